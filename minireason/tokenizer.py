@@ -1,0 +1,58 @@
+"""Text to ids and back: a vocabulary of a few hundred tokens, handed to tiktoken.
+
+    256 bytes | the numbers 10 to 99 | our words, each bare and with a leading space | six special tokens
+
+tiktoken cuts the text with `PATTERN` and looks each piece up whole before it merges bytes, so a listed
+word or number is one token, and anything else falls apart into bytes: every text has an encoding.
+Numbers up to 99 are single tokens, as numbers up to 999 are in the tokenizers of current large models:
+`42-6=36` is five tokens, and comparing 36 with 24 is comparing two tokens.
+"""
+
+import functools
+
+import tiktoken
+
+from minireason.tasks.words import VOCABULARY
+
+# A word with the space before it; one or two digits; any other single character.
+PATTERN = r" ?[A-Za-z]+|[0-9]{1,2}|[\s\S]"
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+PAD, EOS = "<pad>", "<eos>"
+
+
+class Tokenizer:
+    """encode, encode_tagged and decode over lists of ids; `vocab_size`, `pad_id`, `eos_id`."""
+
+    def __init__(self):
+        pieces = [bytes([byte]) for byte in range(256)]
+        pieces += [str(number).encode() for number in range(10, 100)]
+        pieces += [(space + word).encode() for word in VOCABULARY for space in ("", " ")]
+        ranks = {piece: rank for rank, piece in enumerate(dict.fromkeys(pieces))}
+        special = {name: len(ranks) + i for i, name in enumerate((PAD, EOS, *TAGS))}
+        self.encoding = tiktoken.Encoding(
+            "minireason", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special,
+            explicit_n_vocab=len(ranks) + len(special))
+        self.vocab_size = self.encoding.n_vocab
+        self.pad_id, self.eos_id = special[PAD], special[EOS]
+
+    def encode(self, text):
+        """Ids of any text. A `<think>` typed by a user stays plain characters here."""
+        return self.encoding.encode_ordinary(text)
+
+    def encode_tagged(self, text):
+        """Ids of our own text, in which the four tags are single special tokens."""
+        return self.encoding.encode(text, allowed_special=set(TAGS), disallowed_special=())
+
+    def decode(self, ids):
+        """Text of a list of ids; padding and the end token have none. Raises ValueError on an unknown id."""
+        kept = [int(i) for i in ids if int(i) not in (self.pad_id, self.eos_id)]
+        for i in kept:
+            if not 0 <= i < self.vocab_size:
+                raise ValueError(f"token id {i} is outside the vocabulary of {self.vocab_size}")
+        return self.encoding.decode(kept)
+
+
+@functools.cache
+def get_tokenizer():
+    """The one tokenizer of the project."""
+    return Tokenizer()
