@@ -1,0 +1,45 @@
+"""Problems by task and level, and back from what a user types."""
+
+from minireason.tasks import arithmetic, countdown, program
+from minireason.seeding import derive_rng
+from minireason.tasks.problem import Problem, is_test
+
+TASKS = {"arithmetic": arithmetic, "countdown": countdown, "program": program}
+
+
+def make_problem(task, rng, level=1):
+    """Draws a Problem of a task at a level from 1 (trivial) to 4 (hard). Raises ValueError on any other."""
+    if task not in TASKS:
+        raise ValueError(f"unknown task {task!r}: choose from {', '.join(TASKS)}")
+    if level not in TASKS[task].LEVELS:
+        raise ValueError(f"unknown level {level!r} of {task}: choose from {', '.join(map(str, TASKS[task].LEVELS))}")
+    return TASKS[task].make_problem(rng, level)
+
+
+def draw_problem(task, rng, level, test=False):
+    """Draws a Problem from the training side of the split, or from the test side."""
+    while True:
+        problem = make_problem(task, rng, level)
+        if is_test(problem) == test:
+            return problem
+
+
+def test_problems(task, levels, number, seed):
+    """`number` distinct held-out problems spread over the levels. Raises ValueError where there are too few."""
+    chosen, rng = {}, derive_rng(seed, "test", task)
+    for attempt in range(300 * number):
+        if len(chosen) == number:
+            return list(chosen.values())
+        problem = draw_problem(task, rng, levels[attempt % len(levels)], test=True)
+        chosen.setdefault(problem.prompt if task == "program" else problem.key, problem)
+    raise ValueError(f"{task} has fewer than {number} test problems at levels {levels}")
+
+
+def parse_prompt(text):
+    """The Problem in a user's words, solvable or not. Raises ValueError with one clear line."""
+    text = text.strip()
+    name = text.split(" ", 1)[0][:20]
+    for task, word in (("arithmetic", "compute"), ("countdown", "make"), ("program", "program")):
+        if name == word:
+            return TASKS[task].parse(text)
+    raise ValueError(f"{name!r} starts no problem: begin with compute, make or program")

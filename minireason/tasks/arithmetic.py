@@ -1,0 +1,111 @@
+"""Arithmetic chains: `compute 7*7+8*3-9`. Terms are digits or products of two digits, joined by + and -.
+
+Level 1: two terms; 2: three; 3: four or five; 4: six to eight. Results are 0 to 99; what comes before may be negative.
+Levels 2 and 3 together are scored; chains have far more canonical forms than any test set needs.
+"""
+
+import re
+
+from minireason.tasks.problem import Problem
+
+LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
+PRODUCT_SHARE = 0.4                                    # share of terms that are products
+MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
+PROMPT = re.compile(r"compute (-?[0-9 ]+(?:[-+*][0-9 ]+)*)", re.ASCII)
+
+
+def make_problem(rng, level):
+    """Draws a chain of the level's length whose result lies in 0..99."""
+    fewest, most = LEVELS[level]
+    while True:
+        terms = []
+        for i in range(rng.randint(fewest, most)):
+            sign = rng.choice("+-") if i else "+"
+            if rng.random() < PRODUCT_SHARE:
+                terms.append((sign, (rng.randint(2, 9), rng.randint(2, 9))))
+            else:
+                terms.append((sign, (rng.randint(1, 9),)))
+        if 0 <= value_of(terms) <= 99:
+            return build(terms, level)
+
+
+def build(terms, level=0):
+    """The problem of a list of terms (sign, factors), with the order of terms and factors forgotten in its key."""
+    text = "".join((sign if i or sign == "-" else "") + "*".join(map(str, factors))
+                   for i, (sign, factors) in enumerate(terms))
+    canonical = sorted(sign + "*".join(map(str, sorted(factors))) for sign, factors in terms)
+    return Problem("arithmetic", f"compute {text}", "arithmetic " + "".join(canonical), level, target=value_of(terms))
+
+
+def parse(prompt):
+    """The problem that a user typed. Raises ValueError with one clear line."""
+    match = PROMPT.fullmatch(prompt) if len(prompt) <= MAX_CHARACTERS else None
+    if not match:
+        raise ValueError(f"expected 'compute' and a chain such as 7*7+8*3-9 of at most {MAX_CHARACTERS} characters")
+    text = match[1].replace(" ", "")
+    if re.search(r"[0-9] +[0-9]", match[1]) or re.search(r"(?<![0-9])0[0-9]|[0-9]{5}", text):
+        raise ValueError("numbers have no spaces inside, no leading zeros and at most four digits")
+    terms = split_terms(text)
+    if len(terms) > MAX_TERMS or any(len(factors) > 6 for _, factors in terms):
+        raise ValueError(f"at most {MAX_TERMS} terms of at most 6 factors each")
+    return build(terms)
+
+
+def split_terms(text):
+    """`7*7-9` -> [("+", (7, 7)), ("-", (9,))]"""
+    return [(sign or "+", tuple(map(int, product.split("*"))))
+            for sign, product in re.findall(r"([-+]?)([0-9*]+)", text)]
+
+
+def value_of(terms):
+    total = 0
+    for sign, factors in terms:
+        product = 1
+        for factor in factors:
+            product *= factor
+        total += product if sign == "+" else -product
+    return total
+
+
+def write_thinking(problem, rng, voice, slip=0.0, check=0.0):
+    """A worked solution; returns (thinking, answer).
+
+    `slip` is the chance that a step comes out wrong, `check` that the writer tests each step by its inverse
+    and then repairs what it finds: `49+24=83 check 83-24=59 no wait 49+24=73`.
+    """
+    parts, checking = [], rng.random() < check
+
+    def step(left, operator, right):
+        result = apply(left, operator, right)
+        written = result + rng.choice((-10, -2, -1, 1, 2, 10)) if rng.random() < slip else result
+        parts.append(f"{voice('so')} " * bool(parts) + f"{left}{operator}{right}={written}")
+        if checking and operator in "+-":
+            inverse = "-" if operator == "+" else "+"
+            back = apply(written, inverse, right)
+            parts.append(f"{voice('check')} {written}{inverse}{right}={back}")
+            if back == left:
+                parts.append(voice("ok"))
+            else:
+                parts.append(f"{voice('no')} {voice('wait')} {left}{operator}{right}={result}")
+                return result
+        return written
+
+    total = None
+    for sign, factors in split_terms(problem.prompt.removeprefix("compute ")):
+        value = factors[0]
+        for factor in factors[1:]:
+            value = step(value, "*", factor)
+        if total is None:
+            total = value if sign == "+" else -value
+        else:
+            total = step(total, sign, value)
+    return " ".join(parts), str(total)
+
+
+def write_guess(problem, rng, right=0.5):
+    """An answer without thinking, right with the given chance and near otherwise."""
+    return str(problem.target + (0 if rng.random() < right else rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))))
+
+
+def apply(left, operator, right):
+    return left + right if operator == "+" else left - right if operator == "-" else left * right

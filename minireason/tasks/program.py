@@ -1,0 +1,159 @@
+"""Tiny programs: `program 1->3 2->5 4->9`. Find a postfix program, such as `x 2 * 1 +`, that fits the examples.
+
+Level 1: one operation; 2: two; 3: three; 4: four. A program is a list of words run on a stack: `x` pushes the
+input, a number pushes itself, + - * take two values and push one. It is verified on the examples shown and on
+inputs that are not: a table of the examples is no program. Two prompts for one function share their key.
+"""
+
+import functools
+import itertools
+import re
+
+from minireason.tasks.arithmetic import apply
+from minireason.tasks.problem import Problem
+
+LEVELS = {1: 1, 2: 2, 3: 3, 4: 4}                   # level -> number of operations
+INPUTS = tuple(range(10))                           # shown examples come from here
+HIDDEN_INPUTS = (0, 3, 5, 10, 11, 17)               # where a program is tested besides
+MAX_STEPS, MAX_VALUE = 100, 10**6                   # bounds of the interpreter
+MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may type
+PROMPT = re.compile(r"program (-?[0-9]+->-?[0-9]+(?: -?[0-9]+->-?[0-9]+)*)", re.ASCII)
+WORD = re.compile(r"x|[-+*]|0|[1-9][0-9]?", re.ASCII)
+
+
+class ProgramError(ValueError):
+    """Why a text is no program, or why a program stopped."""
+
+
+def run(program, x):
+    """The value a program leaves for input x. Raises ProgramError, after at most MAX_STEPS steps."""
+    if program.count(" ") >= MAX_STEPS:
+        raise ProgramError(f"a program has at most {MAX_STEPS} words")
+    stack = []
+    for word in program.split(" "):
+        if not WORD.fullmatch(word):
+            raise ProgramError(f"{word[:12]!r} is no word of the language")
+        if word == "x":
+            stack.append(x)
+        elif word in "+-*":
+            if len(stack) < 2:
+                raise ProgramError(f"{word} needs two values on the stack")
+            right, left = stack.pop(), stack.pop()
+            stack.append(apply(left, word, right))
+            if abs(stack[-1]) > MAX_VALUE:
+                raise ProgramError(f"a value passed {MAX_VALUE}")
+        else:
+            stack.append(int(word))
+    if len(stack) != 1:
+        raise ProgramError(f"the program leaves {len(stack)} values, not one")
+    return stack[0]
+
+
+def make_problem(rng, level):
+    """Draws a program of the level, and examples that no simpler or equally short function fits."""
+    while True:
+        program = draw_program(rng, LEVELS[level])
+        inputs = sorted(rng.sample(range(1, 7), 3))
+        examples = tuple((x, run(program, x)) for x in inputs)
+        hidden = tuple((x, run(program, x)) for x in HIDDEN_INPUTS)
+        plain = all(0 <= y <= 99 for _, y in examples) and len({y for _, y in examples}) > 1
+        if plain and (level > 2 or occam(examples) == hidden):
+            return build(examples, hidden, level)
+
+
+def draw_program(rng, num_operations):
+    words = ["x"]
+    for _ in range(num_operations):
+        words += [str(rng.randint(1, 9)) if rng.random() < 0.85 or num_operations == 1 else "x", rng.choice("+-*")]
+    return " ".join(words)
+
+
+def build(examples, hidden, level=0):
+    text = " ".join(f"{x}->{y}" for x, y in examples)
+    signature = hidden or examples
+    return Problem("program", f"program {text}", "program " + " ".join(f"{x}->{y}" for x, y in signature), level,
+                   examples=tuple(examples), hidden=tuple(hidden))
+
+
+def parse(prompt):
+    """The problem that a user typed. Raises ValueError with one clear line.
+
+    The hidden pairs are those of the shortest programs that fit the examples, where these agree; where no program
+    of up to two operations fits, nothing is hidden.
+    """
+    match = PROMPT.fullmatch(prompt) if len(prompt) <= 100 else None
+    if not match:
+        raise ValueError("expected 'program' and pairs input->output, such as: program 1->3 2->5 4->9")
+    pairs = [pair.split("->") for pair in match[1].split(" ")]
+    if any(len(word.lstrip("-")) > MAX_DIGITS or re.match("-?0[0-9]|-0", word) for pair in pairs for word in pair):
+        raise ValueError(f"numbers have no leading zeros and at most {MAX_DIGITS} digits")
+    examples = tuple((int(x), int(y)) for x, y in pairs)
+    if len(examples) > MAX_EXAMPLES or len(dict(examples)) != len(examples):
+        raise ValueError(f"at most {MAX_EXAMPLES} pairs, each with another input")
+    return build(examples, occam(examples))
+
+
+@functools.cache
+def short_programs(num_operations):
+    """All programs `x a op`, or `x a op b op` with constants 1 to 9 or x."""
+    arguments = [*map(str, range(1, 10)), "x"]
+    operations = [f" {argument} {operator}" for argument in arguments for operator in "+-*"]
+    return ["x" + "".join(chosen) for chosen in itertools.product(operations, repeat=num_operations)]
+
+
+@functools.lru_cache(maxsize=4096)
+def occam(examples):
+    """What the shortest fitting programs (up to two operations) all answer on the hidden inputs."""
+    for num_operations in (0, 1, 2):
+        fitting = [program for program in short_programs(num_operations)
+                   if all(run(program, x) == y for x, y in examples)]
+        if fitting:
+            outputs = [tuple(run(program, x) for x in HIDDEN_INPUTS) for program in fitting]
+            return tuple((x, column[0]) for x, column in zip(HIDDEN_INPUTS, zip(*outputs)) if len(set(column)) == 1)
+    return ()
+
+
+def write_thinking(problem, rng, voice, slip=0.0, max_tries=6):
+    """Candidates that fit the first example, each tested on the others with the comparison on the page.
+
+        try x 2 + 2+2=4 is 4 no wait try x 2 * 1 + 2*2=4 4+1=5 is 5 ok ... yes
+    """
+    parts, found = [], None
+    candidates = [p for n in (1, 2) for p in short_programs(n) if "x" not in p[1:]
+                  and run(p, problem.examples[0][0]) == problem.examples[0][1]]
+    fits = [p for p in candidates if all(run(p, x) == y for x, y in problem.examples)]
+    others = rng.sample(candidates, min(len(candidates), rng.choice((0, 0, 1, 1, 2, 3))))
+    ordered = [p for p in others if p not in fits] + fits[:1]
+    for i, program in enumerate(ordered[:max_tries]):
+        parts += [voice("wait")] * (i > 0) + [voice("try"), program]
+        good = True
+        for x, y in problem.examples[1:]:
+            value = x
+            words = program.split(" ")
+            for argument, operator in zip(words[1::2], words[2::2]):
+                result = apply(value, operator, int(argument))
+                if rng.random() < slip:
+                    result += rng.choice((-2, -1, 1, 2))
+                parts.append(f"{value}{operator}{argument}={result}")
+                value = result
+            parts.append(f"{voice('is')} {y} {voice('ok') if value == y else voice('no')}")
+            good = value == y
+            if not good:
+                break
+        if good:
+            parts.append(voice("yes"))
+            found = program
+            break
+    if found is None:
+        parts.append(voice("giveup"))
+        found = write_guess(problem, rng, right=0.0)
+    return " ".join(parts), found
+
+
+def write_guess(problem, rng, right=0.3):
+    """A program without thinking: one that fits with the given chance, else a random one."""
+    if rng.random() < right:
+        for program in (p for n in (1, 2) for p in short_programs(n)):
+            if all(run(program, x) == y for x, y in problem.examples):
+                return program
+    return draw_program(rng, rng.choice((1, 2)))
