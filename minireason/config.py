@@ -1,0 +1,214 @@
+"""Every setting of a run, three presets, and the flags of train.py made from them."""
+
+import argparse
+import dataclasses
+import inspect
+import math
+import re
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ModelConfig:
+    vocab_size: int = 640        # tokens; train.py sets it to the tokenizer's
+    width: int = 128             # C: size of the residual stream
+    num_layers: int = 4          # blocks
+    num_heads: int = 4           # H: attention heads
+    num_kv_heads: int = 1        # K: key-value heads, shared by the attention heads
+    mlp_width: int = 352         # inner size of the SwiGLU, about 8/3 of the width
+    max_length: int = 512        # positions a row may have
+    rope_theta: float = 1000.0   # base of the rotary frequencies
+    norm_eps: float = 1e-5       # inside the square root of RMSNorm
+
+    @property
+    def head_size(self):
+        return self.width // self.num_heads
+
+
+@dataclass
+class SFTConfig:
+    num_examples: int = 300        # documents to learn from
+    num_epochs: int = 1            # passes over them
+    batch_size: int = 24           # rows per gradient step
+    row_length: int = 160          # tokens of a row, into which several documents are packed
+    learning_rate: float = 2e-3    # peak of the schedule
+    warmup_steps: int = 100        # steps of linear warm-up, at most a quarter of all
+    weight_decay: float = 0.05     # of AdamW
+    max_grad_norm: float = 1.0     # gradients longer than this are shortened to it
+    train_on_prompt: bool = False  # whether the prompt's tokens are imitated too
+
+
+@dataclass
+class RLConfig:
+    """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo."""
+    num_iterations: int = 200            # rollouts, each with its updates
+    num_prompts: int = 24                # P: problems per rollout
+    group_size: int = 16                 # G: completions per problem
+    num_epochs: int = 2                  # updates per rollout; with 1 the ratio is 1 and never clips
+    micro_batch_size: int = 64           # completions per backward pass; changes memory, not the update
+    learning_rate: float = 3e-4          # of AdamW
+    warmup_iterations: int = 5           # rollouts of linear warm-up
+    clip_low: float = 0.2                # the ratio counts down to 1 - clip_low
+    clip_high: float = 0.28              # and up to 1 + clip_high; higher keeps exploration (DAPO)
+    kl_coef: float = 0.0                 # weight of the KL to the reference; 0 needs no reference
+    max_grad_norm: float = 1.0           # gradients longer than this are shortened to it
+    temperature: float = 1.0             # of sampling, and so of every logprob
+    max_new_tokens: int = 128            # L: longest completion
+    scale_advantages: bool = True        # GRPO: divide by the group's standard deviation (Dr. GRPO does not)
+    gamma: float = 1.0                   # PPO: discount
+    gae_lambda: float = 1.0              # PPO: 1 is the plain return less the value, 0 one step ahead
+    value_coef: float = 1.0              # PPO: weight of the value loss
+    value_clip: float = 0.2              # PPO: how far a value may move from its rollout's
+    critic_learning_rate: float = 5e-4   # PPO: of the critic's AdamW
+
+
+@dataclass
+class RejectionConfig:
+    num_problems: int = 3000       # problems the teacher answers
+    samples_per_problem: int = 4   # completions of each
+    max_per_problem: int = 2       # distinct completions kept of each
+    max_tokens: int = 100          # longer ones are not kept
+    num_chat: int = 1500           # conversations mixed in
+
+
+@dataclass
+class TaskConfig:
+    arithmetic_levels: str = "2,3"   # levels trained on by RL and scored
+    countdown_levels: str = "2,3"    # the same for countdown
+    program_levels: str = "1,2"      # the same for programs
+    arithmetic_share: float = 0.40   # share of RL's prompts
+    countdown_share: float = 0.48    # share of RL's prompts
+    program_share: float = 0.12      # share of RL's prompts
+    chat_share: float = 0.50         # share of alignment's prompts; the rest are problems
+
+    def levels(self):
+        """{task: tuple of levels}. Raises ValueError on what is no list of levels."""
+        chosen = {}
+        for task in ("arithmetic", "countdown", "program"):
+            text = getattr(self, f"{task}_levels")
+            chosen[task] = tuple(int(word) for word in text.split(",") if word in ("1", "2", "3", "4"))
+            if not chosen[task] or len(chosen[task]) != text.count(",") + 1:
+                raise ValueError(f"unknown level in {text!r} for {task}: give levels from 1 to 4 such as 2,3")
+        return chosen
+
+    def shares(self):
+        """{task: share}. Raises ValueError where they are no weights."""
+        shares = {task: getattr(self, f"{task}_share") for task in ("arithmetic", "countdown", "program")}
+        if min(shares.values()) < 0 or sum(shares.values()) <= 0 or not 0 <= self.chat_share <= 1:
+            raise ValueError("shares are weights: none negative, not all zero, chat_share at most 1")
+        return shares
+
+
+@dataclass
+class EvalConfig:
+    num_problems: int = 1000       # held-out problems per task, and held-out chat prompts of each kind
+    num_programs: int = 300        # held-out program problems
+    max_new_tokens: int = 160      # longest completion
+    seed: int = 1234               # of the held-out problems and of sampling, the same for every stage
+
+
+@dataclass
+class Config:
+    preset: str = "laptop"                                       # smoke, laptop or gpu
+    seed: int = 0                                                # of everything that is drawn
+    algo: str = "grpo"                                           # grpo or ppo
+    pure_rl: bool = False                                        # straight from base to RL, as R1-Zero did
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tasks: TaskConfig = field(default_factory=TaskConfig)
+    base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000, train_on_prompt=True))
+    cold_start: SFTConfig = field(default_factory=lambda: SFTConfig(
+        num_examples=300, num_epochs=16, batch_size=16, learning_rate=5e-4, warmup_steps=10))
+    rl: RLConfig = field(default_factory=RLConfig)
+    sampling: RejectionConfig = field(default_factory=RejectionConfig)
+    rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
+    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=60, kl_coef=0.02, learning_rate=2e-4))
+    num_preference_pairs: int = 6000                             # comparisons that the reward model learns from
+    evaluate: EvalConfig = field(default_factory=EvalConfig)
+
+
+def preset(name):
+    """The settings of a preset. Raises ValueError on an unknown one."""
+    config = Config(preset=name)
+    if name == "smoke":      # about a minute: every stage runs, little is learned
+        config.base.num_examples, config.base.batch_size = 6000, 16
+        config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
+        config.cold_start.num_epochs = 4
+        config.rl.num_iterations, config.rl.num_prompts, config.rl.group_size = 4, 8, 8
+        config.align.num_iterations, config.align.num_prompts, config.align.group_size = 3, 8, 8
+        config.sampling.num_problems, config.sampling.num_chat = 100, 100
+        config.evaluate.num_problems = config.evaluate.num_programs = 50
+    elif name == "gpu":      # a wider model and larger rollouts, for one GPU
+        config.model.width, config.model.mlp_width, config.model.num_layers, config.model.num_heads = 256, 704, 6, 8
+        config.base.num_examples, config.base.batch_size = 600_000, 64
+        config.rl.num_prompts, config.rl.micro_batch_size, config.rl.num_iterations = 64, 1024, 300
+        config.align.num_prompts, config.align.micro_batch_size = 64, 1024
+    elif name != "laptop":
+        raise ValueError(f"unknown preset {name!r}: choose smoke, laptop or gpu")
+    return config
+
+
+def to_dict(config):
+    return dataclasses.asdict(config)
+
+
+def from_dict(values, kind=Config):
+    """The config that `to_dict` wrote; unknown or missing settings raise ValueError."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    if set(values) != set(fields):
+        raise ValueError(f"settings differ from this version's: {', '.join(sorted(set(values) ^ set(fields)))}")
+    default = kind()
+    return kind(**{name: from_dict(value, type(getattr(default, name))) if isinstance(value, dict) else value
+                   for name, value in values.items()})
+
+
+def comments(kind):
+    """{field: the comment behind it}, read from this file: the help of the flags is the text a reader sees."""
+    found = re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", inspect.getsource(kind), re.MULTILINE)
+    return dict(found)
+
+
+def add_flags(parser, kind=Config, prefix=""):
+    """One flag for every setting, such as --rl-learning-rate. A flag that is not given leaves no trace."""
+    default = kind()
+    for f in dataclasses.fields(kind):
+        value, flag = getattr(default, f.name), "--" + (prefix + f.name).replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            add_flags(parser, type(value), f"{f.name}_")
+        elif prefix or f.name not in ("preset", "algo"):     # these two are declared with their choices
+            text = comments(kind).get(f.name, "").replace("%", "%%")
+            shape = {"action": argparse.BooleanOptionalAction} if isinstance(value, bool) else {"type": type(value)}
+            parser.add_argument(flag, dest=(f"{prefix}{f.name}" if not prefix else f"{prefix[:-1]}.{f.name}"),
+                                default=argparse.SUPPRESS, help=text, **shape)
+
+
+def apply_flags(config, given):
+    """Sets what was given on the command line ({"seed": 1, "rl.learning_rate": 1e-4}). Raises ValueError."""
+    for name, value in given.items():
+        section, _, key = name.rpartition(".")
+        target = getattr(config, section) if section else config
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isfinite(value):
+            raise ValueError(f"{name} must be finite")
+        setattr(target, key, value)
+    check(config)
+    return config
+
+
+def check(config):
+    """Raises ValueError with one line on settings that cannot work."""
+    if config.model.width % config.model.num_heads or config.model.head_size % 2:
+        raise ValueError("model width must be an even multiple of num_heads")
+    if config.model.num_heads % config.model.num_kv_heads:
+        raise ValueError("num_heads must be a multiple of num_kv_heads")
+    for name, section in dataclasses.asdict(config).items():
+        for key, value in section.items() if isinstance(section, dict) else ():
+            counts = key.startswith(("num_", "batch", "micro", "group", "max_", "width", "warmup", "samples"))
+            if counts and isinstance(value, (int, float)) and value < 1 and key != "max_grad_norm":
+                raise ValueError(f"{name} {key} must be at least 1, not {value}")
+            if key in ("learning_rate", "critic_learning_rate", "temperature") and value <= 0:
+                raise ValueError(f"{name} {key} must be above 0, not {value}")
+    if min(config.rl.group_size, config.align.group_size) < 2:
+        raise ValueError("a group has at least 2 completions: its mean is the baseline")
+    for rl in (config.rl, config.align):
+        if rl.max_new_tokens + 100 > config.model.max_length:
+            raise ValueError("max_new_tokens leaves no room for prompts: raise model max_length")
+    config.tasks.levels(), config.tasks.shares()

@@ -1,0 +1,121 @@
+"""What the model imitates: a messy toy internet, and a few golden examples.
+
+    python -m minireason.corpus base|golden|expert [--seed N]     prints a page to read
+
+A document is (prompt, completion), both text. The base corpus has everything in it that reinforcement learning can
+find use for, and nothing that says which part is good: answers without thinking (often wrong), worked solutions in
+two languages and in both at once, slips, some of them noticed and repaired, tries and retries, and giving up.
+"""
+
+import argparse
+
+from minireason.seeding import derive_rng
+from minireason.tasks import TASKS, draw_problem
+from minireason.tasks.chat import draw_chat, write_reply
+from minireason.tasks.words import Voice
+from minireason.verifier import verify
+
+BASE_LEVELS = {"arithmetic": (1, 2, 2, 3, 3, 3), "countdown": (1, 2, 2, 2, 3, 3), "program": (1, 2)}
+GOLDEN_LEVELS = {"arithmetic": (1, 2), "countdown": (1, 2, 2), "program": (1,)}
+EXPERT_LEVELS = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
+TASK_SHARES = {"arithmetic": 0.44, "countdown": 0.44, "program": 0.12}
+MAX_SHORT_STEPS = 3    # golden arithmetic: at most this many steps; golden countdown: at most two tries
+
+
+def wrap(thinking, answer):
+    return f"<think>{thinking}</think><answer>{answer}</answer>"
+
+
+def draw_task(rng):
+    return rng.choices(list(TASK_SHARES), weights=TASK_SHARES.values())[0]
+
+
+def fact_sheet(rng):
+    """Plain sums, as a multiplication table on the wall: knowledge without any use of it."""
+    facts = []
+    for _ in range(8):
+        a, b = rng.randint(1, 99), rng.randint(1, 15)
+        kind = rng.randrange(4)
+        if kind == 0:
+            a = rng.randint(1, 15)
+            facts.append(f"{a}*{b}={a * b}" if a * b < 120 else f"{a}+{b}={a + b}")
+        elif kind == 1:
+            b = rng.randint(1, 81)
+            facts.append(f"{a}+{b}={a + b}" if a + b < 120 else f"{a}-{b}={a - b}")
+        else:
+            b = b if kind == 2 else rng.randint(1, 81)
+            facts.append(f"{a}-{b}={a - b}" if kind == 3 or a + b > 99 else f"{a}+{b}={a + b}")
+    return "", " ".join(facts)
+
+
+def base_document(rng, aha=True):
+    """One document of the base corpus. Without `aha` nothing in it checks, repairs or tries again (a control)."""
+    draw = rng.random()
+    if draw < 0.12:
+        return fact_sheet(rng)
+    if draw < 0.22:
+        chat = draw_chat(rng)
+        return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
+    task = draw_task(rng)
+    problem = draw_problem(task, rng, rng.choice(BASE_LEVELS[task]))
+    if rng.random() < 0.5:
+        return problem.prompt, wrap("", TASKS[task].write_guess(problem, rng))
+    language = rng.choice(("en", "es", "mixed", "mixed"))
+    options = {
+        "arithmetic": {"slip": 0.10, "check": 0.25 if aha else 0.0},
+        "countdown": {"slip": 0.05, "careless": 0.25, "blind": 0.05,
+                      "max_tries": rng.choice((1, 2, 3, 4, 6, 10)) if aha else 1},
+        "program": {"slip": 0.05, "max_tries": rng.choice((1, 2, 4)) if aha else 1},
+    }[task]
+    return problem.prompt, wrap(*TASKS[task].write_thinking(problem, rng, Voice(rng, language), **options))
+
+
+def base_corpus(seed, num_documents, aha=True):
+    """The toy internet: [(prompt, completion)]."""
+    rng = derive_rng(seed, "base corpus")
+    return [base_document(rng, aha) for _ in range(num_documents)]
+
+
+def golden_examples(seed, number, expert=False):
+    """Clean, correct, English only. Easy and short, or with `expert` of all scored levels and any length."""
+    rng, examples = derive_rng(seed, "expert" if expert else "golden"), []
+    levels = EXPERT_LEVELS if expert else GOLDEN_LEVELS
+    while len(examples) < number:
+        task = draw_task(rng)
+        problem = draw_problem(task, rng, rng.choice(levels[task]))
+        thinking, answer = TASKS[task].write_thinking(problem, rng, Voice(rng, "en"))
+        short = thinking.count("=") <= MAX_SHORT_STEPS if task == "arithmetic" else thinking.count("try") <= 2
+        if verify(problem, wrap(thinking, answer)).correct and (short or expert):
+            examples.append((problem.prompt, wrap(thinking, answer)))
+    return examples
+
+
+def chat_examples(seed, number, good=0.75):
+    """Conversations as annotators write them: mostly helpful, with secrets told at times."""
+    rng = derive_rng(seed, "chat examples")
+    chats = [draw_chat(rng) for _ in range(number)]
+    return [(chat.prompt, wrap(*write_reply(chat, rng, good))) for chat in chats]
+
+
+def tokenize(tokenizer, documents):
+    """[(prompt_ids, completion_ids)] with the end token on each completion."""
+    return [(tokenizer.encode(prompt), tokenizer.encode_tagged(completion) + [tokenizer.eos_id])
+            for prompt, completion in documents]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Print a page of what the model imitates.")
+    parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", type=int, default=25)
+    args = parser.parse_args()
+    documents = {"base": lambda: base_corpus(args.seed, args.lines),
+                 "chat": lambda: chat_examples(args.seed, args.lines),
+                 "golden": lambda: golden_examples(args.seed, args.lines),
+                 "expert": lambda: golden_examples(args.seed, args.lines, expert=True)}[args.which]()
+    for prompt, completion in documents:
+        print(f"{prompt}\n    {completion}")
+
+
+if __name__ == "__main__":
+    main()

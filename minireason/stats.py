@@ -1,0 +1,69 @@
+"""Means under a mask, estimators of the KL divergence, and honest intervals.
+
+Shapes: B completions, L completion length, V vocabulary.
+"""
+
+import math
+
+import torch
+
+
+def masked_mean(x, mask):
+    """Mean of x (B, L) where mask is 1; 0 where nothing is."""
+    return (x * mask).sum() / mask.sum().clamp(min=1)
+
+
+def masked_whiten(x, mask):
+    """x (B, L) shifted and scaled to mean 0 and standard deviation 1 under the mask, 0 elsewhere."""
+    mean = masked_mean(x, mask)
+    variance = masked_mean((x - mean) ** 2, mask)
+    return (x - mean) / (variance + 1e-8).sqrt() * mask
+
+
+def k1(logprobs, ref_logprobs):
+    """log p/q of a sample of p: unbiased for KL(p || q), of any sign. http://joschu.net/blog/kl-approx.html"""
+    return logprobs - ref_logprobs
+
+
+def k2(logprobs, ref_logprobs):
+    """(log p/q)^2 / 2: biased, positive, and as a loss its on-policy gradient is that of KL(p || q)."""
+    return (logprobs - ref_logprobs) ** 2 / 2
+
+
+def k3(logprobs, ref_logprobs):
+    """q/p - log(q/p) - 1: unbiased and never negative."""
+    difference = ref_logprobs - logprobs
+    return difference.exp() - difference - 1
+
+
+def exact_kl(logits, ref_logits):
+    """KL(p || q) (...) over the whole vocabulary, from logits (..., V)."""
+    logp, logq = logits.log_softmax(-1), ref_logits.log_softmax(-1)
+    return (logp.exp() * (logp - logq)).sum(-1)
+
+
+def wilson_interval(successes, total, z=1.96):
+    """95% interval (low, high) of a share, which stays within 0..1. Wilson 1927."""
+    if total == 0:
+        return 0.0, 1.0
+    share, z2 = successes / total, z * z / total
+    center, spread = share + z2 / 2, z * math.sqrt(share * (1 - share) / total + z2 / (4 * total))
+    return max(0.0, (center - spread) / (1 + z2)), min(1.0, (center + spread) / (1 + z2))
+
+
+def pass_at_k(num_samples, num_correct, k):
+    """Unbiased chance that one of k samples is right: 1 - C(n-c, k) / C(n, k). arXiv:2107.03374."""
+    if not 0 <= num_correct <= num_samples or not 1 <= k <= num_samples:
+        raise ValueError("pass_at_k needs 0 <= num_correct <= num_samples and 1 <= k <= num_samples")
+    return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
+
+
+def mean_of(dicts, weights=None):
+    """Weighted mean of equal-keyed dicts of numbers."""
+    weights = weights or [1.0] * len(dicts)
+    return {key: sum(w * d[key] for w, d in zip(weights, dicts)) / sum(weights) for key in dicts[0]} if dicts else {}
+
+
+def seeded_generator(seed):
+    """A torch.Generator for the CPU."""
+    return torch.Generator().manual_seed(seed)
