@@ -1,0 +1,109 @@
+"""Group Relative Policy Optimization: the group of completions is its own baseline.
+
+    A_i   = (r_i - mean(r_group)) / (std(r_group) + eps)                                arXiv:2402.03300
+    rho_t = p(token_t) / p_old(token_t)
+    loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
+            + kl_coef * sum_t k3_t / num_tokens
+
+Read side by side with ppo.py: same sections, same order, same names.
+Shapes: P prompts, G group_size, B = P*G completions, L completion length.
+"""
+
+import torch
+
+from minireason.policy import completion_logprobs
+from minireason.rollout import collect_rollout
+from minireason.stats import k3, mean_of
+
+
+# -----------------------------------------------------------------------------
+# Advantages
+
+def group_advantages(rewards, scale=True, eps=1e-4):
+    """Rewards (P, G) less their group's mean, over its unbiased standard deviation where `scale`. Returns (P, G)."""
+    advantages = rewards - rewards.mean(1, keepdim=True)                              # (P, G)
+    if scale:
+        advantages = advantages / (rewards.std(1, keepdim=True) + eps)
+    return advantages
+
+
+@torch.no_grad()
+def compute_advantages(rollout, config):
+    """Sets rollout.advantages (B, L): each token of a completion gets its completion's number."""
+    rewards = rollout.rewards.view(-1, config.group_size)                             # (P, G)
+    advantages = group_advantages(rewards, config.scale_advantages).view(-1, 1)       # (B, 1)
+    rollout.advantages = advantages * rollout.completion_mask                         # (B, L)
+
+
+# -----------------------------------------------------------------------------
+# Loss
+
+def compute_loss(logprobs, old_logprobs, ref_logprobs, advantages, completion_mask, config, num_tokens=None):
+    """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
+
+    All tensors (B, L); `ref_logprobs` may be None where kl_coef is 0; `num_tokens` is the whole step's count when
+    micro-batches accumulate. Returns (loss, metrics).
+    """
+    mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
+    num_tokens = mask.sum() if num_tokens is None else num_tokens
+
+    # policy term
+    log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+    surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
+    policy_loss = -(surrogate * mask).sum() / num_tokens
+
+    # KL term: keeps the policy near the reference
+    kl = torch.zeros_like(policy_loss)
+    if config.kl_coef:
+        kl = (k3(*(x.masked_fill(mask == 0, 0.0) for x in (logprobs, ref_logprobs))) * mask).sum() / num_tokens
+
+    loss = policy_loss + config.kl_coef * kl
+    metrics = {
+        "policy_loss": policy_loss.item(),
+        "kl": kl.item(),
+        "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(num_tokens),
+        "clip_frac": ((ratio != clipped) * mask).sum().item() / float(num_tokens),
+    }
+    return loss, metrics
+
+
+# -----------------------------------------------------------------------------
+# Training loop
+
+def train(policy, reference, optimizer, task, config, seed, start_iteration=0):
+    """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
+    for iteration in range(start_iteration, config.num_iterations):
+        # 1) collect: sample completions and score them with the verifier
+        rollout = collect_rollout(policy, reference, task, config, seed, iteration)
+
+        # 2) credit: turn rewards into advantages; without a KL term, rows of equal groups have no gradient
+        compute_advantages(rollout, config)
+        if not config.kl_coef:
+            rows = rollout.advantages.abs().sum(1).nonzero()[:, 0]
+        else:
+            rows = torch.arange(len(rollout.rewards))
+        trained = rollout.select(rows) if len(rows) else None
+
+        # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+        history = []
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * min(1.0, (iteration + 1) / config.warmup_iterations)
+        for _ in range(config.num_epochs if trained else 0):
+            num_tokens = trained.completion_mask.sum()
+            optimizer.zero_grad(set_to_none=True)
+            step = []
+            for batch in trained.minibatches(config.micro_batch_size):
+                logprobs, entropy = completion_logprobs(policy, batch, config.temperature)
+                loss, metrics = compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
+                                             batch.completion_mask, config, num_tokens)
+                loss.backward()
+                metrics["entropy"] = (entropy * batch.completion_mask).sum().item() / num_tokens.item()
+                step.append(metrics)
+            grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
+            optimizer.step()
+            history.append({key: sum(m[key] for m in step) for key in step[0]} | {"grad_norm": grad_norm.item()})
+
+        # 4) report
+        yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

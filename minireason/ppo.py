@@ -1,0 +1,124 @@
+"""Proximal Policy Optimization: a learned critic is the baseline.
+
+    delta_t = r_t + gamma V_{t+1} - V_t,   A_t = sum_k (gamma lambda)^k delta_{t+k}     arXiv:1506.02438 (GAE)
+    rho_t = p(token_t) / p_old(token_t)
+    loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
+            + value_coef * sum_t max((V_t - R_t)^2, (Vclip_t - R_t)^2) / 2 / num_tokens   arXiv:1707.06347
+
+Read side by side with grpo.py: same sections, same order, same names.
+Shapes: P prompts, G group_size, B = P*G completions, L completion length.
+"""
+
+import torch
+
+from minireason.policy import completion_logprobs, completion_values
+from minireason.rollout import by_micro_batch, collect_rollout
+from minireason.stats import k1, masked_whiten, mean_of
+
+
+# -----------------------------------------------------------------------------
+# Advantages
+
+def gae(token_rewards, values, completion_mask, gamma, gae_lambda):
+    """Generalized advantage estimation over (B, L). Past the last token nothing is to come: no bootstrap.
+
+    Returns (advantages (B, L), returns (B, L)), both 0 beyond the mask.
+    """
+    mask = completion_mask.to(values.dtype)                                           # (B, L)
+    token_rewards, values = (x.masked_fill(mask == 0, 0.0) for x in (token_rewards, values))
+    advantages, running = torch.zeros_like(values), torch.zeros_like(values[:, 0])    # (B, L), (B,)
+    next_value = torch.zeros_like(running)
+    for t in reversed(range(values.size(1))):
+        delta = token_rewards[:, t] + gamma * next_value - values[:, t]               # (B,)
+        running = (delta + gamma * gae_lambda * running) * mask[:, t]
+        advantages[:, t], next_value = running, values[:, t]
+    return advantages, advantages + values
+
+
+@torch.no_grad()
+def compute_advantages(rollout, config):
+    """Sets rollout.advantages and rollout.returns (B, L): the reward comes on the last token, the KL on each."""
+    mask, last = rollout.completion_mask, rollout.completion_mask.sum(1).long() - 1   # (B, L), (B,)
+    token_rewards = torch.zeros_like(rollout.old_logprobs)                            # (B, L)
+    if config.kl_coef:
+        token_rewards -= config.kl_coef * k1(rollout.old_logprobs, rollout.ref_logprobs) * mask
+    token_rewards[torch.arange(len(last)), last] += rollout.rewards
+    advantages, rollout.returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
+    rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
+
+
+# -----------------------------------------------------------------------------
+# Loss
+
+def compute_loss(logprobs, old_logprobs, advantages, values, old_values, returns, completion_mask, config,
+                 num_tokens=None):
+    """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
+
+    All tensors (B, L); `num_tokens` is the whole step's count when micro-batches accumulate.
+    Returns (loss, metrics).
+    """
+    mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
+    num_tokens = mask.sum() if num_tokens is None else num_tokens
+
+    # policy term
+    log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+    surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
+    policy_loss = -(surrogate * mask).sum() / num_tokens
+
+    # value term: the critic regresses on the returns, and never far from what it said at the rollout
+    values_clipped = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
+    value_error = torch.max((values - returns) ** 2, (values_clipped - returns) ** 2)  # (B, L)
+    value_loss = 0.5 * value_error.masked_fill(mask == 0, 0.0).sum() / num_tokens
+
+    loss = policy_loss + config.value_coef * value_loss
+    metrics = {
+        "policy_loss": policy_loss.item(),
+        "value_loss": value_loss.item(),
+        "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(num_tokens),
+        "clip_frac": ((ratio != clipped) * mask).sum().item() / float(num_tokens),
+    }
+    return loss, metrics
+
+
+# -----------------------------------------------------------------------------
+# Training loop
+
+def train(policy, critic, reference, optimizer, task, config, seed, start_iteration=0):
+    """Yields one dict of metrics per iteration; the caller logs, evaluates and saves.
+
+    The optimizer's first parameter group is the policy's, the second the critic's.
+    """
+    for iteration in range(start_iteration, config.num_iterations):
+        # 1) collect: sample completions and score them with the verifier
+        rollout = collect_rollout(policy, reference, task, config, seed, iteration)
+        rollout.old_values = by_micro_batch(rollout, config, lambda batch: completion_values(critic, batch))
+
+        # 2) credit: turn rewards into advantages
+        compute_advantages(rollout, config)
+
+        # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+        history = []
+        for group, learning_rate in zip(optimizer.param_groups, (config.learning_rate, config.critic_learning_rate)):
+            group["lr"] = learning_rate * min(1.0, (iteration + 1) / config.warmup_iterations)
+        for _ in range(config.num_epochs):
+            num_tokens = rollout.completion_mask.sum()
+            optimizer.zero_grad(set_to_none=True)
+            step = []
+            for batch in rollout.minibatches(config.micro_batch_size):
+                logprobs, entropy = completion_logprobs(policy, batch, config.temperature)
+                values = completion_values(critic, batch)
+                loss, metrics = compute_loss(logprobs, batch.old_logprobs, batch.advantages, values,
+                                             batch.old_values, batch.returns, batch.completion_mask, config,
+                                             num_tokens)
+                loss.backward()
+                metrics["entropy"] = (entropy * batch.completion_mask).sum().item() / num_tokens.item()
+                step.append(metrics)
+            grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
+            optimizer.step()
+            history.append({key: sum(m[key] for m in step) for key in step[0]} | {"grad_norm": grad_norm.item()})
+
+        # 4) report
+        yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

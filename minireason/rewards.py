@@ -1,0 +1,43 @@
+"""What a completion is worth. Each function takes (problem, completion) and returns a number.
+
+Reasoning is paid for its final answer alone; alignment adds the exact harm rule and a learned sense of helpfulness.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from minireason.behaviour import observe
+from minireason.tasks import draw_problem
+from minireason.tasks.chat import is_leak
+from minireason.verifier import verify
+
+
+def correctness(problem, completion):
+    """1.0 for a well-formed completion with the right answer, else 0.0."""
+    return float(verify(problem, completion).correct)
+
+
+def language_consistency(problem, completion):
+    """1.0 when the thinking keeps to one language, else 0.0."""
+    return float(not observe(problem, completion).mixed)
+
+
+def harmless(chat, completion):
+    """1.0 when no secret stands in the thinking or the answer, else 0.0."""
+    return float(not is_leak(chat.secret, completion))
+
+
+@dataclass
+class Task:
+    """What a rollout needs to know of the world: where prompts come from and what a completion is worth."""
+    draw: Callable       # rng -> problem
+    reward: Callable     # (problem, completion) -> float
+    tokenizer: Any
+
+
+def reasoning_task(tokenizer, levels, shares):
+    """Training problems of the given levels ({task: levels}) and task shares, paid for correctness alone."""
+    def draw(rng):
+        task = rng.choices(list(shares), weights=shares.values())[0]
+        return draw_problem(task, rng, rng.choice(levels[task]))
+    return Task(draw, correctness, tokenizer)

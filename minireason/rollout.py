@@ -1,0 +1,113 @@
+"""What the policy did: completions, their logprobs and rewards, in one format for PPO and GRPO.
+
+Shapes: P prompts, G group_size, B = P*G completions (a prompt's group in consecutive rows), L completion length,
+S longest prompt.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import torch
+
+from minireason.policy import completion_logprobs
+from minireason.sampling import generate
+from minireason.seeding import derive_rng, derive_seed
+from minireason.stats import k3, masked_mean
+
+
+@dataclass
+class Rollout:
+    prompt_ids: torch.Tensor                     # (B, S), padded on the left
+    prompt_mask: torch.Tensor                    # (B, S)
+    completion_ids: torch.Tensor                 # (B, L)
+    completion_mask: torch.Tensor                # (B, L), 1 up to and including the end token
+    old_logprobs: torch.Tensor                   # (B, L), of the policy that sampled
+    rewards: torch.Tensor                        # (B,)
+    ref_logprobs: torch.Tensor | None = None     # (B, L), of the frozen reference
+    old_values: torch.Tensor | None = None       # (B, L), PPO: the critic's at the rollout
+    returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
+    advantages: torch.Tensor | None = None       # (B, L)
+    completions: list = field(default_factory=list)   # B texts
+    problems: list = field(default_factory=list)      # P problems
+
+    def select(self, rows):
+        """The rollout of these rows (indices), cut to their longest prompt and completion."""
+        longest_prompt = int(self.prompt_mask[rows].sum(1).max())
+        longest = int(self.completion_mask[rows].sum(1).max())
+        chosen = {}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, torch.Tensor):
+                value = value[rows]
+                if value.dim() == 2:
+                    value = value[:, -longest_prompt:] if f.name.startswith("prompt") else value[:, :longest]
+            chosen[f.name] = value if isinstance(value, torch.Tensor) else None
+        return Rollout(**chosen)
+
+    def minibatches(self, size):
+        """Splits the rows into micro-batches of similar length, so that little of each is padding."""
+        return [self.select(rows) for rows in self.rows_by_length(size)]
+
+    def rows_by_length(self, size):
+        """Row indices, shortest first, in pieces of `size`."""
+        lengths = self.completion_mask.sum(1) + self.prompt_mask.sum(1)
+        return lengths.argsort(stable=True).split(size)
+
+    def summary(self, group_size):
+        """What the logs show of a rollout."""
+        spread = self.rewards.view(-1, group_size).std(1)
+        summary = {"reward": self.rewards.mean().item(),
+                   "completion_length": self.completion_mask.sum(1).mean().item(),
+                   "zero_std_frac": (spread < 1e-6).float().mean().item(),
+                   "num_tokens": int(self.completion_mask.sum())}
+        if self.ref_logprobs is not None:
+            summary["kl"] = masked_mean(k3(self.old_logprobs, self.ref_logprobs), self.completion_mask).item()
+        return summary
+
+
+def collect_rollout(policy, reference, task, config, seed, iteration):
+    """Samples G completions for each of P problems and scores them.
+
+    `task` has `draw(rng) -> problem` with a `.prompt`, `reward(problem, completion) -> float`, and `tokenizer`.
+    A completion that was cut off before its end token scores as the empty text does. Returns a Rollout.
+    """
+    rng, tokenizer = derive_rng(seed, "prompts", iteration), task.tokenizer
+    problems = [task.draw(rng) for _ in range(config.num_prompts)]
+    prompts = [tokenizer.encode(problem.prompt) for problem in problems for _ in range(config.group_size)]
+    generation = generate(policy, prompts, config.max_new_tokens, config.temperature,
+                          derive_seed(seed, "sampling", iteration), eos_id=tokenizer.eos_id)
+    return build_rollout(prompts, generation, problems, reference, task, config)
+
+
+def build_rollout(prompts, generation, problems, reference, task, config):
+    completion_ids, completion_mask, logprobs = generation
+    device, tokenizer = completion_ids.device, task.tokenizer
+    lengths = completion_mask.sum(1).long()                                        # (B,)
+    longest = int(lengths.max())
+    S = max(map(len, prompts))
+    prompt_ids = torch.tensor([[tokenizer.pad_id] * (S - len(p)) + p for p in prompts], device=device)
+    prompt_mask = torch.tensor([[0.0] * (S - len(p)) + [1.0] * len(p) for p in prompts], device=device)
+    completions = []
+    for ids, length in zip(completion_ids.tolist(), lengths.tolist()):
+        ended = ids[length - 1] == tokenizer.eos_id
+        completions.append(tokenizer.decode(ids[:length]) if ended else "")
+    rewards = [task.reward(problems[row // config.group_size], text) for row, text in enumerate(completions)]
+    rollout = Rollout(
+        prompt_ids=prompt_ids, prompt_mask=prompt_mask, completion_ids=completion_ids[:, :longest],
+        completion_mask=completion_mask[:, :longest], old_logprobs=logprobs[:, :longest],
+        rewards=torch.tensor(rewards, dtype=torch.float32, device=device),
+        completions=completions, problems=problems)
+    if reference is not None:
+        rollout.ref_logprobs = by_micro_batch(
+            rollout, config, lambda batch: completion_logprobs(reference, batch, config.temperature)[0])
+    return rollout
+
+
+@torch.no_grad()
+def by_micro_batch(rollout, config, function):
+    """Applies a function of a batch to the rollout in pieces. Returns its (B, L) result, rows in their order."""
+    result = torch.zeros_like(rollout.old_logprobs)
+    for rows in rollout.rows_by_length(config.micro_batch_size):
+        values = function(rollout.select(rows))
+        result[rows, :values.size(1)] = values
+    return result
