@@ -1,0 +1,115 @@
+"""Final alignment: helpful by a learned judge, harmless by an exact rule, and still able to reason.
+
+    loss = -log sigmoid(score(preferred) - score(other))                       Bradley-Terry, arXiv:1706.03741
+
+The reward model learns from pairs that a scripted, deliberately imperfect judge compared (tasks/chat.py says how it
+errs); it reads the prompt and the answer, not the thinking. The harm rule reads both. As in the last step of R1
+(arXiv:2501.12948, section 2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py does the learning.
+"""
+
+import copy
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from minireason.rewards import Task, correctness, harmless
+from minireason.seeding import derive_rng
+from minireason.tasks.chat import draw_chat, judge_score, write_reply
+from minireason.verifier import split_completion
+
+JUDGE_NOISE = 0.05    # share of comparisons that come out the wrong way round
+MAX_ANSWER = 40       # tokens of an answer that the reward model reads
+
+
+class RewardModel(nn.Module):
+    """A body of the policy's size and one number at the last token: how helpful this answer is to this prompt."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.body = copy.deepcopy(model)
+        self.body.requires_grad_(True)
+        self.score = nn.Linear(model.config.width, 1)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, ids, lengths):
+        """Scores (B,) of rows of ids (B, T) of the given lengths (B,)."""
+        hidden = self.body.hidden(ids)                                       # (B, T, C)
+        rows = torch.arange(len(ids), device=ids.device)
+        return self.score(hidden[rows, lengths - 1])[:, 0]
+
+
+def encode_pair(tokenizer, prompt, answer):
+    """What the reward model reads of a conversation."""
+    return tokenizer.encode(prompt) + tokenizer.encode_tagged("<answer>") + tokenizer.encode(answer)[:MAX_ANSWER]
+
+
+def collate(rows, device):
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, :len(row)] = torch.tensor(row)
+    return ids.to(device), lengths.to(device)
+
+
+def preference_pairs(seed, number, test=False):
+    """[(prompt, preferred answer, other answer)] as the scripted judge compared two replies people might write."""
+    rng, pairs = derive_rng(seed, "preference pairs", test), []
+    while len(pairs) < number:
+        chat = draw_chat(rng, test)
+        first, second = (write_reply(chat, rng, good=0.4)[1] for _ in range(2))
+        margin = judge_score(chat, first) - judge_score(chat, second)
+        if margin:
+            prefers_first = (margin > 0) != (rng.random() < JUDGE_NOISE)
+            pairs.append((chat.prompt, first, second) if prefers_first else (chat.prompt, second, first))
+    return pairs
+
+
+def train_reward_model(reward_model, optimizer, tokenizer, pairs, batch_size=64):
+    """One pass over the pairs. Yields {"loss", "pair_accuracy"} per step."""
+    device = next(reward_model.parameters()).device
+    for start in range(0, len(pairs), batch_size):
+        batch = pairs[start:start + batch_size]
+        rows = [encode_pair(tokenizer, prompt, answer) for prompt, *answers in batch for answer in answers]
+        better, worse = reward_model(*collate(rows, device)).view(-1, 2).unbind(1)      # (B,), (B,)
+        loss = -F.logsigmoid(better - worse).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        yield {"loss": loss.item(), "pair_accuracy": (better > worse).float().mean().item()}
+
+
+@torch.no_grad()
+def score_answers(reward_model, tokenizer, conversations):
+    """Scores of [(prompt, answer)], a list of numbers."""
+    device = next(reward_model.parameters()).device
+    rows = [encode_pair(tokenizer, prompt, answer) for prompt, answer in conversations]
+    return reward_model(*collate(rows, device)).tolist()
+
+
+def pair_accuracy(reward_model, tokenizer, pairs):
+    """How many pairs the reward model orders as the judge did: (right, total)."""
+    scores = score_answers(reward_model, tokenizer, [(prompt, answer) for prompt, *both in pairs for answer in both])
+    return sum(a > b for a, b in zip(scores[::2], scores[1::2])), len(pairs)
+
+
+def alignment_task(tokenizer, reward_model, reasoning, chat_share):
+    """A Task that mixes conversations with problems: problems pay for correctness as before, conversations
+
+        0 where a secret is told or the form is broken, else 0.2 + 0.8 * sigmoid(score of the answer)
+    """
+    def draw(rng):
+        if rng.random() >= chat_share:
+            return reasoning.draw(rng)
+        return draw_chat(rng)
+
+    def reward(problem, completion):
+        if problem.task != "chat":
+            return correctness(problem, completion)
+        parts = split_completion(completion)
+        if parts is None or not harmless(problem, completion):
+            return 0.0
+        score, = score_answers(reward_model, tokenizer, [(problem.prompt, parts[1])])
+        return 0.2 + 0.8 * torch.sigmoid(torch.tensor(score)).item()
+
+    return Task(draw, reward, tokenizer)

@@ -1,0 +1,125 @@
+"""How good is a model, and what does it do?  python -m minireason.evaluate --run runs/NAME --stage STAGE [--json]
+
+Every stage answers the same held-out problems once at temperature 1: pass@1 by task and level with 95% Wilson
+intervals, every behaviour of behaviour.py, and leaks and over-refusals on chat whose wordings and codes are held out.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from minireason.behaviour import observe, summarize
+from minireason.checkpoint import CheckpointError, load_model
+from minireason.config import from_dict
+from minireason.sampling import generate
+from minireason.seeding import derive_rng, derive_seed
+from minireason.stats import wilson_interval
+from minireason.tasks import test_problems
+from minireason.tasks.chat import draw_chat, is_helpful, is_leak
+from minireason.tokenizer import get_tokenizer
+from minireason.verifier import split_completion, verify
+
+
+def answer_all(model, tokenizer, prompts, max_new_tokens, seed, temperature=1.0):
+    """Completions of many prompts. Returns [(text, number of tokens)]; a text cut off before its end stays as it is."""
+    ids = [tokenizer.encode(prompt) for prompt in prompts]
+    generation = generate(model, ids, max_new_tokens, temperature, seed, eos_id=tokenizer.eos_id)
+    lengths = generation.completion_mask.sum(1).long().tolist()
+    return [(tokenizer.decode(row[:length]), length) for row, length in zip(generation.completion_ids.tolist(), lengths)]
+
+
+def rate(successes, total):
+    """A share with its 95% Wilson interval and what it was counted on."""
+    low, high = wilson_interval(successes, total)
+    return {"value": successes / total if total else None, "low": low, "high": high, "num_problems": total}
+
+
+def evaluate_task(model, tokenizer, task, levels, number, config):
+    """pass@1 by level and over all, and the behaviours, on `number` held-out problems."""
+    problems = test_problems(task, levels, number, config.seed)
+    answers = answer_all(model, tokenizer, [p.prompt for p in problems], config.max_new_tokens,
+                         derive_seed(config.seed, "answers", task))
+    correct = [verify(problem, text).correct for problem, (text, _) in zip(problems, answers)]
+    seen = [observe(problem, text) for problem, (text, _) in zip(problems, answers)]
+    by_level = {str(level): rate(sum(ok for ok, p in zip(correct, problems) if p.level == level),
+                                 sum(p.level == level for p in problems)) for level in sorted(set(levels))}
+    samples = [{"prompt": p.prompt, "completion": text, "correct": ok}
+               for p, (text, _), ok in zip(problems, answers, correct)]
+    chosen = [s for s in samples if not s["correct"]][:3] + [s for s in samples if s["correct"]][:3]
+    return {"accuracy": rate(sum(correct), len(correct)), "levels": by_level,
+            **summarize(seen, correct, [length for _, length in answers]), "samples": chosen}
+
+
+def evaluate_chat(model, tokenizer, config):
+    """Leaks of secrets, refusals of what is not secret, and helpfulness, on held-out wordings and codes."""
+    counts, samples = {}, []
+    for about, name in (("secret", "leaks"), ("number", "over_refusals"), ("talk", "helpful")):
+        rng, chats = derive_rng(config.seed, "chat", about), []
+        while len(chats) < config.num_problems:
+            chats.append(draw_chat(rng, test=True, about=about))
+        answers = answer_all(model, tokenizer, [c.prompt for c in chats], config.max_new_tokens,
+                             derive_seed(config.seed, "replies", about))
+        outcomes = []
+        for chat, (text, _) in zip(chats, answers):
+            parts = split_completion(text)
+            helpful = parts is not None and is_helpful(chat, parts[1])
+            outcomes.append(is_leak(chat.secret, text) if about == "secret" else
+                            not helpful if about == "number" else helpful)
+        counts[name] = rate(sum(outcomes), len(outcomes))
+        samples += [{"prompt": c.prompt, "completion": text} for c, (text, _) in list(zip(chats, answers))[:2]]
+    return {**counts, "samples": samples}
+
+
+def evaluate(model, tokenizer, config):
+    """Everything that is counted, by task. `config` is the whole Config of a run."""
+    results = {}
+    for task, levels in config.tasks.levels().items():
+        number = config.evaluate.num_programs if task == "program" else config.evaluate.num_problems
+        results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate)
+    return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
+
+
+def table(rows):
+    """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
+    def cell(value):
+        if value is None:
+            return "-"
+        if isinstance(value, dict):
+            return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+        return f"{100 * value:.1f}"
+    lines = ["| stage | arithmetic % | countdown % | program % | well formed % | mixing % | tokens | leaks % | over-refusals % |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for stage, result in rows.items():
+        reasoning = [result["arithmetic"], result["countdown"]]
+        mean = lambda name: sum(task[name] or 0.0 for task in reasoning) / 2
+        lines.append("| " + " | ".join([
+            stage, *(cell(result[task]["accuracy"]) for task in ("arithmetic", "countdown", "program")),
+            cell(mean("well_formed")), cell(mean("mixing")), f"{mean('tokens'):.0f}",
+            cell(result["chat"]["leaks"]), cell(result["chat"]["over_refusals"])]) + " |")
+    return lines
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Evaluate one stage of a run on held-out problems.")
+    parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
+    parser.add_argument("--stage", required=True, help="base, cold-start, rl, rejection or align")
+    parser.add_argument("--num-problems", type=int, help="held-out problems per task")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    args = parser.parse_args(argv)
+    try:
+        model, state = load_model(Path(args.run) / args.stage / "checkpoint.pt", args.device)
+    except CheckpointError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1 if (Path(args.run) / args.stage / "checkpoint.pt").exists() else 2
+    config = from_dict(state["config"])
+    if args.num_problems:
+        config.evaluate.num_problems = args.num_problems
+    results = evaluate(model, get_tokenizer(), config)
+    print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Figures, drawn only from saved numbers (results.json and metrics.jsonl)."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b", "program": "#5a9a5a"}
+CURVES = (("reward", "reward"), ("completion_length", "tokens per completion"), ("entropy", "entropy (nats)"),
+          ("kl", "KL to the start"), ("approx_kl", "KL of one update"), ("zero_std_frac", "groups without spread"))
+
+
+def smooth(values, window=9):
+    """Running mean over the last `window` values."""
+    return [sum(values[max(0, i - window + 1):i + 1]) / len(values[max(0, i - window + 1):i + 1])
+            for i in range(len(values))]
+
+
+def plot_stages(results, path):
+    """Bars of pass@1 by stage and task, with their 95% intervals."""
+    stages = list(results["stages"])
+    figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+    for i, task in enumerate(COLORS):
+        rates = [results["stages"][stage][task]["accuracy"] for stage in stages]
+        x = [s + (i - 1) * 0.26 for s in range(len(stages))]
+        y = [100 * r["value"] for r in rates]
+        error = [[100 * (r["value"] - r["low"]) for r in rates], [100 * (r["high"] - r["value"]) for r in rates]]
+        axes.bar(x, y, 0.24, yerr=error, capsize=2, color=COLORS[task], label=f"{task} (n={rates[0]['num_problems']})")
+        for xi, yi in zip(x, y):
+            axes.text(xi, 3, f"{yi:.0f}", ha="center", color="white", fontsize=8)
+    axes.set_xticks(range(len(stages)), stages)
+    axes.set_ylabel("held-out pass@1, %")
+    axes.set_ylim(0, 100)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def plot_curves(lines, path, title):
+    """What RL does to reward, length, entropy, KL and the groups that teach nothing, over its iterations."""
+    shown = [(key, label) for key, label in CURVES if any(key in line for line in lines)]
+    figure, grid = plt.subplots(2, 3, figsize=(9, 4.6), layout="constrained")
+    for axes, (key, label) in zip(grid.flat, shown):
+        points = [(line["iteration"], line[key]) for line in lines if key in line]
+        x, y = zip(*points)
+        axes.plot(x, y, color="#b9c7d6", linewidth=0.8)
+        axes.plot(x, smooth(y), color="#1b6ca8", linewidth=1.6)
+        axes.set_title(label, fontsize=9, loc="left")
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid.flat[len(shown):]:
+        axes.set_visible(False)
+    for axes in grid[1]:
+        axes.set_xlabel("iteration", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

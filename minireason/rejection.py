@@ -1,0 +1,48 @@
+"""Rejection sampling: the model's own best answers become the data of its successor.
+
+    sample  ->  verify  ->  keep what is readable and not too long  ->  drop duplicates  ->  fine-tune the base afresh
+
+This file returns the data; sft.py does the learning. As in the third step of R1 (arXiv:2501.12948, section 2.3.3).
+"""
+
+from minireason.behaviour import observe
+from minireason.sampling import generate
+from minireason.seeding import derive_rng, derive_seed
+from minireason.verifier import verify
+
+
+def sample_and_filter(model, tokenizer, draw, config, seed, max_new_tokens, progress=iter, pieces=20):
+    """Answers training problems and keeps the good ones.
+
+    `draw(rng)` gives a problem; `config` is a RejectionConfig. Returns (examples [(prompt, completion)], counts),
+    where counts says how many samples each filter took.
+    """
+    rng = derive_rng(seed, "rejection problems")
+    problems = list({p.key: p for p in (draw(rng) for _ in range(config.num_problems))}.values())
+    examples, counts = [], {"sampled": 0, "wrong": 0, "unreadable": 0, "too long": 0, "repeated": 0, "kept": 0}
+    size = -(-len(problems) // pieces)
+    for start in progress(range(0, len(problems), size)):
+        chunk = [p for p in problems[start:start + size] for _ in range(config.samples_per_problem)]
+        generation = generate(model, [tokenizer.encode(p.prompt) for p in chunk], max_new_tokens, 1.0,
+                              derive_seed(seed, "rejection samples", start), eos_id=tokenizer.eos_id)
+        kept = {}
+        for problem, row, mask in zip(chunk, generation.completion_ids.tolist(), generation.completion_mask.sum(1)):
+            text, own = tokenizer.decode(row[:int(mask)]), kept.setdefault(problem.key, {})
+            fate = judge(problem, text, int(mask), own, config)
+            counts["sampled"] += 1
+            counts[fate] += 1
+            if fate == "kept":
+                own[text] = (problem.prompt, text)
+        examples += [example for own in kept.values() for example in own.values()]
+    return examples, counts
+
+
+def judge(problem, text, num_tokens, own, config):
+    """What becomes of one sample: "kept", or the filter that took it."""
+    if not verify(problem, text).correct:
+        return "wrong"
+    if not observe(problem, text).readable:
+        return "unreadable"
+    if num_tokens > config.max_tokens:
+        return "too long"
+    return "repeated" if text in own or len(own) >= config.max_per_problem else "kept"

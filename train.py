@@ -1,0 +1,334 @@
+"""Train a toy reasoner from random weights: base -> cold-start -> rl -> rejection -> align.
+
+    python train.py                              every stage, on this machine's GPU or CPU
+    python train.py rl --out runs/laptop --algo ppo
+    python train.py --resume                     go on with the newest run
+
+A run's folder holds config.json, <stage>/checkpoint.pt and metrics.jsonl, results.json, report.md and figures.
+Exit codes: 0 done, 1 a fault (a full disk, a damaged file, a loss that is no number), 2 bad input, 130 Ctrl-C.
+"""
+
+import argparse
+import json
+import math
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from minireason import align, checkpoint, corpus, grpo, metrics, ppo, rejection, report, sft
+from minireason.config import add_flags, apply_flags, from_dict, preset, to_dict
+from minireason.evaluate import evaluate, table
+from minireason.model import GPT
+from minireason.policy import Critic
+from minireason.rewards import reasoning_task
+from minireason.seeding import derive_seed
+from minireason.tokenizer import get_tokenizer
+
+STAGES = ("base", "cold-start", "rl", "rejection", "align")
+SAVE_EVERY = 30     # seconds between checkpoints inside a stage
+SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}
+
+
+class BadInput(ValueError):
+    """Something to tell the user in one line; exit code 2."""
+
+
+class Fault(RuntimeError):
+    """Something went wrong that no flag mends; exit code 1."""
+
+
+# -----------------------------------------------------------------------------
+# One stage: its model, its data, its loop
+
+class Run:
+    """A run's folder, its configuration, and the device it trains on."""
+
+    def __init__(self, folder, config, device):
+        self.folder, self.config, self.device = Path(folder), config, device
+        self.tokenizer = get_tokenizer()
+
+    def path(self, stage):
+        return self.folder / stage / "checkpoint.pt"
+
+    def seed(self, stage):
+        return derive_seed(self.config.seed, stage)
+
+    def load(self, stage):
+        """The model that a finished stage left. Raises BadInput where there is none."""
+        if not self.path(stage).exists():
+            raise BadInput(f"{self.folder} has no finished stage {stage!r}: run 'python train.py {stage} "
+                           f"--out {self.folder}' first")
+        model, state = checkpoint.load_model(self.path(stage), self.device)
+        if not state["done"]:
+            raise BadInput(f"stage {stage!r} of {self.folder} is unfinished: add --resume")
+        return model
+
+    def adamw(self, config, *modules):
+        groups = [{"params": list(module.parameters())} for module in modules]
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95),
+                                 weight_decay=getattr(config, "weight_decay", 0.0))
+
+
+def previous_stage(stage, config):
+    """Whose weights a stage starts from. Rejection starts from the base afresh; its data come from RL."""
+    return {"base": None, "cold-start": "base", "rl": "base" if config.pure_rl else "cold-start",
+            "rejection": "base", "align": "rejection"}[stage]
+
+
+def prepare(run, stage):
+    """Returns (model, optimizer, loop, total, extra, notes): `loop(start)` is the stage's generator of metrics."""
+    config, tokenizer, seed, notes = run.config, run.tokenizer, run.seed(stage), {}
+    extra = {}
+    if stage == "base":
+        model = GPT(config.model).init_weights(derive_seed(seed, "weights")).to(run.device)
+        documents = corpus.base_corpus(config.seed, config.base.num_examples)
+    else:
+        model = run.load(previous_stage(stage, config))
+    if stage == "cold-start":
+        documents = corpus.golden_examples(config.seed, config.cold_start.num_examples)
+    if stage == "rejection":
+        documents, notes["rejection"] = own_examples(run, seed)
+    if stage in ("base", "cold-start", "rejection"):
+        settings = getattr(config, stage.replace("-", "_"))
+        examples = corpus.tokenize(tokenizer, documents)
+        optimizer = run.adamw(settings, model)
+        return (model, optimizer, lambda start: sft.train(model, optimizer, examples, settings, seed, start),
+                len(sft.plan(examples, settings, seed)), extra, notes)
+
+    settings = config.rl if stage == "rl" else config.align
+    task = reasoning_task(tokenizer, config.tasks.levels(), config.tasks.shares())
+    if stage == "align":
+        reward_model, notes["reward model"] = helpfulness(run, model, seed)
+        task = align.alignment_task(tokenizer, reward_model, task, config.tasks.chat_share)
+    reference = run.load(previous_stage(stage, config)).requires_grad_(False) if settings.kl_coef else None
+    if config.algo == "grpo":
+        optimizer = run.adamw(settings, model)
+        loop = lambda start: grpo.train(model, reference, optimizer, task, settings, seed, start)
+    else:
+        critic = extra["critic"] = Critic(model).to(run.device)
+        optimizer = run.adamw(settings, model, critic)
+        loop = lambda start: ppo.train(model, critic, reference, optimizer, task, settings, seed, start)
+    return model, optimizer, loop, settings.num_iterations, extra, notes
+
+
+def own_examples(run, seed):
+    """The RL model's verified answers and some conversations, made once and kept beside the stage's checkpoint."""
+    config, saved = run.config, run.folder / "rejection" / "examples.json"
+    if saved.exists():
+        kept = json.loads(saved.read_text())
+        return kept["documents"], kept["counts"]
+    task = reasoning_task(run.tokenizer, config.tasks.levels(), config.tasks.shares())
+    documents, counts = rejection.sample_and_filter(
+        run.load("rl"), run.tokenizer, task.draw, config.sampling, seed, config.rl.max_new_tokens,
+        progress=lambda pieces: tqdm(pieces, desc="sampling", unit="piece", leave=False))
+    if not documents:
+        raise Fault("rejection sampling kept nothing: the RL model has no verified, readable answer to learn from")
+    documents += corpus.chat_examples(seed, config.sampling.num_chat)
+    checkpoint.save_json(saved, {"documents": documents, "counts": counts})
+    return documents, counts
+
+
+def helpfulness(run, model, seed):
+    """Trains the reward model, which takes seconds, and measures it on pairs it never saw."""
+    reward_model = align.RewardModel(model)
+    pairs = align.preference_pairs(seed, run.config.num_preference_pairs)
+    optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
+    for _ in tqdm(align.train_reward_model(reward_model, optimizer, run.tokenizer, pairs), desc="reward model",
+                  total=-(-len(pairs) // 64), leave=False):
+        pass
+    right, total = align.pair_accuracy(reward_model, run.tokenizer, align.preference_pairs(seed, 1000, test=True))
+    return reward_model, f"orders {right} of {total} held-out pairs as the judge did"
+
+
+def run_stage(run, stage, resume):
+    """Trains one stage, from where its checkpoint stands if `resume`. Returns (model, seconds, notes)."""
+    path, lines = run.path(stage), run.folder / stage / "metrics.jsonl"
+    began, start = time.time(), 0
+    if resume and path.exists():
+        state = checkpoint.load(path)
+        if state["done"]:
+            return run.load(stage), None, {}
+        start = state["iteration"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model, optimizer, loop, total, extra, notes = prepare(run, stage)
+    if start:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        for name, module in extra.items():
+            module.load_state_dict(state["extra"][name])
+    metrics.truncate(lines, start)
+
+    def save(iteration, done):
+        checkpoint.save(path, model=model.state_dict(), optimizer={} if done else optimizer.state_dict(),
+                        config=to_dict(run.config), stage=stage, iteration=iteration, done=done,
+                        extra={} if done else {name: module.state_dict() for name, module in extra.items()})
+
+    finished, saved = start, time.time()
+    bar = tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=0.5)
+    try:
+        for values in loop(start):
+            if not all(math.isfinite(v) for v in values.values()):
+                raise Fault(f"{stage}: a number became infinite or undefined at iteration {finished}; the checkpoint "
+                            f"before it is kept in {path.parent}: try a lower learning rate")
+            finished += 1
+            metrics.append(lines, values)
+            bar.set_postfix({SHOWN[k]: f"{values[k]:.3g}" for k in SHOWN if k in values}, refresh=False)
+            bar.update()
+            if time.time() - saved > SAVE_EVERY:
+                save(finished, done=False)
+                saved = time.time()
+    except KeyboardInterrupt:
+        save(finished, done=False)
+        raise
+    finally:
+        bar.close()
+    save(finished, done=True)
+    return model.eval(), time.time() - began, notes
+
+
+# -----------------------------------------------------------------------------
+# The whole run
+
+def stages_of(config):
+    return ("base", "rl") if config.pure_rl else STAGES
+
+
+def read_results(run, command):
+    path = run.folder / "results.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    return {"command": command, "config": to_dict(run.config), "threads": torch.get_num_threads(),
+            "device": str(run.device), "stages": {}, "seconds": {}, "notes": {}}
+
+
+def run_stages(run, stages, resume, command):
+    """Trains and evaluates each stage in turn, and writes results.json after each."""
+    results = read_results(run, command)
+    for stage in stages:
+        model, seconds, notes = run_stage(run, stage, resume)
+        if stage in results["stages"] and seconds is None:
+            continue
+        began = time.time()
+        results["stages"][stage] = evaluate(model, run.tokenizer, run.config)
+        results["stages"] = {s: results["stages"][s] for s in STAGES if s in results["stages"]}
+        if seconds is not None:
+            results["seconds"][stage] = results["seconds"].get(stage, 0.0) + seconds
+        results["seconds"][f"{stage} evaluation"] = time.time() - began
+        results["notes"].update(notes)
+        results["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        checkpoint.save_json(run.folder / "results.json", results)
+        print("\n".join(table({stage: results["stages"][stage]})[2:]), flush=True)
+    return results
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description="Train a toy reasoner from random weights.",
+                                     epilog="Every setting below can be changed; the presets set several at once.")
+    parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
+    parser.add_argument("--preset", default=argparse.SUPPRESS, help="smoke (a minute), laptop (default) or gpu")
+    parser.add_argument("--algo", default=argparse.SUPPRESS, help="grpo (default) or ppo")
+    parser.add_argument("--out", help="folder of the run; a fresh runs/PRESET by default")
+    parser.add_argument("--resume", action="store_true", help="go on where the run (the newest, or --out) stopped")
+    parser.add_argument("--device", help="cuda, mps or cpu; the best there is by default")
+    add_flags(parser)
+    return parser.parse_args(argv)
+
+
+def open_run(args):
+    """The run that the command line means: a new folder, or one to go on with. Raises BadInput."""
+    given = {k: v for k, v in vars(args).items() if k not in ("stage", "out", "resume", "device", "preset")}
+    preset_name = getattr(args, "preset", None)
+    if args.stage not in ("all", *STAGES):
+        raise BadInput(f"unknown stage {args.stage!r}: choose all, {', '.join(STAGES)}")
+    if given.get("algo", "grpo") not in ("grpo", "ppo"):
+        raise BadInput(f"unknown algo {given['algo']!r}: choose grpo or ppo")
+    wanted = apply_flags(preset(preset_name or "laptop"), given)
+    folder = Path(args.out) if args.out else newest_run() if args.resume else fresh_folder(wanted)
+    stored_path = folder / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file: choose another --out")
+    if not stored_path.exists():
+        if args.resume:
+            raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
+        if folder.exists() and any(folder.iterdir()):
+            raise BadInput(f"{folder} is not empty and holds no run: choose another --out")
+        if args.stage not in ("all", "base"):
+            raise BadInput(f"stage {args.stage} needs a run with the stages before it: give its folder with --out")
+        checkpoint.save_json(stored_path, to_dict(wanted))
+        return wanted, folder
+    try:
+        stored = from_dict(json.loads(stored_path.read_text()))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Fault(f"{stored_path} is damaged or of another version: {error}") from None
+    wanted = apply_flags(preset(preset_name) if preset_name else from_dict(to_dict(stored)), given)
+    differing = [f"{a}.{k}" if isinstance(old, dict) else a
+                 for a, old, new in ((a, v, to_dict(wanted)[a]) for a, v in to_dict(stored).items()) if old != new
+                 for k in (old if isinstance(old, dict) else [a]) if not isinstance(old, dict) or old[k] != new[k]]
+    if differing:
+        raise BadInput(f"{folder} was made with other settings ({', '.join(differing[:4])}): choose another --out")
+    done = [s for s in (stages_of(stored) if args.stage == "all" else [args.stage])
+            if (folder / s / "checkpoint.pt").exists()]
+    if done and not args.resume:
+        raise BadInput(f"{folder} already holds {', '.join(done)}: go on with --resume or choose another --out")
+    return stored, folder
+
+
+def newest_run():
+    runs = sorted(Path("runs").glob("*/config.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise BadInput("there is no run to resume in runs/")
+    return runs[-1].parent
+
+
+def fresh_folder(config):
+    name = config.preset + ("-ppo" if config.algo == "ppo" else "") + ("-pure" if config.pure_rl else "")
+    number = 1
+    while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def pick_device(name):
+    """cuda, mps or cpu, whichever is there; or the one asked for. Raises BadInput."""
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name or best)
+        torch.zeros(1, device=device)
+        return device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise BadInput(f"device {name!r} is not to be had here: {str(error).splitlines()[0][:100]}") from None
+
+
+def main(argv=None):
+    command = "python train.py " + " ".join(sys.argv[1:] if argv is None else argv)
+    folder = None
+    try:
+        args = parse(argv)
+        device = pick_device(args.device)
+        config, folder = open_run(args)
+        run = Run(folder, config, device)
+        print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
+        stages = stages_of(config) if args.stage == "all" else (args.stage,)
+        results = run_stages(run, stages, args.resume, command.strip())
+        report.write_report(folder, results)
+    except (Fault, OSError, checkpoint.CheckpointError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nstopped and saved; go on with: python train.py --resume --out {folder}", file=sys.stderr)
+        return 130
+    print("\n".join(["", *table(results["stages"]), "",
+                     f"everything is in {folder}: report.md, results.json, figures, and a checkpoint of each stage",
+                     f'next: python sample.py "make 42 from 3 8 6" --run {folder}']))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
