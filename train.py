@@ -246,7 +246,9 @@ def open_run(args):
         raise BadInput(f"unknown stage {args.stage!r}: choose all, {', '.join(STAGES)}")
     if given.get("algo", "grpo") not in ("grpo", "ppo"):
         raise BadInput(f"unknown algo {given['algo']!r}: choose grpo or ppo")
-    wanted = apply_flags(preset(preset_name or "laptop"), given)
+    wanted = preset(preset_name or "laptop")
+    wanted.model.vocab_size = get_tokenizer().vocab_size
+    apply_flags(wanted, given)
     folder = Path(args.out) if args.out else newest_run() if args.resume else fresh_folder(wanted)
     stored_path = folder / "config.json"
     if folder.exists() and not folder.is_dir():
@@ -264,7 +266,7 @@ def open_run(args):
         stored = from_dict(json.loads(stored_path.read_text()))
     except (ValueError, TypeError, AttributeError) as error:
         raise Fault(f"{stored_path} is damaged or of another version: {error}") from None
-    wanted = apply_flags(preset(preset_name) if preset_name else from_dict(to_dict(stored)), given)
+    wanted = apply_flags(wanted if preset_name else from_dict(to_dict(stored)), given)
     differing = [f"{a}.{k}" if isinstance(old, dict) else a
                  for a, old, new in ((a, v, to_dict(wanted)[a]) for a, v in to_dict(stored).items()) if old != new
                  for k in (old if isinstance(old, dict) else [a]) if not isinstance(old, dict) or old[k] != new[k]]

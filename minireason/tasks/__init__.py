@@ -25,14 +25,15 @@ def draw_problem(task, rng, level, test=False):
 
 
 def test_problems(task, levels, number, seed):
-    """`number` distinct held-out problems spread over the levels. Raises ValueError where there are too few."""
+    """`number` distinct held-out problems, the levels in turn. Raises ValueError where there are too few."""
     chosen, rng = {}, derive_rng(seed, "test", task)
-    for attempt in range(300 * number):
-        if len(chosen) == number:
-            return list(chosen.values())
-        problem = draw_problem(task, rng, levels[attempt % len(levels)], test=True)
-        chosen.setdefault(problem.prompt if task == "program" else problem.key, problem)
-    raise ValueError(f"{task} has fewer than {number} test problems at levels {levels}")
+    for attempt in range(500 * number):
+        problem = make_problem(task, rng, levels[attempt % len(levels)])
+        if is_test(problem):
+            chosen.setdefault(problem.prompt if task == "program" else problem.key, problem)
+            if len(chosen) == number:
+                return list(chosen.values())
+    raise ValueError(f"{task} has fewer than {number} test problems at levels {levels}: ask for fewer or add a level")
 
 
 def parse_prompt(text):

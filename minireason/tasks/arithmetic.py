@@ -10,6 +10,7 @@ from minireason.tasks.problem import Problem
 
 LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
+LARGEST_STEP = 20                                      # writers add 49 as 40 and 9: fewer facts to know
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
 PROMPT = re.compile(r"compute (-?[0-9 ]+(?:[-+*][0-9 ]+)*)", re.ASCII)
 
@@ -97,8 +98,10 @@ def write_thinking(problem, rng, voice, slip=0.0, check=0.0):
             value = step(value, "*", factor)
         if total is None:
             total = value if sign == "+" else -value
-        else:
-            total = step(total, sign, value)
+            continue
+        tens = value // 10 * 10 if LARGEST_STEP < value < 100 else 0
+        for part in (tens, value - tens):
+            total = step(total, sign, part) if part else total
     return " ".join(parts), str(total)
 
 

@@ -101,13 +101,26 @@ def short_programs(num_operations):
     return ["x" + "".join(chosen) for chosen in itertools.product(operations, repeat=num_operations)]
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.cache
+def programs_by_output(num_operations, x):
+    """{y: the short programs that turn x into y}"""
+    found = {}
+    for program in short_programs(num_operations):
+        found.setdefault(run(program, x), []).append(program)
+    return found
+
+
+def fitting_programs(examples, num_operations):
+    """The short programs that fit all examples."""
+    x, y = examples[0]
+    near = programs_by_output(num_operations, x).get(y, ()) if x in INPUTS else short_programs(num_operations)
+    return [program for program in near if all(run(program, x) == y for x, y in examples)]
+
+
 def occam(examples):
     """What the shortest fitting programs (up to two operations) all answer on the hidden inputs."""
     for num_operations in (0, 1, 2):
-        fitting = [program for program in short_programs(num_operations)
-                   if all(run(program, x) == y for x, y in examples)]
-        if fitting:
+        if fitting := fitting_programs(examples, num_operations):
             outputs = [tuple(run(program, x) for x in HIDDEN_INPUTS) for program in fitting]
             return tuple((x, column[0]) for x, column in zip(HIDDEN_INPUTS, zip(*outputs)) if len(set(column)) == 1)
     return ()
@@ -119,9 +132,9 @@ def write_thinking(problem, rng, voice, slip=0.0, max_tries=6):
         try x 2 + 2+2=4 is 4 no wait try x 2 * 1 + 2*2=4 4+1=5 is 5 ok ... yes
     """
     parts, found = [], None
-    candidates = [p for n in (1, 2) for p in short_programs(n) if "x" not in p[1:]
-                  and run(p, problem.examples[0][0]) == problem.examples[0][1]]
-    fits = [p for p in candidates if all(run(p, x) == y for x, y in problem.examples)]
+    plain = lambda programs: [p for p in programs if "x" not in p[1:]]
+    candidates = plain(p for n in (1, 2) for p in fitting_programs(problem.examples[:1], n))
+    fits = plain(p for n in (1, 2) for p in fitting_programs(problem.examples, n))
     others = rng.sample(candidates, min(len(candidates), rng.choice((0, 0, 1, 1, 2, 3))))
     ordered = [p for p in others if p not in fits] + fits[:1]
     for i, program in enumerate(ordered[:max_tries]):
@@ -153,7 +166,7 @@ def write_thinking(problem, rng, voice, slip=0.0, max_tries=6):
 def write_guess(problem, rng, right=0.3):
     """A program without thinking: one that fits with the given chance, else a random one."""
     if rng.random() < right:
-        for program in (p for n in (1, 2) for p in short_programs(n)):
-            if all(run(program, x) == y for x, y in problem.examples):
-                return program
+        for num_operations in (1, 2):
+            if fitting := fitting_programs(problem.examples, num_operations):
+                return fitting[0]
     return draw_program(rng, rng.choice((1, 2)))
