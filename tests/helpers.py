@@ -1,0 +1,45 @@
+"""Small things that several tests need."""
+
+from types import SimpleNamespace
+
+import torch
+
+from minireason.config import ModelConfig
+from minireason.model import GPT
+from minireason.rewards import Task
+from minireason.rollout import Rollout
+from minireason.tokenizer import get_tokenizer
+
+
+def tiny_model(seed=0, vocab_size=None, sharpness=1.0):
+    config = ModelConfig(vocab_size=vocab_size or get_tokenizer().vocab_size, width=32, num_layers=2, num_heads=4,
+                         num_kv_heads=1, mlp_width=48, max_length=256)
+    model = GPT(config).init_weights(seed)
+    with torch.no_grad():
+        model.embedding.weight.mul_(sharpness)
+    return model
+
+
+def ragged_rollout(generator, vocab_size=24, prompt_lengths=(3, 1, 5, 3), lengths=(4, 7, 2, 1)):
+    """A rollout of random ids with rows of different prompt and completion lengths."""
+    B, S, L = len(lengths), max(prompt_lengths), max(lengths)
+    columns = torch.arange(L)
+    return Rollout(
+        prompt_ids=torch.randint(0, vocab_size, (B, S), generator=generator),
+        prompt_mask=torch.tensor([[0.0] * (S - n) + [1.0] * n for n in prompt_lengths]),
+        completion_ids=torch.randint(0, vocab_size, (B, L), generator=generator),
+        completion_mask=(columns < torch.tensor(lengths)[:, None]).float(),
+        old_logprobs=torch.zeros(B, L), rewards=torch.rand(B, generator=generator))
+
+
+def unpadded(rollout, row):
+    """(prompt ids, completion ids) of a row as plain lists."""
+    prompt = rollout.prompt_ids[row][rollout.prompt_mask[row].bool()].tolist()
+    return prompt, rollout.completion_ids[row][rollout.completion_mask[row].bool()].tolist()
+
+
+def toy_task():
+    """A world of eight tokens in which 0 ends a completion and one that holds a 3 is paid: learnable in seconds."""
+    tokenizer = SimpleNamespace(encode=lambda text: [1, 2], eos_id=0, pad_id=0,
+                                decode=lambda ids: "".join(map(str, ids)))
+    return Task(lambda rng: SimpleNamespace(prompt="12"), lambda problem, text: float("3" in text), tokenizer)

@@ -1,0 +1,96 @@
+"""Nothing half written, nothing run, one clear line for each bad file."""
+
+import pickle
+
+import pytest
+import torch
+
+from minireason import checkpoint
+from minireason.config import Config, ModelConfig, to_dict
+from minireason.model import GPT
+
+
+def small_config():
+    config = Config()
+    config.model = ModelConfig(vocab_size=20, width=16, num_layers=1, num_heads=2, mlp_width=16)
+    return config
+
+
+def write(path, **changes):
+    config = small_config()
+    model = GPT(config.model).init_weights(0)
+    state = dict(model=model.state_dict(), optimizer={}, config=to_dict(config), stage="base", iteration=3, done=True,
+                 extra={})
+    checkpoint.save(path, **{**state, **changes})
+    return model
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    model = write(tmp_path / "deep" / "checkpoint.pt")
+    loaded, state = checkpoint.load_model(tmp_path / "deep" / "checkpoint.pt")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters()))
+    assert not loaded.training and (state["stage"], state["iteration"], state["done"]) == ("base", 3, True)
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["checkpoint.pt"]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (open, ("exploded", "w"))
+
+
+def test_code_in_a_file_is_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": Bomb()}, "bomb.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("bomb.pt", "plain.pt"):
+        with pytest.raises(checkpoint.CheckpointError, match="damaged or no checkpoint"):
+            checkpoint.load(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 not really a zip", bytes(5000)])
+def test_a_damaged_file(tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(checkpoint.CheckpointError) as error:
+        checkpoint.load(tmp_path / "checkpoint.pt")
+    assert "checkpoint.pt" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_truncated_file(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    write(path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(checkpoint.CheckpointError, match="damaged"):
+        checkpoint.load(path)
+
+
+def test_missing_foreign_and_other_versions(tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="train that stage first"):
+        checkpoint.load(tmp_path / "none.pt")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint of minireason"):
+        checkpoint.load(tmp_path / "foreign.pt")
+    config = to_dict(small_config())
+    config["model"]["width"] = 32
+    write(tmp_path / "shapes.pt", config=config)
+    del config["model"]["norm_eps"]
+    write(tmp_path / "fields.pt", config=config)
+    for name in ("shapes.pt", "fields.pt"):
+        with pytest.raises(checkpoint.CheckpointError, match="another version"):
+            checkpoint.load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("fails", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])
+def test_when_the_disk_is_full_the_old_file_stays(tmp_path, monkeypatch, fails):
+    path = tmp_path / "checkpoint.pt"
+    write(path)
+    before = path.read_bytes()
+
+    def save(state, file):
+        file.write(b"half")
+        raise fails
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(OSError):
+        write(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]

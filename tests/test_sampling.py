@@ -1,0 +1,113 @@
+"""Generation against one-by-one decoding without a cache, and against the distribution it should draw from."""
+
+import pytest
+import torch
+
+from minireason.config import ModelConfig
+from minireason.model import GPT
+from minireason.sampling import generate, sampling_distribution
+
+EOS = 7
+PROMPTS = [[1, 2, 3], [4], [5, 6, 8, 9, 10, 11], [1, 2, 3], [1, 2, 3]]
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = ModelConfig(vocab_size=24, width=32, num_layers=2, num_heads=4, num_kv_heads=1, mlp_width=48, max_length=64)
+    model = GPT(config).init_weights(3).eval()
+    with torch.no_grad():
+        model.embedding.weight.mul_(15)     # a sharper model, so that rows differ and end at different times
+    return model
+
+
+@torch.no_grad()
+def slow_logprobs(model, prompt, completion, temperature=1.0):
+    """log p of each completion token, each from its own whole forward pass."""
+    return torch.stack([(model(torch.tensor([prompt + completion[:t]]))[0, -1] / temperature).log_softmax(-1)[token]
+                        for t, token in enumerate(completion)])
+
+
+def rows(generation):
+    lengths = generation.completion_mask.sum(1).long().tolist()
+    return [ids[:n] for ids, n in zip(generation.completion_ids.tolist(), lengths)]
+
+
+@torch.no_grad()
+def test_greedy_equals_argmax_without_a_cache(model):
+    for prompt, found in zip(PROMPTS, rows(generate(model, PROMPTS, 12, 0.0, eos_id=EOS))):
+        ids = list(prompt)
+        while len(ids) < len(prompt) + 12:
+            ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+            if ids[-1] == EOS:
+                break
+        assert found == ids[len(prompt):]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_logprobs_are_those_of_the_tempered_distribution(model, temperature):
+    generation = generate(model, PROMPTS, 15, temperature, seed=1, eos_id=EOS)
+    for i, completion in enumerate(rows(generation)):
+        expected = slow_logprobs(model, PROMPTS[i], completion, temperature)
+        assert torch.allclose(generation.logprobs[i, :len(completion)], expected, atol=1e-4)
+        assert not generation.logprobs[i, len(completion):].any()
+
+
+def test_a_row_ends_at_its_first_end_token_which_counts(model):
+    generation = generate(model, PROMPTS * 20, 30, seed=5, eos_id=EOS)
+    ended = [completion for completion in rows(generation) if EOS in completion]
+    assert len(ended) > 10
+    assert all(completion.index(EOS) == len(completion) - 1 for completion in ended)
+    free = generate(model, PROMPTS, 30, seed=5)
+    assert free.completion_mask.all()       # without an end token nothing stops
+
+
+def test_the_same_seed_says_the_same_whatever_the_company(model):
+    """Chunks, other rows, and rows that end early change nothing of what a row says."""
+    whole = rows(generate(model, PROMPTS, 20, seed=9, eos_id=EOS))
+    assert whole == rows(generate(model, PROMPTS, 20, seed=9, eos_id=EOS, chunk_size=2))
+    assert whole[:2] == rows(generate(model, PROMPTS[:2], 20, seed=9, eos_id=EOS))
+    assert whole != rows(generate(model, PROMPTS, 20, seed=10, eos_id=EOS))
+    assert len({tuple(whole[i]) for i in (0, 3, 4)}) == 3      # equal prompts, other draws
+
+
+@torch.no_grad()
+def test_frequencies_match_the_model(model):
+    n = 4000
+    first = generate(model, [[1, 2, 3]] * n, 1, 1.0, seed=0).completion_ids[:, 0]
+    expected = model(torch.tensor([[1, 2, 3]]))[0, -1].softmax(-1)
+    found = torch.bincount(first, minlength=24) / n
+    spread = (expected * (1 - expected) / n).sqrt()
+    assert ((found - expected).abs() <= 4.5 * spread + 1e-3).all()
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_it():
+    probabilities = torch.tensor([[0.1, 0.5, 0.25, 0.15]])
+    kept = sampling_distribution(probabilities.log(), 1.0, 0.7).exp()
+    assert torch.allclose(kept, torch.tensor([[0.0, 2 / 3, 1 / 3, 0.0]]), atol=1e-6)
+    assert torch.allclose(sampling_distribution(probabilities.log(), 1.0, 1.0).exp(), probabilities)
+    one = sampling_distribution(probabilities.log(), 1.0, 0.01).exp()
+    assert torch.allclose(one, torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
+
+
+def test_no_token_outside_the_nucleus_is_drawn(model):
+    narrow = generate(model, [[1, 2, 3]] * 500, 1, 1.0, seed=0, top_p=0.5).completion_ids[:, 0].unique()
+    probabilities = model(torch.tensor([[1, 2, 3]]))[0, -1].softmax(-1)
+    ordered = probabilities.sort(descending=True)
+    size = int((ordered.values.cumsum(0) < 0.5).sum()) + 1
+    assert set(narrow.tolist()) <= set(ordered.indices[:size].tolist())
+
+
+@pytest.mark.parametrize("arguments", [
+    dict(prompts=[], max_new_tokens=3), dict(prompts=[[1], []], max_new_tokens=3),
+    dict(prompts=[[1] * 60], max_new_tokens=5), dict(prompts=[[1]], max_new_tokens=0),
+    dict(prompts=[[1]], max_new_tokens=3, top_p=0.0), dict(prompts=[[1]], max_new_tokens=3, temperature=-1.0)])
+def test_bad_input_is_refused(model, arguments):
+    with pytest.raises(ValueError):
+        generate(model, **arguments)
+
+
+def test_on_token_hears_what_is_returned(model):
+    heard = {}
+    generation = generate(model, PROMPTS, 20, seed=2, eos_id=EOS, chunk_size=2,
+                          on_token=lambda row, token: heard.setdefault(row, []).append(token))
+    assert [heard[row] for row in range(len(PROMPTS))] == rows(generation)

@@ -1,0 +1,77 @@
+"""Estimators and intervals against brute force, closed forms and published values."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from minireason.stats import (exact_kl, k1, k2, k3, masked_mean, masked_whiten, mean_of, pass_at_k, wilson_interval)
+
+
+def two_policies():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(6, generator=generator, dtype=torch.float64) for _ in range(2)]
+
+
+def test_k1_and_k3_average_to_the_kl():
+    """Expectations taken as exact sums over the vocabulary."""
+    logits, ref = two_policies()
+    logp, logq = logits.log_softmax(-1), ref.log_softmax(-1)
+    kl = sum(math.exp(a) * (a - b) for a, b in zip(logp.tolist(), logq.tolist()))
+    assert exact_kl(logits, ref).item() == pytest.approx(kl)
+    assert (logp.exp() * k1(logp, logq)).sum().item() == pytest.approx(kl)
+    assert (logp.exp() * k3(logp, logq)).sum().item() == pytest.approx(kl)
+    assert (k3(logp, logq) >= 0).all()
+
+
+def test_gradients_of_the_estimators_as_losses():
+    """k1's is zero, k2's that of KL(p||q), k3's that of KL(q||p): exact sums, p held fixed as the sampler."""
+    logits, ref = two_policies()
+    logits.requires_grad_()
+    logq = ref.log_softmax(-1)
+
+    def gradient(value):
+        return torch.autograd.grad(value, logits, retain_graph=True)[0]
+
+    logp = logits.log_softmax(-1)
+    p = logp.detach().exp()
+    forward, backward = (logp.exp() * (logp - logq)).sum(), (logq.exp() * (logq - logp)).sum()
+    assert torch.allclose(gradient((p * k1(logp, logq)).sum()), torch.zeros(6, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(gradient((p * k2(logp, logq)).sum()), gradient(forward))
+    assert torch.allclose(gradient((p * k3(logp, logq)).sum()), gradient(backward))
+
+
+def test_pass_at_k_is_the_share_of_all_choices_with_a_hit():
+    for n, c, k in itertools.product(range(1, 7), range(7), range(1, 7)):
+        if c <= n and k <= n:
+            chosen = list(itertools.combinations([i < c for i in range(n)], k))
+            assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, chosen)) / len(chosen))
+    with pytest.raises(ValueError):
+        pass_at_k(3, 1, 4)
+
+
+def test_wilson_interval():
+    """Newcombe 1998, table I: 81 of 263 is 0.2553 to 0.3662, 0 of 20 is 0 to 0.1611."""
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    low, high = wilson_interval(20, 20)
+    assert (low, high) == pytest.approx((1 - 0.1611, 1.0), abs=5e-5) and high <= 1.0
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_masked_mean_and_whiten():
+    x, mask = torch.tensor([[1.0, 2.0, 99.0], [6.0, -7.0, 3.0]]), torch.tensor([[1, 1, 0], [1, 0, 1]])
+    assert masked_mean(x, mask).item() == pytest.approx(3.0)
+    whitened = masked_whiten(x, mask)
+    kept = whitened[mask.bool()]
+    assert kept.mean().item() == pytest.approx(0.0, abs=1e-6)
+    assert kept.std(unbiased=False).item() == pytest.approx(1.0, abs=1e-5)
+    assert not whitened[mask == 0].any()
+    assert masked_mean(x, torch.zeros(2, 3)).item() == 0.0
+
+
+def test_mean_of():
+    assert mean_of([{"a": 1.0}, {"a": 4.0}]) == {"a": 2.5}
+    assert mean_of([{"a": 1.0}, {"a": 4.0}], [3, 1]) == {"a": 1.75}
+    assert mean_of([]) == {}
