@@ -11,7 +11,7 @@ Exit codes: 0 done, 1 a fault (a full disk, a damaged file, a loss that is no nu
 import argparse
 import json
 import math
-import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -144,6 +144,25 @@ def helpfulness(run, model, seed):
     return reward_model, f"orders {right} of {total} held-out pairs as the judge did"
 
 
+class CtrlC:
+    """Lets an iteration end before Ctrl-C stops the run, so that what is saved is never half an update.
+
+    A second Ctrl-C stops at once, with the last checkpoint as it was.
+    """
+
+    def __enter__(self):
+        self.pressed, self.before = False, signal.signal(signal.SIGINT, self.press)
+        return self
+
+    def press(self, *_):
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    def __exit__(self, *_):
+        signal.signal(signal.SIGINT, self.before)
+
+
 def run_stage(run, stage, resume):
     """Trains one stage, from where its checkpoint stands if `resume`. Returns (model, seconds, notes)."""
     path, lines = run.path(stage), run.folder / stage / "metrics.jsonl"
@@ -168,8 +187,7 @@ def run_stage(run, stage, resume):
                         extra={} if done else {name: module.state_dict() for name, module in extra.items()})
 
     finished, saved = start, time.time()
-    bar = tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=0.5)
-    try:
+    with CtrlC() as ctrl_c, tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=0.5) as bar:
         for values in loop(start):
             if not all(math.isfinite(v) for v in values.values()):
                 raise Fault(f"{stage}: a number became infinite or undefined at iteration {finished}; the checkpoint "
@@ -178,14 +196,11 @@ def run_stage(run, stage, resume):
             metrics.append(lines, values)
             bar.set_postfix({SHOWN[k]: f"{values[k]:.3g}" for k in SHOWN if k in values}, refresh=False)
             bar.update()
-            if time.time() - saved > SAVE_EVERY:
+            if ctrl_c.pressed or time.time() - saved > SAVE_EVERY:
                 save(finished, done=False)
                 saved = time.time()
-    except KeyboardInterrupt:
-        save(finished, done=False)
-        raise
-    finally:
-        bar.close()
+            if ctrl_c.pressed:
+                raise KeyboardInterrupt
     save(finished, done=True)
     return model.eval(), time.time() - began, notes
 
@@ -205,6 +220,15 @@ def read_results(run, command):
             "device": str(run.device), "stages": {}, "seconds": {}, "notes": {}}
 
 
+def peak_memory():
+    """MiB of memory that this process ever held; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:     # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def run_stages(run, stages, resume, command):
     """Trains and evaluates each stage in turn, and writes results.json after each."""
     results = read_results(run, command)
@@ -219,7 +243,7 @@ def run_stages(run, stages, resume, command):
             results["seconds"][stage] = results["seconds"].get(stage, 0.0) + seconds
         results["seconds"][f"{stage} evaluation"] = time.time() - began
         results["notes"].update(notes)
-        results["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
         print("\n".join(table({stage: results["stages"][stage]})[2:]), flush=True)
     return results

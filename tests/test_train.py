@@ -1,0 +1,255 @@
+"""The command: what a run leaves behind, exact resume, and one clear line with its exit code for what goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from minireason import checkpoint, evaluate, sft
+
+ROOT = Path(train.__file__).parent
+TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1", "--model-mlp-width", "32",
+        "--base-num-examples", "120", "--base-batch-size", "2", "--base-learning-rate", "0.01", "--cold-start-num-examples", "30", "--cold-start-num-epochs", "2",
+        "--rl-num-iterations", "3", "--rl-num-prompts", "4", "--rl-group-size", "4", "--rl-max-new-tokens", "24",
+        "--align-num-iterations", "2", "--align-num-prompts", "4", "--align-group-size", "4",
+        "--align-max-new-tokens", "24", "--num-preference-pairs", "64", "--sampling-num-problems", "20",
+        "--sampling-num-chat", "20", "--evaluate-num-problems", "12", "--evaluate-num-programs", "6",
+        "--evaluate-max-new-tokens", "24"]
+
+
+def run(*arguments):
+    return train.main([str(a) for a in arguments])
+
+
+def small_world(monkeypatch):
+    """So small a model answers nothing right: pay it for coming to an end, and give rejection sampling something."""
+    plain = train.reasoning_task
+
+    def paid_for_ending(*arguments):
+        task = plain(*arguments)
+        task.reward = lambda problem, completion: float(bool(completion))
+        return task
+    monkeypatch.setattr(train, "reasoning_task", paid_for_ending)
+    monkeypatch.setattr(train.rejection, "sample_and_filter", lambda *a, **k: (
+        [("compute 2+3", "<think>2+3=5</think><answer>5</answer>")] * 4, {"sampled": 80, "kept": 4}))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One whole tiny run, to look at."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        small_world(monkeypatch)
+        assert run(*TINY, "--out", folder) == 0
+    return folder
+
+
+def weights(folder, stage):
+    return checkpoint.load(folder / stage / "checkpoint.pt")["model"]
+
+
+def assert_equal_weights(a, b):
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_leaves_everything_it_promises(finished):
+    results = json.loads((finished / "results.json").read_text())
+    assert list(results["stages"]) == list(train.STAGES)
+    for stage in train.STAGES:
+        lines = [json.loads(line) for line in (finished / stage / "metrics.jsonl").read_text().splitlines()]
+        assert [line["iteration"] for line in lines] == list(range(len(lines))) and lines
+        state = checkpoint.load(finished / stage / "checkpoint.pt")
+        assert state["done"] and state["iteration"] == len(lines)
+        for task, number in (("arithmetic", 12), ("countdown", 12), ("program", 6)):
+            accuracy = results["stages"][stage][task]["accuracy"]
+            assert accuracy["num_problems"] == number and accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+        assert results["stages"][stage]["chat"]["leaks"]["num_problems"] == 12
+        assert results["seconds"][stage] > 0
+    rewards = [json.loads(line)["reward"] for line in (finished / "rl" / "metrics.jsonl").read_text().splitlines()]
+    assert any(0 < reward < 1 for reward in rewards)            # else the exact-resume test would compare nothing
+    assert {"reward", "completion_length", "entropy", "zero_std_frac"} <= set(
+        json.loads((finished / "rl" / "metrics.jsonl").read_text().splitlines()[0]))
+    assert "kl" in json.loads((finished / "align" / "metrics.jsonl").read_text().splitlines()[0])
+    report = (finished / "report.md").read_text()
+    assert "| align |" in report and "Wilson" in report
+    for figure in ("stages.png", "rl.png", "align.png"):
+        assert (finished / figure).stat().st_size > 5000 and figure in report
+
+
+def test_its_end_says_where_everything_is(finished, capsys):
+    assert run("--resume", "--out", finished) == 0              # nothing left to do: it only says so again
+    out = capsys.readouterr().out
+    assert str(finished) in out and "report.md" in out and "python sample.py" in out and "| rl |" in out
+
+
+def test_evaluating_again_gives_the_same_numbers(finished, capsys):
+    assert evaluate.main(["--run", str(finished), "--stage", "rl", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    stored = json.loads((finished / "results.json").read_text())["stages"]["rl"]
+    assert again == stored
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("algo", ["grpo", "ppo"])
+def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch, algo):
+    small_world(monkeypatch)
+    flags = [*TINY, "--algo", algo, "--rl-kl-coef", "0.01"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run(*flags, "--out", whole) == 0
+    count, plain_clip = 0, torch.nn.utils.clip_grad_norm_
+
+    def interrupt_sometimes(*arguments):
+        nonlocal count
+        count += 1
+        if count in (3, 9, 20, 26):        # in the middle of an update: between gradients and the optimizer's step
+            signal.raise_signal(signal.SIGINT)
+        return plain_clip(*arguments)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", interrupt_sometimes)
+    codes = [run(*flags, "--out", broken)] + [run("--resume", "--out", broken) for _ in range(4)]
+    assert codes == [130, 130, 130, 130, 0]
+    assert not torch.equal(weights(whole, "rl")["embedding.weight"], weights(whole, "cold-start")["embedding.weight"])
+    for stage in train.STAGES:
+        assert_equal_weights(weights(whole, stage), weights(broken, stage))
+        assert (whole / stage / "metrics.jsonl").read_text() == (broken / stage / "metrics.jsonl").read_text()
+    first, second = (json.loads((f / "results.json").read_text())["stages"] for f in (whole, broken))
+    assert first == second
+
+
+def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
+    small_world(monkeypatch)
+    for stage in train.STAGES:
+        assert run(stage, *TINY, "--out", tmp_path / "steps") == 0
+    assert_equal_weights(weights(finished, "align"), weights(tmp_path / "steps", "align"))
+
+
+def test_pure_rl_goes_from_base_to_rl(tmp_path):
+    assert run(*TINY, "--pure-rl", "--out", tmp_path / "pure") == 0
+    assert sorted(p.name for p in (tmp_path / "pure").iterdir() if p.is_dir()) == ["base", "rl"]
+
+
+def test_another_seed_is_another_run(finished, tmp_path):
+    assert run("base", *TINY, "--seed", 1, "--out", tmp_path / "other") == 0
+    assert not torch.equal(weights(finished, "base")["embedding.weight"],
+                           weights(tmp_path / "other", "base")["embedding.weight"])
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["strange"], "unknown stage 'strange'"),
+    (["--preset", "huge"], "unknown preset 'huge'"),
+    (["--algo", "dpo"], "unknown algo 'dpo'"),
+    (["--tasks-countdown-levels", "2,9"], "unknown level"),
+    (["--tasks-program-share", "-1"], "shares are weights"),
+    (["--rl-group-size", "1"], "at least 2 completions"),
+    (["--rl-learning-rate", "nan"], "finite"),
+    (["--rl-learning-rate", "0"], "above 0"),
+    (["--base-batch-size", "0"], "at least 1"),
+    (["--model-num-heads", "3"], "num_heads"),
+    (["--rl-max-new-tokens", "5000"], "no room"),
+    (["--device", "abacus"], "device 'abacus'"),
+    (["rl"], "needs a run with the stages before it"),
+    (["--resume"], "no run to resume"),
+    (["--resume", "--out", "nowhere"], "no run to resume"),
+])
+def test_bad_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1 and "Traceback" not in error
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_flag_that_argparse_refuses_is_code_2(capsys):
+    with pytest.raises(SystemExit) as exit:
+        run("--seed", "many")
+    assert exit.value.code == 2
+
+
+def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
+    before = (finished / "align" / "checkpoint.pt").read_bytes()
+    assert run(*TINY, "--out", finished) == 2
+    assert "already holds" in capsys.readouterr().err
+    assert run(*TINY, "--resume", "--out", finished, "--rl-learning-rate", "1e-5") == 2
+    assert "rl.learning_rate" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    assert run(*TINY, "--out", tmp_path / "mine") == 2
+    assert run(*TINY, "--out", tmp_path / "mine" / "thesis.txt") == 2
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
+    assert (finished / "align" / "checkpoint.pt").read_bytes() == before
+
+
+def test_without_out_a_fresh_folder_is_chosen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("base", *TINY) == 0 and run("base", *TINY) == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["smoke", "smoke-2"]
+    assert run("cold-start", "--resume") == 0                       # the newest one
+    assert (tmp_path / "runs" / "smoke-2" / "cold-start" / "checkpoint.pt").exists()
+
+
+def test_a_damaged_checkpoint_is_code_1(finished, tmp_path, capsys):
+    assert run("base", *TINY, "--out", tmp_path / "run") == 0
+    (tmp_path / "run" / "base" / "checkpoint.pt").write_bytes(b"scrambled")
+    assert run("cold-start", "--resume", "--out", tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert "damaged" in error and "Traceback" not in error
+    (tmp_path / "run" / "config.json").write_text("{}")
+    assert run("--resume", "--out", tmp_path / "run") == 1
+    assert "config.json" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch, capsys):
+    plain = sft.train
+    monkeypatch.setattr(train, "SAVE_EVERY", 0)
+
+    def breaks(model, *rest):
+        for metrics in plain(model, *rest):
+            if metrics["iteration"] == 2:
+                with torch.no_grad():
+                    model.embedding.weight.fill_(float("nan"))
+                metrics["loss"] = float("nan")
+            yield metrics
+    monkeypatch.setattr(train.sft, "train", breaks)
+    assert run("base", *TINY, "--out", tmp_path / "run") == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "iteration 2" in error and "learning rate" in error
+    state = checkpoint.load(tmp_path / "run" / "base" / "checkpoint.pt")
+    assert state["iteration"] == 2 and not state["done"]
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+def test_a_full_disk_is_code_1_and_one_line(tmp_path, monkeypatch, capsys):
+    def full(state, file):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(torch, "save", full)
+    assert run("base", *TINY, "--out", tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert "No space left" in error and "Traceback" not in error
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    """A real process and a real signal."""
+    command = [sys.executable, str(ROOT / "train.py"), "base", *TINY, "--base-num-examples", "20000",
+               "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                               env={**os.environ, "OMP_NUM_THREADS": "1"})
+    lines = tmp_path / "run" / "base" / "metrics.jsonl"
+    for _ in range(600):
+        if lines.exists() and lines.read_text().count("\n") > 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "--resume" in error and "Traceback" not in error
+    state = checkpoint.load(tmp_path / "run" / "base" / "checkpoint.pt")
+    assert not state["done"] and state["iteration"] == lines.read_text().count("\n") > 3
