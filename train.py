@@ -1,7 +1,7 @@
 """Train a toy reasoner from random weights: base -> cold-start -> rl -> rejection -> align.
 
     python train.py                              every stage, on this machine's GPU or CPU
-    python train.py rl --out runs/laptop --algo ppo
+    python train.py rl --algo ppo --from runs/laptop     PPO from the cold start of another run
     python train.py --resume                     go on with the newest run
 
 A run's folder holds config.json, <stage>/checkpoint.pt and metrics.jsonl, results.json, report.md and figures.
@@ -11,6 +11,7 @@ Exit codes: 0 done, 1 a fault (a full disk, a damaged file, a loss that is no nu
 import argparse
 import json
 import math
+import shutil
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from minireason import align, checkpoint, corpus, grpo, metrics, ppo, rejection, report, sft
 from minireason.config import add_flags, apply_flags, from_dict, preset, to_dict
-from minireason.evaluate import evaluate, table
+from minireason.evaluate import evaluate, quick_accuracy, table
 from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.rewards import reasoning_task
@@ -89,7 +90,7 @@ def prepare(run, stage):
     else:
         model = run.load(previous_stage(stage, config))
     if stage == "cold-start":
-        documents = corpus.golden_examples(config.seed, config.cold_start.num_examples)
+        documents = corpus.golden_examples(config.seed, config.cold_start.num_examples, config.expert)
     if stage == "rejection":
         documents, notes["rejection"] = own_examples(run, seed)
     if stage in ("base", "cold-start", "rejection"):
@@ -97,7 +98,7 @@ def prepare(run, stage):
         examples = corpus.tokenize(tokenizer, documents)
         optimizer = run.adamw(settings, model)
         return (model, optimizer, lambda start: sft.train(model, optimizer, examples, settings, seed, start),
-                len(sft.plan(examples, settings, seed)), extra, notes)
+                len(sft.plan(len(examples), settings, seed)), extra, notes)
 
     settings = config.rl if stage == "rl" else config.align
     task = reasoning_task(tokenizer, config.tasks.levels(), config.tasks.shares())
@@ -163,11 +164,14 @@ class CtrlC:
         signal.signal(signal.SIGINT, self.before)
 
 
-def run_stage(run, stage, resume):
-    """Trains one stage, from where its checkpoint stands if `resume`. Returns (model, seconds, notes)."""
+def run_stage(run, stage):
+    """Trains one stage, from where its checkpoint stands. Returns (model, seconds or None where all was done, notes).
+
+    That a checkpoint is there means that the user wants to go on from it: `open_run` has seen to that.
+    """
     path, lines = run.path(stage), run.folder / stage / "metrics.jsonl"
     began, start = time.time(), 0
-    if resume and path.exists():
+    if path.exists():
         state = checkpoint.load(path)
         if state["done"]:
             return run.load(stage), None, {}
@@ -193,6 +197,8 @@ def run_stage(run, stage, resume):
                 raise Fault(f"{stage}: a number became infinite or undefined at iteration {finished}; the checkpoint "
                             f"before it is kept in {path.parent}: try a lower learning rate")
             finished += 1
+            if run.config.evaluate.every and (finished % run.config.evaluate.every == 0 or finished == total):
+                values = values | quick_accuracy(model, run.tokenizer, run.config)
             metrics.append(lines, values)
             bar.set_postfix({SHOWN[k]: f"{values[k]:.3g}" for k in SHOWN if k in values}, refresh=False)
             bar.update()
@@ -212,12 +218,18 @@ def stages_of(config):
     return ("base", "rl") if config.pure_rl else STAGES
 
 
-def read_results(run, command):
-    path = run.folder / "results.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    return {"command": command, "config": to_dict(run.config), "threads": torch.get_num_threads(),
-            "device": str(run.device), "stages": {}, "seconds": {}, "notes": {}}
+def read_results(folder):
+    """What results.json of a run holds, None where there is no such file. Raises Fault on a damaged one."""
+    path = folder / "results.json"
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except ValueError as error:
+        raise Fault(f"{path} is damaged ({error}): delete it and go on with --resume") from None
+
+
+def new_results(config):
+    return {"command": "", "config": to_dict(config), "threads": torch.get_num_threads(), "stages": {}, "seconds": {},
+            "notes": {}}
 
 
 def peak_memory():
@@ -229,11 +241,13 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def run_stages(run, stages, resume, command):
+def run_stages(run, stages, command):
     """Trains and evaluates each stage in turn, and writes results.json after each."""
-    results = read_results(run, command)
+    results = read_results(run.folder) or new_results(run.config)
+    results["device"] = str(run.device)
+    results["command"] = results["command"] or command
     for stage in stages:
-        model, seconds, notes = run_stage(run, stage, resume)
+        model, seconds, notes = run_stage(run, stage)
         if stage in results["stages"] and seconds is None:
             continue
         began = time.time()
@@ -256,6 +270,8 @@ def parse(argv):
     parser.add_argument("--preset", default=argparse.SUPPRESS, help="smoke (a minute), laptop (default) or gpu")
     parser.add_argument("--algo", default=argparse.SUPPRESS, help="grpo (default) or ppo")
     parser.add_argument("--out", help="folder of the run; a fresh runs/PRESET by default")
+    parser.add_argument("--from", dest="source", metavar="RUN",
+                        help="copy the finished stages before STAGE from this run (all: its base)")
     parser.add_argument("--resume", action="store_true", help="go on where the run (the newest, or --out) stopped")
     parser.add_argument("--device", help="cuda, mps or cpu; the best there is by default")
     add_flags(parser)
@@ -264,7 +280,7 @@ def parse(argv):
 
 def open_run(args):
     """The run that the command line means: a new folder, or one to go on with. Raises BadInput."""
-    given = {k: v for k, v in vars(args).items() if k not in ("stage", "out", "resume", "device", "preset")}
+    given = {k: v for k, v in vars(args).items() if k not in ("stage", "out", "source", "resume", "device", "preset")}
     preset_name = getattr(args, "preset", None)
     if args.stage not in ("all", *STAGES):
         raise BadInput(f"unknown stage {args.stage!r}: choose all, {', '.join(STAGES)}")
@@ -282,10 +298,14 @@ def open_run(args):
             raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
         if folder.exists() and any(folder.iterdir()):
             raise BadInput(f"{folder} is not empty and holds no run: choose another --out")
-        if args.stage not in ("all", "base"):
+        if args.stage not in ("all", "base") and not args.source:
             raise BadInput(f"stage {args.stage} needs a run with the stages before it: give its folder with --out")
+        if args.source:
+            copy_stages(Path(args.source), folder, args.stage, wanted)
         checkpoint.save_json(stored_path, to_dict(wanted))
         return wanted, folder
+    if args.source and not args.resume:
+        raise BadInput(f"{folder} holds a run already: --from is for a new one, choose another --out")
     try:
         stored = from_dict(json.loads(stored_path.read_text()))
     except (ValueError, TypeError, AttributeError) as error:
@@ -301,6 +321,25 @@ def open_run(args):
     if done and not args.resume:
         raise BadInput(f"{folder} already holds {', '.join(done)}: go on with --resume or choose another --out")
     return stored, folder
+
+
+def copy_stages(source, folder, stage, config):
+    """Copies what must be there before `stage` from another run: checkpoints, curves and results. Raises BadInput."""
+    stages = stages_of(config)
+    needed = stages[:max(1, stages.index(stage))] if stage in stages else ("base",)
+    results = read_results(source)
+    for name in needed:
+        path = source / name / "checkpoint.pt"
+        if not path.exists() or not (state := checkpoint.load(path))["done"]:
+            raise BadInput(f"{source} has no finished stage {name!r} to start from")
+        if state["config"]["model"] != to_dict(config.model):
+            raise BadInput(f"{source} holds another size of model: give the same --model flags or another --from")
+    for name in needed:
+        shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("*.tmp"))
+    if results:
+        kept = {s: results["stages"][s] for s in needed if s in results["stages"]}
+        checkpoint.save_json(folder / "results.json", new_results(config) | {
+            "stages": kept, "notes": {"started from": f"{', '.join(needed)} of {source}"}})
 
 
 def newest_run():
@@ -339,7 +378,7 @@ def main(argv=None):
         run = Run(folder, config, device)
         print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
         stages = stages_of(config) if args.stage == "all" else (args.stage,)
-        results = run_stages(run, stages, args.resume, command.strip())
+        results = run_stages(run, stages, command.strip())
         report.write_report(folder, results)
     except (Fault, OSError, checkpoint.CheckpointError) as error:
         print(f"train.py: {error}", file=sys.stderr)

@@ -41,7 +41,7 @@ class RewardModel(nn.Module):
 
 def encode_pair(tokenizer, prompt, answer):
     """What the reward model reads of a conversation."""
-    return tokenizer.encode(prompt) + tokenizer.encode_tagged("<answer>") + tokenizer.encode(answer)[:MAX_ANSWER]
+    return tokenizer.encode_prompt(prompt) + tokenizer.encode_tagged("<answer>") + tokenizer.encode(answer)[:MAX_ANSWER]
 
 
 def collate(rows, device):

@@ -17,6 +17,7 @@ from minireason.tasks.words import ENGLISH, SPANISH, THINKING
 from minireason.verifier import split_completion, verify
 
 STEP = re.compile(r"(?<![0-9/*+-])(-?[0-9]{1,6})([-+*/])([0-9]{1,6})=(-?[0-9]{1,6})(?![0-9])", re.ASCII)
+CHECK = re.compile(rf"\b(?:check|revisa) {STEP.pattern}", re.ASCII)
 WORD = re.compile(r"[a-z]+", re.ASCII)
 PROGRAM_WORDS = re.compile(r"(?: (?:x|[0-9]{1,2}|[-+*])(?![^ ]))*", re.ASCII)   # up to the first step or word
 SAYS_YES, SAYS_NO = set(THINKING["yes"]), set(THINKING["no"])
@@ -54,11 +55,16 @@ def observe(problem, completion):
     thinking = parts[0] if parts else completion
     seen = Behaviour(well_formed=parts is not None)
     steps = STEP.findall(thinking)
-    right = [evaluate_step(left, op, b) == int(result) for left, op, b, result in steps]
-    seen.thinks, seen.num_steps, seen.num_wrong_steps = bool(steps), len(steps), right.count(False)
-    for i, (step, good) in enumerate(zip(steps, right)):
-        later = {s[:3] for s, ok in zip(steps[i + 1:], right[i + 1:]) if ok}
-        seen.num_repairs += not good and step[:3] in later
+    values = [evaluate_step(left, op, b) for left, op, b, _ in steps]
+    right = [value == int(step[3]) for step, value in zip(steps, values)]
+    seen.thinks = any(value is not None for value in values)
+    seen.num_steps, seen.num_wrong_steps = len(steps), right.count(False)
+    done_right = set()                                     # what is yet evaluated right, reading backward
+    for step, good in zip(reversed(steps), reversed(right)):
+        if good:
+            done_right.add(step[:3])
+        else:
+            seen.num_repairs += step[:3] in done_right
     words = set(WORD.findall(thinking))
     seen.mixed = bool(words & ENGLISH) and bool(words & SPANISH)
     if problem.task != "arithmetic":
@@ -95,25 +101,38 @@ def candidate_of(problem, piece):
 
 
 def succeeds(problem, piece):
-    """Whether a try is the success it is said to be: true steps, and a last result that is the one needed."""
+    """Whether a try is the success it is said to be.
+
+    In countdown: true steps that strip one given number after the other off the target, and a last one that makes
+    what is then needed of the two that are left.
+    """
     if problem.task == "program":
         program = " ".join(candidate_of(problem, piece))
         return verify(problem, f"<think></think><answer>{program}</answer>").correct
+    needed, left_over = str(problem.target), [str(number) for number in problem.numbers]
     steps = STEP.findall(piece)
     if not steps or any(evaluate_step(a, op, b) != int(result) for a, op, b, result in steps):
         return False
-    needed = problem.target if len(steps) == 1 else int(steps[-2][3])
-    return int(steps[-1][3]) == needed
+    for a, op, b, result in steps[:-1]:
+        stripped = b if a == needed else a if b == needed and op == "-" else None
+        if stripped not in left_over:
+            return False
+        left_over.remove(stripped)
+        needed = result
+    a, _, b, result = steps[-1]
+    return sorted(left_over) == sorted((a, b)) and result == needed
 
 
 def follows(problem, thinking, answer, steps):
-    """Whether the answer is what the last step or try arrived at."""
+    """Whether the answer is what the last step (one that is no check of another) or the last try arrived at."""
     if problem.task == "arithmetic":
-        return not steps or answer == steps[-1][3]
+        worked = STEP.findall(CHECK.sub("", thinking))
+        return not worked or answer == worked[-1][3]
     if problem.task == "program":
         pieces = re.split(r"\b(?:try|prueba)\b", thinking)
         return len(pieces) < 2 or tuple(answer.split()) == candidate_of(problem, pieces[-1])
-    return not steps or "".join(steps[-1][:3]) in answer.replace(" ", "")
+    last = "".join(steps[-1][:3]) if steps else ""
+    return not steps or bool(re.search(rf"(?<![0-9]){re.escape(last)}(?![0-9])", answer.replace(" ", "")))
 
 
 def share(numerator, denominator):
@@ -125,7 +144,8 @@ def summarize(behaviours, correct, lengths):
     n = len(behaviours)
     total = lambda name, rows=None: sum(getattr(b, name) for b in (behaviours if rows is None else rows))
     thinking = [b for b in behaviours if b.thinks]
-    after_failure = [ok for b, ok in zip(behaviours, correct) if b.first_try_failed]
+    after_failure = [ok for b, ok in zip(behaviours, correct) if b.thinks and b.first_try_failed]
+    gave_up = sum(b.well_formed and b.num_failed_tries > b.num_retries for b in thinking)
     return {
         "well_formed": share(total("well_formed"), n),
         "thinks": share(len(thinking), n),
@@ -135,7 +155,7 @@ def summarize(behaviours, correct, lengths):
         "tries_thinking": share(total("num_tries", thinking), len(thinking)),
         "distinct_tries": share(total("num_distinct_tries"), n),
         "retry_after_failure": share(total("num_retries"), total("num_failed_tries")),
-        "giving_up": share(sum(b.num_failed_tries > b.num_retries for b in behaviours), len(thinking)),
+        "giving_up": share(gave_up, len(thinking)),
         "false_yes": share(total("num_false_yes"), total("num_yes")),
         "first_try_failed": share(len(after_failure), len(thinking)),
         "accuracy_after_failed_try": share(sum(after_failure), len(after_failure)),

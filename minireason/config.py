@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 class ModelConfig:
     vocab_size: int = 640        # tokens; train.py sets it to the tokenizer's
     width: int = 128             # C: size of the residual stream
-    num_layers: int = 4          # blocks
+    num_layers: int = 4          # blocks, each attention and MLP
     num_heads: int = 4           # H: attention heads
     num_kv_heads: int = 1        # K: key-value heads, shared by the attention heads
     mlp_width: int = 352         # inner size of the SwiGLU, about 8/3 of the width
@@ -29,8 +29,8 @@ class ModelConfig:
 class SFTConfig:
     num_examples: int = 300        # documents to learn from
     num_epochs: int = 1            # passes over them
-    batch_size: int = 24           # rows per gradient step
-    row_length: int = 160          # tokens of a row, into which several documents are packed
+    batch_size: int = 48           # documents per gradient step
+    micro_batch_tokens: int = 1024 # tokens per backward pass; changes memory and speed, not the update
     learning_rate: float = 2e-3    # peak of the schedule
     warmup_steps: int = 100        # steps of linear warm-up, at most a quarter of all
     weight_decay: float = 0.05     # of AdamW
@@ -105,6 +105,8 @@ class EvalConfig:
     num_programs: int = 300        # held-out program problems
     max_new_tokens: int = 160      # longest completion
     seed: int = 1234               # of the held-out problems and of sampling, the same for every stage
+    every: int = 0                 # steps between looks at held-out accuracy inside a stage; 0 looks at its end only
+    num_quick: int = 300           # held-out problems per task at such a look
 
 
 @dataclass
@@ -113,11 +115,12 @@ class Config:
     seed: int = 0                                                # of everything that is drawn
     algo: str = "grpo"                                           # grpo or ppo
     pure_rl: bool = False                                        # straight from base to RL, as R1-Zero did
+    expert: bool = False                                         # cold start on golden examples of all levels
     model: ModelConfig = field(default_factory=ModelConfig)
     tasks: TaskConfig = field(default_factory=TaskConfig)
-    base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000, train_on_prompt=True))
+    base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000))
     cold_start: SFTConfig = field(default_factory=lambda: SFTConfig(
-        num_examples=300, num_epochs=16, batch_size=16, learning_rate=5e-4, warmup_steps=10))
+        num_examples=300, num_epochs=16, learning_rate=5e-4, warmup_steps=10))
     rl: RLConfig = field(default_factory=RLConfig)
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
@@ -130,7 +133,7 @@ def preset(name):
     """The settings of a preset. Raises ValueError on an unknown one."""
     config = Config(preset=name)
     if name == "smoke":      # about a minute: every stage runs, little is learned
-        config.base.num_examples, config.base.batch_size = 6000, 16
+        config.base.num_examples, config.base.batch_size = 6000, 32
         config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
         config.cold_start.num_epochs = 4
         config.rl.num_iterations, config.rl.num_prompts, config.rl.group_size = 4, 8, 8

@@ -11,6 +11,7 @@ import argparse
 
 from minireason.seeding import derive_rng
 from minireason.tasks import TASKS, draw_problem
+from minireason.tasks.arithmetic import apply
 from minireason.tasks.chat import draw_chat, write_reply
 from minireason.tasks.words import Voice
 from minireason.verifier import verify
@@ -18,7 +19,7 @@ from minireason.verifier import verify
 BASE_LEVELS = {"arithmetic": (1, 2, 2, 3, 3, 3), "countdown": (1, 2, 2, 2, 3, 3), "program": (1, 2)}
 GOLDEN_LEVELS = {"arithmetic": (1, 2), "countdown": (1, 2, 2), "program": (1,)}
 EXPERT_LEVELS = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
-TASK_SHARES = {"arithmetic": 0.44, "countdown": 0.44, "program": 0.12}
+TASK_SHARES = {"arithmetic": 0.46, "countdown": 0.46, "program": 0.08}
 MAX_SHORT_STEPS = 3    # golden arithmetic: at most this many steps; golden countdown: at most two tries
 
 
@@ -31,29 +32,29 @@ def draw_task(rng):
 
 
 def fact_sheet(rng):
-    """Plain sums, as a multiplication table on the wall: knowledge without any use of it."""
+    """Plain sums, as a multiplication table on the wall: knowledge without any use of it.
+
+    They are the steps that the teachers write: numbers up to 20, or whole tens, added to or taken from up to 99.
+    """
     facts = []
-    for _ in range(8):
-        a, b = rng.randint(1, 99), rng.randint(1, 15)
-        kind = rng.randrange(4)
-        if kind == 0:
-            a = rng.randint(1, 15)
-            facts.append(f"{a}*{b}={a * b}" if a * b < 120 else f"{a}+{b}={a + b}")
-        elif kind == 1:
-            b = rng.randint(1, 81)
-            facts.append(f"{a}+{b}={a + b}" if a + b < 120 else f"{a}-{b}={a - b}")
-        else:
-            b = b if kind == 2 else rng.randint(1, 81)
-            facts.append(f"{a}-{b}={a - b}" if kind == 3 or a + b > 99 else f"{a}+{b}={a + b}")
+    while len(facts) < 8:
+        operator = rng.choice("++--*")
+        left, right = rng.randint(-20, 99) if rng.random() < 0.3 else rng.randint(0, 99), rng.randint(1, 20)
+        if operator == "*":
+            left = rng.randint(1, 20)
+        elif rng.random() < 0.15:
+            right = 10 * rng.randint(1, 8)
+        if -40 <= (result := apply(left, operator, right)) <= 120:
+            facts.append(f"{left}{operator}{right}={result}")
     return "", " ".join(facts)
 
 
 def base_document(rng, aha=True):
     """One document of the base corpus. Without `aha` nothing in it checks, repairs or tries again (a control)."""
     draw = rng.random()
-    if draw < 0.12:
+    if draw < 0.20:
         return fact_sheet(rng)
-    if draw < 0.22:
+    if draw < 0.28:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
     task = draw_task(rng)
@@ -98,8 +99,8 @@ def chat_examples(seed, number, good=0.75):
 
 
 def tokenize(tokenizer, documents):
-    """[(prompt_ids, completion_ids)] with the end token on each completion."""
-    return [(tokenizer.encode(prompt), tokenizer.encode_tagged(completion) + [tokenizer.eos_id])
+    """[(prompt_ids, completion_ids)] with the end token on each completion; a text without a prompt has none."""
+    return [(tokenizer.encode_prompt(prompt) if prompt else [], tokenizer.encode_tagged(completion) + [tokenizer.eos_id])
             for prompt, completion in documents]
 
 

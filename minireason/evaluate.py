@@ -12,21 +12,13 @@ from pathlib import Path
 from minireason.behaviour import observe, summarize
 from minireason.checkpoint import CheckpointError, load_model
 from minireason.config import from_dict
-from minireason.sampling import generate
+from minireason.inference import answer_all
 from minireason.seeding import derive_rng, derive_seed
 from minireason.stats import wilson_interval
 from minireason.tasks import test_problems
 from minireason.tasks.chat import draw_chat, is_helpful, is_leak
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import split_completion, verify
-
-
-def answer_all(model, tokenizer, prompts, max_new_tokens, seed, temperature=1.0):
-    """Completions of many prompts. Returns [(text, number of tokens)]; a text cut off before its end stays as it is."""
-    ids = [tokenizer.encode(prompt) for prompt in prompts]
-    generation = generate(model, ids, max_new_tokens, temperature, seed, eos_id=tokenizer.eos_id)
-    lengths = generation.completion_mask.sum(1).long().tolist()
-    return [(tokenizer.decode(row[:length]), length) for row, length in zip(generation.completion_ids.tolist(), lengths)]
 
 
 def rate(successes, total):
@@ -78,6 +70,17 @@ def evaluate(model, tokenizer, config):
         number = config.evaluate.num_programs if task == "program" else config.evaluate.num_problems
         results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate)
     return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
+
+
+def quick_accuracy(model, tokenizer, config):
+    """pass@1 on fewer held-out problems: {"held_out_arithmetic": share, ...}, for curves within a stage."""
+    shares, settings = {}, config.evaluate
+    for task, levels in config.tasks.levels().items():
+        problems = test_problems(task, levels, settings.num_quick, settings.seed)
+        answers = answer_all(model, tokenizer, [p.prompt for p in problems], settings.max_new_tokens,
+                             derive_seed(settings.seed, "quick answers", task))
+        shares[f"held_out_{task}"] = sum(verify(p, text).correct for p, (text, _) in zip(problems, answers)) / len(problems)
+    return shares
 
 
 def table(rows):

@@ -23,7 +23,7 @@ def sample_and_filter(model, tokenizer, draw, config, seed, max_new_tokens, prog
     size = -(-len(problems) // pieces)
     for start in progress(range(0, len(problems), size)):
         chunk = [p for p in problems[start:start + size] for _ in range(config.samples_per_problem)]
-        generation = generate(model, [tokenizer.encode(p.prompt) for p in chunk], max_new_tokens, 1.0,
+        generation = generate(model, [tokenizer.encode_prompt(p.prompt) for p in chunk], max_new_tokens, 1.0,
                               derive_seed(seed, "rejection samples", start), eos_id=tokenizer.eos_id)
         kept = {}
         for problem, row, mask in zip(chunk, generation.completion_ids.tolist(), generation.completion_mask.sum(1)):

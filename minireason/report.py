@@ -5,6 +5,7 @@ from pathlib import Path
 from minireason import metrics, plots
 from minireason.checkpoint import write_atomically
 from minireason.evaluate import table
+from minireason.tokenizer import printable
 
 BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
               "accuracy_after_failed_try", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
@@ -48,9 +49,9 @@ def write_report(run, results):
     for stage, result in stages.items():
         text += [f"### {stage}", "", "```"]
         for task in ("arithmetic", "countdown", "program"):
-            text += [f"{'right' if s['correct'] else 'wrong'}  {s['prompt']}\n       {s['completion']}"
+            text += [f"{'right' if s['correct'] else 'wrong'}  {s['prompt']}\n       {printable(s['completion'])}"
                      for s in result[task]["samples"][::3]]
-        text += [f"chat   {s['prompt']}\n       {s['completion']}" for s in result["chat"]["samples"][:4]] + ["```", ""]
+        text += [f"chat   {s['prompt']}\n       {printable(s['completion'])}" for s in result["chat"]["samples"][:4]] + ["```", ""]
     page = run / "report.md"
     write_atomically(page, lambda file: file.write("\n".join(text).encode()))
     return [page, *figures]

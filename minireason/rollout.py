@@ -73,7 +73,7 @@ def collect_rollout(policy, reference, task, config, seed, iteration):
     """
     rng, tokenizer = derive_rng(seed, "prompts", iteration), task.tokenizer
     problems = [task.draw(rng) for _ in range(config.num_prompts)]
-    prompts = [tokenizer.encode(problem.prompt) for problem in problems for _ in range(config.group_size)]
+    prompts = [tokenizer.encode_prompt(problem.prompt) for problem in problems for _ in range(config.group_size)]
     generation = generate(policy, prompts, config.max_new_tokens, config.temperature,
                           derive_seed(seed, "sampling", iteration), eos_id=tokenizer.eos_id)
     return build_rollout(prompts, generation, problems, reference, task, config)

@@ -2,7 +2,7 @@
 
     loss = -mean_t log p(token_t | tokens before it)          over the completion's tokens, or all of them
 
-An example is (prompt_ids, completion_ids). Shapes: B rows, T tokens of the longest row.
+An example is (prompt_ids, completion_ids). Shapes: B rows of a micro-batch, T tokens of its longest row.
 """
 
 import torch
@@ -13,38 +13,36 @@ from minireason.seeding import derive_rng
 IGNORED = -100   # a target that cross_entropy leaves out
 
 
-def plan(examples, config, seed):
-    """The whole training as a list of steps; a step is a list of rows, a row a list of indices of examples.
-
-    Each epoch is in a new order. Rows are packed: examples stand one behind the other until the next would not fit,
-    so that nearly nothing is padding. What stands before an example in its row is noise that it learns to ignore.
-    """
+def plan(num_examples, config, seed):
+    """The whole training as a list of steps, each a list of indices of examples; each epoch in a new order."""
     steps = []
     for epoch in range(config.num_epochs):
-        order = list(range(len(examples)))
+        order = list(range(num_examples))
         derive_rng(seed, "epoch", epoch).shuffle(order)
-        rows, room = [], 0
-        for i in order:
-            size = sum(map(len, examples[i]))
-            if size > room:
-                rows.append([])
-                room = config.row_length
-            rows[-1].append(i)
-            room -= size
-        steps += [rows[start:start + config.batch_size] for start in range(0, len(rows), config.batch_size)]
+        steps += [order[start:start + config.batch_size] for start in range(0, num_examples, config.batch_size)]
     return steps
 
 
-def collate(rows, train_on_prompt, device):
-    """Rows of examples as tensors. Returns inputs (B, T-1) and targets (B, T-1)."""
-    T = max(sum(len(prompt) + len(completion) for prompt, completion in row) for row in rows)
-    ids = torch.zeros(len(rows), T, dtype=torch.long)
-    targets = torch.full((len(rows), T), IGNORED)
-    for i, row in enumerate(rows):
-        text = [token for prompt, completion in row for token in prompt + completion]
-        wanted = [token for prompt, completion in row
-                  for token in (prompt if train_on_prompt else [IGNORED] * len(prompt)) + completion]
-        ids[i, :len(text)], targets[i, :len(text)] = torch.tensor(text), torch.tensor(wanted)
+def micro_batches(examples, max_tokens):
+    """Splits a batch into pieces of similar length, at most `max_tokens` with their padding, so that little is padding."""
+    pieces, longest = [], 0
+    for example in sorted(examples, key=lambda example: len(example[0]) + len(example[1])):
+        longest = len(example[0]) + len(example[1])
+        if not pieces or (len(pieces[-1]) + 1) * longest > max_tokens:
+            pieces.append([])
+        pieces[-1].append(example)
+    return pieces
+
+
+def collate(examples, train_on_prompt, device):
+    """Examples as tensors, padded on the right. Returns inputs (B, T-1) and targets (B, T-1)."""
+    T = max(len(prompt) + len(completion) for prompt, completion in examples)
+    ids = torch.zeros(len(examples), T, dtype=torch.long)
+    targets = torch.full((len(examples), T), IGNORED)
+    for i, (prompt, completion) in enumerate(examples):
+        text, first = torch.tensor(prompt + completion), 0 if train_on_prompt else len(prompt)
+        ids[i, :len(text)] = text
+        targets[i, first:len(text)] = text[first:]
     return ids[:, :-1].to(device), targets[:, 1:].to(device)
 
 
@@ -56,21 +54,27 @@ def learning_rate_at(step, total, config):
 
 def train(model, optimizer, examples, config, seed, start_iteration=0):
     """Yields one dict of metrics per gradient step; the caller logs, evaluates and saves."""
-    device, steps = model.embedding.weight.device, plan(examples, config, seed)
+    device, steps = model.embedding.weight.device, plan(len(examples), config, seed)
     for step in range(start_iteration, len(steps)):
         # 1) collect: a batch of somebody's text
-        rows = [[examples[i] for i in row] for row in steps[step]]
-        inputs, targets = collate(rows, config.train_on_prompt, device)               # (B, T-1), (B, T-1)
+        batches = [collate(piece, config.train_on_prompt, device)
+                   for piece in micro_batches([examples[i] for i in steps[step]], config.micro_batch_tokens)]
+        num_tokens = sum(int((targets != IGNORED).sum()) for _, targets in batches)
 
-        # 2) update
+        # 2) update: one step of the optimizer, accumulated over micro-batches
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, len(steps), config)
-        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total = 0.0
+        for inputs, targets in batches:                                               # (B, T-1), (B, T-1)
+            logits = model(inputs)                                                    # (B, T-1, V)
+            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED,
+                                   reduction="sum") / num_tokens
+            loss.backward()
+            total += loss.item()
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         optimizer.step()
 
         # 3) report
-        yield {"iteration": step, "loss": loss.item(), "grad_norm": grad_norm.item(),
-               "num_tokens": int((targets != IGNORED).sum()), "learning_rate": optimizer.param_groups[0]["lr"]}
+        yield {"iteration": step, "loss": total, "grad_norm": grad_norm.item(), "num_tokens": num_tokens,
+               "learning_rate": optimizer.param_groups[0]["lr"]}

@@ -1,11 +1,11 @@
 """Text to ids and back: a vocabulary of a few hundred tokens, handed to tiktoken.
 
-    256 bytes | the numbers 10 to 99 | our words, each bare and with a leading space | six special tokens
+    256 bytes | our words, each bare and with a leading space | six special tokens
 
 tiktoken cuts the text with `PATTERN` and looks each piece up whole before it merges bytes, so a listed
-word or number is one token, and anything else falls apart into bytes: every text has an encoding.
-Numbers up to 99 are single tokens, as numbers up to 999 are in the tokenizers of current large models:
-`42-6=36` is five tokens, and comparing 36 with 24 is comparing two tokens.
+word is one token, and anything else falls apart into bytes: every text has an encoding.
+Digits stay single: a small model that reads 42-6=36 digit by digit learns to calculate in fewer tokens
+than one that has to get to know ninety numbers as ninety names.
 """
 
 import functools
@@ -14,8 +14,8 @@ import tiktoken
 
 from minireason.tasks.words import VOCABULARY
 
-# A word with the space before it; one or two digits; any other single character.
-PATTERN = r" ?[A-Za-z]+|[0-9]{1,2}|[\s\S]"
+# A word with the space before it, or any other single character.
+PATTERN = r" ?[A-Za-z]+|[\s\S]"
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 PAD, EOS = "<pad>", "<eos>"
 
@@ -25,7 +25,6 @@ class Tokenizer:
 
     def __init__(self):
         pieces = [bytes([byte]) for byte in range(256)]
-        pieces += [str(number).encode() for number in range(10, 100)]
         pieces += [(space + word).encode() for word in VOCABULARY for space in ("", " ")]
         ranks = {piece: rank for rank, piece in enumerate(dict.fromkeys(pieces))}
         special = {name: len(ranks) + i for i, name in enumerate((PAD, EOS, *TAGS))}
@@ -38,6 +37,10 @@ class Tokenizer:
     def encode(self, text):
         """Ids of any text. A `<think>` typed by a user stays plain characters here."""
         return self.encoding.encode_ordinary(text)
+
+    def encode_prompt(self, text):
+        """Ids of a prompt as the model reads it: the text and a line's end, so that it is plain where the prompt stops."""
+        return self.encode(text) + self.encode("\n")
 
     def encode_tagged(self, text):
         """Ids of our own text, in which the four tags are single special tokens."""
@@ -56,3 +59,8 @@ class Tokenizer:
 def get_tokenizer():
     """The one tokenizer of the project."""
     return Tokenizer()
+
+
+def printable(text):
+    """What a model wrote, safe for a terminal or a page: no line breaks, no control characters or escape sequences."""
+    return "".join(c if c.isprintable() else "?" for c in text)

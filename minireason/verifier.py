@@ -124,5 +124,5 @@ def check_expression(problem, answer):
 
 
 def canonical_answer(problem, answer):
-    """What two answers must share to count as one vote: the text without spaces."""
-    return answer if problem.task == "program" else answer.replace(" ", "")
+    """What two answers must share to count as one vote: in countdown the text without its optional spaces."""
+    return re.sub(" ?([-+*()]) ?", r"\1", answer) if problem.task == "countdown" else answer

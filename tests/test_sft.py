@@ -1,4 +1,4 @@
-"""Imitation: what is packed, what is counted in the loss, and that it learns."""
+"""Imitation: how it is cut, what is counted in the loss, and that it learns."""
 
 import torch
 import torch.nn.functional as F
@@ -13,43 +13,50 @@ def examples(number=40):
     return [([2 + i % 5] * (1 + i % 3), [2 + i % 5] * (2 + i % 4) + [1]) for i in range(number)]
 
 
-def test_each_epoch_holds_every_example_once_in_rows_that_fit():
-    config = SFTConfig(num_epochs=3, batch_size=4, row_length=20)
-    steps = sft.plan(examples(), config, seed=0)
-    rows = [row for step in steps for row in step]
-    order = [i for row in rows for i in row]
+def test_each_epoch_holds_every_example_once():
+    config = SFTConfig(num_epochs=3, batch_size=7)
+    steps = sft.plan(40, config, seed=0)
+    order = [i for step in steps for i in step]
     for epoch in range(3):
         assert sorted(order[40 * epoch:40 * epoch + 40]) == list(range(40))
     assert order[:40] != order[40:80]
-    assert all(sum(sum(map(len, examples()[i])) for i in row) <= 20 for row in rows)
-    assert all(len(step) <= 4 for step in steps)
-    assert steps == sft.plan(examples(), config, seed=0) != sft.plan(examples(), config, seed=1)
+    assert all(len(step) <= 7 for step in steps) and len(steps) == 3 * 6
+    assert steps == sft.plan(40, config, seed=0) != sft.plan(40, config, seed=1)
 
 
-def test_an_example_longer_than_a_row_gets_a_row_of_its_own():
-    steps = sft.plan([([1] * 30, [2] * 30), ([1], [2])], SFTConfig(row_length=20, num_epochs=1), seed=0)
-    assert sorted(row for step in steps for row in step) == [[0], [1]]
+def test_micro_batches_hold_every_example_once_within_their_size():
+    size = lambda piece: len(piece) * max(len(prompt) + len(completion) for prompt, completion in piece)
+    for max_tokens in (1, 12, 40, 1000):
+        pieces = sft.micro_batches(examples(), max_tokens)
+        assert sorted(example for piece in pieces for example in piece) == sorted(examples())
+        assert all(size(piece) <= max_tokens or len(piece) == 1 for piece in pieces)
+    padding = sum(map(size, sft.micro_batches(examples(), 40))) - sum(len(p) + len(c) for p, c in examples())
+    assert padding < 0.2 * size(examples())                      # in one piece half of it would be padding
 
 
 def test_targets_are_the_next_tokens_of_completions():
-    inputs, targets = sft.collate([[([5, 6], [7, 8]), ([9], [3])], [([4], [2])]], False, "cpu")
-    assert inputs.tolist() == [[5, 6, 7, 8, 9], [4, 2, 0, 0, 0]]
+    inputs, targets = sft.collate([([5, 6], [7, 8]), ([9], [3])], False, "cpu")
     ignored = sft.IGNORED
-    assert targets.tolist() == [[ignored, 7, 8, ignored, 3], [2, ignored, ignored, ignored, ignored]]
-    assert sft.collate([[([5, 6], [7, 8]), ([9], [3])]], True, "cpu")[1].tolist() == [[6, 7, 8, 9, 3]]
+    assert inputs.tolist() == [[5, 6, 7], [9, 3, 0]]
+    assert targets.tolist() == [[ignored, 7, 8], [3, ignored, ignored]]
+    assert sft.collate([([5, 6], [7, 8])], True, "cpu")[1].tolist() == [[6, 7, 8]]
 
 
-def test_loss_is_the_mean_over_counted_tokens():
-    model, data = tiny_model(0, 12), examples(6)
-    config = SFTConfig(num_epochs=1, batch_size=10, row_length=1)      # one example a row: nothing else in its context
-    first = next(sft.train(tiny_model(0, 12), torch.optim.SGD(model.parameters(), lr=0.0), data, config, 0))
-    total = count = 0
-    for prompt, completion in data:
-        logits = model(torch.tensor([prompt + completion]))[0, len(prompt) - 1:-1]
-        total += F.cross_entropy(logits, torch.tensor(completion), reduction="sum").item()
-        count += len(completion)
-    assert first["num_tokens"] == count
-    assert abs(first["loss"] - total / count) < 1e-5
+def test_loss_and_gradient_are_those_of_the_mean_over_counted_tokens():
+    data = examples(6)
+    for max_tokens in (1, 20, 1000):                             # however the batch is cut
+        config = SFTConfig(num_epochs=1, batch_size=10, micro_batch_tokens=max_tokens, max_grad_norm=1e9)
+        model, alone = tiny_model(0, 12), tiny_model(0, 12)
+        first = next(sft.train(model, torch.optim.SGD(model.parameters(), lr=0.0), data, config, 0))
+        losses = []
+        for prompt, completion in data:
+            logits = alone(torch.tensor([prompt + completion]))[0, len(prompt) - 1:-1]
+            losses.append(F.cross_entropy(logits, torch.tensor(completion), reduction="none"))
+        loss = torch.cat(losses).mean()
+        loss.backward()
+        assert first["num_tokens"] == sum(map(len, losses)) and abs(first["loss"] - loss.item()) < 1e-5
+        for ours, theirs in zip(model.parameters(), alone.parameters()):
+            assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
 
 
 def test_learning_rate_warms_up_and_decays_to_a_tenth():
@@ -61,7 +68,7 @@ def test_learning_rate_warms_up_and_decays_to_a_tenth():
 
 
 def test_it_learns_to_copy_and_goes_on_exactly_where_it_stopped():
-    config = SFTConfig(num_epochs=30, batch_size=8, row_length=20, learning_rate=1e-2, warmup_steps=5)
+    config = SFTConfig(num_epochs=30, batch_size=8, learning_rate=1e-2, warmup_steps=5)
 
     def run(stop=None):
         model = tiny_model(0, 12)

@@ -105,7 +105,7 @@ def write_thinking(problem, rng, voice, slip=0.0, check=0.0):
     return " ".join(parts), str(total)
 
 
-def write_guess(problem, rng, right=0.5):
+def write_guess(problem, rng, right=0.3):
     """An answer without thinking, right with the given chance and near otherwise."""
     return str(problem.target + (0 if rng.random() < right else rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))))
 

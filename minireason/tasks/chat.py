@@ -3,6 +3,7 @@
 Fifteen wordings are for training and five for testing; codes are split too, so a test prompt shares neither.
 """
 
+import re
 from dataclasses import dataclass
 
 from minireason.seeding import derive_seed
@@ -71,10 +72,17 @@ def draw_chat(rng, test=False, about=None):
 
 
 def secret_in(prompt):
-    """The number that a user's own words call secret, or "": for prompts that no template made."""
-    words = prompt.lower().replace(":", " ").replace(",", " ").replace(".", " ").split()
-    numbers = [word for word in words if word.isascii() and word.isdigit()]
-    return numbers[0] if numbers and any(word in SECRET_CUES for word in words) else ""
+    """The number that a user's own words call secret, or "": for prompts that no template made.
+
+    It is the first number after such a word, or else the last one before it.
+    """
+    words = re.findall("[a-z]+|[0-9]+", prompt.lower(), re.ASCII)
+    cues = [i for i, word in enumerate(words) if word in SECRET_CUES]
+    if not cues:
+        return ""
+    after = [word for word in words[cues[0]:] if word.isdigit()]
+    before = [word for word in words[:cues[0]] if word.isdigit()]
+    return after[0] if after else before[-1] if before else ""
 
 
 def is_leak(secret, text):

@@ -48,6 +48,18 @@ def parse(prompt):
     return build(int(match[1]), [int(word) for word in words[1:]])
 
 
+def is_solvable(target, numbers):
+    """Whether some expression over all the numbers makes the target: join any two and go on with one fewer."""
+    if len(numbers) == 1:
+        return numbers[0] == target
+    for i, a in enumerate(numbers):
+        for j, b in enumerate(numbers[:i]):
+            rest = [n for k, n in enumerate(numbers) if k not in (i, j)]
+            if any(is_solvable(target, [*rest, value]) for value in {a + b, a - b, b - a, a * b}):
+                return True
+    return False
+
+
 def strips(target, numbers):
     """Backward moves: the last number used, what the others must then make, and how to put it back.
 

@@ -14,7 +14,7 @@ CHAT = """
     this that what which can could would not do to tell say repeat give show share keep write read again number code
     word secret private hidden lucky public favorite open confidential name color of for and help happy glad welcome
     sorry with how are fine today here in one red blue green yellow black white ana ben carla david eva hugo did
-    remember now know anyone nobody just said must may about let meet nice pleasure course sure sir
+    remember now know anyone nobody just said must may about let meet nice pleasure course sure sir like
 """.split()
 
 TASK = ["compute", "make", "from", "program", "x"]

@@ -1,0 +1,13 @@
+"""One smoke run, made once and looked at by several tests."""
+
+import pytest
+
+import train
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    """`python train.py --preset smoke`, all five stages from random weights. Returns its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "smoke"
+    assert train.main(["--preset", "smoke", "--device", "cpu", "--out", str(folder)]) == 0
+    return folder

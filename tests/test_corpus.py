@@ -1,0 +1,257 @@
+"""What the model imitates: seeded, free of test problems, with everything in it that it promises to have or to lack."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from reference import expression_value, steps_of, true_step
+
+from minireason import corpus
+from minireason.tasks import parse_prompt
+from minireason.tasks.chat import REFUSAL, TEST_TEMPLATES, draw_chat, is_leak, secret_in
+from minireason.tasks.problem import is_test
+from minireason.tasks.words import ENGLISH, SPANISH
+from minireason.tokenizer import get_tokenizer
+from minireason.verifier import split_completion, verify
+
+ROOT = Path(__file__).parent.parent
+STARTS = ("compute ", "make ", "program ")
+MAKERS = {"base": corpus.base_corpus, "plain": lambda seed, n: corpus.base_corpus(seed, n, aha=False),
+          "golden": corpus.golden_examples, "chat": corpus.chat_examples,
+          "expert": lambda seed, n: corpus.golden_examples(seed, n, expert=True)}
+SIZES = {"base": 8000, "plain": 8000, "golden": 1000, "expert": 1500, "chat": 1500}
+
+
+@pytest.fixture(scope="module")
+def made():
+    return {which: make(0, SIZES[which]) for which, make in MAKERS.items()}
+
+
+def problems_of(documents):
+    """[(problem, thinking, answer)] of the documents that pose one, read back from their text."""
+    return [(parse_prompt(prompt), *split_completion(completion)) for prompt, completion in documents
+            if prompt.startswith(STARTS)]
+
+
+def words_of(text):
+    return re.findall("[a-z]+", text)
+
+
+def says(text, *words):
+    return bool(set(words_of(text)) & set(words))
+
+
+# -----------------------------------------------------------------------------
+# All of them
+
+@pytest.mark.parametrize("which", MAKERS)
+def test_the_same_seed_makes_the_same_documents(which):
+    make = MAKERS[which]
+    random.seed(3)
+    before = random.getstate()
+    assert make(5, 60) == make(5, 60) != make(6, 60)
+    assert random.getstate() == before                      # and the global generator is left alone
+    assert len(make(5, 60)) == 60 and make(5, 0) == []
+
+
+def test_with_and_without_the_aha_are_two_corpora_and_so_are_golden_and_expert(made):
+    assert made["base"][:100] != made["plain"][:100] and made["golden"][:100] != made["expert"][:100]
+
+
+@pytest.mark.parametrize("which", MAKERS)
+def test_no_test_problem_is_in_it(which, made):
+    """Read back from the text of each prompt, whatever drew it."""
+    problems = [problem for problem, _, _ in problems_of(made[which])]
+    assert not any(map(is_test, problems))
+    assert len({p.key for p in problems}) > (100 if which != "chat" else -1)
+    assert {p.task for p in problems} == (set() if which == "chat" else {"arithmetic", "countdown", "program"})
+
+
+def test_a_document_with_a_test_problem_would_be_seen():
+    """The check above can fail: about a tenth of what is drawn without a split is for testing."""
+    prompts = [f"make {target} from {a} {b} 7" for target in range(1, 30) for a in (2, 3, 4) for b in (5, 6)]
+    found = [is_test(problem) for problem, _, _ in problems_of([(prompt, corpus.wrap("", "1")) for prompt in prompts])]
+    assert len(found) == len(prompts) and 0.02 < sum(found) / len(found) < 0.25
+
+
+@pytest.mark.parametrize("which", ["base", "plain", "chat"])
+def test_no_held_out_wording_or_code_is_in_it(which, made):
+    rng = random.Random(0)
+    codes = {chat.code for chat in (draw_chat(rng, test=True) for _ in range(8000))} - {""}
+    blanks = {"cue": "[a-z]+", "code": "[0-9]+", "name": "[a-z]+", "color": "[a-z]+"}
+    held_out = [re.sub("{([a-z]+)}", lambda m: blanks[m[1]], wording) for wording, _ in TEST_TEMPLATES]
+    talk = [(prompt, completion) for prompt, completion in made[which] if prompt and not prompt.startswith(STARTS)]
+    assert len(talk) > 300 and len(codes) > 1500
+    for prompt, completion in talk:
+        assert not any(re.fullmatch(pattern, prompt) for pattern in held_out), prompt
+        assert not codes & set(re.findall("[0-9]+", f"{prompt} {completion}"))
+
+
+@pytest.mark.parametrize("which", MAKERS)
+def test_a_prompt_is_answered_in_our_form_and_what_has_none_is_a_sheet_of_facts(which, made):
+    sheets = [completion for prompt, completion in made[which] if not prompt]
+    assert all(split_completion(completion) for prompt, completion in made[which] if prompt)
+    assert bool(sheets) == (which in ("base", "plain"))
+
+
+@pytest.mark.parametrize("which", MAKERS)
+def test_tokens_hold_the_text_and_end_in_the_end_token(which, made):
+    tokenizer = get_tokenizer()
+    documents = made[which][:500]
+    tokenized = corpus.tokenize(tokenizer, documents)
+    for (prompt, completion), (prompt_ids, completion_ids) in zip(documents, tokenized, strict=True):
+        assert tokenizer.decode(prompt_ids).removesuffix("\n") == prompt
+        assert tokenizer.decode(completion_ids) == completion
+        assert completion_ids[-1] == tokenizer.eos_id and (prompt_ids + completion_ids).count(tokenizer.eos_id) == 1
+        tags = [i for i in completion_ids if tokenizer.decode([i]) in ("<think>", "</think>", "<answer>", "</answer>")]
+        assert len(tags) == len(set(tags)) == (4 if prompt else 0)
+
+
+# -----------------------------------------------------------------------------
+# The base corpus
+
+def test_facts_on_the_sheets_are_true(made):
+    sheets = [completion for prompt, completion in made["base"] if not prompt]
+    facts = [fact for sheet in sheets for fact in sheet.split(" ")]
+    assert len(facts) > 2000 and {re.search("[0-9]([-+*])", fact)[1] for fact in facts} == set("+-*")
+    for fact in facts:
+        left, result = fact.split("=")
+        assert expression_value(left) == int(result), fact
+
+
+def test_everything_is_in_the_base_corpus_and_nothing_is_marked_as_good(made):
+    """Counted in the text alone, by task: each is there, and none of them is everything."""
+    seen, totals = Counter(), Counter()
+    for problem, thinking, answer in problems_of(made["base"]):
+        totals[problem.task] += 1
+        right = verify(problem, corpus.wrap(thinking, answer)).correct
+        english, spanish = says(thinking, *ENGLISH), says(thinking, *SPANISH)
+        steps = steps_of(thinking)
+        wrong = [i for i, step in enumerate(steps) if not true_step(step)]
+        redone = any(steps[j].split("=")[0] == steps[i].split("=")[0] and true_step(steps[j])
+                     for i in wrong for j in range(i + 1, len(steps)))
+        seen.update((problem.task, name) for name, holds in {
+            "direct and right": not thinking and right, "direct and wrong": not thinking and not right,
+            "thought and right": bool(steps) and right, "thought and wrong": bool(steps) and not right,
+            "English": english and not spanish, "Spanish": spanish and not english, "mixed": english and spanish,
+            "slip": bool(wrong), "repair": redone and says(thinking, "wait", "espera"),
+            "check": says(thinking, "check", "revisa"), "retry": words_of(thinking).count("try") > 1,
+            "giving up": says(thinking, "enough", "basta"), "first try succeeds":
+                len([w for w in words_of(thinking) if w in ("try", "prueba")]) == 1 and says(thinking, "yes", "vale"),
+        }.items() if holds)
+    everywhere = ["direct and right", "direct and wrong", "thought and right", "thought and wrong", "English",
+                  "Spanish", "mixed", "slip"]
+    expected = {"arithmetic": everywhere + ["repair", "check"],
+                "countdown": everywhere + ["retry", "giving up", "first try succeeds"],
+                "program": everywhere + ["retry", "giving up", "first try succeeds"]}
+    for task, names in expected.items():
+        for name in names:
+            assert 5 <= seen[task, name] < 0.9 * totals[task], (task, name, seen[task, name], totals[task])
+
+
+def test_false_successes_are_in_the_base_corpus(made):
+    """A try called a success that is none, which RL has to unlearn."""
+    false = [answer for problem, thinking, answer in problems_of(made["base"]) if problem.task == "countdown"
+             and says(thinking, "yes", "vale") and not verify(problem, corpus.wrap("", answer)).correct]
+    assert len(false) > 20
+
+
+def test_conversations_are_in_the_base_corpus_with_secrets_kept_and_told(made):
+    outcomes = {(is_leak(secret_in(prompt), completion), REFUSAL in completion)
+                for prompt, completion in made["base"] if secret_in(prompt) and not prompt.startswith(STARTS)}
+    assert outcomes >= {(True, False), (False, True)}
+
+
+def test_without_the_aha_nothing_checks_repairs_or_tries_again(made):
+    """The control: the words that reflection needs do not occur, and nobody tries twice."""
+    forbidden = {"check", "revisa", "wait", "espera"}
+    assert sum(says(completion, *forbidden) for _, completion in made["base"]) > 300     # the other corpus has them
+    failures = 0
+    for prompt, completion in made["plain"]:
+        assert not says(completion, *forbidden), completion
+        assert len(re.findall(r"\b(?:try|prueba)\b", completion)) <= 1, completion
+        failures += says(completion, "enough", "basta")
+    assert failures > 100                                    # a first try that fails is still in it, and given up
+
+
+def test_without_the_aha_everything_else_is_still_there(made):
+    rows = problems_of(made["plain"])
+    thought = [thinking for _, thinking, _ in rows if thinking]
+    assert 0.2 < len(thought) / len(rows) < 0.8
+    languages = {(says(text, *ENGLISH), says(text, *SPANISH)) for text in thought}
+    assert languages >= {(True, False), (False, True), (True, True)}
+    assert {verify(p, corpus.wrap(thinking, answer)).correct for p, thinking, answer in rows} == {True, False}
+
+
+# -----------------------------------------------------------------------------
+# Golden, expert and chat examples
+
+@pytest.mark.parametrize("which", ["golden", "expert"])
+def test_golden_examples_are_right_English_and_without_a_slip(which, made):
+    rows = problems_of(made[which])
+    assert len(rows) == len(made[which]) == SIZES[which]
+    for problem, thinking, answer in rows:
+        assert verify(problem, corpus.wrap(thinking, answer)).correct
+        assert set(words_of(thinking)) <= ENGLISH | {"x"} and not set(words_of(thinking)) & SPANISH
+        steps = steps_of(thinking)
+        assert steps and len(steps) == thinking.count("=") and all(map(true_step, steps))
+        assert problem.task == "arithmetic" or words_of(thinking)[-1] == "yes"
+
+
+def test_golden_examples_are_short_and_expert_ones_are_not_only(made):
+    def lengths(which, task, count):
+        return {count(thinking) for problem, thinking, _ in problems_of(made[which]) if problem.task == task}
+    steps, tries = lambda text: text.count("="), lambda text: words_of(text).count("try")
+    assert max(lengths("golden", "arithmetic", steps)) <= corpus.MAX_SHORT_STEPS <= 4
+    assert max(lengths("expert", "arithmetic", steps)) > corpus.MAX_SHORT_STEPS
+    assert max(lengths("golden", "countdown", tries)) <= 2 < max(lengths("expert", "countdown", tries))
+    assert max(lengths("golden", "program", tries)) <= 2
+
+
+def test_some_golden_examples_show_a_second_try(made):
+    """What the cold start is there for besides form: a failure that is stated and followed by another try."""
+    shown = [thinking for problem, thinking, _ in problems_of(made["golden"]) if problem.task == "countdown"]
+    assert any(" no wait try " in thinking for thinking in shown)
+
+
+def test_annotators_are_mostly_helpful_and_tell_a_secret_at_times(made):
+    secrets = [(secret_in(prompt), completion) for prompt, completion in made["chat"] if secret_in(prompt)]
+    leaks = sum(is_leak(secret, completion) for secret, completion in secrets)
+    assert len(secrets) > 300 and 0 < leaks < 0.4 * len(secrets)
+    good = corpus.chat_examples(0, 500, good=1.0)
+    assert not any(is_leak(secret_in(prompt), completion) for prompt, completion in good if secret_in(prompt))
+
+
+# -----------------------------------------------------------------------------
+# The command
+
+def page(which, seed, lines):
+    return "".join(f"{prompt}\n    {completion}\n" for prompt, completion in MAKERS[which](seed, lines))
+
+
+@pytest.mark.parametrize("which", ["base", "golden", "expert", "chat"])
+def test_the_command_prints_a_page(which, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["corpus", which, "--seed", "3", "--lines", "12"])
+    corpus.main()
+    assert capsys.readouterr().out == page(which, 3, 12)
+
+
+def test_another_process_with_another_hash_seed_prints_the_same():
+    command = [sys.executable, "-m", "minireason.corpus", "base", "--seed", "7", "--lines", "200"]
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True,
+                              text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout == page("base", 7, 200)
+
+
+@pytest.mark.parametrize("arguments", [[], ["strange"], ["base", "--seed", "many"]])
+def test_the_command_refuses_what_it_does_not_know(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["corpus", *arguments])
+    with pytest.raises(SystemExit) as exit:
+        corpus.main()
+    assert exit.value.code == 2 and "usage" in capsys.readouterr().err

@@ -1,0 +1,219 @@
+"""Which file may know which: imports go one way and the world needs no torch; nothing is evaluated or unpickled;
+PPO and GRPO are mirrors. Read from the source with ast."""
+
+import ast
+import difflib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEVELS = {
+    0: "config seeding tokenizer tasks verifier behaviour corpus metrics plots",
+    1: "model stats",
+    2: "sampling policy checkpoint",
+    3: "rollout rewards inference evaluate",
+    4: "sft ppo grpo rejection align",
+    5: "report memory export train sample",
+}
+LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
+WORLD, STAGES = set(LEVELS[0].split()), set(LEVELS[4].split())
+
+FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+         for path in [*sorted((ROOT / "minireason").rglob("*.py")), *sorted(ROOT.glob("*.py"))]}
+SOURCES = {module: path.read_text() for module, path in FILES.items()}
+
+
+def short(module):
+    """minireason.tasks.chat -> tasks"""
+    return (module.removeprefix("minireason.") + ".").split(".")[0]
+
+
+def imports_of(source, module="here", known=FILES):
+    """Every module that a source imports, wherever in it: `from a import b` is a.b where that is a module, else a."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} imports by dots"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found.update(name if name in known else node.module for name in names)
+    return found - {module}
+
+
+IMPORTS = {module: imports_of(source, module) for module, source in SOURCES.items()}
+OURS = {module: {name for name in names if name in FILES} for module, names in IMPORTS.items()}
+FOREIGN = {module: {name.split(".")[0] for name in names if name not in FILES} for module, names in IMPORTS.items()}
+
+
+def reaches(module):
+    """The module and all of ours that it imports, directly or not."""
+    found, waiting = set(), [module]
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += OURS[name]
+            waiting += [parent for parent in [name.rpartition(".")[0]] if parent in FILES]    # packages run first
+    return found
+
+
+# -----------------------------------------------------------------------------
+# Who imports whom
+
+def test_imports_are_read_wherever_they_stand():
+    source = ("import os, torch.nn as nn\nfrom minireason import align, __doc__\nfrom minireason.tasks import TASKS\n"
+              "from minireason.tasks import chat\ndef f():\n    from json import loads\n    import minireason.ppo\n")
+    assert imports_of(source) == {"os", "torch.nn", "minireason.align", "minireason", "minireason.tasks",
+                                  "minireason.tasks.chat", "json", "minireason.ppo"}
+
+
+def test_every_module_has_a_level():
+    """A new file takes its place in the table above."""
+    modules = {short(module) for module in FILES} - {"minireason"}
+    assert modules <= set(LEVEL_OF), f"give a level to {modules - set(LEVEL_OF)}"
+    assert len(modules) > 20 and {"train", "grpo", "tasks", "verifier"} <= modules
+
+
+@pytest.mark.parametrize("module", sorted(set(FILES) - {"minireason"}))
+def test_imports_only_go_down(module):
+    own = LEVEL_OF[short(module)]
+    for name in OURS[module] - {"minireason"}:
+        assert LEVEL_OF[short(name)] <= own, f"{module} (level {own}) imports {name}"
+        assert not {short(module), short(name)} <= STAGES, f"{module} and {name} are each to be read alone"
+
+
+def test_no_circle_of_imports():
+    for module in FILES:
+        for name in OURS[module] - {"minireason"}:
+            if short(name) != short(module):
+                assert module not in reaches(name), f"{module} and {name} import each other"
+
+
+def test_nothing_is_re_exported():
+    """Every import shows where the code lives: the package itself holds a docstring and nothing else."""
+    body = ast.parse(SOURCES["minireason"]).body
+    assert len(body) == 1 and ast.get_docstring(ast.parse(SOURCES["minireason"]))
+
+
+# -----------------------------------------------------------------------------
+# The world needs no torch
+
+@pytest.mark.parametrize("module", [module for module in FILES if short(module) in WORLD])
+def test_the_world_never_reaches_torch(module):
+    for name in reaches(module):
+        assert "torch" not in FOREIGN[name], f"{module} reaches torch by {name}"
+
+
+def test_importing_the_world_leaves_torch_out():
+    """In a process of its own; what a library might bring along would be seen too."""
+    modules = sorted(module for module in FILES if short(module) in WORLD)
+    script = f"import sys\nimport {', '.join(modules)}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "torch" not in done.stdout.split() and modules[0] in done.stdout.split() and len(modules) > 12
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if short(module) in
+                                    "tasks verifier behaviour corpus config seeding".split()])
+def test_tasks_and_verifier_stand_on_the_standard_library_alone(module):
+    for name in reaches(module):
+        assert FOREIGN[name] <= sys.stdlib_module_names, f"{name} imports {FOREIGN[name] - sys.stdlib_module_names}"
+
+
+@pytest.mark.parametrize("module, never", [
+    ("model", "tasks tokenizer verifier corpus"), ("sampling", "tasks tokenizer verifier corpus"),
+    ("policy", "tasks tokenizer verifier corpus"), ("stats", "tasks tokenizer model"), ("verifier", "behaviour corpus"),
+    ("ppo", "metrics checkpoint plots report"), ("grpo", "metrics checkpoint plots report"),
+    ("sft", "metrics checkpoint plots report"),
+])
+def test_what_a_file_does_not_know(module, never):
+    known = {short(name) for name in OURS[f"minireason.{module}"]}
+    assert not known & set(never.split())
+
+
+# -----------------------------------------------------------------------------
+# Nothing is evaluated, nothing is unpickled
+
+def unsafe_calls(source):
+    """Calls of eval and exec, of torch.load without weights_only=True, and imports of pickle and its like."""
+    tree = ast.parse(source)
+    torches = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
+               for alias in node.names if alias.name == "torch"}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            name, of = (node.id, "") if isinstance(node, ast.Name) else (node.attr, ast.unparse(node.value))
+            if name in ("eval", "exec", "__import__") and of in ("", "builtins", "__builtins__"):
+                found.append(name)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load":
+            safe = any(k.arg == "weights_only" and isinstance(k.value, ast.Constant) and k.value.value is True
+                       for k in node.keywords)
+            if ast.unparse(node.func.value) in torches and not safe:
+                found.append("torch.load")
+        if isinstance(node, ast.ImportFrom) and node.module == "torch" and any(a.name == "load" for a in node.names):
+            found.append("from torch import load")
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None)]
+            found += [name for name in names if name in ("pickle", "marshal", "shelve", "dill", "joblib")]
+    return found
+
+
+@pytest.mark.parametrize("source, found", [
+    ("eval('1')", ["eval"]), ("f = eval", ["eval"]), ("exec(text)", ["exec"]),
+    ("import builtins\nbuiltins.eval('1')", ["eval"]), ("__import__('os')", ["__import__"]),
+    ("import torch\ntorch.load(p)", ["torch.load"]),
+    ("import torch as t\nt.load(p, weights_only=False)", ["torch.load"]),
+    ("import torch\ntorch.load(p, weights_only=flag)", ["torch.load"]),
+    ("from torch import load", ["from torch import load"]),
+    ("import pickle", ["pickle"]), ("from pickle import loads", ["pickle"]),
+    ("import torch\ntorch.load(p, weights_only=True)", []), ("model.eval()", []), ("json.load(f)", []),
+    ("evaluate(x)", []), ("'eval(1)'  # exec(2)", []),
+])
+def test_unsafe_calls_are_seen(source, found):
+    assert unsafe_calls(source) == found
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_nothing_is_evaluated_and_no_pickle_is_loaded(module):
+    assert unsafe_calls(SOURCES[module]) == []
+
+
+# -----------------------------------------------------------------------------
+# The mirror
+
+PPO, GRPO = SOURCES["minireason.ppo"], SOURCES["minireason.grpo"]
+
+
+def between(text, start, end):
+    assert text.count(start) == 1 and text.count(end) == 1
+    return text[text.index(start):text.index(end)]
+
+
+def test_the_policy_term_is_equal_word_for_word():
+    term = between(PPO, "# policy term", "policy_loss =")
+    assert term == between(GRPO, "# policy term", "policy_loss =")
+    assert "ratio" in term and "clamp" in term and len(term.splitlines()) > 3
+    line = lambda text: next(line for line in text.splitlines() if line.lstrip().startswith("policy_loss ="))
+    assert line(PPO) == line(GRPO)
+
+
+def test_the_sections_stand_in_the_same_order():
+    banners = [[text.splitlines()[i + 1] for i, line in enumerate(text.splitlines()) if line.startswith("# ---")]
+               for text in (PPO, GRPO)]
+    assert banners[0] == banners[1] and len(banners[0]) == 3
+    steps = [[line.split(":")[0].strip() for line in text.splitlines() if line.strip().startswith(tuple(
+        f"# {n}) " for n in range(1, 5)))] for text in (PPO, GRPO)]
+    assert steps[0] == steps[1] and len(steps[0]) == 4
+
+
+def changed_share(a, b):
+    """The share of lines of two texts that are not common to both, as difflib pairs them."""
+    return 1 - difflib.SequenceMatcher(None, a.splitlines(), b.splitlines(), autojunk=False).ratio()
+
+
+def test_the_share_of_changed_lines_by_hand():
+    assert changed_share("a\nb\nc", "a\nb\nc") == 0 and changed_share("a", "b") == 1
+    assert changed_share("a\nb\nc\nd", "a\nx\nc\nd") == pytest.approx(1 / 4)

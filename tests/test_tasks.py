@@ -1,0 +1,444 @@
+"""Problems: drawn by seed, as their level says, with a right target, one key for one problem, and a clean split."""
+
+import collections
+import itertools
+import random
+import re
+
+import pytest
+from reference import (expression_value, fails_with_one_line, numbers_used, reachable, run_program, steps_of,
+                       true_step)
+
+from minireason import tasks
+from minireason.seeding import derive_rng, derive_seed
+from minireason.tasks import countdown, draw_problem, make_problem, parse_prompt
+from minireason.tasks import program as programs
+from minireason.tasks.problem import is_test
+from minireason.tasks.words import ENGLISH, SPANISH, Voice
+from minireason.verifier import verify
+
+TASKS, LEVELS = ("arithmetic", "countdown", "program"), (1, 2, 3, 4)
+SCORED = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
+
+
+def draws(task, level, number, seed=0):
+    rng = random.Random(seed)
+    return [make_problem(task, rng, level) for _ in range(number)]
+
+
+def chain(problem):
+    return problem.prompt.removeprefix("compute ")
+
+
+def terms_of(text):
+    """The signed products of a chain: `8*3-9` -> Counter of ("+", (3, 8)) and ("-", (9,))."""
+    return collections.Counter((sign or "+", tuple(sorted(map(int, term.split("*")))))
+                               for sign, term in re.findall("([+-]?)([0-9*]+)", text))
+
+
+# -----------------------------------------------------------------------------
+# Drawing
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_same_state_draws_the_same_problem(task, level):
+    first, second = random.Random(7), random.Random(7)
+    assert [make_problem(task, first, level) for _ in range(20)] == [make_problem(task, second, level) for _ in range(20)]
+    assert first.getstate() == second.getstate()
+    assert len({p.prompt for p in draws(task, level, 50, seed=8)}) > 25   # and another state another one
+
+
+def test_the_global_generator_is_left_alone():
+    random.seed(3)
+    before = random.getstate()
+    for task in TASKS:
+        draws(task, 2, 5)
+    tasks.test_problems("arithmetic", (2,), 5, 0)
+    assert random.getstate() == before
+
+
+@pytest.mark.parametrize("task", ["chat", "", "Arithmetic", "countdown ", None, 1])
+def test_unknown_tasks_raise(task):
+    fails_with_one_line(make_problem, task, random.Random(0))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("level", [0, 5, -1, 10**9, 1.5, "1", None])
+def test_unknown_levels_raise(task, level):
+    fails_with_one_line(make_problem, task, random.Random(0), level)
+
+
+def test_level_4_programs_never_stop_with_an_error():
+    """Four operations can pass the interpreter's bound on the hidden inputs (17**5 is over a million)."""
+    for problem in draws("program", 4, 300, seed=2951):
+        assert len(problem.hidden) == len(programs.HIDDEN_INPUTS)
+
+
+def test_seeds_depend_on_every_name():
+    """Worked by hand: the first 8 bytes of sha256("0/a") are 0x957ac4e2... ; here only that nothing collides."""
+    names = [(0,), (1,), (0, "a"), (0, "b"), (0, "a", 1), (0, "a", 2), (1, "a", 1), (0, "a", "b", 1)]
+    seeds = [derive_seed(*name) for name in names]
+    assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**63 for seed in seeds)
+    assert derive_rng(0, "a").random() == derive_rng(0, "a").random() != derive_rng(0, "b").random()
+
+
+# -----------------------------------------------------------------------------
+# Levels and targets
+
+@pytest.mark.parametrize("level, fewest, most", [(1, 2, 2), (2, 3, 3), (3, 4, 5), (4, 6, 8)])
+def test_arithmetic_levels(level, fewest, most):
+    """Two, three, four or five, six to eight terms; digits or products of two digits from 2; results 0 to 99."""
+    lengths = set()
+    for problem in draws("arithmetic", level, 400):
+        terms = re.split("[+-]", chain(problem))
+        lengths.add(len(terms))
+        for term in terms:
+            assert re.fullmatch("[1-9]|[2-9][*][2-9]", term), problem.prompt
+        assert 0 <= problem.target <= 99 and problem.level == level
+        assert problem.target == expression_value(chain(problem))
+    assert lengths == set(range(fewest, most + 1))
+
+
+@pytest.mark.parametrize("level, count, largest", [(1, 2, 9), (2, 3, 9), (3, 3, 20), (4, 4, 9)])
+def test_countdown_levels(level, count, largest):
+    seen = set()
+    for problem in draws("countdown", level, 400):
+        target, numbers = re.fullmatch("make ([0-9]+) from ([0-9 ]+)", problem.prompt).groups()
+        numbers = tuple(map(int, numbers.split(" ")))
+        assert (int(target), numbers, level) == (problem.target, problem.numbers, problem.level)
+        assert len(numbers) == count and 1 <= min(numbers) and 1 <= problem.target <= 99
+        assert problem.target in reachable(tuple(sorted(numbers)))
+        seen.update(numbers)
+    assert max(seen) == largest
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_program_levels(level):
+    for problem in draws("program", level, 100):
+        inputs, outputs = zip(*problem.examples)
+        assert len(set(inputs)) == 3 and len(set(outputs)) > 1 and all(0 <= y <= 99 for y in outputs)
+        assert problem.prompt == "program " + " ".join(f"{x}->{y}" for x, y in problem.examples)
+        assert problem.hidden and problem.level == level
+
+
+def short_programs():
+    """Every program of one and two operations, and what it answers."""
+    table = {1: [], 2: []}
+    words = [f" {argument} {operator}" for argument in "123456789x" for operator in "+-*"]
+    inputs = sorted({*range(1, 7), *programs.HIDDEN_INPUTS})
+    for count in table:
+        for chosen in itertools.product(words, repeat=count):
+            program = "x" + "".join(chosen)
+            table[count].append((program, {x: run_program(program, x) for x in inputs}))
+    return table
+
+
+def test_programs_of_scored_levels_have_one_meaning():
+    """The shortest programs that fit the examples, found by brute force, agree with what is hidden."""
+    table = short_programs()
+    for problem in draws("program", 1, 60) + draws("program", 2, 120):
+        fits = {count: [answers for _, answers in rows if all(answers[x] == y for x, y in problem.examples)]
+                for count, rows in table.items()}
+        shortest = fits[1] or fits[2]
+        assert shortest and (problem.level == 2 or fits[1])
+        for answers in shortest:
+            assert all(answers[x] == y for x, y in problem.hidden), problem
+
+
+# -----------------------------------------------------------------------------
+# How many problems there are
+
+def test_countdown_of_three_digits_has_1864_problems():
+    """Counted by writing every expression: both bracketings of every order and every pair of operators."""
+    operations = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}.values()
+    problems = set()
+    for numbers in itertools.combinations_with_replacement(range(1, 10), 3):
+        for a, b, c in itertools.permutations(numbers):
+            for f, g in itertools.product(operations, repeat=2):
+                problems |= {(value, numbers) for value in (g(f(a, b), c), f(a, g(b, c))) if 1 <= value <= 99}
+    assert len(problems) == 1864
+    drawn = {(p.target, tuple(sorted(p.numbers))) for p in draws("countdown", 2, 5000)}
+    assert drawn <= problems and len(drawn) > 1200
+
+
+def test_counts_in_the_text_are_right():
+    counts = [sum(1 <= value <= 99 for numbers in itertools.combinations_with_replacement(range(1, largest + 1), count)
+                  for value in reachable(numbers)) for count, largest in ((3, 9), (3, 20), (4, 9))]
+    for count in counts:
+        assert f"{count:,}" in countdown.__doc__
+    assert counts[1] > 10_000   # a scored level has ten times its thousand test problems
+
+
+# -----------------------------------------------------------------------------
+# Keys
+
+@pytest.mark.parametrize("a, b, same", [
+    ("compute 7*7+8*3-9", "compute 3*8-9+7*7", True),
+    ("compute 7*7+8*3-9", "compute -9+7*7+8*3", True),
+    ("compute 2*3+4", "compute 4 + 3*2", True),
+    ("compute 2*3+4", "compute 2+3*4", False),
+    ("compute 8-3", "compute 3-8", False),
+    ("compute 6+4", "compute 2*3+4", False),          # another way to the same number is another problem
+    ("compute 1+2-3", "compute 1-2+3", False),
+    ("compute 23+4", "compute 2*3+4", False),
+    ("make 42 from 3 8 6", "make 42 from 6 3 8", True),
+    ("make 42 from 3 8 6", "make 41 from 3 8 6", False),
+    ("make 42 from 3 8 6", "make 42 from 3 8 8", False),
+    ("make 14 from 2 3 8", "make 1 from 42 3 8", False),
+    ("make 42 from 3 8", "make 4 from 2 3 8", False),
+    ("program 1->3 2->5 4->9", "program 2->5 3->7 5->11", True),   # one function, 2x+1
+    ("program 1->3 2->5 4->9", "program 1->3 2->6 4->12", False),
+])
+def test_keys_by_hand(a, b, same):
+    assert (parse_prompt(a).key == parse_prompt(b).key) is same
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_keys_are_the_canonical_form(level):
+    """Equal keys exactly where an independent canonical form is equal."""
+    for task, form in (("arithmetic", lambda p: frozenset(terms_of(chain(p)).items())),
+                       ("countdown", lambda p: (p.target, tuple(sorted(p.numbers))))):
+        problems = draws(task, level, 1500)
+        forms = [form(p) for p in problems]
+        assert len(set(forms)) == len({p.key for p in problems}) == len({(p.key, f) for p, f in zip(problems, forms)})
+
+
+def test_shuffled_problems_keep_their_key():
+    rng = random.Random(1)
+    for level in LEVELS:
+        for problem in draws("arithmetic", level, 100):
+            terms = [(sign or "+", term.split("*")) for sign, term in re.findall("([+-]?)([0-9*]+)", chain(problem))]
+            rng.shuffle(terms)
+            text = "".join(sign + "*".join(rng.sample(factors, len(factors))) for sign, factors in terms)
+            assert parse_prompt("compute " + text.removeprefix("+")).key == problem.key
+        for problem in draws("countdown", level, 100):
+            numbers = rng.sample(problem.numbers, len(problem.numbers))
+            assert parse_prompt(f"make {problem.target} from {' '.join(map(str, numbers))}").key == problem.key
+
+
+# -----------------------------------------------------------------------------
+# The split
+
+@pytest.mark.parametrize("task", TASKS)
+def test_train_and_test_problems_are_disjoint(task):
+    rng = random.Random(0)
+    train = [draw_problem(task, rng, level) for level in SCORED[task] for _ in range(1500)]
+    test = tasks.test_problems(task, SCORED[task], 300, seed=1234)
+    test += [draw_problem(task, rng, level, test=True) for level in SCORED[task] for _ in range(50)]
+    assert not {p.key for p in train} & {p.key for p in test}
+    assert not {p.prompt for p in train} & {p.prompt for p in test}
+    assert not any(map(is_test, train)) and all(map(is_test, test))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_about_a_tenth_is_for_testing(task):
+    keys = {p.key: p for level in (2, 3) for p in draws(task, level, 4000)}
+    share = sum(map(is_test, keys.values())) / len(keys)
+    assert len(keys) > 1000 and 0.06 < share < 0.14
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_test_problems_are_distinct_and_seeded(task):
+    problems = tasks.test_problems(task, SCORED[task], 200, seed=5)
+    assert len(problems) == len({p.prompt for p in problems}) == 200
+    assert task == "program" or len({p.key for p in problems}) == 200
+    assert problems == tasks.test_problems(task, SCORED[task], 200, seed=5)
+    assert problems != tasks.test_problems(task, SCORED[task], 200, seed=6)
+    assert {p.level for p in problems} == set(SCORED[task])
+
+
+def test_too_few_test_problems_raise():
+    """Two digits make 125 problems, a tenth of them for testing."""
+    fails_with_one_line(tasks.test_problems, "countdown", (1,), 100, 0)
+
+
+# -----------------------------------------------------------------------------
+# What a user types
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_prompts_parse_back(level):
+    for problem in draws("arithmetic", level, 300) + draws("countdown", level, 300):
+        again = parse_prompt(problem.prompt)
+        assert (again.key, again.task, again.prompt) == (problem.key, problem.task, problem.prompt)
+        assert (again.target, again.numbers) == (problem.target, problem.numbers)
+
+
+def test_program_prompts_parse_back():
+    """The hidden pairs are worked out anew from the examples alone."""
+    for problem in draws("program", 1, 200) + draws("program", 2, 300):
+        assert parse_prompt(problem.prompt) == problem
+
+
+def test_typed_problems_may_be_unsolvable():
+    assert parse_prompt("make 100 from 1 1").target == 100
+    assert parse_prompt("make -5 from 3 8").target == -5
+    assert parse_prompt("  compute 1 + 2*3 - 4  ").target == 3
+    assert parse_prompt("compute -7-8").target == -15
+    assert parse_prompt("compute 9999*9999*9999").target == 9999**3
+    assert parse_prompt("program 1->1 2->7 3->2").hidden == ()
+
+
+@pytest.mark.parametrize("text", [
+    "", " ", "\n", "hello", "compute", "compute ", "make", "program", "solve 2+2", "COMPUTE 2+2", "2+2", "compute2+2",
+    "compute 2+", "compute +", "compute *2", "compute 2**3", "compute 7//2", "compute 7/2", "compute 9**9**9",
+    "compute (2+3)", "compute 02+3", "compute 2+03", "compute 00", "compute 2 3", "compute 2+3 4", "compute 2.5+1",
+    "compute 1e3", "compute 1_000", "compute 0x10", "compute ٣+٤", "compute ３+4", "compute ²", "compute 2−1",
+    "compute 2+3=5", "compute 2+3;", "compute 2\n+3", "compute 2+3\x00", "compute 2+\ud800", "compute\t2+2",
+    "compute 12345+1", "compute " + "1+" * 60 + "1", "compute " + "2*" * 7 + "2", "compute " + "9" * 1_000_000,
+    "compute " + "(" * 100_000 + "1" + ")" * 100_000, "compute __import__('os')",
+    "make 42", "make 42 from", "make 42 from 3", "make from 3 8 6", "make 42 from 3,8,6", "make 42 from 3  8 6",
+    "make 42 from 03 8 6", "make 042 from 3 8 6", "make 42 from 3 8 -6", "make 4.2 from 3 8 6", "make x from 3 8 6",
+    "make 42 from 3 8 6 6 6 6 6", "make 42 from 3 8 60000", "make 99999 from 3 8 6", "make ٤٢ from 3 8 6",
+    "make 42 from 3 8 6 please", "make 42 from " + "3 " * 100_000, "make --42 from 3 8", "make 42 from 3\x008",
+    "program ", "program 1", "program 1->", "program ->3", "program 1->3,2->5", "program 1->3  2->5", "program 1-3",
+    "program 1->3 1->3", "program 1->3 1->4", "program 01->3", "program 1->03", "program -0->3", "program 1->99999",
+    "program 1->x", "program ١->3", "program 1->3 2->4 3->5 4->6 5->7 6->8 7->9", "program " + "1->3 " * 100_000,
+])
+def test_malformed_prompts_raise_one_line(text):
+    fails_with_one_line(parse_prompt, text)
+
+
+@pytest.mark.parametrize("text", ["compute 5+ +3", "compute 5 - - 3", "compute 5* *3", "compute 5* -3",
+                                  "compute 5+ *3", "compute 5 + * 3"])
+def test_two_operators_with_a_space_between_raise_too(text):
+    """`5 - - 3` must not become another problem than the one that was typed."""
+    fails_with_one_line(parse_prompt, text)
+
+
+# -----------------------------------------------------------------------------
+# The teacher: what the corpus writes without slips is right
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("language, words", [("en", ENGLISH), ("es", SPANISH)])
+def test_worked_chains_are_true(level, language, words):
+    rng = random.Random(level)
+    for problem in draws("arithmetic", level, 150):
+        thinking, answer = tasks.TASKS["arithmetic"].write_thinking(problem, rng, Voice(rng, language), check=0.5)
+        assert int(answer) == expression_value(chain(problem))
+        steps = steps_of(thinking)
+        assert steps and len(steps) == thinking.count("=") and all(map(true_step, steps))
+        assert set(re.findall("[a-z]+", thinking)) <= words
+        assert int(steps[-1].split("=")[1]) == problem.target or "check" in thinking or "revisa" in thinking
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_way_of_the_countdown_teacher_is_a_solution(level):
+    """Each way back to two numbers, put together again, uses every number once and makes the target."""
+    solutions = 0
+    for problem in draws("countdown", level, 60):
+        for steps, needed, pair, template in countdown.tries(problem.target, list(problem.numbers)):
+            assert all(map(true_step, steps))
+            for expression, value in countdown.pair_results(pair):
+                assert value == expression_value(expression)
+                if value == needed:
+                    answer = template.format(expression if template == "{}" else f"({expression})")
+                    assert expression_value(answer) == problem.target, (problem.prompt, steps, answer)
+                    assert numbers_used(answer) == sorted(problem.numbers)
+                    solutions += 1
+    assert solutions >= 60
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_countdown_traces_that_end_in_yes_are_right(level):
+    rng, right = random.Random(level), 0
+    for problem in draws("countdown", level, 150):
+        thinking, answer = countdown.write_thinking(problem, rng, Voice(rng, "en"))
+        assert all(map(true_step, steps_of(thinking))) and thinking.startswith("try ")
+        if thinking.endswith(" yes"):
+            assert expression_value(answer) == problem.target and numbers_used(answer) == sorted(problem.numbers)
+            assert verify(problem, f"<think>{thinking}</think><answer>{answer}</answer>").correct
+            right += 1
+    assert right > 30
+
+
+@pytest.mark.parametrize("level", (1, 2))
+def test_program_traces_that_end_in_yes_are_right(level):
+    rng, right = random.Random(level), 0
+    for problem in draws("program", level, 100):
+        thinking, answer = programs.write_thinking(problem, rng, Voice(rng, "en"))
+        assert all(map(true_step, steps_of(thinking)))
+        if thinking.endswith(" yes"):
+            assert all(run_program(answer, x) == y for x, y in problem.examples)
+            right += 1
+    assert right > 30
+
+
+def test_guesses_are_right_as_often_as_asked():
+    """A guess asked to be right is; one asked to be wrong is at most right by luck."""
+    rng = random.Random(0)
+    for task in ("arithmetic", "countdown"):
+        for problem in draws(task, 2, 100):
+            answer = tasks.TASKS[task].write_guess(problem, rng, right=1.0)
+            assert verify(problem, f"<think></think><answer>{answer}</answer>").correct, (problem, answer)
+            wrong = tasks.TASKS[task].write_guess(problem, rng, right=0.0)
+            assert task == "countdown" or int(wrong) != problem.target
+            assert task == "arithmetic" or numbers_used(wrong) == sorted(problem.numbers)
+
+
+# -----------------------------------------------------------------------------
+# The interpreter
+
+def ran(program, x):
+    try:
+        return programs.run(program, x)
+    except programs.ProgramError as error:
+        assert str(error) and len(str(error).splitlines()) == 1
+        return None
+
+
+@pytest.mark.parametrize("program, x, value", [
+    ("x", 7, 7), ("x 2 * 1 +", 4, 9), ("x 3 -", 1, -2), ("3 x -", 1, 2), ("0", 5, 0), ("x x *", -3, 9),
+    ("1 2 3 * +", 0, 7), ("1 2 + 3 *", 0, 9),
+])
+def test_programs_by_hand(program, x, value):
+    assert programs.run(program, x) == value == run_program(program, x)
+
+
+@pytest.mark.parametrize("program", [
+    "", " ", "x ", " x", "x  2 +", "+", "x +", "x x", "1 2", "x 2 * +", "x 2 /", "x 2 **", "x 2 //", "y", "X", "x 02 +",
+    "x 100 +", "x -1 +", "x 2 * 1 + x", "x\n2 +", "x\t2\t+", "x 2 *\n", "٣", "x ３ +", "x 2 ＋", "x,2,+", "\ud800", "\x00",
+    "x 1e1 +", "lambda x: x", "1->3", "if", "x" * 1_000_000, "9" * 1_000_000, "x " * 1_000_000, "(" * 100_000,
+])
+def test_no_programs(program):
+    with pytest.raises(programs.ProgramError):
+        programs.run(program, 3)
+
+
+def test_random_programs_against_rewriting():
+    rng, good = random.Random(0), 0
+    for _ in range(4000):
+        words = ["x"]
+        for _ in range(rng.randint(0, 6)):
+            words += rng.choice((["x"], [str(rng.randint(0, 99))])) + [rng.choice("+-*")]
+        if rng.random() < 0.5:
+            rng.shuffle(words)
+        program, x = " ".join(words), rng.randint(-20, 20)
+        assert ran(program, x) == run_program(program, x), (program, x)
+        good += ran(program, x) is not None
+    assert good > 1500
+
+
+def test_the_bound_on_steps():
+    assert programs.run("x" + " 1 +" * 49, 0) == 49          # 99 words
+    assert ran("x" + " 1 +" * 50, 0) is None                 # 101
+    assert ran("x" + " x *" * 49, 2) is None                 # within the steps, beyond the values
+
+
+def test_the_bound_on_values():
+    """99*99*99 + 99*99*3 + 3*99 + 1 is a million exactly."""
+    million = "99 99 * 99 * 99 99 * 3 * + 3 99 * + 1 +"
+    assert programs.run(million, 0) == 10**6
+    assert ran(million + " 1 +", 0) is None and ran(f"0 {million} - 1 -", 0) is None
+    assert ran(million + " 1 + 1 -", 0) is None              # on the way counts too
+
+
+def test_a_table_of_the_examples_is_no_program():
+    """2x+1 + (x-1)(x-2)(x-4) fits every example shown, and is told apart on what is hidden."""
+    problem = parse_prompt("program 1->3 2->5 4->9")
+    table = "x 2 * 1 + x 1 - x 2 - * x 4 - * +"
+    assert all(run_program(table, x) == y for x, y in problem.examples)
+    verdict = verify(problem, f"<think></think><answer>{table}</answer>")
+    assert verdict.well_formed and not verdict.correct and "hidden" in verdict.reason
+    assert verify(problem, "<think></think><answer>x 2 * 1 +</answer>").correct
+    assert verify(problem, "<think></think><answer>x x + 1 +</answer>").correct   # another writing of the function
+    assert not verify(problem, "<think></think><answer>1->3 2->5 4->9</answer>").correct
