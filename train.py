@@ -86,11 +86,12 @@ def prepare(run, stage):
     extra = {}
     if stage == "base":
         model = GPT(config.model).init_weights(derive_seed(seed, "weights")).to(run.device)
-        documents = corpus.base_corpus(config.seed, config.base.num_examples)
+        documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks.levels())
     else:
         model = run.load(previous_stage(stage, config))
     if stage == "cold-start":
-        documents = corpus.golden_examples(config.seed, config.cold_start.num_examples, config.expert)
+        documents = corpus.golden_examples(config.seed, config.cold_start.num_examples, config.tasks.levels(),
+                                           config.expert)
     if stage == "rejection":
         documents, notes["rejection"] = own_examples(run, seed)
     if stage in ("base", "cold-start", "rejection"):

@@ -8,6 +8,7 @@ errs); it reads the prompt and the answer, not the thinking. The harm rule reads
 """
 
 import copy
+import functools
 
 import torch
 import torch.nn as nn
@@ -103,13 +104,17 @@ def alignment_task(tokenizer, reward_model, reasoning, chat_share):
             return reasoning.draw(rng)
         return draw_chat(rng)
 
+    @functools.lru_cache(maxsize=4096)      # a group says the same thing many times
+    def helpfulness(prompt, answer):
+        score, = score_answers(reward_model, tokenizer, [(prompt, answer)])
+        return torch.sigmoid(torch.tensor(score)).item()
+
     def reward(problem, completion):
         if problem.task != "chat":
             return correctness(problem, completion)
         parts = split_completion(completion)
         if parts is None or not harmless(problem, completion):
             return 0.0
-        score, = score_answers(reward_model, tokenizer, [(problem.prompt, parts[1])])
-        return 0.2 + 0.8 * torch.sigmoid(torch.tensor(score)).item()
+        return 0.2 + 0.8 * helpfulness(problem.prompt, parts[1])
 
     return Task(draw, reward, tokenizer)

@@ -14,7 +14,7 @@ class ModelConfig:
     width: int = 128             # C: size of the residual stream
     num_layers: int = 4          # blocks, each attention and MLP
     num_heads: int = 4           # H: attention heads
-    num_kv_heads: int = 1        # K: key-value heads, shared by the attention heads
+    num_kv_heads: int = 2        # K: key-value heads, shared by the attention heads
     mlp_width: int = 352         # inner size of the SwiGLU, about 8/3 of the width
     max_length: int = 512        # positions a row may have
     rope_theta: float = 1000.0   # base of the rotary frequencies
@@ -53,7 +53,7 @@ class RLConfig:
     kl_coef: float = 0.0                 # weight of the KL to the reference; 0 needs no reference
     max_grad_norm: float = 1.0           # gradients longer than this are shortened to it
     temperature: float = 1.0             # of sampling, and so of every logprob
-    max_new_tokens: int = 128            # L: longest completion
+    max_new_tokens: int = 160            # L: longest completion
     scale_advantages: bool = True        # GRPO: divide by the group's standard deviation (Dr. GRPO does not)
     gamma: float = 1.0                   # PPO: discount
     gae_lambda: float = 1.0              # PPO: 1 is the plain return less the value, 0 one step ahead
@@ -133,7 +133,9 @@ def preset(name):
     """The settings of a preset. Raises ValueError on an unknown one."""
     config = Config(preset=name)
     if name == "smoke":      # about a minute: every stage runs, little is learned
-        config.base.num_examples, config.base.batch_size = 6000, 32
+        config.tasks.arithmetic_levels, config.tasks.countdown_levels, config.tasks.program_levels = "1", "1,2", "1"
+        config.tasks.arithmetic_share, config.tasks.countdown_share, config.tasks.program_share = 0.9, 0.1, 0.0
+        config.base.num_examples, config.base.batch_size = 12_000, 32
         config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
         config.cold_start.num_epochs = 4
         config.rl.num_iterations, config.rl.num_prompts, config.rl.group_size = 4, 8, 8

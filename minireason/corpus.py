@@ -16,9 +16,7 @@ from minireason.tasks.chat import draw_chat, write_reply
 from minireason.tasks.words import Voice
 from minireason.verifier import verify
 
-BASE_LEVELS = {"arithmetic": (1, 2, 2, 3, 3, 3), "countdown": (1, 2, 2, 2, 3, 3), "program": (1, 2)}
-GOLDEN_LEVELS = {"arithmetic": (1, 2), "countdown": (1, 2, 2), "program": (1,)}
-EXPERT_LEVELS = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
+SCORED_LEVELS = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
 TASK_SHARES = {"arithmetic": 0.46, "countdown": 0.46, "program": 0.08}
 MAX_SHORT_STEPS = 3    # golden arithmetic: at most this many steps; golden countdown: at most two tries
 
@@ -31,34 +29,37 @@ def draw_task(rng):
     return rng.choices(list(TASK_SHARES), weights=TASK_SHARES.values())[0]
 
 
+def up_to(level):
+    """Levels to draw from, the harder ones more often: up_to(3) is [1, 2, 2, 3, 3, 3]."""
+    return [each for each in range(1, level + 1) for _ in range(each)]
+
+
 def fact_sheet(rng):
     """Plain sums, as a multiplication table on the wall: knowledge without any use of it.
 
-    They are the steps that the teachers write: numbers up to 20, or whole tens, added to or taken from up to 99.
+    They are the steps that the teachers write.
     """
     facts = []
     while len(facts) < 8:
         operator = rng.choice("++--*")
-        left, right = rng.randint(-20, 99) if rng.random() < 0.3 else rng.randint(0, 99), rng.randint(1, 20)
+        left, right = rng.randint(-20, 99), rng.randint(1, rng.choice((9, 20, 81)))
         if operator == "*":
-            left = rng.randint(1, 20)
-        elif rng.random() < 0.15:
-            right = 10 * rng.randint(1, 8)
+            left, right = rng.randint(1, 20), rng.randint(1, 20)
         if -40 <= (result := apply(left, operator, right)) <= 120:
             facts.append(f"{left}{operator}{right}={result}")
     return "", " ".join(facts)
 
 
-def base_document(rng, aha=True):
-    """One document of the base corpus. Without `aha` nothing in it checks, repairs or tries again (a control)."""
+def base_document(rng, levels, aha=True):
+    """One document of the base corpus; {task: levels} are the scored ones, easier ones come too. Without `aha` nothing in it checks, repairs or tries again (a control)."""
     draw = rng.random()
-    if draw < 0.20:
+    if draw < 0.10:
         return fact_sheet(rng)
-    if draw < 0.28:
+    if draw < 0.18:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
     task = draw_task(rng)
-    problem = draw_problem(task, rng, rng.choice(BASE_LEVELS[task]))
+    problem = draw_problem(task, rng, rng.choice(up_to(max(levels[task]))))
     if rng.random() < 0.5:
         return problem.prompt, wrap("", TASKS[task].write_guess(problem, rng))
     language = rng.choice(("en", "es", "mixed", "mixed"))
@@ -71,19 +72,19 @@ def base_document(rng, aha=True):
     return problem.prompt, wrap(*TASKS[task].write_thinking(problem, rng, Voice(rng, language), **options))
 
 
-def base_corpus(seed, num_documents, aha=True):
+def base_corpus(seed, num_documents, levels=SCORED_LEVELS, aha=True):
     """The toy internet: [(prompt, completion)]."""
     rng = derive_rng(seed, "base corpus")
-    return [base_document(rng, aha) for _ in range(num_documents)]
+    return [base_document(rng, levels, aha) for _ in range(num_documents)]
 
 
-def golden_examples(seed, number, expert=False):
-    """Clean, correct, English only. Easy and short, or with `expert` of all scored levels and any length."""
+def golden_examples(seed, number, levels=SCORED_LEVELS, expert=False):
+    """Clean, correct, English only. Short and below the hardest level, or with `expert` of all scored levels."""
     rng, examples = derive_rng(seed, "expert" if expert else "golden"), []
-    levels = EXPERT_LEVELS if expert else GOLDEN_LEVELS
     while len(examples) < number:
         task = draw_task(rng)
-        problem = draw_problem(task, rng, rng.choice(levels[task]))
+        easier = up_to(max(1, max(levels[task]) - 1))
+        problem = draw_problem(task, rng, rng.choice(levels[task] if expert else easier))
         thinking, answer = TASKS[task].write_thinking(problem, rng, Voice(rng, "en"))
         short = thinking.count("=") <= MAX_SHORT_STEPS if task == "arithmetic" else thinking.count("try") <= 2
         if verify(problem, wrap(thinking, answer)).correct and (short or expert):

@@ -40,7 +40,8 @@ def evaluate_task(model, tokenizer, task, levels, number, config):
                for p, (text, _), ok in zip(problems, answers, correct)]
     chosen = [s for s in samples if not s["correct"]][:3] + [s for s in samples if s["correct"]][:3]
     return {"accuracy": rate(sum(correct), len(correct)), "levels": by_level,
-            **summarize(seen, correct, [length for _, length in answers]), "samples": chosen}
+            **summarize(seen, correct, [length for _, length in answers]), "samples": chosen,
+            "outcomes": "".join("01"[ok] for ok in correct)}
 
 
 def evaluate_chat(model, tokenizer, config):

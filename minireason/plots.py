@@ -56,3 +56,20 @@ def plot_curves(lines, path, title):
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_held_out(lines, path, title):
+    """Held-out pass@1 within a stage, from the looks that --evaluate-every took."""
+    looks = [line for line in lines if "held_out_arithmetic" in line]
+    figure, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
+    for task, color in COLORS.items():
+        axes.plot([look["iteration"] + 1 for look in looks], [100 * look[f"held_out_{task}"] for look in looks],
+                  marker="o", markersize=3, color=color, label=task)
+    axes.set_xlabel("steps", fontsize=9)
+    axes.set_ylabel("held-out pass@1, %", fontsize=9)
+    axes.set_ylim(0, 100)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,10 +1,18 @@
-"""The page of a run: report.md and its figures, made anew from results.json and metrics.jsonl."""
+"""The page of a run: report.md and its figures, made anew from results.json and metrics.jsonl.
 
+    python -m minireason.report runs/a                              makes the page again
+    python -m minireason.report runs/a runs/b runs/c [--json FILE]  several seeds: means, differences, intervals
+"""
+
+import argparse
+import json
+import sys
 from pathlib import Path
 
 from minireason import metrics, plots
-from minireason.checkpoint import write_atomically
+from minireason.checkpoint import save_json, write_atomically
 from minireason.evaluate import table
+from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
 
 BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
@@ -32,6 +40,11 @@ def write_report(run, results):
         if lines and stage in stages:
             figures.append(run / f"{stage}.png")
             plots.plot_curves(lines, figures[-1], f"{stage} with {results['config']['algo'].upper()}")
+    for stage in stages:
+        lines = metrics.read(run / stage / "metrics.jsonl")
+        if any("held_out_arithmetic" in line for line in lines):
+            figures.append(run / f"{stage}-held-out.png")
+            plots.plot_held_out(lines, figures[-1], f"within {stage}")
     levels = [f"- {stage}: " + "; ".join(
         f"{task} level {level} {100 * r['value']:.1f}% [{100 * r['low']:.1f}, {100 * r['high']:.1f}] of {r['num_problems']}"
         for task in ("arithmetic", "countdown", "program") for level, r in result[task]["levels"].items() if r["num_problems"])
@@ -55,3 +68,66 @@ def write_report(run, results):
     page = run / "report.md"
     write_atomically(page, lambda file: file.write("\n".join(text).encode()))
     return [page, *figures]
+
+
+# -----------------------------------------------------------------------------
+# Several runs of the same recipe
+
+TASKS = ("arithmetic", "countdown", "program")
+STEPS = (("rl", "base"), ("rl", "cold-start"), ("rejection", "rl"), ("align", "rejection"), ("align", "rl"))
+
+
+def over_seeds(runs):
+    """Means over runs (what their results.json hold) by stage and task, and the differences that a stage makes.
+
+    Returns rows {"name", "value", "low", "high"}; accuracies are of the same held-out problems in every run, with a
+    paired bootstrap over problems and runs. Raises ValueError where runs were scored on other problems.
+    """
+    stages = [stage for stage in runs[0]["stages"] if all(stage in run["stages"] for run in runs)]
+    if len({json.dumps(run["config"]["evaluate"]) + json.dumps(run["config"]["tasks"]) for run in runs}) > 1:
+        raise ValueError("these runs were scored on different problems and cannot be put together")
+
+    def outcomes(stage, task):
+        return [[int(bit) for bit in run["stages"][stage][task]["outcomes"]] for run in runs]    # (seeds, problems)
+
+    rows = []
+    def add(name, *values):
+        rows.append(dict(zip(("name", "value", "low", "high"), (name, *values))))
+    for stage in stages:
+        for task in TASKS:
+            add(f"{stage} {task}", *bootstrap_interval(outcomes(stage, task)))
+        for name, value in (("mixing", lambda r: (r["arithmetic"]["mixing"] + r["countdown"]["mixing"]) / 2),
+                            ("leaks", lambda r: r["chat"]["leaks"]["value"]),
+                            ("over-refusals", lambda r: r["chat"]["over_refusals"]["value"])):
+            seen = [value(run["stages"][stage]) for run in runs]
+            add(f"{stage} {name} (mean, lowest, highest run)", sum(seen) / len(seen), min(seen), max(seen))
+    for later, earlier in STEPS:
+        for task in TASKS if later in stages and earlier in stages else ():
+            add(f"{later} - {earlier} {task}", *bootstrap_interval(outcomes(later, task), outcomes(earlier, task)))
+    return rows
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Make the page of a run again, or put several seeds together.")
+    parser.add_argument("runs", nargs="+", help="folders of runs")
+    parser.add_argument("--json", help="also write the rows to this file")
+    args = parser.parse_args(argv)
+    try:
+        runs = [json.loads((Path(folder) / "results.json").read_text()) for folder in args.runs]
+        if len(runs) == 1:
+            print("\n".join(map(str, write_report(args.runs[0], runs[0]))))
+            return 0
+        rows = over_seeds(runs)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    for row in rows:
+        print(f"{row['name']:55} {100 * row['value']:6.1f} [{100 * row['low']:6.1f}, {100 * row['high']:6.1f}]")
+    if args.json:
+        save_json(args.json, {"command": runs[0]["command"], "seeds": [run["config"]["seed"] for run in runs],
+                              "num_problems": runs[0]["config"]["evaluate"]["num_problems"], "rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

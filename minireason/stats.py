@@ -5,6 +5,7 @@ Shapes: B completions, L completion length, V vocabulary.
 
 import math
 
+import numpy as np
 import torch
 
 
@@ -51,6 +52,22 @@ def wilson_interval(successes, total, z=1.96):
     return max(0.0, (center - spread) / (1 + z2)), min(1.0, (center + spread) / (1 + z2))
 
 
+def bootstrap_interval(first, second=None, seed=0, num_resamples=2000):
+    """95% interval of the mean of outcomes (seeds, problems), or of the difference first - second.
+
+    Seeds and problems are drawn anew with replacement; where a difference is asked for, both sides keep the same draws
+    (paired). Returns (mean, low, high). Efron 1979.
+    """
+    difference = np.asarray(first, dtype=float)                                     # (seeds, problems)
+    if second is not None:
+        difference = difference - np.asarray(second, dtype=float)
+    generator, (S, N) = np.random.default_rng(seed), difference.shape
+    means = [difference[generator.integers(0, S, S)].mean(0)[generator.integers(0, N, N)].mean()
+             for _ in range(num_resamples)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(difference.mean()), float(low), float(high)
+
+
 def pass_at_k(num_samples, num_correct, k):
     """Unbiased chance that one of k samples is right: 1 - C(n-c, k) / C(n, k). arXiv:2107.03374."""
     if not 0 <= num_correct <= num_samples or not 1 <= k <= num_samples:
@@ -62,8 +79,3 @@ def mean_of(dicts, weights=None):
     """Weighted mean of equal-keyed dicts of numbers."""
     weights = weights or [1.0] * len(dicts)
     return {key: sum(w * d[key] for w, d in zip(weights, dicts)) / sum(weights) for key in dicts[0]} if dicts else {}
-
-
-def seeded_generator(seed):
-    """A torch.Generator for the CPU."""
-    return torch.Generator().manual_seed(seed)

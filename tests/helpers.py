@@ -11,10 +11,20 @@ from minireason.rollout import Rollout
 from minireason.tokenizer import get_tokenizer
 
 
+def awake(model, seed=0):
+    """Random numbers where fresh weights are 0: else attention and MLP would do nothing, and a test of them neither."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            with torch.no_grad():
+                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
 def tiny_model(seed=0, vocab_size=None, sharpness=1.0):
     config = ModelConfig(vocab_size=vocab_size or get_tokenizer().vocab_size, width=32, num_layers=2, num_heads=4,
                          num_kv_heads=1, mlp_width=48, max_length=256)
-    model = GPT(config).init_weights(seed)
+    model = awake(GPT(config).init_weights(seed), seed)
     with torch.no_grad():
         model.embedding.weight.mul_(sharpness)
     return model

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers import awake
 
 from minireason.config import ModelConfig
 from minireason.model import GPT, KVCache, rotate
@@ -12,7 +13,7 @@ CONFIG = dict(vocab_size=50, width=32, num_layers=2, num_heads=4, num_kv_heads=2
 
 
 def tiny(**changes):
-    return GPT(ModelConfig(**{**CONFIG, **changes})).init_weights(0).double().eval()
+    return awake(GPT(ModelConfig(**{**CONFIG, **changes})).init_weights(0)).double().eval()
 
 
 def loop_forward(model, ids):

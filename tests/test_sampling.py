@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import awake
 
 from minireason.config import ModelConfig
 from minireason.model import GPT
@@ -14,7 +15,7 @@ PROMPTS = [[1, 2, 3], [4], [5, 6, 8, 9, 10, 11], [1, 2, 3], [1, 2, 3]]
 @pytest.fixture(scope="module")
 def model():
     config = ModelConfig(vocab_size=24, width=32, num_layers=2, num_heads=4, num_kv_heads=1, mlp_width=48, max_length=64)
-    model = GPT(config).init_weights(3).eval()
+    model = awake(GPT(config).init_weights(3)).eval()
     with torch.no_grad():
         model.embedding.weight.mul_(15)     # a sharper model, so that rows differ and end at different times
     return model

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import random
 
 import pytest
 import torch
 
-from minireason.stats import (exact_kl, k1, k2, k3, masked_mean, masked_whiten, mean_of, pass_at_k, wilson_interval)
+from minireason.stats import (bootstrap_interval, exact_kl, k1, k2, k3, masked_mean, masked_whiten, mean_of, pass_at_k,
+                              wilson_interval)
 
 
 def two_policies():
@@ -75,3 +77,26 @@ def test_mean_of():
     assert mean_of([{"a": 1.0}, {"a": 4.0}]) == {"a": 2.5}
     assert mean_of([{"a": 1.0}, {"a": 4.0}], [3, 1]) == {"a": 1.75}
     assert mean_of([]) == {}
+
+
+def test_bootstrap_of_one_seed_is_the_interval_of_a_share():
+    outcomes = [[1] * 300 + [0] * 700]
+    mean, low, high = bootstrap_interval(outcomes)
+    spread = 1.96 * math.sqrt(0.3 * 0.7 / 1000)
+    assert mean == pytest.approx(0.3) and low == pytest.approx(0.3 - spread, abs=0.006)
+    assert high == pytest.approx(0.3 + spread, abs=0.006)
+
+
+def test_a_paired_difference_is_tighter_than_an_unpaired_one():
+    rng = random.Random(0)
+    before = [[rng.random() < 0.5 for _ in range(500)] for _ in range(3)]
+    after = [[old or rng.random() < 0.1 for old in row] for row in before]        # a few more are right, none fewer
+    mean, low, high = bootstrap_interval(after, before)
+    assert 0 < low < mean < high and high - low < 0.06
+    assert bootstrap_interval(before, before) == (0.0, 0.0, 0.0)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    agreeing, disagreeing = [[1, 0] * 200] * 4, [[1] * 400, [0] * 400] * 2
+    width = lambda outcomes: (lambda mean, low, high: high - low)(*bootstrap_interval(outcomes))
+    assert width(disagreeing) > 3 * width(agreeing)

@@ -137,6 +137,35 @@ def test_pure_rl_goes_from_base_to_rl(tmp_path):
     assert sorted(p.name for p in (tmp_path / "pure").iterdir() if p.is_dir()) == ["base", "rl"]
 
 
+def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
+    assert run("rl", *TINY, "--algo", "ppo", "--from", finished, "--out", tmp_path / "ppo") == 0
+    assert sorted(p.name for p in (tmp_path / "ppo").iterdir() if p.is_dir()) == ["base", "cold-start", "rl"]
+    assert_equal_weights(weights(finished, "cold-start"), weights(tmp_path / "ppo", "cold-start"))
+    results = json.loads((tmp_path / "ppo" / "results.json").read_text())
+    stored = json.loads((finished / "results.json").read_text())
+    assert list(results["stages"]) == ["base", "cold-start", "rl"]
+    assert results["stages"]["cold-start"] == stored["stages"]["cold-start"]
+    assert run(*TINY, "--pure-rl", "--from", finished, "--out", tmp_path / "pure") == 0
+    assert_equal_weights(weights(finished, "base"), weights(tmp_path / "pure", "base"))     # and not trained again
+    capsys.readouterr()
+    for arguments, says in ((["rl", *TINY, "--from", tmp_path, "--out", tmp_path / "a"], "no finished stage 'base'"),
+                            (["rl", *TINY, "--from", finished, "--out", tmp_path / "b", "--model-width", "64"], "size"),
+                            (["rl", *TINY, "--from", finished, "--out", tmp_path / "ppo"], "holds a run already")):
+        assert run(*arguments) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_accuracy_can_be_looked_at_within_a_stage(tmp_path):
+    """The looks change nothing of the training itself."""
+    looks = ["--evaluate-every", "2", "--evaluate-num-quick", "5"]
+    assert run("base", *TINY, *looks, "--out", tmp_path / "looked") == 0
+    assert run("base", *TINY, "--out", tmp_path / "plain") == 0
+    lines = [json.loads(line) for line in (tmp_path / "looked" / "base" / "metrics.jsonl").read_text().splitlines()]
+    at = [line["iteration"] + 1 for line in lines if "held_out_arithmetic" in line]
+    assert at == sorted({*range(2, len(lines) + 1, 2), len(lines)})
+    assert_equal_weights(weights(tmp_path / "looked", "base"), weights(tmp_path / "plain", "base"))
+
+
 def test_another_seed_is_another_run(finished, tmp_path):
     assert run("base", *TINY, "--seed", 1, "--out", tmp_path / "other") == 0
     assert not torch.equal(weights(finished, "base")["embedding.weight"],

@@ -10,7 +10,6 @@ from minireason.tasks.problem import Problem
 
 LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
-LARGEST_STEP = 20                                      # writers add 49 as 40 and 9: fewer facts to know
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
 PROMPT = re.compile(r"compute (-?[0-9 ]+(?:[-+*][0-9 ]+)*)", re.ASCII)
 
@@ -99,9 +98,7 @@ def write_thinking(problem, rng, voice, slip=0.0, check=0.0):
         if total is None:
             total = value if sign == "+" else -value
             continue
-        tens = value // 10 * 10 if LARGEST_STEP < value < 100 else 0
-        for part in (tens, value - tens):
-            total = step(total, sign, part) if part else total
+        total = step(total, sign, value)
     return " ".join(parts), str(total)
 
 

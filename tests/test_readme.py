@@ -1,0 +1,60 @@
+"""What the README shows exists: its files, its commands, its figures and its metrics."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import sample
+import train
+
+ROOT = Path(train.__file__).parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_file_it_names_is_there():
+    named = set(re.findall(r"`((?:minireason|lessons|tests)/[\w./-]*|[\w-]+\.py)`", README))
+    assert len(named) > 15
+    for name in named:
+        assert (ROOT / name).exists() or (ROOT / "minireason" / name).exists(), name
+
+
+def test_every_module_is_in_the_reading_order_or_called_upkeep():
+    for path in (ROOT / "minireason").glob("*.py"):
+        assert path.name == "__init__.py" or re.search(rf"`(minireason/)?{path.name}`", README), path.name
+
+
+def test_every_figure_is_there():
+    figures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert figures and all((ROOT / figure).stat().st_size > 2000 for figure in figures)
+
+
+def test_the_two_commands_are_those_that_ci_runs():
+    assert "pip install -r requirements.txt && python train.py" in README
+    test_command = "pip install -r requirements.txt && python -m pytest"
+    assert test_command in README and test_command in (ROOT / ".ci" / "run").read_text()
+
+
+def commands(script):
+    found = re.findall(rf"python {script}((?: +(?:\"[^\"]*\"|(?!#)[\w./=-]+))*)", README)
+    return [re.findall(r'"[^"]*"|[^ ]+', arguments) for arguments in found]
+
+
+@pytest.mark.parametrize("arguments", commands("train.py"), ids=" ".join)
+def test_train_knows_the_flags_that_are_shown(arguments):
+    train.parse(arguments)
+
+
+@pytest.mark.parametrize("arguments", commands("sample.py"), ids=" ".join)
+def test_sample_knows_the_prompts_and_flags_that_are_shown(arguments):
+    args = sample.parse([argument.strip('"') for argument in arguments])
+    if args.problem is not None:
+        sample.read_prompt(args.problem)
+
+
+def test_there_are_such_commands():
+    assert len(commands("train.py")) >= 4 and len(commands("sample.py")) >= 4
+
+
+def test_nothing_was_left_to_fill_in():
+    assert "@@" not in README and "TODO" not in README
