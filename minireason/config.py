@@ -77,8 +77,8 @@ class TaskConfig:
     countdown_levels: str = "2,3"    # the same for countdown
     program_levels: str = "1,2"      # the same for programs
     arithmetic_share: float = 0.40   # share of RL's prompts
-    countdown_share: float = 0.48    # share of RL's prompts
-    program_share: float = 0.12      # share of RL's prompts
+    countdown_share: float = 0.54    # share of RL's prompts
+    program_share: float = 0.06      # share of RL's prompts
     chat_share: float = 0.50         # share of alignment's prompts; the rest are problems
 
     def levels(self):
@@ -120,7 +120,7 @@ class Config:
     tasks: TaskConfig = field(default_factory=TaskConfig)
     base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000))
     cold_start: SFTConfig = field(default_factory=lambda: SFTConfig(
-        num_examples=300, num_epochs=16, learning_rate=5e-4, warmup_steps=10))
+        num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10))
     rl: RLConfig = field(default_factory=RLConfig)
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))

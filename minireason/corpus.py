@@ -17,7 +17,8 @@ from minireason.tasks.words import Voice
 from minireason.verifier import verify
 
 SCORED_LEVELS = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
-TASK_SHARES = {"arithmetic": 0.46, "countdown": 0.46, "program": 0.08}
+TASK_SHARES = {"arithmetic": 0.38, "countdown": 0.56, "program": 0.06}
+DIRECT_SHARES = {"arithmetic": 0.5, "countdown": 0.4, "program": 0.4}    # answers without thinking, mostly wrong
 MAX_SHORT_STEPS = 3    # golden arithmetic: at most this many steps; golden countdown: at most two tries
 
 
@@ -60,12 +61,12 @@ def base_document(rng, levels, aha=True):
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
     task = draw_task(rng)
     problem = draw_problem(task, rng, rng.choice(up_to(max(levels[task]))))
-    if rng.random() < 0.5:
+    if rng.random() < DIRECT_SHARES[task]:
         return problem.prompt, wrap("", TASKS[task].write_guess(problem, rng))
     language = rng.choice(("en", "es", "mixed", "mixed"))
     options = {
         "arithmetic": {"slip": 0.10, "check": 0.25 if aha else 0.0},
-        "countdown": {"slip": 0.05, "careless": 0.25, "blind": 0.05,
+        "countdown": {"slip": 0.05, "careless": 0.15, "blind": 0.05,
                       "max_tries": rng.choice((1, 2, 3, 4, 6, 10)) if aha else 1},
         "program": {"slip": 0.05, "max_tries": rng.choice((1, 2, 4)) if aha else 1},
     }[task]

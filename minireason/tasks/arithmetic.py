@@ -78,6 +78,7 @@ def write_thinking(problem, rng, voice, slip=0.0, check=0.0):
     def step(left, operator, right):
         result = apply(left, operator, right)
         written = result + rng.choice((-10, -2, -1, 1, 2, 10)) if rng.random() < slip else result
+        written = abs(written) if operator == "*" else written      # no `58--2`: only a total may be negative
         parts.append(f"{voice('so')} " * bool(parts) + f"{left}{operator}{right}={written}")
         if checking and operator in "+-":
             inverse = "-" if operator == "+" else "+"

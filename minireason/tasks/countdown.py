@@ -97,9 +97,10 @@ def pair_results(pair):
 def write_thinking(problem, rng, voice, slip=0.0, max_tries=10, careless=0.0, blind=0.0):
     """Tries written out, each ending in a comparison that is on the page; returns (thinking, answer).
 
-        try 42-6=36 3+8=11 no wait try 42/6=7 8-3=5 no wait try 42-6=36 3*8=24 no ...
+        try 42-6=36 3+8=11 is 36 no wait try 42/6=7 8-3=5 is 7 no wait try 42-8=34 3*6=18 is 34 no ...
 
-    A try strips a number off the target and combines the last two so as to come nearest to what is needed.
+    What is needed stands beside what was found, so that the verdict is a glance at two neighbours: where it was left
+    to memory, a small model said yes to two tries in three that had failed. A try strips a number off the target and combines the last two so as to come nearest to what is needed.
     `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a failed
     try is called a success. After `max_tries` failures the writer gives up and answers anything.
     """
@@ -113,7 +114,7 @@ def write_thinking(problem, rng, voice, slip=0.0, max_tries=10, careless=0.0, bl
         expression, value = rng.choice(results) if rng.random() < careless else best
         if rng.random() < slip:
             value = max(0, value + rng.choice((-10, -2, -1, 1, 2, 10)))
-        parts.append(f"{expression}={value}")
+        parts.append(f"{expression}={value} {voice('is')} {needed}")
         if value == needed or rng.random() < blind:
             parts.append(voice("yes"))
             found = template.format(expression if template == "{}" else f"({expression})")

@@ -1,0 +1,43 @@
+"""The whole loop on the smoke preset, and that learning happened in it."""
+
+import json
+
+import train
+
+
+def results(run):
+    return json.loads((run / "results.json").read_text())["stages"]
+
+
+def lines(run, stage):
+    return [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_every_stage_ran_and_was_scored(smoke_run):
+    assert list(results(smoke_run)) == list(train.STAGES)
+    assert (smoke_run / "report.md").exists()
+
+
+def test_imitation_learned(smoke_run):
+    losses = [line["loss"] for line in lines(smoke_run, "base")]
+    assert sum(losses[-20:]) / 20 < 0.4 * losses[0]
+
+
+def test_rl_learned_what_it_was_paid_for(smoke_run):
+    rewards = [line["reward"] for line in lines(smoke_run, "rl")]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
+    stages = results(smoke_run)
+    before, after = (stages[stage]["arithmetic"]["accuracy"] for stage in ("cold-start", "rl"))
+    assert after["value"] > before["value"] + 0.05          # on problems that no stage trained on
+
+
+def test_the_cold_start_taught_the_form(smoke_run):
+    stages = results(smoke_run)
+    assert stages["cold-start"]["arithmetic"]["thinks"] > stages["base"]["arithmetic"]["thinks"]
+    assert stages["cold-start"]["arithmetic"]["mixing"] < stages["base"]["arithmetic"]["mixing"]
+
+
+def test_the_student_keeps_what_its_teacher_knew(smoke_run):
+    stages = results(smoke_run)
+    teacher, student = (stages[stage]["arithmetic"]["accuracy"]["value"] for stage in ("rl", "rejection"))
+    assert student > teacher - 0.2
