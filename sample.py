@@ -16,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-from minireason.checkpoint import CheckpointError, load_model
+from minireason.checkpoint import CheckpointError, load_model, pick_device
 from minireason.inference import answer_all, answer_within, vote
 from minireason.tasks import parse_prompt
 from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
@@ -37,8 +37,8 @@ class BadInput(ValueError):
 def read_prompt(text):
     """The Problem or ChatPrompt in a user's line. Raises ValueError with one clear line."""
     text = " ".join(text.split())
-    if text.split(" ")[0] in ("compute", "make", "program"):
-        return parse_prompt(text)
+    if text.split(" ")[0].lower() in ("compute", "make", "program"):
+        return parse_prompt(text.lower())
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"at most {MAX_CHARACTERS} characters, please")
     if not PLAIN_WORDS.fullmatch(text):
@@ -91,13 +91,12 @@ class Speaker:
 def say(speaker, asked, as_json):
     """Answers one prompt on the terminal, its thinking as it comes. Raises ValueError on a prompt that is none."""
     problem = read_prompt(asked)
-    tokenizer, streamed = speaker.tokenizer, []
-    dim, plain = ("\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    tokenizer = speaker.tokenizer
+    dim, plain = ("\033[2m", "\033[0m") if sys.stdout and sys.stdout.isatty() else ("", "")
     labels = {"<think>": f"thinking  {dim}", "</think>": plain, "<answer>": "\nanswer    ", "</answer>": ""}
 
     def show(_, token):
         text = tokenizer.encoding.decode([token]) if token != tokenizer.eos_id else ""
-        streamed.append(text)
         print(labels.get(text, printable(text)), end="", flush=True)
     stream = not as_json and speaker.args.votes == 1
     (text, num_tokens, votes), = speaker.answer([problem], show if stream else None)
@@ -144,6 +143,15 @@ def say_file(speaker, lines):
     return code
 
 
+def open_lines(name):
+    """The lines of a file or of standard input, whatever bytes are in it."""
+    if name != "-":
+        return open(name, encoding="utf-8-sig", errors="replace")
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
+    return sys.stdin
+
+
 def open_model(run, stage, device):
     """The model of --run and --stage, by default the newest run in runs/ and its last stage. Raises BadInput."""
     if stage and stage not in STAGES:
@@ -153,7 +161,7 @@ def open_model(run, stage, device):
     for folder in folders:
         for name in [stage] if stage else STAGES:
             if (path := folder / name / "checkpoint.pt").exists():
-                return load_model(path, device)[0], path
+                return load_model(path, pick_device(device))[0], path
     where = f"{run} has no" if run else "there is no run in runs/ with a"
     raise BadInput(f"{where} checkpoint{f' of stage {stage}' if stage else ''}: train one with python train.py")
 
@@ -192,7 +200,7 @@ def main(argv=None):
             read_prompt(args.problem)       # before the model is loaded: a typing error should cost nothing
         lines = None
         if args.file:
-            lines = sys.stdin if args.file == "-" else open(args.file, encoding="utf-8", errors="replace")
+            lines = open_lines(args.file)
         model, path = open_model(args.run, args.stage, args.device)
         speaker = Speaker(model, args)
         if lines:

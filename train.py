@@ -11,6 +11,7 @@ Exit codes: 0 done, 1 a fault (a full disk, a damaged file, a loss that is no nu
 import argparse
 import json
 import math
+import os
 import shutil
 import signal
 import sys
@@ -27,6 +28,7 @@ from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.rewards import reasoning_task
 from minireason.seeding import derive_seed
+from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 
 STAGES = ("base", "cold-start", "rl", "rejection", "align")
@@ -121,8 +123,11 @@ def own_examples(run, seed):
     """The RL model's verified answers and some conversations, made once and kept beside the stage's checkpoint."""
     config, saved = run.config, run.folder / "rejection" / "examples.json"
     if saved.exists():
-        kept = json.loads(saved.read_text())
-        return kept["documents"], kept["counts"]
+        try:
+            kept = json.loads(saved.read_text())
+            return kept["documents"], kept["counts"]
+        except (ValueError, KeyError, TypeError):
+            raise Fault(f"{saved} is damaged: delete it and go on with --resume") from None
     task = reasoning_task(run.tokenizer, config.tasks.levels(), config.tasks.shares())
     documents, counts = rejection.sample_and_filter(
         run.load("rl"), run.tokenizer, task.draw, config.sampling, seed, config.rl.max_new_tokens,
@@ -136,7 +141,7 @@ def own_examples(run, seed):
 
 def helpfulness(run, model, seed):
     """Trains the reward model, which takes seconds, and measures it on pairs it never saw."""
-    reward_model = align.RewardModel(model)
+    reward_model = align.RewardModel(model).to(run.device)
     pairs = align.preference_pairs(seed, run.config.num_preference_pairs)
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
     for _ in tqdm(align.train_reward_model(reward_model, optimizer, run.tokenizer, pairs), desc="reward model",
@@ -166,17 +171,17 @@ class CtrlC:
 
 
 def run_stage(run, stage):
-    """Trains one stage, from where its checkpoint stands. Returns (model, seconds or None where all was done, notes).
+    """Trains one stage, from where its checkpoint stands. Returns (model, seconds of training, notes).
 
     That a checkpoint is there means that the user wants to go on from it: `open_run` has seen to that.
     """
     path, lines = run.path(stage), run.folder / stage / "metrics.jsonl"
-    began, start = time.time(), 0
+    began, start = time.time(), 0      # `began` is moved so that now - began is the time of training alone
     if path.exists():
         state = checkpoint.load(path)
         if state["done"]:
-            return run.load(stage), None, {}
-        start = state["iteration"]
+            return run.load(stage), state["seconds"], {}
+        start, began = state["iteration"], began - state["seconds"]
     path.parent.mkdir(parents=True, exist_ok=True)
     model, optimizer, loop, total, extra, notes = prepare(run, stage)
     if start:
@@ -189,6 +194,7 @@ def run_stage(run, stage):
     def save(iteration, done):
         checkpoint.save(path, model=model.state_dict(), optimizer={} if done else optimizer.state_dict(),
                         config=to_dict(run.config), stage=stage, iteration=iteration, done=done,
+                        seconds=time.time() - began,
                         extra={} if done else {name: module.state_dict() for name, module in extra.items()})
 
     finished, saved = start, time.time()
@@ -199,7 +205,9 @@ def run_stage(run, stage):
                             f"before it is kept in {path.parent}: try a lower learning rate")
             finished += 1
             if run.config.evaluate.every and (finished % run.config.evaluate.every == 0 or finished == total):
+                looked = time.time()
                 values = values | quick_accuracy(model, run.tokenizer, run.config)
+                began += time.time() - looked
             metrics.append(lines, values)
             bar.set_postfix({SHOWN[k]: f"{values[k]:.3g}" for k in SHOWN if k in values}, refresh=False)
             bar.update()
@@ -223,9 +231,9 @@ def read_results(folder):
     """What results.json of a run holds, None where there is no such file. Raises Fault on a damaged one."""
     path = folder / "results.json"
     try:
-        return json.loads(path.read_text()) if path.exists() else None
+        return report.read_results(path) if path.exists() else None
     except ValueError as error:
-        raise Fault(f"{path} is damaged ({error}): delete it and go on with --resume") from None
+        raise Fault(f"{error}: delete it and go on with --resume") from None
 
 
 def new_results(config):
@@ -249,13 +257,12 @@ def run_stages(run, stages, command):
     results["command"] = results["command"] or command
     for stage in stages:
         model, seconds, notes = run_stage(run, stage)
-        if stage in results["stages"] and seconds is None:
+        if stage in results["stages"]:
             continue
         began = time.time()
         results["stages"][stage] = evaluate(model, run.tokenizer, run.config)
         results["stages"] = {s: results["stages"][s] for s in STAGES if s in results["stages"]}
-        if seconds is not None:
-            results["seconds"][stage] = results["seconds"].get(stage, 0.0) + seconds
+        results["seconds"][stage] = seconds
         results["seconds"][f"{stage} evaluation"] = time.time() - began
         results["notes"].update(notes)
         results["peak_memory_mib"] = peak_memory()
@@ -288,8 +295,8 @@ def open_run(args):
     if given.get("algo", "grpo") not in ("grpo", "ppo"):
         raise BadInput(f"unknown algo {given['algo']!r}: choose grpo or ppo")
     wanted = preset(preset_name or "laptop")
-    wanted.model.vocab_size = get_tokenizer().vocab_size
     apply_flags(wanted, given)
+    wanted.model.vocab_size = get_tokenizer().vocab_size
     folder = Path(args.out) if args.out else newest_run() if args.resume else fresh_folder(wanted)
     stored_path = folder / "config.json"
     if folder.exists() and not folder.is_dir():
@@ -301,6 +308,11 @@ def open_run(args):
             raise BadInput(f"{folder} is not empty and holds no run: choose another --out")
         if args.stage not in ("all", "base") and not args.source:
             raise BadInput(f"stage {args.stage} needs a run with the stages before it: give its folder with --out")
+        for task, levels in wanted.tasks.levels().items():      # that there are so many is found out now, not in an hour
+            test_problems(task, levels, max(wanted.evaluate.num_quick, wanted.evaluate.num_programs if task == "program"
+                                            else wanted.evaluate.num_problems), wanted.evaluate.seed)
+        if args.source and args.stage == "base":
+            raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
         if args.source:
             copy_stages(Path(args.source), folder, args.stage, wanted)
         checkpoint.save_json(stored_path, to_dict(wanted))
@@ -335,12 +347,14 @@ def copy_stages(source, folder, stage, config):
             raise BadInput(f"{source} has no finished stage {name!r} to start from")
         if state["config"]["model"] != to_dict(config.model):
             raise BadInput(f"{source} holds another size of model: give the same --model flags or another --from")
+    if results and any(results["config"][k] != to_dict(config)[k] for k in ("tasks", "evaluate")):
+        results = None      # scored on other problems: the copied stages are scored again
     for name in needed:
         shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("*.tmp"))
     if results:
         kept = {s: results["stages"][s] for s in needed if s in results["stages"]}
         checkpoint.save_json(folder / "results.json", new_results(config) | {
-            "stages": kept, "notes": {"started from": f"{', '.join(needed)} of {source}"}})
+            "stages": kept, "seconds": {s: results["seconds"][s] for s in needed}, "notes": {"started from": f"{', '.join(needed)} of {source}"}})
 
 
 def newest_run():
@@ -358,29 +372,24 @@ def fresh_folder(config):
     return folder
 
 
-def pick_device(name):
-    """cuda, mps or cpu, whichever is there; or the one asked for. Raises BadInput."""
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name or best)
-        torch.zeros(1, device=device)
-        return device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BadInput(f"device {name!r} is not to be had here: {str(error).splitlines()[0][:100]}") from None
-
-
 def main(argv=None):
     command = "python train.py " + " ".join(sys.argv[1:] if argv is None else argv)
     folder = None
     try:
         args = parse(argv)
-        device = pick_device(args.device)
+        device = checkpoint.pick_device(args.device)
         config, folder = open_run(args)
         run = Run(folder, config, device)
         print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
         stages = stages_of(config) if args.stage == "all" else (args.stage,)
         results = run_stages(run, stages, command.strip())
         report.write_report(folder, results)
+        print("\n".join(["", *table(results["stages"]), "",
+                         f"everything is in {folder}: report.md, results.json, figures, and a checkpoint of each stage",
+                         f'next: python sample.py "make 42 from 3 8 6" --run {folder}']), flush=True)
+    except BrokenPipeError:     # whoever read our output left; what was trained is saved
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (Fault, OSError, checkpoint.CheckpointError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
@@ -388,11 +397,9 @@ def main(argv=None):
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nstopped and saved; go on with: python train.py --resume --out {folder}", file=sys.stderr)
+        print(f"\nstopped and saved; go on with: python train.py --resume --out {folder}" if folder else "\nstopped",
+              file=sys.stderr)
         return 130
-    print("\n".join(["", *table(results["stages"]), "",
-                     f"everything is in {folder}: report.md, results.json, figures, and a checkpoint of each stage",
-                     f'next: python sample.py "make 42 from 3 8 6" --run {folder}']))
     return 0
 
 

@@ -32,6 +32,7 @@ class RewardModel(nn.Module):
         self.body.requires_grad_(True)
         self.score = nn.Linear(model.config.width, 1)
         nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.score.bias)     # not left to torch's global generator: a resumed run must pay the same
 
     def forward(self, ids, lengths):
         """Scores (B,) of rows of ids (B, T) of the given lengths (B,)."""

@@ -1,6 +1,7 @@
 """Saving so that nothing is ever half written, and loading so that nothing is ever run.
 
-A checkpoint is one dict: model, optimizer, config, stage, iteration (the next one to run), done, extra weights by name.
+A checkpoint is one dict: model, optimizer, config, stage, iteration (the next one to run), done, seconds of training
+until here, extra weights by name.
 All randomness is derived from the seed and the iteration, so these are enough to go on bit for bit.
 """
 
@@ -13,7 +14,7 @@ import torch
 from minireason.config import from_dict
 from minireason.model import GPT
 
-KEYS = {"model", "optimizer", "config", "stage", "iteration", "done", "extra"}
+KEYS = {"model", "optimizer", "config", "stage", "iteration", "done", "seconds", "extra"}
 
 
 class CheckpointError(ValueError):
@@ -53,12 +54,25 @@ def load(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}: train that stage first") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:      # torch raises many kinds on bytes that are not its own
         raise CheckpointError(f"{path} is damaged or no checkpoint ({type(error).__name__}): "
                               "delete its folder and train that stage again") from None
     if not isinstance(state, dict) or set(state) != KEYS:
         raise CheckpointError(f"{path} is no checkpoint of minireason")
     return state
+
+
+def pick_device(name=None):
+    """cuda, mps or cpu, whichever is there; or the one asked for. Raises ValueError where it is not to be had."""
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name or best)
+        torch.zeros(1, device=device)
+        return device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device {name!r} is not to be had here: {str(error).splitlines()[0][:100]}") from None
 
 
 def load_model(path, device="cpu"):

@@ -5,13 +5,14 @@ intervals, every behaviour of behaviour.py, and leaks and over-refusals on chat 
 """
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
 
 from minireason.behaviour import observe, summarize
-from minireason.checkpoint import CheckpointError, load_model
-from minireason.config import from_dict
+from minireason.checkpoint import CheckpointError, load_model, pick_device
+from minireason.config import check, from_dict
 from minireason.inference import answer_all
 from minireason.seeding import derive_rng, derive_seed
 from minireason.stats import wilson_interval
@@ -84,6 +85,12 @@ def quick_accuracy(model, tokenizer, config):
     return shares
 
 
+def mean_of_reasoning(result, name):
+    """Mean of a rate over arithmetic and countdown, of those that have one; None where neither has."""
+    known = [result[task][name] for task in ("arithmetic", "countdown") if result[task][name] is not None]
+    return sum(known) / len(known) if known else None
+
+
 def table(rows):
     """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
     def cell(value):
@@ -95,8 +102,7 @@ def table(rows):
     lines = ["| stage | arithmetic % | countdown % | program % | well formed % | mixing % | tokens | leaks % | over-refusals % |",
              "|---|---|---|---|---|---|---|---|---|"]
     for stage, result in rows.items():
-        reasoning = [result["arithmetic"], result["countdown"]]
-        mean = lambda name: sum(task[name] or 0.0 for task in reasoning) / 2
+        mean = functools.partial(mean_of_reasoning, result)
         lines.append("| " + " | ".join([
             stage, *(cell(result[task]["accuracy"]) for task in ("arithmetic", "countdown", "program")),
             cell(mean("well_formed")), cell(mean("mixing")), f"{mean('tokens'):.0f}",
@@ -112,17 +118,26 @@ def main(argv=None):
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
+    path = Path(args.run) / args.stage / "checkpoint.pt"
     try:
-        model, state = load_model(Path(args.run) / args.stage / "checkpoint.pt", args.device)
-    except CheckpointError as error:
+        if not path.exists():
+            raise ValueError(f"there is no checkpoint {path}: train that stage first")
+        model, state = load_model(path, pick_device(args.device))
+        config = from_dict(state["config"])
+        if args.num_problems is not None:
+            config.evaluate.num_problems = config.evaluate.num_programs = args.num_problems
+            check(config)
+        results = evaluate(model, get_tokenizer(), config)
+        print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})), flush=True)
+        return 0
+    except (CheckpointError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
-        return 1 if (Path(args.run) / args.stage / "checkpoint.pt").exists() else 2
-    config = from_dict(state["config"])
-    if args.num_problems:
-        config.evaluate.num_problems = args.num_problems
-    results = evaluate(model, get_tokenizer(), config)
-    print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})))
-    return 0
+        return 1
+    except ValueError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def compute_loss(logprobs, old_logprobs, ref_logprobs, advantages, completion_ma
     loss = policy_loss + config.kl_coef * kl
     metrics = {
         "policy_loss": policy_loss.item(),
-        "kl": kl.item(),
+        "kl_loss": kl.item(),
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(num_tokens),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(num_tokens),
     }
@@ -78,7 +78,8 @@ def train(policy, reference, optimizer, task, config, seed, start_iteration=0):
         # 1) collect: sample completions and score them with the verifier
         rollout = collect_rollout(policy, reference, task, config, seed, iteration)
 
-        # 2) credit: turn rewards into advantages; without a KL term, rows of equal groups have no gradient
+        # 2) credit: turn rewards into advantages; without a KL term, rows of equal groups
+        # have no gradient and are left out, of the mean over tokens as well
         compute_advantages(rollout, config)
         if not config.kl_coef:
             rows = rollout.advantages.abs().sum(1).nonzero()[:, 0]

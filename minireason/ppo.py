@@ -116,9 +116,10 @@ def train(policy, critic, reference, optimizer, task, config, seed, start_iterat
                 metrics["entropy"] = (entropy * batch.completion_mask).sum().item() / num_tokens.item()
                 step.append(metrics)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
-            torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
+            critic_grad_norm = torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({key: sum(m[key] for m in step) for key in step[0]} | {"grad_norm": grad_norm.item()})
+            history.append({key: sum(m[key] for m in step) for key in step[0]} | {
+                "grad_norm": grad_norm.item(), "critic_grad_norm": critic_grad_norm.item()})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

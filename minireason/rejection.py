@@ -19,7 +19,8 @@ def sample_and_filter(model, tokenizer, draw, config, seed, max_new_tokens, prog
     """
     rng = derive_rng(seed, "rejection problems")
     problems = list({p.key: p for p in (draw(rng) for _ in range(config.num_problems))}.values())
-    examples, counts = [], {"sampled": 0, "wrong": 0, "unreadable": 0, "too long": 0, "repeated": 0, "kept": 0}
+    examples, counts = [], {"sampled": 0, "wrong": 0, "unreadable": 0, "too long": 0, "repeated": 0, "enough": 0,
+                        "kept": 0}
     size = -(-len(problems) // pieces)
     for start in progress(range(0, len(problems), size)):
         chunk = [p for p in problems[start:start + size] for _ in range(config.samples_per_problem)]
@@ -45,4 +46,6 @@ def judge(problem, text, num_tokens, own, config):
         return "unreadable"
     if num_tokens > config.max_tokens:
         return "too long"
-    return "repeated" if text in own or len(own) >= config.max_per_problem else "kept"
+    if text in own:
+        return "repeated"
+    return "kept" if len(own) < config.max_per_problem else "enough"

@@ -11,12 +11,24 @@ from pathlib import Path
 
 from minireason import metrics, plots
 from minireason.checkpoint import save_json, write_atomically
-from minireason.evaluate import table
+from minireason.evaluate import mean_of_reasoning, table
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
 
+RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
 BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
               "accuracy_after_failed_try", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
+
+
+def read_results(path):
+    """What a results.json holds. Raises ValueError on a damaged one."""
+    try:
+        results = json.loads(path.read_text())
+    except ValueError:
+        results = None
+    if not isinstance(results, dict) or not RESULTS <= set(results):
+        raise ValueError(f"{path} is damaged or no run's")
+    return results
 
 
 def behaviour_table(stages, task):
@@ -96,7 +108,7 @@ def over_seeds(runs):
     for stage in stages:
         for task in TASKS:
             add(f"{stage} {task}", *bootstrap_interval(outcomes(stage, task)))
-        for name, value in (("mixing", lambda r: (r["arithmetic"]["mixing"] + r["countdown"]["mixing"]) / 2),
+        for name, value in (("mixing", lambda r: mean_of_reasoning(r, "mixing") or 0.0),
                             ("leaks", lambda r: r["chat"]["leaks"]["value"]),
                             ("over-refusals", lambda r: r["chat"]["over_refusals"]["value"])):
             seen = [value(run["stages"][stage]) for run in runs]
@@ -112,20 +124,25 @@ def main(argv=None):
     parser.add_argument("runs", nargs="+", help="folders of runs")
     parser.add_argument("--json", help="also write the rows to this file")
     args = parser.parse_args(argv)
+    paths = [Path(folder) / "results.json" for folder in args.runs]
     try:
-        runs = [json.loads((Path(folder) / "results.json").read_text()) for folder in args.runs]
+        for path in paths:
+            if not path.exists():
+                print(f"report: there is no {path}: give the folder of a run", file=sys.stderr)
+                return 2
+        runs = [read_results(path) for path in paths]
         if len(runs) == 1:
             print("\n".join(map(str, write_report(args.runs[0], runs[0]))))
             return 0
         rows = over_seeds(runs)
-    except (OSError, ValueError, KeyError) as error:
+        if args.json:
+            save_json(args.json, {"command": runs[0]["command"], "seeds": [run["config"]["seed"] for run in runs],
+                                  "num_problems": runs[0]["config"]["evaluate"]["num_problems"], "rows": rows})
+    except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
-        return 2
+        return 1
     for row in rows:
         print(f"{row['name']:55} {100 * row['value']:6.1f} [{100 * row['low']:6.1f}, {100 * row['high']:6.1f}]")
-    if args.json:
-        save_json(args.json, {"command": runs[0]["command"], "seeds": [run["config"]["seed"] for run in runs],
-                              "num_problems": runs[0]["config"]["evaluate"]["num_problems"], "rows": rows})
     return 0
 
 

@@ -55,7 +55,7 @@ class Rollout:
 
     def summary(self, group_size):
         """What the logs show of a rollout."""
-        spread = self.rewards.view(-1, group_size).std(1)
+        spread = self.rewards.view(-1, group_size).std(1, unbiased=False)
         summary = {"reward": self.rewards.mean().item(),
                    "completion_length": self.completion_mask.sum(1).mean().item(),
                    "zero_std_frac": (spread < 1e-6).float().mean().item(),

@@ -47,6 +47,8 @@ def generate(model, prompts, max_new_tokens, temperature=1.0, seed=None, *, eos_
     device, num_rows = model.embedding.weight.device, len(prompts)
     generator = torch.Generator().manual_seed(seed) if seed is not None else None
     uniforms = torch.rand(num_rows, max_new_tokens, generator=generator, dtype=torch.float64)  # (B, L)
+    if device.type == "mps":        # which has no float64
+        uniforms = uniforms.float()
     chunks = [generate_chunk(model, prompts[start:start + chunk_size], max_new_tokens, temperature, top_p, eos_id,
                              uniforms[start:start + chunk_size].to(device), start, on_token)
               for start in range(0, num_rows, chunk_size)]
@@ -83,9 +85,9 @@ def generate_chunk(model, prompts, max_new_tokens, temperature, top_p, eos_id, u
             tokens = distribution.argmax(-1)
         else:
             # inverse transform: the first token whose cumulative probability passes the row's uniform number
-            cumulative = distribution.double().exp().cumsum(-1)
+            cumulative = distribution.to(uniforms.dtype).exp().cumsum(-1)
             draw = uniforms[alive, t, None] * cumulative[:, -1:]
-            tokens = torch.searchsorted(cumulative, draw, right=True)[:, 0]
+            tokens = torch.searchsorted(cumulative, draw, right=True)[:, 0].clamp(max=logits.size(1) - 1)
         speaking = alive[going]
         completion_ids[speaking, t] = tokens[going]
         completion_mask[speaking, t] = 1

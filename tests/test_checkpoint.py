@@ -19,7 +19,7 @@ def small_config():
 def write(path, **changes):
     config = small_config()
     model = GPT(config.model).init_weights(0)
-    state = dict(model=model.state_dict(), optimizer={}, config=to_dict(config), stage="base", iteration=3, done=True,
+    state = dict(model=model.state_dict(), optimizer={}, config=to_dict(config), stage="base", iteration=3, done=True, seconds=1.5,
                  extra={})
     checkpoint.save(path, **{**state, **changes})
     return model

@@ -11,7 +11,7 @@ from minireason.tasks.problem import Problem
 LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
-PROMPT = re.compile(r"compute (-?[0-9 ]+(?:[-+*][0-9 ]+)*)", re.ASCII)
+PROMPT = re.compile(r"compute +(-? *[0-9]+(?: *[-+*] *[0-9]+)*)", re.ASCII)
 
 
 def make_problem(rng, level):

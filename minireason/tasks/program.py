@@ -114,7 +114,15 @@ def fitting_programs(examples, num_operations):
     """The short programs that fit all examples."""
     x, y = examples[0]
     near = programs_by_output(num_operations, x).get(y, ()) if x in INPUTS else short_programs(num_operations)
-    return [program for program in near if all(run(program, x) == y for x, y in examples)]
+    return [program for program in near if fits(program, examples)]
+
+
+def fits(program, examples):
+    """Whether a program turns each input into its output; one whose values grow too large fits nothing."""
+    try:
+        return all(run(program, x) == y for x, y in examples)
+    except ProgramError:
+        return False
 
 
 def occam(examples):
