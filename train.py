@@ -88,11 +88,11 @@ def prepare(run, stage):
     extra = {}
     if stage == "base":
         model = GPT(config.model).init_weights(derive_seed(seed, "weights")).to(run.device)
-        documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks.levels())
+        documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks.trained_levels())
     else:
         model = run.load(previous_stage(stage, config))
     if stage == "cold-start":
-        documents = corpus.golden_examples(config.seed, config.cold_start.num_examples, config.tasks.levels(),
+        documents = corpus.golden_examples(config.seed, config.cold_start.num_examples, config.tasks.trained_levels(),
                                            config.expert)
     if stage == "rejection":
         documents, notes["rejection"] = own_examples(run, seed)
@@ -309,8 +309,9 @@ def open_run(args):
         if args.stage not in ("all", "base") and not args.source:
             raise BadInput(f"stage {args.stage} needs a run with the stages before it: give its folder with --out")
         for task, levels in wanted.tasks.levels().items():      # that there are so many is found out now, not in an hour
-            test_problems(task, levels, max(wanted.evaluate.num_quick, wanted.evaluate.num_programs if task == "program"
-                                            else wanted.evaluate.num_problems), wanted.evaluate.seed)
+            number = wanted.evaluate.num_programs if task == "program" else wanted.evaluate.num_problems
+            test_problems(task, levels, max(number, wanted.evaluate.num_quick if wanted.evaluate.every else 1),
+                          wanted.evaluate.seed)
         if args.source and args.stage == "base":
             raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
         if args.source:

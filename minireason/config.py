@@ -91,6 +91,10 @@ class TaskConfig:
                 raise ValueError(f"unknown level in {text!r} for {task}: give levels from 1 to 4 such as 2,3")
         return chosen
 
+    def trained_levels(self):
+        """The levels of those tasks that have a share: the others are in no corpus, and only scored."""
+        return {task: levels for task, levels in self.levels().items() if self.shares()[task] > 0}
+
     def shares(self):
         """{task: share}. Raises ValueError where they are no weights."""
         shares = {task: getattr(self, f"{task}_share") for task in ("arithmetic", "countdown", "program")}
@@ -132,16 +136,17 @@ class Config:
 def preset(name):
     """The settings of a preset. Raises ValueError on an unknown one."""
     config = Config(preset=name)
-    if name == "smoke":      # about a minute: every stage runs, little is learned
-        config.tasks.arithmetic_levels, config.tasks.countdown_levels, config.tasks.program_levels = "1", "1,2", "1"
-        config.tasks.arithmetic_share, config.tasks.countdown_share, config.tasks.program_share = 0.9, 0.1, 0.0
-        config.base.num_examples, config.base.batch_size = 12_000, 32
+    if name == "smoke":      # about a minute: two-term sums are easy enough to learn in that time
         config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
-        config.cold_start.num_epochs = 4
-        config.rl.num_iterations, config.rl.num_prompts, config.rl.group_size = 4, 8, 8
-        config.align.num_iterations, config.align.num_prompts, config.align.group_size = 3, 8, 8
-        config.sampling.num_problems, config.sampling.num_chat = 100, 100
-        config.evaluate.num_problems = config.evaluate.num_programs = 50
+        config.tasks.arithmetic_levels, config.tasks.countdown_levels, config.tasks.program_levels = "1", "1,2", "1,2"
+        config.tasks.arithmetic_share, config.tasks.countdown_share, config.tasks.program_share = 1.0, 0.0, 0.0
+        config.base.num_examples, config.base.learning_rate = 24_000, 4e-3
+        config.cold_start.num_epochs = 6
+        config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 25, 12, 40
+        config.rl.learning_rate = config.align.learning_rate = 1e-3
+        config.align.num_iterations, config.align.num_prompts, config.align.max_new_tokens = 8, 12, 40
+        config.sampling.num_problems, config.sampling.num_chat, config.num_preference_pairs = 600, 200, 1000
+        config.evaluate.num_problems, config.evaluate.num_programs, config.evaluate.max_new_tokens = 100, 20, 60
     elif name == "gpu":      # a wider model and larger rollouts, for one GPU
         config.model.width, config.model.mlp_width, config.model.num_layers, config.model.num_heads = 256, 704, 6, 8
         config.base.num_examples, config.base.batch_size = 600_000, 64

@@ -26,8 +26,8 @@ def wrap(thinking, answer):
     return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
-def draw_task(rng):
-    return rng.choices(list(TASK_SHARES), weights=TASK_SHARES.values())[0]
+def draw_task(rng, tasks):
+    return rng.choices(list(tasks), weights=[TASK_SHARES[task] for task in tasks])[0]
 
 
 def up_to(level):
@@ -52,14 +52,14 @@ def fact_sheet(rng):
 
 
 def base_document(rng, levels, aha=True):
-    """One document of the base corpus; {task: levels} are the scored ones, easier ones come too. Without `aha` nothing in it checks, repairs or tries again (a control)."""
+    """One document of the base corpus; {task: levels} are those trained on, easier ones come too. Without `aha` nothing in it checks, repairs or tries again (a control)."""
     draw = rng.random()
     if draw < 0.10:
         return fact_sheet(rng)
     if draw < 0.18:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
-    task = draw_task(rng)
+    task = draw_task(rng, levels)
     problem = draw_problem(task, rng, rng.choice(up_to(max(levels[task]))))
     if rng.random() < DIRECT_SHARES[task]:
         return problem.prompt, wrap("", TASKS[task].write_guess(problem, rng))
@@ -83,7 +83,7 @@ def golden_examples(seed, number, levels=SCORED_LEVELS, expert=False):
     """Clean, correct, English only. Short and below the hardest level, or with `expert` of all scored levels."""
     rng, examples = derive_rng(seed, "expert" if expert else "golden"), []
     while len(examples) < number:
-        task = draw_task(rng)
+        task = draw_task(rng, levels)
         easier = up_to(max(1, max(levels[task]) - 1))
         problem = draw_problem(task, rng, rng.choice(levels[task] if expert else easier))
         thinking, answer = TASKS[task].write_thinking(problem, rng, Voice(rng, "en"))
