@@ -54,7 +54,7 @@ def load(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}: train that stage first") from None
-    except OSError as error:
+    except (PermissionError, IsADirectoryError) as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:      # torch raises many kinds on bytes that are not its own
         raise CheckpointError(f"{path} is damaged or no checkpoint ({type(error).__name__}): "

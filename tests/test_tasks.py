@@ -18,7 +18,7 @@ from minireason.tasks.words import ENGLISH, SPANISH, Voice
 from minireason.verifier import verify
 
 TASKS, LEVELS = ("arithmetic", "countdown", "program"), (1, 2, 3, 4)
-SCORED = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
+SCORED = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (2, 3)}
 
 
 def draws(task, level, number, seed=0):
@@ -232,7 +232,7 @@ def test_train_and_test_problems_are_disjoint(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_about_a_tenth_is_for_testing(task):
-    keys = {p.key: p for level in (2, 3) for p in draws(task, level, 4000)}
+    keys = {p.key: p for level in (2, 3, 4) for p in draws(task, level, 4000)}
     share = sum(map(is_test, keys.values())) / len(keys)
     assert len(keys) > 1000 and 0.06 < share < 0.14
 
@@ -245,6 +245,11 @@ def test_test_problems_are_distinct_and_seeded(task):
     assert problems == tasks.test_problems(task, SCORED[task], 200, seed=5)
     assert problems != tasks.test_problems(task, SCORED[task], 200, seed=6)
     assert {p.level for p in problems} == set(SCORED[task])
+
+
+def test_a_side_of_the_split_that_is_empty_raises():
+    """Program level 1 has 22 functions and none of them is for testing: looking for one must come to an end."""
+    fails_with_one_line(lambda: draw_problem("program", random.Random(0), 1, test=True))
 
 
 def test_too_few_test_problems_raise():

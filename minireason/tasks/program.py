@@ -54,8 +54,11 @@ def make_problem(rng, level):
     while True:
         program = draw_program(rng, LEVELS[level])
         inputs = sorted(rng.sample(range(1, 7), 3))
-        examples = tuple((x, run(program, x)) for x in inputs)
-        hidden = tuple((x, run(program, x)) for x in HIDDEN_INPUTS)
+        try:
+            examples = tuple((x, run(program, x)) for x in inputs)
+            hidden = tuple((x, run(program, x)) for x in HIDDEN_INPUTS)
+        except ProgramError:      # `x x * x * x * x *` grows too large
+            continue
         plain = all(0 <= y <= 99 for _, y in examples) and len({y for _, y in examples}) > 1
         if plain and (level > 2 or occam(examples) == hidden):
             return build(examples, hidden, level)
