@@ -140,10 +140,10 @@ def preset(name):
         config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
         config.tasks.arithmetic_levels, config.tasks.countdown_levels, config.tasks.program_levels = "1", "1,2", "1,2"
         config.tasks.arithmetic_share, config.tasks.countdown_share, config.tasks.program_share = 1.0, 0.0, 0.0
-        config.base.num_examples, config.base.learning_rate = 24_000, 4e-3
-        config.cold_start.num_epochs = 6
-        config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 25, 12, 40
-        config.rl.learning_rate = config.align.learning_rate = 1e-3
+        config.base.num_examples, config.base.learning_rate = 40_000, 4e-3
+        config.cold_start.num_examples, config.cold_start.num_epochs = 96, 1    # a hint of thinking; RL has to do the rest
+        config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 30, 12, 40
+        config.rl.learning_rate = 5e-4
         config.align.num_iterations, config.align.num_prompts, config.align.max_new_tokens = 8, 12, 40
         config.sampling.num_problems, config.sampling.num_chat, config.num_preference_pairs = 600, 200, 1000
         config.evaluate.num_problems, config.evaluate.num_programs, config.evaluate.max_new_tokens = 100, 20, 60

@@ -24,16 +24,18 @@ def test_imitation_learned(smoke_run):
 
 
 def test_rl_learned_what_it_was_paid_for(smoke_run):
-    rewards = [line["reward"] for line in lines(smoke_run, "rl")]
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1
+    """Nobody pays for thinking; it spreads because its answers are right more often than guesses."""
     stages = results(smoke_run)
-    before, after = (stages[stage]["arithmetic"]["accuracy"] for stage in ("cold-start", "rl"))
-    assert after["value"] > before["value"] + 0.05          # on problems that no stage trained on
+    base, before, after = (stages[stage]["arithmetic"] for stage in ("base", "cold-start", "rl"))
+    assert after["thinks"] > before["thinks"] + 0.1
+    assert after["accuracy"]["value"] > base["accuracy"]["value"]          # on problems that no stage trained on
+    rewards = [line["reward"] for line in lines(smoke_run, "rl")]
+    assert sum(rewards[-15:]) / 15 > sum(rewards[:5]) / 5
 
 
 def test_the_cold_start_taught_the_form(smoke_run):
     stages = results(smoke_run)
-    assert stages["cold-start"]["arithmetic"]["thinks"] > stages["base"]["arithmetic"]["thinks"]
+    assert stages["cold-start"]["arithmetic"]["thinks"] > stages["base"]["arithmetic"]["thinks"] + 0.1
     assert stages["cold-start"]["arithmetic"]["mixing"] < stages["base"]["arithmetic"]["mixing"]
 
 
