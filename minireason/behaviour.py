@@ -18,6 +18,7 @@ from minireason.verifier import split_completion, verify
 
 STEP = re.compile(r"(?<![0-9/*+-])(-?[0-9]{1,6})([-+*/])([0-9]{1,6})=(-?[0-9]{1,6})(?![0-9])", re.ASCII)
 CHECK = re.compile(rf"\b(?:check|revisa) {STEP.pattern}", re.ASCII)
+TRY = re.compile(r"\b(?:try|prueba)\b")
 WORD = re.compile(r"[a-z]+", re.ASCII)
 PROGRAM_WORDS = re.compile(r"(?: (?:x|[0-9]{1,2}|[-+*])(?![^ ]))*", re.ASCII)   # up to the first step or word
 SAYS_YES, SAYS_NO = set(THINKING["yes"]), set(THINKING["no"])
@@ -75,7 +76,7 @@ def observe(problem, completion):
 
 def count_tries(problem, thinking, seen):
     """Fills in what happens between the words `try` and their verdicts."""
-    pieces = re.split(r"\b(?:try|prueba)\b", thinking)[1:]
+    pieces = TRY.split(thinking)[1:]
     candidates, verdicts = [], []
     for piece in pieces:
         words = WORD.findall(piece)
@@ -129,7 +130,7 @@ def follows(problem, thinking, answer, steps):
         worked = STEP.findall(CHECK.sub("", thinking))
         return not worked or answer == worked[-1][3]
     if problem.task == "program":
-        pieces = re.split(r"\b(?:try|prueba)\b", thinking)
+        pieces = TRY.split(thinking)
         return len(pieces) < 2 or tuple(answer.split()) == candidate_of(problem, pieces[-1])
     last = "".join(steps[-1][:3]) if steps else ""
     return not steps or bool(re.search(rf"(?<![0-9]){re.escape(last)}(?![0-9])", answer.replace(" ", "")))

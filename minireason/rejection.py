@@ -6,6 +6,7 @@ This file returns the data; sft.py does the learning. As in the third step of R1
 """
 
 from minireason.behaviour import observe
+from minireason.inference import completions
 from minireason.sampling import generate
 from minireason.seeding import derive_rng, derive_seed
 from minireason.verifier import verify
@@ -27,9 +28,9 @@ def sample_and_filter(model, tokenizer, draw, config, seed, max_new_tokens, prog
         generation = generate(model, [tokenizer.encode_prompt(p.prompt) for p in chunk], max_new_tokens, 1.0,
                               derive_seed(seed, "rejection samples", start), eos_id=tokenizer.eos_id)
         kept = {}
-        for problem, row, mask in zip(chunk, generation.completion_ids.tolist(), generation.completion_mask.sum(1)):
-            text, own = tokenizer.decode(row[:int(mask)]), kept.setdefault(problem.key, {})
-            fate = judge(problem, text, int(mask), own, config)
+        for problem, row in zip(chunk, completions(generation)):
+            text, own = tokenizer.decode(row), kept.setdefault(problem.key, {})
+            fate = judge(problem, text, len(row), own, config)
             counts["sampled"] += 1
             counts[fate] += 1
             if fate == "kept":

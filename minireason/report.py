@@ -47,13 +47,11 @@ def write_report(run, results):
     run, stages = Path(run), results["stages"]
     figures = [run / "stages.png"]
     plots.plot_stages(results, figures[0])
-    for stage in ("rl", "align"):
-        lines = metrics.read(run / stage / "metrics.jsonl")
-        if lines and stage in stages:
-            figures.append(run / f"{stage}.png")
-            plots.plot_curves(lines, figures[-1], f"{stage} with {results['config']['algo'].upper()}")
     for stage in stages:
         lines = metrics.read(run / stage / "metrics.jsonl")
+        if lines and stage in ("rl", "align"):
+            figures.append(run / f"{stage}.png")
+            plots.plot_curves(lines, figures[-1], f"{stage} with {results['config']['algo'].upper()}")
         if any("held_out_arithmetic" in line for line in lines):
             figures.append(run / f"{stage}-held-out.png")
             plots.plot_held_out(lines, figures[-1], f"within {stage}")
