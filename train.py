@@ -113,7 +113,7 @@ def prepare(run, stage):
         optimizer = run.adamw(settings, model)
         loop = lambda start: grpo.train(model, reference, optimizer, task, settings, seed, start)
     else:
-        critic = extra["critic"] = Critic(model).to(run.device)
+        critic = extra["critic"] = Critic(model, settings.shared_critic).to(run.device)
         optimizer = run.adamw(settings, model, critic)
         loop = lambda start: ppo.train(model, critic, reference, optimizer, task, settings, seed, start)
     return model, optimizer, loop, settings.num_iterations, extra, notes
@@ -142,12 +142,14 @@ def own_examples(run, seed):
 def helpfulness(run, model, seed):
     """Trains the reward model, which takes seconds, and measures it on pairs it never saw."""
     reward_model = align.RewardModel(model).to(run.device)
-    pairs = align.preference_pairs(seed, run.config.num_preference_pairs)
+    longest = run.config.align.max_new_tokens
+    pairs = align.preference_pairs(model, run.tokenizer, seed, run.config.num_preference_prompts, longest)
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
     for _ in tqdm(align.train_reward_model(reward_model, optimizer, run.tokenizer, pairs), desc="reward model",
                   total=-(-len(pairs) // 64), leave=False):
         pass
-    right, total = align.pair_accuracy(reward_model, run.tokenizer, align.preference_pairs(seed, 1000, test=True))
+    held_out = align.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
+    right, total = align.pair_accuracy(reward_model, run.tokenizer, held_out)
     return reward_model, f"orders {right} of {total} held-out pairs as the judge did"
 
 

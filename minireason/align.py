@@ -2,21 +2,23 @@
 
     loss = -log sigmoid(score(preferred) - score(other))                       Bradley-Terry, arXiv:1706.03741
 
-The reward model learns from pairs that a scripted, deliberately imperfect judge compared (tasks/chat.py says how it
-errs); it reads the prompt and the answer, not the thinking. The harm rule reads both. As in the last step of R1
-(arXiv:2501.12948, section 2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py does the learning.
+The reward model learns from pairs of the model's own answers that a scripted, deliberately imperfect judge compared
+(tasks/chat.py says how it errs); it reads the prompt and the answer, not the thinking. The harm rule reads both. As in
+the last step of R1 (arXiv:2501.12948, section 2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py
+does the learning.
 """
 
 import copy
-import functools
+import math
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from minireason.inference import answer_all
 from minireason.rewards import Task, correctness, harmless
-from minireason.seeding import derive_rng
-from minireason.tasks.chat import draw_chat, judge_score, write_reply
+from minireason.seeding import derive_rng, derive_seed
+from minireason.tasks.chat import draw_chat, judge_score
 from minireason.verifier import split_completion
 
 JUDGE_NOISE = 0.05    # share of comparisons that come out the wrong way round
@@ -54,16 +56,21 @@ def collate(rows, device):
     return ids.to(device), lengths.to(device)
 
 
-def preference_pairs(seed, number, test=False):
-    """[(prompt, preferred answer, other answer)] as the scripted judge compared two replies people might write."""
+def preference_pairs(model, tokenizer, seed, num_prompts, max_new_tokens, test=False):
+    """[(prompt, preferred answer, other answer)]: the model answers each prompt twice, and the scripted judge compares.
+
+    Two answers that the judge scores alike, and outputs without an answer, make no pair.
+    """
     rng, pairs = derive_rng(seed, "preference pairs", test), []
-    while len(pairs) < number:
-        chat = draw_chat(rng, test)
-        first, second = (write_reply(chat, rng, good=0.4)[1] for _ in range(2))
-        margin = judge_score(chat, first) - judge_score(chat, second)
-        if margin:
+    chats = [draw_chat(rng, test) for _ in range(num_prompts)]
+    texts = answer_all(model, tokenizer, [chat.prompt for chat in chats for _ in range(2)], max_new_tokens,
+                       derive_seed(seed, "answers to compare", test))
+    parts = [split_completion(text) for text, _ in texts]
+    for chat, first, second in zip(chats, parts[::2], parts[1::2]):
+        if first and second and (margin := judge_score(chat, first[1]) - judge_score(chat, second[1])):
             prefers_first = (margin > 0) != (rng.random() < JUDGE_NOISE)
-            pairs.append((chat.prompt, first, second) if prefers_first else (chat.prompt, second, first))
+            preferred, other = (first, second) if prefers_first else (second, first)
+            pairs.append((chat.prompt, preferred[1], other[1]))
     return pairs
 
 
@@ -84,6 +91,8 @@ def train_reward_model(reward_model, optimizer, tokenizer, pairs, batch_size=64)
 @torch.no_grad()
 def score_answers(reward_model, tokenizer, conversations):
     """Scores of [(prompt, answer)], a list of numbers."""
+    if not conversations:
+        return []
     device = next(reward_model.parameters()).device
     rows = [encode_pair(tokenizer, prompt, answer) for prompt, answer in conversations]
     return reward_model(*collate(rows, device)).tolist()
@@ -105,17 +114,17 @@ def alignment_task(tokenizer, reward_model, reasoning, chat_share):
             return reasoning.draw(rng)
         return draw_chat(rng)
 
-    @functools.lru_cache(maxsize=4096)      # a group says the same thing many times
-    def helpfulness(prompt, answer):
-        score, = score_answers(reward_model, tokenizer, [(prompt, answer)])
-        return torch.sigmoid(torch.tensor(score)).item()
-
-    def reward(problem, completion):
-        if problem.task != "chat":
-            return correctness(problem, completion)
-        parts = split_completion(completion)
-        if parts is None or not harmless(problem, completion):
-            return 0.0
-        return 0.2 + 0.8 * helpfulness(problem.prompt, parts[1])
+    def reward(problems, completions):
+        parts = [split_completion(text) for text in completions]
+        rewards = [0.0 if problem.task == "chat" else correctness(problem, text)
+                   for problem, text in zip(problems, completions)]
+        judged = [i for i, problem in enumerate(problems)
+                  if problem.task == "chat" and parts[i] and harmless(problem, completions[i])]
+        conversations = [(problems[i].prompt, parts[i][1]) for i in judged]
+        distinct = list(dict.fromkeys(conversations))           # a group says the same thing many times
+        scores = dict(zip(distinct, score_answers(reward_model, tokenizer, distinct)))
+        for i, conversation in zip(judged, conversations):
+            rewards[i] = 0.2 + 0.8 / (1 + math.exp(-scores[conversation]))
+        return rewards
 
     return Task(draw, reward, tokenizer)

@@ -27,7 +27,7 @@ class ModelConfig:
 
 @dataclass
 class SFTConfig:
-    num_examples: int = 300        # documents to learn from
+    num_examples: int = 300        # documents to learn from; rejection takes all that it kept
     num_epochs: int = 1            # passes over them
     batch_size: int = 48           # documents per gradient step
     micro_batch_tokens: int = 1024 # tokens per backward pass; changes memory and speed, not the update
@@ -35,7 +35,6 @@ class SFTConfig:
     warmup_steps: int = 100        # steps of linear warm-up, at most a quarter of all
     weight_decay: float = 0.05     # of AdamW
     max_grad_norm: float = 1.0     # gradients longer than this are shortened to it
-    train_on_prompt: bool = False  # whether the prompt's tokens are imitated too
 
 
 @dataclass
@@ -54,21 +53,24 @@ class RLConfig:
     max_grad_norm: float = 1.0           # gradients longer than this are shortened to it
     temperature: float = 1.0             # of sampling, and so of every logprob
     max_new_tokens: int = 160            # L: longest completion
+    normalize: str = "token"             # what a token counts in the loss: token, sequence or constant
     scale_advantages: bool = True        # GRPO: divide by the group's standard deviation (Dr. GRPO does not)
+    leave_one_out: bool = False          # GRPO: the baseline is the mean of the group's others (RLOO)
     gamma: float = 1.0                   # PPO: discount
     gae_lambda: float = 1.0              # PPO: 1 is the plain return less the value, 0 one step ahead
     value_coef: float = 1.0              # PPO: weight of the value loss
     value_clip: float = 0.2              # PPO: how far a value may move from its rollout's
     critic_learning_rate: float = 5e-4   # PPO: of the critic's AdamW
+    shared_critic: bool = False          # PPO: the critic is one layer on the policy's body, not a network of its own
 
 
 @dataclass
 class RejectionConfig:
-    num_problems: int = 4000       # problems the teacher answers
-    samples_per_problem: int = 4   # completions of each
+    num_problems: int = 10_000     # problems the teacher answers
+    samples_per_problem: int = 2   # completions of each
     max_per_problem: int = 2       # distinct completions kept of each
     max_tokens: int = 140          # longer ones are not kept
-    num_chat: int = 1500           # conversations mixed in
+    num_chat: int = 3000           # conversations mixed in
 
 
 @dataclass
@@ -76,9 +78,9 @@ class TaskConfig:
     arithmetic_levels: str = "2,3"   # levels trained on by RL and scored
     countdown_levels: str = "2,3"    # the same for countdown
     program_levels: str = "1,2"      # the same for programs
-    arithmetic_share: float = 0.40   # share of RL's prompts
+    arithmetic_share: float = 0.36   # share of RL's prompts
     countdown_share: float = 0.54    # share of RL's prompts
-    program_share: float = 0.06      # share of RL's prompts
+    program_share: float = 0.10      # share of RL's prompts
     chat_share: float = 0.50         # share of alignment's prompts; the rest are problems
 
     def levels(self):
@@ -129,7 +131,7 @@ class Config:
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
     align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=60, kl_coef=0.02))
-    num_preference_pairs: int = 6000                             # comparisons that the reward model learns from
+    num_preference_prompts: int = 6000                           # prompts whose two answers the judge compares
     evaluate: EvalConfig = field(default_factory=EvalConfig)
 
 
@@ -145,7 +147,7 @@ def preset(name):
         config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 30, 12, 40
         config.rl.learning_rate = 5e-4
         config.align.num_iterations, config.align.num_prompts, config.align.max_new_tokens = 8, 12, 40
-        config.sampling.num_problems, config.sampling.num_chat, config.num_preference_pairs = 600, 200, 1000
+        config.sampling.num_problems, config.sampling.num_chat, config.num_preference_prompts = 600, 200, 1000
         config.evaluate.num_problems, config.evaluate.num_programs, config.evaluate.max_new_tokens = 100, 20, 60
     elif name == "gpu":      # a wider model and larger rollouts, for one GPU
         config.model.width, config.model.mlp_width, config.model.num_layers, config.model.num_heads = 256, 704, 6, 8
@@ -221,4 +223,7 @@ def check(config):
     for section in (config.rl, config.align, config.evaluate):
         if section.max_new_tokens + 100 > config.model.max_length:
             raise ValueError("max_new_tokens leaves no room for prompts: raise model max_length")
+    for section in (config.rl, config.align):
+        if section.normalize not in ("token", "sequence", "constant"):
+            raise ValueError(f"unknown normalize {section.normalize!r}: choose token, sequence or constant")
     config.tasks.levels(), config.tasks.shares()

@@ -13,13 +13,13 @@ from minireason.seeding import derive_rng
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.arithmetic import apply
 from minireason.tasks.chat import draw_chat, write_reply
-from minireason.tasks.words import Voice
+from minireason.tasks.words import THINKING, Voice
 from minireason.verifier import verify
 
 SCORED_LEVELS = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
-TASK_SHARES = {"arithmetic": 0.38, "countdown": 0.56, "program": 0.06}
+TASK_SHARES = {"arithmetic": 0.36, "countdown": 0.54, "program": 0.10}
 DIRECT_SHARES = {"arithmetic": 0.5, "countdown": 0.4, "program": 0.4}    # answers without thinking, mostly wrong
-MAX_SHORT_STEPS = 3    # golden arithmetic: at most this many steps; golden countdown: at most two tries
+SHORT = {"arithmetic": ("=", 2), "countdown": ("try", 2), "program": ("try", 2)}   # golden: at most two steps, or tries
 
 
 def wrap(thinking, answer):
@@ -54,7 +54,7 @@ def fact_sheet(rng):
 def base_document(rng, levels, aha=True):
     """One document of the base corpus; {task: levels} are those trained on, easier ones come too. Without `aha` nothing in it checks, repairs or tries again (a control)."""
     draw = rng.random()
-    if draw < 0.10:
+    if draw < 0.08:
         return fact_sheet(rng)
     if draw < 0.18:
         chat = draw_chat(rng)
@@ -68,7 +68,7 @@ def base_document(rng, levels, aha=True):
         "arithmetic": {"slip": 0.10, "check": 0.25 if aha else 0.0},
         "countdown": {"slip": 0.05, "careless": 0.15, "blind": 0.05,
                       "max_tries": rng.choice((1, 2, 3, 4, 6, 10)) if aha else 1},
-        "program": {"slip": 0.05, "max_tries": rng.choice((1, 2, 4)) if aha else 1},
+        "program": {"slip": 0.03, "careless": 0.15, "max_tries": rng.choice((1, 2, 4)) if aha else 1},
     }[task]
     return problem.prompt, wrap(*TASKS[task].write_thinking(problem, rng, Voice(rng, language), **options))
 
@@ -87,8 +87,9 @@ def golden_examples(seed, number, levels=SCORED_LEVELS, expert=False):
         easier = up_to(max(1, max(levels[task]) - 1))
         problem = draw_problem(task, rng, rng.choice(levels[task] if expert else easier))
         thinking, answer = TASKS[task].write_thinking(problem, rng, Voice(rng, "en"))
-        short = thinking.count("=") <= MAX_SHORT_STEPS if task == "arithmetic" else thinking.count("try") <= 2
-        if verify(problem, wrap(thinking, answer)).correct and (short or expert):
+        sign, most = SHORT[task]
+        lucky = THINKING["giveup"][0] in thinking     # nothing was found, and then it was guessed
+        if verify(problem, wrap(thinking, answer)).correct and not lucky and (expert or thinking.count(sign) <= most):
             examples.append((problem.prompt, wrap(thinking, answer)))
     return examples
 

@@ -12,16 +12,21 @@ Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 import torch
 
 from minireason.policy import completion_logprobs
-from minireason.rollout import collect_rollout
-from minireason.stats import k3, mean_of
+from minireason.rollout import collect_rollout, loss_weights
+from minireason.stats import k3, mean_of, sum_of
 
 
 # -----------------------------------------------------------------------------
 # Advantages
 
-def group_advantages(rewards, scale=True, eps=1e-4):
-    """Rewards (P, G) less their group's mean, over its unbiased standard deviation where `scale`. Returns (P, G)."""
+def group_advantages(rewards, scale=True, eps=1e-4, leave_one_out=False):
+    """Rewards (P, G) less their group's mean, over its unbiased standard deviation where `scale`. Returns (P, G).
+
+    Not scaled: Dr. GRPO, arXiv:2503.20783. `leave_one_out`, the mean of the others: RLOO, arXiv:2402.14740.
+    """
     advantages = rewards - rewards.mean(1, keepdim=True)                              # (P, G)
+    if leave_one_out:
+        advantages = advantages * rewards.size(1) / (rewards.size(1) - 1)
     if scale:
         advantages = advantages / (rewards.std(1, keepdim=True) + eps)
     return advantages
@@ -29,10 +34,15 @@ def group_advantages(rewards, scale=True, eps=1e-4):
 
 @torch.no_grad()
 def compute_advantages(rollout, config):
-    """Sets rollout.advantages (B, L): each token of a completion gets its completion's number."""
-    rewards = rollout.rewards.view(-1, config.group_size)                             # (P, G)
-    advantages = group_advantages(rewards, config.scale_advantages).view(-1, 1)       # (B, 1)
-    rollout.advantages = advantages * rollout.completion_mask                         # (B, L)
+    """Sets rollout.advantages (B, L): each token of a completion gets its completion's number.
+
+    Returns the rows of the rollout to learn from.
+    """
+    mask, rewards = rollout.completion_mask, rollout.rewards.view(-1, config.group_size)    # (B, L), (P, G)
+    advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
+    rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
+    # without a KL term, a group of equal rewards has no gradient
+    return rollout if config.kl_coef else rollout.select(rollout.advantages.any(1))
 
 
 # -----------------------------------------------------------------------------
@@ -41,8 +51,8 @@ def compute_advantages(rollout, config):
 def compute_loss(logprobs, old_logprobs, ref_logprobs, advantages, completion_mask, config, num_tokens=None):
     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 
-    All tensors (B, L); `ref_logprobs` may be None where kl_coef is 0; `num_tokens` is the whole step's count when
-    micro-batches accumulate. Returns (loss, metrics).
+    All tensors (B, L). `num_tokens` is the whole step's count when micro-batches accumulate. Returns (loss, metrics).
+    `ref_logprobs` may be None where kl_coef is 0.
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
     num_tokens = mask.sum() if num_tokens is None else num_tokens
@@ -55,14 +65,15 @@ def compute_loss(logprobs, old_logprobs, ref_logprobs, advantages, completion_ma
     policy_loss = -(surrogate * mask).sum() / num_tokens
 
     # KL term: keeps the policy near the reference
-    kl = torch.zeros_like(policy_loss)
+    kl_loss = torch.zeros_like(policy_loss)
     if config.kl_coef:
-        kl = (k3(*(x.masked_fill(mask == 0, 0.0) for x in (logprobs, ref_logprobs))) * mask).sum() / num_tokens
+        kl = k3(*(x.masked_fill(mask == 0, 0.0) for x in (logprobs, ref_logprobs)))   # (B, L)
+        kl_loss = (kl * mask).sum() / num_tokens
 
-    loss = policy_loss + config.kl_coef * kl
+    loss = policy_loss + config.kl_coef * kl_loss
     metrics = {
         "policy_loss": policy_loss.item(),
-        "kl_loss": kl.item(),
+        "kl_loss": kl_loss.item(),
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(num_tokens),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(num_tokens),
     }
@@ -78,33 +89,27 @@ def train(policy, reference, optimizer, task, config, seed, start_iteration=0):
         # 1) collect: sample completions and score them with the verifier
         rollout = collect_rollout(policy, reference, task, config, seed, iteration)
 
-        # 2) credit: turn rewards into advantages; without a KL term, rows of equal groups
-        # have no gradient and are left out, of the mean over tokens as well
-        compute_advantages(rollout, config)
-        if not config.kl_coef:
-            rows = rollout.advantages.abs().sum(1).nonzero()[:, 0]
-        else:
-            rows = torch.arange(len(rollout.rewards))
-        trained = rollout.select(rows) if len(rows) else None
+        # 2) credit: turn rewards into advantages
+        trained = compute_advantages(rollout, config)
+        trained.loss_mask, num_tokens = loss_weights(trained.completion_mask, config)
 
         # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
         history = []
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * min(1.0, (iteration + 1) / config.warmup_iterations)
-        for _ in range(config.num_epochs if trained else 0):
-            num_tokens = trained.completion_mask.sum()
+        for _ in range(config.num_epochs if len(trained) else 0):
             optimizer.zero_grad(set_to_none=True)
             step = []
             for batch in trained.minibatches(config.micro_batch_size):
                 logprobs, entropy = completion_logprobs(policy, batch, config.temperature)
                 loss, metrics = compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
-                                             batch.completion_mask, config, num_tokens)
+                                             batch.loss_mask, config, num_tokens)
                 loss.backward()
-                metrics["entropy"] = (entropy * batch.completion_mask).sum().item() / num_tokens.item()
+                metrics["entropy"] = (entropy * batch.loss_mask).sum().item() / num_tokens
                 step.append(metrics)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({key: sum(m[key] for m in step) for key in step[0]} | {"grad_norm": grad_norm.item()})
+            history.append({"grad_norm": grad_norm.item(), **sum_of(step)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

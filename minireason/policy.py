@@ -23,12 +23,15 @@ def completion_hidden(model, batch):
     return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.size(-1)))
 
 
-def completion_logprobs(model, batch, temperature=1.0):
+def completion_logprobs(model, batch, temperature=1.0, hidden=None):
     """Returns (logprobs (B, L), entropy (B, L)) at the temperature that was sampled with.
+
+    `hidden` (B, L, C) saves a pass where `completion_hidden` was called already.
 
     The entropy is the exact one, over the whole vocabulary, and carries no gradient.
     """
-    logits = model.head(completion_hidden(model, batch)) / temperature              # (B, L, V)
+    hidden = completion_hidden(model, batch) if hidden is None else hidden          # (B, L, C)
+    logits = model.head(hidden) / temperature                                       # (B, L, V)
     log_normalizer = logits.logsumexp(-1)                                           # (B, L)
     logprobs = logits.gather(2, batch.completion_ids[..., None])[..., 0] - log_normalizer
     with torch.no_grad():   # H = log Z - sum p * logit
@@ -37,21 +40,24 @@ def completion_logprobs(model, batch, temperature=1.0):
 
 
 class Critic(nn.Module):
-    """A separate network of the policy's size with one number a position: how much reward is still to come."""
+    """One number a position: how much reward is still to come. A separate network of the policy's size, or with
+    `shared_trunk` one more linear layer on the policy's own hidden states: half the memory, and two tasks for one body."""
 
-    def __init__(self, policy):
+    def __init__(self, policy, shared_trunk=False):
         super().__init__()
-        self.body = copy.deepcopy(policy)
-        self.body.requires_grad_(True)
+        self.trunk = (policy,) if shared_trunk else None      # in a tuple: the policy's weights are not the critic's
+        self.body = None if shared_trunk else copy.deepcopy(policy).requires_grad_(True)
         self.value = nn.Linear(policy.config.width, 1)
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
 
-    def forward(self, batch):
+    def forward(self, batch, hidden=None):
         """Values (B, L): what is expected before each completion token is written."""
-        return self.value(completion_hidden(self.body, batch))[..., 0]
+        if self.trunk is None or hidden is None:
+            hidden = completion_hidden(self.trunk[0] if self.trunk else self.body, batch)    # (B, L, C)
+        return self.value(hidden)[..., 0]
 
 
-def completion_values(critic, batch):
-    """Values (B, L) of the states from which each completion token was drawn."""
-    return critic(batch)
+def completion_values(critic, batch, hidden=None):
+    """Values (B, L) of the states from which each completion token was drawn; `hidden` (B, L, C) are the policy's."""
+    return critic(batch, hidden)

@@ -11,9 +11,9 @@ Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 
 import torch
 
-from minireason.policy import completion_logprobs, completion_values
-from minireason.rollout import by_micro_batch, collect_rollout
-from minireason.stats import k1, masked_whiten, mean_of
+from minireason.policy import completion_hidden, completion_logprobs, completion_values
+from minireason.rollout import by_micro_batch, collect_rollout, loss_weights
+from minireason.stats import k1, masked_whiten, mean_of, sum_of
 
 
 # -----------------------------------------------------------------------------
@@ -37,7 +37,10 @@ def gae(token_rewards, values, completion_mask, gamma, gae_lambda):
 
 @torch.no_grad()
 def compute_advantages(rollout, config):
-    """Sets rollout.advantages and rollout.returns (B, L): the reward comes on the last token, the KL on each."""
+    """Sets rollout.advantages and rollout.returns (B, L): the reward comes on the last token, the KL on each.
+
+    Returns the rows of the rollout to learn from.
+    """
     mask, last = rollout.completion_mask, rollout.completion_mask.sum(1).long() - 1   # (B, L), (B,)
     token_rewards = torch.zeros_like(rollout.old_logprobs)                            # (B, L)
     if config.kl_coef:
@@ -45,6 +48,7 @@ def compute_advantages(rollout, config):
     token_rewards[torch.arange(len(last)), last] += rollout.rewards
     advantages, rollout.returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
     rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
+    return rollout
 
 
 # -----------------------------------------------------------------------------
@@ -54,8 +58,7 @@ def compute_loss(logprobs, old_logprobs, advantages, values, old_values, returns
                  num_tokens=None):
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
-    All tensors (B, L); `num_tokens` is the whole step's count when micro-batches accumulate.
-    Returns (loss, metrics).
+    All tensors (B, L). `num_tokens` is the whole step's count when micro-batches accumulate. Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
     num_tokens = mask.sum() if num_tokens is None else num_tokens
@@ -86,40 +89,37 @@ def compute_loss(logprobs, old_logprobs, advantages, values, old_values, returns
 # Training loop
 
 def train(policy, critic, reference, optimizer, task, config, seed, start_iteration=0):
-    """Yields one dict of metrics per iteration; the caller logs, evaluates and saves.
-
-    The optimizer's first parameter group is the policy's, the second the critic's.
-    """
+    """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
         rollout = collect_rollout(policy, reference, task, config, seed, iteration)
         rollout.old_values = by_micro_batch(rollout, config, lambda batch: completion_values(critic, batch))
 
         # 2) credit: turn rewards into advantages
-        compute_advantages(rollout, config)
+        trained = compute_advantages(rollout, config)
+        trained.loss_mask, num_tokens = loss_weights(trained.completion_mask, config)
 
         # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
         history = []
-        for group, learning_rate in zip(optimizer.param_groups, (config.learning_rate, config.critic_learning_rate)):
-            group["lr"] = learning_rate * min(1.0, (iteration + 1) / config.warmup_iterations)
-        for _ in range(config.num_epochs):
-            num_tokens = rollout.completion_mask.sum()
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * min(1.0, (iteration + 1) / config.warmup_iterations)
+        optimizer.param_groups[1]["lr"] *= config.critic_learning_rate / config.learning_rate
+        for _ in range(config.num_epochs if len(trained) else 0):
             optimizer.zero_grad(set_to_none=True)
             step = []
-            for batch in rollout.minibatches(config.micro_batch_size):
-                logprobs, entropy = completion_logprobs(policy, batch, config.temperature)
-                values = completion_values(critic, batch)
+            for batch in trained.minibatches(config.micro_batch_size):
+                hidden = completion_hidden(policy, batch)                             # (B, L, C)
+                logprobs, entropy = completion_logprobs(policy, batch, config.temperature, hidden)
+                values = completion_values(critic, batch, hidden)
                 loss, metrics = compute_loss(logprobs, batch.old_logprobs, batch.advantages, values,
-                                             batch.old_values, batch.returns, batch.completion_mask, config,
-                                             num_tokens)
+                                             batch.old_values, batch.returns, batch.loss_mask, config, num_tokens)
                 loss.backward()
-                metrics["entropy"] = (entropy * batch.completion_mask).sum().item() / num_tokens.item()
+                metrics["entropy"] = (entropy * batch.loss_mask).sum().item() / num_tokens
                 step.append(metrics)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
-            critic_grad_norm = torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({key: sum(m[key] for m in step) for key in step[0]} | {
-                "grad_norm": grad_norm.item(), "critic_grad_norm": critic_grad_norm.item()})
+            history.append({"grad_norm": grad_norm.item(), **sum_of(step)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

@@ -1,4 +1,4 @@
-"""What a completion is worth. Each function takes (problem, completion) and returns a number.
+"""What a completion is worth: functions of (problem, completion) that return a number, and the Task that pays them.
 
 Reasoning is paid for its final answer alone; alignment adds the exact harm rule and a learned sense of helpfulness.
 """
@@ -31,7 +31,7 @@ def harmless(chat, completion):
 class Task:
     """What a rollout needs to know of the world: where prompts come from and what a completion is worth."""
     draw: Callable       # rng -> problem
-    reward: Callable     # (problem, completion) -> float
+    reward: Callable     # (problems, completions) -> as many floats
     tokenizer: Any
 
 
@@ -40,4 +40,4 @@ def reasoning_task(tokenizer, levels, shares):
     def draw(rng):
         task = rng.choices(list(shares), weights=shares.values())[0]
         return draw_problem(task, rng, rng.choice(levels[task]))
-    return Task(draw, correctness, tokenizer)
+    return Task(draw, lambda problems, completions: list(map(correctness, problems, completions)), tokenizer)

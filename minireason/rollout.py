@@ -27,13 +27,17 @@ class Rollout:
     old_values: torch.Tensor | None = None       # (B, L), PPO: the critic's at the rollout
     returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
     advantages: torch.Tensor | None = None       # (B, L)
+    loss_mask: torch.Tensor | None = None        # (B, L), what each token counts in the loss: see loss_weights
     completions: list = field(default_factory=list)   # B texts
     problems: list = field(default_factory=list)      # P problems
 
+    def __len__(self):
+        return len(self.rewards)
+
     def select(self, rows):
-        """The rollout of these rows (indices), cut to their longest prompt and completion."""
-        longest_prompt = int(self.prompt_mask[rows].sum(1).max())
-        longest = int(self.completion_mask[rows].sum(1).max())
+        """The rollout of these rows (indices or a mask), cut to their longest prompt and completion."""
+        longest_prompt, longest = (int(max(mask[rows].sum(1).tolist(), default=0))
+                                   for mask in (self.prompt_mask, self.completion_mask))
         chosen = {}
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
@@ -62,13 +66,30 @@ class Rollout:
                    "num_tokens": int(self.completion_mask.sum())}
         if self.ref_logprobs is not None:
             summary["kl"] = masked_mean(k3(self.old_logprobs, self.ref_logprobs), self.completion_mask).item()
+        if self.returns is not None:    # 1: the critic knew what would come; 0: no better than a constant
+            errors, mask = self.returns - self.old_values, self.completion_mask.bool()
+            summary["explained_variance"] = 1 - (errors[mask].var() / self.returns[mask].var().clamp(min=1e-8)).item()
         return summary
+
+
+def loss_weights(completion_mask, config):
+    """What each token counts in the loss: (weights (B, L), what their sum is divided by), from config.normalize.
+
+        token      each token alike                          sum / number of tokens      (DAPO, arXiv:2503.14476)
+        sequence   each completion alike, however long       mean over tokens, then over completions       (GRPO)
+        constant   each token alike in every step            sum / (B * max_new_tokens)                 (Dr. GRPO)
+    """
+    if config.normalize == "sequence":
+        return completion_mask / completion_mask.sum(1, keepdim=True), float(len(completion_mask))
+    if config.normalize == "constant":
+        return completion_mask, float(len(completion_mask) * config.max_new_tokens)
+    return completion_mask, float(completion_mask.sum())
 
 
 def collect_rollout(policy, reference, task, config, seed, iteration):
     """Samples G completions for each of P problems and scores them.
 
-    `task` has `draw(rng) -> problem` with a `.prompt`, `reward(problem, completion) -> float`, and `tokenizer`.
+    `task` has `draw(rng) -> problem` with a `.prompt`, `reward(problems, completions) -> floats`, and `tokenizer`.
     A completion that was cut off before its end token scores as the empty text does. Returns a Rollout.
     """
     rng, tokenizer = derive_rng(seed, "prompts", iteration), task.tokenizer
@@ -91,7 +112,7 @@ def build_rollout(prompts, generation, problems, reference, task, config):
     for ids, length in zip(completion_ids.tolist(), lengths.tolist()):
         ended = ids[length - 1] == tokenizer.eos_id
         completions.append(tokenizer.decode(ids[:length]) if ended else "")
-    rewards = [task.reward(problems[row // config.group_size], text) for row, text in enumerate(completions)]
+    rewards = task.reward([problem for problem in problems for _ in range(config.group_size)], completions)
     rollout = Rollout(
         prompt_ids=prompt_ids, prompt_mask=prompt_mask, completion_ids=completion_ids[:, :longest],
         completion_mask=completion_mask[:, :longest], old_logprobs=logprobs[:, :longest],

@@ -1,6 +1,6 @@
 """Imitation: make the next token of somebody's text more likely. Pretraining, cold start and rejection use it.
 
-    loss = -mean_t log p(token_t | tokens before it)          over the completion's tokens, or all of them
+    loss = -mean_t log p(token_t | tokens before it)          over the completion's tokens
 
 An example is (prompt_ids, completion_ids). Shapes: B rows of a micro-batch, T tokens of its longest row.
 """
@@ -34,13 +34,13 @@ def micro_batches(examples, max_tokens):
     return pieces
 
 
-def collate(examples, train_on_prompt, device):
+def collate(examples, device):
     """Examples as tensors, padded on the right. Returns inputs (B, T-1) and targets (B, T-1)."""
     T = max(len(prompt) + len(completion) for prompt, completion in examples)
     ids = torch.zeros(len(examples), T, dtype=torch.long)
     targets = torch.full((len(examples), T), IGNORED)
     for i, (prompt, completion) in enumerate(examples):
-        text, first = torch.tensor(prompt + completion), 0 if train_on_prompt else len(prompt)
+        text, first = torch.tensor(prompt + completion), len(prompt)
         ids[i, :len(text)] = text
         targets[i, first:len(text)] = text[first:]
     return ids[:, :-1].to(device), targets[:, 1:].to(device)
@@ -57,7 +57,7 @@ def train(model, optimizer, examples, config, seed, start_iteration=0):
     device, steps = model.embedding.weight.device, plan(len(examples), config, seed)
     for step in range(start_iteration, len(steps)):
         # 1) collect: a batch of somebody's text
-        batches = [collate(piece, config.train_on_prompt, device)
+        batches = [collate(piece, device)
                    for piece in micro_batches([examples[i] for i in steps[step]], config.micro_batch_tokens)]
         num_tokens = sum(int((targets != IGNORED).sum()) for _, targets in batches)
 

@@ -75,6 +75,11 @@ def pass_at_k(num_samples, num_correct, k):
     return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
 
 
+def sum_of(dicts):
+    """Sum of equal-keyed dicts of numbers."""
+    return {key: sum(d[key] for d in dicts) for key in dicts[0]}
+
+
 def mean_of(dicts, weights=None):
     """Weighted mean of equal-keyed dicts of numbers."""
     weights = weights or [1.0] * len(dicts)

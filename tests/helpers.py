@@ -52,4 +52,4 @@ def toy_task():
     """A world of eight tokens in which 0 ends a completion and one that holds a 3 is paid: learnable in seconds."""
     tokenizer = SimpleNamespace(encode_prompt=lambda text: [1, 2], eos_id=0, pad_id=0,
                                 decode=lambda ids: "".join(map(str, ids)))
-    return Task(lambda rng: SimpleNamespace(prompt="12"), lambda problem, text: float("3" in text), tokenizer)
+    return Task(lambda rng: SimpleNamespace(prompt="12"), lambda problems, texts: [float("3" in text) for text in texts], tokenizer)

@@ -1,6 +1,8 @@
 """The reward model against its formula and its judge, and what alignment pays for."""
 
 import math
+import random
+import re
 
 import pytest
 import torch
@@ -10,11 +12,25 @@ from minireason import align
 from minireason.rewards import harmless, reasoning_task
 from minireason.seeding import derive_rng
 from minireason.tasks import parse_prompt
-from minireason.tasks.chat import draw_chat, judge_score
+from minireason.tasks.chat import draw_chat
 from minireason.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer()
 wrap = lambda thinking, answer: f"<think>{thinking}</think><answer>{answer}</answer>"
+
+
+@pytest.fixture
+def pairs_of(monkeypatch):
+    """`preference_pairs` of a stand-in for a model that says the number, a wrong one, or flatters, or breaks the form."""
+    def answer_all(model, tokenizer, prompts, max_new_tokens, seed):
+        rng, texts = random.Random(seed), []
+        for prompt in prompts:
+            code = (re.findall("[0-9]{4}", prompt) or ["hello"])[0]
+            answer = rng.choice((f"it is {code}", f"it is {code} happy to help", "it is 12", "happy to help", None))
+            texts.append(("it is", 3) if answer is None else (wrap("so yes", answer), 9))
+        return texts
+    monkeypatch.setattr(align, "answer_all", answer_all)
+    return lambda seed, num_prompts, test=False: align.preference_pairs(None, TOKENIZER, seed, num_prompts, 40, test)
 
 
 def test_a_score_ignores_the_rows_beside_it_and_the_padding():
@@ -27,10 +43,10 @@ def test_a_score_ignores_the_rows_beside_it_and_the_padding():
     assert len({round(score, 4) for score in together}) == 3
 
 
-def test_the_loss_is_bradley_terry():
+def test_the_loss_is_bradley_terry(pairs_of):
     reward_model = align.RewardModel(tiny_model())
     torch.nn.init.normal_(reward_model.score.weight)
-    pairs = align.preference_pairs(0, 10)
+    pairs = pairs_of(0, 30)[:10]
     expected = 0.0
     for prompt, better, worse in pairs:
         a, b = align.score_answers(reward_model, TOKENIZER, [(prompt, better), (prompt, worse)])
@@ -40,28 +56,26 @@ def test_the_loss_is_bradley_terry():
     assert step["loss"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_pairs_are_the_judges_but_for_its_noise():
-    pairs = align.preference_pairs(3, 2000)
-    chats = {}
-    rng = derive_rng(0, "look up")
-    while len(chats) < 1:      # the judge reads a chat; find one by its prompt to compare by hand
-        chat = draw_chat(rng, about="talk")
-        chats[chat.prompt] = chat
-    prompt, chat = next(iter(chats.items()))
-    asked = [(a, b) for p, a, b in pairs if p == prompt]
-    assert asked
-    agreed = sum(judge_score(chat, a) > judge_score(chat, b) for a, b in asked)
-    assert agreed >= 0.8 * len(asked)
-    assert pairs == align.preference_pairs(3, 2000) and pairs[:50] != align.preference_pairs(4, 50)
-    assert not {p for p, *_ in pairs} & {p for p, *_ in align.preference_pairs(3, 500, test=True) if "code" in p}
+def test_pairs_are_the_judges_but_for_its_noise(pairs_of):
+    def score(prompt, answer):      # by hand: what is asked for 2, a polite word 0.5, a word -0.05
+        code = re.findall("[0-9]{4}", prompt)
+        return 2 * (bool(code) and code[0] in answer.split()) + 0.5 * ("happy" in answer) - 0.05 * len(answer.split())
+    pairs = [(p, a, b) for p, a, b in pairs_of(3, 4000) if re.search("[0-9]{4}", p)]
+    agreed = sum(score(p, a) > score(p, b) for p, a, b in pairs)
+    assert 0.93 < agreed / len(pairs) < 0.97 and 1000 < len(pairs) < 2500      # equal answers and broken ones are none
+    assert all("so yes" not in a + b and score(p, a) != score(p, b) for p, a, b in pairs)
+    assert pairs_of(3, 50) == pairs_of(3, 50) != pairs_of(4, 50)
+    codes = lambda chosen: {code for p, *_ in chosen for code in re.findall("[0-9]{4}", p)}
+    assert not codes(pairs) & codes(pairs_of(3, 1000, test=True))
 
 
-def test_a_small_reward_model_learns_the_judge():
+def test_a_small_reward_model_learns_the_judge(pairs_of):
     reward_model = align.RewardModel(tiny_model())
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=3e-3)
-    list(align.train_reward_model(reward_model, optimizer, TOKENIZER, align.preference_pairs(0, 4000)))
-    right, total = align.pair_accuracy(reward_model, TOKENIZER, align.preference_pairs(0, 400, test=True))
-    assert total == 400 and right > 0.7 * total
+    list(align.train_reward_model(reward_model, optimizer, TOKENIZER, pairs_of(0, 6000)))
+    right, total = align.pair_accuracy(reward_model, TOKENIZER, pairs_of(0, 1000, test=True))
+    assert 400 < total < 800 and right > 0.7 * total
+    assert align.pair_accuracy(reward_model, TOKENIZER, []) == (0, 0)
 
 
 def test_what_alignment_pays_for():
@@ -72,15 +86,18 @@ def test_what_alignment_pays_for():
     task = align.alignment_task(TOKENIZER, reward_model, reasoning, chat_share=0.5)
     secret = draw_chat(derive_rng(0, "s"), about="secret")
     open_number = draw_chat(derive_rng(0, "o"), about="number")
-    assert task.reward(secret, wrap("", f"it is {secret.code}")) == 0.0
-    assert task.reward(secret, wrap(f"it is {secret.code}", "sorry")) == 0.0      # thinking counts
-    assert task.reward(secret, wrap(" ".join(secret.code), "sorry")) == 0.0       # spelling it out does not help
-    assert task.reward(secret, "sorry") == 0.0                                    # no tags
-    for chat, answer in ((secret, "sorry i can not share that"), (open_number, f"it is {open_number.code}")):
+    problem, refusal, told = parse_prompt("compute 2+3"), "sorry i can not share that", f"it is {open_number.code}"
+    paid = [(secret, wrap("", f"it is {secret.code}"), 0.0),
+            (secret, wrap(f"it is {secret.code}", "sorry"), 0.0),         # thinking counts
+            (secret, wrap(" ".join(secret.code), "sorry"), 0.0),          # spelling it out does not help
+            (secret, "sorry", 0.0),                                       # no tags
+            (problem, wrap("", "5"), 1.0), (problem, wrap("", "6"), 0.0)]
+    for chat, answer in ((secret, refusal), (open_number, told), (open_number, told), (open_number, refusal)):
         score, = align.score_answers(reward_model, TOKENIZER, [(chat.prompt, answer)])
-        assert task.reward(chat, wrap("", answer)) == pytest.approx(0.2 + 0.8 / (1 + math.exp(-score)), abs=1e-5)
+        paid.insert(2, (chat, wrap("", answer), 0.2 + 0.8 / (1 + math.exp(-score))))
+    chats, texts, expected = zip(*paid)
+    assert task.reward(chats, texts) == pytest.approx(expected, abs=1e-5)
+    assert task.reward([problem], [wrap("", "5")]) == [1.0]               # nobody to be judged
     assert harmless(open_number, wrap("", open_number.code)) == 1.0
-    problem = parse_prompt("compute 2+3")
-    assert task.reward(problem, wrap("", "5")) == 1.0 and task.reward(problem, wrap("", "6")) == 0.0
     kinds = [task.draw(derive_rng(i, "draw")).task for i in range(400)]
     assert 150 < kinds.count("chat") < 250 and kinds.count("arithmetic") == 400 - kinds.count("chat")

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from minireason.tasks.chat import (COLORS, NAMES, OPEN_CUES, POLITE, REFUSAL, SECRET_CUES, TEST_TEMPLATES,
-                                   TRAIN_TEMPLATES, ChatPrompt, draw_chat, is_helpful, is_leak, judge_score,
-                                   secret_in, write_reply)
+from minireason.tasks.chat import (COLORS, NAMES, OPEN_CUES, POLITE, QUESTIONS, REFUSAL, SECRET_CUES, STATEMENTS,
+                                   TEST_QUESTIONS, TEST_STATEMENTS, TEST_TEMPLATES, TRAIN_TEMPLATES, ChatPrompt,
+                                   draw_chat, is_helpful, is_leak, judge_score, secret_in, write_reply)
 from minireason.tasks.words import VOCABULARY
 
 KINDS = ("secret", "number", "talk")
@@ -23,16 +23,16 @@ def draws(number, test=False, about=None, seed=0):
     return [draw_chat(rng, test=test, about=about) for _ in range(number)]
 
 
-def matches(wording, prompt):
-    """Whether a wording makes this prompt, by filling its blanks with anything that belongs there."""
-    return re.fullmatch(re.sub("{([a-z]+)}", lambda blank: f"(?:{BLANKS[blank[1]]})", wording), prompt) is not None
+def pattern(wording):
+    """A wording with anything that belongs there in its blanks."""
+    return re.sub("{([a-z]+)}", lambda blank: f"(?:{BLANKS[blank[1]]})", wording)
 
 
 # -----------------------------------------------------------------------------
 # What is drawn
 
 def test_there_are_at_least_twenty_wordings_and_five_are_held_out():
-    train, test = ([wording for wording, _ in templates] for templates in (TRAIN_TEMPLATES, TEST_TEMPLATES))
+    train, test = ([wording for group in groups for wording, _ in group] for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
     assert len(train) + len(test) >= 20 and len(test) >= 5
     assert len(set(train + test)) == len(train) + len(test)
     for wordings in (train, test):                                   # numbers and small talk on both sides
@@ -41,13 +41,22 @@ def test_there_are_at_least_twenty_wordings_and_five_are_held_out():
 
 @pytest.mark.parametrize("test", [False, True])
 def test_a_prompt_comes_from_its_own_side_alone(test):
-    own, other = (TEST_TEMPLATES, TRAIN_TEMPLATES) if test else (TRAIN_TEMPLATES, TEST_TEMPLATES)
+    train, held_out = ([re.compile(pattern(wording)) for group in groups for wording, _ in group]
+                       for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
+    own, other = (held_out, train) if test else (train, held_out)
     seen = set()
-    for chat in draws(1000, test):
-        made_by = [wording for wording, _ in own if matches(wording, chat.prompt)]
-        assert len(made_by) == 1 and not any(matches(wording, chat.prompt) for wording, _ in other), chat.prompt
+    for chat in draws(2500, test):
+        made_by = [wording for wording in own if wording.fullmatch(chat.prompt)]
+        assert len(made_by) == 1 and not any(wording.fullmatch(chat.prompt) for wording in other), chat.prompt
         seen.update(made_by)
-    assert seen == {wording for wording, _ in own}                   # and every wording comes up
+    assert seen == set(own)                                          # and every wording comes up
+
+
+def test_a_held_out_prompt_has_neither_its_statement_nor_its_question_from_training():
+    assert not set(STATEMENTS) & set(TEST_STATEMENTS) and not set(QUESTIONS) & set(TEST_QUESTIONS)
+    for statement in TEST_STATEMENTS:
+        assert any(wording.startswith(statement.replace("{noun}", "code")) for wording, _ in TEST_TEMPLATES[0])
+    assert len(TRAIN_TEMPLATES[0]) == 3 * len(STATEMENTS) * len(QUESTIONS)
 
 
 def test_train_and_test_codes_are_disjoint():

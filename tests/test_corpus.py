@@ -84,7 +84,7 @@ def test_no_held_out_wording_or_code_is_in_it(which, made):
     rng = random.Random(0)
     codes = {chat.code for chat in (draw_chat(rng, test=True) for _ in range(8000))} - {""}
     blanks = {"cue": "[a-z]+", "code": "[0-9]+", "name": "[a-z]+", "color": "[a-z]+"}
-    held_out = [re.sub("{([a-z]+)}", lambda m: blanks[m[1]], wording) for wording, _ in TEST_TEMPLATES]
+    held_out = [re.sub("{([a-z]+)}", lambda m: blanks[m[1]], wording) for group in TEST_TEMPLATES for wording, _ in group]
     talk = [(prompt, completion) for prompt, completion in made[which] if prompt and not prompt.startswith(STARTS)]
     assert len(talk) > 300 and len(codes) > 1500
     for prompt, completion in talk:
@@ -207,8 +207,7 @@ def test_golden_examples_are_short_and_expert_ones_are_not_only(made):
     def lengths(which, task, count):
         return {count(thinking) for problem, thinking, _ in problems_of(made[which]) if problem.task == task}
     steps, tries = lambda text: text.count("="), lambda text: words_of(text).count("try")
-    assert max(lengths("golden", "arithmetic", steps)) <= corpus.MAX_SHORT_STEPS <= 4
-    assert max(lengths("expert", "arithmetic", steps)) > corpus.MAX_SHORT_STEPS
+    assert max(lengths("golden", "arithmetic", steps)) <= 2 < max(lengths("expert", "arithmetic", steps))
     assert max(lengths("golden", "countdown", tries)) <= 2 < max(lengths("expert", "countdown", tries))
     assert max(lengths("golden", "program", tries)) <= 2
 

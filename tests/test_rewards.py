@@ -46,4 +46,4 @@ def test_prompts_come_in_the_shares_and_levels_asked_for_and_never_from_the_test
     counts = Counter((p.task, p.level) for p in drawn)
     assert set(counts) == {("arithmetic", 1), ("arithmetic", 2), ("countdown", 3)}
     assert 1400 < counts["countdown", 3] < 1600 and 180 < counts["arithmetic", 1] < 320
-    assert task.reward is correctness
+    assert task.reward([drawn[0]] * 2, ["", "no tags"]) == [0.0, 0.0] and task.reward([], []) == []

@@ -14,9 +14,9 @@ CONFIG = RLConfig(num_prompts=3, group_size=4, max_new_tokens=20, micro_batch_si
 
 
 def task(seen):
-    def reward(problem, completion):
-        seen.append((problem.prompt, completion))
-        return float(len(seen))
+    def reward(problems, completions):
+        seen.extend((problem.prompt, completion) for problem, completion in zip(problems, completions, strict=True))
+        return [float(i + 1) for i in range(len(completions))]
     return Task(lambda rng: make_problem("arithmetic", rng, 2), reward, get_tokenizer())
 
 

@@ -35,11 +35,10 @@ def test_micro_batches_hold_every_example_once_within_their_size():
 
 
 def test_targets_are_the_next_tokens_of_completions():
-    inputs, targets = sft.collate([([5, 6], [7, 8]), ([9], [3])], False, "cpu")
+    inputs, targets = sft.collate([([5, 6], [7, 8]), ([9], [3])], "cpu")
     ignored = sft.IGNORED
     assert inputs.tolist() == [[5, 6, 7], [9, 3, 0]]
     assert targets.tolist() == [[ignored, 7, 8], [3, ignored, ignored]]
-    assert sft.collate([([5, 6], [7, 8])], True, "cpu")[1].tolist() == [[6, 7, 8]]
 
 
 def test_loss_and_gradient_are_those_of_the_mean_over_counted_tokens():

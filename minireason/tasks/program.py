@@ -137,37 +137,64 @@ def occam(examples):
     return ()
 
 
-def write_thinking(problem, rng, voice, slip=0.0, max_tries=6):
-    """Candidates that fit the first example, each tested on the others with the comparison on the page.
+def has_line(examples):
+    """Whether the first two examples lie on a line with a whole, positive slope."""
+    (x1, y1), (x2, y2) = examples[:2]
+    return y2 > y1 and (y2 - y1) % (x2 - x1) == 0
 
-        try x 2 + 2+2=4 is 4 no wait try x 2 * 1 + 2*2=4 4+1=5 is 5 ok ... yes
+
+def write_thinking(problem, rng, voice, slip=0.0, max_tries=6, careless=0.0):
+    """Programs, each tested on examples that it was not made from, with the comparison on the page; returns
+    (thinking, answer).
+
+        2-1=1 7-5=2 2/1=2 so 1*2=2 5-2=3 try x 2 * 3 + 6*2=12 12+3=15 is 15 yes
+
+    First comes the line through two examples; after it, or with chance `careless` before it, any program that fits
+    the first example. `slip`: the chance that a fact is wrong. After `max_tries` failures the writer gives up.
     """
     parts, found = [], None
-    plain = lambda programs: [p for p in programs if "x" not in p[1:]]
-    candidates = plain(p for n in (1, 2) for p in fitting_programs(problem.examples[:1], n))
-    fits = plain(p for n in (1, 2) for p in fitting_programs(problem.examples, n))
-    others = rng.sample(candidates, min(len(candidates), rng.choice((0, 0, 1, 1, 2, 3))))
-    ordered = [p for p in others if p not in fits] + fits[:1]
-    for i, program in enumerate(ordered[:max_tries]):
-        parts += [voice("wait")] * (i > 0) + [voice("try"), program]
-        good = True
-        for x, y in problem.examples[1:]:
+
+    def step(left, operator, right):
+        value = left // right if operator == "/" else apply(left, operator, right)
+        if rng.random() < slip:
+            value = max(0 if operator in "*/" else -99, value + rng.choice((-2, -1, 1, 2)))
+        parts.append(f"{left}{operator}{right}={value}")
+        return value
+
+    def line():
+        (x1, y1), (x2, y2) = problem.examples[:2]
+        parts.extend([f"{x2}-{x1}={x2 - x1}", f"{y2}-{y1}={y2 - y1}"])
+        slope = step(y2 - y1, "/", x2 - x1)
+        parts.append(voice("so"))
+        offset = step(y1, "-", step(x1, "*", slope))
+        return "x" + f" {slope} *" * (slope != 1) + f" {abs(offset)} {'+' if offset > 0 else '-'}" * (offset != 0)
+
+    straight = has_line(problem.examples)
+    others = [p for n in (1, 2) for p in fitting_programs(problem.examples[:1], n) if "x" in p[1:] or not straight]
+    rng.shuffle(others)
+    for i in range(max_tries):
+        parts += [voice("wait")] * (i > 0)
+        if straight and (i == 0 or slip) and rng.random() >= careless:
+            program, tests = line(), problem.examples[2:]
+        elif others:
+            program, tests = others.pop(), problem.examples[1:]
+        else:
+            break
+        parts += [voice("try"), program]
+        words = program.split(" ")
+        for x, y in tests:
             value = x
-            words = program.split(" ")
             for argument, operator in zip(words[1::2], words[2::2]):
-                result = apply(value, operator, int(argument))
-                if rng.random() < slip:
-                    result += rng.choice((-2, -1, 1, 2))
-                parts.append(f"{value}{operator}{argument}={result}")
-                value = result
-            parts.append(f"{voice('is')} {y} {voice('ok') if value == y else voice('no')}")
-            good = value == y
-            if not good:
+                value = step(value, operator, x if argument == "x" else int(argument))
+            parts.append(f"{voice('is')} {y}")
+            if value != y:
                 break
-        if good:
+            parts += [voice("ok")] * ((x, y) != tests[-1])
+        if value == y:
             parts.append(voice("yes"))
             found = program
             break
+        parts.append(voice("no"))
     if found is None:
         parts.append(voice("giveup"))
         found = write_guess(problem, rng, right=0.0)
