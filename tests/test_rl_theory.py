@@ -1,0 +1,269 @@
+"""What theory says of PPO and GRPO, checked on their own code: REINFORCE, baselines, finite differences, a known critic."""
+
+import copy
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import ragged_rollout, tiny_model
+
+from minireason import grpo, ppo
+from minireason.config import RLConfig
+from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
+from minireason.rollout import loss_weights
+from minireason.stats import exact_kl, k1, k2, k3
+from minireason.tokenizer import get_tokenizer
+
+PLAIN = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=0.0, value_coef=0.5, value_clip=0.2)
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def ragged_mask(lengths):
+    return (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).double()
+
+
+def numeric_gradient(function, x, step=1e-6):
+    """Central differences of a function of x, one number after the other."""
+    gradient = torch.zeros_like(x)
+    for i in range(x.numel()):
+        shifted = [x.detach().clone() for _ in range(2)]
+        for sign, copy_ in zip((1, -1), shifted):
+            copy_.view(-1)[i] += sign * step
+        gradient.view(-1)[i] = (function(shifted[0]) - function(shifted[1])) / (2 * step)
+    return gradient
+
+
+# -----------------------------------------------------------------------------
+# Gradients
+
+@pytest.mark.parametrize("kl_coef", [0.0, 0.3])
+def test_grpos_gradient_is_that_of_finite_differences(kl_coef):
+    mask, old, ref, advantages = ragged_mask([5, 2, 4]), random(3, 5), random(3, 5, seed=1), random(3, 5, seed=2)
+    config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=kl_coef)
+    logprobs = (old + 0.4 * random(3, 5, seed=3)).requires_grad_()
+    loss = lambda x: grpo.compute_loss(x, old, ref, advantages, mask, config)[0]
+    found, = torch.autograd.grad(loss(logprobs), logprobs)
+    assert torch.allclose(found, numeric_gradient(loss, logprobs), atol=1e-8)
+    assert (found[mask.bool()] == 0).any() == (kl_coef == 0) and found.any()      # some tokens are clipped
+
+
+def test_ppos_gradients_are_those_of_finite_differences():
+    mask, old, old_values, advantages, returns = ragged_mask([5, 2, 4]), *(random(3, 5, seed=s) for s in range(4))
+    logprobs = (old + 0.4 * random(3, 5, seed=5)).requires_grad_()
+    values = (old_values + 0.4 * random(3, 5, seed=6)).requires_grad_()
+    loss = lambda x, v: ppo.compute_loss(x, old, advantages, v, old_values, returns, mask, PLAIN)[0]
+    found = torch.autograd.grad(loss(logprobs, values), (logprobs, values))
+    assert torch.allclose(found[0], numeric_gradient(lambda x: loss(x, values), logprobs), atol=1e-8)
+    assert torch.allclose(found[1], numeric_gradient(lambda v: loss(logprobs, v), values), atol=1e-8)
+
+
+def reinforce(model, rollout, weights):
+    """Gradients of -sum_i weight_i log p(completion i) / number of tokens, row by row and without any of our losses."""
+    total = torch.zeros((), dtype=torch.float64)
+    for i, weight in enumerate(weights):
+        prompt = rollout.prompt_ids[i][rollout.prompt_mask[i].bool()]
+        completion = rollout.completion_ids[i][rollout.completion_mask[i].bool()]
+        logits = model(torch.cat((prompt, completion))[None])[0].log_softmax(-1)
+        total = total - weight * sum(logits[len(prompt) - 1 + t, token] for t, token in enumerate(completion))
+    return torch.autograd.grad(total / rollout.completion_mask.sum(), list(model.parameters()))
+
+
+def small_world():
+    model = tiny_model(0, vocab_size=24).double()
+    rollout = ragged_rollout(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        rollout.old_logprobs = completion_logprobs(model, rollout)[0]
+    rollout.completion_mask, rollout.prompt_mask = rollout.completion_mask.double(), rollout.prompt_mask.double()
+    return model, rollout
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_on_policy_grpos_loss_is_a_covariance_and_its_gradient_is_reinforce_with_a_baseline(scale):
+    model, rollout = small_world()
+    rewards = rollout.rewards.double().view(2, 2)
+    advantages = grpo.group_advantages(rewards, scale).view(-1)
+    logprobs, _ = completion_logprobs(model, rollout)
+    loss, _ = grpo.compute_loss(logprobs, rollout.old_logprobs, None, advantages[:, None] * rollout.completion_mask,
+                                rollout.completion_mask, PLAIN)
+    lengths = rollout.completion_mask.sum(1)
+    assert loss.item() == pytest.approx(-(advantages * lengths).sum().item() / lengths.sum().item(), abs=1e-12)
+    assert abs(loss.item()) > 1e-3                                    # lengths differ, so it is not 0
+    baseline = [(r - sum(group) / 2) / ((max(group) - min(group)) / math.sqrt(2) + 1e-4 if scale else 1)
+                for group in rewards.tolist() for r in group]
+    for ours, theirs in zip(torch.autograd.grad(loss, list(model.parameters())), reinforce(model, rollout, baseline)):
+        assert torch.allclose(ours, theirs, atol=1e-9)
+
+
+def test_with_a_critic_that_says_zero_ppo_is_plain_reinforce():
+    """lambda = gamma = 1, no KL, no whitening: the advantage of every token is the final reward."""
+    model, rollout = small_world()
+    mask, zeros = rollout.completion_mask, torch.zeros_like(rollout.old_logprobs)
+    token_rewards = zeros.clone()
+    for i, n in enumerate(mask.sum(1).long().tolist()):
+        token_rewards[i, n - 1] = rollout.rewards[i]
+    advantages, returns = ppo.gae(token_rewards, zeros, mask, 1.0, 1.0)
+    assert torch.allclose(advantages, rollout.rewards.double()[:, None] * mask)
+    logprobs, _ = completion_logprobs(model, rollout)
+    loss, _ = ppo.compute_loss(logprobs, rollout.old_logprobs, advantages, zeros, zeros, returns, mask, PLAIN)
+    for ours, theirs in zip(torch.autograd.grad(loss, list(model.parameters())),
+                            reinforce(model, rollout, rollout.rewards.tolist())):
+        assert torch.allclose(ours, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("normalize", ["token", "sequence", "constant"])
+@pytest.mark.parametrize("algo", ["grpo", "ppo"])
+def test_micro_batches_leave_the_gradient_as_it_is(algo, normalize):
+    model, rollout = small_world()
+    critic = Critic(model).double()
+    torch.nn.init.normal_(critic.value.weight, generator=torch.Generator().manual_seed(1))
+    shape = rollout.old_logprobs.shape
+    rollout.advantages, rollout.returns, rollout.old_values = (random(*shape, seed=s) for s in range(3))
+    rollout.ref_logprobs = rollout.old_logprobs + 0.1 * random(*shape, seed=5)
+    config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=0.1, value_coef=0.5, value_clip=0.2,
+                             normalize=normalize, max_new_tokens=9)
+    rollout.loss_mask, num_tokens = loss_weights(rollout.completion_mask, config)
+    gradients = []
+    for size in (4, 3, 1):
+        modules = torch.nn.ModuleList((model, critic))
+        modules.zero_grad()
+        for batch in rollout.minibatches(size):
+            logprobs, _ = completion_logprobs(model, batch)
+            if algo == "grpo":
+                loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
+                                            batch.loss_mask, config, num_tokens)
+            else:
+                loss, _ = ppo.compute_loss(logprobs, batch.old_logprobs, batch.advantages,
+                                           completion_values(critic, batch), batch.old_values, batch.returns,
+                                           batch.loss_mask, config, num_tokens)
+            loss.backward()
+        gradients.append([p.grad.clone() for p in modules.parameters() if p.grad is not None])
+    for other in gradients[1:]:
+        assert len(other) == len(gradients[0]) > 10
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients[0], other))
+
+
+# -----------------------------------------------------------------------------
+# Rewards, weights and variants
+
+def test_only_grpo_cannot_tell_rewards_of_0_and_1_from_minus_1_and_1():
+    zero_one = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]])
+    signed = 2 * zero_one - 1
+    assert torch.allclose(grpo.group_advantages(zero_one), grpo.group_advantages(signed), atol=5e-4)
+    assert not torch.allclose(grpo.group_advantages(zero_one, scale=False), grpo.group_advantages(signed, scale=False))
+    values, mask = torch.full((8, 1), 0.3), torch.ones(8, 1)
+    first, second = (ppo.gae(r.view(8, 1), values, mask, 1.0, 1.0)[0] for r in (zero_one, signed))
+    assert not torch.allclose(first, second, atol=0.1)
+
+
+def test_leave_one_out_compares_with_the_mean_of_the_others():
+    rewards = random(5, 6)
+    found = grpo.group_advantages(rewards, scale=False, leave_one_out=True)
+    for p in range(5):
+        for i in range(6):
+            others = [rewards[p, j].item() for j in range(6) if j != i]
+            assert found[p, i].item() == pytest.approx(rewards[p, i].item() - sum(others) / 5)
+
+
+def test_what_a_token_counts_by_hand():
+    mask = torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0]])
+    per_token = torch.tensor([[1.0, 2, 3, 6], [10, 99, 99, 99]])
+    expected = {"token": 22 / 5, "sequence": (3 + 10) / 2, "constant": 22 / (2 * 8)}
+    for normalize, value in expected.items():
+        weights, number = loss_weights(mask, SimpleNamespace(normalize=normalize, max_new_tokens=8))
+        assert (per_token * weights).sum().item() / number == pytest.approx(value)
+
+
+def test_a_rollout_without_any_spread_is_no_step():
+    rollout = ragged_rollout(torch.Generator().manual_seed(0))
+    rollout.rewards = torch.ones(4)
+    config = RLConfig(group_size=2)
+    assert len(grpo.compute_advantages(rollout, config)) == 0
+    rollout.rewards = torch.tensor([1.0, 1.0, 0.0, 1.0])
+    kept = grpo.compute_advantages(rollout, config)
+    assert len(kept) == 2 and torch.equal(kept.completion_ids, rollout.completion_ids[2:, :2])
+    assert len(grpo.compute_advantages(rollout, RLConfig(group_size=2, kl_coef=0.1))) == 4    # the KL is theirs too
+
+
+# -----------------------------------------------------------------------------
+# The KL estimators, over our own vocabulary
+
+def test_estimators_over_the_vocabulary():
+    """Values: E_p[k1] = E_p[k3] = KL(p||q). Gradients as losses, p held fixed as the sampler: k1 none, k2 KL(p||q),
+    k3 KL(q||p). All as exact sums over every token, for the next token of two models."""
+    ids = torch.tensor([get_tokenizer().encode("make 42 from 3 8 6")])
+    model, reference = (tiny_model(seed, sharpness=3).double() for seed in (0, 1))
+    logits, ref = model(ids)[0, -1], reference(ids)[0, -1].detach()
+    logp, logq = logits.log_softmax(-1), ref.log_softmax(-1)
+    assert len(logp) == get_tokenizer().vocab_size
+    kl, p = exact_kl(logits, ref), logp.detach().exp()
+    assert kl.item() == pytest.approx(F.kl_div(logq, logp, log_target=True, reduction="sum").item()) and kl > 0.01
+    assert (p * k1(logp, logq)).sum().item() == pytest.approx(kl.item())
+    assert (p * k3(logp, logq)).sum().item() == pytest.approx(kl.item())
+    assert (p * k2(logp, logq)).sum().item() != pytest.approx(kl.item(), rel=1e-3)
+    parameters = list(model.parameters())
+    gradient = lambda loss: torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, retain_graph=True)])
+    backward_kl = (logq.exp() * (logq - logp)).sum()
+    assert gradient((p * k1(logp, logq)).sum()).abs().max() < 1e-12
+    assert torch.allclose(gradient((p * k2(logp, logq)).sum()), gradient(kl))
+    assert torch.allclose(gradient((p * k3(logp, logq)).sum()), gradient(backward_kl))
+    assert not torch.allclose(gradient(kl), gradient(backward_kl), rtol=0.01)
+
+
+# -----------------------------------------------------------------------------
+# The critic
+
+def test_a_critic_reaches_the_values_of_a_known_chain():
+    """Tokens are coin flips and the reward is the share of heads: after n flips with h heads, (h + (L - n)/2) / L is due."""
+    generator, L = torch.Generator().manual_seed(0), 4
+    policy = tiny_model(0, vocab_size=8)
+    critic = Critic(policy)
+    optimizer = torch.optim.Adam(critic.parameters(), lr=3e-3)
+    config = SimpleNamespace(**vars(PLAIN) | {"value_clip": 1e9, "value_coef": 1.0})
+    rollout = ragged_rollout(generator, 8, (2,) * 256, (L,) * 256)
+    rollout.prompt_ids[:] = 5
+    for _ in range(120):
+        flips = torch.randint(0, 2, (256, L), generator=generator)
+        rollout.completion_ids = flips
+        token_rewards = torch.zeros(256, L)
+        token_rewards[:, -1] = flips.float().mean(1)
+        values = completion_values(critic, rollout)
+        _, returns = ppo.gae(token_rewards, values.detach(), rollout.completion_mask, 1.0, 1.0)
+        zeros = torch.zeros(256, L)
+        loss, _ = ppo.compute_loss(zeros, zeros, zeros, values, values.detach(), returns, rollout.completion_mask, config)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    heads = torch.cat((torch.zeros(256, 1), flips.cumsum(1)[:, :-1].float()), 1)          # before each flip
+    due = (heads + (L - torch.arange(L)) / 2) / L
+    assert (completion_values(critic, rollout) - due).abs().mean() < 0.03
+    assert (due - due.mean()).abs().mean() > 0.08                                        # a constant would not do
+
+
+def test_explained_variance_of_critics_that_know_nothing_and_all():
+    rollout = ragged_rollout(torch.Generator().manual_seed(0))
+    mask = rollout.completion_mask
+    rollout.returns = torch.randn(mask.shape, generator=torch.Generator().manual_seed(1)) * mask
+    for values, expected in ((rollout.returns, 1.0), (torch.full_like(mask, 0.7), 0.0), (-rollout.returns, -3.0)):
+        rollout.old_values = values
+        assert rollout.summary(2)["explained_variance"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_shared_critic_is_one_layer_on_the_policys_hidden_states():
+    policy = tiny_model(0, vocab_size=24)
+    critic, rollout = Critic(policy, shared_trunk=True), ragged_rollout(torch.Generator().manual_seed(0))
+    assert [p.numel() for p in critic.parameters()] == [policy.config.width, 1] and "body" not in str(critic.state_dict())
+    torch.nn.init.normal_(critic.value.weight)
+    hidden = completion_hidden(policy, rollout)
+    expected = hidden @ critic.value.weight[0] + critic.value.bias
+    assert torch.allclose(completion_values(critic, rollout, hidden), expected)
+    assert torch.allclose(completion_values(critic, rollout), expected)                  # on its own, from the same body
+    completion_values(critic, rollout, hidden).sum().backward()
+    assert policy.embedding.weight.grad.any()                                            # both tasks shape one body
+    own = Critic(copy.deepcopy(policy))
+    completion_values(own, rollout, hidden.detach()).sum().backward()
+    assert own.body is not None and own.value.weight.grad.any()                          # a separate one looks for itself
