@@ -73,3 +73,25 @@ def plot_held_out(lines, path, title):
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def plot_memory(path, sizes, curves):
+    """Bytes against group size. `curves` is {kind: ([bytes of GRPO at each size], bytes of PPO with one completion)}."""
+    figure, all_axes = plt.subplots(1, len(curves), figsize=(3.8 * len(curves), 3.2), layout="constrained", squeeze=False)
+    for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(all_axes[0], curves.items()):
+        axes.plot(sizes, [number / 2**20 for number in grpo_bytes], "o-", ms=3, color="#1b6ca8", label="GRPO")
+        axes.axhline(ppo_bytes / 2**20, color="#d1495b", label="PPO, one completion a prompt")
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(sizes[1::2], sizes[1::2])
+        powers = [4**i for i in range(12)]                       # 1 MiB, 4 MiB ... 4 TiB
+        axes.set_yticks(powers, [f"{n} MiB" if n < 2**10 else f"{n >> 10} GiB" if n < 2**20 else f"{n >> 20} TiB" for n in powers])
+        axes.minorticks_off()
+        axes.set_ylim(min(grpo_bytes) / 2**20 / 2, max(*grpo_bytes, 4 * ppo_bytes) / 2**20 * 2)
+        axes.set_xlabel("completions a prompt, G")
+        axes.set_title(kind, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    all_axes[0][0].set_ylabel("peak memory, by formula")
+    all_axes[0][0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

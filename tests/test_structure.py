@@ -1,8 +1,7 @@
-"""Which file may know which: imports go one way and the world needs no torch; nothing is evaluated or unpickled;
-PPO and GRPO are mirrors. Read from the source with ast."""
+"""Which file may know which: imports go one way and the world needs no torch; nothing is evaluated or unpickled. Read
+from the source with ast."""
 
 import ast
-import difflib
 import subprocess
 import sys
 from pathlib import Path
@@ -179,41 +178,3 @@ def test_unsafe_calls_are_seen(source, found):
 @pytest.mark.parametrize("module", sorted(FILES))
 def test_nothing_is_evaluated_and_no_pickle_is_loaded(module):
     assert unsafe_calls(SOURCES[module]) == []
-
-
-# -----------------------------------------------------------------------------
-# The mirror
-
-PPO, GRPO = SOURCES["minireason.ppo"], SOURCES["minireason.grpo"]
-
-
-def between(text, start, end):
-    assert text.count(start) == 1 and text.count(end) == 1
-    return text[text.index(start):text.index(end)]
-
-
-def test_the_policy_term_is_equal_word_for_word():
-    term = between(PPO, "# policy term", "policy_loss =")
-    assert term == between(GRPO, "# policy term", "policy_loss =")
-    assert "ratio" in term and "clamp" in term and len(term.splitlines()) > 3
-    line = lambda text: next(line for line in text.splitlines() if line.lstrip().startswith("policy_loss ="))
-    assert line(PPO) == line(GRPO)
-
-
-def test_the_sections_stand_in_the_same_order():
-    banners = [[text.splitlines()[i + 1] for i, line in enumerate(text.splitlines()) if line.startswith("# ---")]
-               for text in (PPO, GRPO)]
-    assert banners[0] == banners[1] and len(banners[0]) == 3
-    steps = [[line.split(":")[0].strip() for line in text.splitlines() if line.strip().startswith(tuple(
-        f"# {n}) " for n in range(1, 5)))] for text in (PPO, GRPO)]
-    assert steps[0] == steps[1] and len(steps[0]) == 4
-
-
-def changed_share(a, b):
-    """The share of lines of two texts that are not common to both, as difflib pairs them."""
-    return 1 - difflib.SequenceMatcher(None, a.splitlines(), b.splitlines(), autojunk=False).ratio()
-
-
-def test_the_share_of_changed_lines_by_hand():
-    assert changed_share("a\nb\nc", "a\nb\nc") == 0 and changed_share("a", "b") == 1
-    assert changed_share("a\nb\nc\nd", "a\nx\nc\nd") == pytest.approx(1 / 4)

@@ -1,0 +1,84 @@
+"""The ledger: what the formula says and what is on the tensors."""
+
+import json
+
+import pytest
+import torch
+from helpers import tiny_model
+
+from minireason import memory
+from minireason.config import ModelConfig, RLConfig
+from minireason.model import GPT
+
+SHAPES = [ModelConfig(24, 32, 2, 4, 1, 48, 256), ModelConfig(97, 48, 3, 4, 4, 100, 64), ModelConfig(511, 64, 1, 8, 2, 30, 256)]
+SETTINGS = [RLConfig(num_prompts=2, group_size=4, micro_batch_size=3, max_new_tokens=20),
+            RLConfig(num_prompts=3, group_size=2, micro_batch_size=64, max_new_tokens=9, kl_coef=0.1, normalize="sequence")]
+
+
+@pytest.mark.parametrize("c", SHAPES)
+def test_parameters_are_counted_right(c):
+    parameters = list(GPT(c).parameters())
+    assert memory.count_parameters(c) == (sum(p.numel() for p in parameters), len(parameters))
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("c", SHAPES)
+@pytest.mark.parametrize("algo", memory.ALGORITHMS)
+def test_state_is_exact_and_activations_within_two_percent(c, settings, algo):
+    formula, measured = memory.ledger(c, settings, algo, 7), memory.measure(c, settings, algo, 7)
+    assert list(formula) == list(measured)
+    for row in formula:
+        if row == "activations":
+            assert formula[row] == pytest.approx(measured[row], rel=0.02)
+        else:
+            assert formula[row] == measured[row], row
+    assert memory.peak(formula) == pytest.approx(memory.peak(measured), rel=0.02)
+
+
+def test_the_ledger_of_a_model_by_hand():
+    """One layer of width 2, one head, MLP of 3, vocabulary of 5: 10 + 2+2 + 4*4 + 18 + 2 numbers in 11 tensors."""
+    c = ModelConfig(5, 2, 1, 1, 1, 3, 8)
+    rows = memory.ledger(c, RLConfig(num_prompts=1, group_size=2, max_new_tokens=3), "grpo", 4)
+    assert memory.count_parameters(c) == (50, 11)
+    assert (rows["weights"], rows["gradients"], rows["optimizer"], rows["critic"]) == (200, 200, 444, 0)
+    assert rows["rollout"] == 2 * (4 * 12 + 3 * 20 + 4) and rows["key-value cache"] == 2 * 2 * 2 * 7 * 4
+    half = memory.ledger(c, RLConfig(num_prompts=1, group_size=2), "grpo", 4, "bfloat16", "sgd")
+    assert (half["weights"], half["optimizer"]) == (100, 200)          # the float32 copy
+
+
+def test_a_separate_critic_doubles_what_a_shared_one_does_not():
+    c, settings = SHAPES[2], SETTINGS[0]
+    grpo, ppo, shared = (memory.peak(memory.ledger(c, settings, algo, 7)) for algo in memory.ALGORITHMS)
+    assert 1.6 < ppo / grpo < 2.2 and shared / grpo < 1.05
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_crossover_is_where_the_curves_cross(whole):
+    c, settings = SHAPES[0], RLConfig(num_prompts=4, micro_batch_size=64, max_new_tokens=40)
+    best = memory.crossover(c, settings, 7, whole, limit=200)
+    (at, beyond), ppo = memory.against_group_size(c, settings, 7, [best, best + 1], whole)
+    assert 2 <= best < 200 and at <= ppo < beyond
+
+
+def test_the_command(capsys, tmp_path):
+    flags = ["--preset", "smoke", "--num-prompts", "2", "--group-size", "4", "--micro-batch-size", "4"]
+    assert memory.main([*flags, "--plot", str(tmp_path / "memory.png")]) == 0
+    text = capsys.readouterr().out
+    assert "key-value cache" in text and "measured" in text and (tmp_path / "memory.png").stat().st_size > 5000
+    assert memory.main([*flags, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["formula"]["grpo"]["weights"] == shown["measured"]["grpo"]["weights"]
+    assert memory.main(["--model", "70B", "--dtype", "bfloat16"]) == 0
+    assert "measured" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--group-size", "0"], ["--preset", "huge"], ["--prompt-length", "0"], ["--device", "abacus"]])
+def test_bad_input(flags, capsys):
+    assert memory.main(flags) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_measuring_leaves_a_model_of_the_same_size_alone():
+    before = tiny_model()
+    memory.measure(SHAPES[0], SETTINGS[0], "ppo", 7)
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), tiny_model().parameters()))
