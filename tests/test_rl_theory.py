@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ragged_rollout, tiny_model
+from helpers import ragged_rollout, tiny_model, toy_task
 
 from minireason import grpo, ppo
 from minireason.config import RLConfig
@@ -267,3 +267,55 @@ def test_a_shared_critic_is_one_layer_on_the_policys_hidden_states():
     own = Critic(copy.deepcopy(policy))
     completion_values(own, rollout, hidden.detach()).sum().backward()
     assert own.body is not None and own.value.weight.grad.any()                          # a separate one looks for itself
+
+
+# -----------------------------------------------------------------------------
+# The training loop's first step, by hand
+
+def first_step(monkeypatch, module, extra=(), **settings):
+    """The metrics of one on-policy step of `train`, and the rollout that it learned from."""
+    seen, collect = [], module.collect_rollout
+    monkeypatch.setattr(module, "collect_rollout", lambda *args: seen.append(collect(*args)) or seen[-1])
+    policy = tiny_model(0, vocab_size=8, sharpness=4)
+    config = RLConfig(**{"num_iterations": 1, "num_prompts": 4, "group_size": 8, "max_new_tokens": 6, "num_epochs": 1,
+                         "micro_batch_size": 5, "temperature": 0.6, "warmup_iterations": 1} | settings)
+    modules = [make(policy) for make in extra]
+    optimizer = torch.optim.SGD([{"params": list(m.parameters())} for m in (policy, *modules)], lr=0.0)
+    metrics, = module.train(policy, *modules, policy, optimizer, two_kinds_of_prompt(), config, seed=0)
+    return metrics, seen[0]
+
+
+def two_kinds_of_prompt():
+    """Half the prompts are paid for a 3, the other half for its absence: groups must not be mixed up."""
+    task = toy_task()
+    task.draw = lambda rng: SimpleNamespace(prompt="12", paid=rng.random() < 0.5)
+    task.reward = lambda problems, texts: [float(("3" in text) == p.paid) for p, text in zip(problems, texts)]
+    return task
+
+
+def test_the_first_step_of_grpo_is_as_computed_by_hand(monkeypatch):
+    metrics, rollout = first_step(monkeypatch, grpo)
+    lengths, rewards = rollout.completion_mask.sum(1).tolist(), rollout.rewards.tolist()
+    total, counted = 0.0, 0
+    for p in range(4):
+        group = rewards[8 * p:8 * p + 8]
+        mean = sum(group) / 8
+        std = (sum((r - mean) ** 2 for r in group) / 7) ** 0.5
+        if std:
+            total -= sum((r - mean) / (std + 1e-4) * n for r, n in zip(group, lengths[8 * p:8 * p + 8]))
+            counted += sum(lengths[8 * p:8 * p + 8])
+    assert len(set(lengths)) > 2 and counted and abs(total) > 0.5
+    assert metrics["policy_loss"] == pytest.approx(total / counted, abs=1e-5)
+    assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6) and metrics["clip_frac"] == 0      # the ratio is 1
+
+
+def test_the_first_step_of_ppo_is_as_computed_by_hand(monkeypatch):
+    metrics, rollout = first_step(monkeypatch, ppo, (Critic,), kl_coef=0.0, value_coef=1.0)
+    lengths, rewards = rollout.completion_mask.sum(1).tolist(), rollout.rewards.tolist()
+    count = sum(lengths)
+    mean = sum(r * n for r, n in zip(rewards, lengths)) / count          # a critic of zeros: every token is due its reward
+    std = (sum(n * (r - mean) ** 2 for r, n in zip(rewards, lengths)) / count) ** 0.5
+    assert std > 0.1
+    assert metrics["policy_loss"] == pytest.approx(-sum((r - mean) / std * n for r, n in zip(rewards, lengths)) / count, abs=1e-5)
+    assert metrics["value_loss"] == pytest.approx(0.5 * sum(r * r * n for r, n in zip(rewards, lengths)) / count, abs=1e-5)
+    assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6) and metrics["clip_frac"] == 0

@@ -1,0 +1,225 @@
+# %% [markdown]
+# # 10. Break it
+#
+# Question: reinforcement learning fails in silence. The reward may still rise, no exception is raised, and a number is
+# wrong in one line. What do the well-known bugs look like from outside, and which test would have caught them?
+#
+# You need: lessons 05 to 07. Time: about a minute on a laptop's CPU.
+#
+# Each bug below was reported by users of a public project. We switch one on at a time **from outside**, by replacing one
+# name of `minireason.grpo` or `minireason.ppo`, train the same small policy with and without it, and look.
+
+# %%
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+
+from minireason import grpo, ppo
+from minireason.config import ModelConfig, RLConfig
+from minireason.model import GPT
+from minireason.policy import Critic, completion_logprobs
+from minireason.rewards import Task
+from minireason.stats import k1, k3
+
+FAST = os.environ.get("LESSON_FAST") == "1"
+NUM_ITERATIONS = 6 if FAST else 40
+
+
+@contextmanager
+def replaced(module, name, value):
+    """Swaps one name of a module for the time of a `with` block."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+# %% [markdown]
+# ## The bugs
+# Each is a function that opens a `with` block in which the bug is on. Read what it replaces: the line that is wrong is
+# always one that looks right.
+
+# %%
+right_advantages, right_loss, right_gae = grpo.group_advantages, grpo.compute_loss, ppo.gae
+
+
+def no_temperature():
+    """Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it should be."""
+    return replaced(grpo, "completion_logprobs", lambda policy, batch, temperature: completion_logprobs(policy, batch, 1.0))
+
+
+def kl_without_gradient():
+    """The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere."""
+    return replaced(grpo, "k3", lambda logprobs, ref_logprobs: k3(logprobs, ref_logprobs).detach())
+
+
+def k1_as_loss():
+    """k1 = log p - log q is unbiased as a value. Its gradient, on average, is 0: it pulls nowhere either."""
+    return replaced(grpo, "k3", k1)
+
+
+def padding_in_the_mean():
+    """Every position counts, what follows the end of a completion too."""
+    return replaced(grpo, "loss_weights", lambda mask, config: (torch.ones_like(mask), float(mask.numel())))
+
+
+def groups_misaligned():
+    """The completions of a prompt stand in rows of G; here they are read as columns: neighbours are compared with strangers."""
+    def mixed(rewards, *args, **options):
+        P, G = rewards.shape
+        return right_advantages(rewards.reshape(G, P).T, *args, **options).T.reshape(P, G)
+    return replaced(grpo, "group_advantages", mixed)
+
+
+def denominator_of_the_micro_batch():
+    """Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long ones."""
+    def own(*args):
+        return right_loss(*args[:6], None)
+    return replaced(grpo, "compute_loss", own)
+
+
+def bootstrap_past_the_end():
+    """Behind the last token nothing is to come. Here the critic's opinion of the padding counts as if it were."""
+    def leaking(token_rewards, values, mask, gamma, gae_lambda):
+        advantages, running, next_value = torch.zeros_like(values), torch.zeros_like(values[:, 0]), values[:, -1]
+        for t in reversed(range(values.size(1))):
+            delta = token_rewards[:, t] + gamma * next_value - values[:, t]
+            running = delta + gamma * gae_lambda * running
+            advantages[:, t], next_value = running, values[:, t]
+        return advantages * mask, (advantages + values) * mask
+    return replaced(ppo, "gae", leaking)
+
+
+# name -> (the switch, algorithm, changed settings, the metric that shows it, the test that catches it)
+LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
+STEP_TEST = "test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
+BUGS = {
+    "temperature missing": (no_temperature, "grpo", {"temperature": 0.6, "num_epochs": 1}, "approx_kl", STEP_TEST),
+    "KL without gradient": (kl_without_gradient, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
+    "k1 as a loss": (k1_as_loss, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
+    "padding in the mean": (padding_in_the_mean, "grpo", {}, "clip_frac", STEP_TEST),
+    "groups misaligned": (groups_misaligned, "grpo", {}, "zero_std_frac", STEP_TEST),
+    "micro-batch denominator": (denominator_of_the_micro_batch, "grpo", {"max_grad_norm": 1e9}, "grad_norm", STEP_TEST),
+    "bootstrap past the end": (bootstrap_past_the_end, "ppo", {}, "value_loss",
+                               "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors"),
+}
+
+# %% [markdown]
+# ## A world that is learned in seconds
+# Eight tokens; 0 ends a completion. Half of the prompts are paid for a completion with a 3, half for one without:
+# only the first token of the prompt, a 1 or a 2, tells which.
+
+
+# %%
+def world():
+    tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
+                                decode=lambda ids: "".join(map(str, ids)))
+    return Task(draw=lambda rng: SimpleNamespace(prompt=rng.choice("12")),
+                reward=lambda problems, texts: [float(("3" in text) == (problem.prompt == "1"))
+                                                for problem, text in zip(problems, texts)],
+                tokenizer=tokenizer)
+
+
+def train(algo, settings, seed=0):
+    """A run of NUM_ITERATIONS with the code that train.py runs. Returns {metric: [a number per iteration]}."""
+    config = RLConfig(**{"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 8,
+                         "micro_batch_size": 8, "learning_rate": 3e-3, "critic_learning_rate": 3e-3, "warmup_iterations": 1,
+                         "value_clip": 10.0} | settings)
+    policy = GPT(ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)).init_weights(seed)
+    reference = GPT(policy.config).init_weights(seed) if config.kl_coef else None
+    if algo == "grpo":
+        optimizer = torch.optim.AdamW(policy.parameters())
+        lines = list(grpo.train(policy, reference, optimizer, world(), config, seed))
+    else:
+        critic = Critic(policy)
+        optimizer = torch.optim.AdamW([{"params": policy.parameters()}, {"params": critic.parameters()}])
+        lines = list(ppo.train(policy, critic, reference, optimizer, world(), config, seed))
+    return {key: [line.get(key, float("nan")) for line in lines] for key in lines[0]}
+
+
+# %% [markdown]
+# ## By hand: what the wrong denominator does
+# Two micro-batches, one completion each, of 2 and 8 tokens, the same advantage 1. Right: every token counts 1/10.
+# Wrong: the short one's tokens count 1/2, the long one's 1/8, and the step is twice as long.
+
+# %%
+config = RLConfig()
+for num_tokens, expected in ((10, [0.1, 0.1]), (None, [0.5, 0.125])):
+    counts = []
+    for length in (2, 8):
+        logprobs = torch.zeros(1, length, requires_grad=True)
+        ones = torch.ones(1, length)
+        loss, _ = grpo.compute_loss(logprobs, torch.zeros(1, length), None, ones, ones, config, num_tokens)
+        loss.backward()
+        counts.append(-logprobs.grad[0, 0].item())
+    assert torch.allclose(torch.tensor(counts), torch.tensor(expected)), counts
+    print("a token counts", counts, "where the sum is over", num_tokens or "its own micro-batch")
+
+# %% [markdown]
+# ## With and without
+
+# %%
+curves = {}
+for name, (switch, algo, settings, metric, test) in BUGS.items():
+    right = train(algo, settings)
+    with switch():
+        broken = train(algo, settings)
+    curves[name] = (metric, right, broken)
+    mean = {(which, key): torch.tensor(run[key]).nanmean().item()
+            for which, run in (("right", right), ("broken", broken)) for key in (metric, "reward")}
+    print(f"{name:24} {metric:10} right {mean['right', metric]:7.4f}  broken {mean['broken', metric]:7.4f}   mean reward "
+          f"{mean['right', 'reward']:.2f} and {mean['broken', 'reward']:.2f}   caught by {test.partition('::')[2]}")
+
+# %%
+figure, axes = plt.subplots(2, len(curves), figsize=(2.4 * len(curves), 4.6), layout="constrained", sharex=True)
+for column, (name, (metric, right, broken)) in enumerate(curves.items()):
+    for row, key in enumerate(("reward", metric)):
+        for run, color, label in ((right, "#1b6ca8", "right"), (broken, "#d1495b", "broken")):
+            axes[row][column].plot(run[key], color=color, label=label)
+        axes[row][column].set_ylabel(key, fontsize=8)
+        axes[row][column].tick_params(labelsize=7)
+        axes[row][column].spines[["top", "right"]].set_visible(False)
+    axes[0][column].set_title(name, fontsize=9)
+axes[0][0].legend(frameon=False, fontsize=8)
+path = Path(__file__).resolve().parent / "results" / ("10_break_it-fast.png" if FAST else "10_break_it.png")
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, dpi=120)
+print(f"the curves are in {path}")
+
+# %% [markdown]
+# ## What to see
+# - In most columns the reward rises **with the bug on**. A rising reward is no proof of anything.
+# - The first update of a rollout is on policy: the ratio is 1, `approx_kl` is 0 and nothing clips. Log it; a number there
+#   is a bug (temperature, padding, dropout, another sampler).
+# - A KL that is logged is not a KL that pulls. Set `kl_coef` high once and see whether it does.
+#
+# What it does not show: how much each bug costs on a large model. A toy forgives much.
+#
+# The trap: a test that only asserts that the reward rises passes on nearly all of these.
+#
+# ## Exercises
+# 1. Switch on `no_temperature` with two epochs. Which way does the clipping now go, and why?
+# 2. Write a bug of your own: whiten GRPO's advantages over the batch after scaling them in their group. Which test fails?
+# 3. In `groups_misaligned` the reward still rises a little. What is the baseline then, and is the gradient biased?
+#
+# <details><summary>Solutions</summary>
+#
+# 1. At temperature 0.6 likely tokens were sampled with more probability than temperature 1 gives them, so their ratio
+#    starts below 1, many below 1 - clip_low: where the advantage is negative they are clipped at once and get no gradient.
+# 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`: `policy_loss` is no longer the sum computed there.
+# 3. Any number that does not depend on the completion itself is a baseline without bias; strangers of other prompts are
+#    one, and a bad one: it mixes the difficulty of prompts into the advantage. But the completion's own reward is part of
+#    the mean as well, which shrinks its advantage by (G - 1) / G, as it does in the right groups.
+# </details>

@@ -1,0 +1,45 @@
+"""Every lesson runs from top to bottom, quickly, and what it says of the tests is true."""
+
+import importlib
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+LESSONS = sorted((Path(__file__).parent.parent / "lessons").glob("[0-9][0-9]_*.py"))
+
+
+def run(path, monkeypatch):
+    monkeypatch.setenv("LESSON_FAST", "1")
+    return runpy.run_path(str(path), run_name="__main__")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs(path, monkeypatch, capsys):
+    run(path, monkeypatch)
+    assert capsys.readouterr().out.strip()
+    lines = path.read_text().splitlines()
+    assert lines[0] == "# %% [markdown]" and lines[1].startswith(f"# # {int(path.name[:2])}. ")
+    assert any(line.startswith("# ## Exercises") for line in lines) and any("Solutions" in line for line in lines)
+
+
+def test_each_bug_is_caught_by_the_test_that_is_named(monkeypatch):
+    """The named test passes as it is, and fails with the bug on: the proof that it looks where the bug is."""
+    lesson = run(Path(__file__).parent.parent / "lessons" / "10_break_it.py", monkeypatch)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    for name, (switch, *_, test) in lesson["BUGS"].items():
+        file, function = test.split("::")
+        module = importlib.import_module(file.removesuffix(".py"))
+        arguments = {"kl_coef": 0.1, "num_tokens": None, "gamma": 0.9, "gae_lambda": 0.95}
+
+        def check():
+            called = getattr(module, function)
+            wanted = called.__code__.co_varnames[:called.__code__.co_argcount]
+            with pytest.MonkeyPatch.context() as patch:
+                called(**{key: patch if key == "monkeypatch" else arguments[key] for key in wanted})
+        check()
+        with switch():
+            with pytest.raises(AssertionError):
+                check()
+            print("caught", name, file=sys.stderr)
