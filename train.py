@@ -197,7 +197,7 @@ def run_stage(run, stage):
         checkpoint.save(path, model=model.state_dict(), optimizer={} if done else optimizer.state_dict(),
                         config=to_dict(run.config), stage=stage, iteration=iteration, done=done,
                         seconds=time.time() - began,
-                        extra={} if done else {name: module.state_dict() for name, module in extra.items()})
+                        extra={name: module.state_dict() for name, module in extra.items()})
 
     finished, saved = start, time.time()
     with CtrlC() as ctrl_c, tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=0.5) as bar:

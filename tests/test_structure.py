@@ -15,7 +15,7 @@ LEVELS = {
     2: "sampling policy checkpoint",
     3: "rollout rewards inference evaluate",
     4: "sft ppo grpo rejection align",
-    5: "report memory export train sample",
+    5: "report memory inspector export train sample",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
 WORLD, STAGES = set(LEVELS[0].split()), set(LEVELS[4].split())

@@ -1,0 +1,106 @@
+"""Token by token: the numbers against a forward pass of the row alone, and the page in a parser of its own."""
+
+import html.parser
+import json
+import math
+
+import pytest
+import torch
+from helpers import awake, tiny_model
+
+from minireason import checkpoint, inspector
+from minireason.config import RLConfig, preset, to_dict
+from minireason.model import GPT
+from minireason.policy import Critic
+from minireason.tasks import parse_prompt
+from minireason.tokenizer import get_tokenizer
+
+PROBLEM = parse_prompt("compute 2+3")
+SETTINGS = RLConfig(group_size=6, max_new_tokens=12, temperature=0.8)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return tiny_model(0, sharpness=3).eval(), tiny_model(1, sharpness=3).eval()
+
+
+def test_the_numbers_are_those_of_each_row_alone(models):
+    policy, old = models
+    rows = inspector.inspect_rollout(policy, old, None, PROBLEM, SETTINGS, seed=0)
+    tokenizer = get_tokenizer()
+    prompt = tokenizer.encode_prompt(PROBLEM.prompt)
+    index = {tokenizer.encoding.decode_single_token_bytes(i).decode(errors="replace"): i for i in range(tokenizer.vocab_size)}
+    assert len(rows) == 6
+    for row in rows[:3]:
+        ids = [index[t["token"]] for t in row["tokens"]]
+        if any("�" in t["token"] for t in row["tokens"]):
+            continue
+        for model, key in ((policy, "logprob"), (old, "old_logprob")):
+            logp = (model(torch.tensor([prompt + ids]))[0] / 0.8).log_softmax(-1)
+            for t, (token, numbers) in enumerate(zip(ids, row["tokens"])):
+                assert numbers[key] == pytest.approx(logp[len(prompt) - 1 + t, token].item(), abs=1e-4)
+        for numbers in row["tokens"]:
+            assert numbers["ratio"] == pytest.approx(math.exp(numbers["logprob"] - numbers["old_logprob"]), rel=1e-3)
+            q = numbers["old_logprob"] - numbers["logprob"]
+            assert numbers["kl"] == pytest.approx(math.exp(q) - q - 1, rel=1e-2, abs=1e-4)
+            gone = numbers["ratio"] > 1.28 if numbers["advantage"] > 0 else numbers["ratio"] < 0.8
+            assert numbers["clipped"] == gone and "value" not in numbers
+
+
+def test_with_a_critic_there_are_values_and_returns(models):
+    policy, old = models
+    critic = Critic(policy)
+    torch.nn.init.constant_(critic.value.bias, 0.25)
+    rows = inspector.inspect_rollout(policy, old, critic, PROBLEM, SETTINGS, seed=0)
+    for row in rows:
+        assert all(t["value"] == pytest.approx(0.25) and t["return"] == pytest.approx(row["reward"]) for t in row["tokens"])
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.spans = [], 0
+
+    def handle_starttag(self, tag, attributes):
+        self.spans += tag == "span"
+        assert not any("<" in (value or "") for _, value in attributes)
+        if tag not in ("br", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_closes_what_it_opens_and_escapes_the_model(models):
+    rows = inspector.inspect_rollout(*models, None, PROBLEM, SETTINGS, seed=0)
+    rows[0]["tokens"][0]["token"] = "<script>alert(1)</script>\x1b[31m"
+    page, text = Page(), inspector.as_html(rows, "compute 2+3")
+    page.feed(text)
+    assert page.open == [] and page.spans == sum(len(row["tokens"]) for row in rows)
+    assert "<script>" not in text and "\x1b" not in text + inspector.as_text(rows[0])
+
+
+def save(folder, stage, config, critic=None, seed=0):
+    model = awake(GPT(config.model).init_weights(seed), seed)
+    checkpoint.save(folder / stage / "checkpoint.pt", model=model.state_dict(), optimizer={}, config=to_dict(config),
+                    stage=stage, iteration=1, done=True, seconds=0.0,
+                    extra={"critic": Critic(model).state_dict()} if critic else {})
+
+
+def test_the_command(tmp_path, capsys):
+    config = preset("smoke")
+    config.model.vocab_size = get_tokenizer().vocab_size
+    config.rl.max_new_tokens = 10
+    save(tmp_path, "cold-start", config)
+    save(tmp_path, "rl", config, critic=True, seed=1)
+    run = ["--run", str(tmp_path)]
+    assert inspector.main(["compute 2+3", *run, "--html", str(tmp_path / "page.html")]) == 0
+    shown = capsys.readouterr().out
+    assert "cold-start speaks, rl judges" in shown and " value " in shown and shown.count("reward") == 2
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert inspector.main(["compute 2+3", *run, "--group-size", "3", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    for flags, code in ((["compute"], 2), (["compute 2+3", "--group-size", "1"], 2), (["compute 2+3", "--stage", "x"], 2),
+                        (["compute 2+3", "--old", "base"], 1)):
+        assert inspector.main([*flags, *run]) == code
+        assert capsys.readouterr().err.count("\n") == 1
