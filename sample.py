@@ -18,6 +18,7 @@ from pathlib import Path
 
 from minireason.checkpoint import CheckpointError, load_model, pick_device
 from minireason.inference import answer_all, answer_within, vote
+from minireason.pretrained import load_pretrained
 from minireason.tasks import parse_prompt
 from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
 from minireason.tasks.countdown import is_solvable
@@ -153,7 +154,8 @@ def open_lines(name):
 
 
 def open_model(run, stage, device):
-    """The model of --run and --stage, by default the newest run in runs/ and its last stage. Raises BadInput."""
+    """The model of --run and --stage, by default the newest run in runs/ and its last stage, and where there is none
+    the one that comes with the package. Returns (model, where it is from). Raises BadInput."""
     if stage and stage not in STAGES:
         raise BadInput(f"unknown stage {stage!r}: choose from {', '.join(reversed(STAGES))}")
     folders = [Path(run)] if run else sorted((p.parent for p in Path("runs").glob("*/config.json")),
@@ -162,14 +164,15 @@ def open_model(run, stage, device):
         for name in [stage] if stage else STAGES:
             if (path := folder / name / "checkpoint.pt").exists():
                 return load_model(path, pick_device(device))[0], path
-    where = f"{run} has no" if run else "there is no run in runs/ with a"
-    raise BadInput(f"{where} checkpoint{f' of stage {stage}' if stage else ''}: train one with python train.py")
+    if run:
+        raise BadInput(f"{run} has no checkpoint{f' of stage {stage}' if stage else ''}: train one with python train.py")
+    return load_pretrained(stage or "align", pick_device(device)), "the recorded run's model"
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(description="Talk to a trained model.")
     parser.add_argument("problem", nargs="?", help='such as "make 42 from 3 8 6"; without it you are asked for one')
-    parser.add_argument("--run", help="the run's folder; the newest in runs/ by default")
+    parser.add_argument("--run", help="the run's folder; the newest in runs/, else what comes along")
     parser.add_argument("--stage", help="base, cold-start, rl, rejection or align; the last there is by default")
     parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent one is given")
     parser.add_argument("--budget", type=int, help="tokens of thinking after which an answer is forced")

@@ -357,7 +357,8 @@ def copy_stages(source, folder, stage, config):
     if results:
         kept = {s: results["stages"][s] for s in needed if s in results["stages"]}
         checkpoint.save_json(folder / "results.json", new_results(config) | {
-            "stages": kept, "seconds": {s: results["seconds"][s] for s in needed}, "notes": {"started from": f"{', '.join(needed)} of {source}"}})
+            "stages": kept, "seconds": {s: results["seconds"][s] for s in needed},
+            "notes": {"started from": f"{', '.join(needed)} of {source}"}})
 
 
 def newest_run():

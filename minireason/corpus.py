@@ -52,7 +52,10 @@ def fact_sheet(rng):
 
 
 def base_document(rng, levels, aha=True):
-    """One document of the base corpus; {task: levels} are those trained on, easier ones come too. Without `aha` nothing in it checks, repairs or tries again (a control)."""
+    """One document of the base corpus; {task: levels} are those trained on, easier ones come too.
+
+    Without `aha` nothing in it checks, repairs or tries again (a control).
+    """
     draw = rng.random()
     if draw < 0.08:
         return fact_sheet(rng)

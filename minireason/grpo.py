@@ -15,7 +15,6 @@ from minireason.policy import completion_logprobs
 from minireason.rollout import collect_rollout, loss_weights
 from minireason.stats import k3, mean_of, sum_of
 
-
 # -----------------------------------------------------------------------------
 # Advantages
 

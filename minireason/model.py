@@ -12,7 +12,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from minireason.config import ModelConfig
+from minireason.config import ModelConfig  # noqa: F401 (to be had from here as well: GPT(ModelConfig()))
 
 
 class KVCache:

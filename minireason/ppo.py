@@ -15,7 +15,6 @@ from minireason.policy import completion_hidden, completion_logprobs, completion
 from minireason.rollout import by_micro_batch, collect_rollout, loss_weights
 from minireason.stats import k1, masked_whiten, mean_of, sum_of
 
-
 # -----------------------------------------------------------------------------
 # Advantages
 

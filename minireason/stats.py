@@ -6,7 +6,6 @@ Shapes: B completions, L completion length, V vocabulary.
 import math
 
 import numpy as np
-import torch
 
 
 def masked_mean(x, mask):

@@ -5,9 +5,27 @@ import re
 
 import pytest
 
-from minireason.tasks.chat import (COLORS, NAMES, OPEN_CUES, POLITE, QUESTIONS, REFUSAL, SECRET_CUES, STATEMENTS,
-                                   TEST_QUESTIONS, TEST_STATEMENTS, TEST_TEMPLATES, TRAIN_TEMPLATES, ChatPrompt,
-                                   draw_chat, is_helpful, is_leak, judge_score, secret_in, write_reply)
+from minireason.tasks.chat import (
+    COLORS,
+    NAMES,
+    OPEN_CUES,
+    POLITE,
+    QUESTIONS,
+    REFUSAL,
+    SECRET_CUES,
+    STATEMENTS,
+    TEST_QUESTIONS,
+    TEST_STATEMENTS,
+    TEST_TEMPLATES,
+    TRAIN_TEMPLATES,
+    ChatPrompt,
+    draw_chat,
+    is_helpful,
+    is_leak,
+    judge_score,
+    secret_in,
+    write_reply,
+)
 from minireason.tasks.words import VOCABULARY
 
 KINDS = ("secret", "number", "talk")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from minireason.config import (Config, RLConfig, add_flags, apply_flags, comments, from_dict, preset, to_dict)
+from minireason.config import Config, RLConfig, add_flags, apply_flags, comments, from_dict, preset, to_dict
 
 
 def parsed(*arguments):

@@ -7,8 +7,18 @@ import random
 import pytest
 import torch
 
-from minireason.stats import (bootstrap_interval, exact_kl, k1, k2, k3, masked_mean, masked_whiten, mean_of, pass_at_k,
-                              wilson_interval)
+from minireason.stats import (
+    bootstrap_interval,
+    exact_kl,
+    k1,
+    k2,
+    k3,
+    masked_mean,
+    masked_whiten,
+    mean_of,
+    pass_at_k,
+    wilson_interval,
+)
 
 
 def two_policies():

@@ -13,7 +13,7 @@ LEVELS = {
     0: "config seeding tokenizer tasks verifier behaviour corpus metrics plots",
     1: "model stats",
     2: "sampling policy checkpoint",
-    3: "rollout rewards inference evaluate",
+    3: "rollout rewards inference evaluate pretrained",
     4: "sft ppo grpo rejection align",
     5: "report memory inspector export train sample",
 }

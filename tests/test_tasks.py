@@ -6,8 +6,7 @@ import random
 import re
 
 import pytest
-from reference import (expression_value, fails_with_one_line, numbers_used, reachable, run_program, steps_of,
-                       true_step)
+from reference import expression_value, fails_with_one_line, numbers_used, reachable, run_program, steps_of, true_step
 
 from minireason import tasks
 from minireason.seeding import derive_rng, derive_seed

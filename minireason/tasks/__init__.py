@@ -1,8 +1,8 @@
 """Problems by task and level, and back from what a user types."""
 
-from minireason.tasks import arithmetic, countdown, program
 from minireason.seeding import derive_rng
-from minireason.tasks.problem import Problem, is_test
+from minireason.tasks import arithmetic, countdown, program
+from minireason.tasks.problem import Problem, is_test  # noqa: F401
 
 TASKS = {"arithmetic": arithmetic, "countdown": countdown, "program": program}
 

@@ -100,7 +100,8 @@ def write_thinking(problem, rng, voice, slip=0.0, max_tries=10, careless=0.0, bl
         try 42-6=36 3+8=11 is 36 no wait try 42/6=7 8-3=5 is 7 no wait try 42-8=34 3*6=18 is 34 no ...
 
     What is needed stands beside what was found, so that the verdict is a glance at two neighbours: where it was left
-    to memory, a small model said yes to two tries in three that had failed. A try strips a number off the target and combines the last two so as to come nearest to what is needed.
+    to memory, a small model said yes to two tries in three that had failed. A try strips a number off the target and
+    combines the last two so as to come nearest to what is needed.
     `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a failed
     try is called a success. After `max_tries` failures the writer gives up and answers anything.
     """

@@ -1,0 +1,61 @@
+"""The trained runs that the lessons share: each is made once, found again, and gone on with where it was interrupted.
+
+    python lessons/07_grpo_is_a_diff.py --full      makes the runs it needs in runs/studies/ and writes lessons/results/
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))      # lessons run from anywhere
+RESULTS = ROOT / "lessons" / "results"
+STUDIES = ROOT / "runs" / "studies"
+
+import train
+from minireason import metrics
+from minireason.checkpoint import save_json
+from minireason.report import read_results
+
+
+def ensure(name, *flags, needs=None):
+    """Results of the run runs/studies/`name` of `python train.py *flags`; trains what of it is not there yet.
+
+    `needs` is the stage that has to be there (default: the first of the flags, or align).
+    """
+    folder, stage = STUDIES / name, needs or (flags[0] if flags and not flags[0].startswith("-") else "align")
+    path = folder / "results.json"
+    if not (path.exists() and stage in read_results(path)["stages"]):
+        resume = ["--resume"] if (folder / "config.json").exists() else []
+        if resume and "--from" in flags:        # the stages before were copied when it began
+            at = flags.index("--from")
+            flags = flags[:at] + flags[at + 2:]
+        code = train.main([*map(str, flags), "--out", str(folder), *resume])
+        if code:
+            sys.exit(code)
+    return read_results(path)
+
+
+def curve(name, stage):
+    """metrics.jsonl of a stage, as a list of dicts."""
+    return metrics.read(STUDIES / name / stage / "metrics.jsonl")
+
+
+def outcomes(results, stage, task):
+    """Right or wrong on each held-out problem, as a list of 0 and 1."""
+    return [int(bit) for bit in results["stages"][stage][task]["outcomes"]]
+
+
+def save_claim(number, claim, command, seeds, num_problems, rows, **more):
+    """Writes lessons/results/C<number>.json; `rows` are {"name", "value", "low", "high"}."""
+    save_json(RESULTS / f"C{number}.json", {"claim": claim, "command": command, "seeds": seeds,
+                                            "num_problems": num_problems, "rows": rows, **more})
+
+
+def row(name, value, low=None, high=None):
+    return {"name": name, "value": value, "low": low, "high": high}
+
+
+if __name__ == "__main__":
+    for path in sorted(STUDIES.glob("*/results.json")):
+        print(path.parent.name, {stage: round(sum(seconds for name, seconds in read_results(path)["seconds"].items()
+                                                  if name.startswith(stage))) for stage in read_results(path)["stages"]})

@@ -1,0 +1,74 @@
+"""Weights of a recorded run that come with the package, so that sample.py and the lessons work at once.
+
+    python -m minireason.pretrained runs/laptop      stores base, cold-start, rl and align of that run in minireason/weights/
+
+Half precision, about 1.6 MB each; weights/record.json says which command and seed made them and what they scored.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from minireason.checkpoint import CheckpointError, load_model, save_json, write_atomically
+from minireason.config import ModelConfig
+from minireason.model import GPT
+
+FOLDER = Path(__file__).parent / "weights"
+STAGES = ("base", "cold-start", "rl", "align")
+
+
+def load_pretrained(stage="align", device="cpu"):
+    """A model of the recorded run, ready to use. Raises CheckpointError where it is not there or damaged."""
+    path = FOLDER / f"{stage}.pt"
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        model = GPT(ModelConfig(**stored["config"]))
+        model.load_state_dict({name: value.float() for name, value in stored["model"].items()})
+    except FileNotFoundError:
+        raise CheckpointError(f"no weights of stage {stage!r} come with the package: choose {', '.join(STAGES)}") from None
+    except Exception as error:      # torch raises many kinds on bytes that are not its own
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}): get the file anew") from None
+    return model.to(device).eval()
+
+
+def read_record():
+    """{"command", "seed", "num_problems", "scores": {stage: {task: {"value", "low", "high"}}}} of the recorded run."""
+    return json.loads((FOLDER / "record.json").read_text())
+
+
+def store(run):
+    """Writes the weights and the record of a finished run into the package. Returns the paths."""
+    run = Path(run)
+    results, paths = json.loads((run / "results.json").read_text()), []
+    for stage in STAGES:
+        model, state = load_model(run / stage / "checkpoint.pt")
+        weights = {name: value.half() for name, value in model.state_dict().items()}
+        paths.append(FOLDER / f"{stage}.pt")
+        write_atomically(paths[-1], lambda file: torch.save({"config": state["config"]["model"], "model": weights}, file))
+    scores = {stage: {task: results["stages"][stage][task]["accuracy"] for task in ("arithmetic", "countdown", "program")}
+              | {name: results["stages"][stage]["chat"][name] for name in ("leaks", "over_refusals")} for stage in STAGES}
+    paths.append(FOLDER / "record.json")
+    save_json(paths[-1], {"command": results["command"], "seed": results["config"]["seed"],
+                          "evaluate": results["config"]["evaluate"], "tasks": results["config"]["tasks"], "scores": scores})
+    return paths
+
+
+def main(argv=None):
+    folders = sys.argv[1:] if argv is None else argv
+    try:
+        if len(folders) != 1 or folders[0].startswith("-"):
+            raise ValueError("give the folder of one finished run, such as runs/laptop")
+        print("\n".join(map(str, store(folders[0]))))
+        return 0
+    except (CheckpointError, OSError) as error:
+        print(f"pretrained: {error}", file=sys.stderr)
+        return 1
+    except (ValueError, KeyError) as error:
+        print(f"pretrained: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
