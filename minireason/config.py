@@ -45,7 +45,7 @@ class RLConfig:
     group_size: int = 16                 # G: completions per problem
     num_epochs: int = 2                  # updates per rollout; with 1 the ratio is 1 and never clips
     micro_batch_size: int = 64           # completions per backward pass; changes memory, not the update
-    learning_rate: float = 1e-4          # of AdamW; 3e-4 shakes what the base knows loose
+    learning_rate: float = 2e-4          # peak of the schedule; much more shakes what the base knows loose
     warmup_iterations: int = 5           # rollouts of linear warm-up
     clip_low: float = 0.2                # the ratio counts down to 1 - clip_low
     clip_high: float = 0.28              # and up to 1 + clip_high; higher keeps exploration (DAPO)
@@ -130,7 +130,7 @@ class Config:
     rl: RLConfig = field(default_factory=RLConfig)
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
-    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=60, kl_coef=0.02))
+    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=80, kl_coef=0.02))
     num_preference_prompts: int = 6000                           # prompts whose two answers the judge compares
     evaluate: EvalConfig = field(default_factory=EvalConfig)
 

@@ -12,7 +12,7 @@ Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 import torch
 
 from minireason.policy import completion_logprobs
-from minireason.rollout import collect_rollout, loss_weights
+from minireason.rollout import collect_rollout, learning_rate_at, loss_weights
 from minireason.stats import k3, mean_of, sum_of
 
 # -----------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def train(policy, reference, optimizer, task, config, seed, start_iteration=0):
         # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
         history = []
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, (iteration + 1) / config.warmup_iterations)
+            group["lr"] = learning_rate_at(iteration, config)
         for _ in range(config.num_epochs if len(trained) else 0):
             optimizer.zero_grad(set_to_none=True)
             step = []

@@ -107,9 +107,13 @@ def main(argv=None):
         if args.stage not in STARTS:
             raise ValueError(f"unknown stage {args.stage!r}: choose {', '.join(STARTS)}")
         problem, folder = parse_prompt(args.prompt.strip().lower()), Path(args.run)
+        starts_at_base = not args.old and not (folder / STARTS[args.stage]).exists()      # --pure-rl
+        old_stage = "base" if starts_at_base else args.old or STARTS[args.stage]
+        for stage in (args.stage, old_stage):
+            if not (folder / stage / "checkpoint.pt").exists():
+                raise ValueError(f"{folder} has no checkpoint of stage {stage!r}: train it first")
         policy, state = load_model(folder / args.stage / "checkpoint.pt")
         config = from_dict(state["config"])
-        old_stage = args.old or ("base" if config.pure_rl else STARTS[args.stage])
         old, _ = load_model(folder / old_stage / "checkpoint.pt")
         critic = None
         if "critic" in state["extra"]:
@@ -134,6 +138,8 @@ def main(argv=None):
     except ValueError as error:
         print(f"inspector: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 import torch
 
 from minireason.policy import completion_hidden, completion_logprobs, completion_values
-from minireason.rollout import by_micro_batch, collect_rollout, loss_weights
+from minireason.rollout import by_micro_batch, collect_rollout, learning_rate_at, loss_weights
 from minireason.stats import k1, masked_whiten, mean_of, sum_of
 
 # -----------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def train(policy, critic, reference, optimizer, task, config, seed, start_iterat
         # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
         history = []
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, (iteration + 1) / config.warmup_iterations)
+            group["lr"] = learning_rate_at(iteration, config)
         optimizer.param_groups[1]["lr"] *= config.critic_learning_rate / config.learning_rate
         for _ in range(config.num_epochs if len(trained) else 0):
             optimizer.zero_grad(set_to_none=True)

@@ -72,6 +72,13 @@ class Rollout:
         return summary
 
 
+def learning_rate_at(iteration, config):
+    """Linear warm-up, then linear decay to a tenth: large steps while much is to be learned, and small ones at the end,
+    so that the noise of few samples is averaged out."""
+    warmup = min(1.0, (iteration + 1) / config.warmup_iterations)
+    return config.learning_rate * warmup * (1.0 - 0.9 * iteration / config.num_iterations)
+
+
 def loss_weights(completion_mask, config):
     """What each token counts in the loss: (weights (B, L), what their sum is divided by), from config.normalize.
 

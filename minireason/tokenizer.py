@@ -3,7 +3,7 @@
     256 bytes | our words, each bare and with a leading space | six special tokens
 
 tiktoken cuts the text with `PATTERN` and looks each piece up whole before it merges bytes, so a listed
-word is one token, and anything else falls apart into bytes: every text has an encoding.
+word is one token, and anything else falls apart into bytes and shorter words: every text has an encoding.
 Digits stay single: a small model that reads 42-6=36 digit by digit learns to calculate in fewer tokens
 than one that has to get to know ninety numbers as ninety names.
 """

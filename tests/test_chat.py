@@ -63,7 +63,7 @@ def test_a_prompt_comes_from_its_own_side_alone(test):
                        for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
     own, other = (held_out, train) if test else (train, held_out)
     seen = set()
-    for chat in draws(2500, test):
+    for chat in draws(4000, test):
         made_by = [wording for wording in own if wording.fullmatch(chat.prompt)]
         assert len(made_by) == 1 and not any(wording.fullmatch(chat.prompt) for wording in other), chat.prompt
         seen.update(made_by)
@@ -80,7 +80,7 @@ def test_a_held_out_prompt_has_neither_its_statement_nor_its_question_from_train
 def test_train_and_test_codes_are_disjoint():
     train, test = ({chat.code for chat in draws(6000, side) if chat.code} for side in (False, True))
     assert not train & test and len(train) > 1500 and len(test) > 700
-    assert all(re.fullmatch("[1-9][0-9]{3}", code) for code in train | test)
+    assert all(re.fullmatch("[1-9][0-9]{3}", code) and len(set(code)) == 4 for code in train | test)
 
 
 def test_the_same_state_draws_the_same_prompt():

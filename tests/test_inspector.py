@@ -101,6 +101,6 @@ def test_the_command(tmp_path, capsys):
     assert inspector.main(["compute 2+3", *run, "--group-size", "3", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
     for flags, code in ((["compute"], 2), (["compute 2+3", "--group-size", "1"], 2), (["compute 2+3", "--stage", "x"], 2),
-                        (["compute 2+3", "--old", "base"], 1)):
+                        (["compute 2+3", "--old", "base"], 2)):
         assert inspector.main([*flags, *run]) == code
         assert capsys.readouterr().err.count("\n") == 1

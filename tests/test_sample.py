@@ -96,7 +96,6 @@ def test_a_file_larger_than_a_batch_keeps_its_order(smoke_run, tmp_path, monkeyp
     (["x" * 300], "at most 200 characters"),
     ([""], "neither a problem"),
     (["compute 1+1", "--run", "nowhere"], "train one"),
-    (["compute 1+1"], "no run in runs/"),
     (["compute 1+1", "--stage", "magic"], "unknown stage 'magic'"),
     (["compute 1+1", "--votes", "0"], "--votes"),
     (["compute 1+1", "--votes", "3", "--temperature", "0"], "greedy"),
@@ -108,6 +107,15 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, argumen
     monkeypatch.chdir(tmp_path)
     code, out, error = ask(capsys, *arguments)
     assert code == 2 and out == "" and says in error and error.count("\n") == 1
+
+
+def test_without_a_run_the_model_that_comes_along_answers(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for stage in ("base", "align"):
+        code, out, _ = ask(capsys, "compute 2+3", "--json", "--stage", stage)
+        assert code == 0 and json.loads(out)["prompt"] == "compute 2+3"
+    code, _, error = ask(capsys, "compute 2+3", "--stage", "rejection")      # not among them
+    assert code == 1 and error.count("\n") == 1
 
 
 def test_a_damaged_checkpoint_is_code_1(tmp_path, capsys):

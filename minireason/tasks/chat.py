@@ -65,8 +65,8 @@ def draw_chat(rng, test=False, about=None):
         wording, answer = rng.choice(numbers if numeric else talk)
         cue = rng.choice(SECRET_CUES + OPEN_CUES)
         kind = "talk" if not numeric else "secret" if cue in SECRET_CUES else "number"
-        code = str(rng.randint(1000, 9999))
-        if about in (None, kind) and (derive_seed("code", code) % 5 == 0) == test:
+        code = "".join(rng.sample("0123456789", 4))     # all different: 9990 is hard to copy for a small model
+        if about in (None, kind) and code[0] != "0" and (derive_seed("code", code) % 5 == 0) == test:
             break
     name, color = rng.choice(NAMES), rng.choice(COLORS)
     fill = {"cue": cue, "code": code, "name": name, "color": color}
