@@ -7,6 +7,8 @@ All randomness is derived from the seed and the iteration, so these are enough t
 
 import json
 import os
+import shutil
+import zipfile
 from pathlib import Path
 
 import torch
@@ -42,23 +44,47 @@ def save_json(path, value):
     write_atomically(path, lambda file: file.write((json.dumps(value, indent=1) + "\n").encode()))
 
 
+def previous(path):
+    """Where the checkpoint before the newest one is kept while a stage is being trained."""
+    return Path(path).with_suffix(".previous.pt")
+
+
 def save(path, **state):
-    """Writes a checkpoint; the old one stays until the new one is whole."""
+    """Writes a checkpoint; the old one stays until the new one is whole, and beside it until the stage is done."""
     assert set(state) == KEYS, set(state) ^ KEYS
-    write_atomically(path, lambda file: torch.save(state, file))
+
+    def write(file):
+        torch.save(state, file)
+        previous(path).unlink(missing_ok=True)
+        if Path(path).exists() and not state["done"]:
+            try:
+                os.link(path, previous(path))            # a second name, so that there is no moment without `path`
+            except OSError:                              # a file system without hard links
+                shutil.copyfile(path, previous(path))
+    write_atomically(path, write)
+
+
+def read(path):
+    """What torch.save wrote, on the CPU, checked against the sums in the file: torch.load alone takes a flipped bit for a
+    weight. No code in the file is ever run. Raises whatever zipfile and torch raise."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(damaged)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load(path):
-    """The dict that `save` wrote, on the CPU. Raises CheckpointError; no code in the file is ever run."""
+    """The dict that `save` wrote. Raises CheckpointError."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read(path)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}: train that stage first") from None
     except (PermissionError, IsADirectoryError) as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:      # torch raises many kinds on bytes that are not its own
-        raise CheckpointError(f"{path} is damaged or no checkpoint ({type(error).__name__}): "
-                              "delete its folder and train that stage again") from None
+        advice = (f"move {previous(path).name} to {Path(path).name} and go on with --resume" if previous(path).exists()
+                  else "delete its folder and train that stage again")
+        raise CheckpointError(f"{path} is damaged or no checkpoint ({type(error).__name__}): {advice}") from None
     if not isinstance(state, dict) or set(state) != KEYS:
         raise CheckpointError(f"{path} is no checkpoint of minireason")
     return state

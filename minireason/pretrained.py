@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from minireason.checkpoint import CheckpointError, load_model, save_json, write_atomically
+from minireason.checkpoint import CheckpointError, load_model, read, save_json, write_atomically
 from minireason.config import ModelConfig
 from minireason.model import GPT
 
@@ -23,7 +23,7 @@ def load_pretrained(stage="align", device="cpu"):
     """A model of the recorded run, ready to use. Raises CheckpointError where it is not there or damaged."""
     path = FOLDER / f"{stage}.pt"
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = read(path)
         model = GPT(ModelConfig(**stored["config"]))
         model.load_state_dict({name: value.float() for name, value in stored["model"].items()})
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 """Nothing half written, nothing run, one clear line for each bad file."""
 
 import pickle
+import random
 
 import pytest
 import torch
@@ -62,6 +63,43 @@ def test_a_truncated_file(tmp_path):
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(checkpoint.CheckpointError, match="damaged"):
         checkpoint.load(path)
+
+
+def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
+    path, rng, found = tmp_path / "checkpoint.pt", random.Random(0), 0
+    write(path)
+    good, content = checkpoint.load(path), path.read_bytes()
+    for _ in range(100):
+        flipped = bytearray(content)
+        flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            state = checkpoint.load(path)
+        except checkpoint.CheckpointError as error:
+            assert "damaged" in str(error)
+            found += 1
+        else:
+            assert state["config"] == good["config"] and set(state["model"]) == set(good["model"])
+            assert all(torch.equal(state["model"][name], good["model"][name]) for name in good["model"])
+    assert found > 80
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_checkpoint_before_stays_until_the_stage_is_done(tmp_path, monkeypatch, links):
+    if not links:       # as on a file system without hard links
+        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(1, "Operation not permitted")))
+    path, before = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
+    write(path, done=False, iteration=3)
+    assert not before.exists()
+    for iteration in (4, 5):
+        write(path, done=False, iteration=iteration)
+        assert checkpoint.load(path)["iteration"] == iteration and checkpoint.load(before)["iteration"] == iteration - 1
+    path.write_bytes(b"half")
+    with pytest.raises(checkpoint.CheckpointError, match="move checkpoint.previous.pt to checkpoint.pt"):
+        checkpoint.load(path)
+    before.replace(path)
+    write(path, done=True, iteration=5)
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_missing_foreign_and_other_versions(tmp_path):
