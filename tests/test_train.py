@@ -35,7 +35,7 @@ def small_world(monkeypatch):
 
     def paid_for_ending(*arguments):
         task = plain(*arguments)
-        task.reward = lambda problem, completion: float(bool(completion))
+        task.reward = lambda problems, completions: [float(bool(text)) for text in completions]
         return task
     monkeypatch.setattr(train, "reasoning_task", paid_for_ending)
     monkeypatch.setattr(train.rejection, "sample_and_filter", lambda *a, **k: (
