@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from minireason import align, checkpoint, corpus, grpo, metrics, ppo, rejection, report, sft
+from minireason import align, checkpoint, corpus, grpo, metrics, parallel, ppo, rejection, report, sft
 from minireason.config import add_flags, apply_flags, from_dict, preset, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, table
 from minireason.model import GPT
@@ -95,7 +95,7 @@ def prepare(run, stage):
         documents = corpus.golden_examples(config.seed, config.cold_start.num_examples, config.tasks.trained_levels(),
                                            config.expert)
     if stage == "rejection":
-        documents, notes["rejection"] = own_examples(run, seed)
+        documents, notes["rejection"] = parallel.from_first(own_examples(run, seed) if parallel.rank() == 0 else None)
     if stage in ("base", "cold-start", "rejection"):
         settings = getattr(config, stage.replace("-", "_"))
         examples = corpus.tokenize(tokenizer, documents)
@@ -149,6 +149,7 @@ def helpfulness(run, model, seed):
                   total=-(-len(pairs) // 64), leave=False):
         pass
     held_out = align.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
+    parallel.same_weights(reward_model)
     right, total = align.pair_accuracy(reward_model, run.tokenizer, held_out)
     return reward_model, f"orders {right} of {total} held-out pairs as the judge did"
 
@@ -191,34 +192,41 @@ def run_stage(run, stage):
         optimizer.load_state_dict(state["optimizer"])
         for name, module in extra.items():
             module.load_state_dict(state["extra"][name])
-    metrics.truncate(lines, start)
+    first = parallel.rank() == 0          # the one that writes
+    if first:
+        metrics.truncate(lines, start)
 
     def save(iteration, done):
-        checkpoint.save(path, model=model.state_dict(), optimizer={} if done else optimizer.state_dict(),
-                        config=to_dict(run.config), stage=stage, iteration=iteration, done=done,
-                        seconds=time.time() - began,
-                        extra={name: module.state_dict() for name, module in extra.items()})
+        if first:
+            checkpoint.save(path, model=model.state_dict(), optimizer={} if done else optimizer.state_dict(),
+                            config=to_dict(run.config), stage=stage, iteration=iteration, done=done,
+                            seconds=time.time() - began,
+                            extra={name: module.state_dict() for name, module in extra.items()})
 
     finished, saved = start, time.time()
-    with CtrlC() as ctrl_c, tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=0.5) as bar:
+    with CtrlC() as ctrl_c, tqdm(total=total, initial=start, desc=stage, unit="step", mininterval=0.5,
+                                 disable=not first) as bar:
         for values in loop(start):
             if not all(math.isfinite(v) for v in values.values()):
                 raise Fault(f"{stage}: a number became infinite or undefined at iteration {finished}; the checkpoint "
                             f"before it is kept in {path.parent}: try a lower learning rate")
             finished += 1
-            if run.config.evaluate.every and (finished % run.config.evaluate.every == 0 or finished == total):
+            if run.config.evaluate.every and (finished % run.config.evaluate.every == 0 or finished == total) and first:
                 looked = time.time()
                 values = values | quick_accuracy(model, run.tokenizer, run.config)
                 began += time.time() - looked
-            metrics.append(lines, values)
+            if first:
+                metrics.append(lines, values)
             bar.set_postfix({SHOWN[k]: f"{values[k]:.3g}" for k in SHOWN if k in values}, refresh=False)
             bar.update()
-            if ctrl_c.pressed or time.time() - saved > SAVE_EVERY:
+            stopping = parallel.total(ctrl_c.pressed)      # any of the processes: they stop at the same iteration
+            if stopping or time.time() - saved > SAVE_EVERY:
                 save(finished, done=False)
                 saved = time.time()
-            if ctrl_c.pressed:
+            if stopping:
                 raise KeyboardInterrupt
     save(finished, done=True)
+    parallel.gather(None)                 # nobody goes on before the checkpoint is there
     return model.eval(), time.time() - began, notes
 
 
@@ -259,7 +267,7 @@ def run_stages(run, stages, command):
     results["command"] = results["command"] or command
     for stage in stages:
         model, seconds, notes = run_stage(run, stage)
-        if stage in results["stages"]:
+        if stage in results["stages"] or parallel.rank() > 0:
             continue
         began = time.time()
         results["stages"][stage] = evaluate(model, run.tokenizer, run.config)
@@ -381,9 +389,12 @@ def main(argv=None):
     folder = None
     try:
         args = parse(argv)
-        device = checkpoint.pick_device(args.device)
-        config, folder = open_run(args)
+        device = parallel.start(checkpoint.pick_device(args.device))
+        config, folder = parallel.from_first(open_run(args) if parallel.rank() == 0 else None)
         run = Run(folder, config, device)
+        if parallel.rank() > 0:
+            run_stages(run, stages_of(config) if args.stage == "all" else (args.stage,), command)
+            return 0
         print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
         stages = stages_of(config) if args.stage == "all" else (args.stage,)
         results = run_stages(run, stages, command.strip())

@@ -11,9 +11,10 @@ Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 
 import torch
 
+from minireason import parallel
 from minireason.policy import completion_logprobs
 from minireason.rollout import collect_rollout, learning_rate_at, loss_weights
-from minireason.stats import k3, mean_of, sum_of
+from minireason.stats import k3, mean_of
 
 # -----------------------------------------------------------------------------
 # Advantages
@@ -96,7 +97,7 @@ def train(policy, reference, optimizer, task, config, seed, start_iteration=0):
         history = []
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(iteration, config)
-        for _ in range(config.num_epochs if len(trained) else 0):
+        for _ in range(config.num_epochs if num_tokens else 0):
             optimizer.zero_grad(set_to_none=True)
             step = []
             for batch in trained.minibatches(config.micro_batch_size):
@@ -106,9 +107,10 @@ def train(policy, reference, optimizer, task, config, seed, start_iteration=0):
                 loss.backward()
                 metrics["entropy"] = (entropy * batch.loss_mask).sum().item() / num_tokens
                 step.append(metrics)
+            parallel.add_gradients(policy)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({"grad_norm": grad_norm.item(), **sum_of(step)})
+            history.append({"grad_norm": grad_norm.item(), **parallel.sum_of(step)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

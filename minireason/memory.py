@@ -7,7 +7,7 @@ What training holds at once, at the start of a backward pass:
 
     weights + gradients + optimizer + reference (where kl_coef > 0) + critic + rollout + activations of a micro-batch
 
-and while sampling the key-value cache instead of gradients' activations. Workspace of kernels, copies of the moment
+and while sampling the key-value cache instead of the activations. Workspace of kernels, copies of the moment
 and torch itself come on top and are not counted here.
 """
 
@@ -29,6 +29,7 @@ from minireason.tokenizer import get_tokenizer
 
 ALGORITHMS = ("grpo", "ppo", "ppo-shared")
 BYTES = {"float32": 4, "bfloat16": 2}
+LIMIT = 4096     # group sizes looked at
 CHUNK = 512      # rows that sampling holds at once
 LARGE = {        # published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B; biases left out, embeddings tied as ours
     "1.5B": ModelConfig(151_936, 1536, 28, 12, 2, 8960, 4096),
@@ -92,9 +93,9 @@ def ledger(c, settings, algo, prompt_length, dtype="float32", optimizer="adamw")
 
 
 def peak(rows):
-    """Training and sampling take turns, so the larger of the activations and the cache counts."""
-    state = sum(value for name, value in rows.items() if name not in ("activations", "key-value cache", "gradients"))
-    return state + max(rows["gradients"] + rows["activations"], rows["key-value cache"])
+    """Training and sampling take turns, so the larger of activations and cache counts; gradients stay until the next update."""
+    taking_turns = rows["activations"], rows["key-value cache"]
+    return sum(rows.values()) - min(taking_turns)
 
 
 # -----------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def against_group_size(c, settings, prompt_length, sizes, whole, dtype="float32"
     return [total("grpo", size) for size in sizes], total("ppo", 1)
 
 
-def crossover(c, settings, prompt_length, whole, dtype="float32", optimizer="adamw", limit=4096):
+def crossover(c, settings, prompt_length, whole, dtype="float32", optimizer="adamw", limit=LIMIT):
     """The largest group with which GRPO takes no more than PPO with one completion a prompt; `limit` means at least that."""
     best = 0
     for size in range(2, limit + 1):
@@ -261,7 +262,8 @@ def main(argv=None):
               f"{config.rl.max_new_tokens} tokens, micro-batches of {config.rl.micro_batch_size}, {args.dtype}, {args.optimizer}")
         print("\n".join(page(columns, measured)))
         for kind, size in ends.items():
-            print(f"{kind}: GRPO takes no more than PPO with one completion a prompt up to {size} completions a prompt")
+            print(f"{kind}: GRPO takes no more than PPO with one completion a prompt up to "
+                  f"{'more than ' * (size == LIMIT)}{size} completions a prompt")
         return 0
     except ValueError as error:
         print(f"memory: {error}", file=sys.stderr)

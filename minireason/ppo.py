@@ -11,9 +11,10 @@ Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 
 import torch
 
+from minireason import parallel
 from minireason.policy import completion_hidden, completion_logprobs, completion_values
 from minireason.rollout import by_micro_batch, collect_rollout, learning_rate_at, loss_weights
-from minireason.stats import k1, masked_whiten, mean_of, sum_of
+from minireason.stats import k1, masked_whiten, mean_of
 
 # -----------------------------------------------------------------------------
 # Advantages
@@ -46,7 +47,7 @@ def compute_advantages(rollout, config):
         token_rewards -= config.kl_coef * k1(rollout.old_logprobs, rollout.ref_logprobs) * mask
     token_rewards[torch.arange(len(last)), last] += rollout.rewards
     advantages, rollout.returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
-    rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
+    rollout.advantages = masked_whiten(advantages, mask, parallel.total)              # (B, L)
     return rollout
 
 
@@ -103,7 +104,7 @@ def train(policy, critic, reference, optimizer, task, config, seed, start_iterat
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(iteration, config)
         optimizer.param_groups[1]["lr"] *= config.critic_learning_rate / config.learning_rate
-        for _ in range(config.num_epochs if len(trained) else 0):
+        for _ in range(config.num_epochs if num_tokens else 0):
             optimizer.zero_grad(set_to_none=True)
             step = []
             for batch in trained.minibatches(config.micro_batch_size):
@@ -115,10 +116,11 @@ def train(policy, critic, reference, optimizer, task, config, seed, start_iterat
                 loss.backward()
                 metrics["entropy"] = (entropy * batch.loss_mask).sum().item() / num_tokens
                 step.append(metrics)
+            parallel.add_gradients(policy, critic)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({"grad_norm": grad_norm.item(), **sum_of(step)})
+            history.append({"grad_norm": grad_norm.item(), **parallel.sum_of(step)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from minireason import parallel
 from minireason.policy import completion_logprobs
 from minireason.sampling import generate
 from minireason.seeding import derive_rng, derive_seed
@@ -50,7 +51,7 @@ class Rollout:
 
     def minibatches(self, size):
         """Splits the rows into micro-batches of similar length, so that little of each is padding."""
-        return [self.select(rows) for rows in self.rows_by_length(size)]
+        return [self.select(rows) for rows in self.rows_by_length(size) if len(rows)]
 
     def rows_by_length(self, size):
         """Row indices, shortest first, in pieces of `size`."""
@@ -69,7 +70,7 @@ class Rollout:
         if self.returns is not None:    # 1: the critic knew what would come; 0: no better than a constant
             errors, mask = self.returns - self.old_values, self.completion_mask.bool()
             summary["explained_variance"] = 1 - (errors[mask].var() / self.returns[mask].var().clamp(min=1e-8)).item()
-        return summary
+        return parallel.mean_of(summary) | {"num_tokens": int(parallel.total(summary["num_tokens"]))}
 
 
 def learning_rate_at(iteration, config):
@@ -87,10 +88,10 @@ def loss_weights(completion_mask, config):
         constant   each token alike in every step            sum / (B * max_new_tokens)                 (Dr. GRPO)
     """
     if config.normalize == "sequence":
-        return completion_mask / completion_mask.sum(1, keepdim=True), float(len(completion_mask))
+        return completion_mask / completion_mask.sum(1, keepdim=True), parallel.total(len(completion_mask))
     if config.normalize == "constant":
-        return completion_mask, float(len(completion_mask) * config.max_new_tokens)
-    return completion_mask, float(completion_mask.sum())
+        return completion_mask, parallel.total(len(completion_mask) * config.max_new_tokens)
+    return completion_mask, parallel.total(completion_mask.sum())
 
 
 def collect_rollout(policy, reference, task, config, seed, iteration):
@@ -100,10 +101,11 @@ def collect_rollout(policy, reference, task, config, seed, iteration):
     A completion that was cut off before its end token scores as the empty text does. Returns a Rollout.
     """
     rng, tokenizer = derive_rng(seed, "prompts", iteration), task.tokenizer
-    problems = [task.draw(rng) for _ in range(config.num_prompts)]
+    problems = parallel.share([task.draw(rng) for _ in range(config.num_prompts)])     # whole groups stay together
     prompts = [tokenizer.encode_prompt(problem.prompt) for problem in problems for _ in range(config.group_size)]
     generation = generate(policy, prompts, config.max_new_tokens, config.temperature,
-                          derive_seed(seed, "sampling", iteration), eos_id=tokenizer.eos_id)
+                          derive_seed(seed, "sampling", iteration, *[parallel.rank()] * (parallel.rank() > 0)),
+                          eos_id=tokenizer.eos_id)
     return build_rollout(prompts, generation, problems, reference, task, config)
 
 

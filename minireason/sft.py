@@ -8,6 +8,7 @@ An example is (prompt_ids, completion_ids). Shapes: B rows of a micro-batch, T t
 import torch
 import torch.nn.functional as F
 
+from minireason import parallel
 from minireason.seeding import derive_rng
 
 IGNORED = -100   # a target that cross_entropy leaves out
@@ -58,8 +59,8 @@ def train(model, optimizer, examples, config, seed, start_iteration=0):
     for step in range(start_iteration, len(steps)):
         # 1) collect: a batch of somebody's text
         batches = [collate(piece, device)
-                   for piece in micro_batches([examples[i] for i in steps[step]], config.micro_batch_tokens)]
-        num_tokens = sum(int((targets != IGNORED).sum()) for _, targets in batches)
+                   for piece in micro_batches([examples[i] for i in parallel.share(steps[step])], config.micro_batch_tokens)]
+        num_tokens = int(parallel.total(sum(int((targets != IGNORED).sum()) for _, targets in batches)))
 
         # 2) update: one step of the optimizer, accumulated over micro-batches
         for group in optimizer.param_groups:
@@ -72,9 +73,10 @@ def train(model, optimizer, examples, config, seed, start_iteration=0):
                                    reduction="sum") / num_tokens
             loss.backward()
             total += loss.item()
+        parallel.add_gradients(model)
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
         optimizer.step()
 
         # 3) report
-        yield {"iteration": step, "loss": total, "grad_norm": grad_norm.item(), "num_tokens": num_tokens,
+        yield {"iteration": step, "loss": parallel.total(total), "grad_norm": grad_norm.item(), "num_tokens": num_tokens,
                "learning_rate": optimizer.param_groups[0]["lr"]}

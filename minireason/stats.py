@@ -13,11 +13,15 @@ def masked_mean(x, mask):
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
-def masked_whiten(x, mask):
-    """x (B, L) shifted and scaled to mean 0 and standard deviation 1 under the mask, 0 elsewhere."""
-    mean = masked_mean(x, mask)
-    variance = masked_mean((x - mean) ** 2, mask)
-    return (x - mean) / (variance + 1e-8).sqrt() * mask
+def masked_whiten(x, mask, total=float):
+    """x (B, L) shifted and scaled to mean 0 and standard deviation 1 under the mask, 0 elsewhere.
+
+    `total` adds a number up over the processes that share a batch.
+    """
+    count = max(1.0, total(mask.sum()))
+    mean = total((x * mask).sum()) / count
+    variance = total(((x - mean) ** 2 * mask).sum()) / count
+    return (x - mean) / math.sqrt(variance + 1e-8) * mask
 
 
 def k1(logprobs, ref_logprobs):
@@ -72,11 +76,6 @@ def pass_at_k(num_samples, num_correct, k):
     if not 0 <= num_correct <= num_samples or not 1 <= k <= num_samples:
         raise ValueError("pass_at_k needs 0 <= num_correct <= num_samples and 1 <= k <= num_samples")
     return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
-
-
-def sum_of(dicts):
-    """Sum of equal-keyed dicts of numbers."""
-    return {key: sum(d[key] for d in dicts) for key in dicts[0]}
 
 
 def mean_of(dicts, weights=None):
