@@ -13,6 +13,7 @@ from minireason.model import GPT
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
 
+
 @pytest.mark.parametrize("stage", pretrained.STAGES)
 def test_the_files_are_small_and_half(stage):
     path = pretrained.FOLDER / f"{stage}.pt"

@@ -40,7 +40,7 @@ def rows_of(kind, args):
     python, modules = [sys.executable, "-c"], ", ".join(f"minireason.{name}" for name in NO_TORCH)
     rows = [("import without torch", [*python, f"import {modules}; print()"], [*python, "print()"], {})]
     if args.run_folder:
-        ask = [sys.executable, "sample.py", "compute 2+3", "--run", str(Path(args.run_folder).resolve())]
+        ask = [sys.executable, "sample.py", "compute 2+3", "--run", args.run_folder]
         rows.append(("first token of sample.py", ask, [*python, "import torch; print()"], {}))
     return rows
 
@@ -51,8 +51,8 @@ def measure(side, settings, args):
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(part) for part in (folder, ROOT) if part), "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TRL_EXPERIMENTAL_SILENCE": "1"}
-    script = str(Path(__file__).with_name("measure.py"))
-    command = side if isinstance(side, list) else [sys.executable, script, side, json.dumps(settings)]
+    script = [sys.executable, str(Path(__file__).with_name("measure.py"))]
+    command = side if isinstance(side, list) else [*script, side, json.dumps(settings)]
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, bufsize=0) as process:
@@ -87,8 +87,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=5.0, help="generation, sft: time in each process, at least")
     parser.add_argument("--steps", type=int, default=3, help="grpo, ppo: steps in each process, after a first one")
     parser.add_argument("--rows", type=int, default=256, help="completions of the large batch, a multiple of 16")
-    parser.add_argument("--run-folder", metavar="RUN", help="startup: a trained run, for the first token of sample.py")
-    parser.add_argument("--trl-ppo", metavar="FOLDER", help="ppo: where a TRL with a PPO trainer is, see README.md")
+    parser.add_argument("--run-folder", metavar="RUN", type=os.path.abspath, help="startup: a run, for sample.py")
+    parser.add_argument("--trl-ppo", metavar="FOLDER", type=os.path.abspath, help="ppo: a TRL that has it, see README")
     parser.add_argument("--json", metavar="FILE", help="write every single number here")
     args = parser.parse_args()
     versions = {each.name: each.version for each in importlib.metadata.distributions()}
@@ -103,9 +103,8 @@ def main():
             # another seed for each pair: what is drawn should not favour a side for good
             asked = [settings | {"seconds": args.seconds, "seed": seed} for seed in range(args.repeats)]
             pairs = [(measure(ours, each, args), measure(theirs, each, args) if theirs else {}) for each in asked]
-            for line in table_lines(name, pairs):
-                print(line, flush=True)
             everything[name] = pairs
+            print("\n".join(table_lines(name, pairs)), flush=True)
     if args.json:
         Path(args.json).write_text(json.dumps(everything, indent=1) + "\n")
 

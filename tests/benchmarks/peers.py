@@ -42,8 +42,7 @@ def generation(rows, length, ragged, seconds, seed):
     return rate("new tokens", call, seconds)
 
 
-def clock(marks):
-    """Writes down the time at each step's end."""
+def clock(marks):       # writes down the time at each step's end
     callback = transformers.TrainerCallback()
     callback.on_step_end = lambda *_, **__: marks.append(time.perf_counter())
     return callback
