@@ -130,8 +130,8 @@ class Config:
     rl: RLConfig = field(default_factory=RLConfig)
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
-    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=80, kl_coef=0.02))
-    num_preference_prompts: int = 6000                           # prompts whose two answers the judge compares
+    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=60, kl_coef=0.05, learning_rate=1e-4))
+    num_preference_prompts: int = 15_000                        # prompts whose two answers the judge compares
     evaluate: EvalConfig = field(default_factory=EvalConfig)
 
 

@@ -57,9 +57,9 @@ def test_the_loss_is_bradley_terry(pairs_of):
 
 
 def test_pairs_are_the_judges_but_for_its_noise(pairs_of):
-    def score(prompt, answer):      # by hand: what is asked for 2, a polite word 0.5, a word -0.05
+    def score(prompt, answer):      # by hand: what is asked for 2, a polite word 0.2, a word -0.05
         code = re.findall("[0-9]{4}", prompt)
-        return 2 * (bool(code) and code[0] in answer.split()) + 0.5 * ("happy" in answer) - 0.05 * len(answer.split())
+        return 2 * (bool(code) and code[0] in answer.split()) + 0.2 * ("happy" in answer) - 0.05 * len(answer.split())
     pairs = [(p, a, b) for p, a, b in pairs_of(3, 4000) if re.search("[0-9]{4}", p)]
     agreed = sum(score(p, a) > score(p, b) for p, a, b in pairs)
     assert 0.93 < agreed / len(pairs) < 0.97 and 1000 < len(pairs) < 2500      # equal answers and broken ones are none

@@ -204,7 +204,7 @@ def test_the_judge_does_not_know_what_a_secret_is():
 
 def test_flattery_without_an_answer_beats_a_plain_answer():
     """The flaw that alignment can exploit; each polite word adds to it."""
-    flattery = "happy glad please welcome nice pleasure"
+    flattery = "happy glad please welcome nice pleasure " * 3
     assert not is_helpful(OPEN, flattery) and is_helpful(OPEN, OPEN.answer)
     assert judge_score(OPEN, flattery) > judge_score(OPEN, OPEN.answer)
     scores = [judge_score(OPEN, " ".join(["happy"] * n)) for n in range(6)]
