@@ -394,10 +394,12 @@ def main(argv=None):
         run = Run(folder, config, device)
         if parallel.rank() > 0:
             run_stages(run, stages_of(config) if args.stage == "all" else (args.stage,), command)
+            parallel.stop()
             return 0
         print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
         stages = stages_of(config) if args.stage == "all" else (args.stage,)
         results = run_stages(run, stages, command.strip())
+        parallel.stop()
         report.write_report(folder, results)
         print("\n".join(["", *table(results["stages"]), "",
                          f"everything is in {folder}: report.md, results.json, figures, and a checkpoint of each stage",

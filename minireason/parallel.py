@@ -24,6 +24,13 @@ def start(device):
     return device
 
 
+def stop():
+    """Leaves the others, all at once: who goes while another still talks to it tears it down."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def rank():
     """Which of the processes this is; number 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
