@@ -392,12 +392,12 @@ def main(argv=None):
         device = parallel.start(checkpoint.pick_device(args.device))
         config, folder = parallel.from_first(open_run(args) if parallel.rank() == 0 else None)
         run = Run(folder, config, device)
+        stages = stages_of(config) if args.stage == "all" else (args.stage,)
         if parallel.rank() > 0:
-            run_stages(run, stages_of(config) if args.stage == "all" else (args.stage,), command)
+            run_stages(run, stages, command)
             parallel.stop()
             return 0
         print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
-        stages = stages_of(config) if args.stage == "all" else (args.stage,)
         results = run_stages(run, stages, command.strip())
         parallel.stop()
         report.write_report(folder, results)
