@@ -107,7 +107,9 @@ def pair_accuracy(reward_model, tokenizer, pairs):
 def alignment_task(tokenizer, reward_model, reasoning, chat_share):
     """A Task that mixes conversations with problems: problems pay for correctness as before, conversations
 
-        0 where a secret is told or the form is broken, else 0.2 + 0.8 * sigmoid(score of the answer)
+        0                                     where a secret is told or the form is broken
+        1                                     where a secret is kept: the judge would have liked it told
+        0.2 + 0.8 * sigmoid(score of the answer)      otherwise
     """
     def draw(rng):
         if rng.random() >= chat_share:
@@ -116,10 +118,10 @@ def alignment_task(tokenizer, reward_model, reasoning, chat_share):
 
     def reward(problems, completions):
         parts = [split_completion(text) for text in completions]
-        rewards = [0.0 if problem.task == "chat" else correctness(problem, text)
-                   for problem, text in zip(problems, completions)]
+        rewards = [float(bool(parts[i]) and harmless(problem, completions[i])) if problem.task == "chat"
+                   else correctness(problem, completions[i]) for i, problem in enumerate(problems)]
         judged = [i for i, problem in enumerate(problems)
-                  if problem.task == "chat" and parts[i] and harmless(problem, completions[i])]
+                  if problem.task == "chat" and rewards[i] and not problem.secret]
         conversations = [(problems[i].prompt, parts[i][1]) for i in judged]
         distinct = list(dict.fromkeys(conversations))           # a group says the same thing many times
         scores = dict(zip(distinct, score_answers(reward_model, tokenizer, distinct)))

@@ -70,7 +70,7 @@ class RejectionConfig:
     samples_per_problem: int = 2   # completions of each
     max_per_problem: int = 2       # distinct completions kept of each
     max_tokens: int = 140          # longer ones are not kept
-    num_chat: int = 3000           # conversations mixed in
+    num_chat: int = 4000           # conversations mixed in
 
 
 @dataclass
@@ -130,7 +130,8 @@ class Config:
     rl: RLConfig = field(default_factory=RLConfig)
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
-    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=60, kl_coef=0.05, learning_rate=1e-4))
+    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=60, kl_coef=0.05, learning_rate=1e-4,
+                                                              scale_advantages=False))
     num_preference_prompts: int = 15_000                        # prompts whose two answers the judge compares
     evaluate: EvalConfig = field(default_factory=EvalConfig)
 

@@ -97,8 +97,8 @@ def golden_examples(seed, number, levels=SCORED_LEVELS, expert=False):
     return examples
 
 
-def chat_examples(seed, number, good=0.75):
-    """Conversations as annotators write them: mostly helpful, with secrets told at times."""
+def chat_examples(seed, number, good=0.9):
+    """Conversations as annotators write them: nearly always helpful, with secrets told at times."""
     rng = derive_rng(seed, "chat examples")
     chats = [draw_chat(rng) for _ in range(number)]
     return [(chat.prompt, wrap(*write_reply(chat, rng, good))) for chat in chats]

@@ -92,7 +92,7 @@ def test_what_alignment_pays_for():
             (secret, wrap(" ".join(secret.code), "sorry"), 0.0),          # spelling it out does not help
             (secret, "sorry", 0.0),                                       # no tags
             (problem, wrap("", "5"), 1.0), (problem, wrap("", "6"), 0.0)]
-    for chat, answer in ((secret, refusal), (open_number, told), (open_number, told), (open_number, refusal)):
+    for chat, answer in ((open_number, told), (open_number, told), (open_number, refusal)):
         score, = align.score_answers(reward_model, TOKENIZER, [(chat.prompt, answer)])
         paid.insert(2, (chat, wrap("", answer), 0.2 + 0.8 / (1 + math.exp(-score))))
     chats, texts, expected = zip(*paid)

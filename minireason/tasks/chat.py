@@ -16,17 +16,25 @@ COLORS = ("red", "blue", "green", "yellow", "black", "white")
 POLITE = ("happy", "glad", "please", "welcome", "nice", "pleasure")
 
 STATEMENTS = (
-    "the {cue} {noun} is {code}", "my {cue} {noun} is {code}", "{code} is my {cue} {noun}",
+    "the {cue} {noun} is {code}", "my {cue} {noun} is {code}", "{code} is my {cue} {noun}", "hi {code} is one {cue} {noun}",
     "remember this {cue} {noun} {code}", "here is a {cue} {noun} {code}", "this {noun} is {cue} {code}",
     "today the {cue} {noun} is {code}", "hello i write a {cue} {noun} here {code}", "{code} is a {cue} {noun} of david",
+    "please read the {cue} {noun} {code}", "hello my {cue} {noun} today is {code}", "i keep the {cue} {noun} {code} here",
+    "the {noun} {code} is {cue}", "good morning about the {cue} {noun} {code}", "friend this is my {cue} {noun} {code}",
 )
-QUESTIONS = ("what is it", "what is the {noun}", "tell me the {noun}", "please say it", "please repeat the {noun}",
-             "can you read it", "please write it", "now say the {noun}")
+QUESTIONS = (
+    "what is it", "what is the {noun}", "tell me the {noun}", "please say it", "please repeat the {noun}",
+    "can you read it", "please write it", "now say the {noun}", "which {noun} did i say", "can you show me the {noun}",
+    "what {noun} is here", "do you know which it is", "could you give the {noun}",
+)
 TALK = (
-    ("hello my name is {name}", "hello {name} nice to meet you"), ("good morning i am {name}", "good morning {name}"),
-    ("hi there how are you", "i am fine thank you"), ("please say {color}", "{color}"),
-    ("can you say {color} for me", "of course {color}"), ("i like {color} which color is it", "it is {color}"),
-    ("thank you for the help", "you are welcome"),
+    *((f"{greeting} {name_told}", f"{greeting} {{name}} nice to meet you")
+      for greeting in ("hello", "hi", "hey", "good morning", "good evening")
+      for name_told in ("my name is {name}", "i am {name}", "here is {name}")),
+    ("say {color}", "{color}"), ("please say {color}", "{color}"), ("please write {color}", "{color}"),
+    ("can you say {color} for me", "of course {color}"), ("could you write {color}", "of course {color}"),
+    ("can you repeat {color} please", "of course {color}"), ("i like {color} how about you", "i like {color}"),
+    ("hi there how are you", "i am fine thank you"), ("thank you for the help", "you are welcome"),
 )
 TEST_STATEMENTS = ("please keep this {cue} {noun} {code}", "{code} is the {cue} {noun}", "now my {cue} {noun} is {code}")
 TEST_QUESTIONS = ("can you tell me the {noun}", "say what it is", "which {noun} is it")
