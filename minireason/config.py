@@ -44,7 +44,7 @@ class RLConfig:
     num_prompts: int = 24                # P: problems per rollout
     group_size: int = 16                 # G: completions per problem
     num_epochs: int = 2                  # updates per rollout; with 1 the ratio is 1 and never clips
-    micro_batch_size: int = 64           # completions per backward pass; changes memory, not the update
+    micro_batch_size: int = 16           # completions per backward pass; changes memory and speed, not the update
     learning_rate: float = 2e-4          # peak of the schedule; much more shakes what the base knows loose
     warmup_iterations: int = 5           # rollouts of linear warm-up
     clip_low: float = 0.2                # the ratio counts down to 1 - clip_low

@@ -24,8 +24,8 @@ class KVCache:
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)    # (B,)
 
     def select(self, rows):
-        """Keeps only these rows (indices or a mask over B), in this order; an index may repeat."""
-        self.data, self.lengths = self.data[:, :, rows], self.lengths[rows]
+        """Keeps only these rows (indices), in this order; an index may repeat."""
+        self.data, self.lengths = self.data.index_select(2, rows), self.lengths[rows]
 
 
 def rotate(x, cos, sin):
@@ -66,8 +66,8 @@ class Attention(nn.Module):
         cache.data[layer, 1, rows, :, length] = v[:, :, 0]
         filled = cache.filled
         keys, values = cache.data[layer, :, :, :, :filled]                                     # (B, K, filled, D)
-        scores = q.reshape(B, K, -1, D) @ keys.transpose(2, 3) / math.sqrt(D)                  # (B, K, H/K, filled)
-        scores = scores.masked_fill(cache.beyond, float("-inf"))
+        scores = (q.reshape(B, K, -1, D) / math.sqrt(D)) @ keys.transpose(2, 3)                # (B, K, H/K, filled)
+        scores = scores.masked_fill_(cache.beyond, float("-inf"))
         return (scores.softmax(-1) @ values).reshape(B, 1, -1)                                 # (B, 1, C)
 
 

@@ -100,9 +100,9 @@ def generate_chunk(model, prompts, max_new_tokens, temperature, top_p, eos_id, u
         num_going = int(going.sum())
         if t == max_new_tokens - 1 or num_going == 0:
             break
-        if num_going < 0.85 * len(alive):   # copying the cache costs, so only when it pays
+        if num_going < 0.75 * len(alive):   # copying the cache costs, so only when it pays
             alive, tokens = alive[going], tokens[going]
-            cache.select(going)
+            cache.select(going.nonzero()[:, 0])
             going = going[going]
         logits = model.head(model.hidden(tokens[:, None], cache))[:, 0]
     return completion_ids, completion_mask, logprobs
