@@ -9,6 +9,7 @@ two languages and in both at once, slips, some of them noticed and repaired, tri
 
 import argparse
 
+from minireason.config import TaskConfig
 from minireason.seeding import derive_rng
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.arithmetic import apply
@@ -16,8 +17,7 @@ from minireason.tasks.chat import draw_chat, write_reply
 from minireason.tasks.words import THINKING, Voice
 from minireason.verifier import verify
 
-SCORED_LEVELS = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (1, 2)}
-TASK_SHARES = {"arithmetic": 0.36, "countdown": 0.54, "program": 0.10}
+SCORED_LEVELS, TASK_SHARES = TaskConfig().levels(), TaskConfig().shares()
 DIRECT_SHARES = {"arithmetic": 0.5, "countdown": 0.4, "program": 0.4}    # answers without thinking, mostly wrong
 SHORT = {"arithmetic": ("=", 2), "countdown": ("try", 2), "program": ("try", 2)}   # golden: at most two steps, or tries
 

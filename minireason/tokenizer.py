@@ -13,10 +13,10 @@ import functools
 import tiktoken
 
 from minireason.tasks.words import VOCABULARY
+from minireason.verifier import TAGS
 
 # A word with the space before it, or any other single character.
 PATTERN = r" ?[A-Za-z]+|[\s\S]"
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 PAD, EOS = "<pad>", "<eos>"
 
 
