@@ -3,8 +3,8 @@ r"""The page of a run in one file: report.html asks nothing of the network, runs
 Its tables and figures are those of report.md. In the transcripts what behaviour.py counts is marked where it stands:
 
     try 42-8=35 3*6=18 is 35 no wait try 42-6=36 3*8=24 is 36 yes
-    \_/ \_____/                  \/      \_/                  \_/
-    try  wrong                   no     retry              false yes
+    \_/ \_____/              \/      \_/                      \_/
+    try wrong                no      retry                    false yes
 
 What a model wrote is shown as text, whatever it is: every piece of it goes through `safe`.
 """
@@ -15,7 +15,6 @@ import re
 
 from minireason import inspector
 from minireason.behaviour import SAYS_NO, SAYS_YES, STEP, TRY, WORD, evaluate_step, observe, succeeds
-from minireason.checkpoint import CheckpointError
 from minireason.evaluate import table
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import printable
@@ -155,10 +154,10 @@ def token_by_token(run, stages):
             rows, speaker = inspector.inspect_run(run, "rl", problem, group_size=4)
             if len({row["reward"] for row in rows}) > 1:     # a group that teaches something
                 break
-    except (ValueError, OSError, CheckpointError):
+    except (ValueError, OSError):                        # missing or damaged
         rows = []
     if not rows:
-        return "<p>There are no checkpoints here to look at.</p>"
+        return "<p>There are no checkpoints here that can be looked at.</p>"
     return (f"<p>{safe(speaker)} speaks and rl judges: green where rl finds a token likelier, red where less likely, a line under "
             "it where its ratio is clipped. The numbers of a token show under the pointer.</p>"
             + inspector.as_html(rows, problem.prompt))
