@@ -4,7 +4,7 @@
     python train.py rl --algo ppo --from runs/laptop     PPO from the cold start of another run
     python train.py --resume                     go on with the newest run
 
-A run's folder holds config.json, <stage>/checkpoint.pt and metrics.jsonl, results.json, report.md and figures.
+A run's folder holds config.json, <stage>/checkpoint.pt and metrics.jsonl, results.json, report.html, report.md and figures.
 Exit codes: 0 done, 1 a fault (a full disk, a damaged file, a loss that is no number), 2 bad input, 130 Ctrl-C.
 """
 
@@ -402,7 +402,7 @@ def main(argv=None):
         parallel.stop()
         report.write_report(folder, results)
         print("\n".join(["", *table(results["stages"]), "",
-                         f"everything is in {folder}: report.md, results.json, figures, and a checkpoint of each stage",
+                         f"everything is in {folder}: report.html (the same in report.md), results.json, figures, checkpoints",
                          f'next: python sample.py "make 42 from 3 8 6" --run {folder}']), flush=True)
     except BrokenPipeError:     # whoever read our output left; what was trained is saved
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -61,6 +61,26 @@ def inspect_rollout(policy, old, critic, problem, config, seed):
     return rows
 
 
+def inspect_run(folder, stage, problem, group_size, seed=0, old=None):
+    """The same with the checkpoints of a run. `old` is by default the stage that `stage` started from. Returns (rows, old);
+    raises ValueError where a checkpoint is missing, CheckpointError where one is damaged."""
+    folder = Path(folder)
+    starts_at_base = not old and not (folder / STARTS[stage]).exists()                # --pure-rl
+    old = "base" if starts_at_base else old or STARTS[stage]
+    for name in (stage, old):
+        if not (folder / name / "checkpoint.pt").exists():
+            raise ValueError(f"{folder} has no checkpoint of stage {name!r}: train it first")
+    policy, state = load_model(folder / stage / "checkpoint.pt")
+    config = from_dict(state["config"])
+    speaker, _ = load_model(folder / old / "checkpoint.pt")
+    critic = None
+    if "critic" in state["extra"]:
+        critic = Critic(policy, config.rl.shared_critic)
+        critic.load_state_dict(state["extra"]["critic"])
+    settings = RLConfig(**vars(config.align if stage == "align" else config.rl) | {"group_size": group_size, "kl_coef": 0.0})
+    return inspect_rollout(policy, speaker, critic, problem, settings, seed), old
+
+
 def as_text(row):
     """A line per token."""
     keys = list(row["tokens"][0])[1:]
@@ -106,22 +126,8 @@ def main(argv=None):
             raise ValueError("a group has at least 2 completions, and --show is not negative")
         if args.stage not in STARTS:
             raise ValueError(f"unknown stage {args.stage!r}: choose {', '.join(STARTS)}")
-        problem, folder = parse_prompt(args.prompt.strip().lower()), Path(args.run)
-        starts_at_base = not args.old and not (folder / STARTS[args.stage]).exists()      # --pure-rl
-        old_stage = "base" if starts_at_base else args.old or STARTS[args.stage]
-        for stage in (args.stage, old_stage):
-            if not (folder / stage / "checkpoint.pt").exists():
-                raise ValueError(f"{folder} has no checkpoint of stage {stage!r}: train it first")
-        policy, state = load_model(folder / args.stage / "checkpoint.pt")
-        config = from_dict(state["config"])
-        old, _ = load_model(folder / old_stage / "checkpoint.pt")
-        critic = None
-        if "critic" in state["extra"]:
-            critic = Critic(policy, config.rl.shared_critic)
-            critic.load_state_dict(state["extra"]["critic"])
-        settings = RLConfig(**vars(config.align if args.stage == "align" else config.rl) | {
-            "group_size": args.group_size, "kl_coef": 0.0})
-        rows = inspect_rollout(policy, old, critic, problem, settings, args.seed)
+        problem = parse_prompt(args.prompt.strip().lower())
+        rows, old = inspect_run(args.run, args.stage, problem, args.group_size, args.seed, args.old)
         if args.html:
             Path(args.html).write_text(f'<!doctype html><meta charset="utf-8"><title>{html.escape(problem.prompt)}</title>'
                                        f'<body style="font: 15px/1.9 monospace; max-width: 60em; margin: 2em auto">'
@@ -129,7 +135,7 @@ def main(argv=None):
         if args.json:
             print(json.dumps(rows))
             return 0
-        print(f"{problem.prompt}: {old_stage} speaks, {args.stage} judges")
+        print(f"{problem.prompt}: {old} speaks, {args.stage} judges")
         print("\n\n".join(as_text(row) for row in rows[:args.show]))
         return 0
     except (CheckpointError, OSError) as error:

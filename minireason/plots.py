@@ -1,13 +1,16 @@
 """Figures, drawn only from saved numbers (results.json and metrics.jsonl)."""
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b", "program": "#5a9a5a"}
 CURVES = (("reward", "reward"), ("completion_length", "tokens per completion"), ("entropy", "entropy (nats)"),
           ("kl", "KL to the start"), ("approx_kl", "KL of one update"), ("zero_std_frac", "groups without spread"))
+
+
+def new_figure(*shape, **settings):
+    """A figure and its axes. Without pyplot, so there is no window, no backend to choose and nothing to close; imported
+    here, because it takes half a second that a command without figures need not wait."""
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=settings.pop("figsize"), layout="constrained")
+    return figure, figure.subplots(*shape, **settings)
 
 
 def smooth(values, window=9):
@@ -19,7 +22,7 @@ def smooth(values, window=9):
 def plot_stages(results, path):
     """Bars of pass@1 by stage and task, with their 95% intervals."""
     stages = list(results["stages"])
-    figure, axes = plt.subplots(figsize=(7.2, 3.6), layout="constrained")
+    figure, axes = new_figure(figsize=(7.2, 3.6))
     for i, task in enumerate(COLORS):
         rates = [results["stages"][stage][task]["accuracy"] for stage in stages]
         x = [s + (i - 1) * 0.26 for s in range(len(stages))]
@@ -34,13 +37,12 @@ def plot_stages(results, path):
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def plot_curves(lines, path, title):
     """What RL does to reward, length, entropy, KL and the groups that teach nothing, over its iterations."""
     shown = [(key, label) for key, label in CURVES if any(key in line for line in lines)]
-    figure, grid = plt.subplots(2, 3, figsize=(9, 4.6), layout="constrained")
+    figure, grid = new_figure(2, 3, figsize=(9, 4.6))
     for axes, (key, label) in zip(grid.flat, shown):
         points = [(line["iteration"], line[key]) for line in lines if key in line]
         x, y = zip(*points)
@@ -55,13 +57,12 @@ def plot_curves(lines, path, title):
         axes.set_xlabel("iteration", fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def plot_held_out(lines, path, title):
     """Held-out pass@1 within a stage, from the looks that --evaluate-every took."""
     looks = [line for line in lines if "held_out_arithmetic" in line]
-    figure, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
+    figure, axes = new_figure(figsize=(5.4, 3.2))
     for task, color in COLORS.items():
         axes.plot([look["iteration"] + 1 for look in looks], [100 * look[f"held_out_{task}"] for look in looks],
                   marker="o", markersize=3, color=color, label=task)
@@ -72,12 +73,11 @@ def plot_held_out(lines, path, title):
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def plot_memory(path, sizes, curves):
     """Bytes against group size. `curves` is {kind: ([bytes of GRPO at each size], bytes of PPO with one completion)}."""
-    figure, all_axes = plt.subplots(1, len(curves), figsize=(3.8 * len(curves), 3.2), layout="constrained", squeeze=False)
+    figure, all_axes = new_figure(1, len(curves), figsize=(3.8 * len(curves), 3.2), squeeze=False)
     for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(all_axes[0], curves.items()):
         axes.plot(sizes, [number / 2**20 for number in grpo_bytes], "o-", ms=3, color="#1b6ca8", label="GRPO")
         axes.axhline(ppo_bytes / 2**20, color="#d1495b", label="PPO, one completion a prompt")
@@ -94,4 +94,3 @@ def plot_memory(path, sizes, curves):
     all_axes[0][0].set_ylabel("peak memory, by formula")
     all_axes[0][0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
-    plt.close(figure)

@@ -1,4 +1,4 @@
-"""The page of a run: report.md and its figures, made anew from results.json and metrics.jsonl.
+"""The page of a run: report.md, report.html and figures, made anew from results.json and metrics.jsonl.
 
     python -m minireason.report runs/a                              makes the page again
     python -m minireason.report runs/a runs/b runs/c [--json FILE]  several seeds: means, differences, intervals
@@ -9,12 +9,13 @@ import json
 import sys
 from pathlib import Path
 
-from minireason import metrics, plots
+from minireason import metrics, page, plots
 from minireason.checkpoint import save_json, write_atomically
 from minireason.evaluate import mean_of_reasoning, table
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
 
+TASKS = ("arithmetic", "countdown", "program")
 RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
 BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
               "accuracy_after_failed_try", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
@@ -42,8 +43,21 @@ def behaviour_table(stages, task):
     return lines
 
 
+def level_table(stages):
+    """A row a stage, a column for each level of each task, as lines of Markdown."""
+    levels = [(task, level, rate["num_problems"]) for task in TASKS
+              for level, rate in list(stages.values())[-1][task]["levels"].items() if rate["num_problems"]]
+    lines = ["| stage | " + " | ".join(f"{task} level {level} (n={number}) %" for task, level, number in levels) + " |",
+             "|---|" + "---|" * len(levels)]
+    for stage, result in stages.items():
+        rates = [result[task]["levels"][level] for task, level, _ in levels]
+        lines.append(f"| {stage} | " + " | ".join(
+            f"{100 * r['value']:.1f} [{100 * r['low']:.1f}, {100 * r['high']:.1f}]" for r in rates) + " |")
+    return lines
+
+
 def write_report(run, results):
-    """Writes report.md and the figures into the run's folder. Returns the paths written."""
+    """Writes report.md, report.html and the figures into the run's folder. Returns the paths written."""
     run, stages = Path(run), results["stages"]
     figures = [run / "stages.png"]
     plots.plot_stages(results, figures[0])
@@ -55,35 +69,34 @@ def write_report(run, results):
         if any("held_out_arithmetic" in line for line in lines):
             figures.append(run / f"{stage}-held-out.png")
             plots.plot_held_out(lines, figures[-1], f"within {stage}")
-    levels = [f"- {stage}: " + "; ".join(
-        f"{task} level {level} {100 * r['value']:.1f}% [{100 * r['low']:.1f}, {100 * r['high']:.1f}] of {r['num_problems']}"
-        for task in ("arithmetic", "countdown", "program") for level, r in result[task]["levels"].items() if r["num_problems"])
-        for stage, result in stages.items()]
-    text = ["# A run of minireason", "", f"`{results['command']}`, seed {results['config']['seed']}. Held-out problems, one answer",
-            "each at temperature 1; brackets are 95% Wilson intervals of this one run.", "", *table(stages), "",
+    text = ["# A run of minireason", "", f"`{printable(results['command'])}`, seed {results['config']['seed']}. Held-out problems,",
+            "one answer each at temperature 1; brackets are 95% Wilson intervals of this one run.", "", *table(stages), "",
             "Tokens, form and mixing are means over arithmetic and countdown.", "",
-            *(f"![]({figure.name})\n" for figure in figures), "## By level", "", *levels, "", "## What the model does", ""]
-    for task in ("arithmetic", "countdown", "program"):
+            *(f"![]({figure.name})\n" for figure in figures), "## By level", "", *level_table(stages), "",
+            "## What the model does", ""]
+    for task in TASKS:
         text += [*behaviour_table(stages, task), ""]
     text += ["## Time", "", *(f"- {stage}: {seconds:.0f} s" for stage, seconds in results["seconds"].items()), ""]
     for name, value in results.get("notes", {}).items():
-        text += [f"- {name}: {value}"]
+        text += [f"- {name}: {printable(str(value))}"]
     text += ["", "## Samples", ""]
     for stage, result in stages.items():
         text += [f"### {stage}", "", "```"]
-        for task in ("arithmetic", "countdown", "program"):
-            text += [f"{'right' if s['correct'] else 'wrong'}  {s['prompt']}\n       {printable(s['completion'])}"
+        for task in TASKS:
+            text += [f"{'right' if s['correct'] else 'wrong'}  {printable(s['prompt'])}\n       {printable(s['completion'])}"
                      for s in result[task]["samples"][::3]]
-        text += [f"chat   {s['prompt']}\n       {printable(s['completion'])}" for s in result["chat"]["samples"][:4]] + ["```", ""]
-    page = run / "report.md"
-    write_atomically(page, lambda file: file.write("\n".join(text).encode()))
-    return [page, *figures]
+        text += [f"chat   {printable(s['prompt'])}\n       {printable(s['completion'])}"
+                 for s in result["chat"]["samples"][:4]] + ["```", ""]
+    as_html = page.as_html(run, results, figures, level_table(stages), [behaviour_table(stages, task) for task in TASKS])
+    pages = {run / "report.md": "\n".join(text), run / "report.html": as_html}
+    for path, content in pages.items():
+        write_atomically(path, lambda file: file.write(content.encode()))
+    return [*pages, *figures]
 
 
 # -----------------------------------------------------------------------------
 # Several runs of the same recipe
 
-TASKS = ("arithmetic", "countdown", "program")
 STEPS = (("rl", "base"), ("rl", "cold-start"), ("rejection", "rl"), ("align", "rejection"), ("align", "rl"))
 
 
