@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 
+from minireason.command import Fault
 from minireason.config import from_dict
 from minireason.model import GPT
 
 KEYS = {"model", "optimizer", "config", "stage", "iteration", "done", "seconds", "extra"}
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Fault):
     """A file that is no checkpoint of ours; the message says what to do."""
 
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from minireason.behaviour import observe, summarize
-from minireason.checkpoint import CheckpointError, load_model, pick_device
+from minireason.checkpoint import load_model, pick_device
+from minireason.command import BadInput, exit_codes
 from minireason.config import check, from_dict
 from minireason.inference import answer_all
 from minireason.seeding import derive_rng, derive_seed
@@ -110,6 +111,7 @@ def table(rows):
     return lines
 
 
+@exit_codes("evaluate")
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Evaluate one stage of a run on held-out problems.")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
@@ -119,25 +121,15 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
     path = Path(args.run) / args.stage / "checkpoint.pt"
-    try:
-        if not path.exists():
-            raise ValueError(f"there is no checkpoint {path}: train that stage first")
-        model, state = load_model(path, pick_device(args.device))
-        config = from_dict(state["config"])
-        if args.num_problems is not None:
-            config.evaluate.num_problems = config.evaluate.num_programs = args.num_problems
-            check(config)
-        results = evaluate(model, get_tokenizer(), config)
-        print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})), flush=True)
-        return 0
-    except (CheckpointError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if not path.exists():
+        raise BadInput(f"there is no checkpoint {path}: train that stage first")
+    model, state = load_model(path, pick_device(args.device))
+    config = from_dict(state["config"])
+    if args.num_problems is not None:
+        config.evaluate.num_problems = config.evaluate.num_programs = args.num_problems
+        check(config)
+    results = evaluate(model, get_tokenizer(), config)
+    print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 from minireason.checkpoint import CheckpointError, load_model, save_json, write_atomically
+from minireason.command import BadInput, exit_codes
 from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, get_tokenizer
 
 BLOCK = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",    # our name -> Llama's
@@ -117,6 +118,7 @@ def export(model, folder):
         "model_input_names": ["input_ids", "attention_mask"]})  # versions 4 add token types, which a Llama refuses
 
 
+@exit_codes("export")
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Write a trained model in the Llama format of transformers.")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
@@ -124,21 +126,11 @@ def main(argv=None):
     parser.add_argument("--to", required=True, metavar="DIR", help="a new or empty folder")
     args = parser.parse_args(argv)
     path = Path(args.run) / args.stage / "checkpoint.pt"
-    try:
-        if not path.exists():
-            raise ValueError(f"there is no checkpoint {path}: train that stage first")
-        model, _ = load_model(path)
-        export(model, args.to)
-        print(f"{args.to}: {sum(p.numel() for p in model.parameters()):,} parameters of {path} as a Llama")
-        return 0
-    except (CheckpointError, OSError) as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if not path.exists():
+        raise BadInput(f"there is no checkpoint {path}: train that stage first")
+    model, _ = load_model(path)
+    export(model, args.to)
+    print(f"{args.to}: {sum(p.numel() for p in model.parameters()):,} parameters of {path} as a Llama")
 
 
 if __name__ == "__main__":

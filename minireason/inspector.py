@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from minireason import grpo, ppo
-from minireason.checkpoint import CheckpointError, load_model
+from minireason.checkpoint import load_model
+from minireason.command import BadInput, exit_codes
 from minireason.config import RLConfig, from_dict
 from minireason.policy import Critic, completion_logprobs, completion_values
 from minireason.rewards import Task, correctness
@@ -89,6 +90,7 @@ def as_html(rows, prompt):
     return "\n".join([*parts, "</section>"])
 
 
+@exit_codes("inspector")
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Look at a rollout token by token.")
     parser.add_argument("prompt", help="a problem, such as: make 42 from 3 8 6")
@@ -101,45 +103,35 @@ def main(argv=None):
     parser.add_argument("--html", metavar="FILE", help="write the coloured page of all completions as well")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
-    try:
-        if args.group_size < 2 or args.show < 0:
-            raise ValueError("a group has at least 2 completions, and --show is not negative")
-        if args.stage not in STARTS:
-            raise ValueError(f"unknown stage {args.stage!r}: choose {', '.join(STARTS)}")
-        problem, folder = parse_prompt(args.prompt.strip().lower()), Path(args.run)
-        starts_at_base = not args.old and not (folder / STARTS[args.stage]).exists()      # --pure-rl
-        old_stage = "base" if starts_at_base else args.old or STARTS[args.stage]
-        for stage in (args.stage, old_stage):
-            if not (folder / stage / "checkpoint.pt").exists():
-                raise ValueError(f"{folder} has no checkpoint of stage {stage!r}: train it first")
-        policy, state = load_model(folder / args.stage / "checkpoint.pt")
-        config = from_dict(state["config"])
-        old, _ = load_model(folder / old_stage / "checkpoint.pt")
-        critic = None
-        if "critic" in state["extra"]:
-            critic = Critic(policy, config.rl.shared_critic)
-            critic.load_state_dict(state["extra"]["critic"])
-        settings = RLConfig(**vars(config.align if args.stage == "align" else config.rl) | {
-            "group_size": args.group_size, "kl_coef": 0.0})
-        rows = inspect_rollout(policy, old, critic, problem, settings, args.seed)
-        if args.html:
-            Path(args.html).write_text(f'<!doctype html><meta charset="utf-8"><title>{html.escape(problem.prompt)}</title>'
-                                       f'<body style="font: 15px/1.9 monospace; max-width: 60em; margin: 2em auto">'
-                                       f'{as_html(rows, problem.prompt)}</body>\n', encoding="utf-8")
-        if args.json:
-            print(json.dumps(rows))
-            return 0
-        print(f"{problem.prompt}: {old_stage} speaks, {args.stage} judges")
-        print("\n\n".join(as_text(row) for row in rows[:args.show]))
-        return 0
-    except (CheckpointError, OSError) as error:
-        print(f"inspector: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"inspector: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if args.group_size < 2 or args.show < 0:
+        raise BadInput("a group has at least 2 completions, and --show is not negative")
+    if args.stage not in STARTS:
+        raise BadInput(f"unknown stage {args.stage!r}: choose {', '.join(STARTS)}")
+    problem, folder = parse_prompt(args.prompt.strip().lower()), Path(args.run)
+    starts_at_base = not args.old and not (folder / STARTS[args.stage]).exists()      # --pure-rl
+    old_stage = "base" if starts_at_base else args.old or STARTS[args.stage]
+    for stage in (args.stage, old_stage):
+        if not (folder / stage / "checkpoint.pt").exists():
+            raise BadInput(f"{folder} has no checkpoint of stage {stage!r}: train it first")
+    policy, state = load_model(folder / args.stage / "checkpoint.pt")
+    config = from_dict(state["config"])
+    old, _ = load_model(folder / old_stage / "checkpoint.pt")
+    critic = None
+    if "critic" in state["extra"]:
+        critic = Critic(policy, config.rl.shared_critic)
+        critic.load_state_dict(state["extra"]["critic"])
+    settings = RLConfig(**vars(config.align if args.stage == "align" else config.rl) | {
+        "group_size": args.group_size, "kl_coef": 0.0})
+    rows = inspect_rollout(policy, old, critic, problem, settings, args.seed)
+    if args.html:
+        Path(args.html).write_text(f'<!doctype html><meta charset="utf-8"><title>{html.escape(problem.prompt)}</title>'
+                                   f'<body style="font: 15px/1.9 monospace; max-width: 60em; margin: 2em auto">'
+                                   f'{as_html(rows, problem.prompt)}</body>\n', encoding="utf-8")
+    if args.json:
+        print(json.dumps(rows))
+        return
+    print(f"{problem.prompt}: {old_stage} speaks, {args.stage} judges")
+    print("\n\n".join(as_text(row) for row in rows[:args.show]))
 
 
 if __name__ == "__main__":

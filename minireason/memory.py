@@ -18,6 +18,7 @@ import sys
 import torch
 
 from minireason.checkpoint import pick_device
+from minireason.command import BadInput, Fault, exit_codes
 from minireason.config import ModelConfig, check, preset
 from minireason.grpo import compute_advantages, compute_loss
 from minireason.model import GPT, KVCache
@@ -216,6 +217,7 @@ def page(columns, measured):
     return lines
 
 
+@exit_codes("memory")
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Count the bytes of GRPO and PPO, by formula and on real tensors.")
     parser.add_argument("--preset", default="laptop", help="smoke, laptop (default) or gpu")
@@ -232,45 +234,40 @@ def main(argv=None):
     parser.add_argument("--plot", metavar="FILE", help="draw bytes against group size into a PNG")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
+    config = preset(args.preset)
+    config.model.vocab_size = get_tokenizer().vocab_size
+    for name in ("num_prompts", "group_size", "micro_batch_size", "max_new_tokens", "kl_coef"):
+        if getattr(args, name) is not None:
+            setattr(config.rl, name, getattr(args, name))
+    c = LARGE.get(args.model, config.model)
+    config.model.max_length = c.max_length = max(c.max_length, config.rl.max_new_tokens + max(100, args.prompt_length))
+    check(config)
+    if args.prompt_length < 1:
+        raise BadInput("a prompt has at least 1 token")
+    columns = {algo: ledger(c, config.rl, algo, args.prompt_length, args.dtype, args.optimizer) for algo in ALGORITHMS}
+    measurable = not args.model and (args.dtype, args.optimizer) == ("float32", "adamw")
+    device = pick_device(args.device)
     try:
-        config = preset(args.preset)
-        config.model.vocab_size = get_tokenizer().vocab_size
-        for name in ("num_prompts", "group_size", "micro_batch_size", "max_new_tokens", "kl_coef"):
-            if getattr(args, name) is not None:
-                setattr(config.rl, name, getattr(args, name))
-        c = LARGE.get(args.model, config.model)
-        config.model.max_length = c.max_length = max(c.max_length, config.rl.max_new_tokens + max(100, args.prompt_length))
-        check(config)
-        if args.prompt_length < 1:
-            raise ValueError("a prompt has at least 1 token")
-        columns = {algo: ledger(c, config.rl, algo, args.prompt_length, args.dtype, args.optimizer) for algo in ALGORITHMS}
-        measurable = not args.model and (args.dtype, args.optimizer) == ("float32", "adamw")
-        device = pick_device(args.device)
         measured = {algo: measure(c, config.rl, algo, args.prompt_length, device) for algo in ALGORITHMS if measurable}
-        ends = {kind: crossover(c, config.rl, args.prompt_length, kind == "one graph", args.dtype, args.optimizer)
-                for kind in ("one graph", "micro-batches")}
-        if args.plot:
-            from minireason.plots import plot_memory
-            sizes = [2**i for i in range(1, 13)]
-            plot_memory(args.plot, sizes, {kind: against_group_size(c, config.rl, args.prompt_length, sizes,
-                                                                    kind == "one graph", args.dtype, args.optimizer)
-                                           for kind in ends})
-        if args.json:
-            print(json.dumps({"formula": columns, "measured": measured, "largest_group_within_ppo": ends}))
-            return 0
-        print(f"{count_parameters(c)[0]:,} parameters, {config.rl.num_prompts} prompts x {config.rl.group_size} completions of "
-              f"{config.rl.max_new_tokens} tokens, micro-batches of {config.rl.micro_batch_size}, {args.dtype}, {args.optimizer}")
-        print("\n".join(page(columns, measured)))
-        for kind, size in ends.items():
-            print(f"{kind}: GRPO takes no more than PPO with one completion a prompt up to "
-                  f"{'more than ' * (size == LIMIT)}{size} completions a prompt")
-        return 0
-    except ValueError as error:
-        print(f"memory: {error}", file=sys.stderr)
-        return 2
-    except (OSError, RuntimeError) as error:
-        print(f"memory: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
+    except RuntimeError as error:       # how torch says that there is no memory left
+        raise Fault(str(error).splitlines()[0]) from error
+    ends = {kind: crossover(c, config.rl, args.prompt_length, kind == "one graph", args.dtype, args.optimizer)
+            for kind in ("one graph", "micro-batches")}
+    if args.plot:
+        from minireason.plots import plot_memory
+        sizes = [2**i for i in range(1, 13)]
+        plot_memory(args.plot, sizes, {kind: against_group_size(c, config.rl, args.prompt_length, sizes,
+                                                                kind == "one graph", args.dtype, args.optimizer)
+                                       for kind in ends})
+    if args.json:
+        print(json.dumps({"formula": columns, "measured": measured, "largest_group_within_ppo": ends}))
+        return
+    print(f"{count_parameters(c)[0]:,} parameters, {config.rl.num_prompts} prompts x {config.rl.group_size} completions of "
+          f"{config.rl.max_new_tokens} tokens, micro-batches of {config.rl.micro_batch_size}, {args.dtype}, {args.optimizer}")
+    print("\n".join(page(columns, measured)))
+    for kind, size in ends.items():
+        print(f"{kind}: GRPO takes no more than PPO with one completion a prompt up to "
+              f"{'more than ' * (size == LIMIT)}{size} completions a prompt")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = {
-    0: "config seeding tokenizer tasks verifier behaviour corpus metrics plots",
+    0: "command config seeding tokenizer tasks verifier behaviour corpus metrics plots",
     1: "model stats parallel",
     2: "sampling policy checkpoint",
     3: "rollout rewards inference evaluate pretrained",
