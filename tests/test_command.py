@@ -24,12 +24,14 @@ def main(argv=None):
 sys.exit(main(sys.argv[1:]))
 """
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+BUFFERED = {"PYTHONUNBUFFERED": ""}       # as it is unless somebody asks otherwise
 
 
 def toy(body, shell="", environment=ASCII):
     """Runs a command with this body, its streams redirected as a shell writes it. Returns (code, stdout, stderr)."""
     done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {shell}', sys.executable, SCRIPT.format(body=body)], cwd=ROOT,
-                          stdin=subprocess.PIPE, capture_output=True, timeout=120, env={**os.environ, **environment})
+                          stdin=subprocess.PIPE, capture_output=True, timeout=120,
+                          env={**os.environ, **BUFFERED, **environment})
     return done.returncode, done.stdout.decode("ascii"), done.stderr.decode("ascii")
 
 
@@ -99,7 +101,7 @@ def test_a_reader_that_left_is_no_traceback(body):
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run([sys.executable, "-c", SCRIPT.format(body=body)], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE,
-                          timeout=120)
+                          timeout=120, env={**os.environ, **BUFFERED})
     os.close(writer)
     assert (done.returncode, done.stderr) == ((2, b"toy: no\n") if "BadInput" in body else (1, b""))
 
