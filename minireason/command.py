@@ -40,8 +40,8 @@ def exit_codes(name: str) -> Callable:
     def decorate(main):
         @functools.wraps(main)
         def ended(argv=None):
-            open_streams()
             try:
+                open_streams()
                 try:
                     return main(argv) or 0
                 finally:

@@ -1,6 +1,7 @@
 """One line of JSON per iteration; figures and tables read nothing else."""
 
 import json
+import os
 
 
 def append(path, values):
@@ -17,6 +18,11 @@ def read(path):
 
 
 def truncate(path, iteration):
-    """Forgets the lines from `iteration` on: a resumed run writes them again."""
-    kept = [line for line in read(path) if line["iteration"] < iteration]
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="ascii")
+    """Forgets the lines from `iteration` on, and what is left of half a line: a resumed run writes them again.
+
+    The file is cut, not written anew, so that there is no moment without the lines before.
+    """
+    if path.exists():
+        kept = [line for line in path.read_bytes().splitlines(keepends=True)
+                if line.endswith(b"\n") and json.loads(line)["iteration"] < iteration]
+        os.truncate(path, sum(map(len, kept)))
