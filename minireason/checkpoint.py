@@ -35,8 +35,8 @@ def write_atomically(path, write):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except RuntimeError as error:   # how torch reports that a write failed
-        raise OSError(str(error).splitlines()[0]) from error
+    except RuntimeError as error:   # how torch reports that a write failed, in words of its own
+        raise OSError(f"{path} could not be written: is the disk full?") from error
     finally:
         temporary.unlink(missing_ok=True)
 
