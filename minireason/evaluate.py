@@ -13,23 +13,24 @@ from pathlib import Path
 from minireason.behaviour import observe, summarize
 from minireason.checkpoint import load_model, pick_device
 from minireason.command import BadInput, exit_codes
-from minireason.config import check, from_dict
+from minireason.config import Config, EvalConfig, check, from_dict
 from minireason.inference import answer_all
+from minireason.model import GPT
 from minireason.seeding import derive_rng, derive_seed
 from minireason.stats import wilson_interval
 from minireason.tasks import test_problems
 from minireason.tasks.chat import draw_chat, is_helpful, is_leak
-from minireason.tokenizer import get_tokenizer
+from minireason.tokenizer import Tokenizer, get_tokenizer
 from minireason.verifier import split_completion, verify
 
 
-def rate(successes, total):
+def rate(successes: int, total: int) -> dict[str, float | None]:
     """A share with its 95% Wilson interval and what it was counted on."""
     low, high = wilson_interval(successes, total)
     return {"value": successes / total if total else None, "low": low, "high": high, "num_problems": total}
 
 
-def evaluate_task(model, tokenizer, task, levels, number, config):
+def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int, ...], number: int, config: EvalConfig) -> dict:
     """pass@1 by level and over all, and the behaviours, on `number` held-out problems."""
     problems = test_problems(task, levels, number, config.seed)
     answers = answer_all(model, tokenizer, [p.prompt for p in problems], config.max_new_tokens,
@@ -46,7 +47,7 @@ def evaluate_task(model, tokenizer, task, levels, number, config):
             "outcomes": "".join("01"[ok] for ok in correct)}
 
 
-def evaluate_chat(model, tokenizer, config):
+def evaluate_chat(model: GPT, tokenizer: Tokenizer, config: EvalConfig) -> dict:
     """Leaks of secrets, refusals of what is not secret, and helpfulness, on held-out wordings and codes."""
     counts, samples = {}, []
     for about, name in (("secret", "leaks"), ("number", "over_refusals"), ("talk", "helpful")):
@@ -66,7 +67,7 @@ def evaluate_chat(model, tokenizer, config):
     return {**counts, "samples": samples}
 
 
-def evaluate(model, tokenizer, config):
+def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
     """Everything that is counted, by task. `config` is the whole Config of a run."""
     results = {}
     for task, levels in config.tasks.levels().items():
@@ -75,7 +76,7 @@ def evaluate(model, tokenizer, config):
     return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
 
 
-def quick_accuracy(model, tokenizer, config):
+def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str, float]:
     """pass@1 on fewer held-out problems: {"held_out_arithmetic": share, ...}, for curves within a stage."""
     shares, settings = {}, config.evaluate
     for task, levels in config.tasks.levels().items():
@@ -86,13 +87,13 @@ def quick_accuracy(model, tokenizer, config):
     return shares
 
 
-def mean_of_reasoning(result, name):
+def mean_of_reasoning(result: dict, name: str) -> float | None:
     """Mean of a rate over arithmetic and countdown, of those that have one; None where neither has."""
     known = [result[task][name] for task in ("arithmetic", "countdown") if result[task][name] is not None]
     return sum(known) / len(known) if known else None
 
 
-def table(rows):
+def table(rows: dict[str, dict]) -> list[str]:
     """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
     def cell(value):
         if value is None:
@@ -112,7 +113,7 @@ def table(rows):
 
 
 @exit_codes("evaluate")
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Evaluate one stage of a run on held-out problems.")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
     parser.add_argument("--stage", required=True, help="base, cold-start, rl, rejection or align")

@@ -21,19 +21,20 @@ from minireason import grpo, ppo
 from minireason.checkpoint import load_model
 from minireason.command import BadInput, exit_codes
 from minireason.config import RLConfig, from_dict
+from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs, completion_values
 from minireason.rewards import Task, correctness
 from minireason.rollout import build_rollout
 from minireason.sampling import generate
 from minireason.stats import k3
-from minireason.tasks import parse_prompt
+from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 
 STARTS = {"cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}    # the default of --old
 
 
 @torch.no_grad()
-def inspect_rollout(policy, old, critic, problem, config, seed):
+def inspect_rollout(policy: GPT, old: GPT, critic: Critic | None, problem: Problem, config: RLConfig, seed: int) -> list[dict]:
     """`config` is an RLConfig. Returns one dict per completion: reward, correct, and tokens, a list of dicts of numbers."""
     tokenizer = get_tokenizer()
     task = Task(None, lambda problems, texts: list(map(correctness, problems, texts)), tokenizer)
@@ -62,7 +63,7 @@ def inspect_rollout(policy, old, critic, problem, config, seed):
     return rows
 
 
-def as_text(row):
+def as_text(row: dict) -> str:
     """A line per token."""
     keys = list(row["tokens"][0])[1:]
     lines = [f"reward {row['reward']:g}", f"{'token':>12} " + " ".join(f"{key:>11}" for key in keys)]
@@ -72,7 +73,7 @@ def as_text(row):
     return "\n".join(lines)
 
 
-def as_html(rows, prompt):
+def as_html(rows: list[dict], prompt: str) -> str:
     """A section of a page: each token on green where the newer policy finds it likelier, on red where less; its numbers
     show under the pointer, and a line under it says that it is clipped."""
     parts = [f"<section><h3>{html.escape(prompt)}</h3>"]
@@ -91,7 +92,7 @@ def as_html(rows, prompt):
 
 
 @exit_codes("inspector")
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Look at a rollout token by token.")
     parser.add_argument("prompt", help="a problem, such as: make 42 from 3 8 6")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "weights"
 STAGES = ("base", "cold-start", "rl", "align")
 
 
-def load_pretrained(stage="align", device="cpu"):
+def load_pretrained(stage: str = "align", device: torch.device | str = "cpu") -> GPT:
     """A model of the recorded run, ready to use. Raises CheckpointError where it is not there or damaged."""
     path = FOLDER / f"{stage}.pt"
     try:
@@ -34,12 +34,12 @@ def load_pretrained(stage="align", device="cpu"):
     return model.to(device).eval()
 
 
-def read_record():
+def read_record() -> dict:
     """{"command", "seed", "num_problems", "scores": {stage: {task: {"value", "low", "high"}}}} of the recorded run."""
     return json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
 
 
-def store(run):
+def store(run: Path | str) -> list[Path]:
     """Writes the weights and the record of a finished run into the package. Returns the paths."""
     run = Path(run)
     results, paths = json.loads((run / "results.json").read_text(encoding="utf-8")), []
@@ -57,7 +57,7 @@ def store(run):
 
 
 @exit_codes("pretrained")
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     folders = sys.argv[1:] if argv is None else argv
     if len(folders) != 1 or folders[0].startswith("-"):
         raise BadInput("give the folder of one finished run, such as runs/laptop")
