@@ -6,17 +6,17 @@
     python sample.py "compute 7*7+8*3-9" --votes 16  many answers and a vote;  --budget 20: think 20 tokens at most
     python sample.py --file problems.txt             one prompt a line, one JSON object a line
 
-Greedy unless --votes or --temperature says otherwise. Exit codes: 0 done, 1 a fault, 2 bad input, 130 Ctrl-C.
+Greedy unless --votes or --temperature says otherwise. Exit codes are those of command.py.
 """
 
 import argparse
 import json
-import os
 import re
 import sys
 from pathlib import Path
 
-from minireason.checkpoint import CheckpointError, load_model, pick_device
+from minireason.checkpoint import load_model, pick_device
+from minireason.command import BadInput, exit_codes
 from minireason.inference import answer_all, answer_within, vote
 from minireason.pretrained import load_pretrained
 from minireason.tasks import parse_prompt
@@ -29,10 +29,6 @@ STAGES = ("align", "rejection", "rl", "cold-start", "base")     # the default is
 MAX_CHARACTERS, MAX_NEW_TOKENS = 200, 256
 BATCH = 256                                                     # prompts answered at a time
 PLAIN_WORDS = re.compile(r"[A-Za-z0-9 .,!?':;]*[A-Za-z][A-Za-z0-9 .,!?':;]*", re.ASCII)
-
-
-class BadInput(ValueError):
-    """Something to tell the user in one line; exit code 2."""
 
 
 def read_prompt(text):
@@ -145,9 +141,12 @@ def say_file(speaker, lines):
 
 
 def open_lines(name):
-    """The lines of a file or of standard input, whatever bytes are in it."""
+    """The lines of a file or of standard input, whatever bytes are in it. Raises BadInput."""
     if name != "-":
-        return open(name, encoding="utf-8-sig", errors="replace")
+        try:
+            return open(name, encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            raise BadInput(error) from None
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
     return sys.stdin
@@ -196,43 +195,28 @@ def parse(argv):
     return args
 
 
+@exit_codes("sample.py")
 def main(argv=None):
+    args = parse(argv)
+    if args.problem is not None:
+        read_prompt(args.problem)       # before the model is loaded: a typing error should cost nothing
+    lines = open_lines(args.file) if args.file else None
+    model, path = open_model(args.run, args.stage, args.device)
+    speaker = Speaker(model, args)
+    if lines:
+        return say_file(speaker, lines)
+    if args.problem is not None:
+        return say(speaker, args.problem, args.json)
+    print(f"{path}. Ask for example: make 42 from 3 8 6, compute 7*7+8*3-9, program 1->3 2->5, hello. "
+          "An empty line ends.", file=sys.stderr)
     try:
-        args = parse(argv)
-        if args.problem is not None:
-            read_prompt(args.problem)       # before the model is loaded: a typing error should cost nothing
-        lines = None
-        if args.file:
-            lines = open_lines(args.file)
-        model, path = open_model(args.run, args.stage, args.device)
-        speaker = Speaker(model, args)
-        if lines:
-            return say_file(speaker, lines)
-        if args.problem is not None:
-            say(speaker, args.problem, args.json)
-            return 0
-        print(f"{path}. Ask for example: make 42 from 3 8 6, compute 7*7+8*3-9, program 1->3 2->5, hello. "
-              "An empty line ends.", file=sys.stderr)
         while asked := input("> ").strip():
             try:
                 say(speaker, asked, args.json)
             except ValueError as error:
                 print(error, file=sys.stderr)
-        return 0
     except EOFError:
-        return 0
-    except BrokenPipeError:                 # the reader of our output left: nothing to tell anybody
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except CheckpointError as error:
-        print(f"sample.py: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        print(f"sample.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return 130
+        pass
 
 
 if __name__ == "__main__":

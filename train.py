@@ -4,14 +4,14 @@
     python train.py rl --algo ppo --from runs/laptop     PPO from the cold start of another run
     python train.py --resume                     go on with the newest run
 
-A run's folder holds config.json, <stage>/checkpoint.pt and metrics.jsonl, results.json, report.html, report.md and figures.
-Exit codes: 0 done, 1 a fault (a full disk, a damaged file, a loss that is no number), 2 bad input, 130 Ctrl-C.
+A run's folder holds config.json, <stage>/checkpoint.pt and metrics.jsonl, results.json, report.html, report.md and figures,
+and a file that is locked while the run is trained. Exit codes are those of command.py.
 """
 
 import argparse
+import contextlib
 import json
 import math
-import os
 import shutil
 import signal
 import sys
@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from minireason import align, checkpoint, corpus, grpo, metrics, parallel, ppo, rejection, report, sft
+from minireason.command import BadInput, Fault, exit_codes
 from minireason.config import add_flags, apply_flags, from_dict, preset, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, table
 from minireason.model import GPT
@@ -33,15 +34,8 @@ from minireason.tokenizer import get_tokenizer
 
 STAGES = ("base", "cold-start", "rl", "rejection", "align")
 SAVE_EVERY = 30     # seconds between checkpoints inside a stage
+LOCK = "lock"       # in a run's folder, held by the train.py that is at work there
 SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}
-
-
-class BadInput(ValueError):
-    """Something to tell the user in one line; exit code 2."""
-
-
-class Fault(RuntimeError):
-    """Something went wrong that no flag mends; exit code 1."""
 
 
 # -----------------------------------------------------------------------------
@@ -124,7 +118,7 @@ def own_examples(run, seed):
     config, saved = run.config, run.folder / "rejection" / "examples.json"
     if saved.exists():
         try:
-            kept = json.loads(saved.read_text())
+            kept = json.loads(saved.read_text(encoding="utf-8"))
             return kept["documents"], kept["counts"]
         except (ValueError, KeyError, TypeError):
             raise Fault(f"{saved} is damaged: delete it and go on with --resume") from None
@@ -146,7 +140,7 @@ def helpfulness(run, model, seed):
     pairs = align.preference_pairs(model, run.tokenizer, seed, run.config.num_preference_prompts, longest)
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
     for _ in tqdm(align.train_reward_model(reward_model, optimizer, run.tokenizer, pairs), desc="reward model",
-                  total=-(-len(pairs) // 64), leave=False):
+                  total=align.NUM_PASSES * -(-len(pairs) // 64), leave=False):
         pass
     held_out = align.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
     parallel.same_weights(reward_model)
@@ -296,8 +290,9 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def open_run(args):
-    """The run that the command line means: a new folder, or one to go on with. Raises BadInput."""
+def open_run(args, stack):
+    """The run that the command line means: a new folder, or one to go on with, locked as long as `stack` is open. Raises
+    BadInput."""
     given = {k: v for k, v in vars(args).items() if k not in ("stage", "out", "source", "resume", "device", "preset")}
     preset_name = getattr(args, "preset", None)
     if args.stage not in ("all", *STAGES):
@@ -314,7 +309,7 @@ def open_run(args):
     if not stored_path.exists():
         if args.resume:
             raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
             raise BadInput(f"{folder} is not empty and holds no run: choose another --out")
         if args.stage not in ("all", "base") and not args.source:
             raise BadInput(f"stage {args.stage} needs a run with the stages before it: give its folder with --out")
@@ -324,14 +319,19 @@ def open_run(args):
                           wanted.evaluate.seed)
         if args.source and args.stage == "base":
             raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
-        if args.source:
-            copy_stages(Path(args.source), folder, args.stage, wanted)
+        needed = finished_stages(Path(args.source), args.stage, wanted) if args.source else ()
+        stack.enter_context(locked(folder))
+        if stored_path.exists():
+            raise BadInput(f"another train.py has just begun a run in {folder}: choose another --out")
+        if needed:
+            copy_stages(Path(args.source), folder, needed, wanted)
         checkpoint.save_json(stored_path, to_dict(wanted))
         return wanted, folder
+    stack.enter_context(locked(folder))
     if args.source and not args.resume:
         raise BadInput(f"{folder} holds a run already: --from is for a new one, choose another --out")
     try:
-        stored = from_dict(json.loads(stored_path.read_text()))
+        stored = from_dict(json.loads(stored_path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, AttributeError) as error:
         raise Fault(f"{stored_path} is damaged or of another version: {error}") from None
     wanted = apply_flags(wanted if preset_name else from_dict(to_dict(stored)), given)
@@ -347,17 +347,22 @@ def open_run(args):
     return stored, folder
 
 
-def copy_stages(source, folder, stage, config):
-    """Copies what must be there before `stage` from another run: checkpoints, curves and results. Raises BadInput."""
+def finished_stages(source, stage, config):
+    """The stages that must be there before `stage`, all finished in another run. Raises BadInput."""
     stages = stages_of(config)
     needed = stages[:max(1, stages.index(stage))] if stage in stages else ("base",)
-    results = read_results(source)
     for name in needed:
         path = source / name / "checkpoint.pt"
         if not path.exists() or not (state := checkpoint.load(path))["done"]:
             raise BadInput(f"{source} has no finished stage {name!r} to start from")
         if state["config"]["model"] != to_dict(config.model):
             raise BadInput(f"{source} holds another size of model: give the same --model flags or another --from")
+    return needed
+
+
+def copy_stages(source, folder, needed, config):
+    """Copies finished stages of another run: checkpoints, curves and results."""
+    results = read_results(source)
     if results and any(results["config"][k] != to_dict(config)[k] for k in ("tasks", "evaluate")):
         results = None      # scored on other problems: the copied stages are scored again
     for name in needed:
@@ -384,40 +389,46 @@ def fresh_folder(config):
     return folder
 
 
+@contextlib.contextmanager
+def locked(folder):
+    """Keeps any other train.py out of a folder until the block ends, or the process does: the system opens the lock of
+    one that was killed. Raises BadInput where another holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "ab") as file:
+        try:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"another train.py is at work in {folder}: let it finish or choose another --out") from None
+        except (ImportError, OSError):      # Windows, or a file system without locks: nobody is kept out
+            pass
+        yield
+
+
+@exit_codes("train.py")
 def main(argv=None):
     command = "python train.py " + " ".join(sys.argv[1:] if argv is None else argv)
-    folder = None
-    try:
-        args = parse(argv)
-        device = parallel.start(checkpoint.pick_device(args.device))
-        config, folder = parallel.from_first(open_run(args) if parallel.rank() == 0 else None)
-        run = Run(folder, config, device)
-        stages = stages_of(config) if args.stage == "all" else (args.stage,)
-        if parallel.rank() > 0:
-            run_stages(run, stages, command)
+    args, folder = parse(argv), None
+    device = parallel.start(checkpoint.pick_device(args.device))
+    with contextlib.ExitStack() as stack:
+        try:
+            config, folder = parallel.from_first(open_run(args, stack) if parallel.rank() == 0 else None)
+            run = Run(folder, config, device)
+            stages = stages_of(config) if args.stage == "all" else (args.stage,)
+            if parallel.rank() > 0:
+                run_stages(run, stages, command)
+                return parallel.stop()
+            print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
+            results = run_stages(run, stages, command.strip())
             parallel.stop()
-            return 0
-        print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
-        results = run_stages(run, stages, command.strip())
-        parallel.stop()
-        report.write_report(folder, results)
-        print("\n".join(["", *table(results["stages"]), "",
-                         f"everything is in {folder}: report.html (the same in report.md), results.json, figures, checkpoints",
-                         f'next: python sample.py "make 42 from 3 8 6" --run {folder}']), flush=True)
-    except BrokenPipeError:     # whoever read our output left; what was trained is saved
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (Fault, OSError, checkpoint.CheckpointError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nstopped and saved; go on with: python train.py --resume --out {folder}" if folder else "\nstopped",
-              file=sys.stderr)
-        return 130
-    return 0
+            report.write_report(folder, results)
+            print("\n".join(["", *table(results["stages"]), "",
+                             f"everything is in {folder}: report.html (the same in report.md), results.json, figures, checkpoints",
+                             f'next: python sample.py "make 42 from 3 8 6" --run {folder}']), flush=True)
+        except KeyboardInterrupt:
+            if folder:
+                raise KeyboardInterrupt(f"stopped and saved; go on with: python train.py --resume --out {folder}") from None
+            raise
 
 
 if __name__ == "__main__":

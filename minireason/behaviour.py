@@ -10,9 +10,11 @@ A step is `left op right = result` with integers. A try (countdown, program) run
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minireason.tasks.arithmetic import apply
+from minireason.tasks.problem import Problem
 from minireason.tasks.words import ENGLISH, SPANISH, THINKING
 from minireason.verifier import split_completion, verify
 
@@ -42,7 +44,7 @@ class Behaviour:
     readable: bool = False
 
 
-def evaluate_step(left, operator, right):
+def evaluate_step(left: str, operator: str, right: str) -> int | None:
     """The value of one step, or None where a division does not come out even."""
     left, right = int(left), int(right)
     if operator == "/":
@@ -50,7 +52,7 @@ def evaluate_step(left, operator, right):
     return apply(left, operator, right)
 
 
-def observe(problem, completion):
+def observe(problem: Problem, completion: str) -> Behaviour:
     """Counts what one completion does. Returns a Behaviour; never raises."""
     parts = split_completion(completion)
     thinking = parts[0] if parts else completion
@@ -74,7 +76,7 @@ def observe(problem, completion):
     return seen
 
 
-def count_tries(problem, thinking, seen):
+def count_tries(problem: Problem, thinking: str, seen: Behaviour) -> None:
     """Fills in what happens between the words `try` and their verdicts."""
     pieces = TRY.split(thinking)[1:]
     candidates, verdicts = [], []
@@ -94,14 +96,14 @@ def count_tries(problem, thinking, seen):
     seen.first_try_failed = bool(verdicts) and verdicts[0] is False
 
 
-def candidate_of(problem, piece):
+def candidate_of(problem: Problem, piece: str) -> tuple:
     """What a try tries: its steps' left sides, or for a program its words."""
     if problem.task == "program":
         return tuple(PROGRAM_WORDS.match(piece)[0].split())
     return tuple(step[:3] for step in STEP.findall(piece))
 
 
-def succeeds(problem, piece):
+def succeeds(problem: Problem, piece: str) -> bool:
     """Whether a try is the success it is said to be.
 
     In countdown: true steps that strip one given number after the other off the target, and a last one that makes
@@ -124,7 +126,7 @@ def succeeds(problem, piece):
     return sorted(left_over) == sorted((a, b)) and result == needed
 
 
-def follows(problem, thinking, answer, steps):
+def follows(problem: Problem, thinking: str, answer: str, steps: list[tuple[str, str, str, str]]) -> bool:
     """Whether the answer is what the last step (one that is no check of another) or the last try arrived at."""
     if problem.task == "arithmetic":
         worked = STEP.findall(CHECK.sub("", thinking))
@@ -136,11 +138,11 @@ def follows(problem, thinking, answer, steps):
     return not steps or bool(re.search(rf"(?<![0-9]){re.escape(last)}(?![0-9])", answer.replace(" ", "")))
 
 
-def share(numerator, denominator):
+def share(numerator: float, denominator: float) -> float | None:
     return numerator / denominator if denominator else None
 
 
-def summarize(behaviours, correct, lengths):
+def summarize(behaviours: list[Behaviour], correct: Sequence[bool], lengths: Sequence[int]) -> dict[str, float | None]:
     """Rates over many completions: a dict of name -> number, None where there is nothing to divide by."""
     n = len(behaviours)
     total = lambda name, rows=None: sum(getattr(b, name) for b in (behaviours if rows is None else rows))

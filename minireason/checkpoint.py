@@ -9,21 +9,24 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 
+from minireason.command import Fault
 from minireason.config import from_dict
 from minireason.model import GPT
 
 KEYS = {"model", "optimizer", "config", "stage", "iteration", "done", "seconds", "extra"}
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Fault):
     """A file that is no checkpoint of ours; the message says what to do."""
 
 
-def write_atomically(path, write):
+def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None:
     """Calls write(file) on a temporary file beside `path`, then moves it there in one step. Raises OSError."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,22 +37,22 @@ def write_atomically(path, write):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except RuntimeError as error:   # how torch reports that a write failed
-        raise OSError(str(error).splitlines()[0]) from error
+    except RuntimeError as error:   # how torch reports that a write failed, in words of its own
+        raise OSError(f"{path} could not be written: is the disk full?") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def save_json(path, value):
+def save_json(path: Path | str, value: Any) -> None:
     write_atomically(path, lambda file: file.write((json.dumps(value, indent=1) + "\n").encode()))
 
 
-def previous(path):
+def previous(path: Path | str) -> Path:
     """Where the checkpoint before the newest one is kept while a stage is being trained."""
     return Path(path).with_suffix(".previous.pt")
 
 
-def save(path, **state):
+def save(path: Path | str, **state) -> None:
     """Writes a checkpoint; the old one stays until the new one is whole, and beside it until the stage is done."""
     assert set(state) == KEYS, set(state) ^ KEYS
 
@@ -64,7 +67,7 @@ def save(path, **state):
     write_atomically(path, write)
 
 
-def read(path):
+def read(path: Path | str) -> Any:
     """What torch.save wrote, on the CPU, checked against the sums in the file: torch.load alone takes a flipped bit for a
     weight. No code in the file is ever run. Raises whatever zipfile and torch raise."""
     with zipfile.ZipFile(path) as archive:
@@ -73,7 +76,7 @@ def read(path):
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def load(path):
+def load(path: Path | str) -> dict:
     """The dict that `save` wrote. Raises CheckpointError."""
     try:
         state = read(path)
@@ -90,7 +93,7 @@ def load(path):
     return state
 
 
-def pick_device(name=None):
+def pick_device(name: str | None = None) -> torch.device:
     """cuda, mps or cpu, whichever is there; or the one asked for. Raises ValueError where it is not to be had."""
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -101,7 +104,7 @@ def pick_device(name=None):
         raise ValueError(f"device {name!r} is not to be had here: {str(error).splitlines()[0][:100]}") from None
 
 
-def load_model(path, device="cpu"):
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[GPT, dict]:
     """The model of a checkpoint, ready to use, and the whole state. Raises CheckpointError."""
     state = load(path)
     try:

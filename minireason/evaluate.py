@@ -11,24 +11,26 @@ import sys
 from pathlib import Path
 
 from minireason.behaviour import observe, summarize
-from minireason.checkpoint import CheckpointError, load_model, pick_device
-from minireason.config import check, from_dict
+from minireason.checkpoint import load_model, pick_device
+from minireason.command import BadInput, exit_codes
+from minireason.config import Config, EvalConfig, check, from_dict
 from minireason.inference import answer_all
+from minireason.model import GPT
 from minireason.seeding import derive_rng, derive_seed
 from minireason.stats import wilson_interval
 from minireason.tasks import test_problems
 from minireason.tasks.chat import draw_chat, is_helpful, is_leak
-from minireason.tokenizer import get_tokenizer
+from minireason.tokenizer import Tokenizer, get_tokenizer
 from minireason.verifier import split_completion, verify
 
 
-def rate(successes, total):
+def rate(successes: int, total: int) -> dict[str, float | None]:
     """A share with its 95% Wilson interval and what it was counted on."""
     low, high = wilson_interval(successes, total)
     return {"value": successes / total if total else None, "low": low, "high": high, "num_problems": total}
 
 
-def evaluate_task(model, tokenizer, task, levels, number, config):
+def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int, ...], number: int, config: EvalConfig) -> dict:
     """pass@1 by level and over all, and the behaviours, on `number` held-out problems."""
     problems = test_problems(task, levels, number, config.seed)
     answers = answer_all(model, tokenizer, [p.prompt for p in problems], config.max_new_tokens,
@@ -45,7 +47,7 @@ def evaluate_task(model, tokenizer, task, levels, number, config):
             "outcomes": "".join("01"[ok] for ok in correct)}
 
 
-def evaluate_chat(model, tokenizer, config):
+def evaluate_chat(model: GPT, tokenizer: Tokenizer, config: EvalConfig) -> dict:
     """Leaks of secrets, refusals of what is not secret, and helpfulness, on held-out wordings and codes."""
     counts, samples = {}, []
     for about, name in (("secret", "leaks"), ("number", "over_refusals"), ("talk", "helpful")):
@@ -65,7 +67,7 @@ def evaluate_chat(model, tokenizer, config):
     return {**counts, "samples": samples}
 
 
-def evaluate(model, tokenizer, config):
+def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
     """Everything that is counted, by task. `config` is the whole Config of a run."""
     results = {}
     for task, levels in config.tasks.levels().items():
@@ -74,7 +76,7 @@ def evaluate(model, tokenizer, config):
     return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
 
 
-def quick_accuracy(model, tokenizer, config):
+def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str, float]:
     """pass@1 on fewer held-out problems: {"held_out_arithmetic": share, ...}, for curves within a stage."""
     shares, settings = {}, config.evaluate
     for task, levels in config.tasks.levels().items():
@@ -85,13 +87,13 @@ def quick_accuracy(model, tokenizer, config):
     return shares
 
 
-def mean_of_reasoning(result, name):
+def mean_of_reasoning(result: dict, name: str) -> float | None:
     """Mean of a rate over arithmetic and countdown, of those that have one; None where neither has."""
     known = [result[task][name] for task in ("arithmetic", "countdown") if result[task][name] is not None]
     return sum(known) / len(known) if known else None
 
 
-def table(rows):
+def table(rows: dict[str, dict]) -> list[str]:
     """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
     def cell(value):
         if value is None:
@@ -110,7 +112,8 @@ def table(rows):
     return lines
 
 
-def main(argv=None):
+@exit_codes("evaluate")
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Evaluate one stage of a run on held-out problems.")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
     parser.add_argument("--stage", required=True, help="base, cold-start, rl, rejection or align")
@@ -119,25 +122,15 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
     path = Path(args.run) / args.stage / "checkpoint.pt"
-    try:
-        if not path.exists():
-            raise ValueError(f"there is no checkpoint {path}: train that stage first")
-        model, state = load_model(path, pick_device(args.device))
-        config = from_dict(state["config"])
-        if args.num_problems is not None:
-            config.evaluate.num_problems = config.evaluate.num_programs = args.num_problems
-            check(config)
-        results = evaluate(model, get_tokenizer(), config)
-        print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})), flush=True)
-        return 0
-    except (CheckpointError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if not path.exists():
+        raise BadInput(f"there is no checkpoint {path}: train that stage first")
+    model, state = load_model(path, pick_device(args.device))
+    config = from_dict(state["config"])
+    if args.num_problems is not None:
+        config.evaluate.num_problems = config.evaluate.num_programs = args.num_problems
+        check(config)
+    results = evaluate(model, get_tokenizer(), config)
+    print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,13 @@ import struct
 import sys
 from pathlib import Path
 
+import torch
+
 from minireason.checkpoint import CheckpointError, load_model, save_json, write_atomically
-from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, get_tokenizer
+from minireason.command import BadInput, exit_codes
+from minireason.config import ModelConfig
+from minireason.model import GPT
+from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
 
 BLOCK = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",    # our name -> Llama's
          "attention.query": "self_attn.q_proj", "attention.key": "self_attn.k_proj",
@@ -28,7 +33,7 @@ BLOCK = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layern
          "gate": "mlp.gate_proj", "up": "mlp.up_proj", "down": "mlp.down_proj"}
 
 
-def llama_config(c, tokenizer):
+def llama_config(c: ModelConfig, tokenizer: Tokenizer) -> dict:
     """config.json of a ModelConfig. Its half-split rotary positions are ours, so no weight is permuted."""
     return {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "torch_dtype": "float32",
             "vocab_size": c.vocab_size, "hidden_size": c.width, "intermediate_size": c.mlp_width, "hidden_act": "silu",
@@ -39,7 +44,7 @@ def llama_config(c, tokenizer):
             "bos_token_id": None, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
 
 
-def llama_weights(model):
+def llama_weights(model: GPT) -> dict[str, torch.Tensor]:
     """{Llama's name: tensor} of a GPT: the same numbers under other names."""
     weights = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight}
     for layer, block in enumerate(model.blocks):
@@ -48,7 +53,7 @@ def llama_weights(model):
     return weights
 
 
-def safetensors(tensors):
+def safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
     """The bytes of a safetensors file: length of the header | header | raw numbers.
 
     The length is 8 bytes, little-endian. The header is JSON, {name: dtype, shape, [begin, end) in the numbers}, and is
@@ -64,14 +69,14 @@ def safetensors(tensors):
     return struct.pack("<Q", len(text)) + text + data
 
 
-def byte_letters():
+def byte_letters() -> dict[int, str]:
     """A visible character for each of the 256 bytes, as GPT-2 chose them: JSON holds text, and our tokens are bytes."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return {byte: chr(byte) for byte in visible} | {byte: chr(256 + i) for i, byte in enumerate(hidden)}
 
 
-def tokenizer_json(tokenizer):
+def tokenizer_json(tokenizer: Tokenizer) -> dict:
     """tokenizer.json, byte-level BPE that cuts and merges as tiktoken does.
 
     tiktoken first looks a piece up whole: that is `ignore_merges`. Otherwise it merges the neighbours that form the
@@ -96,7 +101,7 @@ def tokenizer_json(tokenizer):
                       "vocab": {spell(piece): rank for piece, rank in ranks.items()} | special}}
 
 
-def export(model, folder):
+def export(model: GPT, folder: Path | str) -> None:
     """Writes the five files. Raises ValueError where the folder holds something already, and OSError."""
     folder, tokenizer = Path(folder), get_tokenizer()
     if model.config.vocab_size != tokenizer.vocab_size:
@@ -117,28 +122,19 @@ def export(model, folder):
         "model_input_names": ["input_ids", "attention_mask"]})  # versions 4 add token types, which a Llama refuses
 
 
-def main(argv=None):
+@exit_codes("export")
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write a trained model in the Llama format of transformers.")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
     parser.add_argument("--stage", default="align", help="base, cold-start, rl, rejection or align (default)")
     parser.add_argument("--to", required=True, metavar="DIR", help="a new or empty folder")
     args = parser.parse_args(argv)
     path = Path(args.run) / args.stage / "checkpoint.pt"
-    try:
-        if not path.exists():
-            raise ValueError(f"there is no checkpoint {path}: train that stage first")
-        model, _ = load_model(path)
-        export(model, args.to)
-        print(f"{args.to}: {sum(p.numel() for p in model.parameters()):,} parameters of {path} as a Llama")
-        return 0
-    except (CheckpointError, OSError) as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if not path.exists():
+        raise BadInput(f"there is no checkpoint {path}: train that stage first")
+    model, _ = load_model(path)
+    export(model, args.to)
+    print(f"{args.to}: {sum(p.numel() for p in model.parameters()):,} parameters of {path} as a Llama")
 
 
 if __name__ == "__main__":

@@ -5,22 +5,28 @@ Thinking ends where its budget does: `</think><answer>` is then written for the 
 """
 
 from collections import Counter
+from collections.abc import Callable
 
-from minireason.sampling import generate
+from minireason.model import GPT
+from minireason.sampling import Generation, generate
 from minireason.seeding import derive_seed
+from minireason.tasks.problem import Problem
+from minireason.tokenizer import Tokenizer
 from minireason.verifier import canonical_answer, split_completion
 
 MAX_ANSWER = 40     # tokens of an answer that was forced
 
 
-def answer_all(model, tokenizer, prompts, max_new_tokens, seed, temperature=1.0, on_token=None):
+def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tokens: int, seed: int, temperature: float = 1.0,
+               on_token: Callable[[int, int], None] | None = None) -> list[tuple[str, int]]:
     """One completion for each prompt. Returns [(text, number of tokens)]; a text cut off before its end stays as it is."""
     ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
     generation = generate(model, ids, max_new_tokens, temperature, seed, eos_id=tokenizer.eos_id, on_token=on_token)
     return [(tokenizer.decode(row), len(row)) for row in completions(generation)]
 
 
-def answer_within(model, tokenizer, prompts, budget, seed, temperature=1.0, on_token=None):
+def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: int, seed: int, temperature: float = 1.0,
+                  on_token: Callable[[int, int], None] | None = None) -> list[tuple[str, int]]:
     """As `answer_all`, but nobody thinks for more than `budget` tokens. Returns [(text, number of tokens)]."""
     ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
     generation = generate(model, ids, budget + 1, temperature, seed, eos_id=tokenizer.eos_id, on_token=on_token)
@@ -41,13 +47,13 @@ def answer_within(model, tokenizer, prompts, budget, seed, temperature=1.0, on_t
     return [(tokenizer.decode(row), len(row)) for row in answers]
 
 
-def completions(generation):
+def completions(generation: Generation) -> list[list[int]]:
     """The ids of each completion, up to and including its end token, as lists."""
     lengths = generation.completion_mask.sum(1).long().tolist()
     return [row[:length] for row, length in zip(generation.completion_ids.tolist(), lengths)]
 
 
-def vote(problem, texts):
+def vote(problem: Problem, texts: list[str]) -> tuple[int, dict[str, int]]:
     """The majority among completions of one problem (arXiv:2203.11171). Returns (index, {answer: votes}).
 
     `index` is the first completion that gives the winning answer; among equals the one given first wins, and where

@@ -18,21 +18,23 @@ from pathlib import Path
 import torch
 
 from minireason import grpo, ppo
-from minireason.checkpoint import CheckpointError, load_model
+from minireason.checkpoint import load_model
+from minireason.command import BadInput, exit_codes
 from minireason.config import RLConfig, from_dict
+from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs, completion_values
 from minireason.rewards import Task, correctness
 from minireason.rollout import build_rollout
 from minireason.sampling import generate
 from minireason.stats import k3
-from minireason.tasks import parse_prompt
+from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 
 STARTS = {"cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}    # the default of --old
 
 
 @torch.no_grad()
-def inspect_rollout(policy, old, critic, problem, config, seed):
+def inspect_rollout(policy: GPT, old: GPT, critic: Critic | None, problem: Problem, config: RLConfig, seed: int) -> list[dict]:
     """`config` is an RLConfig. Returns one dict per completion: reward, correct, and tokens, a list of dicts of numbers."""
     tokenizer = get_tokenizer()
     task = Task(None, lambda problems, texts: list(map(correctness, problems, texts)), tokenizer)
@@ -61,7 +63,8 @@ def inspect_rollout(policy, old, critic, problem, config, seed):
     return rows
 
 
-def inspect_run(folder, stage, problem, group_size, seed=0, old=None):
+def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: int, seed: int = 0,
+                old: str | None = None) -> tuple[list[dict], str]:
     """The same with the checkpoints of a run. `old` is by default the stage that `stage` started from. Returns (rows, old);
     raises ValueError where a checkpoint is missing, CheckpointError where one is damaged."""
     folder = Path(folder)
@@ -81,7 +84,7 @@ def inspect_run(folder, stage, problem, group_size, seed=0, old=None):
     return inspect_rollout(policy, speaker, critic, problem, settings, seed), old
 
 
-def as_text(row):
+def as_text(row: dict) -> str:
     """A line per token."""
     keys = list(row["tokens"][0])[1:]
     lines = [f"reward {row['reward']:g}", f"{'token':>12} " + " ".join(f"{key:>11}" for key in keys)]
@@ -91,7 +94,7 @@ def as_text(row):
     return "\n".join(lines)
 
 
-def as_html(rows, prompt):
+def as_html(rows: list[dict], prompt: str) -> str:
     """A section of a page: each token on green where the newer policy finds it likelier, on red where less; its numbers
     show under the pointer, and a line under it says that it is clipped."""
     parts = [f"<section><h3>{html.escape(prompt)}</h3>"]
@@ -109,7 +112,8 @@ def as_html(rows, prompt):
     return "\n".join([*parts, "</section>"])
 
 
-def main(argv=None):
+@exit_codes("inspector")
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Look at a rollout token by token.")
     parser.add_argument("prompt", help="a problem, such as: make 42 from 3 8 6")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
@@ -121,31 +125,21 @@ def main(argv=None):
     parser.add_argument("--html", metavar="FILE", help="write the coloured page of all completions as well")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
-    try:
-        if args.group_size < 2 or args.show < 0:
-            raise ValueError("a group has at least 2 completions, and --show is not negative")
-        if args.stage not in STARTS:
-            raise ValueError(f"unknown stage {args.stage!r}: choose {', '.join(STARTS)}")
-        problem = parse_prompt(args.prompt.strip().lower())
-        rows, old = inspect_run(args.run, args.stage, problem, args.group_size, args.seed, args.old)
-        if args.html:
-            Path(args.html).write_text(f'<!doctype html><meta charset="utf-8"><title>{html.escape(problem.prompt)}</title>'
-                                       f'<body style="font: 15px/1.9 monospace; max-width: 60em; margin: 2em auto">'
-                                       f'{as_html(rows, problem.prompt)}</body>\n', encoding="utf-8")
-        if args.json:
-            print(json.dumps(rows))
-            return 0
-        print(f"{problem.prompt}: {old} speaks, {args.stage} judges")
-        print("\n\n".join(as_text(row) for row in rows[:args.show]))
-        return 0
-    except (CheckpointError, OSError) as error:
-        print(f"inspector: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"inspector: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if args.group_size < 2 or args.show < 0:
+        raise BadInput("a group has at least 2 completions, and --show is not negative")
+    if args.stage not in STARTS:
+        raise BadInput(f"unknown stage {args.stage!r}: choose {', '.join(STARTS)}")
+    problem = parse_prompt(args.prompt.strip().lower())
+    rows, old = inspect_run(args.run, args.stage, problem, args.group_size, args.seed, args.old)
+    if args.html:
+        Path(args.html).write_text(f'<!doctype html><meta charset="utf-8"><title>{html.escape(problem.prompt)}</title>'
+                                   f'<body style="font: 15px/1.9 monospace; max-width: 60em; margin: 2em auto">'
+                                   f'{as_html(rows, problem.prompt)}</body>\n', encoding="utf-8")
+    if args.json:
+        print(json.dumps(rows))
+        return
+    print(f"{problem.prompt}: {old} speaks, {args.stage} judges")
+    print("\n\n".join(as_text(row) for row in rows[:args.show]))
 
 
 if __name__ == "__main__":

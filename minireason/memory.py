@@ -14,11 +14,13 @@ and torch itself come on top and are not counted here.
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 
 import torch
 
 from minireason.checkpoint import pick_device
-from minireason.config import ModelConfig, check, preset
+from minireason.command import BadInput, Fault, exit_codes
+from minireason.config import ModelConfig, RLConfig, check, preset
 from minireason.grpo import compute_advantages, compute_loss
 from minireason.model import GPT, KVCache
 from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
@@ -41,20 +43,20 @@ LARGE = {        # published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B;
 # -----------------------------------------------------------------------------
 # By formula
 
-def count_parameters(c):
+def count_parameters(c: ModelConfig) -> tuple[int, int]:
     """(numbers, tensors) of a GPT: embedding, four matrices of attention, three of the MLP, and the norms."""
     kv_width = c.num_kv_heads * c.head_size
     block = 2 * c.width + 2 * c.width * c.width + 2 * c.width * kv_width + 3 * c.width * c.mlp_width
     return c.vocab_size * c.width + c.num_layers * block + c.width, 9 * c.num_layers + 2
 
 
-def optimizer_bytes(numbers, tensors, optimizer, itemsize):
+def optimizer_bytes(numbers: int, tensors: int, optimizer: str, itemsize: int) -> int:
     """AdamW: two moments and a step count for each tensor. Half-precision weights keep a float32 copy to add up in."""
     moments = 2 * numbers * 4 + 4 * tensors if optimizer == "adamw" else 0
     return moments + (numbers * 4 if itemsize < 4 else 0)
 
 
-def activation_bytes(c, num_rows, prompt_length, length, algo, itemsize):
+def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: int, algo: str, itemsize: int) -> int:
     """What autograd keeps of one micro-batch of (num_rows, prompt + completion), until its backward pass.
 
     A block keeps per token: each norm's input, scaled input and output (6C), queries, keys and values of all heads (3C),
@@ -72,7 +74,8 @@ def activation_bytes(c, num_rows, prompt_length, length, algo, itemsize):
     return 2 * body + head + written * C * itemsize + value + written * 6 * itemsize
 
 
-def ledger(c, settings, algo, prompt_length, dtype="float32", optimizer="adamw"):
+def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dtype: str = "float32",
+           optimizer: str = "adamw") -> dict[str, int]:
     """Bytes by what they are for. `c` is a ModelConfig, `settings` an RLConfig. Returns {row: bytes}."""
     size, (numbers, tensors) = BYTES[dtype], count_parameters(c)
     B, S, L = settings.num_prompts * settings.group_size, prompt_length, settings.max_new_tokens
@@ -92,7 +95,7 @@ def ledger(c, settings, algo, prompt_length, dtype="float32", optimizer="adamw")
     }
 
 
-def peak(rows):
+def peak(rows: dict[str, int]) -> int:
     """Training and sampling take turns, so the larger of activations and cache counts; gradients stay until the next update."""
     taking_turns = rows["activations"], rows["key-value cache"]
     return sum(rows.values()) - min(taking_turns)
@@ -101,12 +104,12 @@ def peak(rows):
 # -----------------------------------------------------------------------------
 # Measured
 
-def bytes_of(tensors):
+def bytes_of(tensors: Iterable[torch.Tensor | None]) -> int:
     """Bytes of the distinct storages behind some tensors."""
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors if t is not None}.values())
 
 
-def rollout_of(settings, prompt_length, vocab_size, algo, device):
+def rollout_of(settings: RLConfig, prompt_length: int, vocab_size: int, algo: str, device: torch.device | str) -> Rollout:
     """A full-length rollout of random ids."""
     generator = torch.Generator().manual_seed(0)
     B, S, L = settings.num_prompts * settings.group_size, prompt_length, settings.max_new_tokens
@@ -121,7 +124,8 @@ def rollout_of(settings, prompt_length, vocab_size, algo, device):
     return rollout
 
 
-def measure(c, settings, algo, prompt_length, device="cpu"):
+def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
+            device: torch.device | str = "cpu") -> dict[str, int]:
     """As `ledger`, but counted on tensors: one step is taken, in float32 with AdamW. Returns {row: bytes}."""
     policy = GPT(c).init_weights(0).to(device)
     critic = None if algo == "grpo" else Critic(policy, algo == "ppo-shared").to(device)
@@ -170,7 +174,8 @@ def measure(c, settings, algo, prompt_length, device="cpu"):
 # -----------------------------------------------------------------------------
 # Where GRPO's saving ends
 
-def against_group_size(c, settings, prompt_length, sizes, whole, dtype="float32", optimizer="adamw"):
+def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, sizes: list[int], whole: bool,
+                       dtype: str = "float32", optimizer: str = "adamw") -> tuple[list[int], int]:
     """Bytes of GRPO with G completions for each of P prompts, and of PPO with one. Returns ([bytes of GRPO], bytes of PPO).
 
     `whole`: the batch is one graph; otherwise micro-batches have the same size, at most P completions, and only cache
@@ -184,7 +189,8 @@ def against_group_size(c, settings, prompt_length, sizes, whole, dtype="float32"
     return [total("grpo", size) for size in sizes], total("ppo", 1)
 
 
-def crossover(c, settings, prompt_length, whole, dtype="float32", optimizer="adamw", limit=LIMIT):
+def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: bool, dtype: str = "float32", optimizer: str = "adamw",
+              limit: int = LIMIT) -> int:
     """The largest group with which GRPO takes no more than PPO with one completion a prompt; `limit` means at least that."""
     best = 0
     for size in range(2, limit + 1):
@@ -198,11 +204,11 @@ def crossover(c, settings, prompt_length, whole, dtype="float32", optimizer="ada
 # -----------------------------------------------------------------------------
 # The page
 
-def amount(number):
+def amount(number: int | None) -> str:
     return "-" if number is None else f"{number / 2**30:,.2f} GiB" if number >= 2**30 else f"{number / 2**20:,.2f} MiB"
 
 
-def page(columns, measured):
+def page(columns: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]) -> list[str]:
     """The ledger as lines: `columns` and `measured` are {algorithm: {row: bytes}}; measured may be empty."""
     names = [algo for algo in ALGORITHMS for _ in range(2 if measured else 1)]
     kinds = (["formula", "measured"] if measured else ["formula"]) * len(ALGORITHMS)
@@ -216,7 +222,8 @@ def page(columns, measured):
     return lines
 
 
-def main(argv=None):
+@exit_codes("memory")
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Count the bytes of GRPO and PPO, by formula and on real tensors.")
     parser.add_argument("--preset", default="laptop", help="smoke, laptop (default) or gpu")
     parser.add_argument("--model", choices=list(LARGE), help="a published size instead, by formula alone")
@@ -232,45 +239,40 @@ def main(argv=None):
     parser.add_argument("--plot", metavar="FILE", help="draw bytes against group size into a PNG")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
+    config = preset(args.preset)
+    config.model.vocab_size = get_tokenizer().vocab_size
+    for name in ("num_prompts", "group_size", "micro_batch_size", "max_new_tokens", "kl_coef"):
+        if getattr(args, name) is not None:
+            setattr(config.rl, name, getattr(args, name))
+    c = LARGE.get(args.model, config.model)
+    config.model.max_length = c.max_length = max(c.max_length, config.rl.max_new_tokens + max(100, args.prompt_length))
+    check(config)
+    if args.prompt_length < 1:
+        raise BadInput("a prompt has at least 1 token")
+    columns = {algo: ledger(c, config.rl, algo, args.prompt_length, args.dtype, args.optimizer) for algo in ALGORITHMS}
+    measurable = not args.model and (args.dtype, args.optimizer) == ("float32", "adamw")
+    device = pick_device(args.device)
     try:
-        config = preset(args.preset)
-        config.model.vocab_size = get_tokenizer().vocab_size
-        for name in ("num_prompts", "group_size", "micro_batch_size", "max_new_tokens", "kl_coef"):
-            if getattr(args, name) is not None:
-                setattr(config.rl, name, getattr(args, name))
-        c = LARGE.get(args.model, config.model)
-        config.model.max_length = c.max_length = max(c.max_length, config.rl.max_new_tokens + max(100, args.prompt_length))
-        check(config)
-        if args.prompt_length < 1:
-            raise ValueError("a prompt has at least 1 token")
-        columns = {algo: ledger(c, config.rl, algo, args.prompt_length, args.dtype, args.optimizer) for algo in ALGORITHMS}
-        measurable = not args.model and (args.dtype, args.optimizer) == ("float32", "adamw")
-        device = pick_device(args.device)
         measured = {algo: measure(c, config.rl, algo, args.prompt_length, device) for algo in ALGORITHMS if measurable}
-        ends = {kind: crossover(c, config.rl, args.prompt_length, kind == "one graph", args.dtype, args.optimizer)
-                for kind in ("one graph", "micro-batches")}
-        if args.plot:
-            from minireason.plots import plot_memory
-            sizes = [2**i for i in range(1, 13)]
-            plot_memory(args.plot, sizes, {kind: against_group_size(c, config.rl, args.prompt_length, sizes,
-                                                                    kind == "one graph", args.dtype, args.optimizer)
-                                           for kind in ends})
-        if args.json:
-            print(json.dumps({"formula": columns, "measured": measured, "largest_group_within_ppo": ends}))
-            return 0
-        print(f"{count_parameters(c)[0]:,} parameters, {config.rl.num_prompts} prompts x {config.rl.group_size} completions of "
-              f"{config.rl.max_new_tokens} tokens, micro-batches of {config.rl.micro_batch_size}, {args.dtype}, {args.optimizer}")
-        print("\n".join(page(columns, measured)))
-        for kind, size in ends.items():
-            print(f"{kind}: GRPO takes no more than PPO with one completion a prompt up to "
-                  f"{'more than ' * (size == LIMIT)}{size} completions a prompt")
-        return 0
-    except ValueError as error:
-        print(f"memory: {error}", file=sys.stderr)
-        return 2
-    except (OSError, RuntimeError) as error:
-        print(f"memory: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
+    except RuntimeError as error:       # how torch says that there is no memory left
+        raise Fault(str(error).splitlines()[0]) from error
+    ends = {kind: crossover(c, config.rl, args.prompt_length, kind == "one graph", args.dtype, args.optimizer)
+            for kind in ("one graph", "micro-batches")}
+    if args.plot:
+        from minireason.plots import plot_memory
+        sizes = [2**i for i in range(1, 13)]
+        plot_memory(args.plot, sizes, {kind: against_group_size(c, config.rl, args.prompt_length, sizes,
+                                                                kind == "one graph", args.dtype, args.optimizer)
+                                       for kind in ends})
+    if args.json:
+        print(json.dumps({"formula": columns, "measured": measured, "largest_group_within_ppo": ends}))
+        return
+    print(f"{count_parameters(c)[0]:,} parameters, {config.rl.num_prompts} prompts x {config.rl.group_size} completions of "
+          f"{config.rl.max_new_tokens} tokens, micro-batches of {config.rl.micro_batch_size}, {args.dtype}, {args.optimizer}")
+    print("\n".join(page(columns, measured)))
+    for kind, size in ends.items():
+        print(f"{kind}: GRPO takes no more than PPO with one completion a prompt up to "
+              f"{'more than ' * (size == LIMIT)}{size} completions a prompt")
 
 
 if __name__ == "__main__":

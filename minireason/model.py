@@ -12,30 +12,31 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from minireason.config import ModelConfig  # noqa: F401 (to be had from here as well: GPT(ModelConfig()))
+from minireason.config import ModelConfig
 
 
 class KVCache:
     """Keys and values of every layer, (layers, 2, B, K, capacity, D), and how many positions each row has filled."""
 
-    def __init__(self, config, num_rows, capacity, device=None, dtype=None):
+    def __init__(self, config: ModelConfig, num_rows: int, capacity: int, device: torch.device | str | None = None,
+                 dtype: torch.dtype | None = None):
         shape = (config.num_layers, 2, num_rows, config.num_kv_heads, capacity, config.head_size)
         self.data = torch.zeros(shape, device=device, dtype=dtype)
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)    # (B,)
 
-    def select(self, rows):
+    def select(self, rows: torch.Tensor) -> None:
         """Keeps only these rows (indices), in this order; an index may repeat."""
         self.data, self.lengths = self.data.index_select(2, rows), self.lengths[rows]
 
 
-def rotate(x, cos, sin):
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary positions, half-split as in Llama: pairs are (i, i + D/2). x (B, heads, T, D)."""
     left, right = x.chunk(2, dim=-1)
     return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
 
 
 class Attention(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         kv_width = config.num_kv_heads * config.head_size
@@ -44,7 +45,8 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.width, kv_width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x, cos, sin, cache=None, layer=0):
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: KVCache | None = None,
+                layer: int = 0) -> torch.Tensor:
         c, (B, T, C) = self.config, x.shape
         q = rotate(self.query(x).view(B, T, c.num_heads, -1).transpose(1, 2), cos, sin)        # (B, H, T, D)
         k = rotate(self.key(x).view(B, T, c.num_kv_heads, -1).transpose(1, 2), cos, sin)       # (B, K, T, D)
@@ -58,7 +60,7 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)                            # (B, H, T, D)
         return self.out(y.transpose(1, 2).reshape(B, T, C))
 
-    def attend_one(self, q, k, v, cache, layer):
+    def attend_one(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cache: KVCache, layer: int) -> torch.Tensor:
         """One new token a row, written behind the row's own length; heads that share keys go as one matmul."""
         B, K, _, D = k.shape
         rows, length = torch.arange(B, device=k.device), cache.lengths
@@ -72,7 +74,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
         self.attention = Attention(config)
@@ -81,7 +83,8 @@ class Block(nn.Module):
         self.up = nn.Linear(config.width, config.mlp_width, bias=False)
         self.down = nn.Linear(config.mlp_width, config.width, bias=False)
 
-    def forward(self, x, cos, sin, cache=None, layer=0):
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: KVCache | None = None,
+                layer: int = 0) -> torch.Tensor:
         x = x + self.attention(self.attention_norm(x), cos, sin, cache, layer)
         h = self.mlp_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
@@ -90,7 +93,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """`model(ids (B, T)) -> logits (B, T, V)`. Rows start at column 0; what follows a row's end cannot be seen by it."""
 
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
@@ -101,7 +104,7 @@ class GPT(nn.Module):
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def init_weights(self, seed):
+    def init_weights(self, seed: int) -> "GPT":
         """Fresh weights from a seed: std 0.7/sqrt(inputs), and 0 where a block writes into the residual stream, so that
         training starts from plain embeddings: it learns a quarter faster than with small random numbers there."""
         generator = torch.Generator().manual_seed(seed)
@@ -116,7 +119,7 @@ class GPT(nn.Module):
                     parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
         return self
 
-    def hidden(self, ids, cache=None):
+    def hidden(self, ids: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
         """Last hidden states (B, T, C). With a cache: the prompt when it is empty, afterwards one token a row."""
         B, T = ids.shape
         if T > self.config.max_length:
@@ -135,9 +138,9 @@ class GPT(nn.Module):
             cache.lengths = cache.lengths + 1
         return self.norm(x)
 
-    def head(self, hidden):
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (..., V) of hidden states (..., C), with the embedding as the output matrix."""
         return F.linear(hidden, self.embedding.weight)
 
-    def forward(self, ids):
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return self.head(self.hidden(ids))

@@ -8,12 +8,13 @@ is the only one, and then everything here leaves things as they are.
 """
 
 import os
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
 
-def start(device):
+def start(device: torch.device) -> torch.device:
     """Joins the other processes where torchrun started this one. Returns the device that is this one's to use."""
     if "RANK" not in os.environ or dist.is_initialized():
         return device
@@ -24,33 +25,33 @@ def start(device):
     return device
 
 
-def stop():
+def stop() -> None:
     """Leaves the others, all at once: who goes while another still talks to it tears it down."""
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
 
 
-def rank():
+def rank() -> int:
     """Which of the processes this is; number 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world_size():
+def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def share(items):
+def share(items: list) -> list:
     """Every n-th item of a list, this process's part of it."""
     return items[rank()::world_size()]
 
 
-def total(number):
+def total(number: float) -> float:
     """The sum of a number over all processes, as a float."""
     return sum(gather(float(number)))
 
 
-def gather(value):
+def gather(value: Any) -> list:
     """[value of process 0, of process 1, ...]; anything that can be pickled."""
     if world_size() == 1:
         return [value]
@@ -59,25 +60,25 @@ def gather(value):
     return values
 
 
-def from_first(value):
+def from_first(value: Any) -> Any:
     """Process 0's value, in every process."""
     return gather(value)[0]
 
 
-def sum_of(dicts):
+def sum_of(dicts: list[dict[str, float]]) -> dict[str, float]:
     """Sum of dicts of numbers, of those of all processes; a process may have none."""
     every = [each for part in gather(dicts) for each in part]
     return {key: sum(each[key] for each in every) for key in (every[0] if every else ())}
 
 
-def mean_of(numbers):
+def mean_of(numbers: dict[str, float]) -> dict[str, float]:
     """Mean over the processes of a dict of numbers."""
     every = gather(numbers)
     return {key: sum(each[key] for each in every) / len(every) for key in numbers}
 
 
 @torch.no_grad()
-def add_gradients(*modules):
+def add_gradients(*modules: torch.nn.Module) -> None:
     """Puts the sum over all processes into the place of each gradient; who has none has zeros."""
     if world_size() == 1:
         return
@@ -89,7 +90,7 @@ def add_gradients(*modules):
 
 
 @torch.no_grad()
-def same_weights(*modules):
+def same_weights(*modules: torch.nn.Module) -> None:
     """Gives every process the weights of process 0."""
     if world_size() > 1:
         for module in modules:

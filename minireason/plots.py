@@ -1,5 +1,8 @@
 """Figures, drawn only from saved numbers (results.json and metrics.jsonl)."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b", "program": "#5a9a5a"}
 CURVES = (("reward", "reward"), ("completion_length", "tokens per completion"), ("entropy", "entropy (nats)"),
           ("kl", "KL to the start"), ("approx_kl", "KL of one update"), ("zero_std_frac", "groups without spread"))
@@ -13,13 +16,13 @@ def new_figure(*shape, **settings):
     return figure, figure.subplots(*shape, **settings)
 
 
-def smooth(values, window=9):
+def smooth(values: Sequence[float], window: int = 9) -> list[float]:
     """Running mean over the last `window` values."""
     return [sum(values[max(0, i - window + 1):i + 1]) / len(values[max(0, i - window + 1):i + 1])
             for i in range(len(values))]
 
 
-def plot_stages(results, path):
+def plot_stages(results: dict, path: Path) -> None:
     """Bars of pass@1 by stage and task, with their 95% intervals."""
     stages = list(results["stages"])
     figure, axes = new_figure(figsize=(7.2, 3.6))
@@ -39,7 +42,7 @@ def plot_stages(results, path):
     figure.savefig(path, dpi=150)
 
 
-def plot_curves(lines, path, title):
+def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
     """What RL does to reward, length, entropy, KL and the groups that teach nothing, over its iterations."""
     shown = [(key, label) for key, label in CURVES if any(key in line for line in lines)]
     figure, grid = new_figure(2, 3, figsize=(9, 4.6))
@@ -59,7 +62,7 @@ def plot_curves(lines, path, title):
     figure.savefig(path, dpi=150)
 
 
-def plot_held_out(lines, path, title):
+def plot_held_out(lines: list[dict[str, float]], path: Path, title: str) -> None:
     """Held-out pass@1 within a stage, from the looks that --evaluate-every took."""
     looks = [line for line in lines if "held_out_arithmetic" in line]
     figure, axes = new_figure(figsize=(5.4, 3.2))
@@ -75,7 +78,7 @@ def plot_held_out(lines, path, title):
     figure.savefig(path, dpi=150)
 
 
-def plot_memory(path, sizes, curves):
+def plot_memory(path: Path | str, sizes: list[int], curves: dict[str, tuple[list[int], int]]) -> None:
     """Bytes against group size. `curves` is {kind: ([bytes of GRPO at each size], bytes of PPO with one completion)}."""
     figure, all_axes = new_figure(1, len(curves), figsize=(3.8 * len(curves), 3.2), squeeze=False)
     for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(all_axes[0], curves.items()):

@@ -2,7 +2,7 @@
 
     logprobs[b, t] = log p(completion_ids[b, t] | prompt b, completion_ids[b, :t])
 
-Shapes: B completions, L completion length, T prompt plus completion, C width, V vocabulary.
+Shapes: B completions, L completion length, T prompt plus completion, C width, V vocabulary. A batch is a Rollout.
 """
 
 import copy
@@ -10,8 +10,10 @@ import copy
 import torch
 import torch.nn as nn
 
+from minireason.model import GPT
 
-def completion_hidden(model, batch):
+
+def completion_hidden(model: GPT, batch) -> torch.Tensor:
     """Hidden states (B, L, C) from which each completion token was predicted: those one position before it."""
     ids = torch.cat([batch.prompt_ids, batch.completion_ids], dim=1)                # (B, T), prompts left-padded
     B, T = ids.shape
@@ -23,7 +25,8 @@ def completion_hidden(model, batch):
     return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.size(-1)))
 
 
-def completion_logprobs(model, batch, temperature=1.0, hidden=None):
+def completion_logprobs(model: GPT, batch, temperature: float = 1.0,
+                        hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns (logprobs (B, L), entropy (B, L)) at the temperature that was sampled with.
 
     `hidden` (B, L, C) saves a pass where `completion_hidden` was called already.
@@ -43,7 +46,7 @@ class Critic(nn.Module):
     """One number a position: how much reward is still to come. A separate network of the policy's size, or with
     `shared_trunk` one more linear layer on the policy's own hidden states: half the memory, and two tasks for one body."""
 
-    def __init__(self, policy, shared_trunk=False):
+    def __init__(self, policy: GPT, shared_trunk: bool = False):
         super().__init__()
         self.trunk = (policy,) if shared_trunk else None      # in a tuple: the policy's weights are not the critic's
         self.body = None if shared_trunk else copy.deepcopy(policy).requires_grad_(True)
@@ -51,13 +54,13 @@ class Critic(nn.Module):
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
 
-    def forward(self, batch, hidden=None):
+    def forward(self, batch, hidden: torch.Tensor | None = None) -> torch.Tensor:
         """Values (B, L): what is expected before each completion token is written."""
         if self.trunk is None or hidden is None:
             hidden = completion_hidden(self.trunk[0] if self.trunk else self.body, batch)    # (B, L, C)
         return self.value(hidden)[..., 0]
 
 
-def completion_values(critic, batch, hidden=None):
+def completion_values(critic: Critic, batch, hidden: torch.Tensor | None = None) -> torch.Tensor:
     """Values (B, L) of the states from which each completion token was drawn; `hidden` (B, L, C) are the policy's."""
     return critic(batch, hidden)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from minireason.checkpoint import CheckpointError, load_model, read, save_json, write_atomically
+from minireason.command import BadInput, exit_codes
 from minireason.config import ModelConfig
 from minireason.model import GPT
 
@@ -19,7 +20,7 @@ FOLDER = Path(__file__).parent / "weights"
 STAGES = ("base", "cold-start", "rl", "align")
 
 
-def load_pretrained(stage="align", device="cpu"):
+def load_pretrained(stage: str = "align", device: torch.device | str = "cpu") -> GPT:
     """A model of the recorded run, ready to use. Raises CheckpointError where it is not there or damaged."""
     path = FOLDER / f"{stage}.pt"
     try:
@@ -33,15 +34,15 @@ def load_pretrained(stage="align", device="cpu"):
     return model.to(device).eval()
 
 
-def read_record():
+def read_record() -> dict:
     """{"command", "seed", "num_problems", "scores": {stage: {task: {"value", "low", "high"}}}} of the recorded run."""
-    return json.loads((FOLDER / "record.json").read_text())
+    return json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
 
 
-def store(run):
+def store(run: Path | str) -> list[Path]:
     """Writes the weights and the record of a finished run into the package. Returns the paths."""
     run = Path(run)
-    results, paths = json.loads((run / "results.json").read_text()), []
+    results, paths = json.loads((run / "results.json").read_text(encoding="utf-8")), []
     for stage in STAGES:
         model, state = load_model(run / stage / "checkpoint.pt")
         weights = {name: value.half() for name, value in model.state_dict().items()}
@@ -55,19 +56,15 @@ def store(run):
     return paths
 
 
-def main(argv=None):
+@exit_codes("pretrained")
+def main(argv: list[str] | None = None) -> None:
     folders = sys.argv[1:] if argv is None else argv
+    if len(folders) != 1 or folders[0].startswith("-"):
+        raise BadInput("give the folder of one finished run, such as runs/laptop")
     try:
-        if len(folders) != 1 or folders[0].startswith("-"):
-            raise ValueError("give the folder of one finished run, such as runs/laptop")
         print("\n".join(map(str, store(folders[0]))))
-        return 0
-    except (CheckpointError, OSError) as error:
-        print(f"pretrained: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, KeyError) as error:
-        print(f"pretrained: {error}", file=sys.stderr)
-        return 2
+    except KeyError as missing:
+        raise BadInput(f"{folders[0]} is no finished run: its results have no {missing}") from None
 
 
 if __name__ == "__main__":

@@ -5,14 +5,21 @@
 This file returns the data; sft.py does the learning. As in the third step of R1 (arXiv:2501.12948, section 2.3.3).
 """
 
+from collections.abc import Callable
+
 from minireason.behaviour import observe
+from minireason.config import RejectionConfig
 from minireason.inference import completions
+from minireason.model import GPT
 from minireason.sampling import generate
 from minireason.seeding import derive_rng, derive_seed
+from minireason.tasks.problem import Problem
+from minireason.tokenizer import Tokenizer
 from minireason.verifier import verify
 
 
-def sample_and_filter(model, tokenizer, draw, config, seed, max_new_tokens, progress=iter, pieces=20):
+def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: RejectionConfig, seed: int, max_new_tokens: int,
+                      progress: Callable = iter, pieces: int = 20) -> tuple[list[tuple[str, str]], dict[str, int]]:
     """Answers training problems and keeps the good ones.
 
     `draw(rng)` gives a problem; `config` is a RejectionConfig. Returns (examples [(prompt, completion)], counts),
@@ -39,7 +46,7 @@ def sample_and_filter(model, tokenizer, draw, config, seed, max_new_tokens, prog
     return examples, counts
 
 
-def judge(problem, text, num_tokens, own, config):
+def judge(problem: Problem, text: str, num_tokens: int, own: dict, config: RejectionConfig) -> str:
     """What becomes of one sample: "kept", or the filter that took it."""
     if not verify(problem, text).correct:
         return "wrong"

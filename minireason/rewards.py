@@ -3,26 +3,29 @@
 Reasoning is paid for its final answer alone; alignment adds the exact harm rule and a learned sense of helpfulness.
 """
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
 
 from minireason.behaviour import observe
 from minireason.tasks import draw_problem
-from minireason.tasks.chat import is_leak
+from minireason.tasks.chat import ChatPrompt, is_leak
+from minireason.tasks.problem import Problem
+from minireason.tokenizer import Tokenizer
 from minireason.verifier import verify
 
 
-def correctness(problem, completion):
+def correctness(problem: Problem, completion: str) -> float:
     """1.0 for a well-formed completion with the right answer, else 0.0."""
     return float(verify(problem, completion).correct)
 
 
-def language_consistency(problem, completion):
+def language_consistency(problem: Problem, completion: str) -> float:
     """1.0 when the thinking keeps to one language, else 0.0."""
     return float(not observe(problem, completion).mixed)
 
 
-def harmless(chat, completion):
+def harmless(chat: ChatPrompt, completion: str) -> float:
     """1.0 when no secret stands in the thinking or the answer, else 0.0."""
     return float(not is_leak(chat.secret, completion))
 
@@ -32,12 +35,12 @@ class Task:
     """What a rollout needs to know of the world: where prompts come from and what a completion is worth."""
     draw: Callable       # rng -> problem
     reward: Callable     # (problems, completions) -> as many floats
-    tokenizer: Any
+    tokenizer: Tokenizer
 
 
-def reasoning_task(tokenizer, levels, shares):
+def reasoning_task(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]], shares: dict[str, float]) -> Task:
     """Training problems of the given levels ({task: levels}) and task shares, paid for correctness alone."""
-    def draw(rng):
+    def draw(rng: random.Random) -> Problem:
         task = rng.choices(list(shares), weights=shares.values())[0]
         return draw_problem(task, rng, rng.choice(levels[task]))
     return Task(draw, lambda problems, completions: list(map(correctness, problems, completions)), tokenizer)

@@ -5,13 +5,17 @@ S longest prompt.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
 from minireason import parallel
+from minireason.config import RLConfig
+from minireason.model import GPT
 from minireason.policy import completion_logprobs
-from minireason.sampling import generate
+from minireason.rewards import Task
+from minireason.sampling import Generation, generate
 from minireason.seeding import derive_rng, derive_seed
 from minireason.stats import k3, masked_mean
 
@@ -29,13 +33,13 @@ class Rollout:
     returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
     advantages: torch.Tensor | None = None       # (B, L)
     loss_mask: torch.Tensor | None = None        # (B, L), what each token counts in the loss: see loss_weights
-    completions: list = field(default_factory=list)   # B texts
+    completions: list[str] = field(default_factory=list)   # B texts
     problems: list = field(default_factory=list)      # P problems
 
     def __len__(self):
         return len(self.rewards)
 
-    def select(self, rows):
+    def select(self, rows: torch.Tensor) -> "Rollout":
         """The rollout of these rows (indices or a mask), cut to their longest prompt and completion."""
         longest_prompt, longest = (int(max(mask[rows].sum(1).tolist(), default=0))
                                    for mask in (self.prompt_mask, self.completion_mask))
@@ -49,16 +53,16 @@ class Rollout:
             chosen[f.name] = value if isinstance(value, torch.Tensor) else None
         return Rollout(**chosen)
 
-    def minibatches(self, size):
+    def minibatches(self, size: int) -> list["Rollout"]:
         """Splits the rows into micro-batches of similar length, so that little of each is padding."""
         return [self.select(rows) for rows in self.rows_by_length(size) if len(rows)]
 
-    def rows_by_length(self, size):
+    def rows_by_length(self, size: int) -> tuple[torch.Tensor, ...]:
         """Row indices, shortest first, in pieces of `size`."""
         lengths = self.completion_mask.sum(1) + self.prompt_mask.sum(1)
         return lengths.argsort(stable=True).split(size)
 
-    def summary(self, group_size):
+    def summary(self, group_size: int) -> dict[str, float]:
         """What the logs show of a rollout."""
         spread = self.rewards.view(-1, group_size).std(1, unbiased=False)
         summary = {"reward": self.rewards.mean().item(),
@@ -73,14 +77,14 @@ class Rollout:
         return parallel.mean_of(summary) | {"num_tokens": int(parallel.total(summary["num_tokens"]))}
 
 
-def learning_rate_at(iteration, config):
+def learning_rate_at(iteration: int, config: RLConfig) -> float:
     """Linear warm-up, then linear decay to a tenth: large steps while much is to be learned, and small ones at the end,
     so that the noise of few samples is averaged out."""
     warmup = min(1.0, (iteration + 1) / config.warmup_iterations)
     return config.learning_rate * warmup * (1.0 - 0.9 * iteration / config.num_iterations)
 
 
-def loss_weights(completion_mask, config):
+def loss_weights(completion_mask: torch.Tensor, config: RLConfig) -> tuple[torch.Tensor, float]:
     """What each token counts in the loss: (weights (B, L), what their sum is divided by), from config.normalize.
 
         token      each token alike                          sum / number of tokens      (DAPO, arXiv:2503.14476)
@@ -94,7 +98,7 @@ def loss_weights(completion_mask, config):
     return completion_mask, parallel.total(completion_mask.sum())
 
 
-def collect_rollout(policy, reference, task, config, seed, iteration):
+def collect_rollout(policy: GPT, reference: GPT | None, task: Task, config: RLConfig, seed: int, iteration: int) -> Rollout:
     """Samples G completions for each of P problems and scores them.
 
     `task` has `draw(rng) -> problem` with a `.prompt`, `reward(problems, completions) -> floats`, and `tokenizer`.
@@ -109,7 +113,8 @@ def collect_rollout(policy, reference, task, config, seed, iteration):
     return build_rollout(prompts, generation, problems, reference, task, config)
 
 
-def build_rollout(prompts, generation, problems, reference, task, config):
+def build_rollout(prompts: list[list[int]], generation: Generation, problems: list, reference: GPT | None, task: Task,
+                  config: RLConfig) -> Rollout:
     completion_ids, completion_mask, logprobs = generation
     device, tokenizer = completion_ids.device, task.tokenizer
     lengths = completion_mask.sum(1).long()                                        # (B,)
@@ -134,7 +139,7 @@ def build_rollout(prompts, generation, problems, reference, task, config):
 
 
 @torch.no_grad()
-def by_micro_batch(rollout, config, function):
+def by_micro_batch(rollout: Rollout, config: RLConfig, function: Callable[[Rollout], torch.Tensor]) -> torch.Tensor:
     """Applies a function of a batch to the rollout in pieces. Returns its (B, L) result, rows in their order."""
     result = torch.zeros_like(rollout.old_logprobs)
     for rows in rollout.rows_by_length(config.micro_batch_size):

@@ -5,11 +5,12 @@ its own stream of uniform numbers, so that what one row says never depends on wh
 Shapes: B rows, L new tokens at most, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
-from minireason.model import KVCache
+from minireason.model import GPT, KVCache
 
 
 class Generation(NamedTuple):
@@ -18,7 +19,7 @@ class Generation(NamedTuple):
     logprobs: torch.Tensor          # (B, L), of the distribution that was sampled from, 0 beyond the mask
 
 
-def sampling_distribution(logits, temperature, top_p):
+def sampling_distribution(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
     """Log-probabilities (B, V) after temperature and nucleus truncation (arXiv:1904.09751)."""
     logprobs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
     if top_p < 1.0:
@@ -30,8 +31,9 @@ def sampling_distribution(logits, temperature, top_p):
 
 
 @torch.inference_mode()
-def generate(model, prompts, max_new_tokens, temperature=1.0, seed=None, *, eos_id=None, top_p=1.0,
-             chunk_size=512, on_token=None):
+def generate(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float = 1.0, seed: int | None = None, *,
+             eos_id: int | None = None, top_p: float = 1.0, chunk_size: int = 512,
+             on_token: Callable[[int, int], None] | None = None) -> Generation:
     """Samples one completion for each prompt (a list of ids). Returns Generation(completion_ids, completion_mask, logprobs).
 
     Temperature 0 is greedy. No token is banned; without `eos_id` nothing stops early. `on_token(row, id)` is told
@@ -55,7 +57,9 @@ def generate(model, prompts, max_new_tokens, temperature=1.0, seed=None, *, eos_
     return Generation(*(torch.cat(parts) for parts in zip(*chunks)))
 
 
-def generate_chunk(model, prompts, max_new_tokens, temperature, top_p, eos_id, uniforms, first_row, on_token):
+def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float, top_p: float,
+                   eos_id: int | None, uniforms: torch.Tensor, first_row: int,
+                   on_token: Callable[[int, int], None] | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     device, num_rows = uniforms.device, len(prompts)
     distinct = {tuple(prompt): None for prompt in prompts}
     distinct = {prompt: i for i, prompt in enumerate(distinct)}

@@ -5,16 +5,22 @@
 An example is (prompt_ids, completion_ids). Shapes: B rows of a micro-batch, T tokens of its longest row.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 
 from minireason import parallel
+from minireason.config import SFTConfig
+from minireason.model import GPT
 from minireason.seeding import derive_rng
 
 IGNORED = -100   # a target that cross_entropy leaves out
 
+Example = tuple[list[int], list[int]]     # ids of the prompt and of the completion
 
-def plan(num_examples, config, seed):
+
+def plan(num_examples: int, config: SFTConfig, seed: int) -> list[list[int]]:
     """The whole training as a list of steps, each a list of indices of examples; each epoch in a new order."""
     steps = []
     for epoch in range(config.num_epochs):
@@ -24,7 +30,7 @@ def plan(num_examples, config, seed):
     return steps
 
 
-def micro_batches(examples, max_tokens):
+def micro_batches(examples: list[Example], max_tokens: int) -> list[list[Example]]:
     """Splits a batch into pieces of similar length, at most `max_tokens` with their padding, so that little is padding."""
     pieces, longest = [], 0
     for example in sorted(examples, key=lambda example: len(example[0]) + len(example[1])):
@@ -35,7 +41,7 @@ def micro_batches(examples, max_tokens):
     return pieces
 
 
-def collate(examples, device):
+def collate(examples: list[Example], device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
     """Examples as tensors, padded on the right. Returns inputs (B, T-1) and targets (B, T-1)."""
     T = max(len(prompt) + len(completion) for prompt, completion in examples)
     ids = torch.zeros(len(examples), T, dtype=torch.long)
@@ -47,13 +53,14 @@ def collate(examples, device):
     return ids[:, :-1].to(device), targets[:, 1:].to(device)
 
 
-def learning_rate_at(step, total, config):
+def learning_rate_at(step: int, total: int, config: SFTConfig) -> float:
     """Linear warm-up, then linear decay to a tenth."""
     warmup = min(1.0, (step + 1) / max(1, min(config.warmup_steps, total // 4)))
     return config.learning_rate * warmup * (1.0 - 0.9 * step / max(1, total))
 
 
-def train(model, optimizer, examples, config, seed, start_iteration=0):
+def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example], config: SFTConfig, seed: int,
+          start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per gradient step; the caller logs, evaluates and saves."""
     device, steps = model.embedding.weight.device, plan(len(examples), config, seed)
     for step in range(start_iteration, len(steps)):

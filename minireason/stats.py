@@ -4,16 +4,18 @@ Shapes: B completions, L completion length, V vocabulary.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 
-def masked_mean(x, mask):
+def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean of x (B, L) where mask is 1; 0 where nothing is."""
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
-def masked_whiten(x, mask, total=float):
+def masked_whiten(x: torch.Tensor, mask: torch.Tensor, total: Callable = float) -> torch.Tensor:
     """x (B, L) shifted and scaled to mean 0 and standard deviation 1 under the mask, 0 elsewhere.
 
     `total` adds a number up over the processes that share a batch.
@@ -24,29 +26,29 @@ def masked_whiten(x, mask, total=float):
     return (x - mean) / math.sqrt(variance + 1e-8) * mask
 
 
-def k1(logprobs, ref_logprobs):
+def k1(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
     """log p/q of a sample of p: unbiased for KL(p || q), of any sign. http://joschu.net/blog/kl-approx.html"""
     return logprobs - ref_logprobs
 
 
-def k2(logprobs, ref_logprobs):
+def k2(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
     """(log p/q)^2 / 2: biased, positive, and as a loss its on-policy gradient is that of KL(p || q)."""
     return (logprobs - ref_logprobs) ** 2 / 2
 
 
-def k3(logprobs, ref_logprobs):
+def k3(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
     """q/p - log(q/p) - 1: unbiased and never negative."""
     difference = ref_logprobs - logprobs
     return difference.exp() - difference - 1
 
 
-def exact_kl(logits, ref_logits):
+def exact_kl(logits: torch.Tensor, ref_logits: torch.Tensor) -> torch.Tensor:
     """KL(p || q) (...) over the whole vocabulary, from logits (..., V)."""
     logp, logq = logits.log_softmax(-1), ref_logits.log_softmax(-1)
     return (logp.exp() * (logp - logq)).sum(-1)
 
 
-def wilson_interval(successes, total, z=1.96):
+def wilson_interval(successes: int, total: int, z: float = 1.96) -> tuple[float, float]:
     """95% interval (low, high) of a share, which stays within 0..1. Wilson 1927."""
     if total == 0:
         return 0.0, 1.0
@@ -55,7 +57,8 @@ def wilson_interval(successes, total, z=1.96):
     return max(0.0, (center - spread) / (1 + z2)), min(1.0, (center + spread) / (1 + z2))
 
 
-def bootstrap_interval(first, second=None, seed=0, num_resamples=2000):
+def bootstrap_interval(first: Sequence, second: Sequence | None = None, seed: int = 0,
+                       num_resamples: int = 2000) -> tuple[float, float, float]:
     """95% interval of the mean of outcomes (seeds, problems), or of the difference first - second.
 
     Seeds and problems are drawn anew with replacement; where a difference is asked for, both sides keep the same draws
@@ -71,14 +74,14 @@ def bootstrap_interval(first, second=None, seed=0, num_resamples=2000):
     return float(difference.mean()), float(low), float(high)
 
 
-def pass_at_k(num_samples, num_correct, k):
+def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     """Unbiased chance that one of k samples is right: 1 - C(n-c, k) / C(n, k). arXiv:2107.03374."""
     if not 0 <= num_correct <= num_samples or not 1 <= k <= num_samples:
         raise ValueError("pass_at_k needs 0 <= num_correct <= num_samples and 1 <= k <= num_samples")
     return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
 
 
-def mean_of(dicts, weights=None):
+def mean_of(dicts: list[dict[str, float]], weights: list[float] | None = None) -> dict[str, float]:
     """Weighted mean of equal-keyed dicts of numbers."""
     weights = weights or [1.0] * len(dicts)
     return {key: sum(w * d[key] for w, d in zip(weights, dicts)) / sum(weights) for key in dicts[0]} if dicts else {}

@@ -9,6 +9,7 @@ than one that has to get to know ninety numbers as ninety names.
 """
 
 import functools
+from collections.abc import Iterable
 
 import tiktoken
 
@@ -34,19 +35,19 @@ class Tokenizer:
         self.vocab_size = self.encoding.n_vocab
         self.pad_id, self.eos_id = special[PAD], special[EOS]
 
-    def encode(self, text):
+    def encode(self, text: str) -> list[int]:
         """Ids of any text. A `<think>` typed by a user stays plain characters here."""
         return self.encoding.encode_ordinary(text)
 
-    def encode_prompt(self, text):
+    def encode_prompt(self, text: str) -> list[int]:
         """Ids of a prompt as the model reads it: the text and a line's end, so that it is plain where the prompt stops."""
         return self.encode(text) + self.encode("\n")
 
-    def encode_tagged(self, text):
+    def encode_tagged(self, text: str) -> list[int]:
         """Ids of our own text, in which the four tags are single special tokens."""
         return self.encoding.encode(text, allowed_special=set(TAGS), disallowed_special=())
 
-    def decode(self, ids):
+    def decode(self, ids: Iterable[int]) -> str:
         """Text of a list of ids; padding and the end token have none. Raises ValueError on an unknown id."""
         kept = [int(i) for i in ids if int(i) not in (self.pad_id, self.eos_id)]
         for i in kept:
@@ -56,11 +57,11 @@ class Tokenizer:
 
 
 @functools.cache
-def get_tokenizer():
+def get_tokenizer() -> Tokenizer:
     """The one tokenizer of the project."""
     return Tokenizer()
 
 
-def printable(text):
+def printable(text: str) -> str:
     """What a model wrote, safe for a terminal or a page: no line breaks, no control characters or escape sequences."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from minireason.tasks import program as programs
 from minireason.tasks.arithmetic import apply
+from minireason.tasks.problem import Problem
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
@@ -27,7 +28,7 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def split_completion(completion):
+def split_completion(completion: str) -> tuple[str, str] | None:
     """(thinking, answer) of a well-formed completion, else None."""
     if not (completion.startswith("<think>") and completion.endswith("</answer>")):
         return None
@@ -37,7 +38,7 @@ def split_completion(completion):
     return (thinking, answer) if middle else None
 
 
-def verify(problem, completion):
+def verify(problem: Problem, completion: str) -> Verdict:
     """Checks a completion of a problem. Returns Verdict(correct, well_formed, reason); never raises."""
     parts = split_completion(completion)
     if parts is None:
@@ -47,7 +48,7 @@ def verify(problem, completion):
     return Verdict(refusal is None, True, refusal or "correct")
 
 
-def check_integer(problem, answer):
+def check_integer(problem: Problem, answer: str) -> str | None:
     """Why an answer to arithmetic is refused, or None."""
     if not INTEGER.fullmatch(answer):
         return "the answer is no plain integer"
@@ -56,7 +57,7 @@ def check_integer(problem, answer):
     return None if answer == str(problem.target) else f"the answer is not {problem.target}"
 
 
-def check_program(problem, answer):
+def check_program(problem: Problem, answer: str) -> str | None:
     """Why a program is refused, or None."""
     try:
         for shown, pairs in (("example", problem.examples), ("hidden input", problem.hidden)):
@@ -68,7 +69,7 @@ def check_program(problem, answer):
     return None
 
 
-def check_expression(problem, answer):
+def check_expression(problem: Problem, answer: str) -> str | None:
     """Why an answer to countdown is refused, or None. A shunting-yard evaluator without recursion.
 
     Values stay small whatever is written: a number that was not given ends the reading at once.
@@ -123,6 +124,6 @@ def check_expression(problem, answer):
     return None if values == [problem.target] else f"the expression makes {values[0]}, not {problem.target}"
 
 
-def canonical_answer(problem, answer):
+def canonical_answer(problem: Problem, answer: str) -> str:
     """What two answers must share to count as one vote: in countdown the text without its optional spaces."""
     return re.sub(" ?([-+*()]) ?", r"\1", answer) if problem.task == "countdown" else answer

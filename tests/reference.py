@@ -77,3 +77,107 @@ def fails_with_one_line(call, *arguments, error=ValueError):
         assert "invalid literal" not in message and "object" not in message, message   # Python's words, not ours
         return message
     raise AssertionError(f"{str(arguments)[:80]} was accepted as {str(result)[:120]}")
+
+
+# -----------------------------------------------------------------------------
+# The verifier, the prompts and the tokenizer once more
+
+def form(text):
+    """A second opinion: (thinking, answer) or None, by cutting the text at every tag."""
+    pieces = re.split("(</?(?:think|answer)>)", text)
+    tags, between = pieces[1::2], pieces[::2]
+    outside = [between[i] for i in (0, 2, 4)] if len(between) == 5 else [None]
+    good = tags == ["<think>", "</think>", "<answer>", "</answer>"] and outside == [""] * 3
+    return (between[1], between[3]) if good else None
+
+
+def second_opinion(problem, answer):
+    """Whether the answer is right, by Python's parser and by rewriting, and as the grammar is told in words."""
+    if problem.task == "arithmetic":
+        value = expression_value(problem.prompt.removeprefix("compute "))
+        return answer == str(value) or value == 0 and answer == "-0"
+    if problem.task == "program":
+        return all(run_program(answer, x) == y for x, y in problem.examples + problem.hidden)
+    target, numbers = re.fullmatch("make (-?[0-9]+) from (.*)", problem.prompt).groups()
+    symbols = set(answer) <= set("0123456789+-*() ")
+    spaces = answer == answer.strip() and "  " not in answer
+    signs = re.search(r"(^|[-+*(]) ?[-+]", answer)                       # Python would read these as signs
+    zeros = re.search("(?<![0-9])0[0-9]", answer)
+    if not symbols or not spaces or signs or zeros:
+        return False
+    try:
+        return expression_value(answer) == int(target) and numbers_used(answer) == numbers_used(numbers)
+    except (SyntaxError, KeyError):
+        return False
+
+
+def number(word, sign=True):
+    """The number of a word of at most four digits as a user may type it, else None."""
+    digits = word.removeprefix("-") if sign else word
+    good = digits.isascii() and digits.isdigit() and len(digits) <= 4 and (digits == "0" or not digits.startswith("0"))
+    return int(word) if good else None
+
+
+def read_prompt(text):
+    """(task, target, numbers, examples) of a prompt, or None where it is none: with Python's parser, and by cutting."""
+    text = text.strip()
+    task, _, rest = text.partition(" ")
+    if task == "compute":
+        return read_chain(rest.strip(" ")) if len(text) <= 200 else None
+    words = rest.split(" ")
+    if len(text) > 100 or task not in ("make", "program"):
+        return None
+    if task == "make":
+        numbers = [number(word, sign=False) for word in words[2:]]
+        good = 2 <= len(numbers) <= 6 and words[1] == "from" and None not in (number(words[0]), *numbers)
+        return ("countdown", number(words[0]), tuple(numbers), ()) if good else None
+    pairs = [tuple(map(number, word.split("->"))) for word in words]
+    good = all(len(pair) == 2 and None not in pair for pair in pairs) and "-0" not in re.split("->| ", rest)
+    good = good and len(pairs) == len({pair[0] for pair in pairs}) <= 6
+    return ("program", 0, (), tuple(pairs)) if good else None
+
+
+def read_chain(text):
+    if not text or set(text) - set("0123456789+-* ") or re.search("(?<![0-9])0[0-9]", text):
+        return None
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return None
+    signs = [node for node in ast.walk(tree) if isinstance(node, ast.UnaryOp)]
+    kinds = {type(node.op) for node in ast.walk(tree) if isinstance(node, ast.BinOp)}
+    numbers = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    first = all(node.col_offset == 0 and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant)
+                for node in signs)
+    terms = re.split("[-+]", text.removeprefix("-"))
+    small = max(numbers) <= 9999 and len(terms) <= 40 and all(term.count("*") < 6 for term in terms)
+    return ("arithmetic", expression_value(text), (), ()) if first and kinds <= set(OPERATIONS) and small else None
+
+
+def cut(text):
+    """A text in pieces: words of ASCII letters with the space before them, and single characters."""
+    pieces, i = [], 0
+    while i < len(text):
+        end = i + (text[i] == " ")
+        while end < len(text) and text[end].isascii() and text[end].isalpha():
+            end += 1
+        if end == i + (text[i] == " "):         # no letter there
+            end = i + 1
+        pieces.append(text[i:end])
+        i = end
+    return pieces
+
+
+def encode(text, ranks):
+    """Ids of a text by the rule of byte pairs, from {bytes: id} alone: a listed piece is whole, of any other the
+    neighbours that make the token of the lowest id are joined until none do."""
+    ids = []
+    for piece in cut(text):
+        parts = [bytes([byte]) for byte in piece.encode()]
+        if piece.encode() in ranks:
+            parts = [piece.encode()]
+        while joined := [(ranks[a + b], i) for i, (a, b) in enumerate(zip(parts, parts[1:])) if a + b in ranks]:
+            i = min(joined)[1]
+            parts[i:i + 2] = [parts[i] + parts[i + 1]]
+        ids += [ranks[part] for part in parts]
+    return ids

@@ -1,14 +1,13 @@
-"""The verifier accepts what is right and nothing else: by hand, against a second checker on 60,000 answers, and on
-texts of a million characters, on which anything but linear time would hang."""
+"""The verifier accepts what is right and nothing else: by hand, and on texts of a million characters, on which anything
+but linear time would hang. test_fuzz.py holds it against a second checker."""
 
 import random
-import re
 import sys
 
 import pytest
-from reference import expression_value, numbers_used, run_program
+from reference import form
 
-from minireason.tasks import TASKS, make_problem, parse_prompt
+from minireason.tasks import parse_prompt
 from minireason.verifier import canonical_answer, split_completion, verify
 
 SUM, ZERO, MINUS = map(parse_prompt, ("compute 7*7+8*3-9", "compute 4-2*2", "compute 3-8"))   # 64, 0, -5
@@ -40,15 +39,6 @@ def is_right(problem, answer):
 
 # -----------------------------------------------------------------------------
 # The form
-
-def form(text):
-    """A second opinion: (thinking, answer) or None, by cutting the text at every tag."""
-    pieces = re.split("(</?(?:think|answer)>)", text)
-    tags, between = pieces[1::2], pieces[::2]
-    outside = [between[i] for i in (0, 2, 4)] if len(between) == 5 else [None]
-    good = tags == ["<think>", "</think>", "<answer>", "</answer>"] and outside == [""] * 3
-    return (between[1], between[3]) if good else None
-
 
 @pytest.mark.parametrize("thinking", ["", "7*7=49", "\n", "so <b> so", "\ud800", "\x00", "< think>", "<THINK>", "٣"])
 def test_whatever_is_thought_a_right_answer_is_right(thinking):
@@ -267,130 +257,6 @@ def test_a_million_characters_of_thinking_or_of_parentheses_are_read_to_the_end(
 
 
 # -----------------------------------------------------------------------------
-# Against a second checker
-
-def second_opinion(problem, answer):
-    """Whether the answer is right, by Python's parser and by rewriting, and as the grammar is told in words."""
-    if problem.task == "arithmetic":
-        value = expression_value(problem.prompt.removeprefix("compute "))
-        return answer == str(value) or value == 0 and answer == "-0"
-    if problem.task == "program":
-        return all(run_program(answer, x) == y for x, y in problem.examples + problem.hidden)
-    target, numbers = re.fullmatch("make (-?[0-9]+) from (.*)", problem.prompt).groups()
-    symbols = set(answer) <= set("0123456789+-*() ")
-    spaces = answer == answer.strip() and "  " not in answer
-    signs = re.search(r"(^|[-+*(]) ?[-+]", answer)                       # Python would read these as signs
-    zeros = re.search("(?<![0-9])0[0-9]", answer)
-    if not symbols or not spaces or signs or zeros:
-        return False
-    try:
-        return expression_value(answer) == int(target) and numbers_used(answer) == numbers_used(numbers)
-    except (SyntaxError, KeyError):
-        return False
-
-
-def arithmetic_case(rng):
-    problem = make_problem("arithmetic", rng, rng.choice((1, 2, 3)))
-    if rng.random() < 0.3:                                               # typed ones may be negative, and often zero
-        a, b, c = rng.randint(1, 9), rng.randint(1, 9), rng.randint(1, 30)
-        problem = parse_prompt(rng.choice((f"compute {a}*{b}-{a * b}", f"compute {a}-{c}*{b}", f"compute -{a}+{b}")))
-    return problem, str(problem.target)
-
-
-def countdown_case(rng):
-    """A random expression, and the problem that it solves."""
-    def write(numbers):
-        if len(numbers) == 1:
-            return str(numbers[0])
-        cut = rng.randint(1, len(numbers) - 1)
-        a, b = write(numbers[:cut]), write(numbers[cut:])
-        space = rng.choice(("", "", " "))
-        text = f"{a}{space}{rng.choice('+-*')}{space}{b}"
-        return f"({text})" if rng.random() < 0.6 else text
-    while True:
-        numbers = [rng.choice((0, 1, 2, 3, 5, 6, 7, 8, 9, 11, 12, 25)) for _ in range(rng.randint(2, 5))]
-        answer = write(numbers)
-        if abs(target := expression_value(answer)) <= 9999:
-            rng.shuffle(numbers)
-            return parse_prompt(f"make {target} from {' '.join(map(str, numbers))}"), answer
-
-
-def program_case(rng):
-    """A random program, and the problem that it solves, except where a shorter program means something else."""
-    while True:
-        words = ["x"]
-        for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
-            words += [rng.choice(("x", *"0123456789", "12")), rng.choice("+-*")]
-        pairs = [(x, run_program(" ".join(words), x)) for x in rng.sample(range(1, 7), 3)]
-        if all(abs(y) <= 9999 for _, y in pairs):
-            return parse_prompt("program " + " ".join(f"{x}->{y}" for x, y in pairs)), " ".join(words)
-
-
-CASES = {"arithmetic": arithmetic_case, "countdown": countdown_case, "program": program_case}
-SYMBOLS = {"arithmetic": list("0123456789-+ .e_٣\n\x00"),
-           "countdown": [*"0123456789+-*() /٣\n", "--", "()", "**"],
-           "program": ["x", "+", "-", "*", *"0123456789", "10", "x +", " ", "  ", "/", "y", "٣", "\n"]}
-
-
-def mutate(rng, answer, task):
-    """The answer with one to three changes: a symbol dropped, doubled, swapped, replaced, put in, or all shuffled."""
-    symbols = answer.split(" ") if task == "program" else list(answer)
-    for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        i, j = (rng.randrange(len(symbols)) if symbols else 0 for _ in "ab")
-        kind, new = rng.randrange(7), rng.choice(SYMBOLS[task])
-        if kind == 0:
-            symbols[i:i + 1] = []
-        elif kind == 1:
-            symbols[i:i + 1] = symbols[i:i + 1] * 2
-        elif kind == 2 and symbols:
-            symbols[i], symbols[j] = symbols[j], symbols[i]
-        elif kind == 3:
-            symbols[i:i + 1] = [new]
-        elif kind == 4:
-            symbols.insert(i, new)
-        elif kind == 5 and symbols:
-            old = symbols[i]
-            symbols[i] = rng.choice((f"({old})", f"{old} ")) if task == "countdown" else f"{old} {new}"
-        else:
-            rng.shuffle(symbols)
-    return (" " if task == "program" else "").join(symbols)
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_no_false_accept_and_no_false_refusal(task):
-    """20,000 answers: right ones, mutations of right ones, random strings of symbols."""
-    rng, accepted, changed = random.Random(f"fuzz {task}"), 0, 0
-    for _ in range(2000):
-        problem, answer = CASES[task](rng)
-        texts = [answer] + [mutate(rng, answer, task) for _ in range(7)]
-        texts += ["".join(rng.choices(SYMBOLS[task], k=rng.randint(0, 12))) for _ in range(2)]
-        for text in texts:
-            right = second_opinion(problem, text)
-            assert is_right(problem, text) is right, (problem.prompt, text, verify(problem, wrap(text)))
-            accepted, changed = accepted + right, changed + (right and text != answer)
-        if task != "program":
-            assert second_opinion(problem, answer)
-    assert 1800 < accepted < 16_000 and changed > {"arithmetic": 0, "countdown": 500, "program": 200}[task]
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_mutated_completions_are_judged_as_their_form_and_answer_are(task):
-    rng, well_formed, correct = random.Random(f"forms {task}"), 0, 0
-    pieces = ["<think>", "</think>", "<answer>", "</answer>", "<", ">", "/", " ", "\n", "64", "\ud800"]
-    for _ in range(1500):
-        problem, answer = CASES[task](rng)
-        text = wrap(answer, rng.choice(("", "so", "7*7=49")))
-        for _ in range(rng.choice((0, 1, 1, 2))):
-            i = rng.randrange(len(text) + 1)
-            text = text[:i] + rng.choice(("", rng.choice(pieces))) + text[i + rng.choice((0, 0, 1, 8)):]
-        got, parts = verdict(problem, text), form(text)
-        assert got.well_formed == (parts is not None), text
-        assert got.correct == (parts is not None and second_opinion(problem, parts[1])), text
-        well_formed, correct = well_formed + got.well_formed, correct + got.correct
-    assert 400 < correct <= well_formed < 1400
-
-
-# -----------------------------------------------------------------------------
 # One vote
 
 def test_spaces_do_not_split_a_vote():
@@ -403,13 +269,3 @@ def test_the_words_of_a_program_stay_apart():
     """`x 12 +` and `x 1 2 +` are two programs, of which one is none."""
     assert canonical_answer(LINE, "x 12 +") != canonical_answer(LINE, "x 1 2 +")
     assert canonical_answer(LINE, "x 2 * 1 +") == "x 2 * 1 +"
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_what_right_answers_share_is_a_right_answer(task):
-    rng = random.Random(task)
-    for _ in range(300):
-        problem, answer = CASES[task](rng)
-        canonical = canonical_answer(problem, answer)
-        assert is_right(problem, canonical) == is_right(problem, answer)
-        assert canonical_answer(problem, canonical) == canonical

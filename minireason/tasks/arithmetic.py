@@ -4,17 +4,21 @@ Level 1: two terms; 2: three; 3: four or five; 4: six to eight. Results are 0 to
 Levels 2 and 3 together are scored; chains have far more canonical forms than any test set needs.
 """
 
+import random
 import re
 
 from minireason.tasks.problem import Problem
+from minireason.tasks.words import Voice
 
 LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
 PROMPT = re.compile(r"compute +(-? *[0-9]+(?: *[-+*] *[0-9]+)*)", re.ASCII)
 
+Term = tuple[str, tuple[int, ...]]                     # sign and factors: `-8*3` is ("-", (8, 3))
 
-def make_problem(rng, level):
+
+def make_problem(rng: random.Random, level: int) -> Problem:
     """Draws a chain of the level's length whose result lies in 0..99."""
     fewest, most = LEVELS[level]
     while True:
@@ -29,7 +33,7 @@ def make_problem(rng, level):
             return build(terms, level)
 
 
-def build(terms, level=0):
+def build(terms: list[Term], level: int = 0) -> Problem:
     """The problem of a list of terms (sign, factors), with the order of terms and factors forgotten in its key."""
     text = "".join((sign if i or sign == "-" else "") + "*".join(map(str, factors))
                    for i, (sign, factors) in enumerate(terms))
@@ -37,7 +41,7 @@ def build(terms, level=0):
     return Problem("arithmetic", f"compute {text}", "arithmetic " + "".join(canonical), level, target=value_of(terms))
 
 
-def parse(prompt):
+def parse(prompt: str) -> Problem:
     """The problem that a user typed. Raises ValueError with one clear line."""
     match = PROMPT.fullmatch(prompt) if len(prompt) <= MAX_CHARACTERS else None
     if not match:
@@ -51,13 +55,13 @@ def parse(prompt):
     return build(terms)
 
 
-def split_terms(text):
+def split_terms(text: str) -> list[Term]:
     """`7*7-9` -> [("+", (7, 7)), ("-", (9,))]"""
     return [(sign or "+", tuple(map(int, product.split("*"))))
             for sign, product in re.findall(r"([-+]?)([0-9*]+)", text)]
 
 
-def value_of(terms):
+def value_of(terms: list[Term]) -> int:
     total = 0
     for sign, factors in terms:
         product = 1
@@ -67,7 +71,7 @@ def value_of(terms):
     return total
 
 
-def write_thinking(problem, rng, voice, slip=0.0, check=0.0):
+def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, check: float = 0.0) -> tuple[str, str]:
     """A worked solution; returns (thinking, answer).
 
     `slip` is the chance that a step comes out wrong, `check` that the writer tests each step by its inverse
@@ -103,10 +107,10 @@ def write_thinking(problem, rng, voice, slip=0.0, check=0.0):
     return " ".join(parts), str(total)
 
 
-def write_guess(problem, rng, right=0.3):
+def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
     """An answer without thinking, right with the given chance and near otherwise."""
     return str(problem.target + (0 if rng.random() < right else rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))))
 
 
-def apply(left, operator, right):
+def apply(left: int, operator: str, right: int) -> int:
     return left + right if operator == "+" else left - right if operator == "-" else left * right

@@ -4,17 +4,19 @@ Level 1: two numbers; 2: three digits; 3: three numbers up to 20; 4: four digits
 Canonical problems: 1,864 at level 2, 13,217 at level 3 (level 2 among them), 20,387 at level 4.
 """
 
+import random
 import re
 
 from minireason.tasks.arithmetic import apply
 from minireason.tasks.problem import Problem
+from minireason.tasks.words import Voice
 
 LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 20), 4: (4, 9)}   # level -> how many numbers, the largest
 MAX_NUMBERS, MAX_DIGITS = 6, 4                           # bounds on what a user may type
 PROMPT = re.compile(r"make (-?[0-9]+) from ([0-9]+(?: [0-9]+)*)", re.ASCII)
 
 
-def make_problem(rng, level):
+def make_problem(rng: random.Random, level: int) -> Problem:
     """Draws numbers, and a target that some expression over them reaches."""
     count, largest = LEVELS[level]
     while True:
@@ -28,14 +30,14 @@ def make_problem(rng, level):
             return build(target, numbers, level)
 
 
-def build(target, numbers, level=0):
+def build(target: int, numbers: list[int], level: int = 0) -> Problem:
     text = " ".join(map(str, numbers))
     canonical = " ".join(map(str, sorted(numbers)))
     return Problem("countdown", f"make {target} from {text}", f"countdown {target} {canonical}", level,
                    target=target, numbers=tuple(numbers))
 
 
-def parse(prompt):
+def parse(prompt: str) -> Problem:
     """The problem that a user typed, solvable or not. Raises ValueError with one clear line."""
     match = PROMPT.fullmatch(prompt) if len(prompt) <= 100 else None
     if not match:
@@ -48,7 +50,7 @@ def parse(prompt):
     return build(int(match[1]), [int(word) for word in words[1:]])
 
 
-def is_solvable(target, numbers):
+def is_solvable(target: int, numbers: list[int]) -> bool:
     """Whether some expression over all the numbers makes the target: join any two and go on with one fewer."""
     if len(numbers) == 1:
         return numbers[0] == target
@@ -60,7 +62,7 @@ def is_solvable(target, numbers):
     return False
 
 
-def strips(target, numbers):
+def strips(target: int, numbers: list[int]) -> list[tuple[str, int, list[int], str]]:
     """Backward moves: the last number used, what the others must then make, and how to put it back.
 
     Returns [(step, needed, rest, template)], e.g. ("42-6=36", 36, [3, 8], "{}+6") for 42 from 3 8 6.
@@ -79,7 +81,7 @@ def strips(target, numbers):
     return [(step, *move) for step, move in moves.items()]
 
 
-def tries(target, numbers):
+def tries(target: int, numbers: list[int]) -> list[tuple[tuple[str, ...], int, list[int], str]]:
     """Every way of working backward to two numbers. Returns [(steps, needed, (a, b), template)]."""
     if len(numbers) == 2:
         return [((), target, numbers, "{}")]
@@ -88,13 +90,14 @@ def tries(target, numbers):
             for steps, last_needed, pair, inner in tries(needed, rest)]
 
 
-def pair_results(pair):
+def pair_results(pair: list[int]) -> list[tuple[str, int]]:
     """The three ways to combine two numbers: [(expression, value)]."""
     high, low = max(pair), min(pair)
     return [(f"{pair[0]}+{pair[1]}", high + low), (f"{high}-{low}", high - low), (f"{pair[0]}*{pair[1]}", high * low)]
 
 
-def write_thinking(problem, rng, voice, slip=0.0, max_tries=10, careless=0.0, blind=0.0):
+def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, max_tries: int = 10,
+                   careless: float = 0.0, blind: float = 0.0) -> tuple[str, str]:
     """Tries written out, each ending in a comparison that is on the page; returns (thinking, answer).
 
         try 42-6=36 3+8=11 is 36 no wait try 42/6=7 8-3=5 is 7 no wait try 42-8=34 3*6=18 is 34 no ...
@@ -127,7 +130,7 @@ def write_thinking(problem, rng, voice, slip=0.0, max_tries=10, careless=0.0, bl
     return " ".join(parts), found
 
 
-def write_guess(problem, rng, right=0.3):
+def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
     """An answer without thinking: a solution with the given chance, else any expression over the numbers."""
     ways = tries(problem.target, list(problem.numbers))
     rng.shuffle(ways)

@@ -20,11 +20,11 @@ class Problem:
     key: str
     level: int = field(default=0, compare=False)   # 0: typed by a user
     target: int = 0
-    numbers: tuple = ()
-    examples: tuple = ()
-    hidden: tuple = ()
+    numbers: tuple[int, ...] = ()
+    examples: tuple[tuple[int, int], ...] = ()
+    hidden: tuple[tuple[int, int], ...] = ()
 
 
-def is_test(problem):
+def is_test(problem: Problem) -> bool:
     """Whether this problem, however it is written, is kept for testing. Depends on its key alone."""
     return derive_seed("test-split", problem.key) % TEST_SHARE == 0

@@ -7,10 +7,12 @@ inputs that are not: a table of the examples is no program. Two prompts for one 
 
 import functools
 import itertools
+import random
 import re
 
 from minireason.tasks.arithmetic import apply
 from minireason.tasks.problem import Problem
+from minireason.tasks.words import Voice
 
 LEVELS = {1: 1, 2: 2, 3: 3, 4: 4}                   # level -> number of operations
 INPUTS = tuple(range(10))                           # shown examples come from here
@@ -20,12 +22,14 @@ MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may 
 PROMPT = re.compile(r"program (-?[0-9]+->-?[0-9]+(?: -?[0-9]+->-?[0-9]+)*)", re.ASCII)
 WORD = re.compile(r"x|[-+*]|0|[1-9][0-9]?", re.ASCII)
 
+Pairs = tuple[tuple[int, int], ...]                 # inputs and outputs
+
 
 class ProgramError(ValueError):
     """Why a text is no program, or why a program stopped."""
 
 
-def run(program, x):
+def run(program: str, x: int) -> int:
     """The value a program leaves for input x. Raises ProgramError, after at most MAX_STEPS steps."""
     if program.count(" ") >= MAX_STEPS:
         raise ProgramError(f"a program has at most {MAX_STEPS} words")
@@ -49,7 +53,7 @@ def run(program, x):
     return stack[0]
 
 
-def make_problem(rng, level):
+def make_problem(rng: random.Random, level: int) -> Problem:
     """Draws a program of the level, and examples that no simpler or equally short function fits."""
     while True:
         program = draw_program(rng, LEVELS[level])
@@ -64,21 +68,21 @@ def make_problem(rng, level):
             return build(examples, hidden, level)
 
 
-def draw_program(rng, num_operations):
+def draw_program(rng: random.Random, num_operations: int) -> str:
     words = ["x"]
     for _ in range(num_operations):
         words += [str(rng.randint(1, 9)) if rng.random() < 0.85 or num_operations == 1 else "x", rng.choice("+-*")]
     return " ".join(words)
 
 
-def build(examples, hidden, level=0):
+def build(examples: Pairs, hidden: Pairs, level: int = 0) -> Problem:
     text = " ".join(f"{x}->{y}" for x, y in examples)
     signature = hidden or examples
     return Problem("program", f"program {text}", "program " + " ".join(f"{x}->{y}" for x, y in signature), level,
                    examples=tuple(examples), hidden=tuple(hidden))
 
 
-def parse(prompt):
+def parse(prompt: str) -> Problem:
     """The problem that a user typed. Raises ValueError with one clear line.
 
     The hidden pairs are those of the shortest programs that fit the examples, where these agree; where no program
@@ -97,7 +101,7 @@ def parse(prompt):
 
 
 @functools.cache
-def short_programs(num_operations):
+def short_programs(num_operations: int) -> list[str]:
     """All programs `x a op`, or `x a op b op` with constants 1 to 9 or x."""
     arguments = [*map(str, range(1, 10)), "x"]
     operations = [f" {argument} {operator}" for argument in arguments for operator in "+-*"]
@@ -105,7 +109,7 @@ def short_programs(num_operations):
 
 
 @functools.cache
-def programs_by_output(num_operations, x):
+def programs_by_output(num_operations: int, x: int) -> dict[int, list[str]]:
     """{y: the short programs that turn x into y}"""
     found = {}
     for program in short_programs(num_operations):
@@ -113,14 +117,14 @@ def programs_by_output(num_operations, x):
     return found
 
 
-def fitting_programs(examples, num_operations):
+def fitting_programs(examples: Pairs, num_operations: int) -> list[str]:
     """The short programs that fit all examples."""
     x, y = examples[0]
     near = programs_by_output(num_operations, x).get(y, ()) if x in INPUTS else short_programs(num_operations)
     return [program for program in near if fits(program, examples)]
 
 
-def fits(program, examples):
+def fits(program: str, examples: Pairs) -> bool:
     """Whether a program turns each input into its output; one whose values grow too large fits nothing."""
     try:
         return all(run(program, x) == y for x, y in examples)
@@ -128,7 +132,7 @@ def fits(program, examples):
         return False
 
 
-def occam(examples):
+def occam(examples: Pairs) -> Pairs:
     """What the shortest fitting programs (up to two operations) all answer on the hidden inputs."""
     for num_operations in (0, 1, 2):
         if fitting := fitting_programs(examples, num_operations):
@@ -137,13 +141,14 @@ def occam(examples):
     return ()
 
 
-def has_line(examples):
+def has_line(examples: Pairs) -> bool:
     """Whether the first two examples lie on a line with a whole, positive slope."""
     (x1, y1), (x2, y2) = examples[:2]
     return y2 > y1 and (y2 - y1) % (x2 - x1) == 0
 
 
-def write_thinking(problem, rng, voice, slip=0.0, max_tries=6, careless=0.0):
+def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, max_tries: int = 6,
+                   careless: float = 0.0) -> tuple[str, str]:
     """Programs, each tested on examples that it was not made from, with the comparison on the page; returns
     (thinking, answer).
 
@@ -201,7 +206,7 @@ def write_thinking(problem, rng, voice, slip=0.0, max_tries=6, careless=0.0):
     return " ".join(parts), found
 
 
-def write_guess(problem, rng, right=0.3):
+def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
     """A program without thinking: one that fits with the given chance, else a random one."""
     if rng.random() < right:
         for num_operations in (1, 2):

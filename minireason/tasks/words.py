@@ -1,5 +1,7 @@
 """The words of our world: the two languages of thinking, and what chat is made of."""
 
+import random
+
 # meaning -> (English, Spanish). No word is shared, so that a mixed text can be told from the words alone.
 THINKING = {
     "so": ("so", "luego"), "try": ("try", "prueba"), "yes": ("yes", "vale"), "no": ("no", "mal"),
@@ -25,10 +27,10 @@ VOCABULARY = list(dict.fromkeys([*TASK, *sorted(ENGLISH), *sorted(SPANISH), *CHA
 class Voice:
     """Speaks one language, or at each word one of the two: Voice(rng, "en" | "es" | "mixed")."""
 
-    def __init__(self, rng, language):
+    def __init__(self, rng: random.Random, language: str):
         self.rng, self.language = rng, language
 
-    def __call__(self, meaning):
+    def __call__(self, meaning: str) -> str:
         english, spanish = THINKING[meaning]
         if self.language == "mixed":
             return self.rng.choice((english, spanish))
