@@ -3,9 +3,9 @@
     loss = -log sigmoid(score(preferred) - score(other))                       Bradley-Terry, arXiv:1706.03741
 
 The reward model learns from pairs of the model's own answers that a scripted, deliberately imperfect judge compared
-(tasks/chat.py says how it errs); it reads the prompt and the answer, not the thinking. The harm rule reads both. As in
-the last step of R1 (arXiv:2501.12948, section 2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py
-does the learning.
+(tasks/chat.py says how it errs); as people do, the judge wavers between answers that are nearly alike. It reads the
+prompt and the answer, not the thinking. The harm rule reads both. As in the last step of R1 (arXiv:2501.12948, section
+2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py does the learning.
 """
 
 import copy
@@ -21,7 +21,9 @@ from minireason.seeding import derive_rng, derive_seed
 from minireason.tasks.chat import draw_chat, judge_score
 from minireason.verifier import split_completion
 
-JUDGE_NOISE = 0.05    # share of comparisons that come out the wrong way round
+STEEPNESS = 2.0       # of the judge: prefers a with probability sigmoid(STEEPNESS * (score of a - score of b))
+NEAR_MISSES = 0.5     # share of second answers that are the first with one digit wrong
+NUM_PASSES = 3        # over the pairs
 MAX_ANSWER = 40       # tokens of an answer that the reward model reads
 
 
@@ -56,10 +58,21 @@ def collate(rows, device):
     return ids.to(device), lengths.to(device)
 
 
+def slip(answer, rng):
+    """The answer with one of its digits wrong; as it is where it has none."""
+    places = [i for i, character in enumerate(answer) if character in "0123456789"]
+    if not places:
+        return answer
+    place = rng.choice(places)
+    return answer[:place] + rng.choice("0123456789".replace(answer[place], "")) + answer[place + 1:]
+
+
 def preference_pairs(model, tokenizer, seed, num_prompts, max_new_tokens, test=False):
     """[(prompt, preferred answer, other answer)]: the model answers each prompt twice, and the scripted judge compares.
 
-    Two answers that the judge scores alike, and outputs without an answer, make no pair.
+    Many second answers are near misses, which the model is too good to make often enough for a reward model to learn
+    that each digit counts; held-out pairs are the model's own alone. Two answers that the judge scores alike, and
+    outputs without an answer, make no pair.
     """
     rng, pairs = derive_rng(seed, "preference pairs", test), []
     chats = [draw_chat(rng, test) for _ in range(num_prompts)]
@@ -67,17 +80,21 @@ def preference_pairs(model, tokenizer, seed, num_prompts, max_new_tokens, test=F
                        derive_seed(seed, "answers to compare", test))
     parts = [split_completion(text) for text, _ in texts]
     for chat, first, second in zip(chats, parts[::2], parts[1::2]):
-        if first and second and (margin := judge_score(chat, first[1]) - judge_score(chat, second[1])):
-            prefers_first = (margin > 0) != (rng.random() < JUDGE_NOISE)
-            preferred, other = (first, second) if prefers_first else (second, first)
-            pairs.append((chat.prompt, preferred[1], other[1]))
+        if not first or not second:
+            continue
+        first, second = first[1], second[1]
+        if not test and rng.random() < NEAR_MISSES:
+            second = slip(first, rng)
+        if margin := judge_score(chat, first) - judge_score(chat, second):
+            prefers_first = rng.random() < 1 / (1 + math.exp(-STEEPNESS * margin))
+            pairs.append((chat.prompt, *((first, second) if prefers_first else (second, first))))
     return pairs
 
 
 def train_reward_model(reward_model, optimizer, tokenizer, pairs, batch_size=64):
-    """One pass over the pairs. Yields {"loss", "pair_accuracy"} per step."""
+    """A few passes over the pairs. Yields {"loss", "pair_accuracy"} per step."""
     device = next(reward_model.parameters()).device
-    for start in range(0, len(pairs), batch_size):
+    for start in NUM_PASSES * list(range(0, len(pairs), batch_size)):
         batch = pairs[start:start + batch_size]
         rows = [encode_pair(tokenizer, prompt, answer) for prompt, *answers in batch for answer in answers]
         better, worse = reward_model(*collate(rows, device)).view(-1, 2).unbind(1)      # (B,), (B,)

@@ -127,7 +127,7 @@ class Config:
     base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000))
     cold_start: SFTConfig = field(default_factory=lambda: SFTConfig(
         num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10))
-    rl: RLConfig = field(default_factory=RLConfig)
+    rl: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=300, num_epochs=1, learning_rate=3e-4))
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
     align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=60, kl_coef=0.05, learning_rate=1e-4,
@@ -146,7 +146,7 @@ def preset(name):
         config.base.num_examples, config.base.learning_rate = 40_000, 4e-3
         config.cold_start.num_examples, config.cold_start.num_epochs = 96, 1    # a hint of thinking; RL has to do the rest
         config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 30, 12, 40
-        config.rl.learning_rate = 5e-4
+        config.rl.learning_rate, config.rl.num_epochs = 5e-4, 2
         config.align.num_iterations, config.align.num_prompts, config.align.max_new_tokens = 8, 12, 40
         config.sampling.num_problems, config.sampling.num_chat, config.num_preference_prompts = 600, 200, 1000
         config.evaluate.num_problems, config.evaluate.num_programs, config.evaluate.max_new_tokens = 100, 20, 60

@@ -12,11 +12,12 @@ What a model wrote is shown as text, whatever it is: every piece of it goes thro
 import base64
 import html
 import re
+from pathlib import Path
 
 from minireason import inspector
 from minireason.behaviour import SAYS_NO, SAYS_YES, STEP, TRY, WORD, evaluate_step, observe, succeeds
 from minireason.evaluate import table
-from minireason.tasks import parse_prompt
+from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import printable
 from minireason.verifier import split_completion, verify
 
@@ -65,12 +66,12 @@ mark.repair { border-bottom: 3px double #2e8b57 }
 """
 
 
-def safe(value):
+def safe(value: object) -> str:
     """Any value as text that is text and nothing else in HTML."""
     return html.escape(printable(str(value)))
 
 
-def grid(lines):
+def grid(lines: list[str]) -> str:
     """A table of Markdown, such as `evaluate.table` writes, in a box of its own to scroll in."""
     rows = [[safe(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
     head = "".join(f'<th scope="col">{cell}</th>' for cell in rows[0])
@@ -80,13 +81,13 @@ def grid(lines):
     return f'<div class="box" tabindex="0"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
 
 
-def picture(path):
+def picture(path: Path) -> str:
     """A figure, carried inside the page."""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<div class="box" tabindex="0"><img alt="{safe(path.stem)}" src="data:image/png;base64,{data}"></div>'
 
 
-def find_marks(problem, thinking):
+def find_marks(problem: Problem, thinking: str) -> list[tuple[int, int, str]]:
     """Where the thinking does what behaviour.py counts. Returns (start, end, kind) in order, none over another."""
     found, wrong, failed = [], set(), False
     for step in STEP.finditer(thinking):
@@ -108,7 +109,7 @@ def find_marks(problem, thinking):
     return sorted(found)
 
 
-def transcript(sample):
+def transcript(sample: dict) -> str:
     """One answer: the prompt, the verdict, and what was said, with its marks."""
     completion, parts = sample["completion"], split_completion(sample["completion"])
     thinking, at, pieces, remarks = parts[0] if parts else completion, 0, [], []
@@ -132,7 +133,7 @@ def transcript(sample):
     return f'<article class="{verdict}"><p><b>{safe(sample["prompt"])}</b> {safe(remark)}</p><p class="said">{said}</p></article>'
 
 
-def transcripts(stages):
+def transcripts(stages: dict) -> str:
     """What each stage said, one fold a stage; the last is open."""
     legend = "".join(f'<span><mark class="{kind}">{kind.replace("-", " ")}</mark> {says}</span> ' for kind, says in MARKS.items())
     parts = [f'<p class="legend"><span><span class="thinking">thinking</span></span>{legend}'
@@ -145,7 +146,7 @@ def transcripts(stages):
     return "\n".join(parts)
 
 
-def token_by_token(run, stages):
+def token_by_token(run: Path | str, stages: dict) -> str:
     """The inspector's view of a held-out countdown problem: what rl thinks of what is said where it began."""
     samples, rows = stages["rl"]["countdown"]["samples"] if "rl" in stages else [], []
     try:
@@ -163,7 +164,7 @@ def token_by_token(run, stages):
             + inspector.as_html(rows, problem.prompt))
 
 
-def as_html(run, results, figures, levels, behaviours):
+def as_html(run: Path | str, results: dict, figures: list[Path], levels: list[str], behaviours: list[list[str]]) -> str:
     """The whole page. `figures` are paths, `levels` a table of Markdown, `behaviours` one for each task."""
     stages, config = results["stages"], results["config"]
     last = list(stages.values())[-1]

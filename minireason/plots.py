@@ -8,7 +8,7 @@ CURVES = (("reward", "reward"), ("completion_length", "tokens per completion"), 
           ("kl", "KL to the start"), ("approx_kl", "KL of one update"), ("zero_std_frac", "groups without spread"))
 
 
-def new_figure(*shape, **settings):
+def new_figure(*shape: int, **settings) -> tuple:
     """A figure and its axes. Without pyplot, so there is no window, no backend to choose and nothing to close; imported
     here, because it takes half a second that a command without figures need not wait."""
     from matplotlib.figure import Figure

@@ -46,27 +46,47 @@ def test_a_score_ignores_the_rows_beside_it_and_the_padding():
 def test_the_loss_is_bradley_terry(pairs_of):
     reward_model = align.RewardModel(tiny_model())
     torch.nn.init.normal_(reward_model.score.weight)
-    pairs = pairs_of(0, 30)[:10]
+    pairs = pairs_of(0, 40)[:10]
     expected = 0.0
     for prompt, better, worse in pairs:
         a, b = align.score_answers(reward_model, TOKENIZER, [(prompt, better), (prompt, worse)])
         expected += math.log(1 + math.exp(b - a)) / 10
     optimizer = torch.optim.SGD(reward_model.parameters(), lr=0.0)
-    step, = align.train_reward_model(reward_model, optimizer, TOKENIZER, pairs)
-    assert step["loss"] == pytest.approx(expected, abs=1e-4)
+    steps = list(align.train_reward_model(reward_model, optimizer, TOKENIZER, pairs))
+    assert [step["loss"] for step in steps] == pytest.approx([expected] * align.NUM_PASSES, abs=1e-4)
 
 
-def test_pairs_are_the_judges_but_for_its_noise(pairs_of):
-    def score(prompt, answer):      # by hand: what is asked for 2, a polite word 0.2, a word -0.05
-        code = re.findall("[0-9]{4}", prompt)
-        return 2 * (bool(code) and code[0] in answer.split()) + 0.2 * ("happy" in answer) - 0.05 * len(answer.split())
-    pairs = [(p, a, b) for p, a, b in pairs_of(3, 4000) if re.search("[0-9]{4}", p)]
-    agreed = sum(score(p, a) > score(p, b) for p, a, b in pairs)
-    assert 0.93 < agreed / len(pairs) < 0.97 and 1000 < len(pairs) < 2500      # equal answers and broken ones are none
-    assert all("so yes" not in a + b and score(p, a) != score(p, b) for p, a, b in pairs)
+def score_by_hand(prompt, answer):
+    """What is asked for 2, a polite word 0.2, a word -0.05."""
+    code = re.findall("[0-9]{4}", prompt)
+    return 2 * (bool(code) and code[0] in answer.split()) + 0.2 * ("happy" in answer) - 0.05 * len(answer.split())
+
+
+def test_the_judge_prefers_by_bradley_terry(pairs_of):
+    """sigmoid(2 * margin): sure of a wrong number, in two minds about three polite words."""
+    pairs = [(p, a, b) for p, a, b in pairs_of(3, 8000) if re.search("[0-9]{4}", p)]
+    margins = [score_by_hand(p, a) - score_by_hand(p, b) for p, a, b in pairs]
+    assert len(pairs) > 2000 and 0 not in margins                                # equal answers and broken ones are none
+    assert all("so yes" not in a + b for _, a, b in pairs)
+    for least, most in ((0.01, 0.12), (0.12, 1.0), (1.0, 9.0)):
+        near = [margin for margin in margins if least <= abs(margin) < most]
+        expected = sum(1 / (1 + math.exp(-2 * abs(margin))) for margin in near) / len(near)
+        assert len(near) > 100 and abs(sum(margin > 0 for margin in near) / len(near) - expected) < 0.05
     assert pairs_of(3, 50) == pairs_of(3, 50) != pairs_of(4, 50)
     codes = lambda chosen: {code for p, *_ in chosen for code in re.findall("[0-9]{4}", p)}
     assert not codes(pairs) & codes(pairs_of(3, 1000, test=True))
+
+
+def test_near_misses_are_one_digit_away_and_for_training_alone(pairs_of):
+    def near_miss(a, b):
+        return len(a) == len(b) and [(x.isdigit(), y.isdigit()) for x, y in zip(a, b) if x != y] == [(True, True)]
+    shares = []
+    for test in (False, True):
+        pairs = pairs_of(5, 2000, test=test)
+        shares.append(sum(near_miss(a, b) for _, a, b in pairs) / len(pairs))
+    assert shares[0] > 0.2 and shares[1] == 0
+    assert align.slip("hello", random.Random(0)) == "hello"
+    assert {align.slip("7", random.Random(i)) for i in range(200)} == set("012345689")
 
 
 def test_a_small_reward_model_learns_the_judge(pairs_of):
@@ -74,7 +94,7 @@ def test_a_small_reward_model_learns_the_judge(pairs_of):
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=3e-3)
     list(align.train_reward_model(reward_model, optimizer, TOKENIZER, pairs_of(0, 6000)))
     right, total = align.pair_accuracy(reward_model, TOKENIZER, pairs_of(0, 1000, test=True))
-    assert 400 < total < 800 and right > 0.7 * total
+    assert 400 < total < 800 and right > 0.65 * total
     assert align.pair_accuracy(reward_model, TOKENIZER, []) == (0, 0)
 
 
