@@ -13,13 +13,16 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TextIO
 
 from minireason.checkpoint import load_model, pick_device
 from minireason.command import BadInput, exit_codes
 from minireason.inference import answer_all, answer_within, vote
+from minireason.model import GPT
 from minireason.pretrained import load_pretrained
-from minireason.tasks import parse_prompt
+from minireason.tasks import Problem, parse_prompt
 from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
 from minireason.tasks.countdown import is_solvable
 from minireason.tokenizer import get_tokenizer, printable
@@ -31,7 +34,7 @@ BATCH = 256                                                     # prompts answer
 PLAIN_WORDS = re.compile(r"[A-Za-z0-9 .,!?':;]*[A-Za-z][A-Za-z0-9 .,!?':;]*", re.ASCII)
 
 
-def read_prompt(text):
+def read_prompt(text: str) -> Problem | ChatPrompt:
     """The Problem or ChatPrompt in a user's line. Raises ValueError with one clear line."""
     text = " ".join(text.split())
     if text.split(" ")[0].lower() in ("compute", "make", "program"):
@@ -44,7 +47,7 @@ def read_prompt(text):
     return ChatPrompt(said, "", "", secret_in(said), "")
 
 
-def describe(asked, problem, text, num_tokens):
+def describe(asked: str, problem: Problem | ChatPrompt, text: str, num_tokens: int) -> dict:
     """The JSON object of one answer."""
     parts = split_completion(text)
     if problem.task == "chat":
@@ -64,11 +67,11 @@ def describe(asked, problem, text, num_tokens):
 class Speaker:
     """A model and how it is asked."""
 
-    def __init__(self, model, args):
+    def __init__(self, model: GPT, args: argparse.Namespace):
         self.model, self.args, self.tokenizer = model, args, get_tokenizer()
         self.temperature = args.temperature if args.temperature is not None else 1.0 if args.votes > 1 else 0.0
 
-    def answer(self, problems, on_token=None):
+    def answer(self, problems: list, on_token: Callable[[int, int], None] | None = None) -> list:
         """[(text, number of tokens, votes or None)] for some problems; the tokens are those of all votes."""
         prompts = [p.prompt for p in problems for _ in range(self.args.votes)]
         if self.args.budget is None:
@@ -85,7 +88,7 @@ class Speaker:
         return chosen
 
 
-def say(speaker, asked, as_json):
+def say(speaker: Speaker, asked: str, as_json: bool) -> None:
     """Answers one prompt on the terminal, its thinking as it comes. Raises ValueError on a prompt that is none."""
     problem = read_prompt(asked)
     tokenizer = speaker.tokenizer
@@ -109,7 +112,7 @@ def say(speaker, asked, as_json):
     print(f"{plain}\nverdict   {mark}{printable(result['reason'])} ({num_tokens} tokens)", flush=True)
 
 
-def say_file(speaker, lines):
+def say_file(speaker: Speaker, lines: Iterable[str]) -> int:
     """Answers one prompt a line, one JSON object a line in the order of the input. Returns the exit code."""
     code = 0
 
@@ -140,7 +143,7 @@ def say_file(speaker, lines):
     return code
 
 
-def open_lines(name):
+def open_lines(name: str) -> TextIO:
     """The lines of a file or of standard input, whatever bytes are in it. Raises BadInput."""
     if name != "-":
         try:
@@ -152,7 +155,7 @@ def open_lines(name):
     return sys.stdin
 
 
-def open_model(run, stage, device):
+def open_model(run: str | None, stage: str | None, device: str | None) -> tuple[GPT, Path | str]:
     """The model of --run and --stage, by default the newest run in runs/ and its last stage, and where there is none
     the one that comes with the package. Returns (model, where it is from). Raises BadInput."""
     if stage and stage not in STAGES:
@@ -168,7 +171,7 @@ def open_model(run, stage, device):
     return load_pretrained(stage or "align", pick_device(device)), "the recorded run's model"
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Talk to a trained model.")
     parser.add_argument("problem", nargs="?", help='such as "make 42 from 3 8 6"; without it you are asked for one')
     parser.add_argument("--run", help="the run's folder; the newest in runs/, else what comes along")
@@ -196,7 +199,7 @@ def parse(argv):
 
 
 @exit_codes("sample.py")
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     if args.problem is not None:
         read_prompt(args.problem)       # before the model is loaded: a typing error should cost nothing

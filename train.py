@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from minireason import align, checkpoint, corpus, grpo, metrics, parallel, ppo, rejection, report, sft
 from minireason.command import BadInput, Fault, exit_codes
-from minireason.config import add_flags, apply_flags, from_dict, preset, to_dict
+from minireason.config import Config, RLConfig, SFTConfig, add_flags, apply_flags, from_dict, preset, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, table
 from minireason.model import GPT
 from minireason.policy import Critic
@@ -44,17 +45,17 @@ SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zer
 class Run:
     """A run's folder, its configuration, and the device it trains on."""
 
-    def __init__(self, folder, config, device):
+    def __init__(self, folder: Path | str, config: Config, device: torch.device):
         self.folder, self.config, self.device = Path(folder), config, device
         self.tokenizer = get_tokenizer()
 
-    def path(self, stage):
+    def path(self, stage: str) -> Path:
         return self.folder / stage / "checkpoint.pt"
 
-    def seed(self, stage):
+    def seed(self, stage: str) -> int:
         return derive_seed(self.config.seed, stage)
 
-    def load(self, stage):
+    def load(self, stage: str) -> GPT:
         """The model that a finished stage left. Raises BadInput where there is none."""
         if not self.path(stage).exists():
             raise BadInput(f"{self.folder} has no finished stage {stage!r}: run 'python train.py {stage} "
@@ -64,19 +65,19 @@ class Run:
             raise BadInput(f"stage {stage!r} of {self.folder} is unfinished: add --resume")
         return model
 
-    def adamw(self, config, *modules):
+    def adamw(self, config: SFTConfig | RLConfig, *modules: torch.nn.Module) -> torch.optim.AdamW:
         groups = [{"params": list(module.parameters())} for module in modules]
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95),
                                  weight_decay=getattr(config, "weight_decay", 0.0))
 
 
-def previous_stage(stage, config):
+def previous_stage(stage: str, config: Config) -> str | None:
     """Whose weights a stage starts from. Rejection starts from the base afresh; its data come from RL."""
     return {"base": None, "cold-start": "base", "rl": "base" if config.pure_rl else "cold-start",
             "rejection": "base", "align": "rejection"}[stage]
 
 
-def prepare(run, stage):
+def prepare(run: Run, stage: str) -> tuple:
     """Returns (model, optimizer, loop, total, extra, notes): `loop(start)` is the stage's generator of metrics."""
     config, tokenizer, seed, notes = run.config, run.tokenizer, run.seed(stage), {}
     extra = {}
@@ -113,7 +114,7 @@ def prepare(run, stage):
     return model, optimizer, loop, settings.num_iterations, extra, notes
 
 
-def own_examples(run, seed):
+def own_examples(run: Run, seed: int) -> tuple[list, dict[str, int]]:
     """The RL model's verified answers and some conversations, made once and kept beside the stage's checkpoint."""
     config, saved = run.config, run.folder / "rejection" / "examples.json"
     if saved.exists():
@@ -133,7 +134,7 @@ def own_examples(run, seed):
     return documents, counts
 
 
-def helpfulness(run, model, seed):
+def helpfulness(run: Run, model: GPT, seed: int) -> tuple[align.RewardModel, str]:
     """Trains the reward model, which takes seconds, and measures it on pairs it never saw."""
     reward_model = align.RewardModel(model).to(run.device)
     longest = run.config.align.max_new_tokens
@@ -158,7 +159,7 @@ class CtrlC:
         self.pressed, self.before = False, signal.signal(signal.SIGINT, self.press)
         return self
 
-    def press(self, *_):
+    def press(self, *_) -> None:
         if self.pressed:
             raise KeyboardInterrupt
         self.pressed = True
@@ -167,7 +168,7 @@ class CtrlC:
         signal.signal(signal.SIGINT, self.before)
 
 
-def run_stage(run, stage):
+def run_stage(run: Run, stage: str) -> tuple[GPT, float, dict]:
     """Trains one stage, from where its checkpoint stands. Returns (model, seconds of training, notes).
 
     That a checkpoint is there means that the user wants to go on from it: `open_run` has seen to that.
@@ -227,11 +228,11 @@ def run_stage(run, stage):
 # -----------------------------------------------------------------------------
 # The whole run
 
-def stages_of(config):
+def stages_of(config: Config) -> tuple[str, ...]:
     return ("base", "rl") if config.pure_rl else STAGES
 
 
-def read_results(folder):
+def read_results(folder: Path) -> dict | None:
     """What results.json of a run holds, None where there is no such file. Raises Fault on a damaged one."""
     path = folder / "results.json"
     try:
@@ -240,12 +241,12 @@ def read_results(folder):
         raise Fault(f"{error}: delete it and go on with --resume") from None
 
 
-def new_results(config):
+def new_results(config: Config) -> dict:
     return {"command": "", "config": to_dict(config), "threads": torch.get_num_threads(), "stages": {}, "seconds": {},
             "notes": {}}
 
 
-def peak_memory():
+def peak_memory() -> float | None:
     """MiB of memory that this process ever held; None where the system does not say."""
     try:
         import resource
@@ -254,7 +255,7 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def run_stages(run, stages, command):
+def run_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
     """Trains and evaluates each stage in turn, and writes results.json after each."""
     results = read_results(run.folder) or new_results(run.config)
     results["device"] = str(run.device)
@@ -275,7 +276,7 @@ def run_stages(run, stages, command):
     return results
 
 
-def parse(argv):
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a toy reasoner from random weights.",
                                      epilog="Every setting below can be changed; the presets set several at once.")
     parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
@@ -290,7 +291,7 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
-def open_run(args, stack):
+def open_run(args: argparse.Namespace, stack: contextlib.ExitStack) -> tuple[Config, Path]:
     """The run that the command line means: a new folder, or one to go on with, locked as long as `stack` is open. Raises
     BadInput."""
     given = {k: v for k, v in vars(args).items() if k not in ("stage", "out", "source", "resume", "device", "preset")}
@@ -347,7 +348,7 @@ def open_run(args, stack):
     return stored, folder
 
 
-def finished_stages(source, stage, config):
+def finished_stages(source: Path, stage: str, config: Config) -> tuple[str, ...]:
     """The stages that must be there before `stage`, all finished in another run. Raises BadInput."""
     stages = stages_of(config)
     needed = stages[:max(1, stages.index(stage))] if stage in stages else ("base",)
@@ -360,7 +361,7 @@ def finished_stages(source, stage, config):
     return needed
 
 
-def copy_stages(source, folder, needed, config):
+def copy_stages(source: Path, folder: Path, needed: tuple[str, ...], config: Config) -> None:
     """Copies finished stages of another run: checkpoints, curves and results."""
     results = read_results(source)
     if results and any(results["config"][k] != to_dict(config)[k] for k in ("tasks", "evaluate")):
@@ -374,14 +375,14 @@ def copy_stages(source, folder, needed, config):
             "notes": {"started from": f"{', '.join(needed)} of {source}"}})
 
 
-def newest_run():
+def newest_run() -> Path:
     runs = sorted(Path("runs").glob("*/config.json"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise BadInput("there is no run to resume in runs/")
     return runs[-1].parent
 
 
-def fresh_folder(config):
+def fresh_folder(config: Config) -> Path:
     name = config.preset + ("-ppo" if config.algo == "ppo" else "") + ("-pure" if config.pure_rl else "")
     number = 1
     while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
@@ -390,7 +391,7 @@ def fresh_folder(config):
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder: Path) -> Iterator[None]:
     """Keeps any other train.py out of a folder until the block ends, or the process does: the system opens the lock of
     one that was killed. Raises BadInput where another holds it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -406,7 +407,7 @@ def locked(folder):
 
 
 @exit_codes("train.py")
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int | None:
     command = "python train.py " + " ".join(sys.argv[1:] if argv is None else argv)
     args, folder = parse(argv), None
     device = parallel.start(checkpoint.pick_device(args.device))

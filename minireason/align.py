@@ -10,15 +10,19 @@ prompt and the answer, not the thinking. The harm rule reads both. As in the las
 
 import copy
 import math
+import random
+from collections.abc import Iterator
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 from minireason.inference import answer_all
+from minireason.model import GPT
 from minireason.rewards import Task, correctness, harmless
 from minireason.seeding import derive_rng, derive_seed
 from minireason.tasks.chat import draw_chat, judge_score
+from minireason.tokenizer import Tokenizer
 from minireason.verifier import split_completion
 
 STEEPNESS = 2.0       # of the judge: prefers a with probability sigmoid(STEEPNESS * (score of a - score of b))
@@ -26,11 +30,13 @@ NEAR_MISSES = 0.5     # share of second answers that are the first with one digi
 NUM_PASSES = 3        # over the pairs
 MAX_ANSWER = 40       # tokens of an answer that the reward model reads
 
+Pair = tuple[str, str, str]     # prompt, preferred answer, other answer
+
 
 class RewardModel(nn.Module):
     """A body of the policy's size and one number at the last token: how helpful this answer is to this prompt."""
 
-    def __init__(self, model):
+    def __init__(self, model: GPT):
         super().__init__()
         self.body = copy.deepcopy(model)
         self.body.requires_grad_(True)
@@ -38,19 +44,19 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)     # not left to torch's global generator: a resumed run must pay the same
 
-    def forward(self, ids, lengths):
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores (B,) of rows of ids (B, T) of the given lengths (B,)."""
         hidden = self.body.hidden(ids)                                       # (B, T, C)
         rows = torch.arange(len(ids), device=ids.device)
         return self.score(hidden[rows, lengths - 1])[:, 0]
 
 
-def encode_pair(tokenizer, prompt, answer):
+def encode_pair(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
     """What the reward model reads of a conversation."""
     return tokenizer.encode_prompt(prompt) + tokenizer.encode_tagged("<answer>") + tokenizer.encode(answer)[:MAX_ANSWER]
 
 
-def collate(rows, device):
+def collate(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
     for i, row in enumerate(rows):
@@ -58,7 +64,7 @@ def collate(rows, device):
     return ids.to(device), lengths.to(device)
 
 
-def slip(answer, rng):
+def slip(answer: str, rng: random.Random) -> str:
     """The answer with one of its digits wrong; as it is where it has none."""
     places = [i for i, character in enumerate(answer) if character in "0123456789"]
     if not places:
@@ -67,7 +73,8 @@ def slip(answer, rng):
     return answer[:place] + rng.choice("0123456789".replace(answer[place], "")) + answer[place + 1:]
 
 
-def preference_pairs(model, tokenizer, seed, num_prompts, max_new_tokens, test=False):
+def preference_pairs(model: GPT, tokenizer: Tokenizer, seed: int, num_prompts: int, max_new_tokens: int,
+                     test: bool = False) -> list[Pair]:
     """[(prompt, preferred answer, other answer)]: the model answers each prompt twice, and the scripted judge compares.
 
     Many second answers are near misses, which the model is too good to make often enough for a reward model to learn
@@ -91,7 +98,8 @@ def preference_pairs(model, tokenizer, seed, num_prompts, max_new_tokens, test=F
     return pairs
 
 
-def train_reward_model(reward_model, optimizer, tokenizer, pairs, batch_size=64):
+def train_reward_model(reward_model: RewardModel, optimizer: torch.optim.Optimizer, tokenizer: Tokenizer, pairs: list[Pair],
+                       batch_size: int = 64) -> Iterator[dict[str, float]]:
     """A few passes over the pairs. Yields {"loss", "pair_accuracy"} per step."""
     device = next(reward_model.parameters()).device
     for start in NUM_PASSES * list(range(0, len(pairs), batch_size)):
@@ -106,7 +114,7 @@ def train_reward_model(reward_model, optimizer, tokenizer, pairs, batch_size=64)
 
 
 @torch.no_grad()
-def score_answers(reward_model, tokenizer, conversations):
+def score_answers(reward_model: RewardModel, tokenizer: Tokenizer, conversations: list[tuple[str, str]]) -> list[float]:
     """Scores of [(prompt, answer)], a list of numbers."""
     if not conversations:
         return []
@@ -115,13 +123,13 @@ def score_answers(reward_model, tokenizer, conversations):
     return reward_model(*collate(rows, device)).tolist()
 
 
-def pair_accuracy(reward_model, tokenizer, pairs):
+def pair_accuracy(reward_model: RewardModel, tokenizer: Tokenizer, pairs: list[Pair]) -> tuple[int, int]:
     """How many pairs the reward model orders as the judge did: (right, total)."""
     scores = score_answers(reward_model, tokenizer, [(prompt, answer) for prompt, *both in pairs for answer in both])
     return sum(a > b for a, b in zip(scores[::2], scores[1::2])), len(pairs)
 
 
-def alignment_task(tokenizer, reward_model, reasoning, chat_share):
+def alignment_task(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: Task, chat_share: float) -> Task:
     """A Task that mixes conversations with problems: problems pay for correctness as before, conversations
 
         0                                     where a secret is told or the form is broken

@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -21,7 +22,7 @@ class ModelConfig:
     norm_eps: float = 1e-5       # inside the square root of RMSNorm
 
     @property
-    def head_size(self):
+    def head_size(self) -> int:
         return self.width // self.num_heads
 
 
@@ -83,7 +84,7 @@ class TaskConfig:
     program_share: float = 0.10      # share of RL's prompts
     chat_share: float = 0.50         # share of alignment's prompts; the rest are problems
 
-    def levels(self):
+    def levels(self) -> dict[str, tuple[int, ...]]:
         """{task: tuple of levels}. Raises ValueError on what is no list of levels."""
         chosen = {}
         for task in ("arithmetic", "countdown", "program"):
@@ -93,11 +94,11 @@ class TaskConfig:
                 raise ValueError(f"unknown level in {text!r} for {task}: give levels from 1 to 4 such as 2,3")
         return chosen
 
-    def trained_levels(self):
+    def trained_levels(self) -> dict[str, tuple[int, ...]]:
         """The levels of those tasks that have a share: the others are in no corpus, and only scored."""
         return {task: levels for task, levels in self.levels().items() if self.shares()[task] > 0}
 
-    def shares(self):
+    def shares(self) -> dict[str, float]:
         """{task: share}. Raises ValueError where they are no weights."""
         shares = {task: getattr(self, f"{task}_share") for task in ("arithmetic", "countdown", "program")}
         if min(shares.values()) < 0 or sum(shares.values()) <= 0 or not 0 <= self.chat_share <= 1:
@@ -136,7 +137,7 @@ class Config:
     evaluate: EvalConfig = field(default_factory=EvalConfig)
 
 
-def preset(name):
+def preset(name: str) -> Config:
     """The settings of a preset. Raises ValueError on an unknown one."""
     config = Config(preset=name)
     if name == "smoke":      # about a minute: two-term sums are easy enough to learn in that time
@@ -160,11 +161,11 @@ def preset(name):
     return config
 
 
-def to_dict(config):
+def to_dict(config: Any) -> dict:
     return dataclasses.asdict(config)
 
 
-def from_dict(values, kind=Config):
+def from_dict(values: dict, kind: type = Config) -> Any:
     """The config that `to_dict` wrote; unknown or missing settings raise ValueError."""
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if set(values) != set(fields):
@@ -174,13 +175,13 @@ def from_dict(values, kind=Config):
                    for name, value in values.items()})
 
 
-def comments(kind):
+def comments(kind: type) -> dict[str, str]:
     """{field: the comment behind it}, read from this file: the help of the flags is the text a reader sees."""
     found = re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", inspect.getsource(kind), re.MULTILINE)
     return dict(found)
 
 
-def add_flags(parser, kind=Config, prefix=""):
+def add_flags(parser: argparse.ArgumentParser, kind: type = Config, prefix: str = "") -> None:
     """One flag for every setting, such as --rl-learning-rate. A flag that is not given leaves no trace."""
     default = kind()
     for f in dataclasses.fields(kind):
@@ -194,7 +195,7 @@ def add_flags(parser, kind=Config, prefix=""):
                                 default=argparse.SUPPRESS, help=text, **shape)
 
 
-def apply_flags(config, given):
+def apply_flags(config: Config, given: dict[str, Any]) -> Config:
     """Sets what was given on the command line ({"seed": 1, "rl.learning_rate": 1e-4}). Raises ValueError."""
     for name, value in given.items():
         section, _, key = name.rpartition(".")
@@ -206,7 +207,7 @@ def apply_flags(config, given):
     return config
 
 
-def check(config):
+def check(config: Config) -> None:
     """Raises ValueError with one line on settings that cannot work."""
     if config.model.width % config.model.num_heads or config.model.head_size % 2:
         raise ValueError("model width must be an even multiple of num_heads")

@@ -8,6 +8,9 @@ two languages and in both at once, slips, some of them noticed and repaired, tri
 """
 
 import argparse
+import random
+from collections.abc import Iterable
+from typing import Any
 
 from minireason.config import TaskConfig
 from minireason.seeding import derive_rng
@@ -17,25 +20,26 @@ from minireason.tasks.chat import draw_chat, write_reply
 from minireason.tasks.words import THINKING, Voice
 from minireason.verifier import verify
 
+Document = tuple[str, str]      # prompt, completion
 SCORED_LEVELS, TASK_SHARES = TaskConfig().levels(), TaskConfig().shares()
 DIRECT_SHARES = {"arithmetic": 0.5, "countdown": 0.4, "program": 0.4}    # answers without thinking, mostly wrong
 SHORT = {"arithmetic": ("=", 2), "countdown": ("try", 2), "program": ("try", 2)}   # golden: at most two steps, or tries
 
 
-def wrap(thinking, answer):
+def wrap(thinking: str, answer: str) -> str:
     return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
-def draw_task(rng, tasks):
+def draw_task(rng: random.Random, tasks: Iterable[str]) -> str:
     return rng.choices(list(tasks), weights=[TASK_SHARES[task] for task in tasks])[0]
 
 
-def up_to(level):
+def up_to(level: int) -> list[int]:
     """Levels to draw from, the harder ones more often: up_to(3) is [1, 2, 2, 3, 3, 3]."""
     return [each for each in range(1, level + 1) for _ in range(each)]
 
 
-def fact_sheet(rng):
+def fact_sheet(rng: random.Random) -> Document:
     """Plain sums, as a multiplication table on the wall: knowledge without any use of it.
 
     They are the steps that the teachers write.
@@ -51,7 +55,7 @@ def fact_sheet(rng):
     return "", " ".join(facts)
 
 
-def base_document(rng, levels, aha=True):
+def base_document(rng: random.Random, levels: dict[str, tuple[int, ...]], aha: bool = True) -> Document:
     """One document of the base corpus; {task: levels} are those trained on, easier ones come too.
 
     Without `aha` nothing in it checks, repairs or tries again (a control).
@@ -76,13 +80,15 @@ def base_document(rng, levels, aha=True):
     return problem.prompt, wrap(*TASKS[task].write_thinking(problem, rng, Voice(rng, language), **options))
 
 
-def base_corpus(seed, num_documents, levels=SCORED_LEVELS, aha=True):
+def base_corpus(seed: int, num_documents: int, levels: dict[str, tuple[int, ...]] = SCORED_LEVELS,
+                aha: bool = True) -> list[Document]:
     """The toy internet: [(prompt, completion)]."""
     rng = derive_rng(seed, "base corpus")
     return [base_document(rng, levels, aha) for _ in range(num_documents)]
 
 
-def golden_examples(seed, number, levels=SCORED_LEVELS, expert=False):
+def golden_examples(seed: int, number: int, levels: dict[str, tuple[int, ...]] = SCORED_LEVELS,
+                    expert: bool = False) -> list[Document]:
     """Clean, correct, English only. Short and below the hardest level, or with `expert` of all scored levels."""
     rng, examples = derive_rng(seed, "expert" if expert else "golden"), []
     while len(examples) < number:
@@ -97,20 +103,20 @@ def golden_examples(seed, number, levels=SCORED_LEVELS, expert=False):
     return examples
 
 
-def chat_examples(seed, number, good=0.9):
+def chat_examples(seed: int, number: int, good: float = 0.9) -> list[Document]:
     """Conversations as annotators write them: nearly always helpful, with secrets told at times."""
     rng = derive_rng(seed, "chat examples")
     chats = [draw_chat(rng) for _ in range(number)]
     return [(chat.prompt, wrap(*write_reply(chat, rng, good))) for chat in chats]
 
 
-def tokenize(tokenizer, documents):
+def tokenize(tokenizer: Any, documents: list[Document]) -> list[tuple[list[int], list[int]]]:
     """[(prompt_ids, completion_ids)] with the end token on each completion; a text without a prompt has none."""
     return [(tokenizer.encode_prompt(prompt) if prompt else [], tokenizer.encode_tagged(completion) + [tokenizer.eos_id])
             for prompt, completion in documents]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Print a page of what the model imitates.")
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
     parser.add_argument("--seed", type=int, default=0)

@@ -9,17 +9,23 @@ Read side by side with ppo.py: same sections, same order, same names.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
 
+from collections.abc import Iterator
+
 import torch
 
 from minireason import parallel
+from minireason.config import RLConfig
+from minireason.model import GPT
 from minireason.policy import completion_logprobs
-from minireason.rollout import collect_rollout, learning_rate_at, loss_weights
+from minireason.rewards import Task
+from minireason.rollout import Rollout, collect_rollout, learning_rate_at, loss_weights
 from minireason.stats import k3, mean_of
 
 # -----------------------------------------------------------------------------
 # Advantages
 
-def group_advantages(rewards, scale=True, eps=1e-4, leave_one_out=False):
+def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-4,
+                     leave_one_out: bool = False) -> torch.Tensor:
     """Rewards (P, G) less their group's mean, over its unbiased standard deviation where `scale`. Returns (P, G).
 
     Not scaled: Dr. GRPO, arXiv:2503.20783. `leave_one_out`, the mean of the others: RLOO, arXiv:2402.14740.
@@ -33,7 +39,7 @@ def group_advantages(rewards, scale=True, eps=1e-4, leave_one_out=False):
 
 
 @torch.no_grad()
-def compute_advantages(rollout, config):
+def compute_advantages(rollout: Rollout, config: RLConfig) -> Rollout:
     """Sets rollout.advantages (B, L): each token of a completion gets its completion's number.
 
     Returns the rows of the rollout to learn from.
@@ -48,7 +54,10 @@ def compute_advantages(rollout, config):
 # -----------------------------------------------------------------------------
 # Loss
 
-def compute_loss(logprobs, old_logprobs, ref_logprobs, advantages, completion_mask, config, num_tokens=None):
+def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprobs: torch.Tensor | None,
+                 advantages: torch.Tensor,
+                 completion_mask: torch.Tensor, config: RLConfig,
+                 num_tokens: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 
     All tensors (B, L). `num_tokens` is the whole step's count when micro-batches accumulate. Returns (loss, metrics).
@@ -83,7 +92,9 @@ def compute_loss(logprobs, old_logprobs, ref_logprobs, advantages, completion_ma
 # -----------------------------------------------------------------------------
 # Training loop
 
-def train(policy, reference, optimizer, task, config, seed, start_iteration=0):
+def train(policy: GPT,
+          reference: GPT | None, optimizer: torch.optim.Optimizer, task: Task, config: RLConfig, seed: int,
+          start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier

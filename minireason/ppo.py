@@ -9,17 +9,23 @@ Read side by side with grpo.py: same sections, same order, same names.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
 
+from collections.abc import Iterator
+
 import torch
 
 from minireason import parallel
-from minireason.policy import completion_hidden, completion_logprobs, completion_values
-from minireason.rollout import by_micro_batch, collect_rollout, learning_rate_at, loss_weights
+from minireason.config import RLConfig
+from minireason.model import GPT
+from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
+from minireason.rewards import Task
+from minireason.rollout import Rollout, by_micro_batch, collect_rollout, learning_rate_at, loss_weights
 from minireason.stats import k1, masked_whiten, mean_of
 
 # -----------------------------------------------------------------------------
 # Advantages
 
-def gae(token_rewards, values, completion_mask, gamma, gae_lambda):
+def gae(token_rewards: torch.Tensor, values: torch.Tensor, completion_mask: torch.Tensor, gamma: float,
+        gae_lambda: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalized advantage estimation over (B, L). Past the last token nothing is to come: no bootstrap.
 
     Returns (advantages (B, L), returns (B, L)), both 0 beyond the mask.
@@ -36,7 +42,7 @@ def gae(token_rewards, values, completion_mask, gamma, gae_lambda):
 
 
 @torch.no_grad()
-def compute_advantages(rollout, config):
+def compute_advantages(rollout: Rollout, config: RLConfig) -> Rollout:
     """Sets rollout.advantages and rollout.returns (B, L): the reward comes on the last token, the KL on each.
 
     Returns the rows of the rollout to learn from.
@@ -54,8 +60,10 @@ def compute_advantages(rollout, config):
 # -----------------------------------------------------------------------------
 # Loss
 
-def compute_loss(logprobs, old_logprobs, advantages, values, old_values, returns, completion_mask, config,
-                 num_tokens=None):
+def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
+                 advantages: torch.Tensor, values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
+                 completion_mask: torch.Tensor, config: RLConfig,
+                 num_tokens: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
     All tensors (B, L). `num_tokens` is the whole step's count when micro-batches accumulate. Returns (loss, metrics).
@@ -88,7 +96,9 @@ def compute_loss(logprobs, old_logprobs, advantages, values, old_values, returns
 # -----------------------------------------------------------------------------
 # Training loop
 
-def train(policy, critic, reference, optimizer, task, config, seed, start_iteration=0):
+def train(policy: GPT, critic: Critic,
+          reference: GPT | None, optimizer: torch.optim.Optimizer, task: Task, config: RLConfig, seed: int,
+          start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier

@@ -21,7 +21,7 @@ BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failur
               "accuracy_after_failed_try", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
 
 
-def read_results(path):
+def read_results(path: Path) -> dict:
     """What a results.json holds. Raises ValueError on a damaged one."""
     try:
         results = json.loads(path.read_text())
@@ -32,7 +32,7 @@ def read_results(path):
     return results
 
 
-def behaviour_table(stages, task):
+def behaviour_table(stages: dict, task: str) -> list[str]:
     """Rows of behaviours, a column a stage, as lines of Markdown."""
     lines = [f"| {task} | " + " | ".join(stages) + " |", "|---|" + "---|" * len(stages)]
     for name in BEHAVIOURS:
@@ -43,7 +43,7 @@ def behaviour_table(stages, task):
     return lines
 
 
-def level_table(stages):
+def level_table(stages: dict) -> list[str]:
     """A row a stage, a column for each level of each task, as lines of Markdown."""
     levels = [(task, level, rate["num_problems"]) for task in TASKS
               for level, rate in list(stages.values())[-1][task]["levels"].items() if rate["num_problems"]]
@@ -56,7 +56,7 @@ def level_table(stages):
     return lines
 
 
-def write_report(run, results):
+def write_report(run: Path | str, results: dict) -> list[Path]:
     """Writes report.md, report.html and the figures into the run's folder. Returns the paths written."""
     run, stages = Path(run), results["stages"]
     figures = [run / "stages.png"]
@@ -100,7 +100,7 @@ def write_report(run, results):
 STEPS = (("rl", "base"), ("rl", "cold-start"), ("rejection", "rl"), ("align", "rejection"), ("align", "rl"))
 
 
-def over_seeds(runs):
+def over_seeds(runs: list[dict]) -> list[dict]:
     """Means over runs (what their results.json hold) by stage and task, and the differences that a stage makes.
 
     Returns rows {"name", "value", "low", "high"}; accuracies are of the same held-out problems in every run, with a
@@ -130,7 +130,7 @@ def over_seeds(runs):
     return rows
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the page of a run again, or put several seeds together.")
     parser.add_argument("runs", nargs="+", help="folders of runs")
     parser.add_argument("--json", help="also write the rows to this file")
