@@ -237,7 +237,7 @@ def read_results(folder: Path) -> dict | None:
     path = folder / "results.json"
     try:
         return report.read_results(path) if path.exists() else None
-    except ValueError as error:
+    except Fault as error:
         raise Fault(f"{error}: delete it and go on with --resume") from None
 
 

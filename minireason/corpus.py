@@ -9,9 +9,11 @@ two languages and in both at once, slips, some of them noticed and repaired, tri
 
 import argparse
 import random
+import sys
 from collections.abc import Iterable
 from typing import Any
 
+from minireason.command import exit_codes
 from minireason.config import TaskConfig
 from minireason.seeding import derive_rng
 from minireason.tasks import TASKS, draw_problem
@@ -116,12 +118,13 @@ def tokenize(tokenizer: Any, documents: list[Document]) -> list[tuple[list[int],
             for prompt, completion in documents]
 
 
-def main() -> None:
+@exit_codes("corpus")
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Print a page of what the model imitates.")
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lines", type=int, default=25)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     documents = {"base": lambda: base_corpus(args.seed, args.lines),
                  "chat": lambda: chat_examples(args.seed, args.lines),
                  "golden": lambda: golden_examples(args.seed, args.lines),
@@ -131,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minireason import metrics, page, plots
 from minireason.checkpoint import save_json, write_atomically
+from minireason.command import BadInput, Fault, exit_codes
 from minireason.evaluate import mean_of_reasoning, table
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
@@ -22,13 +23,13 @@ BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failur
 
 
 def read_results(path: Path) -> dict:
-    """What a results.json holds. Raises ValueError on a damaged one."""
+    """What a results.json holds. Raises Fault on a damaged one."""
     try:
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         results = None
     if not isinstance(results, dict) or not RESULTS <= set(results):
-        raise ValueError(f"{path} is damaged or no run's")
+        raise Fault(f"{path} is damaged or no run's")
     return results
 
 
@@ -130,31 +131,26 @@ def over_seeds(runs: list[dict]) -> list[dict]:
     return rows
 
 
-def main(argv: list[str] | None = None) -> int:
+@exit_codes("report")
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Make the page of a run again, or put several seeds together.")
     parser.add_argument("runs", nargs="+", help="folders of runs")
     parser.add_argument("--json", help="also write the rows to this file")
     args = parser.parse_args(argv)
     paths = [Path(folder) / "results.json" for folder in args.runs]
-    try:
-        for path in paths:
-            if not path.exists():
-                print(f"report: there is no {path}: give the folder of a run", file=sys.stderr)
-                return 2
-        runs = [read_results(path) for path in paths]
-        if len(runs) == 1:
-            print("\n".join(map(str, write_report(args.runs[0], runs[0]))))
-            return 0
-        rows = over_seeds(runs)
-        if args.json:
-            save_json(args.json, {"command": runs[0]["command"], "seeds": [run["config"]["seed"] for run in runs],
-                                  "num_problems": runs[0]["config"]["evaluate"]["num_problems"], "rows": rows})
-    except (OSError, ValueError) as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 1
+    for path in paths:
+        if not path.exists():
+            raise BadInput(f"there is no {path}: give the folder of a run")
+    runs = [read_results(path) for path in paths]
+    if len(runs) == 1:
+        print("\n".join(map(str, write_report(args.runs[0], runs[0]))))
+        return
+    rows = over_seeds(runs)
+    if args.json:
+        save_json(args.json, {"command": runs[0]["command"], "seeds": [run["config"]["seed"] for run in runs],
+                              "num_problems": runs[0]["config"]["evaluate"]["num_problems"], "rows": rows})
     for row in rows:
         print(f"{row['name']:55} {100 * row['value']:6.1f} [{100 * row['low']:6.1f}, {100 * row['high']:6.1f}]")
-    return 0
 
 
 if __name__ == "__main__":
