@@ -181,6 +181,7 @@ print(f"the figure is in {path}")
 # - Middle: one sample is right rarely, one of many often. The right answers are in the distribution already.
 # - Right: RL moves pass@1 towards the base's own pass@k, more of the same corpus by little or not at all. At large k the
 #   curves meet: RL made likely what was there. It found nothing that many samples of the base would not have found.
+# - The share that thinks: nobody paid for a thought. Thinking was what led to right answers, so it was made likely too.
 # - What it does not show: whether RL can go beyond the base's pass@k in longer runs, and harder problems, where a group
 #   without a right answer teaches nothing. And pass@k is no way to answer: somebody has to know which of the k is right.
 #
