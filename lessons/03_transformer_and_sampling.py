@@ -4,7 +4,7 @@
 # Question: what happens between a text and its next token? How is a whole completion drawn, many at a time, and what
 # must be kept of it so that reinforcement learning can learn from it?
 #
-# You need: matrices, and lesson 01. Time: about a minute on a laptop's CPU.
+# You need: matrices, and lesson 01. Time: about ten seconds on a laptop's CPU.
 #
 #     out_t = sum_{s <= t} w_ts v_s        w_ts = softmax over s <= t of q_t . k_s / sqrt(D)                 (attention)
 #     q_t and k_s are turned by t and s times an angle: only t - s is left in q_t . k_s       (RoPE, arXiv:2104.09864)
