@@ -1,0 +1,198 @@
+# %% [markdown]
+# # 1. Imitation and exploration
+#
+# Question: a model that has read a toy internet has read right and wrong answers alike. What has it learned from them?
+# And what can trial and error add, if nobody shows it anything new?
+#
+# You need: probabilities and logarithms. Time: about a minute on a laptop's CPU.
+#
+# Imitation makes each next token of somebody's text likely. Reinforcement learning (RL) makes what is right likely:
+#
+#     imitation    loss = -mean log p(text)           least where p is the share of each text in the corpus
+#     RL           J = sum_y p(y) R(y)                greatest where every completion y is a right one; R is 0 or 1
+#     pass@k       1 - C(n - c, k) / C(n, k)          chance that one of k samples is right, c of n were: arXiv:2107.03374
+#
+# So imitation of a corpus that is right in half of all cases aims at one half, however long it goes on. RL pushes up what
+# it has drawn: it needs a model that is right at times, and pass@k says whether it is.
+
+# %%
+import itertools
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+
+from minireason import grpo, sft
+from minireason.config import ModelConfig, RLConfig, SFTConfig
+from minireason.corpus import base_corpus, tokenize, up_to
+from minireason.inference import answer_all
+from minireason.model import GPT
+from minireason.pretrained import load_pretrained
+from minireason.rewards import Task, reasoning_task
+from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
+from minireason.tasks import parse_prompt, test_problems
+from minireason.tokenizer import get_tokenizer
+from minireason.verifier import verify
+
+FAST = os.environ.get("LESSON_FAST") == "1"
+NUM_DOCUMENTS, NUM_PROBLEMS, NUM_SAMPLES, NUM_ITERATIONS, NUM_PROMPTS, MAX_NEW_TOKENS = (
+    (200, 4, 4, 2, 2, 40) if FAST else (4000, 60, 16, 20, 12, 160))
+tokenizer = get_tokenizer()
+
+# %% [markdown]
+# ## By hand: four texts
+# After one prompt the corpus says 2 once and 3 three times; 2 is right. With p = p(2) the loss per text is
+# -(1/4) log p - (3/4) log(1 - p). Its derivative -1/(4p) + 3/(4(1 - p)) is 0 at p = 1/4, where the loss is 0.562: nothing
+# that imitation does can go lower. J = p has no such point: more is always better. Both on a model of eight tokens:
+
+# %%
+corpus, toy = [([1, 4], [2, 0])] + 3 * [([1, 4], [3, 0])], GPT(ModelConfig(
+    vocab_size=8, width=16, num_layers=1, num_heads=2, num_kv_heads=1, mlp_width=32, max_length=16)).init_weights(0)
+world = Task(lambda rng: SimpleNamespace(prompt="1"), lambda problems, texts: [float(text[:1] == "2") for text in texts],
+             SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
+                             decode=lambda ids: "".join(map(str, ids))))
+p_right = lambda: toy(torch.tensor([[1, 4]]))[0, -1].softmax(0)[2].item()
+settings = SFTConfig(num_epochs=80, batch_size=4, learning_rate=1e-2, warmup_steps=1)
+lines = list(sft.train(toy, torch.optim.AdamW(toy.parameters(), weight_decay=0.0), corpus, settings, seed=0))
+imitated, least = p_right(), -(math.log(1 / 4) + 3 * math.log(3 / 4)) / 4
+assert abs(imitated - 1 / 4) < 0.02 and abs(2 * lines[-1]["loss"] - least) < 0.02      # two tokens a text, the end is sure
+settings = RLConfig(num_iterations=30, num_prompts=2, group_size=16, max_new_tokens=2, learning_rate=1e-2, warmup_iterations=1)
+rewards = [line["reward"] for line in grpo.train(toy, None, torch.optim.AdamW(toy.parameters()), world, settings, seed=0)]
+assert p_right() > 0.9
+print(f"by hand: imitation ends at p = {imitated:.3f}, the loss at {2 * lines[-1]['loss']:.3f}; RL takes p to {p_right():.3f}")
+
+# %% [markdown]
+# pass@2 where 1 of 4 samples is right: 1 - C(3, 2) / C(4, 2) = 1 - 3/6, as three of the six pairs hold the right one.
+# The trap: 1 - (1 - 1/4)^2 = 7/16 looks just as good, and is too low on average. It draws one sample twice.
+
+# %%
+pairs = list(itertools.combinations([1, 0, 0, 0], 2))
+assert pass_at_k(4, 1, 2) == sum(map(max, pairs)) / len(pairs) == 1 / 2
+
+# %% [markdown]
+# ## What there is to imitate, and what the base model says
+# Answers without a thought, mostly wrong; worked solutions in two languages and in both at once; slips; giving up. The
+# shipped base model imitated 160,000 such documents. It answers held-out problems of the corpus's own mix of levels,
+# several times each at temperature 1. Intervals are 95%: Wilson's for documents, a bootstrap over problems for samples.
+
+# %%
+documents, outcomes = base_corpus(0, NUM_DOCUMENTS), {}
+for prompt, completion in documents:
+    if prompt.startswith(("compute", "make", "program")):
+        problem = parse_prompt(prompt)
+        outcomes.setdefault(problem.task, []).append(verify(problem, completion).correct)
+        if len(outcomes[problem.task]) <= 3:
+            print(f"{prompt:30} {completion:100.100} {'right' if outcomes[problem.task][-1] else 'wrong'}")
+in_corpus = {task: (sum(right) / len(right), *wilson_interval(sum(right), len(right))) for task, right in outcomes.items()}
+
+
+def sample(model, problems):
+    """How many of NUM_SAMPLES completions are right, by problem; and the completions."""
+    prompts = [problem.prompt for problem in problems for _ in range(NUM_SAMPLES)]
+    texts = [text for text, _ in answer_all(model, tokenizer, prompts, MAX_NEW_TOKENS, seed=1)]
+    right = torch.tensor([verify(problems[i // NUM_SAMPLES], text).correct for i, text in enumerate(texts)])
+    return right.view(-1, NUM_SAMPLES).sum(1).tolist(), texts
+
+
+def pass_at(counts, k):
+    """(mean, low, high) over problems."""
+    return bootstrap_interval([[pass_at_k(NUM_SAMPLES, c, k) for c in counts]])
+
+
+show = lambda interval: "{:.2f} [{:.2f}, {:.2f}]".format(*interval)
+base, ks, by_base = load_pretrained("base"), [2**i for i in range(NUM_SAMPLES.bit_length())], {}
+for task, hardest in (("arithmetic", 3), ("countdown", 3)):
+    problems = test_problems(task, up_to(hardest), NUM_PROBLEMS, seed=1)
+    by_base[task], texts = sample(base, problems)
+    print(f"{task}: right in the corpus {show(in_corpus[task])} ({len(outcomes[task])} documents); base, {NUM_PROBLEMS} problems: "
+          + ", ".join(f"pass@{k} {show(pass_at(by_base[task], k))}" for k in ks[::2]))
+
+# %% [markdown]
+# ## Once more the same, or trial and error?
+# From the base, on sums of two terms: GRPO (lesson 07) for a few iterations, paid for right answers alone. Against it more
+# of the corpus, fresh documents about the same sums, for the same CPU time.
+
+# %%
+explorer, imitator = load_pretrained("base").train(), load_pretrained("base").train()
+adamw = lambda model: torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
+settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, group_size=12, max_new_tokens=60,
+                    learning_rate=5e-4, micro_batch_size=48)
+start = time.process_time()
+curve = [line["reward"] for line in grpo.train(
+    explorer, None, adamw(explorer), reasoning_task(tokenizer, {"arithmetic": (1,)}, {"arithmetic": 1.0}), settings, seed=0)]
+seconds = time.process_time() - start
+print("reward by iteration:", " ".join(f"{reward:.2f}" for reward in curve), f"in {seconds:.0f} CPU seconds")
+
+settings = SFTConfig(learning_rate=5e-4, warmup_steps=10)
+more = tokenize(tokenizer, base_corpus(1, 48 * 12 * NUM_ITERATIONS, {"arithmetic": (1,)}))       # more than there is time for
+start = time.process_time()
+for line in sft.train(imitator, adamw(imitator), more, settings, seed=0):
+    if time.process_time() - start > seconds:
+        break
+print(f"imitation: {line['iteration'] + 1} steps of {settings.batch_size} documents, loss {line['loss']:.3f}")
+problems, after = test_problems("arithmetic", (1,), NUM_PROBLEMS, seed=1), {}
+for name, model in (("base", base), ("more imitation", imitator), ("RL", explorer)):
+    after[name], texts = sample(model.eval(), problems)
+    print(f"{name:15} {NUM_PROBLEMS} sums of two terms: " + ", ".join(f"pass@{k} {show(pass_at(after[name], k))}" for k in ks[::2])
+          + f"; {sum('<think></think>' not in text for text in texts) / len(texts):.0%} think, such as {texts[0]}")
+print("RL less more imitation, pass@1, paired:", show(bootstrap_interval(
+    *([[c / NUM_SAMPLES for c in after[name]]] for name in ("RL", "more imitation")))))
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.3), layout="constrained")
+bars = [(in_corpus[task], pass_at(by_base[task], 1)) for task in by_base]
+for column, (name, color) in enumerate((("right in the corpus", "#b9c7d6"), ("base, pass@1", "#1b6ca8"))):
+    middle, low, high = torch.tensor([pair[column] for pair in bars]).T
+    axes[0].bar([i + 0.36 * column for i in range(len(bars))], middle, 0.34, color=color, label=name, capsize=3,
+                yerr=torch.stack([middle - low, high - middle]).clamp(min=0))
+axes[0].set_xticks([0.18, 1.18], list(by_base))
+for one, arms, colors in ((axes[1], by_base, ("#1b6ca8", "#d1495b")), (axes[2], after, ("#999999", "#e0a030", "#1b6ca8"))):
+    for (name, counts), color in zip(arms.items(), colors):
+        middle, low, high = torch.tensor([pass_at(counts, k) for k in ks]).T
+        one.fill_between(ks, low, high, color=color, alpha=0.2, lw=0)
+        one.plot(ks, middle, "o-", ms=3, color=color, label=name)
+    one.set_xscale("log", base=2)
+    one.set_xticks(ks, ks)
+    one.set_xlabel("k")
+TITLES = ("imitation aims at its corpus", "base: right in one of k samples", "sums of two terms: right in one of k")
+for one, title in zip(axes, TITLES):
+    one.set_title(title, fontsize=10)
+    one.set_ylim(0, 1.05)
+    one.spines[["top", "right"]].set_visible(False)
+    one.legend(frameon=False, fontsize=8, loc="upper left" if one is axes[0] else "lower right")
+path = Path(__file__).resolve().parent / "results" / f"01_imitation_and_exploration{'-fast' if FAST else ''}.png"
+figure.savefig(path, dpi=120)
+print(f"the figure is in {path}")
+
+# %% [markdown]
+# ## What to see
+# - Left: the corpus is what imitation aims at, errors and all. Where the base is below it, that is what it has not learned
+#   yet: each step of a solution is a little uncertain, and a solution has many. Above it there is nothing to imitate.
+# - Middle: one sample is right rarely, one of many often. The right answers are in the distribution already.
+# - Right: RL moves pass@1 towards the base's own pass@k, more of the same corpus by little or not at all. At large k the
+#   curves meet: RL made likely what was there. It found nothing that many samples of the base would not have found.
+# - The share that thinks: nobody paid for a thought. Thinking was what led to right answers, so it was made likely too.
+# - What it does not show: whether RL can go beyond the base's pass@k in longer runs, and harder problems, where a group
+#   without a right answer teaches nothing. And pass@k is no way to answer: somebody has to know which of the k is right.
+#
+# ## Exercises
+# 1. A corpus is right in 90 cases of 100. Would you still want RL? Where does imitation end, and what does RL add?
+# 2. c of 16 samples are right on each of two problems: 8 and 8, or 16 and 0. Compare pass@1 and pass@2.
+# 3. Put `{"arithmetic": (4,)}` into both arms: sums of six to eight terms. What does a low pass@1 do to RL?
+#
+# <details><summary>Solutions</summary>
+#
+# 1. Imitation ends at 90. RL takes the same model towards its pass@k, so it still removes errors, if R is exact.
+# 2. pass@1 is 1/2 for both pairs. pass@2: 1 - C(8, 2) / C(16, 2) = 0.77 against (1 + 0) / 2: chance against ability.
+# 3. Most groups are all wrong and have no gradient. The reward starts slowly, if at all; easier levels first would help.
+# </details>

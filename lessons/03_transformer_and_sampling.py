@@ -1,0 +1,220 @@
+# %% [markdown]
+# # 3. A transformer, and how it speaks
+#
+# Question: what happens between a text and its next token? How is a whole completion drawn, many at a time, and what
+# must be kept of it so that reinforcement learning can learn from it?
+#
+# You need: matrices, and lesson 01. Time: about ten seconds on a laptop's CPU.
+#
+#     out_t = sum_{s <= t} w_ts v_s        w_ts = softmax over s <= t of q_t . k_s / sqrt(D)                 (attention)
+#     q_t and k_s are turned by t and s times an angle: only t - s is left in q_t . k_s       (RoPE, arXiv:2104.09864)
+#     p(token | before) = softmax(logits / temperature)
+#     log p(y | x) = sum_t log p(y_t | x, y_1 .. y_t-1)                         what a policy gradient is made of
+#
+# A query asks, keys say what is to be had, values are what is handed over. s <= t is the causal mask: nobody sees later.
+
+# %%
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+
+from minireason.config import ModelConfig, RLConfig
+from minireason.inference import answer_all
+from minireason.model import Attention, KVCache, rotate
+from minireason.policy import completion_logprobs
+from minireason.pretrained import load_pretrained
+from minireason.rewards import reasoning_task
+from minireason.rollout import collect_rollout
+from minireason.sampling import generate, sampling_distribution
+from minireason.stats import bootstrap_interval, pass_at_k
+from minireason.tasks import test_problems
+from minireason.tokenizer import get_tokenizer
+from minireason.verifier import verify
+
+FAST = os.environ.get("LESSON_FAST") == "1"
+NUM_PROBLEMS, NUM_SAMPLES, TEMPERATURES, BATCHES, NUM_TOKENS = (
+    (4, 2, (0.5, 1.0), (1, 4), 8) if FAST else (100, 4, (0.1, 0.4, 0.7, 1.0, 1.3, 1.6), (1, 16), 40))
+model, tokenizer = load_pretrained("rl"), get_tokenizer()
+
+# %% [markdown]
+# ## By hand: one head, three positions
+# Keys ln 1, ln 2, ln 3, values 6, 12, 0, and every query 2 with D = 4, so that q . k / sqrt(D) is the key. The softmax of
+# logarithms is a share: weights 1 at first, then 1/3 2/3, then 1/6 2/6 3/6. The head hands over 6, then 2 + 8 = 10, then
+# 1 + 4 + 0 = 5. Below a head whose matrices do nothing but pick these numbers, not turned by any position.
+
+# %%
+head = Attention(ModelConfig(width=4, num_heads=1, num_kv_heads=1))
+with torch.no_grad():
+    for layer, column, weight in ((head.query, 0, 2.0), (head.key, 1, 1.0), (head.value, 2, 1.0), (head.out, 0, 1.0)):
+        layer.weight.zero_()[0, column] = weight
+    x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])           # (T, C)
+    handed_over = head(x[None], torch.ones(3, 2), torch.zeros(3, 2))[0, :, 0]
+assert torch.allclose(handed_over, torch.tensor([6.0, 10.0, 5.0]))
+
+# Positions: (1, 0) turned by a right angle is (0, 1). Query and key at 5 and 2 have the same product as at 105 and 102.
+one = torch.tensor([[[[1.0, 0.0]]]])                                                                      # (1, 1, 1, D)
+assert torch.allclose(rotate(one, torch.tensor([math.cos(math.pi / 2)]), torch.tensor([1.0])), torch.tensor([0.0, 1]), atol=1e-6)
+q, k = torch.randn(2, 1, 1, 1, model.config.head_size, generator=torch.Generator().manual_seed(0))
+product = lambda t, s: (rotate(q, model.cos[t], model.sin[t]) * rotate(k, model.cos[s], model.sin[s])).sum().item()
+assert abs(product(5, 2) - product(105, 102)) < 1e-4
+print(f"q . k at positions 5, 2: {product(5, 2):.4f}; at 105, 102: {product(105, 102):.4f}; at 5, 4: {product(5, 4):.4f}")
+
+# %% [markdown]
+# ## Tokens, and who looks where
+# A text is cut into ids. With the identity in place of the values, what attention returns is its weights: so we can look
+# at them in the model as it runs. Nothing lies right of the diagonal, and what comes later changes nothing before it.
+
+# %%
+text = tokenizer.encode_prompt("compute 7*7+8*3-9") + tokenizer.encode_tagged("<think>7*7=49 so 8*3=")
+pieces = [tokenizer.decode([i]).replace("\n", "\\n") for i in text]
+ids, attend, looks = torch.tensor([text]), F.scaled_dot_product_attention, []
+print(len(text), "tokens:", pieces)
+
+
+def watched(q, k, v, is_causal):
+    looks.append(attend(q, k, torch.eye(q.size(2)).expand(*q.shape[:2], -1, -1), is_causal=is_causal))    # (1, H, T, T)
+    assert torch.allclose(looks[-1] @ v, attend(q, k, v, is_causal=is_causal), atol=1e-4)
+    return looks[-1] @ v
+
+
+with torch.no_grad(), patch.object(F, "scaled_dot_product_attention", watched):
+    logits = model(ids)                                                                                   # (1, T, V)
+looks = torch.cat(looks, 1)[0]                                                                            # (layers * H, T, T)
+assert torch.allclose(looks.sum(2), torch.ones(looks.shape[:2]), atol=1e-5) and looks.triu(1).abs().max() == 0
+with torch.no_grad():
+    changed = model(torch.cat([ids[:, :-1], torch.tensor([tokenizer.encode("x")])], 1))
+assert torch.allclose(logits[:, :-1], changed[:, :-1], atol=1e-4)
+best = logits[0, -1].softmax(0).topk(3)
+print("what comes next:", [(tokenizer.decode([i]), round(p, 3)) for p, i in zip(best.values.tolist(), best.indices.tolist())])
+
+# %% [markdown]
+# ## The cache
+# Keys and values of earlier tokens never change, again because of the mask. So they are kept, and a new token costs one
+# position instead of all. Cached equals uncached:
+
+# %%
+cache = KVCache(model.config, 1, len(text))
+with torch.no_grad():
+    hidden = [model.hidden(ids[:, :5], cache)]                                                            # reads five at once
+    cache.lengths = cache.lengths + 5
+    hidden += [model.hidden(ids[:, t:t + 1], cache) for t in range(5, len(text))]                         # then one by one
+assert torch.allclose(model.head(torch.cat(hidden, 1)), logits, atol=1e-3)
+
+
+@torch.no_grad()
+def generate_uncached(prompts, num_tokens):
+    """Greedy, for prompts of one length, reading everything anew for each token."""
+    rows = torch.tensor(prompts)
+    for _ in range(num_tokens):
+        rows = torch.cat([rows, model(rows)[:, -1].argmax(-1, keepdim=True)], 1)
+    return rows[:, -num_tokens:]
+
+
+for batch in BATCHES:
+    prompts = [tokenizer.encode_prompt(f"compute {2 + i % 8}*7+8*3-9") for i in range(batch)]
+    for name, how in (("with the cache", lambda: generate(model, prompts, NUM_TOKENS, temperature=0).completion_ids),
+                      ("without", lambda: generate_uncached(prompts, NUM_TOKENS))):
+        start = time.process_time()
+        said = how()                                                                                      # (batch, NUM_TOKENS)
+        print(f"{batch:3} rows {name:15} {batch * NUM_TOKENS / (time.process_time() - start):8.0f} tokens in a CPU second")
+alone = generate(model, prompts[:1], NUM_TOKENS, temperature=0).completion_ids
+assert torch.equal(said[:1], alone)                                       # who speaks beside it does not change what a row says
+
+# %% [markdown]
+# ## Temperature and top-p by hand
+# Logits ln 1, ln 2, ln 4: probabilities 1/7 2/7 4/7. Temperature 1/2 squares them: 1, 4, 16 over 21. top_p keeps the
+# likeliest tokens until their mass reaches it: with 0.6 the 4/7 are not enough, so 2/7 comes along, and 1/7 is out.
+
+# %%
+logits = torch.tensor([[1.0, 2, 4]]).log()
+for temperature, top_p, by_hand in ((1.0, 1.0, [1 / 7, 2 / 7, 4 / 7]), (0.5, 1.0, [1 / 21, 4 / 21, 16 / 21]),
+                                    (1.0, 0.6, [0, 1 / 3, 2 / 3])):
+    assert torch.allclose(sampling_distribution(logits, temperature, top_p).exp(), torch.tensor([by_hand]))
+
+# %% [markdown]
+# ## What was said, and how likely it was
+# A rollout keeps the logprob of each drawn token. `completion_logprobs` computes them anew, all positions at once, with a
+# gradient. The trap is the shift by one: the logits at position t speak of the token at t + 1. Without the shift a
+# model is asked whether it would repeat the token that it just read. Nothing fails, and the loss is a number.
+
+# %%
+task = reasoning_task(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
+rollout = collect_rollout(model, None, task, RLConfig(num_prompts=4, group_size=2, max_new_tokens=60), seed=0, iteration=0)
+rollout = rollout.select(torch.arange(8))                                                                 # copies
+with torch.no_grad():
+    anew = completion_logprobs(model, rollout)[0] * rollout.completion_mask                               # (B, L)
+assert torch.allclose(anew, rollout.old_logprobs, atol=1e-3)
+row = torch.cat([rollout.prompt_ids[0][rollout.prompt_mask[0] == 1], rollout.completion_ids[0][rollout.completion_mask[0] == 1]])
+first, L = int(rollout.prompt_mask[0].sum()), int(rollout.completion_mask[0].sum())
+with torch.no_grad():
+    logprobs = model(row[None])[0].log_softmax(-1)                                                        # (T, V)
+shifted, unshifted = (logprobs[first - back:][:L].gather(1, row[first:, None])[:, 0] for back in (1, 0))
+assert torch.allclose(shifted, rollout.old_logprobs[0, :L], atol=1e-3)
+print(f"{tokenizer.decode(row)!r}: log p(y | x) = {shifted.sum():.2f} with the shift, {unshifted.sum():.2f} without")
+
+# %% [markdown]
+# ## Hot and cold
+# The shipped model after RL, on held-out sums of three terms. One sample is most often right when it is cold; several
+# samples need variety. Training samples at 1: there the drawn distribution is the one whose gradient is taken.
+
+# %%
+problems, scores = test_problems("arithmetic", (2,), NUM_PROBLEMS, seed=1), {}
+for temperature in TEMPERATURES:
+    prompts = [problem.prompt for problem in problems for _ in range(NUM_SAMPLES)]
+    answers = answer_all(model, tokenizer, prompts, 80, seed=1, temperature=temperature)
+    right = torch.tensor([verify(problems[i // NUM_SAMPLES], answer).correct for i, (answer, _) in enumerate(answers)])
+    counts = right.view(-1, NUM_SAMPLES).sum(1).tolist()
+    scores[temperature] = [bootstrap_interval([[pass_at_k(NUM_SAMPLES, c, k) for c in counts]]) for k in (1, NUM_SAMPLES)]
+    print(f"temperature {temperature}: " + ", ".join(
+        f"pass@{k} {mean:.2f} [{low:.2f}, {high:.2f}]" for k, (mean, low, high) in zip((1, NUM_SAMPLES), scores[temperature]))
+        + f" ({NUM_PROBLEMS} problems); {len(set(answers)) / len(answers):.0%} of the completions are distinct")
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", width_ratios=(1.5, 1))
+axes[0].imshow(looks[:, -1], cmap="Blues", aspect="auto", vmin=0)
+axes[0].set_xticks(range(len(pieces)), pieces, fontsize=8, rotation=90)
+axes[0].set_yticks(range(0, len(looks), model.config.num_heads), [f"layer {i + 1}" for i in range(model.config.num_layers)])
+axes[0].set_title("where each of the heads looks from the last =", fontsize=10)
+for k, column, color in ((1, 0, "#1b6ca8"), (NUM_SAMPLES, 1, "#e0a030")):
+    mean, low, high = torch.tensor([scores[t][column] for t in TEMPERATURES]).T
+    axes[1].fill_between(TEMPERATURES, low, high, color=color, alpha=0.2, lw=0)
+    axes[1].plot(TEMPERATURES, mean, "o-", ms=3, color=color, label=f"pass@{k}")
+axes[1].set_title(f"{NUM_PROBLEMS} held-out sums", fontsize=10)
+axes[1].set_xlabel("temperature")
+axes[1].spines[["top", "right"]].set_visible(False)
+axes[1].legend(frameon=False, fontsize=9)
+path = Path(__file__).resolve().parent / "results" / f"03_transformer_and_sampling{'-fast' if FAST else ''}.png"
+figure.savefig(path, dpi=120)
+print(f"the figure is in {path}")
+
+# %% [markdown]
+# ## What to see
+# - Each row of the first panel is a head and sums to 1. Some look at what stands just before, some find the 8 and the 3.
+# - Cold samples repeat each other. pass@1 falls with the temperature long before pass@4 does.
+# - The cache saves work that grows with the length of the text; many rows at a time save the overhead of each call.
+# - What it does not show: why a head looks where it does, and the MLP, which holds most of the weights.
+#
+# ## Exercises
+# 1. Without its positions, what could the model not tell apart in `3-8`?
+# 2. A rollout is drawn with top_p 0.9, and trained on `completion_logprobs`. Why is the ratio of the first update not 1?
+# 3. Move the causal mask by one, so that token t sees t + 1. What would the training loss do, and what would sampling do?
+#
+# <details><summary>Solutions</summary>
+#
+# 1. Which number comes first: to one layer, what stands before a token is a bag. Only the mask, over several layers,
+#    would still tell something of the order.
+# 2. Truncation divides what is kept by its mass, so old logprobs are higher than those of the full distribution.
+# 3. The loss would fall to almost nothing, as the answer is in the input. Sampling has no t + 1 to look at: nonsense.
+# </details>
