@@ -105,7 +105,7 @@ def golden_examples(seed: int, number: int, levels: dict[str, tuple[int, ...]] =
     return examples
 
 
-def chat_examples(seed: int, number: int, good: float = 0.9) -> list[Document]:
+def chat_examples(seed: int, number: int, good: float = 0.95) -> list[Document]:
     """Conversations as annotators write them: nearly always helpful, with secrets told at times."""
     rng = derive_rng(seed, "chat examples")
     chats = [draw_chat(rng) for _ in range(number)]
