@@ -371,7 +371,7 @@ def copy_stages(source: Path, folder: Path, needed: tuple[str, ...], config: Con
     if results:
         kept = {s: results["stages"][s] for s in needed if s in results["stages"]}
         checkpoint.save_json(folder / "results.json", new_results(config) | {
-            "stages": kept, "seconds": {s: results["seconds"][s] for s in needed},
+            "stages": kept, "seconds": {s: results["seconds"][s] for s in kept},
             "notes": {"started from": f"{', '.join(needed)} of {source}"}})
 
 

@@ -156,6 +156,15 @@ def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
         assert says in capsys.readouterr().err
 
 
+def test_a_run_from_a_run_from_a_run_whose_first_stages_were_not_scored(finished, tmp_path):
+    """The second scores other problems than the first, and of its own stage alone."""
+    others = [*TINY, "--tasks-chat-share", "0.6"]
+    assert run("cold-start", *others, "--from", finished, "--out", tmp_path / "second") == 0
+    assert list(json.loads((tmp_path / "second" / "results.json").read_text())["stages"]) == ["cold-start"]
+    assert run("rl", *others, "--from", tmp_path / "second", "--out", tmp_path / "third") == 0
+    assert list(json.loads((tmp_path / "third" / "results.json").read_text())["stages"]) == ["cold-start", "rl"]
+
+
 def test_accuracy_can_be_looked_at_within_a_stage(tmp_path):
     """The looks change nothing of the training itself."""
     looks = ["--evaluate-every", "2", "--evaluate-num-quick", "5"]
