@@ -82,7 +82,7 @@ class TaskConfig:
     arithmetic_share: float = 0.36   # share of RL's prompts
     countdown_share: float = 0.54    # share of RL's prompts
     program_share: float = 0.10      # share of RL's prompts
-    chat_share: float = 0.75         # share of alignment's prompts; the rest are problems
+    chat_share: float = 0.60         # share of alignment's prompts; the rest are problems
 
     def levels(self) -> dict[str, tuple[int, ...]]:
         """{task: tuple of levels}. Raises ValueError on what is no list of levels."""
@@ -131,7 +131,7 @@ class Config:
     rl: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=300, num_epochs=1, learning_rate=3e-4))
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
-    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=120, kl_coef=0.05, learning_rate=2e-4,
+    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4,
                                                               scale_advantages=False))
     num_preference_prompts: int = 15_000                        # prompts whose two answers the judge compares
     evaluate: EvalConfig = field(default_factory=EvalConfig)
