@@ -44,7 +44,8 @@ def plot_stages(results: dict, path: Path) -> None:
 
 def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
     """What RL does to reward, length, entropy, KL and the groups that teach nothing, over its iterations."""
-    shown = [(key, label) for key, label in CURVES if any(key in line for line in lines)]
+    shown = [(key, label) for key, label in CURVES    # with one update per rollout its KL is rounding alone
+             if any(abs(line.get(key, 0)) > 1e-6 for line in lines)]
     figure, grid = new_figure(2, 3, figsize=(9, 4.6))
     for axes, (key, label) in zip(grid.flat, shown):
         points = [(line["iteration"], line[key]) for line in lines if key in line]
