@@ -16,6 +16,7 @@ from pathlib import Path
 
 from minireason import inspector
 from minireason.behaviour import SAYS_NO, SAYS_YES, STEP, TRY, WORD, evaluate_step, observe, succeeds
+from minireason.command import Fault
 from minireason.evaluate import table
 from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import printable
@@ -155,7 +156,7 @@ def token_by_token(run: Path | str, stages: dict) -> str:
             rows, speaker = inspector.inspect_run(run, "rl", problem, group_size=4)
             if len({row["reward"] for row in rows}) > 1:     # a group that teaches something
                 break
-    except (ValueError, OSError):                        # missing or damaged
+    except (ValueError, OSError, Fault):                 # missing or damaged
         rows = []
     if not rows:
         return "<p>There are no checkpoints here that can be looked at.</p>"
