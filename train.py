@@ -25,7 +25,7 @@ from tqdm import tqdm
 from minireason import align, checkpoint, corpus, grpo, metrics, parallel, ppo, rejection, report, sft
 from minireason.command import BadInput, Fault, exit_codes
 from minireason.config import Config, RLConfig, SFTConfig, add_flags, apply_flags, from_dict, preset, to_dict
-from minireason.evaluate import evaluate, quick_accuracy, table
+from minireason.evaluate import evaluate, quick_accuracy, scored_on, table
 from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.rewards import reasoning_task
@@ -135,7 +135,7 @@ def own_examples(run: Run, seed: int) -> tuple[list, dict[str, int]]:
 
 
 def helpfulness(run: Run, model: GPT, seed: int) -> tuple[align.RewardModel, str]:
-    """Trains the reward model, which takes seconds, and measures it on pairs it never saw."""
+    """Trains the reward model, again where the stage goes on (about a minute), and measures it on pairs it never saw."""
     reward_model = align.RewardModel(model).to(run.device)
     longest = run.config.align.max_new_tokens
     pairs = align.preference_pairs(model, run.tokenizer, seed, run.config.num_preference_prompts, longest)
@@ -364,11 +364,14 @@ def finished_stages(source: Path, stage: str, config: Config) -> tuple[str, ...]
 def copy_stages(source: Path, folder: Path, needed: tuple[str, ...], config: Config) -> None:
     """Copies finished stages of another run: checkpoints, curves and results."""
     results = read_results(source)
-    if results and any(results["config"][k] != to_dict(config)[k] for k in ("tasks", "evaluate")):
-        results = None      # scored on other problems: the copied stages are scored again
-    for name in needed:
-        shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("*.tmp"))
-    if results:
+    try:
+        for name in needed:
+            shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("*.tmp"))
+    except BaseException:       # a full disk, Ctrl-C: what is half there is no run, and in the way of one
+        for name in needed:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        raise
+    if results and scored_on(results["config"]) == scored_on(to_dict(config)):      # else they are scored by `train.py all`
         kept = {s: results["stages"][s] for s in needed if s in results["stages"]}
         checkpoint.save_json(folder / "results.json", new_results(config) | {
             "stages": kept, "seconds": {s: results["seconds"][s] for s in kept},

@@ -184,7 +184,7 @@ print(f"the figure is in {path}")
 #   of level 2 were in the training set, in another order.
 # - Of 30,000 noisy answers 658 are right, and the naive grader pays for 550 more. Each is one lucky sample away from being
 #   learned, and what is paid will be found.
-# - What it does not show: that ours is right. For that tests/test_verifier.py compares it with a second checker, written
+# - What it does not show: that ours is right. For that tests/test_fuzz.py compares it with a second checker, written
 #   independently. And no verifier of this kind exists for an essay.
 #
 # ## Exercises
@@ -197,6 +197,6 @@ print(f"the figure is in {path}")
 #
 # 1. `make 8 from 2 3`: `2**3`; `make 10 from 4 6`: `4.+6`; `compute 7*7+8*3-9`: `+64`.
 # 2. Otherwise a model that runs on for ever, or lists all numbers, would be paid for it.
-# 3. Nothing for GRPO: mean and std move along. PPO's critic starts at 0, has twice the way to go, and may move only
+# 3. Nothing for GRPO: mean and std move along. PPO's returns have twice the spread, and its critic may move only
 #    value_clip at a time; and a KL of the same size weighs half as much against a reward of twice the spread.
 # </details>

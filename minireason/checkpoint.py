@@ -38,7 +38,7 @@ def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except RuntimeError as error:   # how torch reports that a write failed, in words of its own
-        raise OSError(f"{path} could not be written: is the disk full?") from error
+        raise OSError(f"{path} could not be written: is the disk full? ({str(error).splitlines()[0]})") from error
     finally:
         temporary.unlink(missing_ok=True)
 

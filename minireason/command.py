@@ -21,7 +21,7 @@ def open_streams() -> None:
     """Gives a terminal that has no letter for an e with an accent `\\xe9` instead, and a closed stream a place to go."""
     for name, mode, errors in (("stdin", "r", "replace"), ("stdout", "w", "backslashreplace"), ("stderr", "w", None)):
         if getattr(sys, name) is None:      # else the next file to be opened takes its number, and what is printed
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors=errors or "backslashreplace"))
         elif errors and hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors=errors)
 

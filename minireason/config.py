@@ -128,6 +128,7 @@ class Config:
     base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000))
     cold_start: SFTConfig = field(default_factory=lambda: SFTConfig(
         num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10))
+    # for the same seconds more rollouts, each used once, learn more than fewer used twice: two points (README)
     rl: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=300, num_epochs=1, learning_rate=3e-4))
     sampling: RejectionConfig = field(default_factory=RejectionConfig)
     rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))

@@ -30,6 +30,12 @@ def rate(successes: int, total: int) -> dict[str, float | None]:
     return {"value": successes / total if total else None, "low": low, "high": high, "num_problems": total}
 
 
+def scored_on(config: dict) -> list:
+    """What decides on which problems a run is scored, from its settings as a dict: where these agree, runs can be compared."""
+    return [*(config["tasks"][f"{task}_levels"] for task in ("arithmetic", "countdown", "program")),
+            *(config["evaluate"][key] for key in ("num_problems", "num_programs", "max_new_tokens", "seed"))]
+
+
 def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int, ...], number: int, config: EvalConfig) -> dict:
     """pass@1 by level and over all, and the behaviours, on `number` held-out problems."""
     problems = test_problems(task, levels, number, config.seed)

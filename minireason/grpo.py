@@ -5,7 +5,7 @@
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
             + kl_coef * sum_t k3_t / num_tokens
 
-Read side by side with ppo.py: same sections, same order, same names.
+Read side by side with ppo.py: same sections, same order, same names; lines are broken where the two differ.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
 

@@ -76,11 +76,11 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     policy, state = load_model(folder / stage / "checkpoint.pt")
     config = from_dict(state["config"])
     speaker, _ = load_model(folder / old / "checkpoint.pt")
+    settings = RLConfig(**vars(config.align if stage == "align" else config.rl) | {"group_size": group_size, "kl_coef": 0.0})
     critic = None
     if "critic" in state["extra"]:
-        critic = Critic(policy, config.rl.shared_critic)
+        critic = Critic(policy, settings.shared_critic)
         critic.load_state_dict(state["extra"]["critic"])
-    settings = RLConfig(**vars(config.align if stage == "align" else config.rl) | {"group_size": group_size, "kl_coef": 0.0})
     return inspect_rollout(policy, speaker, critic, problem, settings, seed), old
 
 

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from minireason.command import Fault
+
 
 def append(path: Path, values: dict[str, float]) -> None:
     """Adds one line. Raises OSError where the disk is full."""
@@ -15,7 +17,17 @@ def read(path: Path) -> list[dict[str, float]]:
     """All lines of a metrics file, in order; none where there is no file."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines() if line.endswith("}")]
+    return [parse(line, path) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def parse(line: bytes, path: Path) -> dict[str, float]:
+    """One line of the file. Raises Fault where it is none of ours."""
+    try:
+        values = json.loads(line)
+        values["iteration"] + 0
+    except (ValueError, KeyError, TypeError):
+        raise Fault(f"{path} is damaged: delete the stage's folder and train that stage again") from None
+    return values
 
 
 def truncate(path: Path, iteration: int) -> None:
@@ -25,5 +37,5 @@ def truncate(path: Path, iteration: int) -> None:
     """
     if path.exists():
         kept = [line for line in path.read_bytes().splitlines(keepends=True)
-                if line.endswith(b"\n") and json.loads(line)["iteration"] < iteration]
+                if line.endswith(b"\n") and parse(line, path)["iteration"] < iteration]
         os.truncate(path, sum(map(len, kept)))

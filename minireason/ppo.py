@@ -5,7 +5,7 @@
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
             + value_coef * sum_t max((V_t - R_t)^2, (Vclip_t - R_t)^2) / 2 / num_tokens   arXiv:1707.06347
 
-Read side by side with grpo.py: same sections, same order, same names.
+Read side by side with grpo.py: same sections, same order, same names; lines are broken where the two differ.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
 

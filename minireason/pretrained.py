@@ -21,21 +21,22 @@ STAGES = ("base", "cold-start", "rl", "align")
 
 
 def load_pretrained(stage: str = "align", device: torch.device | str = "cpu") -> GPT:
-    """A model of the recorded run, ready to use. Raises CheckpointError where it is not there or damaged."""
+    """A model of the recorded run, ready to use. Raises BadInput on any other stage, CheckpointError on a file that is missing
+    or damaged."""
+    if stage not in STAGES:
+        raise BadInput(f"no weights of stage {stage!r} come with the package: choose {', '.join(STAGES)}")
     path = FOLDER / f"{stage}.pt"
     try:
         stored = read(path)
         model = GPT(ModelConfig(**stored["config"]))
         model.load_state_dict({name: value.float() for name, value in stored["model"].items()})
-    except FileNotFoundError:
-        raise CheckpointError(f"no weights of stage {stage!r} come with the package: choose {', '.join(STAGES)}") from None
     except Exception as error:      # torch raises many kinds on bytes that are not its own
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}): get the file anew") from None
     return model.to(device).eval()
 
 
 def read_record() -> dict:
-    """{"command", "seed", "num_problems", "scores": {stage: {task: {"value", "low", "high"}}}} of the recorded run."""
+    """{"command", "seed", "evaluate", "tasks", "scores": {stage: {task: {"value", "low", "high"}}}} of the recorded run."""
     return json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
 
 

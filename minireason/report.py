@@ -12,7 +12,7 @@ from pathlib import Path
 from minireason import metrics, page, plots
 from minireason.checkpoint import save_json, write_atomically
 from minireason.command import BadInput, Fault, exit_codes
-from minireason.evaluate import mean_of_reasoning, table
+from minireason.evaluate import mean_of_reasoning, scored_on, table
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
 
@@ -60,6 +60,8 @@ def level_table(stages: dict) -> list[str]:
 def write_report(run: Path | str, results: dict) -> list[Path]:
     """Writes report.md, report.html and the figures into the run's folder. Returns the paths written."""
     run, stages = Path(run), results["stages"]
+    if not stages:
+        raise BadInput(f"{run} has no stage that was scored yet")
     figures = [run / "stages.png"]
     plots.plot_stages(results, figures[0])
     for stage in stages:
@@ -108,7 +110,7 @@ def over_seeds(runs: list[dict]) -> list[dict]:
     paired bootstrap over problems and runs. Raises ValueError where runs were scored on other problems.
     """
     stages = [stage for stage in runs[0]["stages"] if all(stage in run["stages"] for run in runs)]
-    if len({json.dumps(run["config"]["evaluate"]) + json.dumps(run["config"]["tasks"]) for run in runs}) > 1:
+    if any(scored_on(run["config"]) != scored_on(runs[0]["config"]) for run in runs):
         raise ValueError("these runs were scored on different problems and cannot be put together")
 
     def outcomes(stage, task):

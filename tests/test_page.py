@@ -113,7 +113,7 @@ def test_the_page_of_the_recorded_run(recorded):
         for sample in [sample for task in (*page.TASKS, "chat") for sample in result[task]["samples"]]:
             assert printable(sample["prompt"]) in walk.text and printable(sample["completion"]) in walk.text
     assert "1000 of arithmetic, 1000 of countdown, 300 of program, 1000 chat prompts" in walk.text
-    assert {kind for kind, _ in walk.marks} == set(page.MARKS)
+    assert len(walk.marks) > 50 and {kind for kind, _ in walk.marks[len(page.MARKS):]} >= {"try", "retry", "no", "yes"}
 
 
 def test_it_is_the_same_the_second_time(recorded):

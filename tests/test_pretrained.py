@@ -7,6 +7,7 @@ import torch
 from helpers import tiny_model
 
 from minireason import checkpoint, pretrained
+from minireason.command import BadInput
 from minireason.config import preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
@@ -62,8 +63,8 @@ def test_damaged_and_missing_files_are_one_line(content, tmp_path, monkeypatch, 
         (tmp_path / "align.pt").write_bytes(content)
     else:
         torch.save({"config": {}, "model": tiny_model().state_dict()}, tmp_path / "align.pt")
-    for stage in ("align", "huge"):
-        with pytest.raises(checkpoint.CheckpointError) as error:
+    for stage, fault in (("align", checkpoint.CheckpointError), ("rl", checkpoint.CheckpointError), ("huge", BadInput)):
+        with pytest.raises(fault) as error:
             pretrained.load_pretrained(stage)
         assert "\n" not in str(error.value)
     assert pretrained.main([]) == 2 and pretrained.main([str(tmp_path / "nothing")]) == 1

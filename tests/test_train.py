@@ -158,7 +158,7 @@ def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
 
 def test_a_run_from_a_run_from_a_run_whose_first_stages_were_not_scored(finished, tmp_path):
     """The second scores other problems than the first, and of its own stage alone."""
-    others = [*TINY, "--tasks-chat-share", "0.6"]
+    others = [*TINY, "--evaluate-seed", "7"]
     assert run("cold-start", *others, "--from", finished, "--out", tmp_path / "second") == 0
     assert list(json.loads((tmp_path / "second" / "results.json").read_text())["stages"]) == ["cold-start"]
     assert run("rl", *others, "--from", tmp_path / "second", "--out", tmp_path / "third") == 0
