@@ -1,8 +1,13 @@
 """One smoke run, made once and looked at by several tests."""
 
+import signal
+
 import pytest
 
 import train
+
+# a shell that starts pytest in the background lets Ctrl-C be ignored, by it and by every process of its tests
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

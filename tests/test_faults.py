@@ -21,6 +21,8 @@ import sample
 import train
 from minireason import checkpoint, evaluate, export, inspector
 
+THREADS = {"OMP_NUM_THREADS": str(torch.get_num_threads())}      # as many as here: bits depend on it
+
 INTERRUPTS = 100 if os.environ.get("MINIREASON_LONG") == "1" else 6
 TINY = [*TINY, "--pure-rl", "--evaluate-num-problems", "5", "--evaluate-num-programs", "5", "--evaluate-max-new-tokens", "8"]
 SLOW = ("import sys, time, train; plain = train.metrics.append; train.SAVE_EVERY = 0; "
@@ -61,7 +63,7 @@ def assert_same(whole, folder):
 def test_a_second_run_keeps_out_of_a_folder_and_a_killed_one_leaves_it_open(whole, tmp_path, capsys):
     folder = tmp_path / "run"
     first = subprocess.Popen([sys.executable, "-c", SLOW, "base", *TINY, "--out", str(folder)], cwd=ROOT,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **THREADS})
     try:
         lines = folder / "base" / "metrics.jsonl"
         while first.poll() is None and not (lines.exists() and lines.read_text().count("\n") > 1):
@@ -223,7 +225,7 @@ def test_ctrl_c_at_any_time_loses_nothing(whole, tmp_path, monkeypatch, capsys):
 # -----------------------------------------------------------------------------
 # Terminals
 
-ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
+ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **THREADS}
 
 
 def test_without_any_terminal_a_run_is_trained_all_the_same(whole, tmp_path):

@@ -115,7 +115,7 @@ def test_without_a_run_the_model_that_comes_along_answers(tmp_path, monkeypatch,
         code, out, _ = ask(capsys, "compute 2+3", "--json", "--stage", stage)
         assert code == 0 and json.loads(out)["prompt"] == "compute 2+3"
     code, _, error = ask(capsys, "compute 2+3", "--stage", "rejection")      # not among them
-    assert code == 1 and error.count("\n") == 1
+    assert code == 2 and error.count("\n") == 1
 
 
 def test_a_damaged_checkpoint_is_code_1(tmp_path, capsys):
