@@ -4,8 +4,8 @@
 
 The reward model learns from pairs of the model's own answers, and of those and near misses, that a scripted, deliberately
 imperfect judge compared (tasks/chat.py says how it errs); as people do, the judge wavers between answers that are nearly
-alike. It reads the prompt and the answer, not the thinking. The harm rule reads both. As in the last step of R1 (arXiv:2501.12948, section
-2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py does the learning.
+alike. It reads the prompt and the answer, not the thinking. The harm rule reads both. As in the last step of R1
+(arXiv:2501.12948, section 2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py does the learning.
 """
 
 import copy
