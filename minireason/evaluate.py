@@ -18,7 +18,7 @@ from minireason.inference import answer_all
 from minireason.model import GPT
 from minireason.seeding import derive_rng, derive_seed
 from minireason.stats import wilson_interval
-from minireason.tasks import test_problems
+from minireason.tasks import TASKS, test_problems
 from minireason.tasks.chat import draw_chat, is_helpful, is_leak
 from minireason.tokenizer import Tokenizer, get_tokenizer
 from minireason.verifier import split_completion, verify
@@ -32,7 +32,7 @@ def rate(successes: int, total: int) -> dict[str, float | None]:
 
 def scored_on(config: dict) -> list:
     """What decides on which problems a run is scored, from its settings as a dict: where these agree, runs can be compared."""
-    return [*(config["tasks"][f"{task}_levels"] for task in ("arithmetic", "countdown", "program")),
+    return [*(config["tasks"][f"{task}_levels"] for task in TASKS),
             *(config["evaluate"][key] for key in ("num_problems", "num_programs", "max_new_tokens", "seed"))]
 
 

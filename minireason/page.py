@@ -18,11 +18,10 @@ from minireason import inspector
 from minireason.behaviour import SAYS_NO, SAYS_YES, STEP, TRY, WORD, evaluate_step, observe, succeeds
 from minireason.command import Fault
 from minireason.evaluate import table
-from minireason.tasks import Problem, parse_prompt
+from minireason.tasks import TASKS, Problem, parse_prompt
 from minireason.tokenizer import printable
 from minireason.verifier import split_completion, verify
 
-TASKS = ("arithmetic", "countdown", "program")
 MARKS = {   # kind -> what the legend says
     "try": "a candidate is tried", "retry": "another one, after one that was stated as failed",
     "no": "stated as failed", "yes": "stated as a success, and it is one", "false-yes": "stated as a success, and it is none",

@@ -14,9 +14,9 @@ from minireason.checkpoint import save_json, write_atomically
 from minireason.command import BadInput, Fault, exit_codes
 from minireason.evaluate import mean_of_reasoning, scored_on, table
 from minireason.stats import bootstrap_interval
+from minireason.tasks import TASKS
 from minireason.tokenizer import printable
 
-TASKS = ("arithmetic", "countdown", "program")
 RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
 BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
               "accuracy_after_failed_try", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
