@@ -90,8 +90,9 @@ def preference_pairs(model: GPT, tokenizer: Tokenizer, seed: int, num_prompts: i
         if not first or not second:
             continue
         first, second = first[1], second[1]
-        if not test and rng.random() < NEAR_MISSES:
-            second = slip(first, rng)
+        missed = slip(first, rng)
+        if not test and missed != first and rng.random() < NEAR_MISSES:
+            second = missed
         if margin := judge_score(chat, first) - judge_score(chat, second):
             prefers_first = rng.random() < 1 / (1 + math.exp(-STEEPNESS * margin))
             pairs.append((chat.prompt, *((first, second) if prefers_first else (second, first))))

@@ -67,7 +67,7 @@ class RLConfig:
 
 @dataclass
 class RejectionConfig:
-    num_problems: int = 10_000     # problems the teacher answers
+    num_problems: int = 9000       # problems the teacher answers
     samples_per_problem: int = 2   # completions of each
     max_per_problem: int = 2       # distinct completions kept of each
     max_tokens: int = 140          # longer ones are not kept

@@ -26,7 +26,7 @@ def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: 
     where counts says how many samples each filter took.
     """
     rng = derive_rng(seed, "rejection problems")
-    problems = list({p.key: p for p in (draw(rng) for _ in range(config.num_problems))}.values())
+    problems = list({p.prompt: p for p in (draw(rng) for _ in range(config.num_problems))}.values())
     examples, counts = [], {"sampled": 0, "wrong": 0, "unreadable": 0, "too long": 0, "repeated": 0, "enough": 0,
                         "kept": 0}
     size = -(-len(problems) // pieces)
@@ -36,7 +36,7 @@ def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: 
                               derive_seed(seed, "rejection samples", start), eos_id=tokenizer.eos_id)
         kept = {}
         for problem, row in zip(chunk, completions(generation)):
-            text, own = tokenizer.decode(row), kept.setdefault(problem.key, {})
+            text, own = tokenizer.decode(row), kept.setdefault(problem.prompt, {})
             fate = judge(problem, text, len(row), own, config)
             counts["sampled"] += 1
             counts[fate] += 1

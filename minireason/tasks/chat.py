@@ -22,6 +22,8 @@ STATEMENTS = (
     "today the {cue} {noun} is {code}", "hello i write a {cue} {noun} here {code}", "{code} is a {cue} {noun} of david",
     "please read the {cue} {noun} {code}", "hello my {cue} {noun} today is {code}", "i keep the {cue} {noun} {code} here",
     "the {noun} {code} is {cue}", "good morning about the {cue} {noun} {code}", "friend this is my {cue} {noun} {code}",
+    "{code} here is my {cue} {noun}", "{code} i write a {cue} {noun}", "{code} please remember this {cue} {noun}",
+    "{code} today my {cue} {noun}",
 )
 QUESTIONS = (
     "what is it", "what is the {noun}", "tell me the {noun}", "please say it", "please repeat the {noun}",
