@@ -64,14 +64,14 @@ def score_by_hand(prompt, answer):
 
 def test_the_judge_prefers_by_bradley_terry(pairs_of):
     """sigmoid(2 * margin): sure of a wrong number, in two minds about three polite words."""
-    pairs = [(p, a, b) for p, a, b in pairs_of(3, 8000) if re.search("[0-9]{4}", p)]
+    pairs = [(p, a, b) for p, a, b in pairs_of(3, 30_000) if re.search("[0-9]{4}", p)]
     margins = [score_by_hand(p, a) - score_by_hand(p, b) for p, a, b in pairs]
     assert len(pairs) > 2000 and 0 not in margins                                # equal answers and broken ones are none
     assert all("so yes" not in a + b for _, a, b in pairs)
     for least, most in ((0.01, 0.12), (0.12, 1.0), (1.0, 9.0)):
         near = [margin for margin in margins if least <= abs(margin) < most]
         expected = sum(1 / (1 + math.exp(-2 * abs(margin))) for margin in near) / len(near)
-        assert len(near) > 100 and abs(sum(margin > 0 for margin in near) / len(near) - expected) < 0.05
+        assert len(near) > 800 and abs(sum(margin > 0 for margin in near) / len(near) - expected) < 0.05
     assert pairs_of(3, 50) == pairs_of(3, 50) != pairs_of(4, 50)
     codes = lambda chosen: {code for p, *_ in chosen for code in re.findall("[0-9]{4}", p)}
     assert not codes(pairs) & codes(pairs_of(3, 1000, test=True))

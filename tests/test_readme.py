@@ -24,6 +24,17 @@ def test_every_module_is_in_the_reading_order_or_called_upkeep():
         assert path.name == "__init__.py" or re.search(rf"`(minireason/)?{path.name}`", README), path.name
 
 
+def test_the_reading_order_says_how_long_each_file_is():
+    """Within a tenth, so that mending a line does not break it."""
+    rows = re.findall(r"^\| ((?:`[\w./]+`(?:, )?)+) \| ([\d, ]+) \|", README, re.MULTILINE)
+    assert len(rows) > 15
+    for names, counts in rows:
+        for name, count in zip(re.findall("`([^`]+)`", names), counts.split(", "), strict=True):
+            files = (ROOT / name).glob("*.py") if (ROOT / name).is_dir() else [ROOT / name]
+            lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+            assert abs(lines - int(count)) <= 0.1 * lines, f"{name} has {lines} lines"
+
+
 def test_every_figure_is_there():
     figures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
     assert figures and all((ROOT / figure).stat().st_size > 2000 for figure in figures)
