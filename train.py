@@ -83,7 +83,8 @@ def prepare(run: Run, stage: str) -> tuple:
     extra = {}
     if stage == "base":
         model = GPT(config.model).init_weights(derive_seed(seed, "weights")).to(run.device)
-        documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks.trained_levels())
+        documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks.trained_levels(),
+                                       config.aha)
     else:
         model = run.load(previous_stage(stage, config))
     if stage == "cold-start":

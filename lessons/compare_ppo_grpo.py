@@ -16,7 +16,7 @@ from minireason.config import from_dict
 from minireason.memory import ALGORITHMS, ledger, measure, peak
 from minireason.stats import bootstrap_interval
 
-GRID = ("5e-5", "1e-4", "2e-4")      # of the policy; the critic's stays at 5e-4
+GRID = ("1e-4", "3e-4", "6e-4")      # of the policy; the critic's stays at 5e-4
 GRID_SEED, GRID_ITERATIONS = 100, 20
 TASKS = ("arithmetic", "countdown")
 COLORS = {"grpo": "#1b6ca8", "ppo": "#d1495b"}

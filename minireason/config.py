@@ -123,6 +123,7 @@ class Config:
     algo: str = "grpo"                                           # grpo or ppo
     pure_rl: bool = False                                        # straight from base to RL, as R1-Zero did
     expert: bool = False                                         # cold start on golden examples of all levels
+    aha: bool = True                                             # base corpus with checks, repairs and retries; a control has none
     model: ModelConfig = field(default_factory=ModelConfig)
     tasks: TaskConfig = field(default_factory=TaskConfig)
     base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000))
