@@ -4,7 +4,7 @@ r"""A trained model in the format of the transformers library, where it is a Lla
 
     model = transformers.AutoModelForCausalLM.from_pretrained(DIR)
     tokenizer = transformers.AutoTokenizer.from_pretrained(DIR)
-    ids = tokenizer("make 42 from 3 8 6\n", return_tensors="pt")      a prompt ends in a newline, as in encode_prompt
+    ids = tokenizer("\nmake 42 from 3 8 6\n", return_tensors="pt")    a prompt is a line of its own, as in encode_prompt
     print(tokenizer.decode(model.generate(**ids)[0], skip_special_tokens=True))
 
 The exported tokenizer does what `encode` does: a `<think>` that somebody types stays plain characters, and so does an

@@ -235,7 +235,7 @@ def test_logits_are_ours_on_a_hundred_prompts(theirs):
     rng = random.Random(0)
     for prompt in prompts(100):
         ids = TOKENIZER.encode_prompt(prompt)
-        assert tokenizer(prompt + "\n")["input_ids"] == ids
+        assert tokenizer(f"\n{prompt}\n")["input_ids"] == ids
         ids = torch.tensor([ids + [rng.randrange(TOKENIZER.vocab_size) for _ in range(rng.randrange(150))]])
         assert (ours(ids) - model(ids).logits).abs().max() < 1e-4
 
@@ -244,7 +244,7 @@ def test_greedy_answers_are_ours(theirs):
     ours, model, tokenizer = theirs
     asked = prompts(32)
     wanted = generate(ours, [TOKENIZER.encode_prompt(p) for p in asked], 40, temperature=0, eos_id=TOKENIZER.eos_id)
-    batch = tokenizer([p + "\n" for p in asked], padding=True, return_tensors="pt")
+    batch = tokenizer([f"\n{p}\n" for p in asked], padding=True, return_tensors="pt")
     answers = model.generate(**batch, max_new_tokens=40)[:, batch["input_ids"].size(1):]
     lengths = wanted.completion_mask.sum(1).long().tolist()
     assert min(lengths) < 40 == max(lengths), "some answers end by themselves and some do not"
@@ -258,7 +258,7 @@ def test_tokens_are_ours(exported, kind):
     for text in texts(kind):
         ids = tokenizer(text)["input_ids"]
         assert ids == TOKENIZER.encode(text), repr(text)
-        assert tokenizer(text + "\n")["input_ids"] == TOKENIZER.encode_prompt(text), repr(text)
+        assert tokenizer(f"\n{text}\n")["input_ids"] == TOKENIZER.encode_prompt(text), repr(text)
         assert tokenizer.decode(ids) == tokenizer.decode(ids, skip_special_tokens=True) == text
     tokenizer.add_tokens(list(TAGS))        # what the module's docstring says for text of our own
     assert len(tokenizer) == TOKENIZER.vocab_size
@@ -297,7 +297,7 @@ def test_trl_takes_a_step_of_grpo_from_the_folder(exported, tmp_path):
         max_completion_length=12, learning_rate=1e-3, use_cpu=True, bf16=False, report_to="none", save_strategy="no",
         disable_tqdm=True)
     trainer = trl.GRPOTrainer(str(exported[1]), reward_funcs=reward, args=config,
-                              train_dataset=datasets.Dataset.from_dict({"prompt": [p + "\n" for p in prompts(8)]}))
+                              train_dataset=datasets.Dataset.from_dict({"prompt": [f"\n{p}\n" for p in prompts(8)]}))
     before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
     trainer.train()
     assert len(seen) == 8 and all(text == TOKENIZER.decode(ids) for text, ids in seen)

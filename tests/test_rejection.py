@@ -27,7 +27,7 @@ def test_each_filter_takes_what_it_is_for(monkeypatch):
     def scripted(model, prompts, max_new_tokens, temperature, seed, *, eos_id):
         rows = []
         for ids in prompts:
-            prompt = tokenizer.decode(ids).rstrip("\n")
+            prompt = tokenizer.decode(ids).strip("\n")
             rows.append(tokenizer.encode_tagged(ANSWERS[prompt][said[prompt]]) + [eos_id])
             said[prompt] += 1
         longest = max(map(len, rows))

@@ -25,7 +25,7 @@ def load(folder):
 
 
 def prompt_lines(number):
-    return [text + "\n" for text in prompt_texts(number)]       # as encode_prompt
+    return [f"\n{text}\n" for text in prompt_texts(number)]       # as encode_prompt
 
 
 def generation(rows, length, ragged, seconds, seed):
