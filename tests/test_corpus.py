@@ -105,7 +105,7 @@ def test_tokens_hold_the_text_and_end_in_the_end_token(which, made):
     documents = made[which][:500]
     tokenized = corpus.tokenize(tokenizer, documents)
     for (prompt, completion), (prompt_ids, completion_ids) in zip(documents, tokenized, strict=True):
-        assert tokenizer.decode(prompt_ids).removesuffix("\n") == prompt
+        assert tokenizer.decode(prompt_ids) == (f"\n{prompt}\n" if prompt else "")
         assert tokenizer.decode(completion_ids) == completion
         assert completion_ids[-1] == tokenizer.eos_id and (prompt_ids + completion_ids).count(tokenizer.eos_id) == 1
         tags = [i for i in completion_ids if tokenizer.decode([i]) in ("<think>", "</think>", "<answer>", "</answer>")]
