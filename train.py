@@ -429,7 +429,7 @@ def main(argv: list[str] | None = None) -> int | None:
             report.write_report(folder, results)
             print("\n".join(["", *table(results["stages"]), "",
                              f"everything is in {folder}: report.html (the same in report.md), results.json, figures, checkpoints",
-                             f'next: python sample.py "make 42 from 3 8 6" --run {folder}']), flush=True)
+                             f'next: python sample.py "make 42 from 3 8 6" --votes 8 --run {folder}']), flush=True)
         except KeyboardInterrupt:
             if folder:
                 raise KeyboardInterrupt(f"stopped and saved; go on with: python train.py --resume --out {folder}") from None

@@ -24,7 +24,7 @@ def test_a_lesson_runs(path, monkeypatch, capsys):
     assert any(line.startswith("# ## Exercises") for line in lines) and any("Solutions" in line for line in lines)
 
 
-@pytest.mark.parametrize("path", LESSONS[:10], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_on_one_idea_has_its_parts(path):
     """From the question to the solutions, in one order, and a figure under the lesson's own name."""
     text, found = path.read_text(), -1

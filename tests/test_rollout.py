@@ -29,7 +29,7 @@ def test_what_a_rollout_holds():
     assert rollout.rewards.tolist() == [float(i + 1) for i in range(12)]
     for row in range(12):
         prompt, completion = unpadded(rollout, row)
-        assert tokenizer.decode(prompt) == rollout.problems[row // 4].prompt + "\n" == seen[row][0] + "\n"
+        assert tokenizer.decode(prompt) == f"\n{seen[row][0]}\n" == f"\n{rollout.problems[row // 4].prompt}\n"
         ended = completion[-1] == tokenizer.eos_id
         assert seen[row][1] == (tokenizer.decode(completion) if ended else "")    # cut off: nothing to be paid for
     assert rollout.completion_mask.size(1) == int(rollout.completion_mask.sum(1).max())
