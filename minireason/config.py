@@ -147,7 +147,7 @@ def preset(name: str) -> Config:
         config.tasks.arithmetic_levels, config.tasks.countdown_levels, config.tasks.program_levels = "1", "1,2", "1,2"
         config.tasks.arithmetic_share, config.tasks.countdown_share, config.tasks.program_share = 1.0, 0.0, 0.0
         config.base.num_examples, config.base.learning_rate = 40_000, 4e-3
-        config.cold_start.num_examples, config.cold_start.num_epochs = 96, 1    # a hint of thinking; RL has to do the rest
+        config.cold_start.num_examples, config.cold_start.num_epochs = 96, 2    # a hint of thinking; RL has to do the rest
         config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 30, 12, 40
         config.rl.learning_rate, config.rl.num_epochs = 5e-4, 2
         config.align.num_iterations, config.align.num_prompts, config.align.max_new_tokens = 8, 12, 40
