@@ -141,22 +141,26 @@ show({arm: by_level(each, problems) for arm, each in models.items()}, curves, f"
 # %%
 if "--full" in sys.argv:      # C3, five seeds; what stands behind --full goes to train.py
     from runs import RESULTS, STUDIES, curve, ensure, row, save_claim
-    FLAGS, SEEDS, rows, table = sys.argv[sys.argv.index("--full") + 1:], range(5), [], dict.fromkeys(models)
+    FLAGS, SEEDS, rows = sys.argv[sys.argv.index("--full") + 1:], range(5), []
+    PATHS = dict(zip((*models, "control", "control, RL"), ("seed-{}/base", "pure-{}/rl", "seed-{}/cold-start", "seed-{}/rl",
+                                                           "control-{}/base", "control-{}/rl")))
     for seed in SEEDS:
         ensure(f"seed-{seed}", "--seed", seed, *FLAGS, needs="rl")
         ensure(f"pure-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", STUDIES / f"seed-{seed}", *FLAGS)
+        ensure(f"control-{seed}", "--no-aha", "--pure-rl", "--seed", seed, *FLAGS, needs="rl")    # a corpus without retries
     for task in ("arithmetic", "countdown"):
-        problems = test_problems(task, (2, 3), 1000, seed=1234)
+        problems, table = test_problems(task, (2, 3), 1000, seed=1234), dict.fromkeys(PATHS)
         seen = {arm: [by_level(load_model(STUDIES / path.format(seed) / "checkpoint.pt")[0], problems, 0) for seed in SEEDS]
-                for arm, path in zip(models, ("seed-{}/base", "pure-{}/rl", "seed-{}/cold-start", "seed-{}/rl"))}
-        for arms in ("base, RL", "base"), ("then RL", "cold start"), *zip(models):       # differences, then each alone
+                for arm, path in PATHS.items()}
+        for arms in ("base, RL", "base"), ("then RL", "cold start"), ("control, RL", "control"), *zip(PATHS):
             table[arms[0]] = {level: torch.tensor([bootstrap_interval(*([[by[level][i, 0].item()] for by in seen[arm]]
                               for arm in arms)) for i in range(len(SHOWN))]) for level in (2, 3, 0)}
             rows += [row(f"{task} level {level or '2, 3'}: {name}, {' less '.join(arms)}", *values.tolist()) for level, cells
                      in table[arms[0]].items() for name, values in zip(SHOWN, cells) if not values.isnan().any()]
     save_claim(3, "checking and retrying appear unpaid", f"python lessons/{Path(__file__).name} --full", [*SEEDS], 1000, rows)
     lines = [[(line["reward"], line["completion_length"] / 100) for line in curve(f"pure-{seed}", "rl")] for seed in SEEDS]
-    show(table, dict(zip(curves, torch.tensor(lines).mean(0).T)), "countdown, 1,000 problems, 5 seeds", RESULTS / "C3.png")
+    show({arm: table[arm] for arm in models}, dict(zip(curves, torch.tensor(lines).mean(0).T)),
+         "countdown, 1,000 problems, 5 seeds", RESULTS / "C3.png")
 
 # %% [markdown]
 # ## What to see
@@ -164,7 +168,7 @@ if "--full" in sys.argv:      # C3, five seeds; what stands behind --full goes t
 #   texts in five had given up. Nobody paid for that; it paid. And the corpus had it all: RL made likely what led to success.
 # - After the cold start, which thinks and retries already, RL brings no more tries. It brings honesty: fewer false yes, and
 #   more right answers after a failed try. Repairs stay rare: that part of the story did not come true.
-# - What it does not show: a control (a base that never saw a retry), other seeds, sums. `--full` has seeds and sums.
+# - What it does not show: other seeds, sums, and a base that never saw a retry. `--full` has them.
 # - The trap: counting "wait". A text that goes in circles is full of it.
 #
 # ## Exercises

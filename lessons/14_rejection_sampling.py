@@ -126,7 +126,7 @@ figure.savefig(RESULTS / f"14_rejection_sampling{'-fast' if FAST else ''}.png", 
 # - Right: its teacher's answers take the base most of the way, and mixing falls below the teacher's. No reward did that: a
 #   filter did. Unfiltered samples leave it where the teacher has it; what they cost in accuracy, the paired interval says.
 # - Why afresh? R1 wanted nothing left of habits that no filter looks for. In this small run it buys nothing that we count:
-#   the teacher, trained on, mixes as little, and is right more often than the student.
+#   the teacher, trained on, mixes as little and is right as often.
 # - What it does not show: enough data (`train.py` keeps thousands and adds conversations), other seeds, a second round:
 #   see `--full`. And the filter changes the mix of problems as well, since easy ones pass more often.
 # - The trap: the loss. It is lower on filtered text because that is more alike. Ask held-out problems.
