@@ -162,7 +162,8 @@ if "--full" in sys.argv:      # C7, three seeds; what stands behind --full goes 
 #   its end, and beyond what the model uses of itself there is nothing to gain: it never learned to fill a budget.
 # - Votes help, most where single answers are poor. Best of n is above them: the right answer is there, and nobody knows which
 #   it is. In countdown one solution has many spellings, and each is a vote of its own.
-# - pass@k: RL is ahead at k = 1, and the curves close in as k grows. It has mostly made likely what could be drawn before.
+# - pass@k: RL is ahead at k = 1, and the curves close in as k grows; from k = 8 on the base is level with the cold start.
+#   Training has mostly made likely what could be drawn before.
 # - What it does not show: a model trained for long budgets, as o1 was; k beyond 32; other seeds (`--full` has three).
 # - The trap: a budget without a forced answer (dotted). It measures how many texts were cut off, not what thought is worth.
 #

@@ -243,11 +243,11 @@ def test_logits_are_ours_on_a_hundred_prompts(theirs):
 def test_greedy_answers_are_ours(theirs):
     ours, model, tokenizer = theirs
     asked = prompts(32)
-    wanted = generate(ours, [TOKENIZER.encode_prompt(p) for p in asked], 40, temperature=0, eos_id=TOKENIZER.eos_id)
+    wanted = generate(ours, [TOKENIZER.encode_prompt(p) for p in asked], 30, temperature=0, eos_id=TOKENIZER.eos_id)
     batch = tokenizer([f"\n{p}\n" for p in asked], padding=True, return_tensors="pt")
-    answers = model.generate(**batch, max_new_tokens=40)[:, batch["input_ids"].size(1):]
+    answers = model.generate(**batch, max_new_tokens=30)[:, batch["input_ids"].size(1):]
     lengths = wanted.completion_mask.sum(1).long().tolist()
-    assert min(lengths) < 40 == max(lengths), "some answers end by themselves and some do not"
+    assert min(lengths) < 30 == max(lengths), "some answers end by themselves and some do not"
     for answer, ids, length in zip(answers.tolist(), wanted.completion_ids.tolist(), lengths):
         assert answer[:length] == ids[:length] and set(answer[length:]) <= {TOKENIZER.pad_id}
 
