@@ -31,6 +31,7 @@ from minireason.verifier import split_completion, verify
 STAGES = ("align", "rejection", "rl", "cold-start", "base")     # the default is the first that is there
 MAX_CHARACTERS, MAX_NEW_TOKENS = 200, 256
 BATCH = 256                                                     # prompts answered at a time
+PRETRAINED = "pretrained"     # the name of what comes along, for --run
 PLAIN_WORDS = re.compile(r"[A-Za-z0-9 .,!?':;]*[A-Za-z][A-Za-z0-9 .,!?':;]*", re.ASCII)
 
 
@@ -156,16 +157,20 @@ def open_lines(name: str) -> TextIO:
 
 
 def open_model(run: str | None, stage: str | None, device: str | None) -> tuple[GPT, Path | str]:
-    """The model of --run and --stage, by default the newest run in runs/ and its last stage, and where there is none
-    the one that comes with the package. Returns (model, where it is from). Raises BadInput."""
+    """The model of --run and --stage, by default the last finished stage of the newest run in runs/, and where there is
+    none the one that comes with the package. Returns (model, where it is from). Raises BadInput."""
     if stage and stage not in STAGES:
         raise BadInput(f"unknown stage {stage!r}: choose from {', '.join(reversed(STAGES))}")
+    if run == PRETRAINED:
+        return load_pretrained(stage or "align", pick_device(device)), "the recorded run's model"
     folders = [Path(run)] if run else sorted((p.parent for p in Path("runs").glob("*/config.json")),
                                              key=lambda folder: (folder / "config.json").stat().st_mtime, reverse=True)
     for folder in folders:
         for name in [stage] if stage else STAGES:
             if (path := folder / name / "checkpoint.pt").exists():
-                return load_model(path, pick_device(device))[0], path
+                model, state = load_model(path, pick_device(device))
+                if run or state["done"]:
+                    return model, path
     if run:
         raise BadInput(f"{run} has no checkpoint{f' of stage {stage}' if stage else ''}: train one with python train.py")
     return load_pretrained(stage or "align", pick_device(device)), "the recorded run's model"
@@ -174,7 +179,7 @@ def open_model(run: str | None, stage: str | None, device: str | None) -> tuple[
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Talk to a trained model.")
     parser.add_argument("problem", nargs="?", help='such as "make 42 from 3 8 6"; without it you are asked for one')
-    parser.add_argument("--run", help="the run's folder; the newest in runs/, else what comes along")
+    parser.add_argument("--run", help=f"the run's folder, or {PRETRAINED} for what comes along; the newest in runs/")
     parser.add_argument("--stage", help="base, cold-start, rl, rejection or align; the last there is by default")
     parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent one is given")
     parser.add_argument("--budget", type=int, help="tokens of thinking after which an answer is forced")
@@ -205,6 +210,8 @@ def main(argv: list[str] | None = None) -> int | None:
         read_prompt(args.problem)       # before the model is loaded: a typing error should cost nothing
     lines = open_lines(args.file) if args.file else None
     model, path = open_model(args.run, args.stage, args.device)
+    if isinstance(path, Path) and not args.run and (args.file or args.problem is not None):
+        print(f"model     {path}, the newest; --run {PRETRAINED} for the one that comes along", file=sys.stderr)
     speaker = Speaker(model, args)
     if lines:
         return say_file(speaker, lines)

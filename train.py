@@ -273,12 +273,14 @@ def run_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
         results["notes"].update(notes)
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
-        print("\n".join(table({stage: results["stages"][stage]})[2:]), flush=True)
+        head, _, row = table({stage: results["stages"][stage]})
+        print(row if len(results["stages"]) > 1 else f"{head}\n{row}", flush=True)
     return results
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a toy reasoner from random weights.",
+                                     usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]; -h lists them",
                                      epilog="Every setting below can be changed; the presets set several at once.")
     parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
     parser.add_argument("--preset", default=argparse.SUPPRESS, help="smoke (a minute), laptop (default) or gpu")
@@ -427,9 +429,10 @@ def main(argv: list[str] | None = None) -> int | None:
             results = run_stages(run, stages, command.strip())
             parallel.stop()
             report.write_report(folder, results)
+            try_out = '"make 42 from 3 8 6" --votes 8' if config.tasks.countdown_share else '"compute 3+4"'
             print("\n".join(["", *table(results["stages"]), "",
                              f"everything is in {folder}: report.html (the same in report.md), results.json, figures, checkpoints",
-                             f'next: python sample.py "make 42 from 3 8 6" --votes 8 --run {folder}']), flush=True)
+                             f'next: python sample.py {try_out} --run {folder}']), flush=True)
         except KeyboardInterrupt:
             if folder:
                 raise KeyboardInterrupt(f"stopped and saved; go on with: python train.py --resume --out {folder}") from None

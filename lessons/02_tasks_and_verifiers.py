@@ -77,7 +77,6 @@ for task in TASKS:
         fresh[task, level] = len(keys) / NUM_DRAWS
         print(f"{task:10} level {level}: {NUM_DRAWS} draws, {len(keys):5} problems, {sum(map(is_test, keys.values())):4} "
               f"kept for the test, such as {problems[0].prompt}")
-
 train = [make_problem("countdown", rng, 2) for _ in range(NUM_DRAWS)]
 prompts, keys = {problem.prompt for problem in train}, {problem.key for problem in train}
 unseen = [p for p in (make_problem("countdown", rng, 2) for _ in range(NUM_DRAWS)) if p.prompt not in prompts]
@@ -87,8 +86,10 @@ assert not {p.key for p in train if not is_test(p)} & {p.key for p in test_probl
 
 # %% [markdown]
 # ## Red team: a grader as one finds it
-# A regular expression and `eval`, as in more than one public grader. Each line of it looks harmless.
-
+# A regular expression and `eval`, as in more than one public grader. Each line of it looks harmless. It meets attacks, then
+# noise: right answers with one to three characters changed. `9**9**9` it does not get: 9 to the power 387,420,489 does not
+# come back in any useful time, and one such sample stops a run. Ours reads the text once, from left to right, and refuses
+# at the first symbol that has no place.
 
 # %%
 def naive(problem, completion):
@@ -107,38 +108,29 @@ def naive(problem, completion):
         return False
 
 
-ATTACKS = {   # name: (prompt, completion); the first is right, the second wrong
-    "(8+6)*3": ("make 42 from 3 8 6", wrap("", "(8+6)*3")), "8+6*3": ("make 42 from 3 8 6", wrap("", "8+6*3")),
-    "power": ("make 25 from 5 2", wrap("", "5**2")), "floor": ("make 3 from 7 2", wrap("", "7//2")),
-    "division": ("make 4 from 8 2", wrap("", "8/2")), "unary minus": ("make 5 from 3 8", wrap("", "-3+8")),
-    "empty answer": ("compute 7*7+8*3-9", wrap("", "")), "half of it": ("compute 7*7+8*3-9", wrap("", "6")),
-    "two answers": ("compute 7*7+8*3-9", wrap("", "46") + "<answer>64</answer>"),
-    "text after it": ("compute 7*7+8*3-9", wrap("", "64") + " or 46"),
-    "Unicode digits": ("compute 7*7+8*3-9", wrap("", "\uff16\uff14")), "underscore": ("compute 7*7+8*3-9", wrap("", "6_4")),
-    "leading zero": ("compute 7*7+8*3-9", wrap("", "064")),
-    "fits what is shown": ("program 1->3 2->5 4->9", wrap("", "x 2 * 1 + x 1 - x 2 - * x 4 - * +"))}
+ATTACKS = {   # name: (problem, completion); the first is right, the second wrong
+    "(8+6)*3": (made, wrap("", "(8+6)*3")), "8+6*3": (made, wrap("", "8+6*3")),
+    "power": (parse_prompt("make 25 from 5 2"), wrap("", "5**2")),
+    "floor": (parse_prompt("make 3 from 7 2"), wrap("", "7//2")), "divide": (parse_prompt("make 4 from 8 2"), wrap("", "8/2")),
+    "unary minus": (parse_prompt("make 5 from 3 8"), wrap("", "-3+8")),
+    "empty answer": (chain, wrap("", "")), "half of it": (chain, wrap("", "6")),
+    "two answers": (chain, wrap("", "46") + "<answer>64</answer>"), "text after it": (chain, wrap("", "64") + " or 46"),
+    "Unicode digits": (chain, wrap("", "\uff16\uff14")), "underscore": (chain, wrap("", "6_4")),
+    "leading zero": (chain, wrap("", "064")), "fits what is shown": (tiny, wrap("", "x 2 * 1 + x 1 - x 2 - * x 4 - * +"))}
 verdicts = []
-for name, (prompt, completion) in ATTACKS.items():
-    verdict, lenient = verify(parse_prompt(prompt), completion), naive(parse_prompt(prompt), completion)
+for name, (problem, completion) in ATTACKS.items():
+    verdict, lenient = verify(problem, completion), naive(problem, completion)
     assert verdict.correct == (name == "(8+6)*3") and lenient == (name != "8+6*3")
-    verdicts.append((("naive", lenient), ("ours", verdict.correct)))
-    print(f"{name:18} {prompt:22} {completion.removeprefix('<think></think>'):52} naive {lenient!s:5}  ours: {verdict.reason}")
-
-# %% [markdown]
-# `9**9**9` is worse than wrong: 9 to the power 387,420,489 does not come back in any useful time, and one such sample
-# stops a run. We do not run it on `naive`. Ours reads the text once, from left to right, and refuses at the first symbol
-# that has no place. Then noise: right answers with one to three characters changed.
-
-# %%
+    verdicts.append((lenient, verdict.correct))
+    print(f"{name:18} {problem.prompt:22} {completion:67} naive {lenient!s:5}  ours: {verdict.reason}")
 for text in ("9**9**9", "(" * 1000, "9" * 1000):
     start = time.perf_counter()
     verdict = verify(made, wrap("", text))
     print(f"{text[:9]:9} of {len(text):4} characters: {verdict.reason}, {1000 * (time.perf_counter() - start):.2f} ms")
 disagreements, num_right = [], 0
 for _ in range(NUM_FUZZED):
-    task = rng.choice(list(TASKS))
-    problem = make_problem(task, rng, 2)
-    answer = list(TASKS[task].write_guess(problem, rng, right=1.0))
+    problem = make_problem(rng.choice(list(TASKS)), rng, 2)
+    answer = list(TASKS[problem.task].write_guess(problem, rng, right=1.0))
     for _ in range(rng.randint(1, 3)):                                             # a character more, other or less
         place = rng.randrange(len(answer) + 1)
         answer[place:place + rng.randint(0, 1)] = rng.choice(["", *"0123456789+-*/()x _.\u0663"])
@@ -147,45 +139,31 @@ for _ in range(NUM_FUZZED):
         verdict, lenient = verify(problem, completion), naive(problem, completion)
         assert lenient or not verdict.correct
         num_right += verdict.correct
-        disagreements += [(problem.prompt, "".join(answer), verdict.reason)] * (lenient and not verdict.correct)
-print(f"noise: of {NUM_FUZZED} answers {num_right} are right, and naive also accepts {len(disagreements)}, such as")
-for prompt, answer, reason in disagreements[:8]:
-    print(f"    {prompt:30} {answer!r:22} {reason}")
+        if lenient and not verdict.correct:
+            disagreements.append(f"    {problem.prompt:30} {''.join(answer)!r:22} {verdict.reason}")
+print(f"noise: of {NUM_FUZZED} answers {num_right} are right, and naive also accepts {len(disagreements)}, such as",
+      *disagreements[:8], sep="\n")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-for i, (task, color) in enumerate(zip(TASKS, ("#1b6ca8", "#d1495b", "#5a9a5a"))):
-    axes[0].bar([level + 0.26 * (i - 1) for level in range(1, 5)], [fresh[task, level] for level in range(1, 5)], 0.24,
-                color=color, label=task)
-axes[0].set_xticks(range(1, 5))
-axes[0].set_xlabel("level")
-axes[0].set_title(f"share of {NUM_DRAWS} draws that are new problems", fontsize=10)
-axes[0].set_ylim(0, 1.3)
-axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="upper center", columnspacing=1)
-for row, pair in enumerate(verdicts):
-    for column, (name, yes) in enumerate(pair):
-        axes[1].barh(row, 0.96, 0.9, column, color="#5590bd" if row == 0 else "#f0b4bc" if yes else "#e6ecf1")
-        axes[1].text(column + 0.48, row, f"{name}: {'right' if yes else 'refused'}", ha="center", va="center", fontsize=7)
-axes[1].set_yticks(range(len(ATTACKS)), ATTACKS)
-axes[1].set_xticks([])
-axes[1].set_title("a right answer, a wrong one, attacks", fontsize=10)
-axes[1].invert_yaxis()
-for one in axes:
+for task, color in zip(TASKS, ("#1b6ca8", "#d1495b", "#5a9a5a")):
+    axes[0].plot(range(1, 5), [fresh[task, level] for level in range(1, 5)], "o-", color=color, label=task)
+axes[0].set(xlabel="level", xticks=range(1, 5), ylim=(0, 1.05))
+axes[0].legend(frameon=False, fontsize=8)
+axes[1].imshow(verdicts, cmap="Blues", aspect="auto", vmin=-0.1, vmax=1.4)
+axes[1].set(xticks=(0, 1), xticklabels=("naive", "ours"), yticks=range(len(ATTACKS)), yticklabels=ATTACKS)
+for one, title in zip(axes, (f"share of {NUM_DRAWS} draws that are new problems", "what each takes for right (dark)")):
+    one.set_title(title, fontsize=10)
     one.tick_params(labelsize=8)
     one.spines[["top", "right"]].set_visible(False)
-path = Path(__file__).resolve().parent / "results" / f"02_tasks_and_verifiers{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
-print(f"the figure is in {path}")
+figure.savefig(Path(__file__).resolve().parent / "results" / f"02_tasks_and_verifiers{'-fast' if FAST else ''}.png", dpi=120)
 
 # %% [markdown]
 # ## What to see
 # - The verifier looks at the answer, not at the thinking: wrong steps before a right answer are paid, and so is luck.
-# - Low levels run out of problems: 5,000 draws of countdown level 1 give 125. Split by the prompt, 82% of the "test" problems
-#   of level 2 were in the training set, in another order.
-# - Of 30,000 noisy answers 658 are right, and the naive grader pays for 550 more. Each is one lucky sample away from being
-#   learned, and what is paid will be found.
-# - What it does not show: that ours is right. For that tests/test_fuzz.py compares it with a second checker, written
-#   independently. And no verifier of this kind exists for an essay.
+# - Low levels run out: 5,000 draws of countdown level 1 are 125 problems. Split by prompt, 82% of level 2 were trained on.
+# - Of 30,000 noisy answers 658 are right, and the naive grader pays for 550 more. What is paid will be found, and learned.
+# - What it does not show: that ours is right (tests/test_fuzz.py has a second, independent one), nor how to grade an essay.
 #
 # ## Exercises
 # 1. Find one more answer that `naive` accepts and should not.

@@ -28,7 +28,6 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
-import torch.nn.functional as F
 
 from minireason.config import ModelConfig, RLConfig
 from minireason.inference import answer_all
@@ -46,7 +45,7 @@ from minireason.verifier import verify
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_PROBLEMS, NUM_SAMPLES, TEMPERATURES, BATCHES, NUM_TOKENS = (
     (4, 2, (0.5, 1.0), (1, 4), 8) if FAST else (100, 4, (0.1, 0.4, 0.7, 1.0, 1.3, 1.6), (1, 16), 40))
-model, tokenizer = load_pretrained("rl"), get_tokenizer()
+model, tokenizer = load_pretrained("rl").requires_grad_(False), get_tokenizer()
 
 # %% [markdown]
 # ## By hand: one head, three positions
@@ -55,93 +54,60 @@ model, tokenizer = load_pretrained("rl"), get_tokenizer()
 # 1 + 4 + 0 = 5. Below a head whose matrices do nothing but pick these numbers, not turned by any position.
 
 # %%
-head = Attention(ModelConfig(width=4, num_heads=1, num_kv_heads=1))
-with torch.no_grad():
-    for layer, column, weight in ((head.query, 0, 2.0), (head.key, 1, 1.0), (head.value, 2, 1.0), (head.out, 0, 1.0)):
-        layer.weight.zero_()[0, column] = weight
-    x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])           # (T, C)
-    handed_over = head(x[None], torch.ones(3, 2), torch.zeros(3, 2))[0, :, 0]
-assert torch.allclose(handed_over, torch.tensor([6.0, 10.0, 5.0]))
-
+head = Attention(ModelConfig(width=4, num_heads=1, num_kv_heads=1)).requires_grad_(False)
+for layer, column, weight in ((head.query, 0, 2.0), (head.key, 1, 1.0), (head.value, 2, 1.0), (head.out, 0, 1.0)):
+    layer.weight.zero_()[0, column] = weight
+x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])            # (T, C)
+assert torch.allclose(head(x[None], torch.ones(3, 2), torch.zeros(3, 2))[0, :, 0], torch.tensor([6.0, 10.0, 5.0]))
 # Positions: (1, 0) turned by a right angle is (0, 1). Query and key at 5 and 2 have the same product as at 105 and 102.
-one = torch.tensor([[[[1.0, 0.0]]]])                                                                      # (1, 1, 1, D)
-assert torch.allclose(rotate(one, torch.tensor([math.cos(math.pi / 2)]), torch.tensor([1.0])), torch.tensor([0.0, 1]), atol=1e-6)
+assert torch.allclose(rotate(torch.tensor([[[[1.0, 0.0]]]]), torch.zeros(1), torch.ones(1)), torch.tensor([0.0, 1]))
 q, k = torch.randn(2, 1, 1, 1, model.config.head_size, generator=torch.Generator().manual_seed(0))
 product = lambda t, s: (rotate(q, model.cos[t], model.sin[t]) * rotate(k, model.cos[s], model.sin[s])).sum().item()
-assert abs(product(5, 2) - product(105, 102)) < 1e-4
-print(f"q . k at positions 5, 2: {product(5, 2):.4f}; at 105, 102: {product(105, 102):.4f}; at 5, 4: {product(5, 4):.4f}")
+assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - product(5, 4))
 
 # %% [markdown]
-# ## Tokens, and who looks where
+# ## Tokens, who looks where, and the cache
 # A text is cut into ids. With the identity in place of the values, what attention returns is its weights: so we can look
 # at them in the model as it runs. Nothing lies right of the diagonal, and what comes later changes nothing before it.
+#
+# So keys and values of earlier tokens never change. They are kept, and a new token costs one position instead of all.
+# Cached equals uncached, and who speaks beside it does not change what a row says.
 
 # %%
 text = tokenizer.encode_prompt("compute 7*7+8*3-9") + tokenizer.encode_tagged("<think>7*7=49 so 8*3=")
 pieces = [tokenizer.decode([i]).replace("\n", "\\n") for i in text]
-ids, attend, looks = torch.tensor([text]), F.scaled_dot_product_attention, []
-print(len(text), "tokens:", pieces)
+ids, attend, looks = torch.tensor([text]), torch.nn.functional.scaled_dot_product_attention, []
 
 
 def watched(q, k, v, is_causal):
-    looks.append(attend(q, k, torch.eye(q.size(2)).expand(*q.shape[:2], -1, -1), is_causal=is_causal))    # (1, H, T, T)
+    looks.append(attend(q, k, torch.eye(q.size(2)).expand(*q.shape[:2], -1, -1), is_causal=is_causal))  # (1, H, T, T)
     assert torch.allclose(looks[-1] @ v, attend(q, k, v, is_causal=is_causal), atol=1e-4)
     return looks[-1] @ v
 
 
-with torch.no_grad(), patch.object(F, "scaled_dot_product_attention", watched):
-    logits = model(ids)                                                                                   # (1, T, V)
-looks = torch.cat(looks, 1)[0]                                                                            # (layers * H, T, T)
+with patch("torch.nn.functional.scaled_dot_product_attention", watched):
+    logits = model(ids)                                                                                # (1, T, V)
+looks = torch.cat(looks, 1)[0]                                                                         # (layers * H, T, T)
 assert torch.allclose(looks.sum(2), torch.ones(looks.shape[:2]), atol=1e-5) and looks.triu(1).abs().max() == 0
-with torch.no_grad():
-    changed = model(torch.cat([ids[:, :-1], torch.tensor([tokenizer.encode("x")])], 1))
+changed = model(torch.cat([ids[:, :-1], torch.tensor([tokenizer.encode("x")])], 1))
 assert torch.allclose(logits[:, :-1], changed[:, :-1], atol=1e-4)
-best = logits[0, -1].softmax(0).topk(3)
-print("what comes next:", [(tokenizer.decode([i]), round(p, 3)) for p, i in zip(best.values.tolist(), best.indices.tolist())])
+print(f"what comes next: {tokenizer.decode([logits[0, -1].argmax().item()])}, with p = {logits[0, -1].softmax(0).max():.3f}")
 
-# %% [markdown]
-# ## The cache
-# Keys and values of earlier tokens never change, again because of the mask. So they are kept, and a new token costs one
-# position instead of all. Cached equals uncached:
-
-# %%
 cache = KVCache(model.config, 1, len(text))
-with torch.no_grad():
-    hidden = [model.hidden(ids[:, :5], cache)]                                                            # reads five at once
-    cache.lengths = cache.lengths + 5
-    hidden += [model.hidden(ids[:, t:t + 1], cache) for t in range(5, len(text))]                         # then one by one
+hidden = [model.hidden(ids[:, :5], cache)]                                        # reads five at once
+cache.lengths = cache.lengths + 5
+hidden += [model.hidden(ids[:, t:t + 1], cache) for t in range(5, len(text))]     # then one by one
 assert torch.allclose(model.head(torch.cat(hidden, 1)), logits, atol=1e-3)
-
-
-@torch.no_grad()
-def generate_uncached(prompts, num_tokens):
-    """Greedy, for prompts of one length, reading everything anew for each token."""
-    rows = torch.tensor(prompts)
-    for _ in range(num_tokens):
-        rows = torch.cat([rows, model(rows)[:, -1].argmax(-1, keepdim=True)], 1)
-    return rows[:, -num_tokens:]
-
-
 for batch in BATCHES:
-    prompts = [tokenizer.encode_prompt(f"compute {2 + i % 8}*7+8*3-9") for i in range(batch)]
-    for name, how in (("with the cache", lambda: generate(model, prompts, NUM_TOKENS, temperature=0).completion_ids),
-                      ("without", lambda: generate_uncached(prompts, NUM_TOKENS))):
-        start = time.process_time()
-        said = how()                                                                                      # (batch, NUM_TOKENS)
-        print(f"{batch:3} rows {name:15} {batch * NUM_TOKENS / (time.process_time() - start):8.0f} tokens in a CPU second")
+    prompts, start = [tokenizer.encode_prompt(f"compute {2 + i % 8}*7+8*3-9") for i in range(batch)], time.process_time()
+    said = generate(model, prompts, NUM_TOKENS, temperature=0).completion_ids     # (batch, NUM_TOKENS)
+    rows, middle = torch.tensor(prompts), time.process_time()
+    for _ in range(NUM_TOKENS):                                                   # each token reads everything anew
+        rows = torch.cat([rows, model(rows)[:, -1].argmax(-1, keepdim=True)], 1)
+    with_cache, without = (batch * NUM_TOKENS / seconds for seconds in (middle - start, time.process_time() - middle))
+    print(f"{batch:3} rows: {with_cache:.0f} tokens in a CPU second with the cache, {without:.0f} without")
 alone = generate(model, prompts[:1], NUM_TOKENS, temperature=0).completion_ids
-assert torch.equal(said[:1], alone)                                       # who speaks beside it does not change what a row says
-
-# %% [markdown]
-# ## Temperature and top-p by hand
-# Logits ln 1, ln 2, ln 4: probabilities 1/7 2/7 4/7. Temperature 1/2 squares them: 1, 4, 16 over 21. top_p keeps the
-# likeliest tokens until their mass reaches it: with 0.6 the 4/7 are not enough, so 2/7 comes along, and 1/7 is out.
-
-# %%
-logits = torch.tensor([[1.0, 2, 4]]).log()
-for temperature, top_p, by_hand in ((1.0, 1.0, [1 / 7, 2 / 7, 4 / 7]), (0.5, 1.0, [1 / 21, 4 / 21, 16 / 21]),
-                                    (1.0, 0.6, [0, 1 / 3, 2 / 3])):
-    assert torch.allclose(sampling_distribution(logits, temperature, top_p).exp(), torch.tensor([by_hand]))
+assert torch.equal(said[:1], alone) and torch.equal(rows[:1, -NUM_TOKENS:], alone)
 
 # %% [markdown]
 # ## What was said, and how likely it was
@@ -152,34 +118,33 @@ for temperature, top_p, by_hand in ((1.0, 1.0, [1 / 7, 2 / 7, 4 / 7]), (0.5, 1.0
 # %%
 task = reasoning_task(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
 rollout = collect_rollout(model, None, task, RLConfig(num_prompts=4, group_size=2, max_new_tokens=60), seed=0, iteration=0)
-rollout = rollout.select(torch.arange(8))                                                                 # copies
-with torch.no_grad():
-    anew = completion_logprobs(model, rollout)[0] * rollout.completion_mask                               # (B, L)
-assert torch.allclose(anew, rollout.old_logprobs, atol=1e-3)
-row = torch.cat([rollout.prompt_ids[0][rollout.prompt_mask[0] == 1], rollout.completion_ids[0][rollout.completion_mask[0] == 1]])
-first, L = int(rollout.prompt_mask[0].sum()), int(rollout.completion_mask[0].sum())
-with torch.no_grad():
-    logprobs = model(row[None])[0].log_softmax(-1)                                                        # (T, V)
-shifted, unshifted = (logprobs[first - back:][:L].gather(1, row[first:, None])[:, 0] for back in (1, 0))
-assert torch.allclose(shifted, rollout.old_logprobs[0, :L], atol=1e-3)
+assert torch.allclose(completion_logprobs(model, rollout)[0] * rollout.completion_mask, rollout.old_logprobs, atol=1e-3)
+prompt, said = rollout.prompt_ids[0][rollout.prompt_mask[0] == 1], rollout.completion_ids[0][rollout.completion_mask[0] == 1]
+row = torch.cat([prompt, said])
+logprobs = model(row[None])[0].log_softmax(-1)                                    # (T, V)
+shifted, unshifted = (logprobs[len(prompt) - back:][:len(said)].gather(1, said[:, None])[:, 0] for back in (1, 0))
+assert torch.allclose(shifted, rollout.old_logprobs[0, :len(said)], atol=1e-3)
 print(f"{tokenizer.decode(row)!r}: log p(y | x) = {shifted.sum():.2f} with the shift, {unshifted.sum():.2f} without")
 
 # %% [markdown]
 # ## Hot and cold
-# The shipped model after RL, on held-out sums of three terms. One sample is most often right when it is cold; several
+# Logits ln 1, ln 2, ln 4: probabilities 1/7 2/7 4/7. Temperature 1/2 squares them: 1, 4, 16 over 21. top_p keeps the
+# likeliest tokens until their mass reaches it: with 0.6 the 4/7 are not enough, so 2/7 comes along, and 1/7 is out.
+#
+# Then the shipped model after RL, on held-out sums of three terms. One sample is most often right when it is cold; several
 # samples need variety. Training samples at 1: there the drawn distribution is the one whose gradient is taken.
 
 # %%
-problems, scores = test_problems("arithmetic", (2,), NUM_PROBLEMS, seed=1), {}
+for t, p, by_hand in ((1.0, 1.0, [1 / 7, 2 / 7, 4 / 7]), (0.5, 1.0, [1 / 21, 4 / 21, 16 / 21]), (1.0, 0.6, [0, 1 / 3, 2 / 3])):
+    assert torch.allclose(sampling_distribution(torch.tensor([[1.0, 2, 4]]).log(), t, p).exp(), torch.tensor([by_hand]))
+problems, scores = [p for p in test_problems("arithmetic", (2,), NUM_PROBLEMS, seed=1) for _ in range(NUM_SAMPLES)], {}
 for temperature in TEMPERATURES:
-    prompts = [problem.prompt for problem in problems for _ in range(NUM_SAMPLES)]
-    answers = answer_all(model, tokenizer, prompts, 80, seed=1, temperature=temperature)
-    right = torch.tensor([verify(problems[i // NUM_SAMPLES], answer).correct for i, (answer, _) in enumerate(answers)])
+    answers = answer_all(model, tokenizer, [problem.prompt for problem in problems], 80, seed=1, temperature=temperature)
+    right = torch.tensor([verify(problem, text).correct for problem, (text, _) in zip(problems, answers)])
     counts = right.view(-1, NUM_SAMPLES).sum(1).tolist()
     scores[temperature] = [bootstrap_interval([[pass_at_k(NUM_SAMPLES, c, k) for c in counts]]) for k in (1, NUM_SAMPLES)]
-    print(f"temperature {temperature}: " + ", ".join(
-        f"pass@{k} {mean:.2f} [{low:.2f}, {high:.2f}]" for k, (mean, low, high) in zip((1, NUM_SAMPLES), scores[temperature]))
-        + f" ({NUM_PROBLEMS} problems); {len(set(answers)) / len(answers):.0%} of the completions are distinct")
+    print(f"temperature {temperature}:", *(f"pass@{k} {mean:.2f} [{low:.2f}, {high:.2f}]," for k, (mean, low, high) in zip(
+        (1, NUM_SAMPLES), scores[temperature])), f"{len(set(answers)) / len(answers):.0%} of the completions are distinct")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", width_ratios=(1.5, 1))
@@ -189,20 +154,16 @@ axes[0].set_yticks(range(0, len(looks), model.config.num_heads), [f"layer {i + 1
 axes[0].set_title("where each of the heads looks from the last =", fontsize=10)
 for k, column, color in ((1, 0, "#1b6ca8"), (NUM_SAMPLES, 1, "#e0a030")):
     mean, low, high = torch.tensor([scores[t][column] for t in TEMPERATURES]).T
-    axes[1].fill_between(TEMPERATURES, low, high, color=color, alpha=0.2, lw=0)
-    axes[1].plot(TEMPERATURES, mean, "o-", ms=3, color=color, label=f"pass@{k}")
-axes[1].set_title(f"{NUM_PROBLEMS} held-out sums", fontsize=10)
-axes[1].set_xlabel("temperature")
+    axes[1].errorbar(TEMPERATURES, mean, torch.stack([mean - low, high - mean]).clamp(min=0), color=color, label=f"pass@{k}")
+axes[1].set_title(f"{NUM_PROBLEMS} held-out sums, by temperature", fontsize=10)
 axes[1].spines[["top", "right"]].set_visible(False)
 axes[1].legend(frameon=False, fontsize=9)
-path = Path(__file__).resolve().parent / "results" / f"03_transformer_and_sampling{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
-print(f"the figure is in {path}")
+figure.savefig(Path(__file__).parent / "results" / f"03_transformer_and_sampling{'-fast' if FAST else ''}.png", dpi=120)
 
 # %% [markdown]
 # ## What to see
-# - Each row of the first panel is a head and sums to 1. Some look at what stands just before, some find the 8 and the 3.
-# - Cold samples repeat each other. pass@1 falls with the temperature long before pass@4 does.
+# - Each row of the first panel is a head and sums to 1. Some look at the 3 just before, some at the 8, some at the * between.
+# - Cold samples repeat each other: at 0.1 four are worth one. pass@1 falls with the temperature long before pass@4 does.
 # - The cache saves work that grows with the length of the text; many rows at a time save the overhead of each call.
 # - What it does not show: why a head looks where it does, and the MLP, which holds most of the weights.
 #
@@ -213,8 +174,7 @@ print(f"the figure is in {path}")
 #
 # <details><summary>Solutions</summary>
 #
-# 1. Which number comes first: to one layer, what stands before a token is a bag. Only the mask, over several layers,
-#    would still tell something of the order.
+# 1. Which number comes first: what stands before a token is a bag. Over several layers the mask still tells a little.
 # 2. Truncation divides what is kept by its mass, so old logprobs are higher than those of the full distribution.
 # 3. The loss would fall to almost nothing, as the answer is in the input. Sampling has no t + 1 to look at: nonsense.
 # </details>

@@ -61,8 +61,9 @@ share = 1 - 2 * equal / sum(map(len, sources))
 print(f"\nppo.py {len(sources[0])} lines, grpo.py {len(sources[1])}; {share:.0%} of the lines differ, words and all\n")
 
 # %% [markdown]
-# Four differences make two algorithms; the rest are words, imports and arguments. The lines below are looked up in the
-# files, so that this table cannot grow old.
+# Four differences make two algorithms, and two smaller ones: PPO whitens over the batch where GRPO divides in each group,
+# and only GRPO leaves out groups without spread. In a reward the KL's value counts, so k1 serves; in a loss its gradient
+# does, and k1's is 0 on average: so k3. The lines below are looked up, so that this table cannot grow old.
 
 # %%
 DIFFERENCES = {   # name: (the line in ppo.py, the line in grpo.py)

@@ -12,9 +12,9 @@
 # %%
 import os
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
 
@@ -34,60 +34,34 @@ from minireason.stats import k1, k3
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_ITERATIONS = 6 if FAST else 40
 
-
-@contextmanager
-def replaced(module, name, value):
-    """Swaps one name of a module for the time of a `with` block."""
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
-
-
 # %% [markdown]
 # ## The bugs
-# Each is a function that opens a `with` block in which the bug is on. Read what it replaces: the line that is wrong is
-# always one that looks right.
+# Each switch opens a `with` block in which the bug is on: `patch.object` puts another function in the place of one name.
+# Read what it puts there: the line that is wrong is always one that looks right.
 
 # %%
-right_advantages, right_loss, right_gae = grpo.group_advantages, grpo.compute_loss, ppo.gae
+right_advantages, right_loss = grpo.group_advantages, grpo.compute_loss
 
-
-def no_temperature():
-    """Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it should be."""
-    return replaced(grpo, "completion_logprobs", lambda policy, batch, temperature: completion_logprobs(policy, batch, 1.0))
-
-
-def kl_without_gradient():
-    """The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere."""
-    return replaced(grpo, "k3", lambda logprobs, ref_logprobs: k3(logprobs, ref_logprobs).detach())
-
-
-def k1_as_loss():
-    """k1 = log p - log q is unbiased as a value. Its gradient, on average, is 0: it pulls nowhere either."""
-    return replaced(grpo, "k3", k1)
-
-
-def padding_in_the_mean():
-    """Every position counts, what follows the end of a completion too."""
-    return replaced(grpo, "loss_weights", lambda mask, config: (torch.ones_like(mask), float(mask.numel())))
+# Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it should be.
+no_temperature = lambda: patch.object(
+    grpo, "completion_logprobs", lambda policy, batch, temperature: completion_logprobs(policy, batch, 1.0))
+# The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere.
+kl_without_gradient = lambda: patch.object(grpo, "k3", lambda logprobs, ref_logprobs: k3(logprobs, ref_logprobs).detach())
+# k1 = log p - log q is unbiased as a value. Its gradient, on average, is 0: it pulls nowhere either.
+k1_as_loss = lambda: patch.object(grpo, "k3", k1)
+# Every position counts, what follows the end of a completion too.
+padding_in_the_mean = lambda: patch.object(
+    grpo, "loss_weights", lambda mask, config: (torch.ones_like(mask), float(mask.numel())))
+# Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long ones.
+denominator_of_the_micro_batch = lambda: patch.object(grpo, "compute_loss", lambda *args: right_loss(*args[:6], None))
 
 
 def groups_misaligned():
-    """The completions of a prompt stand in rows of G; here they are read as columns: neighbours are compared with strangers."""
+    """A prompt's completions stand in rows of G. Read as columns, neighbours are compared with strangers."""
     def mixed(rewards, *args, **options):
         P, G = rewards.shape
         return right_advantages(rewards.reshape(G, P).T, *args, **options).T.reshape(P, G)
-    return replaced(grpo, "group_advantages", mixed)
-
-
-def denominator_of_the_micro_batch():
-    """Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long ones."""
-    def own(*args):
-        return right_loss(*args[:6], None)
-    return replaced(grpo, "compute_loss", own)
+    return patch.object(grpo, "group_advantages", mixed)
 
 
 def bootstrap_past_the_end():
@@ -99,13 +73,12 @@ def bootstrap_past_the_end():
             running = delta + gamma * gae_lambda * running
             advantages[:, t], next_value = running, values[:, t]
         return advantages * mask, (advantages + values) * mask
-    return replaced(ppo, "gae", leaking)
+    return patch.object(ppo, "gae", leaking)
 
 
-# name -> (the switch, algorithm, changed settings, the metric that shows it, the test that catches it)
 LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
 STEP_TEST = "test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
-BUGS = {
+BUGS = {   # name: (the switch, algorithm, changed settings, the metric that shows it, the test that catches it)
     "temperature missing": (no_temperature, "grpo", {"temperature": 0.6, "num_epochs": 1}, "approx_kl", STEP_TEST),
     "KL without gradient": (kl_without_gradient, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
     "k1 as a loss": (k1_as_loss, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
@@ -113,23 +86,17 @@ BUGS = {
     "groups misaligned": (groups_misaligned, "grpo", {}, "zero_std_frac", STEP_TEST),
     "micro-batch denominator": (denominator_of_the_micro_batch, "grpo", {"max_grad_norm": 1e9}, "grad_norm", STEP_TEST),
     "bootstrap past the end": (bootstrap_past_the_end, "ppo", {}, "value_loss",
-                               "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors"),
-}
+                               "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors")}
 
 # %% [markdown]
 # ## A world that is learned in seconds
 # Eight tokens; 0 ends a completion. Half of the prompts are paid for a completion with a 3, half for one without:
 # only the first token of the prompt, a 1 or a 2, tells which.
 
-
 # %%
-def world():
-    tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
-                                decode=lambda ids: "".join(map(str, ids)))
-    return Task(draw=lambda rng: SimpleNamespace(prompt=rng.choice("12")),
-                reward=lambda problems, texts: [float(("3" in text) == (problem.prompt == "1"))
-                                                for problem, text in zip(problems, texts)],
-                tokenizer=tokenizer)
+world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
+    float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)],
+    SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0, decode=lambda ids: "".join(map(str, ids))))
 
 
 def train(algo, settings, seed=0):
@@ -140,12 +107,11 @@ def train(algo, settings, seed=0):
     policy = GPT(ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)).init_weights(seed)
     reference = GPT(policy.config).init_weights(seed) if config.kl_coef else None
     if algo == "grpo":
-        optimizer = torch.optim.AdamW(policy.parameters())
-        lines = list(grpo.train(policy, reference, optimizer, world(), config, seed))
+        lines = list(grpo.train(policy, reference, torch.optim.AdamW(policy.parameters()), world, config, seed))
     else:
         critic = Critic(policy)
         optimizer = torch.optim.AdamW([{"params": policy.parameters()}, {"params": critic.parameters()}])
-        lines = list(ppo.train(policy, critic, reference, optimizer, world(), config, seed))
+        lines = list(ppo.train(policy, critic, reference, optimizer, world, config, seed))
     return {key: [line.get(key, float("nan")) for line in lines] for key in lines[0]}
 
 
@@ -155,20 +121,14 @@ def train(algo, settings, seed=0):
 # Wrong: the short one's tokens count 1/2, the long one's 1/8, and the step is twice as long.
 
 # %%
-config = RLConfig()
 for num_tokens, expected in ((10, [0.1, 0.1]), (None, [0.5, 0.125])):
     counts = []
     for length in (2, 8):
-        logprobs = torch.zeros(1, length, requires_grad=True)
-        ones = torch.ones(1, length)
-        loss, _ = grpo.compute_loss(logprobs, torch.zeros(1, length), None, ones, ones, config, num_tokens)
-        loss.backward()
+        logprobs, ones = torch.zeros(1, length, requires_grad=True), torch.ones(1, length)
+        grpo.compute_loss(logprobs, torch.zeros(1, length), None, ones, ones, RLConfig(), num_tokens)[0].backward()
         counts.append(-logprobs.grad[0, 0].item())
     assert torch.allclose(torch.tensor(counts), torch.tensor(expected)), counts
     print("a token counts", counts, "where the sum is over", num_tokens or "its own micro-batch")
-
-# %% [markdown]
-# ## With and without
 
 # %%
 curves = {}
@@ -185,18 +145,15 @@ for name, (switch, algo, settings, metric, test) in BUGS.items():
 # %%
 figure, axes = plt.subplots(2, len(curves), figsize=(2.4 * len(curves), 4.6), layout="constrained", sharex=True)
 for column, (name, (metric, right, broken)) in enumerate(curves.items()):
-    for row, key in enumerate(("reward", metric)):
-        for run, color, label in ((right, "#1b6ca8", "right"), (broken, "#d1495b", "broken")):
-            axes[row][column].plot(run[key], color=color, label=label)
-        axes[row][column].set_ylabel(key, fontsize=8)
-        axes[row][column].tick_params(labelsize=7)
-        axes[row][column].spines[["top", "right"]].set_visible(False)
-    axes[0][column].set_title(name, fontsize=9)
-axes[0][0].legend(frameon=False, fontsize=8)
-path = Path(__file__).resolve().parent / "results" / ("10_break_it-fast.png" if FAST else "10_break_it.png")
-path.parent.mkdir(exist_ok=True)
-figure.savefig(path, dpi=120)
-print(f"the curves are in {path}")
+    for one, key in zip(axes[:, column], ("reward", metric)):
+        one.plot(right[key], color="#1b6ca8", label="right")
+        one.plot(broken[key], color="#d1495b", label="broken")
+        one.set_ylabel(key, fontsize=8)
+        one.tick_params(labelsize=7)
+        one.spines[["top", "right"]].set_visible(False)
+    axes[0, column].set_title(name, fontsize=9)
+axes[0, 0].legend(frameon=False, fontsize=8)
+figure.savefig(Path(__file__).resolve().parent / "results" / f"10_break_it{'-fast' if FAST else ''}.png", dpi=120)
 
 # %% [markdown]
 # ## What to see
@@ -204,10 +161,8 @@ print(f"the curves are in {path}")
 # - The first update of a rollout is on policy: the ratio is 1, `approx_kl` is 0 and nothing clips. Log it; a number there
 #   is a bug (temperature, padding, dropout, another sampler).
 # - A KL that is logged is not a KL that pulls. Set `kl_coef` high once and see whether it does.
-#
-# What it does not show: how much each bug costs on a large model. A toy forgives much.
-#
-# The trap: a test that only asserts that the reward rises passes on nearly all of these.
+# - What it does not show: how much each bug costs on a large model. A toy forgives much.
+# - The trap: a test that only asserts that the reward rises passes on nearly all of these.
 #
 # ## Exercises
 # 1. Switch on `no_temperature` with two epochs. Which way does the clipping now go, and why?

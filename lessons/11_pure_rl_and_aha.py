@@ -46,10 +46,8 @@ tokenizer = get_tokenizer()
 
 # %% [markdown]
 # ## By hand
-# Two completions of `make 42 from 3 8 6`. Both fail at first and say so. One tries again, and its yes is true; the other
-# gives up. Together: retry after failure 1/2, giving up 1/2, tries 3/2, false yes 0/1, right after a failed try 1/2.
-# Then two checks that are none. 24+2=26 looks like one, but 36 was asked for; `24 is 34` even says that it failed. Both
-# say yes, and it is a false one. The last text is a repair: 49+24 done again, and right.
+# Two completions of `make 42 from 3 8 6` fail at first and say so. One tries again, and its yes is true; the other gives
+# up. Then two false yes: 24+2=26 is not the 36 asked for; `24 is 34` even says that it failed. Last a repair: 49+24 again.
 
 # %%
 thought = lambda prompt, thinking, answer: (parse_prompt(prompt), f"<think>{thinking}</think><answer>{answer}</answer>")
@@ -111,8 +109,7 @@ def by_level(model, problems, num_resamples=200):
     return {level: rates_of([row for at, row in rows if level in (0, at)], num_resamples) for level in (2, 3, 0)}
 
 
-def show(table, curves, about, path):
-    """Prints {arm: what `by_level` returned} and draws it beside the curves."""
+def show(table, curves, about, path):      # table is {arm: what `by_level` returned}
     for level in (2, 3, 0):
         print(f"\n{f'level {level or (2, 3)}':27}" + "".join(f"{arm:>22}" for arm in table))
         for i, name in enumerate(SHOWN):
@@ -164,21 +161,20 @@ if "--full" in sys.argv:      # C3, five seeds; what stands behind --full goes t
 
 # %% [markdown]
 # ## What to see
-# - From the base: soon nearly all texts think, they get longer, and a failed try is followed by another, where two thinking
-#   texts in five had given up. Nobody paid for that; it paid. And the corpus had it all: RL made likely what led to success.
+# - From the base: soon nearly all texts think, they get longer, and a failed try is followed by another, where a third of the
+#   thinking texts had given up. Nobody paid for that; it paid. And the corpus had it all: RL made likely what led to success.
 # - After the cold start, which thinks and retries already, RL brings no more tries. It brings honesty: fewer false yes, and
-#   more right answers after a failed try. Repairs stay rare: that part of the story did not come true.
+#   more right answers after a failed try. Repairs stay at 3 to 6% of the wrong steps; pure RL took them from 3 to 17%.
 # - What it does not show: other seeds, sums, and a base that never saw a retry. `--full` has them.
-# - The trap: counting "wait". A text that goes in circles is full of it.
 #
 # ## Exercises
-# 1. Count the word "wait" before and after. Why does it say less than retries and false yes?
+# 1. The trap: count the word "wait" before and after. Why does it say less than retries and false yes?
 # 2. Draw from eight fixed problems (`Task(lambda rng: rng.choice(eight), ..)`). Does RL drop thinking and learn by heart?
 # 3. Pay 0.002 less for each token. Which behaviour goes first?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. It grows with length. Whether a candidate is new and its verdict true is not in the word.
+# 1. A text that goes in circles is full of it. Whether a candidate is new and its verdict true is not in the word.
 # 2. Not here: answers without thought are right too rarely to be found. Where they were mostly right, in an early run, it did.
 # 3. Late retries should: each costs some 20 tokens and brings a small chance. Thinking at all brings more than it costs.
 # </details>

@@ -55,7 +55,7 @@ for text, by_hand in ((good, "kept"), (good.replace("14", "15"), "wrong"), (good
 
 # %% [markdown]
 # ## Two samples of each problem, and what becomes of them
-# `train.py` calls this function with 10,000 problems, and it returns what is kept. A mock around its judge holds on to the
+# `train.py` calls this function with 9,000 problems, and it returns what is kept. A mock around its judge holds on to the
 # rest as well, for a control that learns from everything.
 
 

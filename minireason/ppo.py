@@ -1,5 +1,6 @@
 """Proximal Policy Optimization: a learned critic is the baseline.
 
+    r_t   = -kl_coef * k1_t, and the reward of the completion on top at its last token
     delta_t = r_t + gamma V_{t+1} - V_t,   A_t = sum_k (gamma lambda)^k delta_{t+k}     arXiv:1506.02438 (GAE)
     rho_t = p(token_t) / p_old(token_t)
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens

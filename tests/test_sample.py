@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sample
+from minireason import checkpoint
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import printable
 from minireason.verifier import verify
@@ -60,6 +61,19 @@ def test_the_newest_run_is_the_default(smoke_run, tmp_path, monkeypatch):
         (tmp_path / "runs" / name / "config.json").write_text("{}")
         (tmp_path / "runs" / name / "base").symlink_to(Path(smoke_run) / "base")
     assert "new" in str(sample.open_model(None, None, "cpu")[1])
+    assert "recorded" in sample.open_model("pretrained", None, "cpu")[1]
+
+
+def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for stage, done in (("base", True), ("cold-start", False)):
+        state = checkpoint.load(Path(smoke_run) / stage / "checkpoint.pt") | {"done": done}
+        checkpoint.save(tmp_path / "runs" / "new" / stage / "checkpoint.pt", **state)
+    (tmp_path / "runs" / "new" / "config.json").write_text("{}")
+    assert sample.open_model(None, None, "cpu")[1].parent.name == "base"
+    assert sample.open_model(tmp_path / "runs" / "new", None, "cpu")[1].parent.name == "cold-start"     # asked for by name
+    assert sample.main(["compute 3+4"]) == 0
+    assert "runs/new/base/checkpoint.pt" in capsys.readouterr().err.replace("\\", "/")
 
 
 LINES = ["compute 1+1", "make 5 from 2 3", "make many from few", "hello my name is ana", "", "7/0 = ?",
