@@ -78,7 +78,7 @@ def bootstrap_past_the_end():
 
 LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
 STEP_TEST = "test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
-BUGS = {   # name: (the switch, algorithm, changed settings, the metric that shows it, the test that catches it)
+BUGS = {   # name: (the switch, algorithm, changed settings, a metric that is drawn, the test that catches it)
     "temperature missing": (no_temperature, "grpo", {"temperature": 0.6, "num_epochs": 1}, "approx_kl", STEP_TEST),
     "KL without gradient": (kl_without_gradient, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
     "k1 as a loss": (k1_as_loss, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
@@ -128,7 +128,7 @@ for num_tokens, expected in ((10, [0.1, 0.1]), (None, [0.5, 0.125])):
         grpo.compute_loss(logprobs, torch.zeros(1, length), None, ones, ones, RLConfig(), num_tokens)[0].backward()
         counts.append(-logprobs.grad[0, 0].item())
     assert torch.allclose(torch.tensor(counts), torch.tensor(expected)), counts
-    print("a token counts", counts, "where the sum is over", num_tokens or "its own micro-batch")
+    print("a token counts", [round(c, 3) for c in counts], "where the sum is over", num_tokens or "its own micro-batch")
 
 # %%
 curves = {}
@@ -143,23 +143,24 @@ for name, (switch, algo, settings, metric, test) in BUGS.items():
           f"{mean['right', 'reward']:.2f} and {mean['broken', 'reward']:.2f}   caught by {test.partition('::')[2]}")
 
 # %%
-figure, axes = plt.subplots(2, len(curves), figsize=(2.4 * len(curves), 4.6), layout="constrained", sharex=True)
-for column, (name, (metric, right, broken)) in enumerate(curves.items()):
-    for one, key in zip(axes[:, column], ("reward", metric)):
+figure, axes = plt.subplots(4, 4, figsize=(9.6, 8), layout="constrained", sharex=True)
+for i, (name, (metric, right, broken)) in enumerate(curves.items()):
+    pair = axes[i // 4 * 2:i // 4 * 2 + 2, i % 4]
+    for one, key in zip(pair, ("reward", metric)):
         one.plot(right[key], color="#1b6ca8", label="right")
         one.plot(broken[key], color="#d1495b", label="broken")
         one.set_ylabel(key, fontsize=8)
         one.tick_params(labelsize=7)
         one.spines[["top", "right"]].set_visible(False)
-    axes[0, column].set_title(name, fontsize=9)
+    pair[0].set_title(name, fontsize=9)
 axes[0, 0].legend(frameon=False, fontsize=8)
+axes[2, 3].axis("off"), axes[3, 3].axis("off")
 figure.savefig(Path(__file__).resolve().parent / "results" / f"10_break_it{'-fast' if FAST else ''}.png", dpi=120)
 
 # %% [markdown]
 # ## What to see
-# - In most columns the reward rises **with the bug on**. A rising reward is no proof of anything.
-# - The first update of a rollout is on policy: the ratio is 1, `approx_kl` is 0 and nothing clips. Log it; a number there
-#   is a bug (temperature, padding, dropout, another sampler).
+# - In most panels the reward rises **with the bug on**: it proves nothing. Misaligned groups show in no metric at all.
+# - The first update of a rollout is on policy: ratio 1, `approx_kl` 0, nothing clips. Any other number there is a bug.
 # - A KL that is logged is not a KL that pulls. Set `kl_coef` high once and see whether it does.
 # - What it does not show: how much each bug costs on a large model. A toy forgives much.
 # - The trap: a test that only asserts that the reward rises passes on nearly all of these.
@@ -167,7 +168,7 @@ figure.savefig(Path(__file__).resolve().parent / "results" / f"10_break_it{'-fas
 # ## Exercises
 # 1. Switch on `no_temperature` with two epochs. Which way does the clipping now go, and why?
 # 2. Write a bug of your own: whiten GRPO's advantages over the batch after scaling them in their group. Which test fails?
-# 3. In `groups_misaligned` the reward still rises a little. What is the baseline then, and is the gradient biased?
+# 3. In `groups_misaligned` the reward still rises. What is the baseline then, and is the gradient biased?
 #
 # <details><summary>Solutions</summary>
 #
@@ -175,6 +176,5 @@ figure.savefig(Path(__file__).resolve().parent / "results" / f"10_break_it{'-fas
 #    starts below 1, many below 1 - clip_low: where the advantage is negative they are clipped at once and get no gradient.
 # 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`: `policy_loss` is no longer the sum computed there.
 # 3. Any number that does not depend on the completion itself is a baseline without bias; strangers of other prompts are
-#    one, and a bad one: it mixes the difficulty of prompts into the advantage. But the completion's own reward is part of
-#    the mean as well, which shrinks its advantage by (G - 1) / G, as it does in the right groups.
+#    one, and a bad one: it mixes the difficulty of prompts into the advantage.
 # </details>
