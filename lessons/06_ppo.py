@@ -8,7 +8,7 @@
 #
 # A critic V_t says how much reward is still to come before token t. What a token did is the surprise that it made:
 #
-#     delta_t   = r_t + gamma V_{t+1} - V_t          behind the last token nothing is to come: V = 0
+#     delta_t   = r_t + gamma V_{t+1} - V_t          behind the last token: V = 0; r_t holds - kl_coef k1_t, if there is a KL
 #     A_t       = delta_t + gamma lambda A_{t+1}     GAE, arXiv:1506.02438; the critic's target is R_t = A_t + V_t
 #     surrogate = min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t)       rho_t = p(token_t) / p_old(token_t)
 #

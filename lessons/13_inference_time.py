@@ -54,7 +54,8 @@ assert vote(parse_prompt("compute 3+4"), [*say(9, 7, 7), "<think>9", "9"]) == (1
 assert vote(parse_prompt("make 6 from 2 3"), say("3 * 2", "2*3", "3*2"))[1] == {"3*2": 2, "2*3": 1}    # as it is written
 
 # %% [markdown]
-# At its limits a budget is what it says: with none, the answer comes at once; with plenty, all is as in plain sampling.
+# At its limits a budget is what it says: with none, the answer comes at once; with plenty, a text that ends by itself is that
+# of plain sampling, token for token. (300 tokens of thinking and the tag before them are 301: the same random draws.)
 
 # %%
 model, prompts = load_pretrained("rl"), [problem.prompt for problem in problems["countdown"][:20]]
@@ -160,10 +161,9 @@ if "--full" in sys.argv:      # C7, three seeds; what stands behind --full goes 
 # ## What to see
 # - A budget: without thought hardly anything is right, and a thought cut short is worth little. Most comes where it reaches
 #   its end, and beyond what the model uses of itself there is nothing to gain: it never learned to fill a budget.
-# - Votes help, most where single answers are poor. Best of n is above them: the right answer is there, and nobody knows which
-#   it is. In countdown one solution has many spellings, and each is a vote of its own.
-# - pass@k: RL is ahead at k = 1, and the curves close in as k grows; from k = 8 on the base is level with the cold start.
-#   Training has mostly made likely what could be drawn before.
+# - Votes help, most where single answers are poor. Best of n is above them: the right answer is there, and nobody knows
+#   which. In countdown one solution has many spellings, and each is a vote of its own.
+# - pass@k: RL leads at k = 1, the curves close in, and from k = 8 the base is level with the cold start: RL made it likely.
 # - What it does not show: a model trained for long budgets, as o1 was; k beyond 32; other seeds (`--full` has three).
 # - The trap: a budget without a forced answer (dotted). It measures how many texts were cut off, not what thought is worth.
 #
