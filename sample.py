@@ -210,8 +210,9 @@ def main(argv: list[str] | None = None) -> int | None:
         read_prompt(args.problem)       # before the model is loaded: a typing error should cost nothing
     lines = open_lines(args.file) if args.file else None
     model, path = open_model(args.run, args.stage, args.device)
-    if isinstance(path, Path) and not args.run and (args.file or args.problem is not None):
-        print(f"model     {path}, the newest; --run {PRETRAINED} for the one that comes along", file=sys.stderr)
+    if not args.run and Path("runs").is_dir() and (args.file or args.problem is not None):
+        hint = f"; --run {PRETRAINED} for the one that comes along" if isinstance(path, Path) else ""
+        print(f"model     {path}{hint}", file=sys.stderr)
     speaker = Speaker(model, args)
     if lines:
         return say_file(speaker, lines)

@@ -260,7 +260,7 @@ def run_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
     """Trains and evaluates each stage in turn, and writes results.json after each."""
     results = read_results(run.folder) or new_results(run.config)
     results["device"] = str(run.device)
-    results["command"] = results["command"] or command
+    results["command"], printed = results["command"] or command, False
     for stage in stages:
         model, seconds, notes = run_stage(run, stage)
         if stage in results["stages"] or parallel.rank() > 0:
@@ -274,7 +274,8 @@ def run_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
         head, _, row = table({stage: results["stages"][stage]})
-        print(row if len(results["stages"]) > 1 else f"{head}\n{row}", flush=True)
+        print(row if printed else f"{head}\n{row}", flush=True)
+        printed = True
     return results
 
 
@@ -283,7 +284,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                                      usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]; -h lists them",
                                      epilog="Every setting below can be changed; the presets set several at once.")
     parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
-    parser.add_argument("--preset", default=argparse.SUPPRESS, help="smoke (a minute), laptop (default) or gpu")
+    parser.add_argument("--preset", default=argparse.SUPPRESS, help="smoke (half a minute), laptop (default) or gpu")
     parser.add_argument("--algo", default=argparse.SUPPRESS, help="grpo (default) or ppo")
     parser.add_argument("--out", help="folder of the run; a fresh runs/PRESET by default")
     parser.add_argument("--from", dest="source", metavar="RUN",

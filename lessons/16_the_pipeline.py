@@ -165,6 +165,8 @@ if "--full" in sys.argv:      # three whole runs of `python train.py --seed N`: 
     counts = {name: lambda result, name=name: mean_of_reasoning(result, name) or 0.0 for name in ("well_formed", "tokens")}
     counts |= {f"{task} level {level}": lambda result, task=task, level=level: result[task]["levels"][level]["value"]
                for task in TASKS for level, rate in stages["base"][task]["levels"].items() if rate["num_problems"]}
+    counts |= {f"countdown {name}": lambda result, name=name: result["countdown"][name] or 0.0
+               for name in ("tries", "false_yes", "accuracy_after_failed_try")}
     for stage in stages:
         for name, count in counts.items():
             seen = [count(each["stages"][stage]) for each in runs]

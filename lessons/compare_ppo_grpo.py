@@ -38,11 +38,11 @@ def draw(runs, names, config, start, finals, path):
     """The share of right answers in the rollouts (mean of the last WINDOW iterations) against completions and seconds, with
     95% over the seeds; and the held-out accuracy at the end against bytes."""
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.2), layout="constrained")
-    samples = config.rl.num_prompts * config.rl.group_size
+    samples, window = config.rl.num_prompts * config.rl.group_size, min(WINDOW, config.rl.num_iterations)
     for algo, results in runs.items():
         rewards = [[line["reward"] for line in curve(name, "rl")] for name in names[algo]]           # (seeds, iterations)
-        steps = range(WINDOW, config.rl.num_iterations + 1)
-        smooth = [[100 * sum(each[i - WINDOW:i]) / WINDOW for i in steps] for each in rewards]
+        steps = range(window, config.rl.num_iterations + 1)
+        smooth = [[100 * sum(each[i - window:i]) / window for i in steps] for each in rewards]
         middle, low, high = zip(*(bootstrap_interval([[value] for value in column]) for column in zip(*smooth)))
         seconds = sum(result["seconds"]["rl"] for result in results) / len(results) / config.rl.num_iterations
         for ax, unit in zip(axes, (samples, seconds)):
@@ -59,7 +59,7 @@ def draw(runs, names, config, start, finals, path):
         ax.set_xlim(left=0)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=8, loc="center left" if ax is axes[2] else "lower right")
-    axes[0].set_ylabel(f"right in the last {WINDOW} rollouts, %")
+    axes[0].set_ylabel(f"right in the last {window} rollouts, %")
     axes[2].set_ylabel("held-out pass@1 at the end, %")
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -3,6 +3,7 @@
     python lessons/07_grpo_is_a_diff.py --full      makes the runs it needs in runs/studies/ and writes lessons/results/
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -23,7 +24,12 @@ def ensure(name, *flags, needs=None):
     `needs` is the stage that has to be there (default: the first of the flags, or align).
     """
     folder, stage = STUDIES / name, needs or (flags[0] if flags and not flags[0].startswith("-") else "align")
-    path = folder / "results.json"
+    path, made = folder / "results.json", STUDIES / f"{name}.flags.json"
+    if made.exists() and json.loads(made.read_text(encoding="utf-8")) != [*map(str, flags)]:
+        sys.exit(f"{folder} was made with other flags: delete or rename it")
+    if not made.exists():
+        STUDIES.mkdir(parents=True, exist_ok=True)
+        save_json(made, [*map(str, flags)])
     if not (path.exists() and stage in read_results(path)["stages"]):
         resume = ["--resume"] if (folder / "config.json").exists() else []
         if resume and "--from" in flags:        # the stages before were copied when it began

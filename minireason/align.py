@@ -26,7 +26,7 @@ from minireason.tokenizer import Tokenizer
 from minireason.verifier import split_completion
 
 STEEPNESS = 2.0       # of the judge: prefers a with probability sigmoid(STEEPNESS * (score of a - score of b))
-NEAR_MISSES = 0.5     # share of second answers that are the first with one digit wrong
+NEAR_MISSES = 0.5     # share of second answers that are the first with one digit wrong, where it has one
 NUM_PASSES = 3        # over the pairs
 MAX_ANSWER = 40       # tokens of an answer that the reward model reads
 

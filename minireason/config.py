@@ -142,7 +142,7 @@ class Config:
 def preset(name: str) -> Config:
     """The settings of a preset. Raises ValueError on an unknown one."""
     config = Config(preset=name)
-    if name == "smoke":      # about a minute: two-term sums are easy enough to learn in that time
+    if name == "smoke":      # about half a minute: two-term sums are easy enough to learn in that time
         config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
         config.tasks.arithmetic_levels, config.tasks.countdown_levels, config.tasks.program_levels = "1", "1,2", "1,2"
         config.tasks.arithmetic_share, config.tasks.countdown_share, config.tasks.program_share = 1.0, 0.0, 0.0

@@ -1,6 +1,6 @@
 """What the model imitates: a messy toy internet, and a few golden examples.
 
-    python -m minireason.corpus base|golden|expert [--seed N]     prints a page to read
+    python -m minireason.corpus base|golden|expert|chat [--seed N]     prints a page to read
 
 A document is (prompt, completion), both text. The base corpus has everything in it that reinforcement learning can
 find use for, and nothing that says which part is good: answers without thinking (often wrong), worked solutions in

@@ -43,7 +43,7 @@ class Tokenizer:
         """Ids of a prompt as the model reads it: the text on a line of its own.
 
         The end makes plain where the prompt stops. The start is there to be looked at: the first token of a row attends to
-        nothing but itself, and a number that stood there was copied wrong one time in seven.
+        nothing but itself, and a number that stood there was often copied wrong.
         """
         return self.encode(f"\n{text}\n")
 
