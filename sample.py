@@ -161,17 +161,16 @@ def open_model(run: str | None, stage: str | None, device: str | None) -> tuple[
     none the one that comes with the package. Returns (model, where it is from). Raises BadInput."""
     if stage and stage not in STAGES:
         raise BadInput(f"unknown stage {stage!r}: choose from {', '.join(reversed(STAGES))}")
-    if run == PRETRAINED:
-        return load_pretrained(stage or "align", pick_device(device)), "the recorded run's model"
-    folders = [Path(run)] if run else sorted((p.parent for p in Path("runs").glob("*/config.json")),
-                                             key=lambda folder: (folder / "config.json").stat().st_mtime, reverse=True)
+    age = lambda folder: -(folder / "config.json").stat().st_mtime
+    folders = [] if run == PRETRAINED else [Path(run)] if run else sorted(
+        (path.parent for path in Path("runs").glob("*/config.json")), key=age)
     for folder in folders:
         for name in [stage] if stage else STAGES:
             if (path := folder / name / "checkpoint.pt").exists():
                 model, state = load_model(path, pick_device(device))
                 if run or state["done"]:
                     return model, path
-    if run:
+    if folders and run:
         raise BadInput(f"{run} has no checkpoint{f' of stage {stage}' if stage else ''}: train one with python train.py")
     return load_pretrained(stage or "align", pick_device(device)), "the recorded run's model"
 
