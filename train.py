@@ -441,4 +441,4 @@ def main(argv: list[str] | None = None) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parallel.leave(main())
