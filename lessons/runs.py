@@ -25,11 +25,12 @@ def ensure(name, *flags, needs=None):
     """
     folder, stage = STUDIES / name, needs or (flags[0] if flags and not flags[0].startswith("-") else "align")
     path, made = folder / "results.json", STUDIES / f"{name}.flags.json"
-    if made.exists() and json.loads(made.read_text(encoding="utf-8")) != [*map(str, flags)]:
+    noted = [str(flag.relative_to(ROOT)) if isinstance(flag, Path) else str(flag) for flag in flags]
+    if made.exists() and json.loads(made.read_text(encoding="utf-8")) != noted:
         sys.exit(f"{folder} was made with other flags: delete or rename it")
     if not made.exists():
         STUDIES.mkdir(parents=True, exist_ok=True)
-        save_json(made, [*map(str, flags)])
+        save_json(made, noted)
     if not (path.exists() and stage in read_results(path)["stages"]):
         resume = ["--resume"] if (folder / "config.json").exists() else []
         if resume and "--from" in flags:        # the stages before were copied when it began

@@ -22,7 +22,7 @@ from minireason.checkpoint import pick_device
 from minireason.command import BadInput, Fault, exit_codes
 from minireason.config import ModelConfig, RLConfig, check, preset
 from minireason.grpo import compute_advantages, compute_loss
-from minireason.model import GPT, KVCache
+from minireason.model import GPT, KVCache, padded
 from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
 from minireason.ppo import compute_advantages as compute_ppo_advantages
 from minireason.ppo import compute_loss as compute_ppo_loss
@@ -59,12 +59,13 @@ def optimizer_bytes(numbers: int, tensors: int, optimizer: str, itemsize: int) -
 def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: int, algo: str, itemsize: int) -> int:
     """What autograd keeps of one micro-batch of (num_rows, prompt + completion), until its backward pass.
 
-    A block keeps per token: each norm's input, scaled input and output (6C), queries, keys and values of all heads (3C),
-    attention's output twice (2C), four numbers a unit of the MLP (4M), and a number per head and norm.
+    A block keeps per token: each norm's input, scaled input and output (6C), queries and attention's output (2C), keys and
+    values of their own heads, each head's weights over all T tokens, four numbers a unit of the MLP (4M), and one a norm.
     """
-    C, M, H, V = c.width, c.mlp_width, c.num_heads, c.vocab_size
-    tokens, written = num_rows * (prompt_length + length), num_rows * length
-    body = tokens * (c.num_layers * (11 * C + 4 * M + H + 2) + 3 * C + 1) * itemsize + tokens * 8 + written * 8
+    C, M, V, T = c.width, c.mlp_width, c.vocab_size, padded(prompt_length + length)
+    tokens, written = num_rows * T, num_rows * length
+    attention = 2 * C + 2 * c.num_kv_heads * c.head_size + c.num_heads * T
+    body = tokens * (c.num_layers * (6 * C + attention + 4 * M + 2) + 3 * C + 1) * itemsize + tokens * 8 + written * 8
     head = written * (C + V + 1) * itemsize
     if algo == "grpo":
         return body + head + written * 8 * itemsize
@@ -91,7 +92,7 @@ def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dt
         "critic": critic[0] * size * 2 + optimizer_bytes(*critic, optimizer, size),
         "rollout": B * (S * (8 + 4) + L * (per_token + own_weights) + 4),
         "activations": activation_bytes(c, min(B, settings.micro_batch_size), S, L, algo, size),
-        "key-value cache": 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * (S + L) * size,
+        "key-value cache": 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * padded(S + L) * size,
     }
 
 

@@ -14,19 +14,52 @@ import torch.nn.functional as F
 
 from minireason.config import ModelConfig
 
+# Of AMD's processors MKL uses half the width. oneDNN's float32 products are as exact (with AMX they would not be) and twice as
+# fast, where they are large and of a shape that came before.
+WIDE = torch.backends.cpu.get_cpu_capability() == "AVX512" and not torch.cpu._is_amx_tile_supported()
+TILE = 16     # what changes from batch to batch comes in multiples of it: a kernel is made once for each shape
+
+
+def choose_kernels(num_tokens: int) -> None:
+    """Says who multiplies from here on."""
+    if WIDE:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16" if num_tokens >= 64 else "none"
+
+
+def padded(number: int) -> int:
+    """The next multiple of TILE."""
+    return -(-number // TILE) * TILE
+
 
 class KVCache:
-    """Keys and values of every layer, (layers, 2, B, K, capacity, D), and how many positions each row has filled."""
+    """Keys and values of every layer, (layers, 2, B, K, N, D), and how many positions each row has filled. N grows."""
 
-    def __init__(self, config: ModelConfig, num_rows: int, capacity: int, device: torch.device | str | None = None,
+    def __init__(self, config: ModelConfig, num_rows: int, room: int, device: torch.device | str | None = None,
                  dtype: torch.dtype | None = None):
-        shape = (config.num_layers, 2, num_rows, config.num_kv_heads, capacity, config.head_size)
+        shape = (config.num_layers, 2, num_rows, config.num_kv_heads, padded(room), config.head_size)
         self.data = torch.zeros(shape, device=device, dtype=dtype)
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)    # (B,)
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps only these rows (indices), in this order; an index may repeat."""
         self.data, self.lengths = self.data.index_select(2, rows), self.lengths[rows]
+
+    def make_room(self) -> None:
+        """So that each row can take one more token."""
+        if int(self.lengths.max()) == self.data.size(4):
+            self.data = F.pad(self.data, (0, 0, 0, TILE))
+
+    def put(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Writes the newest keys and values (B, K, T, D): a prompt's, or one token's behind each row's own length.
+        Returns those of all tokens, (B, K, N, D) each."""
+        B, _, T, _ = k.shape
+        if T > 1:
+            self.data[layer, 0, :, :, :T], self.data[layer, 1, :, :, :T] = k, v
+            return k, v
+        rows = torch.arange(B, device=k.device)
+        self.data[layer, 0, rows, :, self.lengths] = k[:, :, 0]
+        self.data[layer, 1, rows, :, self.lengths] = v[:, :, 0]
+        return self.data[layer].unbind()
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -45,32 +78,19 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.width, kv_width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: KVCache | None = None,
-                layer: int = 0) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, ahead: torch.Tensor,
+                cache: KVCache | None = None, layer: int = 0) -> torch.Tensor:
         c, (B, T, C) = self.config, x.shape
         q = rotate(self.query(x).view(B, T, c.num_heads, -1).transpose(1, 2), cos, sin)        # (B, H, T, D)
         k = rotate(self.key(x).view(B, T, c.num_kv_heads, -1).transpose(1, 2), cos, sin)       # (B, K, T, D)
         v = self.value(x).view(B, T, c.num_kv_heads, -1).transpose(1, 2)                       # (B, K, T, D)
-        if cache is not None and T == 1:
-            return self.out(self.attend_one(q, k, v, cache, layer))
-        if cache is not None:   # prefill: the cache was empty, so attention is over the new tokens alone
-            cache.data[layer, 0, :, :, :T], cache.data[layer, 1, :, :, :T] = k, v
-        shared = c.num_heads // c.num_kv_heads
-        k, v = k.repeat_interleave(shared, 1), v.repeat_interleave(shared, 1)                  # (B, H, T, D)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)                            # (B, H, T, D)
-        return self.out(y.transpose(1, 2).reshape(B, T, C))
-
-    def attend_one(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cache: KVCache, layer: int) -> torch.Tensor:
-        """One new token a row, written behind the row's own length; heads that share keys go as one matmul."""
-        B, K, _, D = k.shape
-        rows, length = torch.arange(B, device=k.device), cache.lengths
-        cache.data[layer, 0, rows, :, length] = k[:, :, 0]
-        cache.data[layer, 1, rows, :, length] = v[:, :, 0]
-        filled = cache.filled
-        keys, values = cache.data[layer, :, :, :, :filled]                                     # (B, K, filled, D)
-        scores = (q.reshape(B, K, -1, D) / math.sqrt(D)) @ keys.transpose(2, 3)                # (B, K, H/K, filled)
-        scores = scores.masked_fill_(cache.beyond, float("-inf"))
-        return (scores.softmax(-1) @ values).reshape(B, 1, -1)                                 # (B, 1, C)
+        if cache is not None:
+            k, v = cache.put(layer, k, v)                                                      # (B, K, N, D)
+        q = q.reshape(B, c.num_kv_heads, -1, c.head_size) / math.sqrt(c.head_size)             # heads that share keys: one matmul
+        scores = (q @ k.transpose(2, 3)).view(B, c.num_heads, T, -1)                           # (B, H, T, N)
+        weights = torch.softmax(scores.add_(ahead), dim=-1)
+        y = weights.view(B, c.num_kv_heads, -1, weights.size(-1)) @ v                          # (B, K, H/K * T, D)
+        return self.out(y.view(B, c.num_heads, T, -1).transpose(1, 2).reshape(B, T, C))
 
 
 class Block(nn.Module):
@@ -83,9 +103,9 @@ class Block(nn.Module):
         self.up = nn.Linear(config.width, config.mlp_width, bias=False)
         self.down = nn.Linear(config.mlp_width, config.width, bias=False)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: KVCache | None = None,
-                layer: int = 0) -> torch.Tensor:
-        x = x + self.attention(self.attention_norm(x), cos, sin, cache, layer)
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, ahead: torch.Tensor,
+                cache: KVCache | None = None, layer: int = 0) -> torch.Tensor:
+        x = x + self.attention(self.attention_norm(x), cos, sin, ahead, cache, layer)
         h = self.mlp_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
 
@@ -125,18 +145,22 @@ class GPT(nn.Module):
         if T > self.config.max_length:
             raise ValueError(f"{T} tokens are more than the model's {self.config.max_length}")
         if cache is not None and T == 1:
-            cache.filled = int(cache.lengths.max()) + 1
-            columns = torch.arange(cache.filled, device=ids.device)
-            cache.beyond = (columns > cache.lengths[:, None])[:, None, None]                    # (B, 1, 1, filled)
+            cache.make_room()
+            columns = torch.arange(cache.data.size(4), device=ids.device)
+            ahead = torch.zeros(B, 1, 1, len(columns), device=ids.device).masked_fill_(         # (B, 1, 1, N)
+                (columns > cache.lengths[:, None])[:, None, None], float("-inf"))
             cos, sin = (table[cache.lengths][:, None, None] for table in (self.cos, self.sin))  # (B, 1, 1, D/2)
         else:
-            cos, sin = self.cos[:T], self.sin[:T]                                               # (T, D/2)
+            ids = F.pad(ids, (0, min(padded(T), self.config.max_length) - T))                   # (B, T), a little longer
+            cos, sin = self.cos[:ids.size(1)], self.sin[:ids.size(1)]                           # (T, D/2)
+            ahead = torch.full((ids.size(1), ids.size(1)), float("-inf"), device=ids.device).triu(1)   # (T, T)
+        choose_kernels(ids.numel())
         x = self.embedding(ids)                                                                 # (B, T, C)
         for layer, block in enumerate(self.blocks):
-            x = block(x, cos, sin, cache, layer)
+            x = block(x, cos, sin, ahead, cache, layer)
         if cache is not None and T == 1:
             cache.lengths = cache.lengths + 1
-        return self.norm(x)
+        return self.norm(x[:, :T])
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (..., V) of hidden states (..., C), with the embedding as the output matrix."""

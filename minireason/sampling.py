@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from minireason.model import GPT, KVCache
+from minireason.model import GPT, KVCache, padded
 
 
 class Generation(NamedTuple):
@@ -69,8 +69,7 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         prompt_ids[i, :len(prompt)] = torch.tensor(prompt)
 
     # read each distinct prompt once, then hand every row its copy
-    cache = KVCache(model.config, len(distinct), int(lengths.max()) + max_new_tokens, device,
-                    model.embedding.weight.dtype)
+    cache = KVCache(model.config, len(distinct), int(lengths.max()), device, model.embedding.weight.dtype)
     hidden = model.hidden(prompt_ids.to(device), cache)                                # (distinct, T, C)
     logits = model.head(hidden[torch.arange(len(distinct), device=device), lengths - 1])
     source = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)
@@ -104,9 +103,9 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         num_going = int(going.sum())
         if t == max_new_tokens - 1 or num_going == 0:
             break
-        if num_going < 0.75 * len(alive):   # copying the cache costs, so only when it pays
-            alive, tokens = alive[going], tokens[going]
-            cache.select(going.nonzero()[:, 0])
-            going = going[going]
+        if padded(num_going) < 0.75 * len(alive):   # copying the cache costs, so only when it pays
+            kept = going.argsort(descending=True, stable=True)[:padded(num_going)]
+            alive, tokens, going = alive[kept], tokens[kept], going[kept]
+            cache.select(kept)
         logits = model.head(model.hidden(tokens[:, None], cache))[:, 0]
     return completion_ids, completion_mask, logprobs

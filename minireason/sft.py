@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from minireason import parallel
 from minireason.config import SFTConfig
-from minireason.model import GPT
+from minireason.model import GPT, padded
 from minireason.seeding import derive_rng
 
 IGNORED = -100   # a target that cross_entropy leaves out
@@ -43,7 +43,7 @@ def micro_batches(examples: list[Example], max_tokens: int) -> list[list[Example
 
 def collate(examples: list[Example], device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
     """Examples as tensors, padded on the right. Returns inputs (B, T-1) and targets (B, T-1)."""
-    T = max(len(prompt) + len(completion) for prompt, completion in examples)
+    T = 1 + padded(max(len(prompt) + len(completion) for prompt, completion in examples) - 1)
     ids = torch.zeros(len(examples), T, dtype=torch.long)
     targets = torch.full((len(examples), T), IGNORED)
     for i, (prompt, completion) in enumerate(examples):

@@ -37,8 +37,9 @@ def test_micro_batches_hold_every_example_once_within_their_size():
 def test_targets_are_the_next_tokens_of_completions():
     inputs, targets = sft.collate([([5, 6], [7, 8]), ([9], [3])], "cpu")
     ignored = sft.IGNORED
-    assert inputs.tolist() == [[5, 6, 7], [9, 3, 0]]
-    assert targets.tolist() == [[ignored, 7, 8], [3, ignored, ignored]]
+    assert inputs.shape == targets.shape == (2, 16)
+    assert inputs[:, :4].tolist() == [[5, 6, 7, 8], [9, 3, 0, 0]] and not inputs[:, 4:].any()
+    assert targets[:, :3].tolist() == [[ignored, 7, 8], [3, ignored, ignored]] and (targets[:, 3:] == ignored).all()
 
 
 def test_loss_and_gradient_are_those_of_the_mean_over_counted_tokens():
