@@ -157,6 +157,11 @@ for one, title in zip(axes, ("imitation and its corpus", "base: right in one of 
 figure.savefig(Path(__file__).resolve().parent / "results"
                / f"01_imitation_and_exploration{'-fast' if FAST else ''}.png", dpi=120)
 
+# %%
+if "--full" in sys.argv:      # C1: four ways to go on from three cold starts
+    from compare_imitation_rl import study
+    study()
+
 # %% [markdown]
 # ## What to see
 # - Left: imitation aims at its corpus, errors and all. The base is below it: many steps, and each is a little uncertain.

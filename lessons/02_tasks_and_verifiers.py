@@ -158,12 +158,17 @@ for one, title in zip(axes, (f"share of {NUM_DRAWS} draws that are new problems"
     one.spines[["top", "right"]].set_visible(False)
 figure.savefig(Path(__file__).resolve().parent / "results" / f"02_tasks_and_verifiers{'-fast' if FAST else ''}.png", dpi=120)
 
+# %%
+if "--full" in sys.argv:      # C2: a million answers against a second checker
+    from compare_verifiers import study
+    study(1_000_000)
+
 # %% [markdown]
 # ## What to see
 # - The verifier looks at the answer, not at the thinking: wrong steps before a right answer are paid, and so is luck.
 # - Low levels run out: 5,000 draws of countdown level 1 are 125 problems. Split by prompt, 82% of level 2 were trained on.
 # - Of 30,000 noisy answers 658 are right, and the naive grader pays for 550 more. What is paid will be found, and learned.
-# - What it does not show: that ours is right (tests/test_fuzz.py has a second, independent one), nor how to grade an essay.
+# - What it does not show: that ours is right (`--full` asks a second, independent one), nor how to grade an essay.
 #
 # ## Exercises
 # 1. Find one more answer that `naive` accepts and should not.

@@ -120,9 +120,9 @@ print(f"the figure is in {path}")
 # %% [markdown]
 # ## What to see
 # - "GRPO halves the memory" holds against one opponent only: a separate critic of the policy's size, updated in the
-#   same graph (1.96 times at our size). Against a value layer on the policy's body it saves nothing.
-# - Against a critic with a graph of its own it saves the critic's state alone. That is 8% here, where activations are
-#   91% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO takes about 1.65 times as
+#   same graph (1.97 times at our size). Against a value layer on the policy's body it saves nothing.
+# - Against a critic with a graph of its own it saves the critic's state alone. That is 7% here, where activations are
+#   93% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO takes about 1.65 times as
 #   much there. That is no half either, and in one graph it is no more.
 # - The group takes the saving back. In one graph it ends at 2 completions a prompt (3 at 7B). In micro-batches it lasts
 #   beyond a thousand here, and a few dozen at 7B, where the cache of many long completions grows large.

@@ -31,7 +31,7 @@ class SFTConfig:
     num_examples: int = 300        # documents to learn from; rejection takes all that it kept
     num_epochs: int = 1            # passes over them
     batch_size: int = 48           # documents per gradient step
-    micro_batch_tokens: int = 1024 # tokens per backward pass; changes memory and speed, not the update
+    micro_batch_tokens: int = 512  # tokens per backward pass; changes memory and speed, not the update
     learning_rate: float = 2e-3    # peak of the schedule
     warmup_steps: int = 100        # steps of linear warm-up, at most a quarter of all
     weight_decay: float = 0.05     # of AdamW

@@ -19,7 +19,7 @@ import torch
 from minireason import grpo, ppo, sft
 from minireason.config import RLConfig, preset
 from minireason.corpus import base_corpus, tokenize
-from minireason.model import GPT
+from minireason.model import GPT, choose_kernels
 from minireason.policy import Critic
 from minireason.rewards import Task
 from minireason.sampling import generate
@@ -111,6 +111,7 @@ def sft_step(seconds, seed):
 
 def matrix_product(seconds, seed, size=2048):
     """The most that this machine does in float32."""
+    choose_kernels(size)
     a, b = torch.randn(size, size), torch.randn(size, size)
     return rate("GFLOP", lambda _: torch.mm(a, b).numel() * 2 * size / 1e9, seconds)
 

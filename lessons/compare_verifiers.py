@@ -1,0 +1,43 @@
+"""The verifier against a second one that shares no line with it: claim C2 of lesson 02.
+
+    python lessons/compare_verifiers.py [--cases 1000000]
+
+Right answers, seven mutations of each, random strings and hostile ones (`answers` of tests/test_fuzz.py), a third of them
+for each task. The second checker is tests/reference.py. A crash of either stops it.
+"""
+
+import argparse
+import collections
+import sys
+
+from runs import ROOT, row, save_claim
+
+from minireason.corpus import wrap
+from minireason.stats import wilson_interval
+from minireason.tasks import TASKS
+from minireason.verifier import verify
+
+sys.path.insert(0, str(ROOT / "tests"))
+from reference import form, second_opinion
+from test_fuzz import answers
+
+
+def study(num_cases):
+    rows = []
+    for task in TASKS:
+        counts = collections.Counter()
+        for problem, answer, _ in answers(task, -(-num_cases // len(TASKS))):
+            text = wrap("", answer)
+            counts[form(text) is not None and second_opinion(problem, answer), verify(problem, text).correct] += 1
+        for name, theirs, ours in (("accepted, and wrong", False, True), ("refused, and right", True, False)):
+            wrong, total = counts[theirs, ours], counts[theirs, True] + counts[theirs, False]
+            rows.append(row(f"{task}: {name}", wrong / total, *wilson_interval(wrong, total)) | {"of": total})
+            print(f"{task}: {name}: {wrong} of {total:,}, 95% [{rows[-1]['low']:.7f}, {rows[-1]['high']:.7f}]", flush=True)
+    save_claim(2, "only the final answer is rewarded, and checked exactly",
+               f"python lessons/compare_verifiers.py --cases {num_cases}", [], num_cases, rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=1_000_000)
+    study(parser.parse_args().cases)
