@@ -136,9 +136,9 @@ show({arm: by_level(each, problems) for arm, each in models.items()}, curves, f"
      Path(__file__).resolve().parent / "results" / f"11_pure_rl_and_aha{'-fast' if FAST else ''}.png")
 
 # %%
-if "--full" in sys.argv:      # C3, five seeds; what stands behind --full goes to train.py
-    from runs import RESULTS, STUDIES, curve, ensure, row, save_claim
-    FLAGS, SEEDS, rows = sys.argv[sys.argv.index("--full") + 1:], range(5), []
+if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands behind --full goes to train.py
+    from runs import RESULTS, STUDIES, behind_full, curve, ensure, row, save_claim
+    (FLAGS, SEEDS), rows = behind_full(num_seeds=5), []
     PATHS = dict(zip((*models, "control", "control, RL"), ("seed-{}/base", "pure-{}/rl", "seed-{}/cold-start", "seed-{}/rl",
                                                            "control-{}/base", "control-{}/rl")))
     for seed in SEEDS:
@@ -154,10 +154,11 @@ if "--full" in sys.argv:      # C3, five seeds; what stands behind --full goes t
                               for arm in arms)) for i in range(len(SHOWN))]) for level in (2, 3, 0)}
             rows += [row(f"{task} level {level or '2, 3'}: {name}, {' less '.join(arms)}", *values.tolist()) for level, cells
                      in table[arms[0]].items() for name, values in zip(SHOWN, cells) if not values.isnan().any()]
-    save_claim(3, "checking and retrying appear unpaid", f"python lessons/{Path(__file__).name} --full", [*SEEDS], 1000, rows)
+    command = " ".join(["python lessons/11_pure_rl_and_aha.py", *sys.argv[1:]])
+    save_claim(3, "checking and retrying appear unpaid", command, [*SEEDS], 1000, rows)
     lines = [[(line["reward"], line["completion_length"] / 100) for line in curve(f"pure-{seed}", "rl")] for seed in SEEDS]
     show({arm: table[arm] for arm in models}, dict(zip(curves, torch.tensor(lines).mean(0).T)),
-         "countdown, 1,000 problems, 5 seeds", RESULTS / "C3.png")
+         f"countdown, 1,000 problems, {len(SEEDS)} seeds", RESULTS / "C3.png")
 
 # %% [markdown]
 # ## What to see

@@ -42,6 +42,15 @@ def ensure(name, *flags, needs=None):
     return read_results(path)
 
 
+def behind_full(num_seeds):
+    """What stands behind --full on a lesson's command line: flags for train.py, and `--seeds N`. Returns (flags, seeds)."""
+    flags = sys.argv[sys.argv.index("--full") + 1:]
+    if "--seeds" in flags:
+        at = flags.index("--seeds")
+        num_seeds, flags = int(flags[at + 1]), flags[:at] + flags[at + 2:]
+    return flags, range(num_seeds)
+
+
 def curve(name, stage):
     """metrics.jsonl of a stage, as a list of dicts."""
     return metrics.read(STUDIES / name / stage / "metrics.jsonl")
