@@ -108,9 +108,13 @@ def rows_of(runs):
             at = f"{task}, {kind} {point[0][0]:2}, {sum(seed[1] for seed in point) / len(point):.0f} tokens"
             for y in (2, 3):
                 yield f"{at}: {names[y - 2]}", *bootstrap_interval([seed[y] for seed in point])
-            for j in sorted({0, max(0, i - 1)} - {i}) if kind in ("budget", "RL") else ():
-                yield f"{at}: {names[0]}, less that of {points[j][0][0]}", *bootstrap_interval(
-                    *([seed[2] for seed in each] for each in (point, points[j])))
+            others = [(f"that of {points[j][0][0]}", 2, points[j]) for j in sorted({0, max(0, i - 1)} - {i})]
+            if kind in ("base", "cold start"):
+                of_rl = list(zip(*(run["RL"] for run in runs[task])))
+                others = [("one answer of RL", 2, of_rl[0]), ("that of RL", 3, of_rl[i])]
+            for what, y, other in others:
+                yield f"{at}: {names[y - 2]}, less {what}", *bootstrap_interval(
+                    *([seed[y] for seed in each] for each in (point, other)))
 
 
 def draw(runs, about, path):
@@ -159,11 +163,11 @@ if "--full" in sys.argv:      # C7, three seeds; what stands behind --full goes 
 
 # %% [markdown]
 # ## What to see
-# - A budget: without thought hardly anything is right, and a thought cut short is worth little. Most comes where it reaches
-#   its end, and beyond what the model uses of itself there is nothing to gain: it never learned to fill a budget.
-# - Votes help, most where single answers are poor. Best of n is above them: the right answer is there, and nobody knows
-#   which. In countdown one solution has many spellings, and each is a vote of its own.
-# - pass@k: RL leads at k = 1, the curves close in, and from k = 8 the base is level with the cold start: RL made it likely.
+# - A budget: without thought hardly anything is right, a thought cut short is worth little, and beyond what the model uses of
+#   itself there is nothing to gain: it never learned to fill a budget.
+# - Votes help, most where single answers are poor. Best of n is above them: the right one is there, and nobody knows which.
+# - pass@k: RL leads at k = 1 and the curves close in; in the full study the base is ahead at 32. RL made likely what was there.
+#   Training or inference? 32 votes of the base are worth about one answer of RL, at 15 to 20 times the tokens, for ever.
 # - What it does not show: a model trained for long budgets, as o1 was; k beyond 32; other seeds (`--full` has three).
 # - The trap: a budget without a forced answer (dotted). It measures how many texts were cut off, not what thought is worth.
 #
