@@ -141,8 +141,7 @@ for _ in range(NUM_FUZZED):
         num_right += verdict.correct
         if lenient and not verdict.correct:
             disagreements.append(f"    {problem.prompt:30} {''.join(answer)!r:22} {verdict.reason}")
-print(f"noise: of {NUM_FUZZED} answers {num_right} are right, and naive also accepts {len(disagreements)}, such as",
-      *disagreements[:8], sep="\n")
+print(f"of {NUM_FUZZED} answers {num_right} are right, naive accepts {len(disagreements)} more:", *disagreements[:8], sep="\n")
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
@@ -157,8 +156,6 @@ for one, title in zip(axes, (f"share of {NUM_DRAWS} draws that are new problems"
     one.tick_params(labelsize=8)
     one.spines[["top", "right"]].set_visible(False)
 figure.savefig(Path(__file__).resolve().parent / "results" / f"02_tasks_and_verifiers{'-fast' if FAST else ''}.png", dpi=120)
-
-# %%
 if "--full" in sys.argv:      # C2: a million answers against a second checker
     from compare_verifiers import study
     study(1_000_000)
@@ -173,13 +170,11 @@ if "--full" in sys.argv:      # C2: a million answers against a second checker
 # ## Exercises
 # 1. Find one more answer that `naive` accepts and should not.
 # 2. Why is a completion that is cut off before its end paid as nothing, even when the right number stands in it?
-# 3. Pay -1 and 1 instead of 0 and 1. What changes for GRPO, whose advantages are (r - mean) / std, and what for PPO, which
-#    learns to predict the reward and subtracts a KL from it? (Lessons 05 to 07 come back to this.)
+# 3. Pay -1 and 1 instead of 0 and 1. What changes for GRPO, whose advantages are (r - mean) / std? For PPO? (Lessons 05 to 07)
 #
 # <details><summary>Solutions</summary>
 #
 # 1. `make 8 from 2 3`: `2**3`; `make 10 from 4 6`: `4.+6`; `compute 7*7+8*3-9`: `+64`.
 # 2. Otherwise a model that runs on for ever, or lists all numbers, would be paid for it.
-# 3. Nothing for GRPO: mean and std move along. PPO's returns have twice the spread, and its critic may move only
-#    value_clip at a time; and a KL of the same size weighs half as much against a reward of twice the spread.
+# 3. Nothing for GRPO: mean and std move along. PPO's returns have twice the spread, and beside them the KL weighs half as much.
 # </details>

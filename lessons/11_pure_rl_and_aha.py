@@ -40,9 +40,8 @@ from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import verify
 
-FAST = os.environ.get("LESSON_FAST") == "1"
+FAST, tokenizer = os.environ.get("LESSON_FAST") == "1", get_tokenizer()
 NUM_PROBLEMS, NUM_ITERATIONS, NUM_PROMPTS, MAX_NEW_TOKENS = (8, 2, 2, 40) if FAST else (200, 24, 12, 160)
-tokenizer = get_tokenizer()
 
 # %% [markdown]
 # ## By hand

@@ -54,8 +54,7 @@ assert vote(parse_prompt("compute 3+4"), [*say(9, 7, 7), "<think>9", "9"]) == (1
 assert vote(parse_prompt("make 6 from 2 3"), say("3 * 2", "2*3", "3*2"))[1] == {"3*2": 2, "2*3": 1}    # as it is written
 
 # %% [markdown]
-# At its limits a budget is what it says: with none, the answer comes at once; with plenty, a text that ends by itself is that
-# of plain sampling, token for token. (300 tokens of thinking and the tag before them are 301: the same random draws.)
+# With no budget the answer comes at once; with plenty, a text that ends by itself is that of plain sampling, token for token.
 
 # %%
 model, prompts = load_pretrained("rl"), [problem.prompt for problem in problems["countdown"][:20]]
@@ -67,7 +66,6 @@ assert all(within == plainly for within, plainly in pairs if plainly[0].endswith
 # ## More tokens
 # The same problems with each budget and a forced answer; beside it texts without a budget, cut off at that length. And many
 # answers to each problem, from three models. 95% intervals by a bootstrap over problems, paired where two are compared.
-
 
 # %%
 def by_budget(model, problems):
@@ -108,13 +106,11 @@ def rows_of(runs):
             at = f"{task}, {kind} {point[0][0]:2}, {sum(seed[1] for seed in point) / len(point):.0f} tokens"
             for y in (2, 3):
                 yield f"{at}: {names[y - 2]}", *bootstrap_interval([seed[y] for seed in point])
-            others = [(f"that of {points[j][0][0]}", 2, points[j]) for j in sorted({0, max(0, i - 1)} - {i})]
-            if kind in ("base", "cold start"):
-                of_rl = list(zip(*(run["RL"] for run in runs[task])))
-                others = [("one answer of RL", 2, of_rl[0]), ("that of RL", 3, of_rl[i])]
+            of_rl = list(zip(*(run["RL"] for run in runs[task])))
+            others = [("one answer of RL", 2, of_rl[0]), ("that of RL", 3, of_rl[i])] if kind in ("base", "cold start") else [
+                (f"that of {points[j][0][0]}", 2, points[j]) for j in sorted({0, max(0, i - 1)} - {i})]
             for what, y, other in others:
-                yield f"{at}: {names[y - 2]}, less {what}", *bootstrap_interval(
-                    *([seed[y] for seed in each] for each in (point, other)))
+                yield f"{at}: {names[y - 2]}, less {what}", *bootstrap_interval(*([s[y] for s in each] for each in (point, other)))
 
 
 def draw(runs, about, path):
@@ -174,7 +170,7 @@ if "--full" in sys.argv:      # C7, three seeds; what stands behind --full goes 
 # ## Exercises
 # 1. Where the thinking ends early, write "wait" in the place of its end. Does more of that help?
 # 2. Let countdown vote by the value of the expression. Whom does that elect, and what does it make use of?
-# 3. Four votes of texts within a budget of 32, or one text of 128: which is better?
+# 3. Four votes within a budget of 32, or one text of 128?
 #
 # <details><summary>Solutions</summary>
 #
