@@ -163,7 +163,7 @@ if "--full" in sys.argv:      # C7, three seeds; what stands behind --full goes 
 #   itself there is nothing to gain: it never learned to fill a budget.
 # - Votes help, most where single answers are poor. Best of n is above them: the right one is there, and nobody knows which.
 # - pass@k: RL leads at k = 1 and the curves close in; in the full study the base is ahead at 32. RL made likely what was there.
-#   Training or inference? 32 votes of the base are worth about one answer of RL, at 15 to 20 times the tokens, for ever.
+#   Training or inference? 32 votes of the base are worth about one answer of RL, at 14 to 21 times the tokens, for ever.
 # - What it does not show: a model trained for long budgets, as o1 was; k beyond 32; other seeds (`--full` has three).
 # - The trap: a budget without a forced answer (dotted). It measures how many texts were cut off, not what thought is worth.
 #
