@@ -165,7 +165,7 @@ if "--full" in sys.argv:      # C1: four ways to go on from three cold starts
 #   curves meet: RL made likely what was there. It found nothing that many samples of the base would not have found.
 # - Nobody paid for a thought. It led to right answers, so RL made it likely too: in 45% of the texts before, in all after.
 # - What it does not show: harder problems, where a group without a right answer teaches nothing; and an expert to imitate: with
-#   3,000 of his solutions imitation is ahead of RL for the same computing time (`--full`). RL can do without the expert.
+#   3,000 of his solutions imitation is ahead of RL for about the same time (`--full`). RL can do without them.
 #
 # ## Exercises
 # 1. A corpus is right in 90 cases of 100. Would you still want RL? Where does imitation end, and what does RL add?

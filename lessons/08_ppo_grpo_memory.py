@@ -125,7 +125,7 @@ print(f"the figure is in {path}")
 #   93% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO takes about 1.65 times as
 #   much there. That is no half either, and in one graph it is no more.
 # - The group takes the saving back. In one graph it ends at 2 completions a prompt (3 at 7B). In micro-batches it lasts
-#   beyond a thousand here, and a few dozen at 7B, where the cache of many long completions grows large.
+#   beyond a thousand here, and to two dozen at 7B, where the cache of many long completions grows large.
 #
 # What it does not show: recomputed activations, sharding, adapters, a smaller critic, workspace of kernels. Each moves
 # these numbers. And bytes are not seconds.

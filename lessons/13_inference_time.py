@@ -34,10 +34,9 @@ from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import verify
 
-FAST = os.environ.get("LESSON_FAST") == "1"
+FAST, tokenizer = os.environ.get("LESSON_FAST") == "1", get_tokenizer()
 NUM_PROBLEMS, NUM_SAMPLES, BUDGETS = (4, 4, (0, 16, 40)) if FAST else (100, 32, (0, 8, 16, 32, 64, 128, 256))
 TASKS, COLORS = ("arithmetic", "countdown"), {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
-tokenizer = get_tokenizer()
 problems = {task: test_problems(task, (2, 3), NUM_PROBLEMS, seed=1) for task in TASKS}
 
 # %% [markdown]
@@ -144,33 +143,34 @@ draw(runs, f"many answers ({NUM_PROBLEMS} problems a task)",
      Path(__file__).resolve().parent / "results" / f"13_inference_time{'-fast' if FAST else ''}.png")
 
 # %%
-if "--full" in sys.argv:      # C7, three seeds; what stands behind --full goes to train.py
-    from runs import RESULTS, STUDIES, ensure, row, save_claim
-    for task, seed in itertools.product(TASKS, range(3)):
-        ensure(f"seed-{seed}", "--seed", seed, *sys.argv[sys.argv.index("--full") + 1:], needs="rl")
+if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands behind --full goes to train.py
+    from runs import RESULTS, STUDIES, behind_full, ensure, row, save_claim
+    flags, seeds = behind_full(num_seeds=3)
+    for task, seed in itertools.product(TASKS, seeds):
+        ensure(f"seed-{seed}", "--seed", seed, *flags, needs="rl")
         if not (kept := STUDIES / f"C7-{task}-{seed}.json").exists():
             for name, stage in zip(models, ("base", "cold-start", "rl")):
                 models[name] = load_model(STUDIES / f"seed-{seed}" / stage / "checkpoint.pt")[0]
             save_json(kept, measure(models, test_problems(task, (2, 3), 1000, seed=1234), 32))
-        runs[task] = [*runs[task][:seed], json.loads(kept.read_text())]         # the first takes the place of the lesson's own
-    save_claim(7, "more thought is more often right", f"python lessons/{Path(__file__).name} --full", [0, 1, 2], 1000,
-               [row(*each) for each in rows_of(runs)])
-    draw(runs, "many answers (1,000 problems a task, 3 seeds)", RESULTS / "C7.png")
+        runs[task] = [*runs[task][:seed], json.loads(kept.read_text("utf-8"))]      # the first takes the place of the lesson's
+    save_claim(7, "more thought is more often right", " ".join(["python lessons/13_inference_time.py", *sys.argv[1:]]), [*seeds],
+               1000, [row(*each) for each in rows_of(runs)])
+    draw(runs, f"many answers (1,000 problems a task, {len(seeds)} seeds)", RESULTS / "C7.png")
 
 # %% [markdown]
 # ## What to see
 # - A budget: without thought hardly anything is right, a thought cut short is worth little, and beyond what the model uses of
 #   itself there is nothing to gain: it never learned to fill a budget.
 # - Votes help, most where single answers are poor. Best of n is above them: the right one is there, and nobody knows which.
-# - pass@k: RL leads at k = 1 and the curves close in; in the full study the base is ahead at 32. RL made likely what was there.
-#   Training or inference? 32 votes of the base are worth about one answer of RL, at 14 to 21 times the tokens, for ever.
+# - pass@k: RL leads at k = 1, and in the full study the base at k = 32 of countdown: RL made likely what was there. Training or
+#   inference? 32 votes of the base are worth about one answer of RL, at 14 to 21 times the tokens, for ever.
 # - What it does not show: a model trained for long budgets, as o1 was; k beyond 32; other seeds (`--full` has three).
 # - The trap: a budget without a forced answer (dotted). It measures how many texts were cut off, not what thought is worth.
 #
 # ## Exercises
 # 1. Where the thinking ends early, write "wait" in the place of its end. Does more of that help?
 # 2. Let countdown vote by the value of the expression. Whom does that elect, and what does it make use of?
-# 3. Four votes within a budget of 32, or one text of 128?
+# 3. Four votes of texts within a budget of 32, or one text of 128: which is better?
 #
 # <details><summary>Solutions</summary>
 #

@@ -40,4 +40,7 @@ def study(num_cases):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=1_000_000)
-    study(parser.parse_args().cases)
+    args = parser.parse_args()
+    if args.cases < 1000:
+        parser.error("--cases is at least 1000")
+    study(args.cases)

@@ -25,7 +25,7 @@ def ensure(name, *flags, needs=None):
     """
     folder, stage = STUDIES / name, needs or (flags[0] if flags and not flags[0].startswith("-") else "align")
     path, made = folder / "results.json", STUDIES / f"{name}.flags.json"
-    noted = [str(flag.relative_to(ROOT)) if isinstance(flag, Path) else str(flag) for flag in flags]
+    noted = [flag.relative_to(ROOT).as_posix() if isinstance(flag, Path) else str(flag) for flag in flags]
     if made.exists() and json.loads(made.read_text(encoding="utf-8")) != noted:
         sys.exit(f"{folder} was made with other flags: delete or rename it")
     if not made.exists():

@@ -92,7 +92,7 @@ def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dt
         "critic": critic[0] * size * 2 + optimizer_bytes(*critic, optimizer, size),
         "rollout": B * (S * (8 + 4) + L * (per_token + own_weights) + 4),
         "activations": activation_bytes(c, min(B, settings.micro_batch_size), S, L, algo, size),
-        "key-value cache": 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * padded(S + L) * size,
+        "key-value cache": 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * padded(S + L - 1) * size,
     }
 
 
@@ -165,11 +165,11 @@ def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
         states = [value for state in optimizer.state.values() for value in state.values()]
         rows[name] = bytes_of(parameters), bytes_of([p.grad for p in parameters]), bytes_of(states)
     B = settings.num_prompts * settings.group_size
-    cache = KVCache(c, min(B, CHUNK), prompt_length + settings.max_new_tokens, device)
+    cache = KVCache(c, min(B, CHUNK), prompt_length + settings.max_new_tokens - 1, device)     # the last token is not read
     return {"weights": rows["policy"][0], "gradients": rows["policy"][1], "optimizer": rows["policy"][2],
             "reference": bytes_of(reference.parameters()) if reference else 0, "critic": sum(rows["critic"]),
             "rollout": bytes_of([v for v in vars(rollout).values() if isinstance(v, torch.Tensor)]),
-            "activations": activations, "key-value cache": bytes_of([cache.data])}
+            "activations": activations, "key-value cache": bytes_of(cache.data)}
 
 
 # -----------------------------------------------------------------------------

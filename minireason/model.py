@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from minireason.config import ModelConfig
 
-# Of AMD's processors MKL uses half the width. oneDNN's float32 products are as exact (with AMX they would not be) and twice as
-# fast, where they are large and of a shape that came before.
+# MKL uses half the width of AMD's AVX-512. "bf16" permits oneDNN instead: without AMX it multiplies in full float32 all the same,
+# and there twice as fast, where products are large and of a shape that came before. The setting is the whole process's.
 WIDE = torch.backends.cpu.get_cpu_capability() == "AVX512" and not torch.cpu._is_amx_tile_supported()
 TILE = 16     # what changes from batch to batch comes in multiples of it: a kernel is made once for each shape
 
@@ -32,34 +32,37 @@ def padded(number: int) -> int:
 
 
 class KVCache:
-    """Keys and values of every layer, (layers, 2, B, K, N, D), and how many positions each row has filled. N grows."""
+    """Keys and values, (2, B, K, N, D) for each layer, and how many positions each row has filled. N grows."""
 
     def __init__(self, config: ModelConfig, num_rows: int, room: int, device: torch.device | str | None = None,
                  dtype: torch.dtype | None = None):
-        shape = (config.num_layers, 2, num_rows, config.num_kv_heads, padded(room), config.head_size)
-        self.data = torch.zeros(shape, device=device, dtype=dtype)
+        shape = (2, num_rows, config.num_kv_heads, padded(room), config.head_size)
+        self.data = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
         self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)    # (B,)
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps only these rows (indices), in this order; an index may repeat."""
-        self.data, self.lengths = self.data.index_select(2, rows), self.lengths[rows]
+        self.lengths = self.lengths[rows]
+        for layer, data in enumerate(self.data):      # one after the other: no two copies of the whole
+            self.data[layer] = data.index_select(1, rows)
 
     def make_room(self) -> None:
         """So that each row can take one more token."""
-        if int(self.lengths.max()) == self.data.size(4):
-            self.data = F.pad(self.data, (0, 0, 0, TILE))
+        if int(self.lengths.max()) == self.data[0].size(3):
+            for layer, data in enumerate(self.data):
+                self.data[layer] = F.pad(data, (0, 0, 0, TILE))
 
     def put(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Writes the newest keys and values (B, K, T, D): a prompt's, or one token's behind each row's own length.
         Returns those of all tokens, (B, K, N, D) each."""
         B, _, T, _ = k.shape
+        keys, values = self.data[layer]
         if T > 1:
-            self.data[layer, 0, :, :, :T], self.data[layer, 1, :, :, :T] = k, v
+            keys[:, :, :T], values[:, :, :T] = k, v
             return k, v
         rows = torch.arange(B, device=k.device)
-        self.data[layer, 0, rows, :, self.lengths] = k[:, :, 0]
-        self.data[layer, 1, rows, :, self.lengths] = v[:, :, 0]
-        return self.data[layer].unbind()
+        keys[rows, :, self.lengths], values[rows, :, self.lengths] = k[:, :, 0], v[:, :, 0]
+        return keys, values
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -120,7 +123,7 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
         frequencies = config.rope_theta ** -(torch.arange(0, config.head_size, 2) / config.head_size)   # (D/2,)
-        angles = torch.outer(torch.arange(config.max_length).float(), frequencies)                      # (max, D/2)
+        angles = torch.outer(torch.arange(padded(config.max_length)).float(), frequencies)                      # (max, D/2)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
@@ -142,16 +145,16 @@ class GPT(nn.Module):
     def hidden(self, ids: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
         """Last hidden states (B, T, C). With a cache: the prompt when it is empty, afterwards one token a row."""
         B, T = ids.shape
-        if T > self.config.max_length:
+        if T > padded(self.config.max_length):
             raise ValueError(f"{T} tokens are more than the model's {self.config.max_length}")
         if cache is not None and T == 1:
             cache.make_room()
-            columns = torch.arange(cache.data.size(4), device=ids.device)
+            columns = torch.arange(cache.data[0].size(3), device=ids.device)
             ahead = torch.zeros(B, 1, 1, len(columns), device=ids.device).masked_fill_(         # (B, 1, 1, N)
                 (columns > cache.lengths[:, None])[:, None, None], float("-inf"))
             cos, sin = (table[cache.lengths][:, None, None] for table in (self.cos, self.sin))  # (B, 1, 1, D/2)
         else:
-            ids = F.pad(ids, (0, min(padded(T), self.config.max_length) - T))                   # (B, T), a little longer
+            ids = F.pad(ids, (0, padded(T) - T))                                                # (B, T), a little longer
             cos, sin = self.cos[:ids.size(1)], self.sin[:ids.size(1)]                           # (T, D/2)
             ahead = torch.full((ids.size(1), ids.size(1)), float("-inf"), device=ids.device).triu(1)   # (T, T)
         choose_kernels(ids.numel())

@@ -36,7 +36,7 @@ def stop() -> None:
 def leave(code: int) -> None:
     """Ends this process; one of several without Python's own end, in which a thread of gloo's at times aborts."""
     if "RANK" in os.environ:
-        sys.stderr.flush()      # stdout was, by who returned the code
+        sys.stderr.flush()      # `exit_codes` has flushed stdout
         os._exit(code)
     sys.exit(code)
 

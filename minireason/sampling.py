@@ -104,7 +104,7 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         if t == max_new_tokens - 1 or num_going == 0:
             break
         if padded(num_going) < 0.75 * len(alive):   # copying the cache costs, so only when it pays
-            kept = going.argsort(descending=True, stable=True)[:padded(num_going)]
+            kept = going.int().argsort(descending=True, stable=True)[:padded(num_going)]
             alive, tokens, going = alive[kept], tokens[kept], going[kept]
             cache.select(kept)
         logits = model.head(model.hidden(tokens[:, None], cache))[:, 0]

@@ -34,7 +34,7 @@ def micro_batches(examples: list[Example], max_tokens: int) -> list[list[Example
     """Splits a batch into pieces of similar length, at most `max_tokens` with their padding, so that little is padding."""
     pieces, longest = [], 0
     for example in sorted(examples, key=lambda example: len(example[0]) + len(example[1])):
-        longest = len(example[0]) + len(example[1])
+        longest = padded(len(example[0]) + len(example[1]) - 1)
         if not pieces or (len(pieces[-1]) + 1) * longest > max_tokens:
             pieces.append([])
         pieces[-1].append(example)

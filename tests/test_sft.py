@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from helpers import tiny_model
 
 from minireason import sft
-from minireason.config import SFTConfig
+from minireason.config import ModelConfig, SFTConfig
+from minireason.model import GPT
 
 
 def examples(number=40):
@@ -40,6 +41,12 @@ def test_targets_are_the_next_tokens_of_completions():
     assert inputs.shape == targets.shape == (2, 16)
     assert inputs[:, :4].tolist() == [[5, 6, 7, 8], [9, 3, 0, 0]] and not inputs[:, 4:].any()
     assert targets[:, :3].tolist() == [[ignored, 7, 8], [3, ignored, ignored]] and (targets[:, 3:] == ignored).all()
+
+
+def test_a_row_as_long_as_the_model_takes_has_room_for_its_padding():
+    model = GPT(ModelConfig(12, 16, 1, 2, 1, 16, max_length=40)).init_weights(0)
+    inputs, _ = sft.collate([([1, 2], [3] * 38)], "cpu")
+    assert model(inputs).shape == (*inputs.shape, 12) and inputs.size(1) >= 39
 
 
 def test_loss_and_gradient_are_those_of_the_mean_over_counted_tokens():

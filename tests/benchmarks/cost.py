@@ -3,7 +3,7 @@
     python tests/benchmarks/cost.py [--steps 3]
 
 The laptop preset with one number changed at a time, all completions at full length, rewards drawn at random so that every group
-teaches. CPU seconds of one thread's worth (`time.process_time`), medians of the steps after a first one. Writes
+teaches. CPU seconds of all threads together (run it with OMP_NUM_THREADS=1), medians of the steps after a first one. Writes
 lessons/results/cost.json and cost.png.
 """
 
