@@ -10,12 +10,17 @@ lessons/results/cost.json and cost.png.
 import argparse
 import random
 import statistics
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
 import torch
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT)]
+
 from measure import prompt_texts
 
 from minireason import grpo, rollout
@@ -26,7 +31,7 @@ from minireason.plots import new_figure
 from minireason.rewards import Task
 from minireason.tokenizer import get_tokenizer
 
-RESULTS = Path(__file__).parent.parent.parent / "lessons" / "results"
+RESULTS = ROOT / "lessons" / "results"
 VARIED = {"group_size": (4, 8, 16, 32), "max_new_tokens": (20, 40, 80, 160), "width": (64, 128, 192, 256)}
 FIXED = {"group_size": 16, "max_new_tokens": 80, "width": 128}
 
