@@ -137,9 +137,9 @@ figure.savefig(RESULTS / f"15_alignment{'-fast' if FAST else ''}.png", dpi=120)
 # ## What to see
 # - Left: polite words alone charm the judge, and the reward model seldom; that one often takes a wrong digit for the right.
 # - Middle: without the leash the same reward is earned with less truth: the policy found what pays. With it, both rise.
-# - Right: leaks go first, by the exact rule, in the thinking too, which no reward model reads. But the rule pays for any
-#   answer without the secret, such as a wrong number; and without the leash fewer of the other numbers come out right.
-# - What it does not show: other seeds and reasoning (`--full`), or people, who err in ways that nobody scripted.
+# - Right: leaks go first, by the exact rule, in the thinking too, which no reward model reads. But it pays for a wrong number too.
+# - In whole runs (`--full`) the hack is politeness: 1.02 polite words, 0.46 with the KL, and no more truth.
+# - What it does not show: people, who err in ways that nobody scripted.
 # - The trap: to read the reward as success. It is the one number that hacking improves.
 #
 # ## Exercises
