@@ -55,8 +55,10 @@ model, tokenizer = load_pretrained("rl").requires_grad_(False), get_tokenizer()
 
 # %%
 head = Attention(ModelConfig(width=4, num_heads=1, num_kv_heads=1)).requires_grad_(False)
-for layer, column, weight in ((head.query, 0, 2.0), (head.key, 1, 1.0), (head.value, 2, 1.0), (head.out, 0, 1.0)):
-    layer.weight.zero_()[0, column] = weight
+for layer in (head.qkv, head.out):
+    layer.weight.zero_()
+query, key, value = head.qkv.weight.split(4)      # (4, C) each
+query[0, 0], key[0, 1], value[0, 2], head.out.weight[0, 0] = 2.0, 1.0, 1.0, 1.0
 x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])            # (T, C)
 ahead = torch.full((3, 3), float("-inf")).triu(1)      # what cannot be looked at
 assert torch.allclose(head(x[None], torch.ones(3, 2), torch.zeros(3, 2), ahead)[0, :, 0], torch.tensor([6.0, 10.0, 5.0]))

@@ -28,8 +28,7 @@ from minireason.model import GPT
 from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
 
 BLOCK = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",    # our name -> Llama's
-         "attention.query": "self_attn.q_proj", "attention.key": "self_attn.k_proj",
-         "attention.value": "self_attn.v_proj", "attention.out": "self_attn.o_proj",
+         "attention.out": "self_attn.o_proj",
          "gate": "mlp.gate_proj", "up": "mlp.up_proj", "down": "mlp.down_proj"}
 
 
@@ -45,9 +44,11 @@ def llama_config(c: ModelConfig, tokenizer: Tokenizer) -> dict:
 
 
 def llama_weights(model: GPT) -> dict[str, torch.Tensor]:
-    """{Llama's name: tensor} of a GPT: the same numbers under other names."""
-    weights = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight}
+    """{Llama's name: tensor} of a GPT: the same numbers under other names. One matrix of ours is three of Llama's."""
+    weights, c = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.norm.weight}, model.config
     for layer, block in enumerate(model.blocks):
+        parts = block.attention.qkv.weight.split([heads * c.head_size for heads in (c.num_heads, c.num_kv_heads, c.num_kv_heads)])
+        weights |= {f"model.layers.{layer}.self_attn.{name}_proj.weight": part for name, part in zip("qkv", parts)}
         for ours, llama in BLOCK.items():
             weights[f"model.layers.{layer}.{llama}.weight"] = block.get_submodule(ours).weight
     return weights

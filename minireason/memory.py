@@ -44,10 +44,10 @@ LARGE = {        # published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B;
 # By formula
 
 def count_parameters(c: ModelConfig) -> tuple[int, int]:
-    """(numbers, tensors) of a GPT: embedding, four matrices of attention, three of the MLP, and the norms."""
+    """(numbers, tensors) of a GPT: embedding, two matrices of attention, three of the MLP, and the norms."""
     kv_width = c.num_kv_heads * c.head_size
     block = 2 * c.width + 2 * c.width * c.width + 2 * c.width * kv_width + 3 * c.width * c.mlp_width
-    return c.vocab_size * c.width + c.num_layers * block + c.width, 9 * c.num_layers + 2
+    return c.vocab_size * c.width + c.num_layers * block + c.width, 7 * c.num_layers + 2
 
 
 def optimizer_bytes(numbers: int, tensors: int, optimizer: str, itemsize: int) -> int:
@@ -61,10 +61,13 @@ def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: 
 
     A block keeps per token: each norm's input, scaled input and output (6C), queries and attention's output (2C), keys and
     values of their own heads, each head's weights over all T tokens, four numbers a unit of the MLP (4M), and one a norm.
+    A single key-value head's are no copies: what they were cut out of stays (2C + D more).
     """
     C, M, V, T = c.width, c.mlp_width, c.vocab_size, padded(prompt_length + length)
     tokens, written = num_rows * T, num_rows * length
     attention = 2 * C + 2 * c.num_kv_heads * c.head_size + c.num_heads * T
+    if c.num_kv_heads == 1:
+        attention += 2 * C + c.head_size
     body = tokens * (c.num_layers * (6 * C + attention + 4 * M + 2) + 3 * C + 1) * itemsize + tokens * 8 + written * 8
     head = written * (C + V + 1) * itemsize
     if algo == "grpo":

@@ -75,18 +75,16 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        kv_width = config.num_kv_heads * config.head_size
-        self.query = nn.Linear(config.width, config.width, bias=False)
-        self.key = nn.Linear(config.width, kv_width, bias=False)
-        self.value = nn.Linear(config.width, kv_width, bias=False)
+        num_heads = config.num_heads + 2 * config.num_kv_heads      # of queries, then keys, then values: one product makes all
+        self.qkv = nn.Linear(config.width, num_heads * config.head_size, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, ahead: torch.Tensor,
                 cache: KVCache | None = None, layer: int = 0) -> torch.Tensor:
         c, (B, T, C) = self.config, x.shape
-        q = rotate(self.query(x).view(B, T, c.num_heads, -1).transpose(1, 2), cos, sin)        # (B, H, T, D)
-        k = rotate(self.key(x).view(B, T, c.num_kv_heads, -1).transpose(1, 2), cos, sin)       # (B, K, T, D)
-        v = self.value(x).view(B, T, c.num_kv_heads, -1).transpose(1, 2)                       # (B, K, T, D)
+        heads = self.qkv(x).view(B, T, -1, c.head_size).transpose(1, 2)                        # (B, H + 2K, T, D)
+        qk, v = heads.split((c.num_heads + c.num_kv_heads, c.num_kv_heads), dim=1)             # v (B, K, T, D)
+        q, k = rotate(qk, cos, sin).split((c.num_heads, c.num_kv_heads), dim=1)                # (B, H, T, D), (B, K, T, D)
         if cache is not None:
             k, v = cache.put(layer, k, v)                                                      # (B, K, N, D)
         q = q.reshape(B, c.num_kv_heads, -1, c.head_size) / math.sqrt(c.head_size)             # heads that share keys: one matmul

@@ -87,13 +87,12 @@ def test_an_independent_reader_finds_every_weight(exported):
     for name, weight in {"model.embed_tokens": model.embedding, "model.norm": model.norm,
                          "model.layers.0.input_layernorm": first.attention_norm,
                          "model.layers.1.post_attention_layernorm": last.mlp_norm,
-                         "model.layers.0.self_attn.q_proj": first.attention.query,
-                         "model.layers.0.self_attn.k_proj": first.attention.key,
-                         "model.layers.1.self_attn.v_proj": last.attention.value,
                          "model.layers.1.self_attn.o_proj": last.attention.out,
                          "model.layers.0.mlp.gate_proj": first.gate, "model.layers.1.mlp.up_proj": last.up,
                          "model.layers.1.mlp.down_proj": last.down}.items():
         assert np.array_equal(arrays[f"{name}.weight"], weight.weight.detach().numpy()), name
+    three = np.concatenate([arrays[f"model.layers.1.self_attn.{name}_proj.weight"] for name in "qkv"])
+    assert np.array_equal(three, last.attention.qkv.weight.detach().numpy())
 
 
 @pytest.mark.parametrize("name", ["x", "xy", "a name of some length", "\u00e9"])

@@ -36,11 +36,11 @@ def test_state_is_exact_and_activations_within_two_percent(c, settings, algo):
 
 
 def test_the_ledger_of_a_model_by_hand():
-    """One layer of width 2, one head, MLP of 3, vocabulary of 5: 10 + 2+2 + 4*4 + 18 + 2 numbers in 11 tensors."""
+    """One layer of width 2, one head, MLP of 3, vocabulary of 5: 10 + 2+2 + 4*4 + 18 + 2 numbers in 9 tensors."""
     c = ModelConfig(5, 2, 1, 1, 1, 3, 8)
     rows = memory.ledger(c, RLConfig(num_prompts=1, group_size=2, max_new_tokens=3), "grpo", 4)
-    assert memory.count_parameters(c) == (50, 11)
-    assert (rows["weights"], rows["gradients"], rows["optimizer"], rows["critic"]) == (200, 200, 444, 0)
+    assert memory.count_parameters(c) == (50, 9)
+    assert (rows["weights"], rows["gradients"], rows["optimizer"], rows["critic"]) == (200, 200, 436, 0)
     assert rows["rollout"] == 2 * (4 * 12 + 3 * 20 + 4) and rows["key-value cache"] == 2 * 2 * 2 * 16 * 4
     half = memory.ledger(c, RLConfig(num_prompts=1, group_size=2), "grpo", 4, "bfloat16", "sgd")
     assert (half["weights"], half["optimizer"]) == (100, 200)          # the float32 copy

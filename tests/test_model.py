@@ -32,15 +32,16 @@ def loop_forward(model, ids):
     xs = [model.embedding.weight[i] for i in ids]
     for block in model.blocks:
         a = block.attention
+        query, key, value = a.qkv.weight.split([heads * D for heads in (c.num_heads, c.num_kv_heads, c.num_kv_heads)])
         hs = [norm(x, block.attention_norm.weight) for x in xs]
         new = []
         for t, x in enumerate(xs):
             heads = []
             for head in range(c.num_heads):
                 kv = head // (c.num_heads // c.num_kv_heads)
-                q = turn((a.query.weight @ hs[t])[head * D:(head + 1) * D], t)
-                keys = [turn((a.key.weight @ hs[s])[kv * D:(kv + 1) * D], s) for s in range(t + 1)]
-                values = [(a.value.weight @ hs[s])[kv * D:(kv + 1) * D] for s in range(t + 1)]
+                q = turn((query @ hs[t])[head * D:(head + 1) * D], t)
+                keys = [turn((key @ hs[s])[kv * D:(kv + 1) * D], s) for s in range(t + 1)]
+                values = [(value @ hs[s])[kv * D:(kv + 1) * D] for s in range(t + 1)]
                 weights = torch.softmax(torch.stack([q @ k / math.sqrt(D) for k in keys]), 0)
                 heads.append(sum(w * v for w, v in zip(weights, values)))
             x = x + a.out.weight @ torch.cat(heads)
