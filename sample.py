@@ -21,7 +21,7 @@ from minireason.checkpoint import load_model, pick_device
 from minireason.command import BadInput, exit_codes
 from minireason.inference import answer_all, answer_within, vote
 from minireason.model import GPT
-from minireason.pretrained import load_pretrained
+from minireason.pretrained import PRETRAINED, load_pretrained
 from minireason.tasks import Problem, parse_prompt
 from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
 from minireason.tasks.countdown import is_solvable
@@ -31,7 +31,6 @@ from minireason.verifier import split_completion, verify
 STAGES = ("align", "rejection", "rl", "cold-start", "base")     # the default is the first that is there
 MAX_CHARACTERS, MAX_NEW_TOKENS = 200, 256
 BATCH = 256                                                     # prompts answered at a time
-PRETRAINED = "pretrained"     # the name of what comes along, for --run
 PLAIN_WORDS = re.compile(r"[A-Za-z0-9 .,!?':;]*[A-Za-z][A-Za-z0-9 .,!?':;]*", re.ASCII)
 
 
@@ -168,6 +167,8 @@ def open_model(run: str | None, stage: str | None, device: str | None) -> tuple[
         for name in [stage] if stage else STAGES:
             if (path := folder / name / "checkpoint.pt").exists():
                 model, state = load_model(path, pick_device(device))
+                if run and not state["done"]:
+                    print(f"model     {path} is unfinished, at step {state['iteration']}", file=sys.stderr)
                 if run or state["done"]:
                     return model, path
     if folders and run:
@@ -217,7 +218,7 @@ def main(argv: list[str] | None = None) -> int | None:
         return say_file(speaker, lines)
     if args.problem is not None:
         return say(speaker, args.problem, args.json)
-    print(f"{path}. Ask for example: make 42 from 3 8 6, compute 7*7+8*3-9, program 1->3 2->5, hello. "
+    print(f"{path}. Ask for example: make 70 from 6 13 10, compute 7*7+8*3-9, program 1->5 2->7 6->15, hello. "
           "An empty line ends.", file=sys.stderr)
     try:
         while asked := input("> ").strip():

@@ -10,6 +10,7 @@
 #
 #     retry after failure    tries stated as failed that another try follows / all tries stated as failed
 #     false yes              tries called a success that are none            / all tries called a success
+#     won by retrying        right answers whose first try had failed        / all right answers
 #     repair                 wrong steps that are done again, and right      / all wrong steps     (`minireason.behaviour`)
 #
 # The reward mentions none of them. Where they change, it is because they change p(right answer).
@@ -53,7 +54,7 @@ thought = lambda prompt, thinking, answer: (parse_prompt(prompt), f"<think>{thin
 two = [thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no wait try 42/3=14 8+6=14 is 14 yes", "(8+6)*3"),
        thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no enough", "(3+8)+6")]
 found = summarize([observe(*one) for one in two], [verify(*one).correct for one in two], [0, 0])
-by_hand = dict(retry_after_failure=1 / 2, giving_up=1 / 2, tries_thinking=3 / 2, false_yes=0, accuracy_after_failed_try=1 / 2)
+by_hand = dict(retry_after_failure=0.5, giving_up=0.5, tries_thinking=1.5, false_yes=0, won_by_retrying=1)
 assert {name: found[name] for name in by_hand} == by_hand
 for thinking in ("try 3*8=24 24+2=26 yes", "try 36-2=34 3*8=24 is 34 yes"):
     assert observe(*thought("make 36 from 3 8 2", thinking, "3*8+2")).num_false_yes == 1
@@ -88,7 +89,7 @@ curves = {label: [(line[name] or 0) / over for line in each] for label, each, na
 
 # %%
 SHOWN = ("accuracy", "tokens_thinking", "tries_thinking",     # and the shares that are drawn
-         "thinks", "retry_after_failure", "giving_up", "false_yes", "accuracy_after_failed_try", "repairs")
+         "thinks", "retry_after_failure", "giving_up", "false_yes", "accuracy_after_failed_try", "won_by_retrying", "repairs")
 
 
 def rates_of(rows, num_resamples):

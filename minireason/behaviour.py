@@ -162,6 +162,7 @@ def summarize(behaviours: list[Behaviour], correct: Sequence[bool], lengths: Seq
         "false_yes": share(total("num_false_yes"), total("num_yes")),
         "first_try_failed": share(len(after_failure), len(thinking)),
         "accuracy_after_failed_try": share(sum(after_failure), len(after_failure)),
+        "won_by_retrying": share(sum(after_failure), sum(correct)),     # of the right answers
         "wrong_steps": share(total("num_wrong_steps"), total("num_steps")),
         "repairs": share(total("num_repairs"), total("num_wrong_steps")),
         "mixing": share(total("mixed", thinking), len(thinking)),

@@ -1,6 +1,6 @@
 r"""A trained model in the format of the transformers library, where it is a Llama like any other.
 
-    python -m minireason.export --run runs/NAME [--stage align] --to DIR
+    python -m minireason.export [--run runs/NAME] [--stage align] --to DIR
 
     model = transformers.AutoModelForCausalLM.from_pretrained(DIR)
     tokenizer = transformers.AutoTokenizer.from_pretrained(DIR)
@@ -21,10 +21,11 @@ from pathlib import Path
 
 import torch
 
-from minireason.checkpoint import CheckpointError, load_model, save_json, write_atomically
-from minireason.command import BadInput, exit_codes
+from minireason.checkpoint import CheckpointError, save_json, write_atomically
+from minireason.command import exit_codes
 from minireason.config import ModelConfig
 from minireason.model import GPT
+from minireason.pretrained import PRETRAINED, load_stage
 from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
 
 BLOCK = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",    # our name -> Llama's
@@ -126,16 +127,13 @@ def export(model: GPT, folder: Path | str) -> None:
 @exit_codes("export")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write a trained model in the Llama format of transformers.")
-    parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
+    parser.add_argument("--run", default=PRETRAINED, help="the run's folder, such as runs/laptop; by default what comes along")
     parser.add_argument("--stage", default="align", help="base, cold-start, rl, rejection or align (default)")
     parser.add_argument("--to", required=True, metavar="DIR", help="a new or empty folder")
     args = parser.parse_args(argv)
-    path = Path(args.run) / args.stage / "checkpoint.pt"
-    if not path.exists():
-        raise BadInput(f"there is no checkpoint {path}: train that stage first")
-    model, _ = load_model(path)
+    model, _ = load_stage(args.run, args.stage)
     export(model, args.to)
-    print(f"{args.to}: {sum(p.numel() for p in model.parameters()):,} parameters of {path} as a Llama")
+    print(f"{args.to}: {sum(p.numel() for p in model.parameters()):,} parameters of {args.run}, stage {args.stage}, as a Llama")
 
 
 if __name__ == "__main__":

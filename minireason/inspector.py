@@ -1,6 +1,6 @@
 """What the algorithm sees of a completion, token by token.
 
-    python -m minireason.inspector "make 42 from 3 8 6" --run runs/NAME [--stage rl] [--old cold-start] [--html FILE]
+    python -m minireason.inspector "make 42 from 3 8 6" [--run runs/NAME] [--stage rl] [--old cold-start] [--html FILE]
 
 The old policy answers a prompt G times, as in a rollout, and the newer one says how likely it finds each token:
 
@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from minireason import grpo, ppo
-from minireason.checkpoint import load_model
 from minireason.command import BadInput, exit_codes
 from minireason.config import RLConfig, from_dict
 from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs, completion_values
+from minireason.pretrained import PRETRAINED, load_stage
 from minireason.rewards import Task, correctness
 from minireason.rollout import build_rollout
 from minireason.sampling import generate
@@ -66,16 +66,11 @@ def inspect_rollout(policy: GPT, old: GPT, critic: Critic | None, problem: Probl
 def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: int, seed: int = 0,
                 old: str | None = None) -> tuple[list[dict], str]:
     """The same with the checkpoints of a run. `old` is by default the stage that `stage` started from. Returns (rows, old);
-    raises ValueError where a checkpoint is missing, CheckpointError where one is damaged."""
-    folder = Path(folder)
-    starts_at_base = not old and not (folder / STARTS[stage]).exists()                # --pure-rl
-    old = "base" if starts_at_base else old or STARTS[stage]
-    for name in (stage, old):
-        if not (folder / name / "checkpoint.pt").exists():
-            raise ValueError(f"{folder} has no checkpoint of stage {name!r}: train it first")
-    policy, state = load_model(folder / stage / "checkpoint.pt")
+    raises BadInput where a checkpoint is missing, CheckpointError where one is damaged."""
+    policy, state = load_stage(folder, stage)
     config = from_dict(state["config"])
-    speaker, _ = load_model(folder / old / "checkpoint.pt")
+    old = old or ("base" if config.pure_rl else STARTS[stage])
+    speaker, _ = load_stage(folder, old)
     settings = RLConfig(**vars(config.align if stage == "align" else config.rl) | {"group_size": group_size, "kl_coef": 0.0})
     critic = None
     if "critic" in state["extra"]:
@@ -116,7 +111,7 @@ def as_html(rows: list[dict], prompt: str) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Look at a rollout token by token.")
     parser.add_argument("prompt", help="a problem, such as: make 42 from 3 8 6")
-    parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
+    parser.add_argument("--run", default=PRETRAINED, help="the run's folder, such as runs/laptop; by default what comes along")
     parser.add_argument("--stage", default="rl", help="whose opinion: cold-start, rl (default), rejection or align")
     parser.add_argument("--old", help="who speaks: the stage that it started from by default")
     parser.add_argument("--group-size", type=int, default=8, help="completions to compare")

@@ -13,11 +13,12 @@ import torch
 
 from minireason.checkpoint import CheckpointError, load_model, read, save_json, write_atomically
 from minireason.command import BadInput, exit_codes
-from minireason.config import ModelConfig
+from minireason.config import ModelConfig, preset, to_dict
 from minireason.model import GPT
 
 FOLDER = Path(__file__).parent / "weights"
 STAGES = ("base", "cold-start", "rl", "align")
+PRETRAINED = "pretrained"      # their name where a run's folder is asked for
 
 
 def load_pretrained(stage: str = "align", device: torch.device | str = "cpu") -> GPT:
@@ -33,6 +34,18 @@ def load_pretrained(stage: str = "align", device: torch.device | str = "cpu") ->
     except Exception as error:      # torch raises many kinds on bytes that are not its own
         raise CheckpointError(f"{path} is damaged ({type(error).__name__}): get the file anew") from None
     return model.to(device).eval()
+
+
+def load_stage(run: Path | str, stage: str) -> tuple[GPT, dict]:
+    """The model that a stage of a run left, and the state of its checkpoint; of the run "pretrained" what comes along, with
+    the settings it was made by. Raises BadInput where there is none, CheckpointError."""
+    if str(run) == PRETRAINED:
+        model = load_pretrained(stage)
+        return model, {"config": to_dict(preset("laptop")) | {"model": to_dict(model.config)}, "extra": {}, "done": True}
+    path = Path(run) / stage / "checkpoint.pt"
+    if not path.exists():
+        raise BadInput(f"{run} has no checkpoint of stage {stage!r}: train it first, or give --run {PRETRAINED}")
+    return load_model(path)
 
 
 def read_record() -> dict:

@@ -19,7 +19,7 @@ from minireason.tokenizer import printable
 
 RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
 BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
-              "accuracy_after_failed_try", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
+              "accuracy_after_failed_try", "won_by_retrying", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
 
 
 def read_results(path: Path) -> dict:

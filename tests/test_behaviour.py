@@ -249,7 +249,7 @@ def test_a_summary_by_hand():
         "well_formed": 5 / 6, "thinks": 4 / 6, "tokens": 152 / 6, "tokens_thinking": 146 / 4, "tries": 5 / 6,
         "tries_thinking": 5 / 4, "distinct_tries": 4 / 6, "retry_after_failure": 2 / 3, "giving_up": 1 / 4,
         "false_yes": 1 / 2, "first_try_failed": 2 / 4, "accuracy_after_failed_try": 1 / 2,
-        "wrong_steps": 2 / 15, "repairs": 1 / 2, "mixing": 1 / 4, "readable": 3 / 6,
+        "won_by_retrying": 1, "wrong_steps": 2 / 15, "repairs": 1 / 2, "mixing": 1 / 4, "readable": 3 / 6,
     })
 
 
@@ -258,7 +258,7 @@ def test_where_there_is_nothing_to_divide_by_stands_none():
     summary = summarize([observe(MAKE, wrap("", "3*8*6"))] * 2, [False, False], [4, 6])
     assert {name for name, value in summary.items() if value is None} == {
         "tokens_thinking", "tries_thinking", "retry_after_failure", "giving_up", "false_yes", "first_try_failed",
-        "accuracy_after_failed_try", "wrong_steps", "repairs", "mixing"}
+        "accuracy_after_failed_try", "won_by_retrying", "wrong_steps", "repairs", "mixing"}
     assert (summary["well_formed"], summary["thinks"], summary["tokens"], summary["tries"]) == (1, 0, 5, 0)
 
 

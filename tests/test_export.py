@@ -15,6 +15,7 @@ from helpers import awake
 from minireason import checkpoint, export
 from minireason.config import ModelConfig, preset, to_dict
 from minireason.model import GPT
+from minireason.pretrained import load_pretrained
 from minireason.sampling import generate
 from minireason.tasks import make_problem
 from minireason.tokenizer import EOS, PAD, TAGS, get_tokenizer
@@ -183,6 +184,13 @@ def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["notes"] and (tmp_path / "notes").read_text() == "mine"
     (tmp_path / "fresh").mkdir()
     assert export.main(["--run", str(run[0]), "--to", str(tmp_path / "fresh")]) == 0
+
+
+def test_without_a_run_it_exports_what_comes_along(tmp_path, capsys):
+    assert export.main(["--stage", "rl", "--to", str(tmp_path / "to")]) == 0
+    arrays, _, _ = read_safetensors(tmp_path / "to" / "model.safetensors")
+    ours = load_pretrained("rl").embedding.weight
+    assert np.array_equal(arrays["model.embed_tokens.weight"], ours.detach().numpy())
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(run, tmp_path, capsys):

@@ -87,6 +87,14 @@ def save(folder, stage, config, critic=None, seed=0):
                     extra={"critic": Critic(model).state_dict()} if critic else {})
 
 
+def test_without_a_run_it_shows_what_comes_along(capsys):
+    assert inspector.main(["compute 7*7+1", "--group-size", "2", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert any(row["reward"] for row in rows) and all(token["ratio"] > 0 for row in rows for token in row["tokens"])
+    assert inspector.main(["compute 7*7+1", "--stage", "align"]) == 2        # it began from rejection, which does not come along
+    assert "choose base" in capsys.readouterr().err
+
+
 def test_the_command(tmp_path, capsys):
     config = preset("smoke")
     config.model.vocab_size = get_tokenizer().vocab_size

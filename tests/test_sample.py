@@ -71,7 +71,9 @@ def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path
         checkpoint.save(tmp_path / "runs" / "new" / stage / "checkpoint.pt", **state)
     (tmp_path / "runs" / "new" / "config.json").write_text("{}")
     assert sample.open_model(None, None, "cpu")[1].parent.name == "base"
+    assert not capsys.readouterr().err
     assert sample.open_model(tmp_path / "runs" / "new", None, "cpu")[1].parent.name == "cold-start"     # asked for by name
+    assert "unfinished" in capsys.readouterr().err
     assert sample.main(["compute 3+4"]) == 0
     assert "runs/new/base/checkpoint.pt" in capsys.readouterr().err.replace("\\", "/")
 
