@@ -48,15 +48,15 @@ assert counted == [24, 24, 52, 48] and memory.optimizer_bytes(6, 1, "adamw", 4) 
 
 # %% [markdown]
 # ## By hand: one small model
-# Width 2, one block, one head, an MLP of 3, a vocabulary of 5: embedding 5 * 2, four matrices of attention 4 * 4, three
-# of the MLP 3 * 6, three norms 3 * 2. That is 50 numbers in 11 tensors: 200 bytes of weights, 200 of gradients,
-# 2 * 200 + 11 * 4 for Adam. The critic adds a value layer of 2 + 1: 53 numbers in 13 tensors, 53 * 16 + 13 * 4 = 900.
+# Width 2, one block, one head, an MLP of 3, a vocabulary of 5: embedding 5 * 2, two matrices of attention 12 + 4, three
+# of the MLP 3 * 6, three norms 3 * 2. That is 50 numbers in 9 tensors: 200 bytes of weights, 200 of gradients,
+# 2 * 200 + 9 * 4 for Adam. The critic adds a value layer of 2 + 1: 53 numbers in 11 tensors, 53 * 16 + 11 * 4 = 892.
 
 # %%
 tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3, max_length=8)
 rows = {algo: memory.ledger(tiny, RLConfig(), algo, prompt_length=4) for algo in memory.ALGORITHMS}
-assert [rows["grpo"][name] for name in ("weights", "gradients", "optimizer", "critic")] == [200, 200, 444, 0]
-assert rows["ppo"]["critic"] == 900 and rows["ppo-shared"]["critic"] == 3 * 16 + 8
+assert [rows["grpo"][name] for name in ("weights", "gradients", "optimizer", "critic")] == [200, 200, 436, 0]
+assert rows["ppo"]["critic"] == 892 and rows["ppo-shared"]["critic"] == 3 * 16 + 8
 
 # %% [markdown]
 # ## Formula and measurement

@@ -10,7 +10,7 @@
 #
 #     retry after failure    tries stated as failed that another try follows / all tries stated as failed
 #     false yes              tries called a success that are none            / all tries called a success
-#     won by retrying        right answers whose first try had failed        / all right answers
+#     won by retrying        right after a failed first try and another one  / all right answers
 #     repair                 wrong steps that are done again, and right      / all wrong steps     (`minireason.behaviour`)
 #
 # The reward mentions none of them. Where they change, it is because they change p(right answer).

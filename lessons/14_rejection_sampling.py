@@ -123,12 +123,12 @@ figure.savefig(RESULTS / f"14_rejection_sampling{'-fast' if FAST else ''}.png", 
 # %% [markdown]
 # ## What to see
 # - Left: most samples are right. An easy problem is often answered twice in the same words: that counts once.
-# - Right: its teacher's answers take the base most of the way, and mixing falls below the teacher's. No reward did that: a
-#   filter did. Unfiltered samples leave it where the teacher has it; what they cost in accuracy, the paired interval says.
+# - Right: a filter takes most of the mixing away, which no reward did; unfiltered samples leave it where the teacher has it.
 # - With enough data (`--full`, C9, three seeds) the student is as right as its teacher, -0.6 [-1.7, 0.5] points, and more
 #   readable, 0.88 and 0.80; unfiltered it is worse by 3.4 [2.1, 4.7]. A second round brings 1.0 [-0.1, 2.1].
 # - Why afresh? R1 wanted nothing left of habits that no filter looks for. It buys nothing that we count: the teacher, trained
-#   on, is right as often, +0.6 [-0.8, 2.0], and mixes as little. And easy problems pass the filter more often than others.
+#   on, is right as often as the student, +0.7 [-0.8, 2.0], and mixes as little.
+# - What it does not show: what gets lost. Easy problems pass more often, and programs (not drawn here) lose six points.
 # - The trap: the loss. It is lower on filtered text because that is more alike. Ask held-out problems.
 #
 # ## Exercises

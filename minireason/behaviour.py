@@ -148,6 +148,7 @@ def summarize(behaviours: list[Behaviour], correct: Sequence[bool], lengths: Seq
     total = lambda name, rows=None: sum(getattr(b, name) for b in (behaviours if rows is None else rows))
     thinking = [b for b in behaviours if b.thinks]
     after_failure = [ok for b, ok in zip(behaviours, correct) if b.thinks and b.first_try_failed]
+    retried = sum(ok for b, ok in zip(behaviours, correct) if b.thinks and b.first_try_failed and b.num_retries)
     gave_up = sum(b.well_formed and b.num_failed_tries > b.num_retries for b in thinking)
     return {
         "well_formed": share(total("well_formed"), n),
@@ -162,7 +163,7 @@ def summarize(behaviours: list[Behaviour], correct: Sequence[bool], lengths: Seq
         "false_yes": share(total("num_false_yes"), total("num_yes")),
         "first_try_failed": share(len(after_failure), len(thinking)),
         "accuracy_after_failed_try": share(sum(after_failure), len(after_failure)),
-        "won_by_retrying": share(sum(after_failure), sum(correct)),     # of the right answers
+        "won_by_retrying": share(retried, sum(correct)),     # of the right answers
         "wrong_steps": share(total("num_wrong_steps"), total("num_steps")),
         "repairs": share(total("num_repairs"), total("num_wrong_steps")),
         "mixing": share(total("mixed", thinking), len(thinking)),

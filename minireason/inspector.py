@@ -69,7 +69,7 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     raises BadInput where a checkpoint is missing, CheckpointError where one is damaged."""
     policy, state = load_stage(folder, stage)
     config = from_dict(state["config"])
-    old = old or ("base" if config.pure_rl else STARTS[stage])
+    old = old or ("base" if config.pure_rl and stage == "rl" else STARTS[stage])
     speaker, _ = load_stage(folder, old)
     settings = RLConfig(**vars(config.align if stage == "align" else config.rl) | {"group_size": group_size, "kl_coef": 0.0})
     critic = None
@@ -122,8 +122,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.group_size < 2 or args.show < 0:
         raise BadInput("a group has at least 2 completions, and --show is not negative")
-    if args.stage not in STARTS:
-        raise BadInput(f"unknown stage {args.stage!r}: choose {', '.join(STARTS)}")
+    if args.stage not in STARTS or args.old not in (None, "base", *STARTS):
+        raise BadInput(f"unknown stage: choose {', '.join(STARTS)}, and for --old also base")
     problem = parse_prompt(args.prompt.strip().lower())
     rows, old = inspect_run(args.run, args.stage, problem, args.group_size, args.seed, args.old)
     if args.html:
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.json:
         print(json.dumps(rows))
         return
-    print(f"{problem.prompt}: {old} speaks, {args.stage} judges")
+    print(f"{problem.prompt}: {old} speaks, {args.stage} judges ({args.run})")
     print("\n\n".join(as_text(row) for row in rows[:args.show]))
 
 

@@ -61,13 +61,12 @@ def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: 
 
     A block keeps per token: each norm's input, scaled input and output (6C), queries and attention's output (2C), keys and
     values of their own heads, each head's weights over all T tokens, four numbers a unit of the MLP (4M), and one a norm.
-    A single key-value head's are no copies: what they were cut out of stays (2C + D more).
+    Those of a single head, or a single row, are no copies: what they were cut out of stays (2C + KD more).
     """
     C, M, V, T = c.width, c.mlp_width, c.vocab_size, padded(prompt_length + length)
     tokens, written = num_rows * T, num_rows * length
-    attention = 2 * C + 2 * c.num_kv_heads * c.head_size + c.num_heads * T
-    if c.num_kv_heads == 1:
-        attention += 2 * C + c.head_size
+    kv_width = c.num_kv_heads * c.head_size
+    attention = 2 * C + 2 * kv_width + c.num_heads * T + (2 * C + kv_width if 1 in (num_rows, c.num_kv_heads) else 0)
     body = tokens * (c.num_layers * (6 * C + attention + 4 * M + 2) + 3 * C + 1) * itemsize + tokens * 8 + written * 8
     head = written * (C + V + 1) * itemsize
     if algo == "grpo":

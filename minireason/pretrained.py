@@ -1,4 +1,4 @@
-"""Weights of a recorded run that come with the package, so that sample.py and the lessons work at once.
+"""Weights of a recorded run that come with the package: sample.py, the lessons, the inspector and the export work at once.
 
     python -m minireason.pretrained runs/laptop      stores base, cold-start, rl and align of that run in minireason/weights/
 
@@ -38,13 +38,14 @@ def load_pretrained(stage: str = "align", device: torch.device | str = "cpu") ->
 
 def load_stage(run: Path | str, stage: str) -> tuple[GPT, dict]:
     """The model that a stage of a run left, and the state of its checkpoint; of the run "pretrained" what comes along, with
-    the settings it was made by. Raises BadInput where there is none, CheckpointError."""
+    the laptop preset's settings. Raises BadInput where there is none, CheckpointError."""
     if str(run) == PRETRAINED:
         model = load_pretrained(stage)
         return model, {"config": to_dict(preset("laptop")) | {"model": to_dict(model.config)}, "extra": {}, "done": True}
     path = Path(run) / stage / "checkpoint.pt"
     if not path.exists():
-        raise BadInput(f"{run} has no checkpoint of stage {stage!r}: train it first, or give --run {PRETRAINED}")
+        raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: train it first"
+                       + f", or give --run {PRETRAINED}" * (stage in STAGES))
     return load_model(path)
 
 

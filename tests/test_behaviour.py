@@ -239,7 +239,7 @@ def test_a_summary_by_hand():
         (MAKE, "try 42-6=36 3*8=24 no wait try 42/3=14 8+6=14 yes", "(8+6)*3", True, 40),    # a retry that succeeds
         (MAKE, "try 42-6=36 3*8=24 no wait try 42-6=36 3*8=24 no enough", "3+8+6", False, 36),  # again, and gives up
         (MAKE, "try 42-6=36 3*8=24 vale", "(3*8)+6", False, 20),                            # a false yes, mixed
-        (MAKE, "", "3*8*6", False, 4),                                                      # no thinking
+        (MAKE, "", "(8+6)*3", True, 4),                                                     # no thinking, and right
         (CHAIN, "7*7=48 no wait 7*7=49 so 8*3=25 so 49+25=74 so 74-9=65", "65", False, 50),  # one repair of two
     ]
     seen = [observe(problem, wrap(thinking, answer)) for problem, thinking, answer, _, _ in completions]
@@ -249,8 +249,15 @@ def test_a_summary_by_hand():
         "well_formed": 5 / 6, "thinks": 4 / 6, "tokens": 152 / 6, "tokens_thinking": 146 / 4, "tries": 5 / 6,
         "tries_thinking": 5 / 4, "distinct_tries": 4 / 6, "retry_after_failure": 2 / 3, "giving_up": 1 / 4,
         "false_yes": 1 / 2, "first_try_failed": 2 / 4, "accuracy_after_failed_try": 1 / 2,
-        "won_by_retrying": 1, "wrong_steps": 2 / 15, "repairs": 1 / 2, "mixing": 1 / 4, "readable": 3 / 6,
+        "won_by_retrying": 1 / 2, "wrong_steps": 2 / 15, "repairs": 1 / 2, "mixing": 1 / 4, "readable": 3 / 6,
     })
+
+
+def test_a_lucky_guess_after_giving_up_is_not_won_by_retrying():
+    given_up = observe(MAKE, wrap("try 42-6=36 3*8=24 no enough", "(8+6)*3"))
+    assert summarize([given_up], [True], [9])["won_by_retrying"] == 0
+    tried_on = observe(MAKE, wrap("try 42-6=36 3*8=24 no wait try 42/3=14 8+6=14 yes", "(8+6)*3"))
+    assert summarize([given_up, tried_on], [True, True], [9, 9])["won_by_retrying"] == 1 / 2
 
 
 def test_where_there_is_nothing_to_divide_by_stands_none():

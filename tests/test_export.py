@@ -92,8 +92,10 @@ def test_an_independent_reader_finds_every_weight(exported):
                          "model.layers.0.mlp.gate_proj": first.gate, "model.layers.1.mlp.up_proj": last.up,
                          "model.layers.1.mlp.down_proj": last.down}.items():
         assert np.array_equal(arrays[f"{name}.weight"], weight.weight.detach().numpy()), name
-    three = np.concatenate([arrays[f"model.layers.1.self_attn.{name}_proj.weight"] for name in "qkv"])
-    assert np.array_equal(three, last.attention.qkv.weight.detach().numpy())
+    for layer, block in enumerate((first, last)):       # 4 heads of 8 rows for the queries, then 2 for keys, 2 for values
+        whole = block.attention.qkv.weight.detach().numpy()
+        for name, rows in (("q", slice(0, 32)), ("k", slice(32, 48)), ("v", slice(48, 64))):
+            assert np.array_equal(arrays[f"model.layers.{layer}.self_attn.{name}_proj.weight"], whole[rows])
 
 
 @pytest.mark.parametrize("name", ["x", "xy", "a name of some length", "\u00e9"])
@@ -187,10 +189,12 @@ def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path, capsys):
 
 
 def test_without_a_run_it_exports_what_comes_along(tmp_path, capsys):
-    assert export.main(["--stage", "rl", "--to", str(tmp_path / "to")]) == 0
-    arrays, _, _ = read_safetensors(tmp_path / "to" / "model.safetensors")
-    ours = load_pretrained("rl").embedding.weight
-    assert np.array_equal(arrays["model.embed_tokens.weight"], ours.detach().numpy())
+    for flags, stage in (([], "align"), (["--stage", "rl"], "rl")):
+        assert export.main([*flags, "--to", str(tmp_path / stage)]) == 0
+        arrays, _, _ = read_safetensors(tmp_path / stage / "model.safetensors")
+        ours = load_pretrained(stage)
+        assert np.array_equal(arrays["model.embed_tokens.weight"], ours.embedding.weight.detach().numpy())
+        assert np.array_equal(arrays["model.layers.3.mlp.up_proj.weight"], ours.blocks[3].up.weight.detach().numpy())
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(run, tmp_path, capsys):

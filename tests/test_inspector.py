@@ -90,9 +90,23 @@ def save(folder, stage, config, critic=None, seed=0):
 def test_without_a_run_it_shows_what_comes_along(capsys):
     assert inspector.main(["compute 7*7+1", "--group-size", "2", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert any(row["reward"] for row in rows) and all(token["ratio"] > 0 for row in rows for token in row["tokens"])
+    assert any(row["reward"] for row in rows) and any(abs(t["ratio"] - 1) > 0.01 for row in rows for t in row["tokens"])
+    assert inspector.main(["compute 7*7+1", "--group-size", "2"]) == 0
+    assert "cold-start speaks, rl judges (pretrained)" in capsys.readouterr().out
     assert inspector.main(["compute 7*7+1", "--stage", "align"]) == 2        # it began from rejection, which does not come along
-    assert "choose base" in capsys.readouterr().err
+    assert "rejection" in capsys.readouterr().err
+    for old, code in (("rl", 0), ("bogus", 2)):
+        assert inspector.main(["compute 7*7+1", "--stage", "align", "--old", old, "--group-size", "2", "--json"]) == code
+    capsys.readouterr()
+
+
+def test_after_pure_rl_the_base_speaks(tmp_path):
+    config = preset("smoke")
+    config.model.vocab_size, config.rl.max_new_tokens, config.align.max_new_tokens = get_tokenizer().vocab_size, 10, 10
+    config.pure_rl = True
+    for seed, stage in enumerate(("base", "rl", "rejection", "align")):
+        save(tmp_path, stage, config, seed=seed)
+    assert [inspector.inspect_run(tmp_path, stage, PROBLEM, 2)[1] for stage in ("rl", "align")] == ["base", "rejection"]
 
 
 def test_the_command(tmp_path, capsys):

@@ -12,6 +12,7 @@ from minireason.model import GPT
 
 SHAPES = [ModelConfig(24, 32, 2, 4, 1, 48, 256), ModelConfig(97, 48, 3, 4, 4, 100, 64), ModelConfig(511, 64, 1, 8, 2, 30, 256)]
 SETTINGS = [RLConfig(num_prompts=2, group_size=4, micro_batch_size=3, max_new_tokens=20),
+            RLConfig(num_prompts=2, group_size=2, micro_batch_size=1, max_new_tokens=40),
             RLConfig(num_prompts=3, group_size=2, micro_batch_size=64, max_new_tokens=9, kl_coef=0.1, normalize="sequence")]
 
 
