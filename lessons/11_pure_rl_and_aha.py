@@ -22,10 +22,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
 
 from minireason import grpo
@@ -33,6 +29,7 @@ from minireason.behaviour import observe, summarize
 from minireason.checkpoint import load_model
 from minireason.config import RLConfig
 from minireason.inference import answer_all
+from minireason.plots import new_figure
 from minireason.pretrained import load_pretrained
 from minireason.rewards import Task, reasoning_task
 from minireason.seeding import derive_rng
@@ -54,8 +51,7 @@ thought = lambda prompt, thinking, answer: (parse_prompt(prompt), f"<think>{thin
 two = [thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no wait try 42/3=14 8+6=14 is 14 yes", "(8+6)*3"),
        thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no enough", "(3+8)+6")]
 found = summarize([observe(*one) for one in two], [verify(*one).correct for one in two], [0, 0])
-by_hand = dict(retry_after_failure=0.5, giving_up=0.5, tries_thinking=1.5, false_yes=0, won_by_retrying=1)
-assert {name: found[name] for name in by_hand} == by_hand
+assert found == found | dict(retry_after_failure=0.5, giving_up=0.5, tries_thinking=1.5, false_yes=0, won_by_retrying=1)
 for thinking in ("try 3*8=24 24+2=26 yes", "try 36-2=34 3*8=24 is 34 yes"):
     assert observe(*thought("make 36 from 3 8 2", thinking, "3*8+2")).num_false_yes == 1
 assert observe(*thought("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=73", "73")).num_repairs == 1
@@ -114,7 +110,7 @@ def show(table, curves, about, path):      # table is {arm: what `by_level` retu
         print(f"\n{f'level {level or (2, 3)}':27}" + "".join(f"{arm:>22}" for arm in table))
         for i, name in enumerate(SHOWN):
             print(f"{name:27}" + "".join("{:8.2f} [{:5.2f}, {:5.2f}]".format(*cells[level][i]) for cells in table.values()))
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.5), layout="constrained", width_ratios=(1, 1.8))
+    figure, axes = new_figure(1, 2, figsize=(11, 3.5), width_ratios=(1, 1.8))
     for (label, values), color in zip(curves.items(), ("#d1495b", "#5a9a5a", "#1b6ca8", "#7a4fa3")):
         axes[0].plot(values, color=color, label=label)
     for k, ((arm, cells), color) in enumerate(zip(table.items(), ("#999999", "#1b6ca8", "#e0a030", "#d1495b"))):
@@ -130,8 +126,8 @@ def show(table, curves, about, path):      # table is {arm: what `by_level` retu
 
 
 problems = test_problems("countdown", (2, 3), NUM_PROBLEMS, seed=1)
-base, cold, then = map(load_pretrained, ("base", "cold-start", "rl"))
-models = {"base": base, "base, RL": model, "cold start": cold, "then RL": then}
+base, cold, rl = map(load_pretrained, ("base", "cold-start", "rl"))
+models = {"base": base, "base, RL": model, "cold start": cold, "then RL": rl}
 show({arm: by_level(each, problems) for arm, each in models.items()}, curves, f"countdown, {NUM_PROBLEMS} held-out problems",
      Path(__file__).resolve().parent / "results" / f"11_pure_rl_and_aha{'-fast' if FAST else ''}.png")
 
@@ -154,6 +150,10 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
                               for arm in arms)) for i in range(len(SHOWN))]) for level in (2, 3, 0)}
             rows += [row(f"{task} level {level or '2, 3'}: {name}, {' less '.join(arms)}", *values.tolist()) for level, cells
                      in table[arms[0]].items() for name, values in zip(SHOWN, cells) if not values.isnan().any()]
+    longer = ensure("longer-sums", "--pure-rl", "--tasks-arithmetic-levels", "3,4", "--tasks-countdown-share", 0,
+                    "--tasks-program-share", 0, *FLAGS, needs="rl")["stages"]      # more steps that can go wrong; one seed
+    rows += [row(f"sums of four to eight terms: {name}, {'base, RL' if arm == 'rl' else arm}", stage["arithmetic"][name])
+             for arm, stage in longer.items() for name in ("thinks", "wrong_steps", "repairs")]
     command = " ".join(["python lessons/11_pure_rl_and_aha.py", *sys.argv[1:]])
     save_claim(3, "checking and retrying appear unpaid", command, [*SEEDS], 1000, rows)
     lines = [[(line["reward"], line["completion_length"] / 100) for line in curve(f"pure-{seed}", "rl")] for seed in SEEDS]
@@ -164,18 +164,17 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
 # ## What to see
 # - From the base: soon nearly all texts think, they get longer, and a failed try is followed by another, where a third of the
 #   thinking texts had given up. Nobody paid for that; it paid. And the corpus had it all: RL made likely what led to success.
-# - From a corpus without retries (`--full`) none ever comes: 1.0 tries after 300 iterations, and countdown 0.45 instead of 0.67.
+# - Trying again pays here, since comparing is cheaper than finding: WON of what the RL model gets right is won by it. From a
+#   corpus without retries (`--full`) none ever comes: 1.0 tries after 300 iterations, and countdown CTRL instead of PURE.
 # - After the cold start RL brings no more tries, but honesty: fewer false yes, and more right answers after a failed try.
-# - What it does not show: a world in which repairs pay. They stay rare (three seeds: 0.08, then 0.06 of the wrong steps).
+# - What it does not show: a world in which repairs pay. Sums are none: RL makes steps sure instead of checking them (README).
 #
 # ## Exercises
 # 1. The trap: count the word "wait" before and after. Why does it say less than retries and false yes?
-# 2. Draw from eight fixed problems (`Task(lambda rng: rng.choice(eight), ..)`). Does RL drop thinking and learn by heart?
-# 3. Pay 0.002 less for each token. Which behaviour goes first?
+# 2. Pay 0.002 less for each token. Which behaviour goes first?
 #
 # <details><summary>Solutions</summary>
 #
 # 1. A text that goes in circles is full of it. Whether a candidate is new and its verdict true is not in the word.
-# 2. Not here: answers without thought are right too rarely to be found. Where they were mostly right, in an early run, it did.
-# 3. Late retries should: each costs some 20 tokens and brings a small chance. Thinking at all brings more than it costs.
+# 2. Late retries should: each costs some 20 tokens and brings a small chance. Thinking at all brings more than it costs.
 # </details>
