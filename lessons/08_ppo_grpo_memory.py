@@ -109,7 +109,7 @@ for name, case in CASES.items():
 KINDS = {"one graph": True, "micro-batches": False}
 for name, (c, chosen, prompt, dtype) in CASES.items():
     ends = [memory.crossover(c, chosen, prompt, whole, dtype) for whole in KINDS.values()]
-    print(f"{name}: GRPO takes no more than PPO with one completion a prompt up to a group of {ends[0]} in one graph, "
+    print(f"{name}: GRPO needs no more than PPO with one answer a prompt up to groups of {ends[0]} in one graph, "
           f"{ends[1]} in micro-batches")
 sizes = [2**i for i in range(1, 13)]
 path = Path(__file__).resolve().parent / "results" / f"08_ppo_grpo_memory{'-fast' if FAST else ''}.png"

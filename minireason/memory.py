@@ -274,8 +274,8 @@ def main(argv: list[str] | None = None) -> None:
           f"{config.rl.max_new_tokens} tokens, micro-batches of {config.rl.micro_batch_size}, {args.dtype}, {args.optimizer}")
     print("\n".join(page(columns, measured)))
     for kind, size in ends.items():
-        print(f"{kind}: GRPO takes no more than PPO with one completion a prompt up to "
-              f"{'more than ' * (size == LIMIT)}{size} completions a prompt")
+        print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory than that with groups of up to "
+              f"{'more than ' * (size == LIMIT)}{size}")
 
 
 if __name__ == "__main__":
