@@ -128,7 +128,7 @@ figure.savefig(RESULTS / f"14_rejection_sampling{'-fast' if FAST else ''}.png", 
 #   readable, 0.88 and 0.80; unfiltered it is worse by 3.4 [2.1, 4.7]. A second round brings 1.0 [-0.1, 2.1].
 # - Why afresh? R1 wanted nothing left of habits that no filter looks for. It buys nothing that we count: the teacher, trained
 #   on, is right as often as the student, +0.7 [-0.8, 2.0], and mixes as little.
-# - What it does not show: what gets lost. Easy problems pass more often, and programs (not drawn here) lose six points.
+# - What it does not show: what gets lost. Easy problems pass more often, and programs (not drawn here) lose five points.
 # - The trap: the loss. It is lower on filtered text because that is more alike. Ask held-out problems.
 #
 # ## Exercises

@@ -59,7 +59,7 @@ for task in TASKS:
 
 # %% [markdown]
 # ## The whole table, by level too; what each stage is for, and what it cost
-# The recorded run, seed 0, then the differences over three seeds. Rejection is compared with RL, whose pupil it is, and
+# The recorded run, seed 0, then the differences over five seeds. Rejection is compared with RL, whose pupil it is, and
 # not with the base that it starts from.
 
 # %%
@@ -138,7 +138,7 @@ draw(seeds["rows"], run["seconds"], RECORDED / f"16_the_pipeline{'-fast' if FAST
 #   there already. RL brings skill and takes longest. Neither ever saw a conversation.
 # - Secrets and numbers come with rejection, which mixes conversations into its data; alignment does the rest of it.
 # - Programs fall when the base learns afresh: they are a tenth of its data. A mean over the tasks would hide that.
-# - What it does not show: other orders, or one stage left out. Three seeds are few, and the 300 held-out programs are
+# - What it does not show: other orders, or one stage left out. Five seeds are few, and the 300 held-out programs are
 #   prompts of 28 functions, so that their interval is too narrow.
 # - The trap: to see two intervals overlap and call the stages equal. What is hard for one is hard for the other, so read
 #   the interval of the paired difference.
@@ -159,7 +159,7 @@ draw(seeds["rows"], run["seconds"], RECORDED / f"16_the_pipeline{'-fast' if FAST
 if "--full" in sys.argv:      # three whole runs of `python train.py --seed N`: C8 (the pipeline) and C11 (math and code)
     from runs import ensure, outcomes, row, save_claim
 
-    SEEDS, command = (0, 1, 2), "python lessons/16_the_pipeline.py --full"
+    SEEDS, command = (0, 1, 2, 3, 4), "python lessons/16_the_pipeline.py --full"
     runs = [ensure(f"seed-{seed}", "--seed", seed) for seed in SEEDS]
     rows, size = over_seeds(runs), runs[0]["config"]["evaluate"]
     counts = {name: lambda result, name=name: mean_of_reasoning(result, name) or 0.0 for name in ("well_formed", "tokens")}
