@@ -51,7 +51,8 @@ thought = lambda prompt, thinking, answer: (parse_prompt(prompt), f"<think>{thin
 two = [thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no wait try 42/3=14 8+6=14 is 14 yes", "(8+6)*3"),
        thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no enough", "(3+8)+6")]
 found = summarize([observe(*one) for one in two], [verify(*one).correct for one in two], [0, 0])
-assert found == found | dict(retry_after_failure=0.5, giving_up=0.5, tries_thinking=1.5, false_yes=0, won_by_retrying=1)
+assert found == found | dict(retry_after_failure=0.5, giving_up=0.5, tries_thinking=1.5, false_yes=0,
+                             accuracy_after_failed_try=0.5, won_by_retrying=1)
 for thinking in ("try 3*8=24 24+2=26 yes", "try 36-2=34 3*8=24 is 34 yes"):
     assert observe(*thought("make 36 from 3 8 2", thinking, "3*8+2")).num_false_yes == 1
 assert observe(*thought("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=73", "73")).num_repairs == 1
@@ -134,7 +135,7 @@ show({arm: by_level(each, problems) for arm, each in models.items()}, curves, f"
 # %%
 if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands behind --full goes to train.py
     from runs import RESULTS, STUDIES, behind_full, curve, ensure, row, save_claim
-    (FLAGS, SEEDS), rows = behind_full(num_seeds=5), []
+    (COMMAND, FLAGS, SEEDS), rows = behind_full(num_seeds=5), []
     PATHS = dict(zip((*models, "control", "control, RL"), ("seed-{}/base", "pure-{}/rl", "seed-{}/cold-start", "seed-{}/rl",
                                                            "control-{}/base", "control-{}/rl")))
     for seed in SEEDS:
@@ -154,8 +155,7 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
                     "--tasks-program-share", 0, *FLAGS, needs="rl")["stages"]      # more steps that can go wrong; one seed
     rows += [row(f"sums of four to eight terms: {name}, {'base, RL' if arm == 'rl' else arm}", stage["arithmetic"][name])
              for arm, stage in longer.items() for name in ("thinks", "wrong_steps", "repairs")]
-    command = " ".join(["python lessons/11_pure_rl_and_aha.py", *sys.argv[1:]])
-    save_claim(3, "checking and retrying appear unpaid", command, [*SEEDS], 1000, rows)
+    save_claim(3, "checking and retrying appear unpaid", COMMAND, [*SEEDS], 1000, rows)
     lines = [[(line["reward"], line["completion_length"] / 100) for line in curve(f"pure-{seed}", "rl")] for seed in SEEDS]
     show({arm: table[arm] for arm in models}, dict(zip(curves, torch.tensor(lines).mean(0).T)),
          f"countdown, 1,000 problems, {len(SEEDS)} seeds", RESULTS / "C3.png")

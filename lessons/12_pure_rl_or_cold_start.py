@@ -136,7 +136,7 @@ draw({name: [(k / max(1, n), *wilson_interval(k, n)) for k, n in counts] for nam
 # %%
 if "--full" in sys.argv:      # C6, five seeds, or --seeds N; what else stands behind --full goes to train.py
     from runs import RESULTS, STUDIES, behind_full, ensure, row, save_claim
-    (FLAGS, SEEDS), seen = behind_full(num_seeds=5), {name: [] for name in table}
+    (COMMAND, FLAGS, SEEDS), seen = behind_full(num_seeds=5), {name: [] for name in table}
     STARTS = dict(zip(models, (("seed-{}/base", 0), ("pure-{}/rl", 0), ("seed-{}/base", 5e-4), ("seed-{}/cold-start", 0),
                                ("seed-{}/rl", 0), ("seed-{}/rl", 2e-4))))      # a learning rate where 100 iterations follow
     problems = sum((test_problems(task, (2, 3), 1000, seed=1234) for task in TASKS), [])
@@ -152,8 +152,7 @@ if "--full" in sys.argv:      # C6, five seeds, or --seeds N; what else stands b
     spread = lambda *arms: [bootstrap_interval(*([[by_seed[i]] for by_seed in seen[arm]] for arm in arms)) for i in range(4)]
     rows = [row(f"{' less '.join(arms)}: {name}", *values) for arms in (*zip(seen), ("base, RL", "base"), (
         "then RL", "cold start"), ("then RL on both", "then RL")) for name, values in zip(NAMES, spread(*arms))]
-    command = " ".join(["python lessons/12_pure_rl_or_cold_start.py", *sys.argv[1:]])
-    save_claim(6, "a cold start makes RL readable", command, [*SEEDS], 2000, rows)
+    save_claim(6, "a cold start makes RL readable", COMMAND, [*SEEDS], 2000, rows)
     draw({name: spread(name) for name in seen}, f"sums and countdown, 1,000 problems each, {len(SEEDS)} seeds", RESULTS / "C6.png")
 
 # %% [markdown]

@@ -145,7 +145,7 @@ draw(runs, f"many answers ({NUM_PROBLEMS} problems a task)",
 # %%
 if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands behind --full goes to train.py
     from runs import RESULTS, STUDIES, behind_full, ensure, row, save_claim
-    flags, seeds = behind_full(num_seeds=3)
+    command, flags, seeds = behind_full(num_seeds=3)
     for task, seed in itertools.product(TASKS, seeds):
         ensure(f"seed-{seed}", "--seed", seed, *flags, needs="rl")
         if not (kept := STUDIES / f"C7-{task}-{seed}.json").exists():
@@ -153,8 +153,7 @@ if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands 
                 models[name] = load_model(STUDIES / f"seed-{seed}" / stage / "checkpoint.pt")[0]
             save_json(kept, measure(models, test_problems(task, (2, 3), 1000, seed=1234), 32))
         runs[task] = [*runs[task][:seed], json.loads(kept.read_text("utf-8"))]      # the first takes the place of the lesson's
-    save_claim(7, "more thought is more often right", " ".join(["python lessons/13_inference_time.py", *sys.argv[1:]]), [*seeds],
-               1000, [row(*each) for each in rows_of(runs)])
+    save_claim(7, "more thought is more often right", command, [*seeds], 1000, [row(*each) for each in rows_of(runs)])
     draw(runs, f"many answers (1,000 problems a task, {len(seeds)} seeds)", RESULTS / "C7.png")
 
 # %% [markdown]

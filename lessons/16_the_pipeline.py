@@ -156,7 +156,7 @@ draw(seeds["rows"], run["seconds"], RECORDED / f"16_the_pipeline{'-fast' if FAST
 # </details>
 
 # %%
-if "--full" in sys.argv:      # three whole runs of `python train.py --seed N`: C8 (the pipeline) and C11 (math and code)
+if "--full" in sys.argv:      # five whole runs of `python train.py --seed N`: C8 (the pipeline) and C11 (math and code)
     from runs import ensure, outcomes, row, save_claim
 
     SEEDS, command = (0, 1, 2, 3, 4), "python lessons/16_the_pipeline.py --full"

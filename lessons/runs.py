@@ -43,12 +43,13 @@ def ensure(name, *flags, needs=None):
 
 
 def behind_full(num_seeds):
-    """What stands behind --full on a lesson's command line: flags for train.py, and `--seeds N`. Returns (flags, seeds)."""
+    """What stands behind --full on a lesson's command line: flags for train.py, and `--seeds N`. Returns (the whole command,
+    flags, seeds)."""
     flags = sys.argv[sys.argv.index("--full") + 1:]
     if "--seeds" in flags:
         at = flags.index("--seeds")
         num_seeds, flags = int(flags[at + 1]), flags[:at] + flags[at + 2:]
-    return flags, range(num_seeds)
+    return " ".join([f"python lessons/{Path(sys.argv[0]).name}", *sys.argv[1:]]), flags, range(num_seeds)
 
 
 def curve(name, stage):

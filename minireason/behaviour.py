@@ -147,8 +147,9 @@ def summarize(behaviours: list[Behaviour], correct: Sequence[bool], lengths: Seq
     n = len(behaviours)
     total = lambda name, rows=None: sum(getattr(b, name) for b in (behaviours if rows is None else rows))
     thinking = [b for b in behaviours if b.thinks]
-    after_failure = [ok for b, ok in zip(behaviours, correct) if b.thinks and b.first_try_failed]
-    retried = sum(ok for b, ok in zip(behaviours, correct) if b.thinks and b.first_try_failed and b.num_retries)
+    failed_first = [(b, ok) for b, ok in zip(behaviours, correct) if b.thinks and b.first_try_failed]
+    after_failure = [ok for _, ok in failed_first]
+    retried = sum(ok for b, ok in failed_first if b.num_retries)
     gave_up = sum(b.well_formed and b.num_failed_tries > b.num_retries for b in thinking)
     return {
         "well_formed": share(total("well_formed"), n),

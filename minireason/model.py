@@ -121,7 +121,7 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
         frequencies = config.rope_theta ** -(torch.arange(0, config.head_size, 2) / config.head_size)   # (D/2,)
-        angles = torch.outer(torch.arange(padded(config.max_length)).float(), frequencies)                      # (max, D/2)
+        angles = torch.outer(torch.arange(padded(config.max_length)).float(), frequencies)              # (max, D/2)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 

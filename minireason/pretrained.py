@@ -38,10 +38,10 @@ def load_pretrained(stage: str = "align", device: torch.device | str = "cpu") ->
 
 def load_stage(run: Path | str, stage: str) -> tuple[GPT, dict]:
     """The model that a stage of a run left, and the state of its checkpoint; of the run "pretrained" what comes along, with
-    the laptop preset's settings. Raises BadInput where there is none, CheckpointError."""
+    the laptop preset's config and no extra weights. Raises BadInput where there is none, CheckpointError."""
     if str(run) == PRETRAINED:
         model = load_pretrained(stage)
-        return model, {"config": to_dict(preset("laptop")) | {"model": to_dict(model.config)}, "extra": {}, "done": True}
+        return model, {"config": to_dict(preset("laptop")) | {"model": to_dict(model.config)}, "extra": {}}
     path = Path(run) / stage / "checkpoint.pt"
     if not path.exists():
         raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: train it first"
