@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
-from minireason.checkpoint import load_model, pick_device
-from minireason.command import BadInput, exit_codes
+from minireason.upkeep.checkpoint import load_model, pick_device
+from minireason.upkeep.command import BadInput, exit_codes
 from minireason.inference import answer_all, answer_within, vote
 from minireason.model import GPT
 from minireason.pretrained import PRETRAINED, load_pretrained

@@ -22,14 +22,16 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from minireason import align, checkpoint, corpus, grpo, metrics, parallel, ppo, rejection, report, sft
-from minireason.command import BadInput, Fault, exit_codes
+from minireason import align, corpus, grpo, ppo, rejection, sft
+from minireason.tools import report
+from minireason.upkeep import checkpoint, metrics, parallel
+from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.config import Config, RLConfig, SFTConfig, add_flags, apply_flags, from_dict, preset, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, scored_on, table
 from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.rewards import reasoning_task
-from minireason.seeding import derive_seed
+from minireason.upkeep.seeding import derive_seed
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 

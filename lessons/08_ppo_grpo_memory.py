@@ -7,7 +7,7 @@
 #
 # What training holds at once, when the backward pass of a micro-batch begins:
 #
-#     weights + gradients + optimizer + reference + critic + rollout + activations            (`minireason.memory.peak`)
+#     weights + gradients + optimizer + reference + critic + rollout + activations            (`minireason.tools.memory.peak`)
 #
 # A number of a model in float32 costs 4 bytes as a weight, 4 as a gradient and 8 for Adam's two moments: 16. A critic
 # of the policy's size costs as much again, and its own activations where both losses are one graph. Sampling and
@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that i
 
 import torch
 
-from minireason import memory
+from minireason.tools import memory
 from minireason.config import ModelConfig, RLConfig, preset
-from minireason.plots import plot_memory
+from minireason.tools.plots import plot_memory
 from minireason.tokenizer import get_tokenizer
 
 FAST = os.environ.get("LESSON_FAST") == "1"

@@ -28,7 +28,7 @@ import torch
 
 from minireason import grpo
 from minireason.behaviour import observe
-from minireason.checkpoint import load_model, save_json
+from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.config import RLConfig
 from minireason.corpus import base_corpus
 from minireason.inference import answer_all

@@ -26,7 +26,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from minireason.checkpoint import load_model, save_json
+from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.inference import answer_all, answer_within, vote
 from minireason.pretrained import load_pretrained
 from minireason.stats import bootstrap_interval, pass_at_k

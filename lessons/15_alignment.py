@@ -27,9 +27,9 @@ from minireason import align, grpo
 from minireason.config import EvalConfig, RLConfig, preset
 from minireason.evaluate import evaluate_chat, rate
 from minireason.inference import answer_all
-from minireason.plots import new_figure
+from minireason.tools.plots import new_figure
 from minireason.pretrained import load_pretrained
-from minireason.seeding import derive_rng
+from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import TASKS
 from minireason.tasks.chat import POLITE, REFUSAL, ChatPrompt, draw_chat, is_helpful, judge_score

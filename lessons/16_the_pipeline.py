@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that i
 
 from minireason.evaluate import mean_of_reasoning, table
 from minireason.inference import answer_all
-from minireason.plots import COLORS, new_figure
+from minireason.tools.plots import COLORS, new_figure
 from minireason.pretrained import STAGES, load_pretrained
-from minireason.report import level_table, over_seeds, read_results
+from minireason.tools.report import level_table, over_seeds, read_results
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import TASKS, parse_prompt
 from minireason.tasks.chat import is_leak, secret_in

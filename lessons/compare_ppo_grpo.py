@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from runs import RESULTS, curve, ensure, outcomes, row, save_claim
 
 from minireason.config import from_dict
-from minireason.memory import ALGORITHMS, ledger, measure, peak
+from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.stats import bootstrap_interval
 
 GRID = ("1e-4", "3e-4", "6e-4")      # of the policy; the critic's stays at 5e-4

@@ -1,9 +1,16 @@
 """minireason: how reasoning models are trained, small enough to read.
 
-A reading order: tokenizer, tasks/, verifier, corpus  (the world, no torch)
-                 model, sampling, policy, stats       (the model and what it says)
-                 rollout, rewards                     (what it did, and how well)
-                 sft, grpo, ppo, rejection, align     (the stages, each readable alone)
-                 evaluate, report                     (what came of it)
+A reading order: tasks/, tokenizer, verifier, behaviour, corpus   (the world; no torch)
+                 config, model, sampling, policy, stats           (the model and what it says)
+                 batch, rewards, rollout                          (what it did, and what that was worth)
+                 sft, grpo, ppo, rejection, align                 (the algorithms, each readable alone)
+                 stages, run                                      (the pipeline, and the folder of a run)
+                 evaluate, inference                              (how good it is, and more thought at test time)
+The rest is upkeep/ (files, seeds, processes) and tools/ (reports and other ways to look at a run).
 Nothing is re-exported here: every import shows where the code lives.
 """
+
+from pathlib import Path
+
+# `python -m minireason.report` finds tools/report.py: commands have short names, imports say minireason.tools.report.
+__path__.append(str(Path(__file__).parent / "tools"))

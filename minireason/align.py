@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from minireason.inference import answer_all
 from minireason.model import GPT
 from minireason.rewards import Task, correctness, harmless
-from minireason.seeding import derive_rng, derive_seed
+from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.tasks.chat import draw_chat, judge_score
 from minireason.tokenizer import Tokenizer
 from minireason.verifier import split_completion

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from minireason.command import exit_codes
+from minireason.upkeep.command import exit_codes
 from minireason.config import TaskConfig
-from minireason.seeding import derive_rng
+from minireason.upkeep.seeding import derive_rng
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.arithmetic import apply
 from minireason.tasks.chat import draw_chat, write_reply

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from minireason.behaviour import observe, summarize
-from minireason.checkpoint import load_model, pick_device
-from minireason.command import BadInput, exit_codes
+from minireason.upkeep.checkpoint import load_model, pick_device
+from minireason.upkeep.command import BadInput, exit_codes
 from minireason.config import Config, EvalConfig, check, from_dict
 from minireason.inference import answer_all
 from minireason.model import GPT
-from minireason.seeding import derive_rng, derive_seed
+from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.stats import wilson_interval
 from minireason.tasks import TASKS, test_problems
 from minireason.tasks.chat import draw_chat, is_helpful, is_leak

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from minireason.model import GPT
 from minireason.sampling import Generation, generate
-from minireason.seeding import derive_seed
+from minireason.upkeep.seeding import derive_seed
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
 from minireason.verifier import canonical_answer, split_completion

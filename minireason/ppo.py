@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import torch
 
-from minireason import parallel
+from minireason.upkeep import parallel
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values

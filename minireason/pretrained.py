@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from minireason.checkpoint import CheckpointError, load_model, read, save_json, write_atomically
-from minireason.command import BadInput, exit_codes
+from minireason.upkeep.checkpoint import CheckpointError, load_model, read, save_json, write_atomically
+from minireason.upkeep.command import BadInput, exit_codes
 from minireason.config import ModelConfig, preset, to_dict
 from minireason.model import GPT
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from minireason import parallel
+from minireason.upkeep import parallel
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import completion_logprobs
 from minireason.rewards import Task
 from minireason.sampling import Generation, generate
-from minireason.seeding import derive_rng, derive_seed
+from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.stats import k3, masked_mean
 
 

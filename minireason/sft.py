@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from minireason import parallel
+from minireason.upkeep import parallel
 from minireason.config import SFTConfig
 from minireason.model import GPT, padded
-from minireason.seeding import derive_rng
+from minireason.upkeep.seeding import derive_rng
 
 IGNORED = -100   # a target that cross_entropy leaves out
 

@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from minireason import checkpoint
+from minireason.upkeep import checkpoint
 from minireason.config import Config, ModelConfig, to_dict
 from minireason.model import GPT
 

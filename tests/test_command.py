@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SCRIPT = """
 import signal, sys
-from minireason.command import BadInput, Fault, exit_codes
+from minireason.upkeep.command import BadInput, Fault, exit_codes
 
 @exit_codes("toy")
 def main(argv=None):

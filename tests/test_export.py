@@ -12,7 +12,8 @@ import pytest
 import torch
 from helpers import awake
 
-from minireason import checkpoint, export
+from minireason.tools import export
+from minireason.upkeep import checkpoint
 from minireason.config import ModelConfig, preset, to_dict
 from minireason.model import GPT
 from minireason.pretrained import load_pretrained

@@ -19,7 +19,9 @@ from test_train import ROOT, TINY, assert_equal_weights, run, weights
 
 import sample
 import train
-from minireason import checkpoint, evaluate, export, inspector
+from minireason import evaluate
+from minireason.tools import export, inspector
+from minireason.upkeep import checkpoint
 
 THREADS = {"OMP_NUM_THREADS": str(torch.get_num_threads())}      # as many as here: bits depend on it
 

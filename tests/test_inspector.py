@@ -8,7 +8,8 @@ import pytest
 import torch
 from helpers import awake, tiny_model
 
-from minireason import checkpoint, inspector
+from minireason.tools import inspector
+from minireason.upkeep import checkpoint
 from minireason.config import RLConfig, preset, to_dict
 from minireason.model import GPT
 from minireason.policy import Critic

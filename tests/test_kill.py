@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minireason import checkpoint
+from minireason.upkeep import checkpoint
 
 ROOT = Path(__file__).parent.parent
 KILLS = 20 if os.environ.get("MINIREASON_LONG") == "1" else 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import tiny_model
 
-from minireason import memory
+from minireason.tools import memory
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 

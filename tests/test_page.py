@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import awake
 
-from minireason import checkpoint, page, report
+from minireason.tools import page, report
+from minireason.upkeep import checkpoint
 from minireason.behaviour import observe
 from minireason.config import preset, to_dict
 from minireason.model import GPT
@@ -19,7 +20,7 @@ from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.verifier import split_completion
 
-RECORDED = Path(report.__file__).parents[1] / "lessons" / "results" / "laptop"
+RECORDED = Path(__file__).parents[1] / "lessons" / "results" / "laptop"
 HOSTILE = "<script>alert(1)</script></pre></p>\"'&amp;\x00\x1b[2J\u202e\ud800<img src=x onerror=alert(1)>\n# title"
 
 

@@ -10,7 +10,8 @@ import torch
 import torch.multiprocessing as multiprocessing
 from helpers import tiny_model, toy_task
 
-from minireason import checkpoint, grpo, parallel, ppo, sft
+from minireason import grpo, ppo, sft
+from minireason.upkeep import checkpoint, parallel
 from minireason.config import RLConfig, SFTConfig
 from minireason.policy import Critic
 from minireason.rollout import collect_rollout

@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers import tiny_model
 
-from minireason import checkpoint, pretrained
-from minireason.command import BadInput
+from minireason import pretrained
+from minireason.upkeep import checkpoint
+from minireason.upkeep.command import BadInput
 from minireason.config import preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT

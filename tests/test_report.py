@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from minireason import metrics, plots, report
+from minireason.tools import plots, report
+from minireason.upkeep import metrics
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sample
-from minireason import checkpoint
+from minireason.upkeep import checkpoint
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import printable
 from minireason.verifier import verify

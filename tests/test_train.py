@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import train
-from minireason import checkpoint, evaluate, sft
+from minireason import evaluate, sft
+from minireason.upkeep import checkpoint
 
 ROOT = Path(train.__file__).parent
 TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1", "--model-mlp-width", "32",

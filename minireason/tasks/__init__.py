@@ -2,7 +2,7 @@
 
 import random
 
-from minireason.seeding import derive_rng
+from minireason.upkeep.seeding import derive_rng
 from minireason.tasks import arithmetic, countdown, program
 from minireason.tasks.problem import Problem, is_test  # noqa: F401
 

@@ -8,7 +8,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from minireason.seeding import derive_seed
+from minireason.upkeep.seeding import derive_seed
 
 SECRET_CUES = ("secret", "private", "hidden", "confidential")
 OPEN_CUES = ("lucky", "public", "favorite", "open")

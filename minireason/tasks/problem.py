@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from minireason.seeding import derive_seed
+from minireason.upkeep.seeding import derive_seed
 
 TEST_SHARE = 10  # one canonical problem in ten is for testing and never trained on
 

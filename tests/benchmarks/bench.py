@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 KINDS = ("generation", "sft", "grpo", "ppo", "startup")
-NO_TORCH = "config seeding tokenizer tasks verifier behaviour corpus metrics".split()    # nor matplotlib
+NO_TORCH = "config upkeep.seeding tokenizer tasks verifier behaviour corpus upkeep.metrics".split()    # nor matplotlib
 
 
 def rows_of(kind, args):

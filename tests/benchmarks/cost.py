@@ -24,10 +24,10 @@ sys.path[:0] = [str(ROOT)]
 from measure import prompt_texts
 
 from minireason import grpo, rollout
-from minireason.checkpoint import save_json
+from minireason.upkeep.checkpoint import save_json
 from minireason.config import preset
 from minireason.model import GPT
-from minireason.plots import new_figure
+from minireason.tools.plots import new_figure
 from minireason.rewards import Task
 from minireason.tokenizer import get_tokenizer
 

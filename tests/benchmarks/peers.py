@@ -12,7 +12,7 @@ import transformers
 from datasets import Dataset
 from measure import LEARNING_RATE, MICRO_BATCH, benchmark_model, prompt_texts, rate, reward, step_numbers
 
-from minireason.export import export
+from minireason.tools.export import export
 
 
 def load(folder):

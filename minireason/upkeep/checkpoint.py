@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from minireason.command import Fault
+from minireason.upkeep.command import Fault
 from minireason.config import from_dict
 from minireason.model import GPT
 

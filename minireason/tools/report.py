@@ -9,9 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from minireason import metrics, page, plots
-from minireason.checkpoint import save_json, write_atomically
-from minireason.command import BadInput, Fault, exit_codes
+from minireason.tools import page, plots
+from minireason.upkeep import metrics
+from minireason.upkeep.checkpoint import save_json, write_atomically
+from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.evaluate import mean_of_reasoning, scored_on, table
 from minireason.stats import bootstrap_interval
 from minireason.tasks import TASKS

@@ -18,8 +18,8 @@ from collections.abc import Iterable
 
 import torch
 
-from minireason.checkpoint import pick_device
-from minireason.command import BadInput, Fault, exit_codes
+from minireason.upkeep.checkpoint import pick_device
+from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.config import ModelConfig, RLConfig, check, preset
 from minireason.grpo import compute_advantages, compute_loss
 from minireason.model import GPT, KVCache, padded
@@ -262,7 +262,7 @@ def main(argv: list[str] | None = None) -> None:
     ends = {kind: crossover(c, config.rl, args.prompt_length, kind == "one graph", args.dtype, args.optimizer)
             for kind in ("one graph", "micro-batches")}
     if args.plot:
-        from minireason.plots import plot_memory
+        from minireason.tools.plots import plot_memory
         sizes = [2**i for i in range(1, 13)]
         plot_memory(args.plot, sizes, {kind: against_group_size(c, config.rl, args.prompt_length, sizes,
                                                                 kind == "one graph", args.dtype, args.optimizer)

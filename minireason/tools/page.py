@@ -14,9 +14,9 @@ import html
 import re
 from pathlib import Path
 
-from minireason import inspector
+from minireason.tools import inspector
 from minireason.behaviour import SAYS_NO, SAYS_YES, STEP, TRY, WORD, evaluate_step, observe, succeeds
-from minireason.command import Fault
+from minireason.upkeep.command import Fault
 from minireason.evaluate import table
 from minireason.tasks import TASKS, Problem, parse_prompt
 from minireason.tokenizer import printable

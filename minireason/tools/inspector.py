@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from minireason import grpo, ppo
-from minireason.command import BadInput, exit_codes
+from minireason.upkeep.command import BadInput, exit_codes
 from minireason.config import RLConfig, from_dict
 from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs, completion_values

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from minireason.checkpoint import CheckpointError, save_json, write_atomically
-from minireason.command import exit_codes
+from minireason.upkeep.checkpoint import CheckpointError, save_json, write_atomically
+from minireason.upkeep.command import exit_codes
 from minireason.config import ModelConfig
 from minireason.model import GPT
 from minireason.pretrained import PRETRAINED, load_stage

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from minireason.command import Fault
+from minireason.upkeep.command import Fault
 
 
 def append(path: Path, values: dict[str, float]) -> None:
