@@ -1,25 +1,48 @@
-"""Every setting of a run, three presets, and the flags of train.py made from them."""
+"""Every setting of a run, with its meaning and its range, and three presets.
 
-import argparse
+A setting is a field of one of the dataclasses below. train.py has a flag for each, made from this file by
+upkeep/flags.py: `learning_rate` of the section `rl` is --rl-learning-rate.
+"""
+
 import dataclasses
-import inspect
 import math
-import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
+from minireason.tasks import TASKS
+from minireason.tasks.task import PRESETS
+
+
+def setting(default: Any, meaning: str, low: float | None = None, high: float | None = None, above: float | None = None,
+            choices: tuple[str, ...] = ()) -> Any:
+    """A field of a dataclass with what its flag's help says, and its range: low <= value <= high, value > above."""
+    metadata = {"meaning": meaning, "low": low, "high": high, "above": above, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def section(factory: type, **changes: Any) -> Any:
+    """A field that is itself a group of settings, with other defaults than its class has."""
+    return dataclasses.field(default_factory=lambda: factory(**changes))
+
+
+def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None) -> Any:
+    """A field that has one value for each task. `pattern` makes the setting's name: "{}_share" is arithmetic_share."""
+    metadata = {"pattern": pattern, "meaning": meaning, "low": low, "high": None, "above": None, "choices": ()}
+    return dataclasses.field(default_factory=factory, metadata=metadata)
 
 
 @dataclass
 class ModelConfig:
-    vocab_size: int = 640        # tokens; train.py sets it to the tokenizer's
-    width: int = 128             # C: size of the residual stream
-    num_layers: int = 4          # blocks, each attention and MLP
-    num_heads: int = 4           # H: attention heads
-    num_kv_heads: int = 2        # K: key-value heads, shared by the attention heads
-    mlp_width: int = 352         # inner size of the SwiGLU, about 8/3 of the width
-    max_length: int = 512        # positions a row may have
-    rope_theta: float = 1000.0   # base of the rotary frequencies
-    norm_eps: float = 1e-5       # inside the square root of RMSNorm
+    vocab_size: int = setting(640, "tokens; train.py sets it to the tokenizer's", low=1)
+    width: int = setting(128, "C: size of the residual stream", low=1)
+    num_layers: int = setting(4, "blocks, each attention and MLP", low=1)
+    num_heads: int = setting(4, "H: attention heads", low=1)
+    num_kv_heads: int = setting(2, "K: key-value heads, shared by the attention heads", low=1)
+    mlp_width: int = setting(352, "inner size of the SwiGLU, about 8/3 of the width", low=1)
+    max_length: int = setting(512, "positions a row may have", low=1)
+    rope_theta: float = setting(1000.0, "base of the rotary frequencies", above=0)
+    norm_eps: float = setting(1e-5, "inside the square root of RMSNorm", above=0)
 
     @property
     def head_size(self) -> int:
@@ -28,206 +51,273 @@ class ModelConfig:
 
 @dataclass
 class SFTConfig:
-    num_examples: int = 300        # documents to learn from; rejection takes all that it kept
-    num_epochs: int = 1            # passes over them
-    batch_size: int = 48           # documents per gradient step
-    micro_batch_tokens: int = 512  # tokens per backward pass; changes memory and speed, not the update
-    learning_rate: float = 2e-3    # peak of the schedule
-    warmup_steps: int = 100        # steps of linear warm-up, at most a quarter of all
-    weight_decay: float = 0.05     # of AdamW
-    max_grad_norm: float = 1.0     # gradients longer than this are shortened to it
+    num_examples: int = setting(300, "documents to learn from; rejection takes all that it kept", low=1)
+    num_epochs: int = setting(1, "passes over them", low=1)
+    batch_size: int = setting(48, "documents per gradient step", low=1)
+    micro_batch_tokens: int = setting(512, "tokens per backward pass; changes memory and speed, not the update", low=1)
+    learning_rate: float = setting(2e-3, "peak of the schedule", above=0)
+    warmup_steps: int = setting(100, "steps of linear warm-up, at most a quarter of all", low=1)
+    weight_decay: float = setting(0.05, "of AdamW", low=0)
+    max_grad_norm: float = setting(1.0, "gradients longer than this are shortened to it", above=0)
 
 
 @dataclass
 class RLConfig:
     """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo."""
-    num_iterations: int = 200            # rollouts, each with its updates
-    num_prompts: int = 24                # P: problems per rollout
-    group_size: int = 16                 # G: completions per problem
-    num_epochs: int = 2                  # updates per rollout; with 1 the ratio is 1 and never clips
-    micro_batch_size: int = 16           # completions per backward pass; changes memory and speed, not the update
-    learning_rate: float = 2e-4          # peak of the schedule; much more shakes what the base knows loose
-    warmup_iterations: int = 5           # rollouts of linear warm-up
-    clip_low: float = 0.2                # the ratio counts down to 1 - clip_low
-    clip_high: float = 0.28              # and up to 1 + clip_high; higher keeps exploration (DAPO)
-    kl_coef: float = 0.0                 # weight of the KL to the reference; 0 needs no reference
-    max_grad_norm: float = 1.0           # gradients longer than this are shortened to it
-    temperature: float = 1.0             # of sampling, and so of every logprob
-    max_new_tokens: int = 160            # L: longest completion
-    normalize: str = "token"             # what a token counts in the loss: token, sequence or constant
-    scale_advantages: bool = True        # GRPO: divide by the group's standard deviation (Dr. GRPO does not)
-    leave_one_out: bool = False          # GRPO: the baseline is the mean of the group's others (RLOO)
-    gamma: float = 1.0                   # PPO: discount
-    gae_lambda: float = 1.0              # PPO: 1 is the plain return less the value, 0 one step ahead
-    value_coef: float = 1.0              # PPO: weight of the value loss
-    value_clip: float = 0.2              # PPO: how far a value may move from its rollout's
-    critic_learning_rate: float = 5e-4   # PPO: of the critic's AdamW
-    shared_critic: bool = False          # PPO: the critic is one layer on the policy's body, not a network of its own
+    num_iterations: int = setting(200, "rollouts, each with its updates", low=1)
+    num_prompts: int = setting(24, "P: problems per rollout", low=1)
+    group_size: int = setting(16, "G: completions per problem", low=1)
+    num_epochs: int = setting(2, "updates per rollout; with 1 the ratio is 1 and never clips", low=1)
+    micro_batch_size: int = setting(16, "completions per backward pass; changes memory and speed, not the update", low=1)
+    learning_rate: float = setting(2e-4, "peak of the schedule; much more destroys what the base knows", above=0)
+    warmup_iterations: int = setting(5, "rollouts of linear warm-up", low=1)
+    clip_low: float = setting(0.2, "the ratio counts down to 1 - clip_low", low=0, high=1)
+    clip_high: float = setting(0.28, "and up to 1 + clip_high; higher keeps exploration (DAPO)", low=0)
+    kl_coef: float = setting(0.0, "weight of the KL to the reference; 0 needs no reference", low=0)
+    max_grad_norm: float = setting(1.0, "gradients longer than this are shortened to it", above=0)
+    temperature: float = setting(1.0, "of sampling, and so of every logprob", above=0)
+    max_new_tokens: int = setting(160, "L: longest completion", low=1)
+    normalize: str = setting("token", "what a token counts in the loss: token, sequence or constant",
+                             choices=("token", "sequence", "constant"))
+    scale_advantages: bool = setting(True, "GRPO: divide by the group's standard deviation (Dr. GRPO does not)")
+    leave_one_out: bool = setting(False, "GRPO: the baseline is the mean of the group's others (RLOO)")
+    gamma: float = setting(1.0, "PPO: discount", low=0, high=1)
+    gae_lambda: float = setting(1.0, "PPO: 1 is the plain return minus the value, 0 looks one step ahead", low=0, high=1)
+    value_coef: float = setting(1.0, "PPO: weight of the value loss", low=0)
+    value_clip: float = setting(0.2, "PPO: how far a value may move from its rollout's", low=0)
+    critic_learning_rate: float = setting(5e-4, "PPO: of the critic's AdamW", above=0)
+    shared_critic: bool = setting(False, "PPO: the critic is one layer on the policy's body, not a network of its own")
 
 
 @dataclass
 class RejectionConfig:
-    num_problems: int = 9000       # problems the teacher answers
-    samples_per_problem: int = 2   # completions of each
-    max_per_problem: int = 2       # distinct completions kept of each
-    max_tokens: int = 140          # longer ones are not kept
-    num_chat: int = 4000           # conversations mixed in
+    num_problems: int = setting(9000, "problems the teacher answers", low=1)
+    samples_per_problem: int = setting(2, "completions of each", low=1)
+    max_per_problem: int = setting(2, "distinct completions kept of each", low=1)
+    max_tokens: int = setting(140, "longer ones are not kept", low=1)
+    num_chat: int = setting(4000, "conversations mixed in", low=1)
+
+
+def preset_levels(preset: str = "laptop") -> dict[str, tuple[int, ...]]:
+    return {name: task.presets[preset].levels for name, task in TASKS.items()}
+
+
+def preset_shares(preset: str = "laptop") -> dict[str, float]:
+    return {name: task.presets[preset].share for name, task in TASKS.items()}
+
+
+def preset_test_numbers(preset: str = "laptop") -> dict[str, int]:
+    """The tasks that score another number of held-out problems than the others do."""
+    numbers = {name: task.presets[preset].num_test_problems for name, task in TASKS.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 @dataclass
 class TaskConfig:
-    arithmetic_levels: str = "2,3"   # levels trained on by RL and scored
-    countdown_levels: str = "2,3"    # the same for countdown
-    program_levels: str = "1,2"      # the same for programs
-    arithmetic_share: float = 0.36   # share of RL's prompts
-    countdown_share: float = 0.54    # share of RL's prompts
-    program_share: float = 0.10      # share of RL's prompts
-    chat_share: float = 0.60         # share of alignment's prompts; the rest are problems
+    """Which tasks, and at which levels. Defaults are in the tasks' own files."""
+    levels: dict[str, tuple[int, ...]] = by_task("{}_levels", "levels that RL trains on and that are scored", preset_levels)
+    shares: dict[str, float] = by_task("{}_share", "share of RL's prompts and of the corpus; 0: not trained on",
+                                       preset_shares, low=0)
+    chat_share: float = setting(0.60, "share of alignment's prompts; the rest are problems", low=0, high=1)
 
-    def levels(self) -> dict[str, tuple[int, ...]]:
-        """{task: tuple of levels}. Raises ValueError on what is no list of levels."""
-        chosen = {}
-        for task in ("arithmetic", "countdown", "program"):
-            text = getattr(self, f"{task}_levels")
-            chosen[task] = tuple(int(word) for word in text.split(",") if word in ("1", "2", "3", "4"))
-            if not chosen[task] or len(chosen[task]) != text.count(",") + 1:
-                raise ValueError(f"unknown level in {text!r} for {task}: give levels from 1 to 4 such as 2,3")
-        return chosen
-
-    def trained_levels(self) -> dict[str, tuple[int, ...]]:
-        """The levels of those tasks that have a share: the others are in no corpus, and only scored."""
-        return {task: levels for task, levels in self.levels().items() if self.shares()[task] > 0}
-
-    def shares(self) -> dict[str, float]:
-        """{task: share}. Raises ValueError where they are no weights."""
-        shares = {task: getattr(self, f"{task}_share") for task in ("arithmetic", "countdown", "program")}
-        if min(shares.values()) < 0 or sum(shares.values()) <= 0 or not 0 <= self.chat_share <= 1:
-            raise ValueError("shares are weights: none negative, not all zero, chat_share at most 1")
-        return shares
+    def trained(self) -> list[str]:
+        """The tasks that have a share: the others are in no corpus, and only scored."""
+        return [task for task in self.levels if self.shares[task] > 0]
 
 
 @dataclass
 class EvalConfig:
-    num_problems: int = 1000       # held-out problems per task, and held-out chat prompts of each kind
-    num_programs: int = 300        # held-out program problems
-    max_new_tokens: int = 160      # longest completion
-    seed: int = 1234               # of the held-out problems and of sampling, the same for every stage
-    every: int = 0                 # steps between looks at held-out accuracy inside a stage; 0 looks at its end only
-    num_quick: int = 300           # held-out problems per task at such a look
+    num_problems: int = setting(1000, "held-out problems per task, and held-out chat prompts of each kind", low=1)
+    num_by_task: dict[str, int] = by_task("num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
+    max_new_tokens: int = setting(160, "longest completion", low=1)
+    seed: int = setting(1234, "of the held-out problems and of sampling, the same for every stage")
+    every: int = setting(0, "steps between looks at held-out accuracy inside a stage; 0 looks at its end only", low=0)
+    num_quick: int = setting(300, "held-out problems per task at such a look", low=1)
+
+    def number_of(self, task: str) -> int:
+        """How many held-out problems of a task are scored."""
+        return self.num_by_task.get(task, self.num_problems)
 
 
 @dataclass
 class Config:
-    preset: str = "laptop"                                       # smoke, laptop or gpu
-    seed: int = 0                                                # of everything that is drawn
-    algo: str = "grpo"                                           # grpo or ppo
-    pure_rl: bool = False                                        # straight from base to RL, as R1-Zero did
-    expert: bool = False                                         # cold start on golden examples of all levels
-    aha: bool = True                                             # base corpus with checks, repairs and retries; a control has none
-    model: ModelConfig = field(default_factory=ModelConfig)
-    tasks: TaskConfig = field(default_factory=TaskConfig)
-    base: SFTConfig = field(default_factory=lambda: SFTConfig(num_examples=160_000))
-    cold_start: SFTConfig = field(default_factory=lambda: SFTConfig(
-        num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10))
-    # for the same seconds more rollouts, each used once, learn more than fewer used twice: two points (README)
-    rl: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=300, num_epochs=1, learning_rate=3e-4))
-    sampling: RejectionConfig = field(default_factory=RejectionConfig)
-    rejection: SFTConfig = field(default_factory=lambda: SFTConfig(num_epochs=3, learning_rate=1e-3, warmup_steps=20))
-    align: RLConfig = field(default_factory=lambda: RLConfig(num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4,
-                                                              scale_advantages=False))
-    num_preference_prompts: int = 15_000                        # prompts whose two answers the judge compares
-    evaluate: EvalConfig = field(default_factory=EvalConfig)
+    preset: str = setting("laptop", "several settings at once: smoke, laptop or gpu", choices=PRESETS)
+    seed: int = setting(0, "of everything that is drawn")
+    algo: str = setting("grpo", "grpo or ppo", choices=("grpo", "ppo"))
+    pure_rl: bool = setting(False, "straight from base to RL, as R1-Zero did")
+    expert: bool = setting(False, "cold start on golden examples of all levels")
+    aha: bool = setting(True, "base corpus with checks, repairs and retries; a control has none")
+    model: ModelConfig = section(ModelConfig)
+    tasks: TaskConfig = section(TaskConfig)
+    base: SFTConfig = section(SFTConfig, num_examples=160_000)
+    cold_start: SFTConfig = section(SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
+    # For the same seconds, more rollouts that are used once each teach more than fewer that are used twice.
+    rl: RLConfig = section(RLConfig, num_iterations=300, num_epochs=1, learning_rate=3e-4)
+    sampling: RejectionConfig = section(RejectionConfig)
+    rejection: SFTConfig = section(SFTConfig, num_epochs=3, learning_rate=1e-3, warmup_steps=20)
+    align: RLConfig = section(RLConfig, num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)
+    num_preference_prompts: int = setting(15_000, "prompts whose two answers the judge compares", low=1)
+    evaluate: EvalConfig = section(EvalConfig)
 
 
 def preset(name: str) -> Config:
     """The settings of a preset. Raises ValueError on an unknown one."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}: choose smoke, laptop or gpu")
     config = Config(preset=name)
+    config.tasks.levels, config.tasks.shares = preset_levels(name), preset_shares(name)
+    config.evaluate.num_by_task = preset_test_numbers(name)
     if name == "smoke":      # about half a minute: two-term sums are easy enough to learn in that time
         config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
-        config.tasks.arithmetic_levels, config.tasks.countdown_levels, config.tasks.program_levels = "1", "1,2", "1,2"
-        config.tasks.arithmetic_share, config.tasks.countdown_share, config.tasks.program_share = 1.0, 0.0, 0.0
         config.base.num_examples, config.base.learning_rate = 40_000, 4e-3
         config.cold_start.num_examples, config.cold_start.num_epochs = 96, 2    # a hint of thinking; RL has to do the rest
         config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 30, 12, 40
         config.rl.learning_rate, config.rl.num_epochs = 5e-4, 2
         config.align.num_iterations, config.align.num_prompts, config.align.max_new_tokens = 8, 12, 40
         config.sampling.num_problems, config.sampling.num_chat, config.num_preference_prompts = 600, 200, 1000
-        config.evaluate.num_problems, config.evaluate.num_programs, config.evaluate.max_new_tokens = 100, 20, 60
-    elif name == "gpu":      # a wider model and larger rollouts, for one GPU
+        config.evaluate.num_problems, config.evaluate.max_new_tokens = 100, 60
+    if name == "gpu":        # a wider model and larger rollouts, for one GPU
         config.model.width, config.model.mlp_width, config.model.num_layers, config.model.num_heads = 256, 704, 6, 8
         config.base.num_examples, config.base.batch_size = 600_000, 64
         config.rl.num_prompts, config.rl.micro_batch_size, config.rl.num_iterations = 64, 1024, 300
         config.align.num_prompts, config.align.micro_batch_size = 64, 1024
-    elif name != "laptop":
-        raise ValueError(f"unknown preset {name!r}: choose smoke, laptop or gpu")
     return config
+
+
+# -----------------------------------------------------------------------------
+# All settings of a config as one list: what is stored, compared, checked, and what flags are made of
+
+@dataclass
+class Setting:
+    name: str           # such as "rl.learning_rate", or "tasks.arithmetic_levels"
+    holder: Any         # the dataclass that has it, or the dict of a setting by task
+    key: str            # its name there
+    metadata: Any       # meaning and range
+
+    def get(self) -> Any:
+        """Its value; a tuple of levels as the text that a flag takes, such as "2,3"."""
+        value = self.holder[self.key] if isinstance(self.holder, dict) else getattr(self.holder, self.key)
+        return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+    def set(self, value: Any) -> None:
+        """Raises ValueError where the value is not of the setting's kind."""
+        if isinstance(self.holder, dict):
+            is_levels = isinstance(self.holder[self.key], tuple)
+            self.holder[self.key] = read_levels(self.key, value) if is_levels else number_like(self.get(), value, self.name)
+        else:
+            setattr(self.holder, self.key, number_like(self.get(), value, self.name))
+
+
+def settings_of(config: Any, prefix: str = "") -> Iterator[Setting]:
+    """Every setting of a config or a section, in order."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from settings_of(value, f"{prefix}{field.name}.")
+        elif isinstance(value, dict):
+            for task in value:
+                yield Setting(prefix + field.metadata["pattern"].format(task), value, task, field.metadata)
+        else:
+            yield Setting(prefix + field.name, config, field.name, field.metadata)
+
+
+def read_levels(task: str, text: Any) -> tuple[int, ...]:
+    """"2,3" -> (2, 3). Raises ValueError on anything but levels of the task."""
+    known = TASKS[task].levels
+    words = str(text).split(",")
+    if not set(words) <= set(map(str, known)):
+        raise ValueError(f"unknown level in {text!r} for {task}: give levels from {min(known)} to {max(known)} such as 2,3")
+    return tuple(int(word) for word in words)
+
+
+def number_like(old: Any, value: Any, name: str) -> Any:
+    """The value, if it is of the kind that the setting has; a whole number will do where a fraction is asked for."""
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(old):
+        raise ValueError(f"{name} is {type(value).__name__}, not {type(old).__name__}")
+    return value
 
 
 def to_dict(config: Any) -> dict:
-    return dataclasses.asdict(config)
+    """All settings as plain values, a dict for each section: {"seed": 0, "rl": {"learning_rate": 3e-4, ...}, ...}."""
+    values = {}
+    for each in settings_of(config):
+        section_name, _, key = each.name.rpartition(".")
+        holder = values.setdefault(section_name, {}) if section_name else values
+        holder[key] = each.get()
+    return values
 
 
 def from_dict(values: dict, kind: type = Config) -> Any:
-    """The config that `to_dict` wrote; unknown or missing settings raise ValueError."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    if set(values) != set(fields):
-        raise ValueError(f"settings differ from this version's: {', '.join(sorted(set(values) ^ set(fields)))}")
-    default = kind()
-    return kind(**{name: from_dict(value, type(getattr(default, name))) if isinstance(value, dict) else value
-                   for name, value in values.items()})
-
-
-def comments(kind: type) -> dict[str, str]:
-    """{field: the comment behind it}, read from this file: the help of the flags is the text a reader sees."""
-    found = re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", inspect.getsource(kind), re.MULTILINE)
-    return dict(found)
-
-
-def add_flags(parser: argparse.ArgumentParser, kind: type = Config, prefix: str = "") -> None:
-    """One flag for every setting, such as --rl-learning-rate. A flag that is not given leaves no trace."""
-    default = kind()
-    for f in dataclasses.fields(kind):
-        value, flag = getattr(default, f.name), "--" + (prefix + f.name).replace("_", "-")
-        if dataclasses.is_dataclass(value):
-            add_flags(parser, type(value), f"{f.name}_")
-        elif prefix or f.name not in ("preset", "algo"):     # these two are declared with their choices
-            text = comments(kind).get(f.name, "").replace("%", "%%")
-            shape = {"action": argparse.BooleanOptionalAction} if isinstance(value, bool) else {"type": type(value)}
-            parser.add_argument(flag, dest=(f"{prefix}{f.name}" if not prefix else f"{prefix[:-1]}.{f.name}"),
-                                default=argparse.SUPPRESS, help=text, **shape)
-
-
-def apply_flags(config: Config, given: dict[str, Any]) -> Config:
-    """Sets what was given on the command line ({"seed": 1, "rl.learning_rate": 1e-4}). Raises ValueError."""
-    for name, value in given.items():
-        section, _, key = name.rpartition(".")
-        target = getattr(config, section) if section else config
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isfinite(value):
-            raise ValueError(f"{name} must be finite")
-        setattr(target, key, value)
-    check(config)
+    """The config that `to_dict` wrote. A setting that is missing takes its default: it came later. A task that is not
+    mentioned came later too, and is not part of this config. Raises ValueError that names a setting which is unknown."""
+    config = kind()
+    stored = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            stored |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            stored[name] = value
+    if "tasks" in values and kind is Config:
+        forget_new_tasks(config, stored)
+    known = {each.name: each for each in settings_of(config)}
+    if unknown := sorted(set(stored) - set(known)):
+        raise ValueError(f"settings that this version does not know: {', '.join(unknown)}")
+    for name, value in stored.items():
+        known[name].set(value)
     return config
 
 
+def forget_new_tasks(config: Config, stored: dict) -> None:
+    """Leaves out the tasks that stored settings do not mention."""
+    for task in list(config.tasks.levels):
+        if f"tasks.{task}_levels" not in stored:
+            del config.tasks.levels[task], config.tasks.shares[task]
+            config.evaluate.num_by_task.pop(task, None)
+
+
+def changed_settings(old: Config, new: Config) -> list[str]:
+    """Names of the settings that differ, such as rl.learning_rate."""
+    before = {each.name: each.get() for each in settings_of(old)}
+    after = {each.name: each.get() for each in settings_of(new)}
+    return [name for name in before | after if before.get(name) != after.get(name)]
+
+
+# -----------------------------------------------------------------------------
+# What cannot work is refused before anything is written
+
 def check(config: Config) -> None:
     """Raises ValueError with one line on settings that cannot work."""
+    for each in settings_of(config):
+        check_range(each)
+    shares = config.tasks.shares
+    if sum(shares.values()) <= 0 or not math.isfinite(sum(shares.values())):
+        raise ValueError("shares are weights of the tasks: they cannot all be zero, or add up to infinity")
     if config.model.width % config.model.num_heads or config.model.head_size % 2:
         raise ValueError("model width must be an even multiple of num_heads")
     if config.model.num_heads % config.model.num_kv_heads:
         raise ValueError("num_heads must be a multiple of num_kv_heads")
-    for name, section in dataclasses.asdict(config).items():
-        for key, value in section.items() if isinstance(section, dict) else ():
-            counts = key.startswith(("num_", "batch", "micro", "group", "max_", "width", "mlp", "warmup", "samples"))
-            if counts and isinstance(value, (int, float)) and value < 1 and key != "max_grad_norm":
-                raise ValueError(f"{name} {key} must be at least 1, not {value}")
-            if key in ("learning_rate", "critic_learning_rate", "temperature", "max_grad_norm") and value <= 0:
-                raise ValueError(f"{name} {key} must be above 0, not {value}")
     if config.algo == "grpo" and min(config.rl.group_size, config.align.group_size) < 2:
         raise ValueError("a group has at least 2 completions: its mean is the baseline of GRPO")
-    for section in (config.rl, config.align, config.evaluate):
-        if section.max_new_tokens + 100 > config.model.max_length:
+    for settings in (config.rl, config.align, config.evaluate):
+        if settings.max_new_tokens + 100 > config.model.max_length:
             raise ValueError("max_new_tokens leaves no room for prompts: raise model max_length")
-    for section in (config.rl, config.align):
-        if section.normalize not in ("token", "sequence", "constant"):
-            raise ValueError(f"unknown normalize {section.normalize!r}: choose token, sequence or constant")
-    config.tasks.levels(), config.tasks.shares()
+
+
+def check_range(each: Setting) -> None:
+    """Raises ValueError where a setting is outside its range."""
+    name, value, limits = each.name.replace(".", " "), each.get(), each.metadata
+    if limits["choices"] and value not in limits["choices"]:
+        *others, last = limits["choices"]
+        raise ValueError(f"unknown {each.key} {value!r}: choose {', '.join(others)} or {last}")
+    if isinstance(value, str | bool):
+        return
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite")
+    if limits["low"] is not None and value < limits["low"]:
+        raise ValueError(f"{name} must be at least {limits['low']}, not {value}")
+    if limits["high"] is not None and value > limits["high"]:
+        raise ValueError(f"{name} must be at most {limits['high']}, not {value}")
+    if limits["above"] is not None and value <= limits["above"]:
+        raise ValueError(f"{name} must be above {limits['above']}, not {value}")

@@ -10,35 +10,37 @@ two languages and in both at once, slips, some of them noticed and repaired, tri
 import argparse
 import random
 import sys
-from collections.abc import Iterable
 from typing import Any
 
-from minireason.upkeep.command import exit_codes
 from minireason.config import TaskConfig
-from minireason.upkeep.seeding import derive_rng
 from minireason.tasks import TASKS, draw_problem
-from minireason.tasks.arithmetic import apply
 from minireason.tasks.chat import draw_chat, write_reply
+from minireason.tasks.problem import apply
+from minireason.tasks.task import Habits
 from minireason.tasks.words import THINKING, Voice
+from minireason.upkeep.command import exit_codes
+from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
-Document = tuple[str, str]      # prompt, completion
-SCORED_LEVELS, TASK_SHARES = TaskConfig().levels(), TaskConfig().shares()
-DIRECT_SHARES = {"arithmetic": 0.5, "countdown": 0.4, "program": 0.4}    # answers without thinking, mostly wrong
-SHORT = {"arithmetic": ("=", 2), "countdown": ("try", 2), "program": ("try", 2)}   # golden: at most two steps, or tries
+Document = tuple[str, str]              # prompt, completion
 
 
 def wrap(thinking: str, answer: str) -> str:
     return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
-def draw_task(rng: random.Random, tasks: Iterable[str]) -> str:
-    return rng.choices(list(tasks), weights=[TASK_SHARES[task] for task in tasks])[0]
+def draw_task(rng: random.Random, mix: TaskConfig) -> str:
+    """One of the tasks that have a share, by their shares."""
+    tasks = mix.trained()
+    return rng.choices(tasks, weights=[mix.shares[task] for task in tasks])[0]
 
 
 def up_to(level: int) -> list[int]:
     """Levels to draw from, the harder ones more often: up_to(3) is [1, 2, 2, 3, 3, 3]."""
-    return [each for each in range(1, level + 1) for _ in range(each)]
+    levels = []
+    for easier in range(1, level + 1):
+        levels += [easier] * easier
+    return levels
 
 
 def fact_sheet(rng: random.Random) -> Document:
@@ -52,13 +54,22 @@ def fact_sheet(rng: random.Random) -> Document:
         left, right = rng.randint(-20, 99), rng.randint(1, rng.choice((9, 20, 81)))
         if operator == "*":
             left, right = rng.randint(1, 20), rng.randint(1, 20)
-        if -40 <= (result := apply(left, operator, right)) <= 120:
+        result = apply(left, operator, right)
+        if -40 <= result <= 120:
             facts.append(f"{left}{operator}{right}={result}")
     return "", " ".join(facts)
 
 
-def base_document(rng: random.Random, levels: dict[str, tuple[int, ...]], aha: bool = True) -> Document:
-    """One document of the base corpus; {task: levels} are those trained on, easier ones come too.
+def draw_habits(rng: random.Random, aha: bool) -> Habits:
+    """How the writer of a document works. Both numbers are drawn whatever the task, so that a new task, or another
+    share of one, leaves the texts of the others as they were."""
+    if not aha:
+        return Habits(checks=False, tries=1, few_tries=1)
+    return Habits(checks=True, tries=rng.choice((1, 2, 3, 4, 6, 10)), few_tries=rng.choice((1, 2, 4)))
+
+
+def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Document:
+    """One document of the base corpus; `mix` says which tasks, and the levels trained on: easier ones come too.
 
     Without `aha` nothing in it checks, repairs or tries again (a control).
     """
@@ -68,40 +79,35 @@ def base_document(rng: random.Random, levels: dict[str, tuple[int, ...]], aha: b
     if draw < 0.18:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
-    task = draw_task(rng, levels)
-    problem = draw_problem(task, rng, rng.choice(up_to(max(levels[task]))))
-    if rng.random() < DIRECT_SHARES[task]:
-        return problem.prompt, wrap("", TASKS[task].write_guess(problem, rng))
-    language = rng.choice(("en", "es", "mixed", "mixed"))
-    options = {
-        "arithmetic": {"slip": 0.10, "check": 0.25 if aha else 0.0},
-        "countdown": {"slip": 0.05, "careless": 0.15, "blind": 0.05,
-                      "max_tries": rng.choice((1, 2, 3, 4, 6, 10)) if aha else 1},
-        "program": {"slip": 0.03, "careless": 0.15, "max_tries": rng.choice((1, 2, 4)) if aha else 1},
-    }[task]
-    return problem.prompt, wrap(*TASKS[task].write_thinking(problem, rng, Voice(rng, language), **options))
+    name = draw_task(rng, mix)
+    task = TASKS[name]
+    problem = draw_problem(name, rng, rng.choice(up_to(max(mix.levels[name]))))
+    if rng.random() < task.guess_share:
+        return problem.prompt, wrap("", task.write_guess(problem, rng))
+    voice = Voice(rng, rng.choice(("en", "es", "mixed", "mixed")))
+    return problem.prompt, wrap(*task.write_messy(problem, rng, voice, draw_habits(rng, aha)))
 
 
-def base_corpus(seed: int, num_documents: int, levels: dict[str, tuple[int, ...]] = SCORED_LEVELS,
-                aha: bool = True) -> list[Document]:
-    """The toy internet: [(prompt, completion)]."""
-    rng = derive_rng(seed, "base corpus")
-    return [base_document(rng, levels, aha) for _ in range(num_documents)]
+def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, aha: bool = True) -> list[Document]:
+    """The toy internet: [(prompt, completion)]. `mix` is by default the laptop preset's."""
+    rng, mix = derive_rng(seed, "base corpus"), mix or TaskConfig()
+    return [base_document(rng, mix, aha) for _ in range(num_documents)]
 
 
-def golden_examples(seed: int, number: int, levels: dict[str, tuple[int, ...]] = SCORED_LEVELS,
-                    expert: bool = False) -> list[Document]:
-    """Clean, correct, English only. Short and below the hardest level, or with `expert` of all scored levels."""
-    rng, examples = derive_rng(seed, "expert" if expert else "golden"), []
+def golden_examples(seed: int, number: int, mix: TaskConfig | None = None, expert: bool = False) -> list[Document]:
+    """Clean, correct, English only. Short and below the hardest level, or with `expert` of all levels."""
+    rng, mix, examples = derive_rng(seed, "expert" if expert else "golden"), mix or TaskConfig(), []
     while len(examples) < number:
-        task = draw_task(rng, levels)
-        easier = up_to(max(1, max(levels[task]) - 1))
-        problem = draw_problem(task, rng, rng.choice(levels[task] if expert else easier))
-        thinking, answer = TASKS[task].write_thinking(problem, rng, Voice(rng, "en"))
-        sign, most = SHORT[task]
-        lucky = THINKING["giveup"][0] in thinking     # nothing was found, and then it was guessed
-        if verify(problem, wrap(thinking, answer)).correct and not lucky and (expert or thinking.count(sign) <= most):
-            examples.append((problem.prompt, wrap(thinking, answer)))
+        name = draw_task(rng, mix)
+        task, levels = TASKS[name], mix.levels[name]
+        easier = up_to(max(1, max(levels) - 1))
+        problem = draw_problem(name, rng, rng.choice(levels if expert else easier))
+        thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
+        completion = wrap(thinking, answer)
+        is_lucky = THINKING["giveup"][0] in thinking     # nothing was found, and then it was guessed
+        is_fit = expert or task.is_short(thinking)
+        if is_fit and not is_lucky and verify(problem, completion).correct:
+            examples.append((problem.prompt, completion))
     return examples
 
 
@@ -113,9 +119,12 @@ def chat_examples(seed: int, number: int, good: float = 0.95) -> list[Document]:
 
 
 def tokenize(tokenizer: Any, documents: list[Document]) -> list[tuple[list[int], list[int]]]:
-    """[(prompt_ids, completion_ids)] with the end token on each completion; a text without a prompt has none."""
-    return [(tokenizer.encode_prompt(prompt) if prompt else [], tokenizer.encode_tagged(completion) + [tokenizer.eos_id])
-            for prompt, completion in documents]
+    """[(prompt_ids, completion_ids)] with the end token on each completion; a text without a prompt has no prompt ids."""
+    examples = []
+    for prompt, completion in documents:
+        prompt_ids = tokenizer.encode_prompt(prompt) if prompt else []
+        examples.append((prompt_ids, tokenizer.encode_tagged(completion) + [tokenizer.eos_id]))
+    return examples
 
 
 @exit_codes("corpus")
@@ -123,12 +132,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Print a page of what the model imitates.")
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lines", type=int, default=25)
+    parser.add_argument("--lines", type=int, default=25, help="documents to print")
     args = parser.parse_args(argv)
-    documents = {"base": lambda: base_corpus(args.seed, args.lines),
-                 "chat": lambda: chat_examples(args.seed, args.lines),
-                 "golden": lambda: golden_examples(args.seed, args.lines),
-                 "expert": lambda: golden_examples(args.seed, args.lines, expert=True)}[args.which]()
+    if args.which == "base":
+        documents = base_corpus(args.seed, args.lines)
+    elif args.which == "chat":
+        documents = chat_examples(args.seed, args.lines)
+    else:
+        documents = golden_examples(args.seed, args.lines, expert=args.which == "expert")
     for prompt, completion in documents:
         print(f"{prompt}\n    {completion}")
 

@@ -5,23 +5,24 @@ intervals, every behaviour of behaviour.py, and leaks and over-refusals on chat 
 """
 
 import argparse
-import functools
 import json
 import sys
-from pathlib import Path
 
 from minireason.behaviour import observe, summarize
-from minireason.upkeep.checkpoint import load_model, pick_device
-from minireason.upkeep.command import BadInput, exit_codes
-from minireason.config import Config, EvalConfig, check, from_dict
+from minireason.config import Config, EvalConfig, check
 from minireason.inference import answer_all
 from minireason.model import GPT
-from minireason.upkeep.seeding import derive_rng, derive_seed
+from minireason.run import open_model, settings_of_run
 from minireason.stats import wilson_interval
 from minireason.tasks import TASKS, test_problems
-from minireason.tasks.chat import draw_chat, is_helpful, is_leak
+from minireason.tasks.chat import ChatPrompt, draw_chat, is_helpful, is_leak
 from minireason.tokenizer import Tokenizer, get_tokenizer
+from minireason.upkeep.command import exit_codes
+from minireason.upkeep.parallel import pick_device
+from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import split_completion, verify
+
+NUM_SAMPLES = 3     # right and wrong answers to show, of each task
 
 
 def rate(successes: int, total: int) -> dict[str, float | None]:
@@ -30,54 +31,58 @@ def rate(successes: int, total: int) -> dict[str, float | None]:
     return {"value": successes / total if total else None, "low": low, "high": high, "num_problems": total}
 
 
-def scored_on(config: dict) -> list:
-    """What decides on which problems a run is scored, from its settings as a dict: where these agree, runs can be compared."""
-    return [*(config["tasks"][f"{task}_levels"] for task in TASKS),
-            *(config["evaluate"][key] for key in ("num_problems", "num_programs", "max_new_tokens", "seed"))]
-
-
-def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int, ...], number: int, config: EvalConfig) -> dict:
+def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int, ...], number: int,
+                  config: EvalConfig) -> dict:
     """pass@1 by level and over all, and the behaviours, on `number` held-out problems."""
     problems = test_problems(task, levels, number, config.seed)
-    answers = answer_all(model, tokenizer, [p.prompt for p in problems], config.max_new_tokens,
+    answers = answer_all(model, tokenizer, [problem.prompt for problem in problems], config.max_new_tokens,
                          derive_seed(config.seed, "answers", task))
-    correct = [verify(problem, text).correct for problem, (text, _) in zip(problems, answers)]
-    seen = [observe(problem, text) for problem, (text, _) in zip(problems, answers)]
-    by_level = {str(level): rate(sum(ok for ok, p in zip(correct, problems) if p.level == level),
-                                 sum(p.level == level for p in problems)) for level in sorted(set(levels))}
-    samples = [{"prompt": p.prompt, "completion": text, "correct": ok}
-               for p, (text, _), ok in zip(problems, answers, correct)]
-    chosen = [s for s in samples if not s["correct"]][:3] + [s for s in samples if s["correct"]][:3]
+    texts, lengths = [text for text, _ in answers], [length for _, length in answers]
+    correct = [verify(problem, text).correct for problem, text in zip(problems, texts)]
+    behaviours = [observe(problem, text) for problem, text in zip(problems, texts)]
+    by_level = {}
+    for level in sorted(set(levels)):
+        outcomes = [is_correct for problem, is_correct in zip(problems, correct) if problem.level == level]
+        by_level[str(level)] = rate(sum(outcomes), len(outcomes))
+    wrong_samples, right_samples = [], []
+    for problem, text, is_correct in zip(problems, texts, correct):
+        samples = right_samples if is_correct else wrong_samples
+        samples.append({"prompt": problem.prompt, "completion": text, "correct": is_correct})
     return {"accuracy": rate(sum(correct), len(correct)), "levels": by_level,
-            **summarize(seen, correct, [length for _, length in answers]), "samples": chosen,
-            "outcomes": "".join("01"[ok] for ok in correct)}
+            **summarize(behaviours, correct, lengths),
+            "samples": wrong_samples[:NUM_SAMPLES] + right_samples[:NUM_SAMPLES],
+            "outcomes": "".join("1" if is_correct else "0" for is_correct in correct)}
+
+
+def chat_outcome(chat: ChatPrompt, text: str, about: str) -> bool:
+    """Whether an answer leaks (about "secret"), refuses what it should give (about "number"), or helps (about "talk")."""
+    if about == "secret":
+        return is_leak(chat.secret, text)
+    parts = split_completion(text)
+    helps = parts is not None and is_helpful(chat, parts[1])
+    return helps if about == "talk" else not helps
 
 
 def evaluate_chat(model: GPT, tokenizer: Tokenizer, config: EvalConfig) -> dict:
     """Leaks of secrets, refusals of what is not secret, and helpfulness, on held-out wordings and codes."""
-    counts, samples = {}, []
+    rates, samples = {}, []
     for about, name in (("secret", "leaks"), ("number", "over_refusals"), ("talk", "helpful")):
-        rng, chats = derive_rng(config.seed, "chat", about), []
-        while len(chats) < config.num_problems:
-            chats.append(draw_chat(rng, test=True, about=about))
-        answers = answer_all(model, tokenizer, [c.prompt for c in chats], config.max_new_tokens,
+        rng = derive_rng(config.seed, "chat", about)
+        chats = [draw_chat(rng, test=True, about=about) for _ in range(config.num_problems)]
+        answers = answer_all(model, tokenizer, [chat.prompt for chat in chats], config.max_new_tokens,
                              derive_seed(config.seed, "replies", about))
-        outcomes = []
-        for chat, (text, _) in zip(chats, answers):
-            parts = split_completion(text)
-            helpful = parts is not None and is_helpful(chat, parts[1])
-            outcomes.append(is_leak(chat.secret, text) if about == "secret" else
-                            not helpful if about == "number" else helpful)
-        counts[name] = rate(sum(outcomes), len(outcomes))
-        samples += [{"prompt": c.prompt, "completion": text} for c, (text, _) in list(zip(chats, answers))[:2]]
-    return {**counts, "samples": samples}
+        num_outcomes = sum(chat_outcome(chat, text, about) for chat, (text, _) in zip(chats, answers))
+        rates[name] = rate(num_outcomes, len(chats))
+        for chat, (text, _) in list(zip(chats, answers))[:2]:
+            samples.append({"prompt": chat.prompt, "completion": text})
+    return {**rates, "samples": samples}
 
 
 def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
     """Everything that is counted, by task. `config` is the whole Config of a run."""
     results = {}
-    for task, levels in config.tasks.levels().items():
-        number = config.evaluate.num_programs if task == "program" else config.evaluate.num_problems
+    for task, levels in config.tasks.levels.items():
+        number = config.evaluate.number_of(task)
         results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate)
     return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
 
@@ -85,55 +90,63 @@ def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
 def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str, float]:
     """pass@1 on fewer held-out problems: {"held_out_arithmetic": share, ...}, for curves within a stage."""
     shares, settings = {}, config.evaluate
-    for task, levels in config.tasks.levels().items():
+    for task, levels in config.tasks.levels.items():
         problems = test_problems(task, levels, settings.num_quick, settings.seed)
-        answers = answer_all(model, tokenizer, [p.prompt for p in problems], settings.max_new_tokens,
+        answers = answer_all(model, tokenizer, [problem.prompt for problem in problems], settings.max_new_tokens,
                              derive_seed(settings.seed, "quick answers", task))
-        shares[f"held_out_{task}"] = sum(verify(p, text).correct for p, (text, _) in zip(problems, answers)) / len(problems)
+        num_correct = sum(verify(problem, text).correct for problem, (text, _) in zip(problems, answers))
+        shares[f"held_out_{task}"] = num_correct / len(problems)
     return shares
 
 
+def averaged_tasks(result: dict) -> list[str]:
+    """The tasks that means over tasks are of, among those of a stage's result."""
+    return [name for name, task in TASKS.items() if task.averaged and name in result]
+
+
 def mean_of_reasoning(result: dict, name: str) -> float | None:
-    """Mean of a rate over arithmetic and countdown, of those that have one; None where neither has."""
-    known = [result[task][name] for task in ("arithmetic", "countdown") if result[task][name] is not None]
+    """Mean of a rate over the averaged tasks that have one; None where none has."""
+    known = [result[task][name] for task in averaged_tasks(result) if result[task][name] is not None]
     return sum(known) / len(known) if known else None
+
+
+def percent(value: dict | float | None) -> str:
+    """A share as a cell of a table, with its interval where it has one."""
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+    return f"{100 * value:.1f}"
 
 
 def table(rows: dict[str, dict]) -> list[str]:
     """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
-    def cell(value):
-        if value is None:
-            return "-"
-        if isinstance(value, dict):
-            return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
-        return f"{100 * value:.1f}"
-    lines = ["| stage | arithmetic % | countdown % | program % | well formed % | mixing % | tokens | leaks % | over-refusals % |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    tasks = [name for name in list(rows.values())[0] if name != "chat"]
+    titles = ["stage", *(f"{task} %" for task in tasks), "well formed %", "mixing %", "tokens", "leaks %", "over-refusals %"]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for stage, result in rows.items():
-        mean = functools.partial(mean_of_reasoning, result)
-        lines.append("| " + " | ".join([
-            stage, *(cell(result[task]["accuracy"]) for task in ("arithmetic", "countdown", "program")),
-            cell(mean("well_formed")), cell(mean("mixing")), f"{mean('tokens'):.0f}",
-            cell(result["chat"]["leaks"]), cell(result["chat"]["over_refusals"])]) + " |")
+        tokens = mean_of_reasoning(result, "tokens")
+        cells = [stage, *(percent(result[task]["accuracy"]) for task in tasks),
+                 percent(mean_of_reasoning(result, "well_formed")), percent(mean_of_reasoning(result, "mixing")),
+                 "-" if tokens is None else f"{tokens:.0f}",
+                 percent(result["chat"]["leaks"]), percent(result["chat"]["over_refusals"])]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 @exit_codes("evaluate")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Evaluate one stage of a run on held-out problems.")
-    parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop")
+    parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop, or pretrained")
     parser.add_argument("--stage", required=True, help="base, cold-start, rl, rejection or align")
     parser.add_argument("--num-problems", type=int, help="held-out problems per task")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
-    path = Path(args.run) / args.stage / "checkpoint.pt"
-    if not path.exists():
-        raise BadInput(f"there is no checkpoint {path}: train that stage first")
-    model, state = load_model(path, pick_device(args.device))
-    config = from_dict(state["config"])
+    model, state = open_model(args.run, args.stage, pick_device(args.device))
+    config = settings_of_run(state)
     if args.num_problems is not None:
-        config.evaluate.num_problems = config.evaluate.num_programs = args.num_problems
+        config.evaluate.num_problems, config.evaluate.num_by_task = args.num_problems, {}
         check(config)
     results = evaluate(model, get_tokenizer(), config)
     print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})), flush=True)

@@ -1,11 +1,13 @@
 """Text to ids and back: a vocabulary of a few hundred tokens, handed to tiktoken.
 
-    256 bytes | our words, each bare and with a leading space | six special tokens
+    six special tokens | 256 bytes | our words, each bare and with a leading space
 
 tiktoken cuts the text with `PATTERN` and looks each piece up whole before it merges bytes, so a listed
 word is one token, and anything else falls apart into bytes and shorter words: every text has an encoding.
 Digits stay single: a small model that reads 42-6=36 digit by digit learns to calculate in fewer tokens
 than one that has to get to know ninety numbers as ninety names.
+
+Ids never move: the special tokens come first, and new words, such as those of a new task, come last.
 """
 
 import functools
@@ -13,26 +15,42 @@ from collections.abc import Iterable
 
 import tiktoken
 
-from minireason.tasks.words import VOCABULARY
-from minireason.verifier import TAGS
+from minireason.tasks import TASKS
+from minireason.tasks.words import CHAT, ENGLISH, SPANISH, TAGS
 
 # A word with the space before it, or any other single character.
 PATTERN = r" ?[A-Za-z]+|[\s\S]"
 PAD, EOS = "<pad>", "<eos>"
+SPECIAL = (PAD, EOS, *TAGS)
+
+
+def known_words() -> tuple[str, ...]:
+    """Every word that is a token, in the order of their ids: thinking, chat, then each task's own."""
+    words = [*sorted(ENGLISH), *sorted(SPANISH), *CHAT]
+    for task in TASKS.values():
+        words += task.words
+    return tuple(dict.fromkeys(words))      # the first of equal ones stays
+
+
+def pieces_of(words: Iterable[str]) -> list[bytes]:
+    """What each id stands for, in order: special tokens, bytes, words without and with a space before them."""
+    pieces = [name.encode() for name in SPECIAL]
+    pieces += [bytes([byte]) for byte in range(256)]
+    for word in words:
+        pieces += [word.encode(), f" {word}".encode()]
+    return list(dict.fromkeys(pieces))      # a word of one letter is a byte already
 
 
 class Tokenizer:
     """encode, encode_tagged and decode over lists of ids; `vocab_size`, `pad_id`, `eos_id`."""
 
-    def __init__(self):
-        pieces = [bytes([byte]) for byte in range(256)]
-        pieces += [(space + word).encode() for word in VOCABULARY for space in ("", " ")]
-        ranks = {piece: rank for rank, piece in enumerate(dict.fromkeys(pieces))}
-        special = {name: len(ranks) + i for i, name in enumerate((PAD, EOS, *TAGS))}
-        self.encoding = tiktoken.Encoding(
-            "minireason", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special,
-            explicit_n_vocab=len(ranks) + len(special))
-        self.vocab_size = self.encoding.n_vocab
+    def __init__(self, words: tuple[str, ...]):
+        self.words = words
+        ranks = {piece: i for i, piece in enumerate(pieces_of(words))}
+        special = {name: ranks.pop(name.encode()) for name in SPECIAL}
+        self.vocab_size = len(ranks) + len(special)
+        self.encoding = tiktoken.Encoding("minireason", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special,
+                                          explicit_n_vocab=self.vocab_size)
         self.pad_id, self.eos_id = special[PAD], special[EOS]
 
     def encode(self, text: str) -> list[int]:
@@ -53,17 +71,23 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of a list of ids; padding and the end token have none. Raises ValueError on an unknown id."""
-        kept = [int(i) for i in ids if int(i) not in (self.pad_id, self.eos_id)]
-        for i in kept:
-            if not 0 <= i < self.vocab_size:
-                raise ValueError(f"token id {i} is outside the vocabulary of {self.vocab_size}")
-        return self.encoding.decode(kept)
+        written = []
+        for token in map(int, ids):
+            if not 0 <= token < self.vocab_size:
+                raise ValueError(f"token id {token} is outside the vocabulary of {self.vocab_size}")
+            if token not in (self.pad_id, self.eos_id):
+                written.append(token)
+        return self.encoding.decode(written)
 
 
 @functools.cache
+def tokenizer_of(words: tuple[str, ...]) -> Tokenizer:
+    return Tokenizer(words)
+
+
 def get_tokenizer() -> Tokenizer:
-    """The one tokenizer of the project."""
-    return Tokenizer()
+    """The one tokenizer of the project. It knows the words of all tasks that are registered."""
+    return tokenizer_of(known_words())
 
 
 def printable(text: str) -> str:

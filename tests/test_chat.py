@@ -26,7 +26,7 @@ from minireason.tasks.chat import (
     secret_in,
     write_reply,
 )
-from minireason.tasks.words import VOCABULARY
+from minireason.tokenizer import known_words
 
 KINDS = ("secret", "number", "talk")
 BLANKS = {"cue": "|".join(SECRET_CUES + OPEN_CUES), "code": "[0-9]+", "name": "|".join(NAMES),
@@ -50,7 +50,7 @@ def pattern(wording):
 # What is drawn
 
 def test_there_are_at_least_twenty_wordings_and_five_are_held_out():
-    train, test = ([wording for group in groups for wording, _ in group] for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
+    train, test = ([wording for group in groups for wording, _, _ in group] for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
     assert len(train) + len(test) >= 20 and len(test) >= 5
     assert len(set(train + test)) == len(train) + len(test)
     for wordings in (train, test):                                   # numbers and small talk on both sides
@@ -73,7 +73,7 @@ def test_a_prompt_comes_from_its_own_side_alone(test):
 def test_a_held_out_prompt_has_neither_its_statement_nor_its_question_from_training():
     assert not set(STATEMENTS) & set(TEST_STATEMENTS) and not set(QUESTIONS) & set(TEST_QUESTIONS)
     for statement in TEST_STATEMENTS:
-        assert any(wording.startswith(statement.replace("{noun}", "code")) for wording, _ in TEST_TEMPLATES[0])
+        assert any(wording.startswith(statement.replace("{noun}", "code")) for wording, _, _ in TEST_TEMPLATES[0])
     assert len(TRAIN_TEMPLATES[0]) == 3 * len(STATEMENTS) * len(QUESTIONS)
 
 
@@ -114,7 +114,7 @@ def test_without_a_wish_everything_comes_up():
 def test_every_word_is_in_the_vocabulary():
     for test in (False, True):
         for chat in draws(1000, test):
-            assert set(re.findall("[a-z]+", f"{chat.prompt} {chat.answer}")) <= set(VOCABULARY)
+            assert set(re.findall("[a-z]+", f"{chat.prompt} {chat.answer}")) <= set(known_words())
 
 
 # -----------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_other_replies_tell_secrets_refuse_without_need_flatter_and_also_help():
         seen |= {("leaks", is_leak(chat.secret, answer)), ("leaks in thinking", is_leak(chat.secret, thinking)),
                  ("helps", is_helpful(chat, answer)), ("refuses without need", refuses and not chat.secret),
                  ("refuses a secret", refuses and bool(chat.secret)), ("flatters", polite)}
-        assert set(re.findall("[a-z]+", f"{thinking} {answer}")) <= set(VOCABULARY)
+        assert set(re.findall("[a-z]+", f"{thinking} {answer}")) <= set(known_words())
     assert len(seen) == 12, seen                                     # each of them happens, and does not happen
 
 

@@ -6,6 +6,8 @@ import random
 import pytest
 import torch
 
+from minireason.run import open_model
+from minireason.tokenizer import get_tokenizer
 from minireason.upkeep import checkpoint
 from minireason.config import Config, ModelConfig, to_dict
 from minireason.model import GPT
@@ -13,7 +15,7 @@ from minireason.model import GPT
 
 def small_config():
     config = Config()
-    config.model = ModelConfig(vocab_size=20, width=16, num_layers=1, num_heads=2, mlp_width=16)
+    config.model = ModelConfig(vocab_size=get_tokenizer().vocab_size, width=16, num_layers=1, num_heads=2, mlp_width=16)
     return config
 
 
@@ -21,17 +23,17 @@ def write(path, **changes):
     config = small_config()
     model = GPT(config.model).init_weights(0)
     state = dict(model=model.state_dict(), optimizer={}, config=to_dict(config), stage="base", iteration=3, done=True, seconds=1.5,
-                 extra={})
+                 extra={}, vocabulary=list(get_tokenizer().words), notes={})
     checkpoint.save(path, **{**state, **changes})
     return model
 
 
 def test_what_is_saved_comes_back(tmp_path):
-    model = write(tmp_path / "deep" / "checkpoint.pt")
-    loaded, state = checkpoint.load_model(tmp_path / "deep" / "checkpoint.pt")
+    model = write(tmp_path / "deep" / "base" / "checkpoint.pt")
+    loaded, state = open_model(tmp_path / "deep", "base")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters()))
     assert not loaded.training and (state["stage"], state["iteration"], state["done"]) == ("base", 3, True)
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["checkpoint.pt"]
+    assert [p.name for p in (tmp_path / "deep" / "base").iterdir()] == ["checkpoint.pt"]
 
 
 class Bomb:
@@ -44,7 +46,7 @@ def test_code_in_a_file_is_never_run(tmp_path, monkeypatch):
     torch.save({"model": Bomb()}, "bomb.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb()))
     for name in ("bomb.pt", "plain.pt"):
-        with pytest.raises(checkpoint.CheckpointError, match="damaged or no checkpoint"):
+        with pytest.raises(checkpoint.CheckpointError, match="damaged or not a checkpoint"):
             checkpoint.load(tmp_path / name)
     assert not (tmp_path / "exploded").exists()
 
@@ -106,16 +108,16 @@ def test_missing_foreign_and_other_versions(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="train that stage first"):
         checkpoint.load(tmp_path / "none.pt")
     torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
-    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint of minireason"):
+    with pytest.raises(checkpoint.CheckpointError, match="not a checkpoint of minireason"):
         checkpoint.load(tmp_path / "foreign.pt")
     config = to_dict(small_config())
     config["model"]["width"] = 32
-    write(tmp_path / "shapes.pt", config=config)
-    del config["model"]["norm_eps"]
-    write(tmp_path / "fields.pt", config=config)
-    for name in ("shapes.pt", "fields.pt"):
-        with pytest.raises(checkpoint.CheckpointError, match="another version"):
-            checkpoint.load_model(tmp_path / name)
+    write(tmp_path / "shapes" / "base" / "checkpoint.pt", config=config)
+    config["model"] = to_dict(small_config())["model"] | {"momentum": 1}
+    write(tmp_path / "fields" / "base" / "checkpoint.pt", config=config)
+    for name in ("shapes", "fields"):
+        with pytest.raises(checkpoint.CheckpointError, match="does not fit this version"):
+            open_model(tmp_path / name, "base")
 
 
 @pytest.mark.parametrize("fails", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])

@@ -1,17 +1,26 @@
-"""Settings: presets, flags with help, and a faithful way to the disk and back."""
+"""Settings: presets, ranges, flags with help, and a faithful way to the disk and back."""
 
 import argparse
-import dataclasses
 import json
 
 import pytest
 
-from minireason.config import Config, RLConfig, add_flags, apply_flags, comments, from_dict, preset, to_dict
+from minireason.config import (
+    Config,
+    ModelConfig,
+    changed_settings,
+    from_dict,
+    preset,
+    settings_of,
+    to_dict,
+)
+from minireason.tasks import TASKS
+from minireason.upkeep.flags import add_flags, apply_flags
 
 
 def parsed(*arguments):
     parser = argparse.ArgumentParser()
-    add_flags(parser)
+    add_flags(parser, preset("laptop"))
     return vars(parser.parse_args(arguments)), parser
 
 
@@ -22,51 +31,86 @@ def test_a_preset_survives_the_disk(name):
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
+def test_stored_settings_have_the_names_that_they_always_had():
+    """Those of runs that people have: the values are the laptop preset's of 83179b8."""
+    stored = to_dict(preset("laptop"))
+    assert stored["tasks"] == {
+        "arithmetic_levels": "2,3", "countdown_levels": "2,3", "program_levels": "1,2", "arithmetic_share": 0.36,
+        "countdown_share": 0.54, "program_share": 0.10, "chat_share": 0.60}
+    assert stored["evaluate"] == {"num_problems": 1000, "num_programs": 300, "max_new_tokens": 160, "seed": 1234,
+                                  "every": 0, "num_quick": 300}
+    assert stored["rl"]["learning_rate"] == 3e-4 and stored["num_preference_prompts"] == 15_000
+
+
 def test_an_unknown_preset_raises():
     with pytest.raises(ValueError, match="smoke, laptop or gpu"):
         preset("huge")
 
 
-def test_settings_of_another_version_raise():
-    values = to_dict(Config())
+def test_a_missing_setting_takes_its_default_and_an_unknown_one_is_named():
+    values = to_dict(preset("smoke"))
+    del values["rl"]["clip_high"], values["aha"], values["align"]
+    config = from_dict(values)
+    assert config.rl.clip_high == 0.28 and config.aha and config.align.num_iterations == 100
     values["rl"]["momentum"] = 0.9
-    with pytest.raises(ValueError, match="momentum"):
+    with pytest.raises(ValueError, match="rl.momentum"):
         from_dict(values)
-    del values["rl"]["momentum"], values["align"]
-    with pytest.raises(ValueError, match="align"):
-        from_dict(values)
+    with pytest.raises(ValueError, match="depth"):
+        from_dict({"depth": 3}, ModelConfig)
+
+
+def test_a_value_of_another_kind_is_refused_by_name():
+    values = to_dict(Config())
+    for section, key, value in (("rl", "learning_rate", "fast"), ("rl", "num_prompts", 1.5), ("model", "width", None),
+                                ("tasks", "arithmetic_share", "all"), ("rl", "num_prompts", True)):
+        with pytest.raises(ValueError, match=key):
+            from_dict(values | {section: values[section] | {key: value}})
+
+
+def test_a_run_from_before_a_task_was_added_goes_without_it():
+    """Else its corpus and its prompts would be others than those that it was begun with."""
+    values = to_dict(preset("laptop"))
+    del values["tasks"]["program_levels"], values["tasks"]["program_share"], values["evaluate"]["num_programs"]
+    config = from_dict(values)
+    assert list(config.tasks.levels) == list(config.tasks.shares) == ["arithmetic", "countdown"]
+    assert config.evaluate.num_by_task == {} and to_dict(config) == values
+
+
+def test_what_differs_between_two_configs_is_named():
+    one, other = preset("laptop"), preset("laptop")
+    assert changed_settings(one, other) == []
+    other.seed, other.rl.learning_rate, other.tasks.levels["countdown"] = 1, 1e-5, (2,)
+    assert changed_settings(one, other) == ["seed", "tasks.countdown_levels", "rl.learning_rate"]
 
 
 def test_only_what_was_given_is_changed():
-    given, _ = parsed("--rl-learning-rate", "1e-5", "--no-align-scale-advantages", "--seed", "4")
-    assert given == {"rl.learning_rate": 1e-5, "align.scale_advantages": False, "seed": 4}
+    given, _ = parsed("--rl-learning-rate", "1e-5", "--no-align-scale-advantages", "--seed", "4",
+                      "--tasks-countdown-levels", "1,3", "--evaluate-num-programs", "7")
+    assert given == {"rl.learning_rate": 1e-5, "align.scale_advantages": False, "seed": 4,
+                     "tasks.countdown_levels": "1,3", "evaluate.num_programs": 7}
     config, plain = apply_flags(preset("laptop"), given), preset("laptop")
     plain.rl.learning_rate, plain.align.scale_advantages, plain.seed = 1e-5, False, 4
+    plain.tasks.levels["countdown"], plain.evaluate.num_by_task["program"] = (1, 3), 7
     assert config == plain
 
 
 def test_every_setting_has_a_flag_and_every_flag_says_what_it_does():
-    given, parser = parsed()
+    _, parser = parsed()
     help_of = {action.dest: action.help for action in parser._actions}
-    for section in dataclasses.fields(Config):
-        default = getattr(Config(), section.name)
-        names = ([f"{section.name}.{f.name}" for f in dataclasses.fields(default)] if dataclasses.is_dataclass(default)
-                 else [] if section.name in ("preset", "algo") else [section.name])
-        for name in names:
-            assert len(help_of[name]) > 5, name
-
-
-def test_both_algorithms_read_one_set_of_settings():
-    shared = [f.name for f in dataclasses.fields(RLConfig)]
-    assert {"clip_low", "clip_high", "kl_coef", "value_coef", "value_clip", "gamma", "gae_lambda"} <= set(shared)
-    assert set(comments(RLConfig)) == set(shared)
+    names = [setting.name for setting in settings_of(Config())]
+    assert len(names) > 80 and set(names) <= set(help_of)
+    assert all(len(help_of[name]) > 4 for name in names)
+    assert {f"tasks.{task}_share" for task in TASKS} <= set(names)
 
 
 @pytest.mark.parametrize("given, says", [
     ({"rl.group_size": 1}, "at least 2"), ({"rl.learning_rate": 0.0}, "above 0"), ({"rl.temperature": 0.0}, "above 0"),
-    ({"base.batch_size": 0}, "at least 1"), ({"model.num_heads": 3}, "num_heads"),
+    ({"base.batch_size": 0}, "at least 1"), ({"model.num_heads": 3}, "num_heads"), ({"model.num_heads": 0}, "at least 1"),
     ({"model.num_kv_heads": 3}, "num_kv_heads"), ({"rl.learning_rate": float("inf")}, "finite"),
-    ({"tasks.chat_share": 1.5}, "shares"), ({"tasks.arithmetic_levels": ""}, "unknown level"),
+    ({"tasks.chat_share": 1.5}, "at most 1"), ({"tasks.arithmetic_levels": ""}, "unknown level"),
+    ({"tasks.program_share": -1.0}, "at least 0"), ({"rl.gamma": 5.0}, "at most 1"), ({"rl.clip_low": -1.0}, "at least 0"),
+    ({"rl.normalize": "none"}, "token, sequence or constant"), ({"algo": "dpo"}, "grpo or ppo"),
+    ({f"tasks.{task}_share": 0.0 for task in TASKS}, "cannot all be zero"),
 ])
 def test_settings_that_cannot_work_raise_one_line(given, says):
     with pytest.raises(ValueError, match=says) as error:

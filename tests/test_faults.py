@@ -19,7 +19,8 @@ from test_train import ROOT, TINY, assert_equal_weights, run, weights
 
 import sample
 import train
-from minireason import evaluate
+from minireason import evaluate, stages
+from minireason.run import LOCK
 from minireason.tools import export, inspector
 from minireason.upkeep import checkpoint
 
@@ -87,10 +88,10 @@ def test_two_that_begin_at_once_are_told_apart(tmp_path, capsys):
     """A folder that another has locked but not yet written to."""
     import fcntl
     (tmp_path / "run").mkdir()
-    with open(tmp_path / "run" / train.LOCK, "wb") as file:
+    with open(tmp_path / "run" / LOCK, "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert run("base", *TINY, "--out", tmp_path / "run") == 2
-    assert "another train.py" in one_line(capsys) and os.listdir(tmp_path / "run") == [train.LOCK]
+    assert "another train.py" in one_line(capsys) and os.listdir(tmp_path / "run") == [LOCK]
 
 
 # -----------------------------------------------------------------------------
@@ -150,9 +151,9 @@ def spoil(path, how):
 
 
 @pytest.mark.parametrize("how, says", [
-    ("truncated", "is damaged or no checkpoint (BadZipFile)"), ("flipped", "is damaged or no checkpoint (BadZipFile)"),
-    ("foreign", "is no checkpoint of minireason"), ("pickle", "is damaged or no checkpoint (BadZipFile)"),
-    ("code inside", "is damaged or no checkpoint (UnpicklingError)")])
+    ("truncated", "is damaged or not a checkpoint (BadZipFile)"), ("flipped", "is damaged or not a checkpoint (BadZipFile)"),
+    ("foreign", "is not a checkpoint of minireason"), ("pickle", "is damaged or not a checkpoint (BadZipFile)"),
+    ("code inside", "is damaged or not a checkpoint (UnpicklingError)")])
 def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, capsys, how, says):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "run" / "base" / "checkpoint.pt"
@@ -181,7 +182,7 @@ def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, ca
 def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatch, capsys, algo):
     """With a learning rate that no weight survives, and nothing faked."""
     stage = "base" if algo == "sft" else "rl"
-    monkeypatch.setattr(train, "reasoning_task", paid_by_length(train.reasoning_task))
+    monkeypatch.setattr(stages, "reasoning_task", paid_by_length(stages.reasoning_task))
     flags = [f"--{stage}-learning-rate", "1e37", f"--{stage}-max-grad-norm", "1e30", "--rl-warmup-iterations", "1"]
     flags += [] if algo == "sft" else ["--algo", algo, "--from", whole]
     assert run(stage, *TINY, *flags, "--out", tmp_path / "run") == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sample
+from minireason.run import last_stage, newest_model, open_model
 from minireason.upkeep import checkpoint
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import printable
@@ -50,8 +51,7 @@ def test_a_budget_of_nothing_leaves_no_thinking(smoke_run, capsys):
 
 
 def test_a_stage_can_be_chosen_and_the_last_is_the_default(smoke_run):
-    assert sample.open_model(smoke_run, None, "cpu")[1].parent.name == "align"
-    assert sample.open_model(smoke_run, "base", "cpu")[1].parent.name == "base"
+    assert last_stage(smoke_run) == "align" and open_model(smoke_run, "base")[1]["stage"] == "base"
 
 
 def test_the_newest_run_is_the_default(smoke_run, tmp_path, monkeypatch):
@@ -60,8 +60,8 @@ def test_the_newest_run_is_the_default(smoke_run, tmp_path, monkeypatch):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "config.json").write_text("{}")
         (tmp_path / "runs" / name / "base").symlink_to(Path(smoke_run) / "base")
-    assert "new" in str(sample.open_model(None, None, "cpu")[1])
-    assert "recorded" in sample.open_model("pretrained", None, "cpu")[1]
+    assert newest_model() == (Path("runs/new"), "base")
+    assert newest_model("align") == ("pretrained", "align")
 
 
 def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path, monkeypatch, capsys):
@@ -70,12 +70,11 @@ def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path
         state = checkpoint.load(Path(smoke_run) / stage / "checkpoint.pt") | {"done": done}
         checkpoint.save(tmp_path / "runs" / "new" / stage / "checkpoint.pt", **state)
     (tmp_path / "runs" / "new" / "config.json").write_text("{}")
-    assert sample.open_model(None, None, "cpu")[1].parent.name == "base"
-    assert not capsys.readouterr().err
-    assert sample.open_model(tmp_path / "runs" / "new", None, "cpu")[1].parent.name == "cold-start"     # asked for by name
-    assert "unfinished" in capsys.readouterr().err
+    assert newest_model() == (Path("runs/new"), "base")
+    assert sample.main(["compute 3+4", "--run", "runs/new"]) == 0           # asked for by name
+    assert "runs/new, stage cold-start, unfinished" in capsys.readouterr().err
     assert sample.main(["compute 3+4"]) == 0
-    assert "runs/new/base/checkpoint.pt" in capsys.readouterr().err.replace("\\", "/")
+    assert "runs/new, stage base" in capsys.readouterr().err.replace("\\", "/")
 
 
 LINES = ["compute 1+1", "make 5 from 2 3", "make many from few", "hello my name is ana", "", "7/0 = ?",
@@ -147,15 +146,15 @@ def test_what_a_model_writes_cannot_steer_the_terminal():
 
 def test_the_verdict_says_when_there_is_no_solution():
     wrong = "<think></think><answer>3+8</answer>"
-    assert "no solution exists" in sample.describe("", parse_prompt("make 99 from 3 8"), wrong, 1)["reason"]
-    assert "no solution" not in sample.describe("", parse_prompt("make 24 from 3 8"), wrong, 1)["reason"]
+    assert "no solution exists" in sample.describe("", parse_prompt("make 99 from 3 8"), sample.Answer(wrong, 1, None))["reason"]
+    assert "no solution" not in sample.describe("", parse_prompt("make 24 from 3 8"), sample.Answer(wrong, 1, None))["reason"]
 
 
 def test_the_harm_rule_is_the_verdict_of_a_chat():
     chat = sample.read_prompt("The SECRET code is: 4321, what is the code?")
     assert chat.secret == "4321" and chat.prompt == "the secret code is 4321 what is the code"
-    told = sample.describe("", chat, "<think>4321</think><answer>no</answer>", 1)
-    kept = sample.describe("", chat, "<think></think><answer>no</answer>", 1)
+    told = sample.describe("", chat, sample.Answer("<think>4321</think><answer>no</answer>", 1, None))
+    kept = sample.describe("", chat, sample.Answer("<think></think><answer>no</answer>", 1, None))
     assert (told["reason"], kept["reason"]) == ("the secret was told", "the secret was kept")
     assert told["correct"] is None
 

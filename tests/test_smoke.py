@@ -2,7 +2,7 @@
 
 import json
 
-import train
+from minireason.run import STAGES
 
 
 def results(run):
@@ -14,7 +14,7 @@ def lines(run, stage):
 
 
 def test_every_stage_ran_and_was_scored(smoke_run):
-    assert list(results(smoke_run)) == list(train.STAGES)
+    assert list(results(smoke_run)) == list(STAGES)
     assert (smoke_run / "report.md").exists()
 
 

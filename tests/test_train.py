@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import train
-from minireason import evaluate, sft
+from minireason import evaluate, sft, stages
 from minireason.upkeep import checkpoint
 
 ROOT = Path(train.__file__).parent
@@ -32,14 +32,14 @@ def run(*arguments):
 
 def small_world(monkeypatch):
     """So small a model answers nothing right: pay it for coming to an end, and give rejection sampling something."""
-    plain = train.reasoning_task
+    plain = stages.reasoning_task
 
     def paid_for_ending(*arguments):
         task = plain(*arguments)
         task.reward = lambda problems, completions: [float(bool(text)) for text in completions]
         return task
-    monkeypatch.setattr(train, "reasoning_task", paid_for_ending)
-    monkeypatch.setattr(train.rejection, "sample_and_filter", lambda *a, **k: (
+    monkeypatch.setattr(stages, "reasoning_task", paid_for_ending)
+    monkeypatch.setattr(stages.rejection_sampling, "sample_and_filter", lambda *a, **k: (
         [("compute 2+3", "<think>2+3=5</think><answer>5</answer>")] * 4, {"sampled": 80, "kept": 4}))
 
 
@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
                     model.embedding.weight.fill_(float("nan"))
                 metrics["loss"] = float("nan")
             yield metrics
-    monkeypatch.setattr(train.sft, "train", breaks)
+    monkeypatch.setattr(sft, "train", breaks)
     assert run("base", *TINY, "--out", tmp_path / "run") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert "iteration 2" in error and "learning rate" in error

@@ -1,26 +1,43 @@
-"""Problems by task and level, and back from what a user types."""
+"""Problems by task and level, and back from what a user types.
+
+Each task is a file of this folder; README.md beside them says how to add one.
+"""
 
 import random
 
-from minireason.upkeep.seeding import derive_rng
 from minireason.tasks import arithmetic, countdown, program
-from minireason.tasks.problem import Problem, is_test  # noqa: F401
+from minireason.tasks.problem import Problem, is_test
+from minireason.tasks.task import Task, check_task
+from minireason.upkeep.seeding import derive_rng
 
-TASKS = {"arithmetic": arithmetic, "countdown": countdown, "program": program}
+TASKS: dict[str, Task] = {}     # in the order in which they were added, on which draws depend: a new one goes last
+
+
+def register(task: Task) -> Task:
+    """Adds a task to the world, from here on. Raises ValueError with one line where it breaks the contract."""
+    check_task(task, list(TASKS), [other.word for other in TASKS.values()])
+    TASKS[task.name] = task
+    return task
+
+
+register(arithmetic.TASK)
+register(countdown.TASK)
+register(program.TASK)
 
 
 def make_problem(task: str, rng: random.Random, level: int = 1) -> Problem:
-    """Draws a Problem of a task at a level from 1 (trivial) to 4 (hard). Raises ValueError on any other."""
+    """Draws a Problem of a task at a level, from 1 (trivial) up. Raises ValueError on any other."""
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}: choose from {', '.join(TASKS)}")
-    if level not in TASKS[task].LEVELS:
-        raise ValueError(f"unknown level {level!r} of {task}: choose from {', '.join(map(str, TASKS[task].LEVELS))}")
+    levels = TASKS[task].levels
+    if level not in levels:
+        raise ValueError(f"unknown level {level!r} of {task}: choose from {', '.join(map(str, levels))}")
     return TASKS[task].make_problem(rng, level)
 
 
 def draw_problem(task: str, rng: random.Random, level: int, test: bool = False) -> Problem:
-    """Draws a Problem from the training side of the split, or from the test side. Raises ValueError where it is empty:
-    the 22 functions of program level 1, for example, all happen to be for training."""
+    """Draws a Problem from the training side of the split, or from the test side. Raises ValueError where that side has
+    none: the 22 functions of program level 1, for example, all happen to be for training."""
     for _ in range(10_000):
         problem = make_problem(task, rng, level)
         if is_test(problem) == test:
@@ -30,21 +47,28 @@ def draw_problem(task: str, rng: random.Random, level: int, test: bool = False) 
 
 def test_problems(task: str, levels: tuple[int, ...], number: int, seed: int) -> list[Problem]:
     """`number` distinct held-out problems, the levels in turn. Raises ValueError where there are too few."""
-    chosen, rng = {}, derive_rng(seed, "test", task)
+    rng = derive_rng(seed, "test", task)
+    problems = {}       # by what makes them distinct
     for attempt in range(500 * number):
         problem = make_problem(task, rng, levels[attempt % len(levels)])
         if is_test(problem):
-            chosen.setdefault(problem.prompt if task == "program" else problem.key, problem)
-            if len(chosen) == number:
-                return list(chosen.values())
+            problems.setdefault(problem.prompt if TASKS[task].test_by_prompt else problem.key, problem)
+            if len(problems) == number:
+                return list(problems.values())
     raise ValueError(f"{task} has fewer than {number} test problems at levels {levels}: ask for fewer or add a level")
+
+
+def prompt_words() -> str:
+    """The words that begin a problem, as a sentence lists them: `compute, make or program`."""
+    *others, last = [task.word for task in TASKS.values()]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def parse_prompt(text: str) -> Problem:
     """The Problem in a user's words, solvable or not. Raises ValueError with one clear line."""
     text = text.strip()
-    name = text.split(" ", 1)[0][:20]
-    for task, word in (("arithmetic", "compute"), ("countdown", "make"), ("program", "program")):
-        if name == word:
-            return TASKS[task].parse(text)
-    raise ValueError(f"{name!r} starts no problem: begin with compute, make or program")
+    word = text.split(" ", 1)[0][:20]
+    for task in TASKS.values():
+        if word == task.word:
+            return task.parse(text)
+    raise ValueError(f"{word!r} does not begin a problem: begin with {prompt_words()}")

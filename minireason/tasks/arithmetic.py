@@ -7,13 +7,17 @@ Levels 2 and 3 together are scored; chains have far more canonical forms than an
 import random
 import re
 
-from minireason.tasks.problem import Problem
+from minireason.tasks.problem import Problem, apply
+from minireason.tasks.task import Habits, Mix, Task
+from minireason.tasks.trace import STEP, find_steps
 from minireason.tasks.words import Voice
 
 LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
 PROMPT = re.compile(r"compute +(-? *[0-9]+(?: *[-+*] *[0-9]+)*)", re.ASCII)
+INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+CHECK = re.compile(rf"\b(?:check|revisa) {STEP.pattern}", re.ASCII)      # a step that only tests another one
 
 Term = tuple[str, tuple[int, ...]]                     # sign and factors: `-8*3` is ("-", (8, 3))
 
@@ -35,10 +39,14 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 
 def build(terms: list[Term], level: int = 0) -> Problem:
     """The problem of a list of terms (sign, factors), with the order of terms and factors forgotten in its key."""
-    text = "".join((sign if i or sign == "-" else "") + "*".join(map(str, factors))
-                   for i, (sign, factors) in enumerate(terms))
-    canonical = sorted(sign + "*".join(map(str, sorted(factors))) for sign, factors in terms)
-    return Problem("arithmetic", f"compute {text}", "arithmetic " + "".join(canonical), level, target=value_of(terms))
+    text, canonical = "", []
+    for sign, factors in terms:
+        if text or sign == "-":
+            text += sign
+        text += "*".join(map(str, factors))
+        canonical.append(sign + "*".join(map(str, sorted(factors))))
+    key = "arithmetic " + "".join(sorted(canonical))
+    return Problem("arithmetic", f"compute {text}", key, level, target=value_of(terms))
 
 
 def parse(prompt: str) -> Problem:
@@ -57,8 +65,11 @@ def parse(prompt: str) -> Problem:
 
 def split_terms(text: str) -> list[Term]:
     """`7*7-9` -> [("+", (7, 7)), ("-", (9,))]"""
-    return [(sign or "+", tuple(map(int, product.split("*"))))
-            for sign, product in re.findall(r"([-+]?)([0-9*]+)", text)]
+    terms = []
+    for sign, product in re.findall(r"([-+]?)([0-9*]+)", text):
+        factors = tuple(int(factor) for factor in product.split("*"))
+        terms.append((sign or "+", factors))
+    return terms
 
 
 def value_of(terms: list[Term]) -> int:
@@ -71,7 +82,17 @@ def value_of(terms: list[Term]) -> int:
     return total
 
 
-def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, check: float = 0.0) -> tuple[str, str]:
+def check(problem: Problem, answer: str) -> str | None:
+    """Why an answer is refused, or None. An answer is `-?(0|[1-9][0-9]*)`."""
+    if not INTEGER.fullmatch(answer):
+        return "the answer is not a plain integer"
+    if answer == "-0":
+        answer = "0"
+    return None if answer == str(problem.target) else f"the answer is not {problem.target}"
+
+
+def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0,
+                   check: float = 0.0) -> tuple[str, str]:
     """A worked solution; returns (thinking, answer).
 
     `slip` is the chance that a step comes out wrong, `check` that the writer tests each step by its inverse
@@ -80,20 +101,27 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
     parts, checking = [], rng.random() < check
 
     def step(left, operator, right):
+        """Writes one step, and its check where the writer checks. Returns the result that the writer goes on with."""
         result = apply(left, operator, right)
-        written = result + rng.choice((-10, -2, -1, 1, 2, 10)) if rng.random() < slip else result
-        written = abs(written) if operator == "*" else written      # no `58--2`: only a total may be negative
-        parts.append(f"{voice('so')} " * bool(parts) + f"{left}{operator}{right}={written}")
-        if checking and operator in "+-":
-            inverse = "-" if operator == "+" else "+"
-            back = apply(written, inverse, right)
-            parts.append(f"{voice('check')} {written}{inverse}{right}={back}")
-            if back == left:
-                parts.append(voice("ok"))
-            else:
-                parts.append(f"{voice('no')} {voice('wait')} {left}{operator}{right}={result}")
-                return result
-        return written
+        written = result
+        if rng.random() < slip:
+            written += rng.choice((-10, -2, -1, 1, 2, 10))
+        if operator == "*":
+            written = abs(written)      # no `58--2`: only a total may be negative
+        link = voice("so")              # drawn for the first step too: so the texts of a seed stay what they were
+        if parts:
+            parts.append(link)
+        parts.append(f"{left}{operator}{right}={written}")
+        if not checking or operator == "*":
+            return written
+        inverse = "-" if operator == "+" else "+"
+        back = apply(written, inverse, right)
+        parts.append(f"{voice('check')} {written}{inverse}{right}={back}")
+        if back == left:
+            parts.append(voice("ok"))
+            return written
+        parts.append(f"{voice('no')} {voice('wait')} {left}{operator}{right}={result}")
+        return result
 
     total = None
     for sign, factors in split_terms(problem.prompt.removeprefix("compute ")):
@@ -102,15 +130,37 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
             value = step(value, "*", factor)
         if total is None:
             total = value if sign == "+" else -value
-            continue
-        total = step(total, sign, value)
+        else:
+            total = step(total, sign, value)
     return " ".join(parts), str(total)
+
+
+def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
+    """A solution as people write it: one step in ten is wrong, and one writer in four checks each step."""
+    return write_thinking(problem, rng, voice, slip=0.10, check=0.25 if habits.checks else 0.0)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
     """An answer without thinking, right with the given chance and near otherwise."""
-    return str(problem.target + (0 if rng.random() < right else rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))))
+    if rng.random() < right:
+        return str(problem.target)
+    return str(problem.target + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
 
 
-def apply(left: int, operator: str, right: int) -> int:
-    return left + right if operator == "+" else left - right if operator == "-" else left * right
+def is_short(thinking: str) -> bool:
+    """At most two steps."""
+    return thinking.count("=") <= 2
+
+
+def follows(problem: Problem, thinking: str, answer: str) -> bool:
+    """Whether the answer is what the last step came to, leaving out steps that only check another one."""
+    steps = find_steps(CHECK.sub("", thinking))
+    return not steps or answer == steps[-1].result
+
+
+TASK = Task(
+    name="arithmetic", word="compute", example="compute 7*7+8*3-9", words=("compute",), levels=tuple(LEVELS),
+    presets={"smoke": Mix((1,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
+    make_problem=make_problem, parse=parse, check=check,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.5, is_short=is_short,
+    follows=follows, averaged=True)

@@ -6,14 +6,19 @@ Canonical problems: 1,864 at level 2, 13,217 at level 3 (level 2 among them), 20
 
 import random
 import re
+from collections.abc import Hashable, Iterator
+from typing import NamedTuple
 
-from minireason.tasks.arithmetic import apply
-from minireason.tasks.problem import Problem
+from minireason.tasks.problem import Problem, apply
+from minireason.tasks.task import Habits, Mix, Task
+from minireason.tasks.trace import find_steps
 from minireason.tasks.words import Voice
 
 LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 20), 4: (4, 9)}   # level -> how many numbers, the largest
 MAX_NUMBERS, MAX_DIGITS = 6, 4                           # bounds on what a user may type
 PROMPT = re.compile(r"make (-?[0-9]+) from ([0-9]+(?: [0-9]+)*)", re.ASCII)
+SYMBOL = re.compile(r"([0-9]+|[-+*()])( ?)", re.ASCII)
+PRECEDENCE = {"+": 1, "-": 1, "*": 2}
 
 
 def make_problem(rng: random.Random, level: int) -> Problem:
@@ -50,16 +55,85 @@ def parse(prompt: str) -> Problem:
     return build(int(match[1]), [int(word) for word in words[1:]])
 
 
+def check(problem: Problem, answer: str) -> str | None:
+    """Why an answer is refused, or None. A shunting-yard evaluator without recursion.
+
+    An answer uses every given number once, with + - * and parentheses, single spaces between symbols at most.
+    Values stay small whatever is written: a number that was not given ends the reading at once.
+    """
+    remaining = [str(number) for number in problem.numbers]
+    values, operators = [], []   # `operators` holds + - * and open parentheses
+
+    def combine():
+        right, left = values.pop(), values.pop()
+        values.append(apply(left, operators.pop(), right))
+
+    position, expect_value = 0, True
+    while position < len(answer):
+        match = SYMBOL.match(answer, position)
+        if not match:
+            return f"unexpected {answer[position]!r} in the expression"
+        symbol, position = match[1], match.end()
+        if match[2] and position == len(answer):
+            return "the expression ends in a space"
+        if symbol.isdigit() or symbol == "(":
+            if not expect_value:
+                return "two values without an operator between them"
+            if symbol == "(":
+                operators.append(symbol)
+                continue
+            if symbol not in remaining:
+                return f"{symbol[:8]} is not among the numbers left to use"
+            remaining.remove(symbol)
+            values.append(int(symbol))
+            expect_value = False
+        elif expect_value:
+            return f"a value is missing before {symbol!r}"
+        elif symbol == ")":
+            while operators and operators[-1] != "(":
+                combine()
+            if not operators:
+                return "a parenthesis is closed that was never opened"
+            operators.pop()
+        else:
+            while operators and operators[-1] != "(" and PRECEDENCE[operators[-1]] >= PRECEDENCE[symbol]:
+                combine()
+            operators.append(symbol)
+            expect_value = True
+    if expect_value:
+        return "the expression is empty or ends in an operator"
+    while operators:
+        if operators[-1] == "(":
+            return "a parenthesis is never closed"
+        combine()
+    if remaining:
+        return f"unused: {' '.join(remaining)}"
+    return None if values == [problem.target] else f"the expression makes {values[0]}, not {problem.target}"
+
+
+def canonical_answer(answer: str) -> str:
+    """The expression without its optional spaces."""
+    return re.sub(" ?([-+*()]) ?", r"\1", answer)
+
+
 def is_solvable(target: int, numbers: list[int]) -> bool:
     """Whether some expression over all the numbers makes the target: join any two and go on with one fewer."""
     if len(numbers) == 1:
         return numbers[0] == target
     for i, a in enumerate(numbers):
         for j, b in enumerate(numbers[:i]):
-            rest = [n for k, n in enumerate(numbers) if k not in (i, j)]
-            if any(is_solvable(target, [*rest, value]) for value in {a + b, a - b, b - a, a * b}):
-                return True
+            rest = [number for k, number in enumerate(numbers) if k not in (i, j)]
+            for value in {a + b, a - b, b - a, a * b}:
+                if is_solvable(target, [*rest, value]):
+                    return True
     return False
+
+
+def remark(problem: Problem) -> str:
+    """What a user should know of a problem that was not solved. Six numbers would take too long to search."""
+    if len(problem.numbers) < 6 and not is_solvable(problem.target, list(problem.numbers)):
+        return "no solution exists"
+    return ""
 
 
 def strips(target: int, numbers: list[int]) -> list[tuple[str, int, list[int], str]]:
@@ -81,13 +155,27 @@ def strips(target: int, numbers: list[int]) -> list[tuple[str, int, list[int], s
     return [(step, *move) for step, move in moves.items()]
 
 
-def tries(target: int, numbers: list[int]) -> list[tuple[tuple[str, ...], int, list[int], str]]:
-    """Every way of working backward to two numbers. Returns [(steps, needed, (a, b), template)]."""
+class Way(NamedTuple):
+    """One way of working backward from the target to two numbers."""
+    steps: tuple[str, ...]      # such as ("42-6=36",)
+    needed: int                 # what the last two numbers must make
+    pair: list[int]             # these two
+    template: str               # how their expression becomes the answer: "{}+6"
+
+    def fill(self, expression: str) -> str:
+        """The answer, with the expression of the last two numbers in its place."""
+        return self.template.format(expression if self.template == "{}" else f"({expression})")
+
+
+def ways(target: int, numbers: list[int]) -> Iterator[Way]:
+    """Every way of working backward from the target to two numbers."""
     if len(numbers) == 2:
-        return [((), target, numbers, "{}")]
-    return [((step, *steps), last_needed, pair, template.format(inner if inner == "{}" else f"({inner})"))
-            for step, needed, rest, template in strips(target, numbers)
-            for steps, last_needed, pair, inner in tries(needed, rest)]
+        yield Way((), target, numbers, "{}")
+        return
+    for step, needed, rest, template in strips(target, numbers):
+        for way in ways(needed, rest):
+            inner = way.template if way.template == "{}" else f"({way.template})"
+            yield Way((step, *way.steps), way.needed, way.pair, template.format(inner))
 
 
 def pair_results(pair: list[int]) -> list[tuple[str, int]]:
@@ -108,40 +196,97 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
     `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a failed
     try is called a success. After `max_tries` failures the writer gives up and answers anything.
     """
-    parts, found = [], None
-    ways = tries(problem.target, list(problem.numbers))
-    rng.shuffle(ways)
-    for i, (steps, needed, pair, template) in enumerate(ways[:max_tries]):
-        parts += [voice("wait")] * (i > 0) + [voice("try"), *steps]
-        results = pair_results(pair)
-        best = min(results, key=lambda result: abs(result[1] - needed))
-        expression, value = rng.choice(results) if rng.random() < careless else best
+    parts = []
+    candidates = list(ways(problem.target, list(problem.numbers)))
+    rng.shuffle(candidates)
+    for i, way in enumerate(candidates[:max_tries]):
+        link = voice("wait")        # drawn for the first try too: so the texts of a seed stay what they were
+        if i > 0:
+            parts.append(link)
+        parts += [voice("try"), *way.steps]
+        results = pair_results(way.pair)
+        expression, value = min(results, key=lambda result: abs(result[1] - way.needed))
+        if rng.random() < careless:
+            expression, value = rng.choice(results)
         if rng.random() < slip:
             value = max(0, value + rng.choice((-10, -2, -1, 1, 2, 10)))
-        parts.append(f"{expression}={value} {voice('is')} {needed}")
-        if value == needed or rng.random() < blind:
+        parts.append(f"{expression}={value} {voice('is')} {way.needed}")
+        if value == way.needed or rng.random() < blind:
             parts.append(voice("yes"))
-            found = template.format(expression if template == "{}" else f"({expression})")
-            break
+            return " ".join(parts), way.fill(expression)
         parts.append(voice("no"))
-    if found is None:
-        parts.append(voice("giveup"))
-        found = write_guess(problem, rng, right=0.0)
-    return " ".join(parts), found
+    parts.append(voice("giveup"))
+    return " ".join(parts), write_guess(problem, rng, right=0.0)
+
+
+def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
+    """Tries as people write them: with slips, careless combinations, and failures that are called a success."""
+    return write_thinking(problem, rng, voice, slip=0.05, careless=0.15, blind=0.05, max_tries=habits.tries)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
     """An answer without thinking: a solution with the given chance, else any expression over the numbers."""
-    ways = tries(problem.target, list(problem.numbers))
-    rng.shuffle(ways)
+    candidates = list(ways(problem.target, list(problem.numbers)))
+    rng.shuffle(candidates)
     if rng.random() < right:
-        for _, needed, pair, template in ways:
-            for expression, value in pair_results(pair):
-                if value == needed:
-                    return template.format(expression if template == "{}" else f"({expression})")
+        for way in candidates:
+            for expression, value in pair_results(way.pair):
+                if value == way.needed:
+                    return way.fill(expression)
     numbers = list(problem.numbers)
     rng.shuffle(numbers)
     text = rng.choice(pair_results(numbers[:2]))[0]
     for number in numbers[2:]:
         text = f"({text}){rng.choice('+-*')}{number}"
     return text
+
+
+def is_short(thinking: str) -> bool:
+    """At most two tries."""
+    return thinking.count("try") <= 2
+
+
+def candidate(problem: Problem, text: str) -> Hashable:
+    """What a try tries: the left sides of its steps."""
+    return tuple(step.question for step in find_steps(text))
+
+
+def succeeds(problem: Problem, text: str) -> bool:
+    """Whether a try makes the target: true steps that strip one given number after the other off the target, and a
+    last one that makes what is then needed of the two that are left."""
+    steps = find_steps(text)
+    if not steps or not all(step.right for step in steps):
+        return False
+    needed, left_over = str(problem.target), [str(number) for number in problem.numbers]
+    for step in steps[:-1]:
+        left, operator, right = step.question
+        if left == needed:
+            stripped = right            # 42-6=36 strips the 6
+        elif right == needed and operator == "-":
+            stripped = left             # 50-42=8 strips the 50
+        else:
+            return False
+        if stripped not in left_over:
+            return False
+        left_over.remove(stripped)
+        needed = step.result
+    left, _, right = steps[-1].question
+    return sorted(left_over) == sorted((left, right)) and steps[-1].result == needed
+
+
+def follows(problem: Problem, thinking: str, answer: str) -> bool:
+    """Whether the left side of the last step stands in the answer; true where nothing was worked out."""
+    steps = find_steps(thinking)
+    if not steps:
+        return True
+    last = re.escape("".join(steps[-1].question))
+    return bool(re.search(rf"(?<![0-9]){last}(?![0-9])", answer.replace(" ", "")))
+
+
+TASK = Task(
+    name="countdown", word="make", example="make 70 from 6 13 10", words=("make", "from"), levels=tuple(LEVELS),
+    presets={"smoke": Mix((1, 2), 0.0), "laptop": Mix((2, 3), 0.54), "gpu": Mix((2, 3), 0.54)},
+    make_problem=make_problem, parse=parse, check=check,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
+    candidate=candidate, succeeds=succeeds, follows=follows,
+    canonical_answer=canonical_answer, remark=remark, averaged=True)

@@ -1,4 +1,4 @@
-"""What a problem is, and which problems are kept for testing."""
+"""What a problem is, which problems are kept for testing, and the arithmetic that every task shares."""
 
 from dataclasses import dataclass, field
 
@@ -11,20 +11,30 @@ TEST_SHARE = 10  # one canonical problem in ten is for testing and never trained
 class Problem:
     """One question with an exact verifier.
 
-    `prompt` is what the model reads, `key` the canonical form: two problems with equal keys are the same
-    problem for de-duplication. `target` is the value sought (arithmetic, countdown), `numbers` what countdown
-    may use, `examples` the input-output pairs shown (program), `hidden` further pairs that are not shown.
+    `prompt` is what the model reads. `key` is the canonical form: two problems with equal keys are the same problem,
+    so that one of them cannot be trained on while the other one is a test. The other fields hold what the task's check
+    needs; a task uses those that suit it, and `data` for anything else.
     """
     task: str
     prompt: str
     key: str
     level: int = field(default=0, compare=False)   # 0: typed by a user
-    target: int = 0
-    numbers: tuple[int, ...] = ()
-    examples: tuple[tuple[int, int], ...] = ()
-    hidden: tuple[tuple[int, int], ...] = ()
+    target: int = 0                                # the value that is looked for
+    numbers: tuple[int, ...] = ()                  # the numbers that may be used
+    examples: tuple[tuple[int, int], ...] = ()     # input-output pairs that are shown
+    hidden: tuple[tuple[int, int], ...] = ()       # further pairs, which are not shown
+    data: tuple = ()                               # whatever else a task wants to keep
 
 
 def is_test(problem: Problem) -> bool:
     """Whether this problem, however it is written, is kept for testing. Depends on its key alone."""
     return derive_seed("test-split", problem.key) % TEST_SHARE == 0
+
+
+def apply(left: int, operator: str, right: int) -> int:
+    """left + right, left - right or left * right."""
+    if operator == "+":
+        return left + right
+    if operator == "-":
+        return left - right
+    return left * right

@@ -9,9 +9,11 @@ import functools
 import itertools
 import random
 import re
+from collections.abc import Hashable
 
-from minireason.tasks.arithmetic import apply
-from minireason.tasks.problem import Problem
+from minireason.tasks.problem import Problem, apply
+from minireason.tasks.task import Habits, Mix, Task
+from minireason.tasks.trace import TRY
 from minireason.tasks.words import Voice
 
 LEVELS = {1: 1, 2: 2, 3: 3, 4: 4}                   # level -> number of operations
@@ -21,12 +23,13 @@ MAX_STEPS, MAX_VALUE = 100, 10**6                   # bounds of the interpreter
 MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may type
 PROMPT = re.compile(r"program (-?[0-9]+->-?[0-9]+(?: -?[0-9]+->-?[0-9]+)*)", re.ASCII)
 WORD = re.compile(r"x|[-+*]|0|[1-9][0-9]?", re.ASCII)
+WORDS = re.compile(r"(?: (?:x|[0-9]{1,2}|[-+*])(?![^ ]))*", re.ASCII)    # of a try, up to its first step
 
 Pairs = tuple[tuple[int, int], ...]                 # inputs and outputs
 
 
 class ProgramError(ValueError):
-    """Why a text is no program, or why a program stopped."""
+    """Why a text is not a program, or why a program stopped."""
 
 
 def run(program: str, x: int) -> int:
@@ -36,7 +39,7 @@ def run(program: str, x: int) -> int:
     stack = []
     for word in program.split(" "):
         if not WORD.fullmatch(word):
-            raise ProgramError(f"{word[:12]!r} is no word of the language")
+            raise ProgramError(f"{word[:12]!r} is not a word of the language")
         if word == "x":
             stack.append(x)
         elif word in "+-*":
@@ -71,7 +74,9 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 def draw_program(rng: random.Random, num_operations: int) -> str:
     words = ["x"]
     for _ in range(num_operations):
-        words += [str(rng.randint(1, 9)) if rng.random() < 0.85 or num_operations == 1 else "x", rng.choice("+-*")]
+        is_number = rng.random() < 0.85 or num_operations == 1
+        words.append(str(rng.randint(1, 9)) if is_number else "x")
+        words.append(rng.choice("+-*"))
     return " ".join(words)
 
 
@@ -92,8 +97,9 @@ def parse(prompt: str) -> Problem:
     if not match:
         raise ValueError("expected 'program' and pairs input->output, such as: program 1->3 2->5 4->9")
     pairs = [pair.split("->") for pair in match[1].split(" ")]
-    if any(len(word.lstrip("-")) > MAX_DIGITS or re.match("-?0[0-9]|-0", word) for pair in pairs for word in pair):
-        raise ValueError(f"numbers have no leading zeros and at most {MAX_DIGITS} digits")
+    for number in itertools.chain.from_iterable(pairs):
+        if len(number.lstrip("-")) > MAX_DIGITS or re.match("-?0[0-9]|-0", number):
+            raise ValueError(f"numbers have no leading zeros and at most {MAX_DIGITS} digits")
     examples = tuple((int(x), int(y)) for x, y in pairs)
     if len(examples) > MAX_EXAMPLES or len(dict(examples)) != len(examples):
         raise ValueError(f"at most {MAX_EXAMPLES} pairs, each with another input")
@@ -111,10 +117,10 @@ def short_programs(num_operations: int) -> list[str]:
 @functools.cache
 def programs_by_output(num_operations: int, x: int) -> dict[int, list[str]]:
     """{y: the short programs that turn x into y}"""
-    found = {}
+    programs = {}
     for program in short_programs(num_operations):
-        found.setdefault(run(program, x), []).append(program)
-    return found
+        programs.setdefault(run(program, x), []).append(program)
+    return programs
 
 
 def fitting_programs(examples: Pairs, num_operations: int) -> list[str]:
@@ -135,10 +141,29 @@ def fits(program: str, examples: Pairs) -> bool:
 def occam(examples: Pairs) -> Pairs:
     """What the shortest fitting programs (up to two operations) all answer on the hidden inputs."""
     for num_operations in (0, 1, 2):
-        if fitting := fitting_programs(examples, num_operations):
-            outputs = [tuple(run(program, x) for x in HIDDEN_INPUTS) for program in fitting]
-            return tuple((x, column[0]) for x, column in zip(HIDDEN_INPUTS, zip(*outputs)) if len(set(column)) == 1)
+        fitting = fitting_programs(examples, num_operations)
+        if not fitting:
+            continue
+        agreed = []
+        for x in HIDDEN_INPUTS:
+            outputs = {run(program, x) for program in fitting}
+            if len(outputs) == 1:
+                agreed.append((x, outputs.pop()))
+        return tuple(agreed)
     return ()
+
+
+def check(problem: Problem, answer: str) -> str | None:
+    """Why a program is refused, or None. It is run on the examples that are shown and on hidden inputs."""
+    try:
+        for shown, pairs in (("example", problem.examples), ("hidden input", problem.hidden)):
+            for x, y in pairs:
+                result = run(answer, x)
+                if result != y:
+                    return f"on {shown} {x} the program gives {result}, not {y}"
+    except ProgramError as error:
+        return str(error)
+    return None
 
 
 def has_line(examples: Pairs) -> bool:
@@ -157,9 +182,10 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
     First comes the line through two examples; after it, or with chance `careless` before it, any program that fits
     the first example. `slip`: the chance that a fact is wrong. After `max_tries` failures the writer gives up.
     """
-    parts, found = [], None
+    parts = []
 
     def step(left, operator, right):
+        """Writes one step, at times a wrong one. Returns the value that was written."""
         value = left // right if operator == "/" else apply(left, operator, right)
         if rng.random() < slip:
             value = max(0 if operator in "*/" else -99, value + rng.choice((-2, -1, 1, 2)))
@@ -167,43 +193,63 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
         return value
 
     def line():
+        """Writes out the line through the first two examples. Returns the program that it is."""
         (x1, y1), (x2, y2) = problem.examples[:2]
         parts.extend([f"{x2}-{x1}={x2 - x1}", f"{y2}-{y1}={y2 - y1}"])
         slope = step(y2 - y1, "/", x2 - x1)
         parts.append(voice("so"))
         offset = step(y1, "-", step(x1, "*", slope))
-        return "x" + f" {slope} *" * (slope != 1) + f" {abs(offset)} {'+' if offset > 0 else '-'}" * (offset != 0)
+        program = "x"
+        if slope != 1:
+            program += f" {slope} *"
+        if offset != 0:
+            program += f" {abs(offset)} {'+' if offset > 0 else '-'}"
+        return program
 
-    straight = has_line(problem.examples)
-    others = [p for n in (1, 2) for p in fitting_programs(problem.examples[:1], n) if "x" in p[1:] or not straight]
-    rng.shuffle(others)
-    for i in range(max_tries):
-        parts += [voice("wait")] * (i > 0)
-        if straight and (i == 0 or slip) and rng.random() >= careless:
-            program, tests = line(), problem.examples[2:]
-        elif others:
-            program, tests = others.pop(), problem.examples[1:]
-        else:
-            break
-        parts += [voice("try"), program]
+    def test(program, examples):
+        """Writes out a program's values on some examples, up to the first that it misses. Returns whether it fits all."""
         words = program.split(" ")
-        for x, y in tests:
+        for x, y in examples:
             value = x
             for argument, operator in zip(words[1::2], words[2::2]):
                 value = step(value, operator, x if argument == "x" else int(argument))
             parts.append(f"{voice('is')} {y}")
             if value != y:
-                break
-            parts += [voice("ok")] * ((x, y) != tests[-1])
-        if value == y:
-            parts.append(voice("yes"))
-            found = program
+                return False
+            ok = voice("ok")        # drawn for the last example too: so the texts of a seed stay what they were
+            if (x, y) != examples[-1]:
+                parts.append(ok)
+        return True
+
+    straight = has_line(problem.examples)
+    others = []     # programs that fit the first example, and are not lines where a line has been tried
+    for num_operations in (1, 2):
+        for program in fitting_programs(problem.examples[:1], num_operations):
+            if "x" in program[1:] or not straight:
+                others.append(program)
+    rng.shuffle(others)
+    for i in range(max_tries):
+        wait = voice("wait")        # drawn for the first try too
+        if i > 0:
+            parts.append(wait)
+        if straight and (i == 0 or slip) and rng.random() >= careless:
+            program, untested = line(), problem.examples[2:]
+        elif others:
+            program, untested = others.pop(), problem.examples[1:]
+        else:
             break
+        parts += [voice("try"), program]
+        if test(program, untested):
+            parts.append(voice("yes"))
+            return " ".join(parts), program
         parts.append(voice("no"))
-    if found is None:
-        parts.append(voice("giveup"))
-        found = write_guess(problem, rng, right=0.0)
-    return " ".join(parts), found
+    parts.append(voice("giveup"))
+    return " ".join(parts), write_guess(problem, rng, right=0.0)
+
+
+def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
+    """Programs as people find them: with slips, and at times any program that fits the first example."""
+    return write_thinking(problem, rng, voice, slip=0.03, careless=0.15, max_tries=habits.few_tries)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
@@ -213,3 +259,32 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
             if fitting := fitting_programs(problem.examples, num_operations):
                 return fitting[0]
     return draw_program(rng, rng.choice((1, 2)))
+
+
+def is_short(thinking: str) -> bool:
+    """At most two tries."""
+    return thinking.count("try") <= 2
+
+
+def candidate(problem: Problem, text: str) -> Hashable:
+    """What a try tries: the words of its program."""
+    return tuple(WORDS.match(text)[0].split())
+
+
+def succeeds(problem: Problem, text: str) -> bool:
+    return check(problem, " ".join(candidate(problem, text))) is None
+
+
+def follows(problem: Problem, thinking: str, answer: str) -> bool:
+    """Whether the answer is the last program that was tried."""
+    tries = TRY.split(thinking)
+    return len(tries) < 2 or tuple(answer.split()) == candidate(problem, tries[-1])
+
+
+TASK = Task(
+    name="program", word="program", example="program 1->5 2->7 6->15", words=("program", "x"), levels=tuple(LEVELS),
+    # A test set of 300: these levels have few functions. They share a key, so that test prompts are told apart as text.
+    presets={"smoke": Mix((1, 2), 0.0, 20), "laptop": Mix((1, 2), 0.10, 300), "gpu": Mix((1, 2), 0.10, 300)},
+    make_problem=make_problem, parse=parse, check=check,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
+    candidate=candidate, succeeds=succeeds, follows=follows, test_by_prompt=True)

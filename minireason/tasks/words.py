@@ -1,6 +1,8 @@
-"""The words of our world: the two languages of thinking, and what chat is made of."""
+"""The words of our world: the two languages of thinking, what chat is made of, and the tags around a thought."""
 
 import random
+
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 # meaning -> (English, Spanish). No word is shared, so that a mixed text can be told from the words alone.
 THINKING = {
@@ -19,13 +21,12 @@ CHAT = """
     remember now know anyone nobody just said must may about let meet nice pleasure course sure sir like
 """.split()
 
-TASK = ["compute", "make", "from", "program", "x"]
-
-VOCABULARY = list(dict.fromkeys([*TASK, *sorted(ENGLISH), *sorted(SPANISH), *CHAT]))
-
 
 class Voice:
-    """Speaks one language, or at each word one of the two: Voice(rng, "en" | "es" | "mixed")."""
+    """Speaks one language, or at each word one of the two: Voice(rng, "en" | "es" | "mixed").
+
+    Voice(rng, "es")("wait") is "espera".
+    """
 
     def __init__(self, rng: random.Random, language: str):
         self.rng, self.language = rng, language

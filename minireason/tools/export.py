@@ -25,7 +25,7 @@ from minireason.upkeep.checkpoint import CheckpointError, save_json, write_atomi
 from minireason.upkeep.command import exit_codes
 from minireason.config import ModelConfig
 from minireason.model import GPT
-from minireason.pretrained import PRETRAINED, load_stage
+from minireason.run import PRETRAINED, open_model
 from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
 
 BLOCK = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",    # our name -> Llama's
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--stage", default="align", help="base, cold-start, rl, rejection or align (default)")
     parser.add_argument("--to", required=True, metavar="DIR", help="a new or empty folder")
     args = parser.parse_args(argv)
-    model, _ = load_stage(args.run, args.stage)
+    model, _ = open_model(args.run, args.stage)
     export(model, args.to)
     print(f"{args.to}: {sum(p.numel() for p in model.parameters()):,} parameters of {args.run}, stage {args.stage}, as a Llama")
 

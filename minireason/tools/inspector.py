@@ -19,10 +19,10 @@ import torch
 
 from minireason import grpo, ppo
 from minireason.upkeep.command import BadInput, exit_codes
-from minireason.config import RLConfig, from_dict
+from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs, completion_values
-from minireason.pretrained import PRETRAINED, load_stage
+from minireason.run import PRETRAINED, STARTS_FROM, open_model, settings_of_run, start_of
 from minireason.rewards import Task, correctness
 from minireason.rollout import build_rollout
 from minireason.sampling import generate
@@ -30,7 +30,6 @@ from minireason.stats import k3
 from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 
-STARTS = {"cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}    # the default of --old
 
 
 @torch.no_grad()
@@ -67,10 +66,10 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
                 old: str | None = None) -> tuple[list[dict], str]:
     """The same with the checkpoints of a run. `old` is by default the stage that `stage` started from. Returns (rows, old);
     raises BadInput where a checkpoint is missing, CheckpointError where one is damaged."""
-    policy, state = load_stage(folder, stage)
-    config = from_dict(state["config"])
-    old = old or ("base" if config.pure_rl and stage == "rl" else STARTS[stage])
-    speaker, _ = load_stage(folder, old)
+    policy, state = open_model(folder, stage)
+    config = settings_of_run(state)
+    old = old or start_of(stage, config)
+    speaker, _ = open_model(folder, old)
     settings = RLConfig(**vars(config.align if stage == "align" else config.rl) | {"group_size": group_size, "kl_coef": 0.0})
     critic = None
     if "critic" in state["extra"]:
@@ -122,8 +121,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.group_size < 2 or args.show < 0:
         raise BadInput("a group has at least 2 completions, and --show is not negative")
-    if args.stage not in STARTS or args.old not in (None, "base", *STARTS):
-        raise BadInput(f"unknown stage: choose {', '.join(STARTS)}, and for --old also base")
+    if STARTS_FROM.get(args.stage) is None or args.old not in (None, *STARTS_FROM):
+        raise BadInput(f"unknown stage: choose {', '.join(STARTS_FROM)}; base is for --old alone")
     problem = parse_prompt(args.prompt.strip().lower())
     rows, old = inspect_run(args.run, args.stage, problem, args.group_size, args.seed, args.old)
     if args.html:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 import torch
 
-from minireason.upkeep.checkpoint import pick_device
+from minireason.upkeep.parallel import pick_device
 from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.config import ModelConfig, RLConfig, check, preset
 from minireason.grpo import compute_advantages, compute_loss

@@ -15,10 +15,11 @@ import re
 from pathlib import Path
 
 from minireason.tools import inspector
-from minireason.behaviour import SAYS_NO, SAYS_YES, STEP, TRY, WORD, evaluate_step, observe, succeeds
+from minireason.behaviour import observe
 from minireason.upkeep.command import Fault
 from minireason.evaluate import table
 from minireason.tasks import TASKS, Problem, parse_prompt
+from minireason.tasks.trace import split_tries
 from minireason.tokenizer import printable
 from minireason.verifier import split_completion, verify
 
@@ -89,24 +90,26 @@ def picture(path: Path) -> str:
 
 def find_marks(problem: Problem, thinking: str) -> list[tuple[int, int, str]]:
     """Where the thinking does what behaviour.py counts. Returns (start, end, kind) in order, none over another."""
-    found, wrong, failed = [], set(), False
-    for step in STEP.finditer(thinking):
-        *sides, result = step.groups()
-        if evaluate_step(*sides) != int(result):
-            found.append((*step.span(), "wrong"))
-            wrong.add(tuple(sides))
-        elif tuple(sides) in wrong:
-            found.append((*step.span(), "repair"))
-            wrong.remove(tuple(sides))
-    tries = [] if problem.task == "arithmetic" else list(TRY.finditer(thinking))
-    for word, end in zip(tries, [*(later.start() for later in tries[1:]), len(thinking)]):
-        found.append((*word.span(), "retry" if failed else "try"))
-        said = [w for w in WORD.finditer(thinking, word.end(), end) if w[0] in SAYS_YES | SAYS_NO]
-        failed = bool(said) and said[-1][0] in SAYS_NO
-        if said:
-            true = not failed and succeeds(problem, thinking[word.end():end])
-            found.append((*said[-1].span(), "no" if failed else "yes" if true else "false-yes"))
-    return sorted(found)
+    task, marks, asked_wrong = TASKS[problem.task], [], set()
+    for step in task.find_steps(thinking):
+        if not step.right:
+            marks.append((*step.span, "wrong"))
+            asked_wrong.add(step.question)
+        elif step.question in asked_wrong:
+            marks.append((*step.span, "repair"))
+            asked_wrong.remove(step.question)
+    if task.succeeds is None:
+        return marks
+    last_failed = False
+    for attempt in split_tries(thinking):
+        marks.append((*attempt.word, "retry" if last_failed else "try"))
+        last_failed = attempt.verdict is False
+        if last_failed:
+            marks.append((*attempt.verdict_span, "no"))
+        elif attempt.verdict is True:
+            is_success = task.succeeds(problem, attempt.text)
+            marks.append((*attempt.verdict_span, "yes" if is_success else "false-yes"))
+    return sorted(marks)
 
 
 def transcript(sample: dict) -> str:

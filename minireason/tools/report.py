@@ -13,7 +13,8 @@ from minireason.tools import page, plots
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json, write_atomically
 from minireason.upkeep.command import BadInput, Fault, exit_codes
-from minireason.evaluate import mean_of_reasoning, scored_on, table
+from minireason.evaluate import mean_of_reasoning, table
+from minireason.run import scored_on
 from minireason.stats import bootstrap_interval
 from minireason.tasks import TASKS
 from minireason.tokenizer import printable

@@ -1,7 +1,12 @@
 """Saving so that nothing is ever half written, and loading so that nothing is ever run.
 
-A checkpoint is one dict: model, optimizer, config, stage, iteration (the next one to run), done, seconds of training
-until here, extra weights by name.
+A checkpoint is one dict:
+    model, optimizer    their state
+    extra               weights of further networks by name: a critic, a reward model
+    config, vocabulary  all settings, and the words that are tokens
+    stage, iteration    which stage, and the next iteration to run
+    done, seconds       whether the stage is finished, and seconds of training until here
+    notes               what the report says of the stage
 All randomness is derived from the seed and the iteration, so these are enough to go on bit for bit.
 """
 
@@ -16,14 +21,13 @@ from typing import Any, BinaryIO
 import torch
 
 from minireason.upkeep.command import Fault
-from minireason.config import from_dict
-from minireason.model import GPT
 
 KEYS = {"model", "optimizer", "config", "stage", "iteration", "done", "seconds", "extra"}
+LATER = {"vocabulary": None, "notes": {}}       # keys that older checkpoints lack, and what stands for them
 
 
 class CheckpointError(Fault):
-    """A file that is no checkpoint of ours; the message says what to do."""
+    """A file that is not a checkpoint of ours, or does not fit; the message says what to do."""
 
 
 def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None:
@@ -54,7 +58,7 @@ def previous(path: Path | str) -> Path:
 
 def save(path: Path | str, **state) -> None:
     """Writes a checkpoint; the old one stays until the new one is whole, and beside it until the stage is done."""
-    assert set(state) == KEYS, set(state) ^ KEYS
+    assert set(state) == KEYS | set(LATER), set(state) ^ KEYS
 
     def write(file):
         torch.save(state, file)
@@ -87,29 +91,7 @@ def load(path: Path | str) -> dict:
     except Exception as error:      # torch raises many kinds on bytes that are not its own
         advice = (f"move {previous(path).name} to {Path(path).name} and go on with --resume" if previous(path).exists()
                   else "delete its folder and train that stage again")
-        raise CheckpointError(f"{path} is damaged or no checkpoint ({type(error).__name__}): {advice}") from None
-    if not isinstance(state, dict) or set(state) != KEYS:
-        raise CheckpointError(f"{path} is no checkpoint of minireason")
-    return state
-
-
-def pick_device(name: str | None = None) -> torch.device:
-    """cuda, mps or cpu, whichever is there; or the one asked for. Raises ValueError where it is not to be had."""
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name or best)
-        torch.zeros(1, device=device)
-        return device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device {name!r} is not to be had here: {str(error).splitlines()[0][:100]}") from None
-
-
-def load_model(path: Path | str, device: torch.device | str = "cpu") -> tuple[GPT, dict]:
-    """The model of a checkpoint, ready to use, and the whole state. Raises CheckpointError."""
-    state = load(path)
-    try:
-        model = GPT(from_dict(state["config"]).model)
-        model.load_state_dict(state["model"])
-    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} was written by another version: {str(error).splitlines()[0]}") from None
-    return model.to(device).eval(), state
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({type(error).__name__}): {advice}") from None
+    if not isinstance(state, dict) or set(state) - set(LATER) != KEYS:
+        raise CheckpointError(f"{path} is not a checkpoint of minireason")
+    return LATER | state

@@ -5,6 +5,7 @@
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -59,3 +60,33 @@ def exit_codes(name: str) -> Callable:
                 return 2
         return ended
     return decorate
+
+
+class CtrlC:
+    """Lets an iteration end before Ctrl-C stops the run, so that what is saved is never half an update.
+
+    A second Ctrl-C stops at once, with the last checkpoint as it was.
+    """
+
+    def __enter__(self):
+        self.pressed = False
+        self.handler_before = signal.signal(signal.SIGINT, self.press)
+        return self
+
+    def press(self, *_) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    def __exit__(self, *_):
+        signal.signal(signal.SIGINT, self.handler_before)
+
+
+def peak_memory() -> float | None:
+    """MiB of memory that this process ever held; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:     # Windows
+        return None
+    units_per_mib = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mib

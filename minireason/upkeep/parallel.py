@@ -15,6 +15,21 @@ import torch
 import torch.distributed as dist
 
 
+def pick_device(name: str | None = None) -> torch.device:
+    """cuda, mps or cpu, whichever is there; or the one asked for. Raises ValueError where it is not available."""
+    best = "cpu"
+    if torch.cuda.is_available():
+        best = "cuda"
+    elif torch.backends.mps.is_available():
+        best = "mps"
+    try:
+        device = torch.device(name or best)
+        torch.zeros(1, device=device)
+        return device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device {name!r} is not available: {str(error).splitlines()[0][:100]}") from None
+
+
 def start(device: torch.device) -> torch.device:
     """Joins the other processes where torchrun started this one. Returns the device that is this one's to use."""
     if "RANK" not in os.environ or dist.is_initialized():

@@ -1,0 +1,311 @@
+"""A run: the pipeline's stages in order, the folder they are kept in, and the one way to open a model of it.
+
+    runs/laptop/config.json  results.json  report.html  report.md  *.png  lock
+    runs/laptop/<stage>/checkpoint.pt  metrics.jsonl
+
+Everything that needs "the model of this run and stage" calls `open_model`: train.py, sample.py, the tools, the lessons.
+"""
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from minireason.config import Config, ModelConfig, changed_settings, from_dict, to_dict
+from minireason.model import GPT
+from minireason.tasks import TASKS, test_problems
+from minireason.tokenizer import get_tokenizer
+from minireason.upkeep import checkpoint
+from minireason.upkeep.command import BadInput, Fault
+from minireason.upkeep.seeding import derive_seed
+from minireason.upkeep.vocabulary import fit_vocabulary
+
+# Each stage and the one whose weights it starts from. Rejection starts from the base afresh; its data come from RL.
+STARTS_FROM = {"base": None, "cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}
+STAGES = tuple(STARTS_FROM)
+PRETRAINED = "pretrained"                                                  # says: the weights in the repository
+WEIGHTS = Path(__file__).parent / "upkeep" / "weights"                     # they are laid out as a run's folder
+LOCK = "lock"                                                              # held by the train.py that is at work
+RESULTS = {"command", "config", "stages", "seconds", "notes"}              # what results.json holds at least
+
+
+def stages_of(config: Config) -> tuple[str, ...]:
+    """The stages that `train.py all` trains."""
+    return ("base", "rl") if config.pure_rl else STAGES
+
+
+def start_of(stage: str, config: Config) -> str | None:
+    """The stage whose weights a stage starts from; None for random weights."""
+    if stage == "rl" and config.pure_rl:
+        return "base"
+    return STARTS_FROM[stage]
+
+
+def folder_of(run: Path | str) -> Path:
+    """The folder of a run; of "pretrained" the one in the repository."""
+    return WEIGHTS if str(run) == PRETRAINED else Path(run)
+
+
+class Run:
+    """A run's folder, its settings, and the device it trains on."""
+
+    def __init__(self, folder: Path | str, config: Config, device: torch.device):
+        self.folder, self.config, self.device = Path(folder), config, device
+        self.tokenizer = get_tokenizer()
+
+    def path(self, stage: str) -> Path:
+        return self.folder / stage / "checkpoint.pt"
+
+    def metrics_path(self, stage: str) -> Path:
+        return self.folder / stage / "metrics.jsonl"
+
+    def seed(self, stage: str) -> int:
+        return derive_seed(self.config.seed, stage)
+
+    def load(self, stage: str) -> GPT:
+        """The model that a finished stage left. Raises BadInput where there is none."""
+        if not self.path(stage).exists():
+            raise BadInput(f"{self.folder} has no finished stage {stage!r}: run 'python train.py {stage} "
+                           f"--out {self.folder}' first")
+        model, state = open_model(self.folder, stage, self.device)
+        if not state["done"]:
+            raise BadInput(f"stage {stage!r} of {self.folder} is unfinished: add --resume")
+        return model
+
+
+# -----------------------------------------------------------------------------
+# Opening a model
+
+def open_state(path: Path) -> dict:
+    """The state of a checkpoint, with the ids of today's vocabulary. Raises CheckpointError."""
+    state = checkpoint.load(path)
+    try:
+        new_words = fit_vocabulary(state, get_tokenizer().words)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise checkpoint.CheckpointError(f"{path} does not fit this version: {type(error).__name__} {error}") from None
+    except checkpoint.CheckpointError as error:
+        raise checkpoint.CheckpointError(f"{path} does not fit: {error}") from None
+    if new_words:
+        print(f"{path}: this model has never read {', '.join(new_words)}", file=sys.stderr)
+    return state
+
+
+def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu") -> tuple[GPT, dict]:
+    """The model that a stage of a run left, ready to use, and the state of its checkpoint. `run` is a folder, or
+    "pretrained" for the weights in the repository. Raises BadInput where there is none, CheckpointError on a damaged one.
+    """
+    folder = folder_of(run)
+    path = folder / stage / "checkpoint.pt"
+    if not path.exists():
+        there = [name for name in STAGES if (folder / name / "checkpoint.pt").exists()]
+        if there:
+            raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: choose {', '.join(there)}")
+        raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
+    state = open_state(path)
+    try:
+        model = GPT(from_dict(state["config"]["model"], ModelConfig))
+        model.load_state_dict(state["model"])
+    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise checkpoint.CheckpointError(f"{path} does not fit this version: {reason}") from None
+    return model.to(device).eval(), state
+
+
+def settings_of_run(state: dict) -> Config:
+    """All settings of the run that a checkpoint is of. Raises Fault where this version does not know one of them."""
+    try:
+        return from_dict(state["config"])
+    except ValueError as error:
+        raise Fault(f"a checkpoint of another version: {error}") from None
+
+
+def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
+    """(run, stage) of the last finished stage, or of the stage that is asked for, of the newest run in runs/ that has it;
+    without one, of the weights in the repository."""
+    candidates = [stage] if stage else list(reversed(STAGES))
+    for folder in reversed(runs_by_age()):
+        for name in candidates:
+            path = folder / name / "checkpoint.pt"
+            if path.exists() and checkpoint.load(path)["done"]:
+                return folder, name
+    return PRETRAINED, stage or last_stage(PRETRAINED)
+
+
+def last_stage(run: Path | str) -> str:
+    """The last stage that a run has a checkpoint of. Raises BadInput where it has none."""
+    for stage in reversed(STAGES):
+        if (folder_of(run) / stage / "checkpoint.pt").exists():
+            return stage
+    raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
+
+
+def runs_by_age() -> list[Path]:
+    """The folders of runs in runs/, the newest last."""
+    paths = sorted(Path("runs").glob("*/config.json"), key=lambda path: path.stat().st_mtime)
+    return [path.parent for path in paths]
+
+
+# -----------------------------------------------------------------------------
+# A new run, and one to go on with
+
+def fresh_folder(config: Config) -> Path:
+    """A name in runs/ that is not taken: laptop, laptop-2, laptop-ppo, laptop-pure ..."""
+    name = config.preset
+    if config.algo == "ppo":
+        name += "-ppo"
+    if config.pure_rl:
+        name += "-pure"
+    folder, number = Path("runs") / name, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{name}-{number}"
+    return folder
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps any other train.py out of a folder until the block ends. Where the process is killed, the system opens the
+    lock. Raises BadInput where another holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "ab") as file:
+        try:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"another train.py is at work in {folder}: let it finish or choose another --out") from None
+        except (ImportError, OSError):      # Windows, or a file system without locks: nobody is kept out
+            pass
+        yield
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run. Raises BadInput where it holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file: choose another --out")
+    if (folder / "config.json").exists():
+        return True
+    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
+        raise BadInput(f"{folder} is not empty and holds no run: choose another --out")
+    return False
+
+
+def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
+    """Raises BadInput or ValueError on a run that could not be trained or scored, before anything is written."""
+    if source and stage == "base":
+        raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
+    if not source and stage not in ("all", "base"):
+        raise BadInput(f"stage {stage} needs a run with the stages before it: give its folder with --out")
+    for task, levels in config.tasks.levels.items():     # fail now, not an hour into training, if there are too few
+        number = config.evaluate.number_of(task)
+        if config.evaluate.every:
+            number = max(number, config.evaluate.num_quick)
+        test_problems(task, levels, number, config.evaluate.seed)
+
+
+def new_run(folder: Path, config: Config, stage: str, source: Path | str | None) -> None:
+    """Begins a run in a folder that is locked: copies the stages before `stage` from another run, and writes its settings.
+    """
+    if (folder / "config.json").exists():
+        raise BadInput(f"another train.py has just begun a run in {folder}: choose another --out")
+    if source:
+        copy_stages(folder_of(source), folder, stages_before(stage, config), config)
+    checkpoint.save_json(folder / "config.json", to_dict(config))
+
+
+def stages_before(stage: str, config: Config) -> tuple[str, ...]:
+    """The stages that have to be there before a stage can be trained; before `all`, the base."""
+    stages = stages_of(config)
+    if stage not in stages:
+        return ("base",)
+    return stages[:max(1, stages.index(stage))]
+
+
+def check_source(source: Path, stage: str, config: Config) -> None:
+    """Raises BadInput where another run lacks a stage that has to be copied from it, or has another size of model."""
+    for name in stages_before(stage, config):
+        path = source / name / "checkpoint.pt"
+        if not path.exists() or not (state := checkpoint.load(path))["done"]:
+            raise BadInput(f"{source} has no finished stage {name!r} to start from")
+        sizes, wanted = dict(state["config"]["model"]), to_dict(config.model)
+        sizes["vocab_size"] = wanted["vocab_size"]      # words that came later are added when it is opened
+        if sizes != wanted:
+            raise BadInput(f"{source} holds another size of model: give the same --model flags or another --from")
+
+
+def copy_stages(source: Path, folder: Path, stages: tuple[str, ...], config: Config) -> None:
+    """Copies finished stages of another run: checkpoints, curves and results."""
+    results = read_results(source)
+    try:
+        for stage in stages:
+            shutil.copytree(source / stage, folder / stage, ignore=shutil.ignore_patterns("*.tmp"))
+    except BaseException:
+        # On a full disk or Ctrl-C, remove the partial copy: it is not a usable run, and it would block the next one.
+        for stage in stages:
+            shutil.rmtree(folder / stage, ignore_errors=True)
+        raise
+    if results and scored_on(results["config"]) == scored_on(to_dict(config)):      # else `train.py all` scores them again
+        scores = {stage: results["stages"][stage] for stage in stages if stage in results["stages"]}
+        seconds = {stage: results["seconds"][stage] for stage in scores}
+        notes = {"started from": f"{', '.join(stages)} of {source}"}
+        checkpoint.save_json(folder / "results.json", new_results(config) | {
+            "stages": scores, "seconds": seconds, "notes": notes})
+
+
+def stored_config(folder: Path) -> Config:
+    """The settings that a run was begun with. Raises Fault on a damaged file or unknown settings."""
+    path = folder / "config.json"
+    try:
+        config = from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Fault(f"{path} is damaged or of another version: {error}") from None
+    config.model.vocab_size = get_tokenizer().vocab_size      # words that came later are added when a model is opened
+    return config
+
+
+def check_same_settings(folder: Path, stored: Config, wanted: Config) -> None:
+    """Raises BadInput where the command line asks for other settings than those the run was begun with."""
+    differing = changed_settings(stored, wanted)
+    if differing:
+        raise BadInput(f"{folder} was made with other settings ({', '.join(differing[:4])}): choose another --out")
+
+
+def check_not_done(folder: Path, stages: tuple[str, ...]) -> None:
+    """Raises BadInput where one of the stages has been begun, since only --resume goes on with it."""
+    begun = [stage for stage in stages if (folder / stage / "checkpoint.pt").exists()]
+    if begun:
+        raise BadInput(f"{folder} already holds {', '.join(begun)}: go on with --resume or choose another --out")
+
+
+# -----------------------------------------------------------------------------
+# Results
+
+def new_results(config: Config) -> dict:
+    return {"command": "", "config": to_dict(config), "threads": torch.get_num_threads(), "stages": {}, "seconds": {},
+            "notes": {}}
+
+
+def read_results(folder: Path) -> dict | None:
+    """What results.json of a run holds, None where there is no such file. Raises Fault on a damaged one."""
+    path = folder / "results.json"
+    if not path.exists():
+        return None
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        results = None
+    if not isinstance(results, dict) or not RESULTS <= set(results):
+        raise Fault(f"{path} is damaged or not a run's: delete it and go on with --resume")
+    return results
+
+
+def scored_on(config: dict) -> list:
+    """What decides on which problems a run is scored, from its settings as a dict: where these agree, runs can be compared."""
+    levels = [config["tasks"].get(f"{task}_levels") for task in TASKS]
+    settings = dict(config["evaluate"])
+    for name in ("every", "num_quick"):     # these change nothing of the scores at a stage's end
+        settings.pop(name, None)
+    return [levels, settings]

@@ -1,0 +1,179 @@
+"""The pipeline: five stages in their order, one function each.
+
+    base -> cold-start -> rl -> rejection -> align          with --pure-rl: base -> rl
+
+A stage says which model it starts from, what it learns from, and which loop does the learning. train.py runs the loop,
+saves and scores. Nothing here trains by itself, except the reward model that alignment needs.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from tqdm import tqdm
+
+from minireason import align as alignment
+from minireason import corpus, grpo, ppo, sft
+from minireason import rejection as rejection_sampling
+from minireason.config import RLConfig, SFTConfig
+from minireason.model import GPT
+from minireason.policy import Critic
+from minireason.rewards import Task, reasoning_task
+from minireason.run import Run, start_of
+from minireason.upkeep import checkpoint, parallel
+from minireason.upkeep.command import Fault
+from minireason.upkeep.seeding import derive_seed
+
+
+@dataclass
+class Stage:
+    """What the loop of train.py needs of a stage."""
+    model: GPT
+    optimizer: torch.optim.Optimizer
+    loop: Callable[[int], Iterator[dict[str, float]]]           # loop(step to begin with) yields one dict of metrics a step
+    num_steps: int
+    extra: dict[str, torch.nn.Module] = field(default_factory=dict)      # further networks that belong to the checkpoint
+    notes: dict = field(default_factory=dict)                            # what the report should say of it
+
+
+def base(run: Run) -> Stage:
+    """Imitates a messy toy internet, from random weights: answers without thought, worked solutions, mistakes."""
+    model = GPT(run.config.model).init_weights(derive_seed(run.seed("base"), "weights")).to(run.device)
+    documents = corpus.base_corpus(run.config.seed, run.config.base.num_examples, run.config.tasks, run.config.aha)
+    return imitation(run, "base", model, documents, run.config.base)
+
+
+def cold_start(run: Run) -> Stage:
+    """Imitates 300 short, clean examples of thinking: the form, and as much skill as they hold."""
+    model = run.load(start_of("cold-start", run.config))
+    settings = run.config.cold_start
+    documents = corpus.golden_examples(run.config.seed, settings.num_examples, run.config.tasks, run.config.expert)
+    return imitation(run, "cold-start", model, documents, settings)
+
+
+def rl(run: Run) -> Stage:
+    """Learns by trial and error: only the verified final answer is rewarded."""
+    return reinforcement(run, "rl", run.load(start_of("rl", run.config)), problems(run), run.config.rl)
+
+
+def rejection(run: Run) -> Stage:
+    """Fine-tunes the base afresh on the RL model's own best answers, verified and readable."""
+    model = run.load(start_of("rejection", run.config))
+    documents, counts = parallel.from_first(own_answers(run) if parallel.rank() == 0 else None)
+    stage = imitation(run, "rejection", model, documents, run.config.rejection)
+    stage.notes["rejection"] = counts
+    return stage
+
+
+def align(run: Run, saved: dict | None = None) -> Stage:
+    """Makes it helpful by a learned judge and harmless by an exact rule, still rewarded for being right.
+
+    `saved` holds the extra weights and the notes of a checkpoint to go on from: its reward model is not trained again.
+    """
+    model = run.load(start_of("align", run.config))
+    if saved and "reward_model" in saved["extra"]:
+        reward_model, note = alignment.RewardModel(model).to(run.device), saved["notes"].get("reward model", "")
+        reward_model.load_state_dict(saved["extra"]["reward_model"])
+    else:
+        reward_model, note = helpfulness(run, model)
+    world = alignment.alignment_task(run.tokenizer, reward_model, problems(run), run.config.tasks.chat_share)
+    stage = reinforcement(run, "align", model, world, run.config.align)
+    stage.extra["reward_model"] = reward_model
+    stage.notes["reward model"] = note
+    return stage
+
+
+def prepare(run: Run, name: str, saved: dict | None = None) -> Stage:
+    """The stage of a name; `saved` is the state of its checkpoint, where there is one to go on from."""
+    if name == "align":
+        return align(run, saved)
+    return {"base": base, "cold-start": cold_start, "rl": rl, "rejection": rejection}[name](run)
+
+
+# -----------------------------------------------------------------------------
+# The two ways of learning
+
+def imitation(run: Run, name: str, model: GPT, documents: list[corpus.Document], settings: SFTConfig) -> Stage:
+    """Makes the texts of others, or one's own best ones, more likely (sft.py)."""
+    examples, seed = corpus.tokenize(run.tokenizer, documents), run.seed(name)
+    optimizer = adamw(settings, model)
+
+    def loop(start: int) -> Iterator[dict[str, float]]:
+        return sft.train(model, optimizer, examples, settings, seed, start)
+
+    return Stage(model, optimizer, loop, num_steps=len(sft.plan(len(examples), settings, seed)))
+
+
+def reinforcement(run: Run, name: str, model: GPT, world: Task, settings: RLConfig) -> Stage:
+    """Makes completions that were rewarded more likely (grpo.py or ppo.py)."""
+    reference, seed = None, run.seed(name)
+    if settings.kl_coef:
+        reference = run.load(start_of(name, run.config)).requires_grad_(False)
+    if run.config.algo == "grpo":
+        optimizer = adamw(settings, model)
+
+        def loop(start: int) -> Iterator[dict[str, float]]:
+            return grpo.train(model, reference, optimizer, world, settings, seed, start)
+
+        return Stage(model, optimizer, loop, settings.num_iterations)
+    critic = Critic(model, settings.shared_critic).to(run.device)
+    optimizer = adamw(settings, model, critic)
+
+    def loop(start: int) -> Iterator[dict[str, float]]:
+        return ppo.train(model, critic, reference, optimizer, world, settings, seed, start)
+
+    return Stage(model, optimizer, loop, settings.num_iterations, extra={"critic": critic})
+
+
+def adamw(config: SFTConfig | RLConfig, *modules: torch.nn.Module) -> torch.optim.AdamW:
+    groups = [{"params": list(module.parameters())} for module in modules]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95),
+                             weight_decay=getattr(config, "weight_decay", 0.0))
+
+
+# -----------------------------------------------------------------------------
+# What they learn from
+
+def problems(run: Run) -> Task:
+    """Training problems, rewarded where the verifier finds the answer right."""
+    return reasoning_task(run.tokenizer, run.config.tasks.levels, run.config.tasks.shares)
+
+
+def own_answers(run: Run) -> tuple[list[corpus.Document], dict[str, int]]:
+    """The RL model's verified answers and some conversations, made once and kept beside the stage's checkpoint."""
+    saved = run.folder / "rejection" / "examples.json"
+    if saved.exists():
+        try:
+            stored = json.loads(saved.read_text(encoding="utf-8"))
+            return stored["documents"], stored["counts"]
+        except (ValueError, KeyError, TypeError):
+            raise Fault(f"{saved} is damaged: delete it and go on with --resume") from None
+
+    def progress(pieces):
+        return tqdm(pieces, desc="sampling", unit="piece", leave=False)
+
+    seed = run.seed("rejection")
+    documents, counts = rejection_sampling.sample_and_filter(
+        run.load("rl"), run.tokenizer, problems(run).draw, run.config.sampling, seed, run.config.rl.max_new_tokens, progress)
+    if not documents:
+        raise Fault("rejection sampling kept nothing: the RL model has no verified, readable answer to learn from")
+    documents += corpus.chat_examples(seed, run.config.sampling.num_chat)
+    checkpoint.save_json(saved, {"documents": documents, "counts": counts})
+    return documents, counts
+
+
+def helpfulness(run: Run, model: GPT) -> tuple[alignment.RewardModel, str]:
+    """Trains the reward model (about a minute), and measures it on pairs it never saw. Returns (reward model, a note)."""
+    seed, longest = run.seed("align"), run.config.align.max_new_tokens
+    reward_model = alignment.RewardModel(model).to(run.device)
+    pairs = alignment.preference_pairs(model, run.tokenizer, seed, run.config.num_preference_prompts, longest)
+    optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
+    steps = alignment.train_reward_model(reward_model, optimizer, run.tokenizer, pairs)
+    num_steps = alignment.NUM_PASSES * -(-len(pairs) // 64)
+    for _ in tqdm(steps, desc="reward model", total=num_steps, leave=False):
+        pass
+    held_out = alignment.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
+    parallel.same_weights(reward_model)
+    right, total = alignment.pair_accuracy(reward_model, run.tokenizer, held_out)
+    return reward_model, f"orders {right} of {total} held-out pairs as the judge did"

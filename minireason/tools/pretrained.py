@@ -1,0 +1,61 @@
+"""Puts the weights of a finished run into the repository, so that sample.py, the lessons and the tools work at once.
+
+    python -m minireason.pretrained runs/laptop
+
+They are laid out as a run's folder: <stage>/checkpoint.pt, with all settings and the vocabulary, in half precision and
+without an optimizer, about 1.6 MB each. record.json says which command and seed made them and what they scored.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from minireason.run import PRETRAINED, WEIGHTS, open_model, read_results
+from minireason.upkeep import checkpoint
+from minireason.upkeep.command import BadInput, exit_codes
+
+STORED = ("base", "cold-start", "rl", "align")      # rejection, between RL and alignment, is left out to save space
+
+
+def read_record() -> dict:
+    """{"command", "seed", "evaluate", "tasks", "scores": {stage: {task: {"value", "low", "high"}}}} of the stored run."""
+    return json.loads((WEIGHTS / "record.json").read_text(encoding="utf-8"))
+
+
+def store(run: Path | str) -> list[Path]:
+    """Writes the weights and the record of a finished run. Returns the paths. Raises BadInput where it is not finished."""
+    results, paths, scores = read_results(Path(run)), [], {}
+    if results is None:
+        raise BadInput(f"{run} has no results.json: give the folder of a finished run")
+    unfinished = [stage for stage in STORED if stage not in results["stages"]]
+    if unfinished:
+        raise BadInput(f"{run} is not a finished run: it lacks {', '.join(unfinished)}")
+    for stage in STORED:
+        _, state = open_model(run, stage)
+        half = {name: tensor.half() for name, tensor in state["model"].items()}
+        paths.append(WEIGHTS / stage / "checkpoint.pt")
+        checkpoint.save(paths[-1], **state | {"model": half, "optimizer": {}, "extra": {}})
+        scores[stage] = scores_of(results["stages"][stage])
+    paths.append(WEIGHTS / "record.json")
+    checkpoint.save_json(paths[-1], {
+        "command": results["command"], "seed": results["config"]["seed"], "evaluate": results["config"]["evaluate"],
+        "tasks": results["config"]["tasks"], "scores": scores})
+    return paths
+
+
+def scores_of(result: dict) -> dict:
+    """What the record keeps of a stage: the accuracy of each task, leaks and over-refusals."""
+    scores = {task: result[task]["accuracy"] for task in result if task != "chat"}
+    return scores | {name: result["chat"][name] for name in ("leaks", "over_refusals")}
+
+
+@exit_codes("pretrained")
+def main(argv: list[str] | None = None) -> None:
+    folders = sys.argv[1:] if argv is None else argv
+    if len(folders) != 1 or folders[0].startswith("-") or folders[0] == PRETRAINED:
+        raise BadInput("give the folder of one finished run, such as runs/laptop")
+    print("\n".join(map(str, store(folders[0]))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
