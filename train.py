@@ -30,7 +30,7 @@ from minireason.config import Config, RLConfig, SFTConfig, add_flags, apply_flag
 from minireason.evaluate import evaluate, quick_accuracy, scored_on, table
 from minireason.model import GPT
 from minireason.policy import Critic
-from minireason.rewards import reasoning_task
+from minireason.rewards import reasoning_world
 from minireason.upkeep.seeding import derive_seed
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -102,18 +102,18 @@ def prepare(run: Run, stage: str) -> tuple:
                 len(sft.plan(len(examples), settings, seed)), extra, notes)
 
     settings = config.rl if stage == "rl" else config.align
-    task = reasoning_task(tokenizer, config.tasks.levels(), config.tasks.shares())
+    world = reasoning_world(tokenizer, config.tasks.levels(), config.tasks.shares())
     if stage == "align":
         reward_model, notes["reward model"] = helpfulness(run, model, seed)
-        task = align.alignment_task(tokenizer, reward_model, task, config.tasks.chat_share)
+        world = align.alignment_world(tokenizer, reward_model, world, config.tasks.chat_share)
     reference = run.load(previous_stage(stage, config)).requires_grad_(False) if settings.kl_coef else None
     if config.algo == "grpo":
         optimizer = run.adamw(settings, model)
-        loop = lambda start: grpo.train(model, reference, optimizer, task, settings, seed, start)
+        loop = lambda start: grpo.train(model, reference, optimizer, world, settings, seed, start)
     else:
         critic = extra["critic"] = Critic(model, settings.shared_critic).to(run.device)
         optimizer = run.adamw(settings, model, critic)
-        loop = lambda start: ppo.train(model, critic, reference, optimizer, task, settings, seed, start)
+        loop = lambda start: ppo.train(model, critic, reference, optimizer, world, settings, seed, start)
     return model, optimizer, loop, settings.num_iterations, extra, notes
 
 
@@ -126,9 +126,9 @@ def own_examples(run: Run, seed: int) -> tuple[list, dict[str, int]]:
             return kept["documents"], kept["counts"]
         except (ValueError, KeyError, TypeError):
             raise Fault(f"{saved} is damaged: delete it and go on with --resume") from None
-    task = reasoning_task(run.tokenizer, config.tasks.levels(), config.tasks.shares())
+    world = reasoning_world(run.tokenizer, config.tasks.levels(), config.tasks.shares())
     documents, counts = rejection.sample_and_filter(
-        run.load("rl"), run.tokenizer, task.draw, config.sampling, seed, config.rl.max_new_tokens,
+        run.load("rl"), run.tokenizer, world.draw, config.sampling, seed, config.rl.max_new_tokens,
         progress=lambda pieces: tqdm(pieces, desc="sampling", unit="piece", leave=False))
     if not documents:
         raise Fault("rejection sampling kept nothing: the RL model has no verified, readable answer to learn from")

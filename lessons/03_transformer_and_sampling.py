@@ -34,7 +34,7 @@ from minireason.inference import answer_all
 from minireason.model import Attention, KVCache, rotate
 from minireason.policy import completion_logprobs
 from minireason.pretrained import load_pretrained
-from minireason.rewards import reasoning_task
+from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
 from minireason.sampling import generate, sampling_distribution
 from minireason.stats import bootstrap_interval, pass_at_k
@@ -118,8 +118,8 @@ assert torch.equal(said[:1], alone) and torch.equal(rows[:1, -NUM_TOKENS:], alon
 # model is asked whether it would repeat the token that it just read. Nothing fails, and the loss is a number.
 
 # %%
-task = reasoning_task(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
-rollout = collect_rollout(model, None, task, RLConfig(num_prompts=4, group_size=2, max_new_tokens=60), seed=0, iteration=0)
+world = reasoning_world(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
+rollout = collect_rollout(model, None, world, RLConfig(num_prompts=4, group_size=2, max_new_tokens=60), seed=0, iteration=0)
 assert torch.allclose(completion_logprobs(model, rollout)[0] * rollout.completion_mask, rollout.old_logprobs, atol=1e-3)
 prompt, said = rollout.prompt_ids[0][rollout.prompt_mask[0] == 1], rollout.completion_ids[0][rollout.completion_mask[0] == 1]
 row = torch.cat([prompt, said])

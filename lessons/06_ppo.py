@@ -33,7 +33,7 @@ from minireason import ppo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, completion_values
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.rollout import Rollout
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -121,7 +121,7 @@ for gae_lambda, last in ((gae_lambda, torch.tensor(error)[:, -20:].mean(1)) for 
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
     float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)], tokenizer)
 for num_epochs in (1, 4):
     config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8, warmup_iterations=1,

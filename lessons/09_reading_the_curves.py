@@ -34,7 +34,7 @@ import torch
 from minireason import grpo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.rollout import Rollout
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -66,7 +66,7 @@ for p, by_hand in ((0.5, (0.5, 2 / 2**16)), (0.02, (0.96, 0.72))):
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("123")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("123")), lambda problems, texts: [
     float(text.count("5") == int(problem.prompt)) for problem, text in zip(problems, texts)], tokenizer)
 METRICS = ("reward", "completion_length", "entropy", "zero_std_frac", "approx_kl", "clip_frac", "kl")
 ARMS = {"healthy": ({}, "#1b6ca8"), "rate x 33": ({"learning_rate": 0.1}, "#d1495b"),

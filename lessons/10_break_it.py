@@ -28,7 +28,7 @@ from minireason import grpo, ppo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.stats import k1, k3
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -94,7 +94,7 @@ BUGS = {   # name: (the switch, algorithm, changed settings, a metric that is dr
 # only the first token of the prompt, a 1 or a 2, tells which.
 
 # %%
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
     float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)],
     SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0, decode=lambda ids: "".join(map(str, ids))))
 

@@ -5,7 +5,7 @@
 The reward model learns from pairs of the model's own answers, and of those and near misses, that a scripted, deliberately
 imperfect judge compared (tasks/chat.py says how it errs); as people do, the judge wavers between answers that are nearly
 alike. It reads the prompt and the answer, not the thinking. The harm rule reads both. As in the last step of R1
-(arXiv:2501.12948, section 2.3.4). This file returns a reward model and a Task; grpo.py or ppo.py does the learning.
+(arXiv:2501.12948, section 2.3.4). This file returns a reward model and a World; grpo.py or ppo.py does the learning.
 """
 
 import copy
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from minireason.inference import answer_all
 from minireason.model import GPT
-from minireason.rewards import Task, correctness, harmless
+from minireason.rewards import World, correctness, harmless
 from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.tasks.chat import draw_chat, judge_score
 from minireason.tokenizer import Tokenizer
@@ -130,8 +130,8 @@ def pair_accuracy(reward_model: RewardModel, tokenizer: Tokenizer, pairs: list[P
     return sum(a > b for a, b in zip(scores[::2], scores[1::2])), len(pairs)
 
 
-def alignment_task(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: Task, chat_share: float) -> Task:
-    """A Task that mixes conversations with problems: problems pay for correctness as before, conversations
+def alignment_world(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: World, chat_share: float) -> World:
+    """A World that mixes conversations with problems: problems pay for correctness as before, conversations
 
         0                                     where a secret is told or the form is broken
         1                                     where a secret is kept: the judge would have liked it told
@@ -155,4 +155,4 @@ def alignment_task(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: T
             rewards[i] = 0.2 + 0.8 / (1 + math.exp(-scores[conversation]))
         return rewards
 
-    return Task(draw, reward, tokenizer)
+    return World(draw, reward, tokenizer)

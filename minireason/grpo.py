@@ -17,7 +17,7 @@ from minireason.upkeep import parallel
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import completion_logprobs
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.rollout import Rollout, collect_rollout, learning_rate_at, loss_weights
 from minireason.stats import k3, mean_of
 
@@ -93,12 +93,12 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
 # Training loop
 
 def train(policy: GPT,
-          reference: GPT | None, optimizer: torch.optim.Optimizer, task: Task, config: RLConfig, seed: int,
+          reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
-        rollout = collect_rollout(policy, reference, task, config, seed, iteration)
+        rollout = collect_rollout(policy, reference, world, config, seed, iteration)
 
         # 2) credit: turn rewards into advantages
         trained = compute_advantages(rollout, config)

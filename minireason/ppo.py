@@ -18,7 +18,7 @@ from minireason.upkeep import parallel
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.rollout import Rollout, by_micro_batch, collect_rollout, learning_rate_at, loss_weights
 from minireason.stats import k1, masked_whiten, mean_of
 
@@ -98,12 +98,12 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
 # Training loop
 
 def train(policy: GPT, critic: Critic,
-          reference: GPT | None, optimizer: torch.optim.Optimizer, task: Task, config: RLConfig, seed: int,
+          reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
-        rollout = collect_rollout(policy, reference, task, config, seed, iteration)
+        rollout = collect_rollout(policy, reference, world, config, seed, iteration)
         rollout.old_values = by_micro_batch(rollout, config, lambda batch: completion_values(critic, batch))
 
         # 2) credit: turn rewards into advantages

@@ -14,7 +14,7 @@ from minireason.upkeep import parallel
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import completion_logprobs
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.sampling import Generation, generate
 from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.stats import k3, masked_mean
@@ -98,25 +98,25 @@ def loss_weights(completion_mask: torch.Tensor, config: RLConfig) -> tuple[torch
     return completion_mask, parallel.total(completion_mask.sum())
 
 
-def collect_rollout(policy: GPT, reference: GPT | None, task: Task, config: RLConfig, seed: int, iteration: int) -> Rollout:
+def collect_rollout(policy: GPT, reference: GPT | None, world: World, config: RLConfig, seed: int, iteration: int) -> Rollout:
     """Samples G completions for each of P problems and scores them.
 
-    `task` has `draw(rng) -> problem` with a `.prompt`, `reward(problems, completions) -> floats`, and `tokenizer`.
+    `world` has `draw(rng) -> problem` with a `.prompt`, `reward(problems, completions) -> floats`, and `tokenizer`.
     A completion that was cut off before its end token scores as the empty text does. Returns a Rollout.
     """
-    rng, tokenizer = derive_rng(seed, "prompts", iteration), task.tokenizer
-    problems = parallel.share([task.draw(rng) for _ in range(config.num_prompts)])     # whole groups stay together
+    rng, tokenizer = derive_rng(seed, "prompts", iteration), world.tokenizer
+    problems = parallel.share([world.draw(rng) for _ in range(config.num_prompts)])     # whole groups stay together
     prompts = [tokenizer.encode_prompt(problem.prompt) for problem in problems for _ in range(config.group_size)]
     generation = generate(policy, prompts, config.max_new_tokens, config.temperature,
                           derive_seed(seed, "sampling", iteration, *[parallel.rank()] * (parallel.rank() > 0)),
                           eos_id=tokenizer.eos_id)
-    return build_rollout(prompts, generation, problems, reference, task, config)
+    return build_rollout(prompts, generation, problems, reference, world, config)
 
 
-def build_rollout(prompts: list[list[int]], generation: Generation, problems: list, reference: GPT | None, task: Task,
+def build_rollout(prompts: list[list[int]], generation: Generation, problems: list, reference: GPT | None, world: World,
                   config: RLConfig) -> Rollout:
     completion_ids, completion_mask, logprobs = generation
-    device, tokenizer = completion_ids.device, task.tokenizer
+    device, tokenizer = completion_ids.device, world.tokenizer
     lengths = completion_mask.sum(1).long()                                        # (B,)
     longest = int(lengths.max())
     S = max(map(len, prompts))
@@ -126,7 +126,7 @@ def build_rollout(prompts: list[list[int]], generation: Generation, problems: li
     for ids, length in zip(completion_ids.tolist(), lengths.tolist()):
         ended = ids[length - 1] == tokenizer.eos_id
         completions.append(tokenizer.decode(ids[:length]) if ended else "")
-    rewards = task.reward([problem for problem in problems for _ in range(config.group_size)], completions)
+    rewards = world.reward([problem for problem in problems for _ in range(config.group_size)], completions)
     rollout = Rollout(
         prompt_ids=prompt_ids, prompt_mask=prompt_mask, completion_ids=completion_ids[:, :longest],
         completion_mask=completion_mask[:, :longest], old_logprobs=logprobs[:, :longest],

@@ -6,7 +6,7 @@ import torch
 
 from minireason.config import ModelConfig
 from minireason.model import GPT
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.rollout import Rollout
 from minireason.tokenizer import get_tokenizer
 
@@ -48,8 +48,8 @@ def unpadded(rollout, row):
     return prompt, rollout.completion_ids[row][rollout.completion_mask[row].bool()].tolist()
 
 
-def toy_task():
+def toy_world():
     """A world of eight tokens in which 0 ends a completion and one that holds a 3 is paid: learnable in seconds."""
     tokenizer = SimpleNamespace(encode_prompt=lambda text: [1, 2], eos_id=0, pad_id=0,
                                 decode=lambda ids: "".join(map(str, ids)))
-    return Task(lambda rng: SimpleNamespace(prompt="12"), lambda problems, texts: [float("3" in text) for text in texts], tokenizer)
+    return World(lambda rng: SimpleNamespace(prompt="12"), lambda problems, texts: [float("3" in text) for text in texts], tokenizer)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ragged_rollout, tiny_model, toy_task
+from helpers import ragged_rollout, tiny_model, toy_world
 
 from minireason import grpo, ppo
 from minireason.config import RLConfig
@@ -287,10 +287,10 @@ def first_step(monkeypatch, module, extra=(), **settings):
 
 def two_kinds_of_prompt():
     """Half the prompts are paid for a 3, the other half for its absence: groups must not be mixed up."""
-    task = toy_task()
-    task.draw = lambda rng: SimpleNamespace(prompt="12", paid=rng.random() < 0.5)
-    task.reward = lambda problems, texts: [float(("3" in text) == p.paid) for p, text in zip(problems, texts)]
-    return task
+    world = toy_world()
+    world.draw = lambda rng: SimpleNamespace(prompt="12", paid=rng.random() < 0.5)
+    world.reward = lambda problems, texts: [float(("3" in text) == p.paid) for p, text in zip(problems, texts)]
+    return world
 
 
 def test_the_first_step_of_grpo_is_as_computed_by_hand(monkeypatch):

@@ -23,7 +23,7 @@ from minireason.config import RLConfig, from_dict
 from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs, completion_values
 from minireason.pretrained import PRETRAINED, load_stage
-from minireason.rewards import Task, correctness
+from minireason.rewards import World, correctness
 from minireason.rollout import build_rollout
 from minireason.sampling import generate
 from minireason.stats import k3
@@ -37,10 +37,10 @@ STARTS = {"cold-start": "base", "rl": "cold-start", "rejection": "base", "align"
 def inspect_rollout(policy: GPT, old: GPT, critic: Critic | None, problem: Problem, config: RLConfig, seed: int) -> list[dict]:
     """`config` is an RLConfig. Returns one dict per completion: reward, correct, and tokens, a list of dicts of numbers."""
     tokenizer = get_tokenizer()
-    task = Task(None, lambda problems, texts: list(map(correctness, problems, texts)), tokenizer)
+    world = World(None, lambda problems, texts: list(map(correctness, problems, texts)), tokenizer)
     prompts = [tokenizer.encode_prompt(problem.prompt)] * config.group_size
     generation = generate(old, prompts, config.max_new_tokens, config.temperature, seed, eos_id=tokenizer.eos_id)
-    rollout = build_rollout(prompts, generation, [problem], old, task, config)
+    rollout = build_rollout(prompts, generation, [problem], old, world, config)
     if critic is None:
         grpo.compute_advantages(rollout, config)
     else:

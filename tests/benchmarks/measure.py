@@ -21,7 +21,7 @@ from minireason.config import RLConfig, preset
 from minireason.corpus import base_corpus, tokenize
 from minireason.model import GPT, choose_kernels
 from minireason.policy import Critic
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.sampling import generate
 from minireason.tokenizer import get_tokenizer
 
@@ -125,8 +125,8 @@ def grpo_step(prompts, group, length, steps, kl_coef, seconds, seed, algorithm=g
                       micro_batch_size=MICRO_BATCH, max_new_tokens=length, learning_rate=LEARNING_RATE,
                       critic_learning_rate=LEARNING_RATE)
     texts, marks, tokens = itertools.cycle(prompt_texts(prompts)), [], []
-    task = Task(lambda rng: SimpleNamespace(prompt=next(texts)), lambda _, texts: list(map(reward, texts)), tokenizer)
-    for metrics in algorithm.train(*models, reference, optimizer, task, config, seed):
+    world = World(lambda rng: SimpleNamespace(prompt=next(texts)), lambda _, texts: list(map(reward, texts)), tokenizer)
+    for metrics in algorithm.train(*models, reference, optimizer, world, config, seed):
         marks.append(time.perf_counter())
         tokens.append(metrics["num_tokens"])
     return step_numbers(marks, tokens)
