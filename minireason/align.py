@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from minireason.inference import answer_all
 from minireason.model import GPT
 from minireason.rewards import World, correctness, harmless
+from minireason.upkeep import kernels
 from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.tasks.chat import draw_chat, judge_score
 from minireason.tokenizer import Tokenizer
@@ -46,7 +47,10 @@ class RewardModel(nn.Module):
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores (B,) of rows of ids (B, T) of the given lengths (B,)."""
-        hidden = self.body.hidden(ids)                                       # (B, T, C)
+        T = ids.size(1)
+        ids = F.pad(ids, (0, kernels.padded(T, self.body.config.max_length) - T))
+        kernels.choose(ids.numel())
+        hidden = self.body.hidden(ids)                                       # (B, T, C), T a little longer
         rows = torch.arange(len(ids), device=ids.device)
         return self.score(hidden[rows, lengths - 1])[:, 0]
 
@@ -57,6 +61,7 @@ def encode_pair(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
 
 
 def collate(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of ids as a tensor, padded on the right. Returns ids (B, T) and lengths (B,)."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
     for i, row in enumerate(rows):

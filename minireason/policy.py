@@ -9,8 +9,10 @@ import copy
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 
 from minireason.model import GPT
+from minireason.upkeep import kernels
 
 
 def completion_hidden(model: GPT, batch) -> torch.Tensor:
@@ -19,7 +21,10 @@ def completion_hidden(model: GPT, batch) -> torch.Tensor:
     B, T = ids.shape
     num_padding = (1 - batch.prompt_mask).sum(1, keepdim=True).long()               # (B, 1)
     columns = (torch.arange(T, device=ids.device) + num_padding) % T                # (B, T), padding moves to the end
-    hidden = model.hidden(ids.gather(1, columns))                                   # (B, T, C)
+    ids = ids.gather(1, columns)
+    ids = F.pad(ids, (0, kernels.padded(T, model.config.max_length) - T))
+    kernels.choose(ids.numel())
+    hidden = model.hidden(ids)                                                      # (B, T, C)
     first = batch.prompt_mask.sum(1, keepdim=True).long() - 1                       # (B, 1), the prompt's last token
     positions = first + torch.arange(batch.completion_ids.size(1), device=ids.device)   # (B, L)
     return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.size(-1)))

@@ -45,8 +45,8 @@ def test_targets_are_the_next_tokens_of_completions():
 
 def test_a_row_as_long_as_the_model_takes_has_room_for_its_padding():
     model = GPT(ModelConfig(12, 16, 1, 2, 1, 16, max_length=40)).init_weights(0)
-    inputs, _ = sft.collate([([1, 2], [3] * 38)], "cpu")
-    assert model(inputs).shape == (*inputs.shape, 12) and inputs.size(1) >= 39
+    inputs, targets = sft.collate([([1, 2], [3] * 38)], "cpu", max_length=40)
+    assert inputs.shape == targets.shape == (1, 40) and model(inputs).shape == (1, 40, 12)
 
 
 def test_loss_and_gradient_are_those_of_the_mean_over_counted_tokens():

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = {
     0: "upkeep tools command config seeding tokenizer tasks verifier behaviour corpus metrics plots",
-    1: "model stats parallel",
+    1: "model stats parallel kernels",
     2: "sampling policy checkpoint",
     3: "rollout rewards inference evaluate pretrained",
     4: "sft ppo grpo rejection align",

@@ -19,10 +19,11 @@ from collections.abc import Iterable
 import torch
 
 from minireason.upkeep.checkpoint import pick_device
+from minireason.upkeep import kernels
 from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.config import ModelConfig, RLConfig, check, preset
 from minireason.grpo import compute_advantages, compute_loss
-from minireason.model import GPT, KVCache, padded
+from minireason.model import GPT, KVCache
 from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
 from minireason.ppo import compute_advantages as compute_ppo_advantages
 from minireason.ppo import compute_loss as compute_ppo_loss
@@ -63,7 +64,7 @@ def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: 
     values of their own heads, each head's weights over all T tokens, four numbers a unit of the MLP (4M), and one a norm.
     Those of a single head, or a single row, are no copies: what they were cut out of stays (2C + KD more).
     """
-    C, M, V, T = c.width, c.mlp_width, c.vocab_size, padded(prompt_length + length)
+    C, M, V, T = c.width, c.mlp_width, c.vocab_size, kernels.padded(prompt_length + length, c.max_length)
     tokens, written = num_rows * T, num_rows * length
     kv_width = c.num_kv_heads * c.head_size
     attention = 2 * C + 2 * kv_width + c.num_heads * T + (2 * C + kv_width if 1 in (num_rows, c.num_kv_heads) else 0)
@@ -94,7 +95,7 @@ def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dt
         "critic": critic[0] * size * 2 + optimizer_bytes(*critic, optimizer, size),
         "rollout": B * (S * (8 + 4) + L * (per_token + own_weights) + 4),
         "activations": activation_bytes(c, min(B, settings.micro_batch_size), S, L, algo, size),
-        "key-value cache": 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * padded(S + L - 1) * size,
+        "key-value cache": 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * kernels.padded(S + L - 1) * size,
     }
 
 
@@ -167,7 +168,7 @@ def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
         states = [value for state in optimizer.state.values() for value in state.values()]
         rows[name] = bytes_of(parameters), bytes_of([p.grad for p in parameters]), bytes_of(states)
     B = settings.num_prompts * settings.group_size
-    cache = KVCache(c, min(B, CHUNK), prompt_length + settings.max_new_tokens - 1, device)     # the last token is not read
+    cache = KVCache(c, min(B, CHUNK), prompt_length + settings.max_new_tokens - 1, device, block=kernels.TILE)     # the last token is not read
     return {"weights": rows["policy"][0], "gradients": rows["policy"][1], "optimizer": rows["policy"][2],
             "reference": bytes_of(reference.parameters()) if reference else 0, "critic": sum(rows["critic"]),
             "rollout": bytes_of([v for v in vars(rollout).values() if isinstance(v, torch.Tensor)]),
