@@ -26,10 +26,11 @@ from minireason import align, corpus, grpo, ppo, rejection, sft
 from minireason.tools import report
 from minireason.upkeep import checkpoint, metrics, parallel
 from minireason.upkeep.command import BadInput, Fault, exit_codes
-from minireason.config import Config, RLConfig, SFTConfig, add_flags, apply_flags, from_dict, preset, to_dict
+from minireason.config import Config, add_flags, apply_flags, from_dict, preset, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, scored_on, table
 from minireason.model import GPT
-from minireason.policy import Critic
+from minireason.optimizer import adamw, load_state
+from minireason.policy import make_critic
 from minireason.rewards import reasoning_world
 from minireason.upkeep.seeding import derive_seed
 from minireason.tasks import test_problems
@@ -67,11 +68,6 @@ class Run:
             raise BadInput(f"stage {stage!r} of {self.folder} is unfinished: add --resume")
         return model
 
-    def adamw(self, config: SFTConfig | RLConfig, *modules: torch.nn.Module) -> torch.optim.AdamW:
-        groups = [{"params": list(module.parameters())} for module in modules]
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95),
-                                 weight_decay=getattr(config, "weight_decay", 0.0))
-
 
 def previous_stage(stage: str, config: Config) -> str | None:
     """Whose weights a stage starts from. Rejection starts from the base afresh; its data come from RL."""
@@ -97,7 +93,7 @@ def prepare(run: Run, stage: str) -> tuple:
     if stage in ("base", "cold-start", "rejection"):
         settings = getattr(config, stage.replace("-", "_"))
         examples = corpus.tokenize(tokenizer, documents)
-        optimizer = run.adamw(settings, model)
+        optimizer = adamw(settings, model)
         return (model, optimizer, lambda start: sft.train(model, optimizer, examples, settings, seed, start),
                 len(sft.plan(len(examples), settings, seed)), extra, notes)
 
@@ -108,11 +104,11 @@ def prepare(run: Run, stage: str) -> tuple:
         world = align.alignment_world(tokenizer, reward_model, world, config.tasks.chat_share)
     reference = run.load(previous_stage(stage, config)).requires_grad_(False) if settings.kl_coef else None
     if config.algo == "grpo":
-        optimizer = run.adamw(settings, model)
+        optimizer = adamw(settings, model)
         loop = lambda start: grpo.train(model, reference, optimizer, world, settings, seed, start)
     else:
-        critic = extra["critic"] = Critic(model, settings.shared_critic).to(run.device)
-        optimizer = run.adamw(settings, model, critic)
+        critic = extra["critic"] = make_critic(model, settings.shared_critic).to(run.device)
+        optimizer = adamw(settings, model, critic)
         loop = lambda start: ppo.train(model, critic, reference, optimizer, world, settings, seed, start)
     return model, optimizer, loop, settings.num_iterations, extra, notes
 
@@ -187,7 +183,7 @@ def run_stage(run: Run, stage: str) -> tuple[GPT, float, dict]:
     model, optimizer, loop, total, extra, notes = prepare(run, stage)
     if start:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        load_state(optimizer, state["optimizer"])
         for name, module in extra.items():
             module.load_state_dict(state["extra"][name])
     first = parallel.rank() == 0          # the one that writes

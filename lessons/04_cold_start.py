@@ -50,6 +50,7 @@ tokenizer = get_tokenizer()
 
 # %%
 bigrams = torch.nn.Sequential(OrderedDict(embedding=torch.nn.Embedding(8, 8)))                    # a row of logits a token
+bigrams.config = ModelConfig()                                                                    # how long a row may be
 rows = bigrams.embedding.weight
 with torch.no_grad():
     rows.zero_()[6, 1], rows[1, 2] = math.log(7), math.log(7 / 3)                                 # of 14, and of 28 / 3

@@ -51,7 +51,7 @@ kl_without_gradient = lambda: patch.object(grpo, "k3", lambda logprobs, ref_logp
 k1_as_loss = lambda: patch.object(grpo, "k3", k1)
 # Every position counts, what follows the end of a completion too.
 padding_in_the_mean = lambda: patch.object(
-    grpo, "loss_weights", lambda mask, config: (torch.ones_like(mask), float(mask.numel())))
+    grpo, "loss_weights", lambda mask, config, _: (torch.ones_like(mask), float(mask.numel()), float(mask.numel())))
 # Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long ones.
 denominator_of_the_micro_batch = lambda: patch.object(grpo, "compute_loss", lambda *args: right_loss(*args[:6], None))
 

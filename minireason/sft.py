@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from minireason.config import SFTConfig
 from minireason.model import GPT
+from minireason.optimizer import set_learning_rate
 from minireason.upkeep import kernels, parallel
 from minireason.upkeep.seeding import derive_rng
 
@@ -24,7 +25,7 @@ Example = tuple[list[int], list[int]]     # ids of the prompt and of the complet
 
 
 def plan(num_examples: int, config: SFTConfig, seed: int) -> list[list[int]]:
-    """The whole training as a list of steps, each a list of indices of examples. Epochs differ in their order."""
+    """The whole training: a list of steps, each a list of indices of examples, in a new order each epoch."""
     steps = []
     for epoch in range(config.num_epochs):
         order = list(range(num_examples))
@@ -70,17 +71,12 @@ def collate(examples: list[Example], device: torch.device | str,
     return ids[:, :-1].to(device), targets[:, 1:].to(device)
 
 
-def learning_rate_at(step: int, total: int, config: SFTConfig) -> float:
-    """Linear warm-up, then linear decay to a tenth."""
-    warmup = min(1.0, (step + 1) / max(1, min(config.warmup_steps, total // 4)))
-    return config.learning_rate * warmup * (1.0 - 0.9 * step / max(1, total))
-
-
 def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example], config: SFTConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per gradient step; the caller logs, evaluates and saves."""
     device, max_length = model.embedding.weight.device, model.config.max_length
     steps = plan(len(examples), config, seed)
+    warmup_steps = max(1, min(config.warmup_steps, len(steps) // 4))     # a short training is not all warm-up
     for step in range(start_iteration, len(steps)):
         # 1) collect: a batch of somebody's text
         batch = [examples[i] for i in parallel.share(steps[step])]
@@ -90,8 +86,7 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example],
         num_tokens = int(parallel.total(num_tokens))                          # of all processes
 
         # 2) update: one step of the optimizer, accumulated over micro-batches
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, len(steps), config)
+        set_learning_rate(optimizer, step, len(steps), warmup_steps, config.learning_rate)
         optimizer.zero_grad(set_to_none=True)
         step_loss = 0.0
         for inputs, targets in tensors:                                       # (B, T-1), (B, T-1)

@@ -136,3 +136,14 @@ def test_micro_batch_size_changes_memory_and_not_the_update():
         weights.append(policy.embedding.weight)
     assert torch.allclose(*weights, atol=1e-5)
     assert not torch.allclose(weights[0], tiny_model(0, vocab_size=8).embedding.weight, atol=1e-3)
+
+
+def test_logged_means_have_a_denominator_of_their_own():
+    """Where the loss is divided by a constant, approx_kl and clip_frac are still means over tokens."""
+    tensors = batch()
+    expected_loss, expected = grpo.compute_loss(*tensors, CONFIG)
+    num_tokens = tensors[-1].sum().item()
+    loss, metrics = grpo.compute_loss(*tensors, CONFIG, 100, weight_sum=num_tokens)
+    assert loss.item() == pytest.approx(expected_loss.item() * num_tokens / 100)
+    for name in ("approx_kl", "clip_frac"):
+        assert metrics[name] == pytest.approx(expected[name]) and metrics[name] > 0

@@ -51,17 +51,6 @@ def test_an_iteration_is_a_function_of_seed_and_number():
         assert first.shape != other.shape or not torch.equal(first, other)
 
 
-def test_minibatches_hold_each_row_once_and_little_padding():
-    rollout = ragged_rollout(torch.Generator().manual_seed(0))
-    batches = rollout.minibatches(3)
-    assert [len(batch.rewards) for batch in batches] == [3, 1]
-    texts = [unpadded(batch, row) for batch in batches for row in range(len(batch.rewards))]
-    assert sorted(texts) == sorted(unpadded(rollout, row) for row in range(4))
-    assert batches[0].completion_ids.size(1) < rollout.completion_ids.size(1)
-    total = [len(prompt) + len(completion) for prompt, completion in texts]
-    assert total == sorted(total)
-
-
 def test_by_micro_batch_puts_rows_back_in_their_order():
     rollout = ragged_rollout(torch.Generator().manual_seed(0))
     found = by_micro_batch(rollout, RLConfig(micro_batch_size=3), lambda batch: batch.completion_ids * batch.completion_mask)
