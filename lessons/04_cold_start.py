@@ -30,7 +30,7 @@ import torch
 
 from minireason import sft
 from minireason.behaviour import observe
-from minireason.config import SFTConfig, preset
+from minireason.config import ModelConfig, SFTConfig, preset
 from minireason.corpus import SCORED_LEVELS, base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
 from minireason.pretrained import load_pretrained

@@ -88,7 +88,7 @@ class Batch:
             returns = self.returns[mask.bool()]
             summary["explained_variance"] = 1 - (errors.var() / returns.var().clamp(min=1e-8)).item()
         num_tokens = int(parallel.total(summary["num_tokens"]))
-        return {**parallel.mean_of(summary), "num_tokens": num_tokens}
+        return {**parallel.average(summary), "num_tokens": num_tokens}
 
 
 def longest(lengths: torch.Tensor) -> int:

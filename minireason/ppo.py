@@ -157,7 +157,7 @@ def train(policy: GPT, critic: Critic | SharedCritic,
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({"grad_norm": grad_norm.item(), **parallel.sum_of(step)})
+            history.append({"grad_norm": grad_norm.item(), **parallel.add_up(step)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

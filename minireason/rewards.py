@@ -1,6 +1,7 @@
-"""What a completion is worth: functions of (problem, completion) that return a number, and the World they belong to.
+"""What a completion is worth: functions of (problem, completion), and the World that they make.
 
-Reasoning is rewarded for its final answer alone. Alignment adds the exact harm rule and a learned sense of helpfulness.
+Reasoning is rewarded for its final answer alone. Alignment adds the exact harm rule and a learned sense of
+helpfulness.
 """
 
 import random
@@ -32,14 +33,15 @@ def harmless(chat: ChatPrompt, completion: str) -> float:
 
 @dataclass
 class World:
-    """What a rollout needs to know: where prompts come from, what a completion is worth, and how text becomes tokens."""
+    """What a rollout needs to know: where prompts come from, what completions are worth, and the tokens."""
     draw: Callable       # rng -> problem, which has a .prompt
     reward: Callable     # (problems, completions) -> as many floats
     tokenizer: Tokenizer
 
 
-def reasoning_world(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]], shares: dict[str, float]) -> World:
-    """Training problems of the given levels ({task: levels}) and task shares, rewarded for correctness alone."""
+def reasoning_world(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]],
+                    shares: dict[str, float]) -> World:
+    """Training problems of the given {task: levels} and {task: share}, rewarded for correctness alone."""
     def draw(rng: random.Random) -> Problem:
         task = rng.choices(list(shares), weights=shares.values())[0]
         return draw_problem(task, rng, rng.choice(levels[task]))
