@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from minireason.config import Config, from_dict, preset, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, table
+from minireason.optimizer import load_state
 from minireason.run import (
     STAGES,
     Run,
@@ -66,7 +67,7 @@ def train_stage(run: Run, name: str) -> tuple[float, dict]:
     if state:
         start, seconds_before = state["iteration"], state["seconds"]
         stage.model.load_state_dict(state["model"])
-        stage.optimizer.load_state_dict(state["optimizer"])
+        load_state(stage.optimizer, state["optimizer"])
         for module_name, module in stage.extra.items():
             if module_name in state["extra"]:
                 module.load_state_dict(state["extra"][module_name])

@@ -37,7 +37,7 @@ from minireason.corpus import base_corpus, tokenize, up_to
 from minireason.inference import answer_all
 from minireason.model import GPT
 from minireason.pretrained import load_pretrained
-from minireason.rewards import Task, reasoning_task
+from minireason.rewards import World, reasoning_world
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
@@ -60,7 +60,7 @@ tokenizer = get_tokenizer()
 # %%
 corpus, toy = [([1, 4], [2, 0])] + 3 * [([1, 4], [3, 0])], GPT(ModelConfig(
     vocab_size=8, width=16, num_layers=1, num_heads=2, num_kv_heads=1, mlp_width=32, max_length=16)).init_weights(0)
-world = Task(lambda rng: SimpleNamespace(prompt="1"), lambda problems, texts: [float(text[:1] == "2") for text in texts],
+world = World(lambda rng: SimpleNamespace(prompt="1"), lambda problems, texts: [float(text[:1] == "2") for text in texts],
              SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                              decode=lambda ids: "".join(map(str, ids))))
 p_right = lambda: toy(torch.tensor([[1, 4]]))[0, -1].softmax(0)[2].item()
@@ -120,7 +120,7 @@ settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, grou
                     learning_rate=5e-4, micro_batch_size=48)
 start = time.process_time()
 curve = [line["reward"] for line in grpo.train(
-    explorer, None, adamw(explorer), reasoning_task(tokenizer, {"arithmetic": (1,)}, {"arithmetic": 1.0}), settings, seed=0)]
+    explorer, None, adamw(explorer), reasoning_world(tokenizer, {"arithmetic": (1,)}, {"arithmetic": 1.0}), settings, seed=0)]
 seconds = time.process_time() - start
 print("reward by iteration:", " ".join(f"{reward:.2f}" for reward in curve), f"in {seconds:.0f} CPU seconds")
 more = tokenize(tokenizer, base_corpus(1, 48 * 12 * NUM_ITERATIONS, {"arithmetic": (1,)}))       # more than there is time for

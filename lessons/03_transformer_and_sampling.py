@@ -34,7 +34,7 @@ from minireason.inference import answer_all
 from minireason.model import Attention, KVCache, rotate
 from minireason.policy import completion_logprobs
 from minireason.pretrained import load_pretrained
-from minireason.rewards import reasoning_task
+from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
 from minireason.sampling import generate, sampling_distribution
 from minireason.stats import bootstrap_interval, pass_at_k
@@ -60,8 +60,8 @@ for layer in (head.qkv, head.out):
 query, key, value = head.qkv.weight.split(4)      # (4, C) each
 query[0, 0], key[0, 1], value[0, 2], head.out.weight[0, 0] = 2.0, 1.0, 1.0, 1.0
 x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])            # (T, C)
-ahead = torch.full((3, 3), float("-inf")).triu(1)      # what cannot be looked at
-assert torch.allclose(head(x[None], torch.ones(3, 2), torch.zeros(3, 2), ahead)[0, :, 0], torch.tensor([6.0, 10.0, 5.0]))
+mask = torch.full((3, 3), float("-inf")).triu(1)      # what cannot be looked at
+assert torch.allclose(head(x[None], torch.ones(3, 2), torch.zeros(3, 2), mask)[0, :, 0], torch.tensor([6.0, 10.0, 5.0]))
 # Positions: (1, 0) turned by a right angle is (0, 1). Query and key at 5 and 2 have the same product as at 105 and 102.
 assert torch.allclose(rotate(torch.tensor([[[[1.0, 0.0]]]]), torch.zeros(1), torch.ones(1)), torch.tensor([0.0, 1]))
 q, k = torch.randn(2, 1, 1, 1, model.config.head_size, generator=torch.Generator().manual_seed(0))
@@ -118,10 +118,11 @@ assert torch.equal(said[:1], alone) and torch.equal(rows[:1, -NUM_TOKENS:], alon
 # model is asked whether it would repeat the token that it just read. Nothing fails, and the loss is a number.
 
 # %%
-task = reasoning_task(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
-rollout = collect_rollout(model, None, task, RLConfig(num_prompts=4, group_size=2, max_new_tokens=60), seed=0, iteration=0)
+world = reasoning_world(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
+rollout = collect_rollout(model, None, world, RLConfig(num_prompts=4, group_size=2, max_new_tokens=60), seed=0, iteration=0)
 assert torch.allclose(completion_logprobs(model, rollout)[0] * rollout.completion_mask, rollout.old_logprobs, atol=1e-3)
-prompt, said = rollout.prompt_ids[0][rollout.prompt_mask[0] == 1], rollout.completion_ids[0][rollout.completion_mask[0] == 1]
+said = rollout.completion_ids[0][rollout.completion_mask[0] == 1]
+prompt = rollout.ids[0][:rollout.prompt_lengths[0]]
 row = torch.cat([prompt, said])
 logprobs = model(row[None])[0].log_softmax(-1)                                    # (T, V)
 shifted, unshifted = (logprobs[len(prompt) - back:][:len(said)].gather(1, said[:, None])[:, 0] for back in (1, 0))

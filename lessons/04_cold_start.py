@@ -30,7 +30,7 @@ import torch
 
 from minireason import sft
 from minireason.behaviour import observe
-from minireason.config import SFTConfig, preset
+from minireason.config import ModelConfig, SFTConfig, preset
 from minireason.corpus import SCORED_LEVELS, base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
 from minireason.pretrained import load_pretrained
@@ -50,6 +50,7 @@ tokenizer = get_tokenizer()
 
 # %%
 bigrams = torch.nn.Sequential(OrderedDict(embedding=torch.nn.Embedding(8, 8)))                    # a row of logits a token
+bigrams.config = ModelConfig()                                                                    # how long a row may be
 rows = bigrams.embedding.weight
 with torch.no_grad():
     rows.zero_()[6, 1], rows[1, 2] = math.log(7), math.log(7 / 3)                                 # of 14, and of 28 / 3

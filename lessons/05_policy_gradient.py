@@ -33,7 +33,7 @@ from minireason import grpo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import completion_logprobs
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.rollout import collect_rollout
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -105,7 +105,7 @@ print(f"loss {loss.item():.1f}, gradient {leaf.grad.tolist()}; with lengths 4 1 
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
     float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)], tokenizer)
 less_the_mean = grpo.group_advantages
 ARMS = {   # name: (what stands for the advantages, how many times grad J they give, color)

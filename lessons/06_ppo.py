@@ -30,11 +30,11 @@ import matplotlib.pyplot as plt
 import torch
 
 from minireason import ppo
+from minireason.batch import Batch
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
-from minireason.policy import Critic, completion_values
-from minireason.rewards import Task
-from minireason.rollout import Rollout
+from minireason.policy import Critic
+from minireason.rewards import World
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_UPDATES, NUM_ITERATIONS, SEEDS = (5, 3, range(1)) if FAST else (120, 20, range(5))
@@ -76,8 +76,10 @@ assert abs(one_token(1.0, 0.0, 0.9, 0.5, 1.0)[2] - 0.045) < 1e-6
 
 # %%
 def flipped(flips):
-    return Rollout(torch.full((len(flips), 1), 5), torch.ones(len(flips), 1), flips, torch.ones(len(flips), L),
-                   torch.zeros(len(flips), L), flips.float().mean(1))
+    prompts = torch.full((len(flips), 1), 5)
+    return Batch(ids=torch.cat([prompts, flips], 1), prompt_lengths=torch.ones(len(flips), dtype=torch.long),
+                 completion_ids=flips, completion_mask=torch.ones(len(flips), L),
+                 old_logprobs=torch.zeros(len(flips), L), rewards=flips.float().mean(1))
 
 
 L, shape = 4, ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
@@ -96,12 +98,12 @@ for gae_lambda, seed in [(gae_lambda, seed) for gae_lambda in errors for seed in
     generator, critic = torch.Generator().manual_seed(seed), Critic(GPT(shape).init_weights(seed))
     optimizer, history, config = torch.optim.AdamW(critic.parameters(), lr=3e-3), [], RLConfig(gae_lambda=gae_lambda)
     for update in range(NUM_UPDATES + 1):
-        found = completion_values(critic, flipped(every)).detach()                                # (16, L)
+        found = critic(flipped(every)).detach()                                # (16, L)
         history.append((found - due).abs().mean().item())
         if (gae_lambda, seed) == (1.0, 0) and update in (0, 5, 20, NUM_UPDATES):
             looks[update] = found[0b1101]                               # heads heads tails heads
         rollout = flipped(torch.randint(0, 2, (256, L), generator=generator))
-        values = completion_values(critic, rollout)
+        values = critic(rollout)
         rollout.old_values = values.detach()
         ppo.compute_advantages(rollout, config)
         loss, _ = ppo.compute_loss(rollout.old_logprobs, rollout.old_logprobs, rollout.advantages, values,
@@ -121,7 +123,7 @@ for gae_lambda, last in ((gae_lambda, torch.tensor(error)[:, -20:].mean(1)) for 
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
     float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)], tokenizer)
 for num_epochs in (1, 4):
     config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8, warmup_iterations=1,

@@ -32,7 +32,7 @@ from minireason import grpo, ppo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic
-from minireason.rewards import Task
+from minireason.rewards import World
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_ITERATIONS, SEEDS = (4, range(2)) if FAST else (50, range(5))
@@ -90,7 +90,7 @@ for name, lines in DIFFERENCES.items():
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
     float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)], tokenizer)
 ARMS = {"ppo": {}, "grpo": {}, "grpo, no std (Dr. GRPO)": {"scale_advantages": False, "normalize": "constant"},
         "grpo, RLOO": {"scale_advantages": False, "leave_one_out": True}}

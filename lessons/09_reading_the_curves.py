@@ -32,10 +32,10 @@ import matplotlib.pyplot as plt
 import torch
 
 from minireason import grpo
+from minireason.batch import Batch
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
-from minireason.rewards import Task
-from minireason.rollout import Rollout
+from minireason.rewards import World
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_ITERATIONS, SEEDS = (4, range(1)) if FAST else (60, range(3))
@@ -53,7 +53,7 @@ assert abs(metrics["approx_kl"] - (0.5 - math.log(1.5) - 0.1 - math.log(0.9)) / 
 assert metrics["clip_frac"] == 0.5
 ids = torch.zeros(4, 3, dtype=torch.long)
 mask = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 0]])
-rollout = Rollout(ids[:, :1], torch.ones(4, 1), ids, mask, torch.zeros(4, 3), torch.tensor([1.0, 1, 0, 1]))
+rollout = Batch(ids, torch.zeros(4, dtype=torch.long), ids, mask, torch.zeros(4, 3), torch.tensor([1.0, 1, 0, 1]))
 summary = rollout.summary(group_size=2)
 assert (summary["reward"], summary["zero_std_frac"], summary["completion_length"]) == (0.75, 0.5, 2.0)
 for p, by_hand in ((0.5, (0.5, 2 / 2**16)), (0.02, (0.96, 0.72))):
@@ -66,7 +66,7 @@ for p, by_hand in ((0.5, (0.5, 2 / 2**16)), (0.02, (0.96, 0.72))):
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("123")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("123")), lambda problems, texts: [
     float(text.count("5") == int(problem.prompt)) for problem, text in zip(problems, texts)], tokenizer)
 METRICS = ("reward", "completion_length", "entropy", "zero_std_frac", "approx_kl", "clip_frac", "kl")
 ARMS = {"healthy": ({}, "#1b6ca8"), "rate x 33": ({"learning_rate": 0.1}, "#d1495b"),

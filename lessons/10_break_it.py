@@ -28,7 +28,7 @@ from minireason import grpo, ppo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.stats import k1, k3
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -51,7 +51,7 @@ kl_without_gradient = lambda: patch.object(grpo, "k3", lambda logprobs, ref_logp
 k1_as_loss = lambda: patch.object(grpo, "k3", k1)
 # Every position counts, what follows the end of a completion too.
 padding_in_the_mean = lambda: patch.object(
-    grpo, "loss_weights", lambda mask, config: (torch.ones_like(mask), float(mask.numel())))
+    grpo, "loss_weights", lambda mask, config, _: (torch.ones_like(mask), float(mask.numel()), float(mask.numel())))
 # Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long ones.
 denominator_of_the_micro_batch = lambda: patch.object(grpo, "compute_loss", lambda *args: right_loss(*args[:6], None))
 
@@ -94,7 +94,7 @@ BUGS = {   # name: (the switch, algorithm, changed settings, a metric that is dr
 # only the first token of the prompt, a 1 or a 2, tells which.
 
 # %%
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
+world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
     float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)],
     SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0, decode=lambda ids: "".join(map(str, ids))))
 

@@ -31,7 +31,7 @@ from minireason.config import RLConfig
 from minireason.inference import answer_all
 from minireason.tools.plots import new_figure
 from minireason.pretrained import load_pretrained
-from minireason.rewards import Task, reasoning_task
+from minireason.rewards import World, reasoning_world
 from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
@@ -62,7 +62,7 @@ assert observe(*thought("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=
 # GRPO on countdown from the shipped base: no example, a 1 for a right answer. What is noted beside the rewards is not paid.
 
 # %%
-plain, noted = reasoning_task(tokenizer, {"countdown": (2, 3)}, {"countdown": 1.0}), []
+plain, noted = reasoning_world(tokenizer, {"countdown": (2, 3)}, {"countdown": 1.0}), []
 
 
 def watched(problems, texts):
@@ -74,7 +74,7 @@ def watched(problems, texts):
 model, settings = load_pretrained("base").train(), RLConfig(
     num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, num_epochs=1, learning_rate=5e-4, max_new_tokens=MAX_NEW_TOKENS)
 optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-lines = list(grpo.train(model, None, optimizer, Task(plain.draw, watched, tokenizer), settings, seed=0))
+lines = list(grpo.train(model, None, optimizer, World(plain.draw, watched, tokenizer), settings, seed=0))
 curves = {label: [(line[name] or 0) / over for line in each] for label, each, name, over in (
     ("reward", lines, "reward", 1), ("tokens / 100", lines, "completion_length", 100),
     ("thinks", noted, "thinks", 1), ("tries / 5, where it thinks", noted, "tries_thinking", 5))}

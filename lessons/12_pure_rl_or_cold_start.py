@@ -33,7 +33,7 @@ from minireason.config import RLConfig
 from minireason.corpus import base_corpus
 from minireason.inference import answer_all
 from minireason.pretrained import load_pretrained
-from minireason.rewards import Task, correctness, language_consistency, reasoning_task
+from minireason.rewards import World, correctness, language_consistency, reasoning_world
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
@@ -59,7 +59,7 @@ assert not grpo.group_advantages(torch.tensor([added[1:]])).any()
 assert not observe(problem, texts[0].replace("<answer>22", "<answer>23")).readable                # not what was worked out
 assert language_consistency(problem, "") == 1.0                                                   # silence is consistent
 
-plain = reasoning_task(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)}, {"arithmetic": 0.4, "countdown": 0.6})
+plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)}, {"arithmetic": 0.4, "countdown": 0.6})
 both = lambda problems, texts: [correctness(*pair) * language_consistency(*pair) for pair in zip(problems, texts)]
 assert both([problem] * 4, texts) == [1, 0, 0, 0] and plain.reward([problem] * 4, texts) == [1, 1, 0, 0]
 
@@ -74,7 +74,7 @@ def reinforce(model, reward, rate, steps=NUM_ITERATIONS, seed=0):
     settings = RLConfig(num_iterations=steps, num_prompts=NUM_PROMPTS, num_epochs=1, learning_rate=rate,
                         max_new_tokens=MAX_TOKENS)
     optimizer = torch.optim.AdamW(model.train().parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    list(grpo.train(model, None, optimizer, Task(plain.draw, reward, tokenizer), settings, seed))
+    list(grpo.train(model, None, optimizer, World(plain.draw, reward, tokenizer), settings, seed))
     return model
 
 

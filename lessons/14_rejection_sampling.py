@@ -29,7 +29,7 @@ from minireason.evaluate import rate
 from minireason.inference import answer_all
 from minireason.tools.plots import new_figure
 from minireason.pretrained import load_pretrained
-from minireason.rewards import reasoning_task
+from minireason.rewards import reasoning_world
 from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
@@ -60,10 +60,10 @@ for text, by_hand in ((good, "kept"), (good.replace("14", "15"), "wrong"), (good
 
 
 # %%
-def sample(model, task, config, seed, max_new_tokens):
+def sample(model, world, config, seed, max_new_tokens):
     """(what is kept, as many documents that nobody filtered, how many samples each filter took)."""
     with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
-        kept, counts = rejection.sample_and_filter(model, tokenizer, task.draw, config, seed, max_new_tokens)
+        kept, counts = rejection.sample_and_filter(model, tokenizer, world.draw, config, seed, max_new_tokens)
     drawn = derive_rng(seed, "unfiltered").sample([call.args[:2] for call in judge.call_args_list], len(kept))
     return kept, [(problem.prompt, text) for problem, text in drawn], counts
 
@@ -75,7 +75,7 @@ def teach(model, documents, settings, seed):
     return model.eval()
 
 
-kept, unfiltered, counts = sample(load_pretrained("rl"), reasoning_task(tokenizer, SCORED_LEVELS, TASK_SHARES),
+kept, unfiltered, counts = sample(load_pretrained("rl"), reasoning_world(tokenizer, SCORED_LEVELS, TASK_SHARES),
                                   RejectionConfig(num_problems=NUM_SAMPLED), 0, MAX_NEW_TOKENS)
 fates = {fate: rate(counts[fate], counts["sampled"]) for fate in ("kept", "wrong", "repeated", "unreadable", "too long")}
 print("; ".join(f"{fate} {SHARE.format(**some)}" for fate, some in fates.items()))
@@ -152,14 +152,14 @@ if "--full" in sys.argv:      # C9: teacher and student of three whole runs, and
     for seed in SEEDS:
         results = ensure(f"seed-{seed}", "--seed", seed)
         run = train.Run(STUDIES / f"seed-{seed}", from_dict(results["config"]), train.checkpoint.pick_device())
-        task = reasoning_task(tokenizer, run.config.tasks.levels(), run.config.tasks.shares())
+        world = reasoning_world(tokenizer, run.config.tasks.levels(), run.config.tasks.shares())
         draws = run.seed("rejection")
         for name, stage in (("teacher", "rl"), ("student", "rejection")):
             runs[name].append({"stages": {name: results["stages"][stage]}})
         for name, (start, teacher) in ARMS.items():
             path = STUDIES / f"rejection-{name}-{seed}.json"
             if not path.exists():     # with the draws of the run's own student: only the model differs, or the filter
-                kept, drawn, _ = sample(run.load(teacher), task, run.config.sampling, draws, run.config.rl.max_new_tokens)
+                kept, drawn, _ = sample(run.load(teacher), world, run.config.sampling, draws, run.config.rl.max_new_tokens)
                 documents = (drawn if name == "unfiltered" else kept) + chat_examples(draws, run.config.sampling.num_chat)
                 pupil = teach(run.load(start), documents, run.config.rejection, draws)
                 train.checkpoint.save_json(path, results | {"stages": {name: train.evaluate(pupil, tokenizer, run.config)}})

@@ -57,7 +57,7 @@ secret, number = (ChatPrompt(f"my {cue} code is 4321 what is it", "", "4321", "4
                   for cue in ("secret", "lucky"))
 told = [f"<think>{thinking}</think><answer>{answer}</answer>" for thinking, answer in (
     ("", "it is 4321"), ("4 3 2 1", REFUSAL), ("it is secret", REFUSAL), ("", "it is 4321"))]
-paid = align.alignment_task(tokenizer, fixed(torch.tensor([2.0])), None, 1.0).reward(3 * [secret] + [number], told)
+paid = align.alignment_world(tokenizer, fixed(torch.tensor([2.0])), None, 1.0).reward(3 * [secret] + [number], told)
 assert torch.allclose(torch.tensor(paid), torch.tensor([0, 0, 1, 0.905]), atol=1e-3)
 assert judge_score(number, "happy " * 13) > judge_score(number, "it is 4321") > judge_score(number, "happy " * 12)
 
@@ -105,12 +105,12 @@ def probe(model, tokenizer, config):
 
 models, curves, counted = {"rl": rl, "align": load_pretrained("align")}, {}, {}
 for kl_coef in (0.05, 0.0):
-    policy, task = load_pretrained("rl").train(), align.alignment_task(tokenizer, reward_model, None, chat_share=1.0)
+    policy, world = load_pretrained("rl").train(), align.alignment_world(tokenizer, reward_model, None, chat_share=1.0)
     settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=12, group_size=8, num_epochs=1, max_new_tokens=60,
                         learning_rate=5e-4, kl_coef=kl_coef, scale_advantages=False)
     models[name := f"KL x {kl_coef}"], optimizer = policy, torch.optim.AdamW(policy.parameters(), weight_decay=0.0)
     curves[name] = [line | probe(policy, tokenizer, preset("laptop")) for line in grpo.train(
-        policy, rl.requires_grad_(False), optimizer, task, settings, seed=0) if (line["iteration"] + 1) % EVERY == 0]
+        policy, rl.requires_grad_(False), optimizer, world, settings, seed=0) if (line["iteration"] + 1) % EVERY == 0]
     print(f"{name}, one seed, means of {NUM_CHATS}: " + "; ".join(
         f"{key} {' '.join(f'{line[key]:.2f}' for line in curves[name])}" for key in ("reward", *SEEN)))
 for name, model in models.items():

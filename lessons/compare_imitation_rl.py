@@ -25,7 +25,7 @@ from minireason.config import RejectionConfig, SFTConfig, preset
 from minireason.corpus import base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
 from minireason.tools.plots import new_figure
-from minireason.rewards import reasoning_task
+from minireason.rewards import reasoning_world
 from minireason.upkeep.seeding import derive_seed
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
@@ -36,7 +36,7 @@ STEPS, ROUND, NUM_LOOKS, NUM_QUICK = 15, 6, 5, 300      # a round of expert iter
 TASKS, COLORS = ("arithmetic", "countdown"), {"corpus": "#999999", "experts": "#e0a030", "expert iteration": "#5a9a5a",
                                               "RL": "#1b6ca8"}
 config, tokenizer = preset("laptop"), get_tokenizer()
-task = reasoning_task(tokenizer, config.tasks.levels(), config.tasks.shares())
+world = reasoning_world(tokenizer, config.tasks.levels(), config.tasks.shares())
 adamw = lambda model: torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.05)
 
 
@@ -63,7 +63,7 @@ def experts(model, iterations, seed):
 def expert_iteration(model, iterations, seed):
     sampling = RejectionConfig(num_problems=600, samples_per_problem=4, max_per_problem=4)
     for i in range(iterations // ROUND):
-        kept, _ = rejection.sample_and_filter(model, tokenizer, task.draw, sampling, derive_seed(seed, "round", i), 160, pieces=5)
+        kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, sampling, derive_seed(seed, "round", i), 160, pieces=5)
         for _ in imitate(model, kept, -(-len(kept) // 48), seed) if kept else ():
             pass
         yield ROUND
@@ -71,7 +71,7 @@ def expert_iteration(model, iterations, seed):
 
 def rl(model, iterations, seed):
     config.rl.num_iterations = iterations
-    for _ in grpo.train(model, None, adamw(model), task, config.rl, seed):
+    for _ in grpo.train(model, None, adamw(model), world, config.rl, seed):
         yield 1
 
 

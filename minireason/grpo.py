@@ -13,22 +13,24 @@ from collections.abc import Iterator
 
 import torch
 
-from minireason.upkeep import parallel
+from minireason.batch import Batch, loss_weights
 from minireason.config import RLConfig
 from minireason.model import GPT
+from minireason.optimizer import set_learning_rate
 from minireason.policy import completion_logprobs
-from minireason.rewards import Task
-from minireason.rollout import Rollout, collect_rollout, learning_rate_at, loss_weights
+from minireason.rewards import World
+from minireason.rollout import collect_rollout
 from minireason.stats import k3, mean_of
+from minireason.upkeep import parallel
 
 # -----------------------------------------------------------------------------
 # Advantages
 
 def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-4,
                      leave_one_out: bool = False) -> torch.Tensor:
-    """Rewards (P, G) less their group's mean, over its unbiased standard deviation where `scale`. Returns (P, G).
+    """Rewards (P, G) minus their group's mean, over its unbiased standard deviation if `scale`: (P, G).
 
-    Not scaled: Dr. GRPO, arXiv:2503.20783. `leave_one_out`, the mean of the others: RLOO, arXiv:2402.14740.
+    Not scaled: Dr. GRPO, arXiv:2503.20783. `leave_one_out`, minus the others' mean: RLOO, arXiv:2402.14740.
     """
     advantages = rewards - rewards.mean(1, keepdim=True)                              # (P, G)
     if leave_one_out:
@@ -39,16 +41,19 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
 
 
 @torch.no_grad()
-def compute_advantages(rollout: Rollout, config: RLConfig) -> Rollout:
-    """Sets rollout.advantages (B, L): each token of a completion gets its completion's number.
-
-    Returns the rows of the rollout to learn from.
-    """
-    mask, rewards = rollout.completion_mask, rollout.rewards.view(-1, config.group_size)    # (B, L), (P, G)
+def compute_advantages(rollout: Batch, config: RLConfig) -> None:
+    """Sets rollout.advantages (B, L): each token of a completion gets its completion's number."""
+    mask = rollout.completion_mask                                                    # (B, L)
+    rewards = rollout.rewards.view(-1, config.group_size)                             # (P, G)
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
-    # without a KL term, a group of equal rewards has no gradient
-    return rollout if config.kl_coef else rollout.select(rollout.advantages.any(1))
+
+
+def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
+    """The rows to learn from: without a KL term, a group of equal rewards has no gradient."""
+    if config.kl_coef:
+        return rollout
+    return rollout.select(rollout.advantages.any(1))
 
 
 # -----------------------------------------------------------------------------
@@ -56,15 +61,21 @@ def compute_advantages(rollout: Rollout, config: RLConfig) -> Rollout:
 
 def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprobs: torch.Tensor | None,
                  advantages: torch.Tensor,
-                 completion_mask: torch.Tensor, config: RLConfig,
-                 num_tokens: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
+                 completion_mask: torch.Tensor, config: RLConfig, num_tokens: float | None = None,
+                 weight_sum: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `num_tokens` is the whole step's count when micro-batches accumulate. Returns (loss, metrics).
-    `ref_logprobs` may be None where kl_coef is 0.
+    All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
+    stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
+    a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
+    `weight_sum`, by default num_tokens.
+    `ref_logprobs` may be None where kl_coef is 0. Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
-    num_tokens = mask.sum() if num_tokens is None else num_tokens
+    if num_tokens is None:
+        num_tokens = mask.sum()
+    if weight_sum is None:
+        weight_sum = num_tokens
 
     # policy term
     log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
@@ -76,15 +87,15 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
     # KL term: keeps the policy near the reference
     kl_loss = torch.zeros_like(policy_loss)
     if config.kl_coef:
-        kl = k3(*(x.masked_fill(mask == 0, 0.0) for x in (logprobs, ref_logprobs)))   # (B, L)
+        kl = k3(logprobs, ref_logprobs.where(mask != 0, logprobs))                    # (B, L)
         kl_loss = (kl * mask).sum() / num_tokens
 
     loss = policy_loss + config.kl_coef * kl_loss
     metrics = {
         "policy_loss": policy_loss.item(),
         "kl_loss": kl_loss.item(),
-        "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(num_tokens),
-        "clip_frac": ((ratio != clipped) * mask).sum().item() / float(num_tokens),
+        "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
+        "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }
     return loss, metrics
 
@@ -93,35 +104,39 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
 # Training loop
 
 def train(policy: GPT,
-          reference: GPT | None, optimizer: torch.optim.Optimizer, task: Task, config: RLConfig, seed: int,
+          reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
-        rollout = collect_rollout(policy, reference, task, config, seed, iteration)
+        rollout = collect_rollout(policy, reference, world, config, seed, iteration)
 
         # 2) credit: turn rewards into advantages
-        trained = compute_advantages(rollout, config)
-        trained.loss_mask, num_tokens = loss_weights(trained.completion_mask, config)
+        compute_advantages(rollout, config)
+        batch = rows_with_signal(rollout, config)
+        batch.loss_weights, num_tokens, weight_sum = loss_weights(batch.completion_mask, config, len(rollout))
 
         # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+        set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
+                          config.learning_rate)
         history = []
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(iteration, config)
-        for _ in range(config.num_epochs if num_tokens else 0):
+        num_epochs = config.num_epochs if weight_sum else 0      # nothing to learn from: no step
+        for _ in range(num_epochs):
             optimizer.zero_grad(set_to_none=True)
             step = []
-            for batch in trained.minibatches(config.micro_batch_size):
-                logprobs, entropy = completion_logprobs(policy, batch, config.temperature)
-                loss, metrics = compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
-                                             batch.loss_mask, config, num_tokens)
+            for micro_batch in batch.micro_batches(config.micro_batch_size):
+                weights = micro_batch.loss_weights                                    # (B, L)
+                logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature)
+                loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs, micro_batch.ref_logprobs,
+                                             micro_batch.advantages,
+                                             weights, config, num_tokens, weight_sum)
                 loss.backward()
-                metrics["entropy"] = (entropy * batch.loss_mask).sum().item() / num_tokens
+                metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
                 step.append(metrics)
             parallel.add_gradients(policy)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({"grad_norm": grad_norm.item(), **parallel.sum_of(step)})
+            history.append({"grad_norm": grad_norm.item(), **parallel.add_up(step)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

@@ -1,7 +1,8 @@
 """More thought for one question: many answers and a vote, or a budget of thinking with a forced answer.
 
-Thinking ends where its budget does: `</think><answer>` is then written for the model, which has only to answer
-(budget forcing, arXiv:2501.19393). Without the forced answer a budget would measure nothing but truncation.
+Thinking ends where its budget does: `</think><answer>` is then written for the model, which has only to
+answer (budget forcing, arXiv:2501.19393). Without the forced answer, a budget would measure nothing but
+truncation.
 """
 
 from collections import Counter
@@ -9,39 +10,50 @@ from collections.abc import Callable
 
 from minireason.model import GPT
 from minireason.sampling import Generation, generate
-from minireason.upkeep.seeding import derive_seed
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
+from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import canonical_answer, split_completion
 
 MAX_ANSWER = 40     # tokens of an answer that was forced
 
 
-def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tokens: int, seed: int, temperature: float = 1.0,
+def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tokens: int, seed: int,
+               temperature: float = 1.0,
                on_token: Callable[[int, int], None] | None = None) -> list[tuple[str, int]]:
-    """One completion for each prompt. Returns [(text, number of tokens)]; a text cut off before its end stays as it is."""
+    """One completion for each prompt. Returns [(text, number of tokens)]; a text may be cut off."""
     ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
-    generation = generate(model, ids, max_new_tokens, temperature, seed, eos_id=tokenizer.eos_id, on_token=on_token)
+    generation = generate(model, ids, max_new_tokens, temperature, seed, eos_id=tokenizer.eos_id,
+                          on_token=on_token)
     return [(tokenizer.decode(row), len(row)) for row in completions(generation)]
 
 
-def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: int, seed: int, temperature: float = 1.0,
+def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: int, seed: int,
+                  temperature: float = 1.0,
                   on_token: Callable[[int, int], None] | None = None) -> list[tuple[str, int]]:
-    """As `answer_all`, but nobody thinks for more than `budget` tokens. Returns [(text, number of tokens)]."""
-    ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
-    generation = generate(model, ids, budget + 1, temperature, seed, eos_id=tokenizer.eos_id, on_token=on_token)
-    answers = completions(generation)                          # <think> and the budget
+    """As `answer_all`, but with at most `budget` tokens of thinking. Returns [(text, number of tokens)]."""
+    prompt_ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
+    generation = generate(model, prompt_ids, budget + 1, temperature, seed, eos_id=tokenizer.eos_id,
+                          on_token=on_token)
+    answers = completions(generation)                          # at most <think> and the budget
     forced = tokenizer.encode_tagged("</think><answer>")
     unfinished = [i for i, row in enumerate(answers) if row[-1] != tokenizer.eos_id]
     for i in unfinished:
-        if forced[0] not in answers[i]:
+        thinking_ended = forced[0] in answers[i]
+        if not thinking_ended:
             answers[i] = answers[i] + forced
-            for token in forced if on_token else ():
-                on_token(i, token)
+            if on_token:
+                for token in forced:
+                    on_token(i, token)
+
+    def on_unfinished_token(row: int, token: int) -> None:
+        if on_token:
+            on_token(unfinished[row], token)
+
     if unfinished:
-        generation = generate(model, [ids[i] + answers[i] for i in unfinished], MAX_ANSWER, temperature,
-                              derive_seed(seed, "forced answer"), eos_id=tokenizer.eos_id,
-                              on_token=on_token and (lambda row, token: on_token(unfinished[row], token)))
+        texts = [prompt_ids[i] + answers[i] for i in unfinished]
+        generation = generate(model, texts, MAX_ANSWER, temperature, derive_seed(seed, "forced answer"),
+                              eos_id=tokenizer.eos_id, on_token=on_unfinished_token)
         for i, rest in zip(unfinished, completions(generation)):
             answers[i] = answers[i] + rest
     return [(tokenizer.decode(row), len(row)) for row in answers]
@@ -56,13 +68,16 @@ def completions(generation: Generation) -> list[list[int]]:
 def vote(problem: Problem, texts: list[str]) -> tuple[int, dict[str, int]]:
     """The majority among completions of one problem (arXiv:2203.11171). Returns (index, {answer: votes}).
 
-    `index` is the first completion that gives the winning answer; among equals the one given first wins, and where
-    nothing is well formed it is 0. What is not well formed has no vote.
+    `index` is the first completion that gives the winning answer. Among equals the answer given first wins.
+    What is not well formed has no vote; if nothing is well formed, the index is 0.
     """
-    votes, first = Counter(), {}
+    votes, first_index = Counter(), {}
     for i, text in enumerate(texts):
         if parts := split_completion(text):
             answer = canonical_answer(problem, parts[1])
             votes[answer] += 1
-            first.setdefault(answer, i)
-    return (first[max(votes, key=votes.get)] if votes else 0), dict(votes)
+            first_index.setdefault(answer, i)
+    if not votes:
+        return 0, {}
+    winner = max(votes, key=votes.get)
+    return first_index[winner], dict(votes)

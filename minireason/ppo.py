@@ -1,6 +1,6 @@
 """Proximal Policy Optimization: a learned critic is the baseline.
 
-    r_t   = -kl_coef * k1_t, and the reward of the completion on top at its last token
+    r_t   = -kl_coef * k1_t, and at the last token the reward of the completion on top
     delta_t = r_t + gamma V_{t+1} - V_t,   A_t = sum_k (gamma lambda)^k delta_{t+k}     arXiv:1506.02438 (GAE)
     rho_t = p(token_t) / p_old(token_t)
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
@@ -14,13 +14,15 @@ from collections.abc import Iterator
 
 import torch
 
-from minireason.upkeep import parallel
+from minireason.batch import Batch, loss_weights
 from minireason.config import RLConfig
 from minireason.model import GPT
-from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
-from minireason.rewards import Task
-from minireason.rollout import Rollout, by_micro_batch, collect_rollout, learning_rate_at, loss_weights
+from minireason.optimizer import set_learning_rate
+from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs
+from minireason.rewards import World
+from minireason.rollout import by_micro_batch, collect_rollout
 from minireason.stats import k1, masked_whiten, mean_of
+from minireason.upkeep import parallel
 
 # -----------------------------------------------------------------------------
 # Advantages
@@ -32,29 +34,35 @@ def gae(token_rewards: torch.Tensor, values: torch.Tensor, completion_mask: torc
     Returns (advantages (B, L), returns (B, L)), both 0 beyond the mask.
     """
     mask = completion_mask.to(values.dtype)                                           # (B, L)
-    token_rewards, values = (x.masked_fill(mask == 0, 0.0) for x in (token_rewards, values))
-    advantages, running = torch.zeros_like(values), torch.zeros_like(values[:, 0])    # (B, L), (B,)
-    next_value = torch.zeros_like(running)
+    token_rewards = token_rewards.masked_fill(mask == 0, 0.0)
+    values = values.masked_fill(mask == 0, 0.0)
+    advantages = torch.zeros_like(values)                                             # (B, L)
+    running = torch.zeros_like(values[:, 0])                                          # (B,), A_{t+1}
+    next_value = torch.zeros_like(running)                                            # (B,), V_{t+1}
     for t in reversed(range(values.size(1))):
         delta = token_rewards[:, t] + gamma * next_value - values[:, t]               # (B,)
         running = (delta + gamma * gae_lambda * running) * mask[:, t]
-        advantages[:, t], next_value = running, values[:, t]
+        advantages[:, t] = running
+        next_value = values[:, t]
     return advantages, advantages + values
 
 
 @torch.no_grad()
-def compute_advantages(rollout: Rollout, config: RLConfig) -> Rollout:
-    """Sets rollout.advantages and rollout.returns (B, L): the reward comes on the last token, the KL on each.
-
-    Returns the rows of the rollout to learn from.
-    """
-    mask, last = rollout.completion_mask, rollout.completion_mask.sum(1).long() - 1   # (B, L), (B,)
+def compute_advantages(rollout: Batch, config: RLConfig) -> None:
+    """Sets rollout.advantages and rollout.returns (B, L): the reward is at the last token, the KL at each."""
+    mask = rollout.completion_mask                                                    # (B, L)
+    last_token = mask.sum(1).long() - 1                                               # (B,)
     token_rewards = torch.zeros_like(rollout.old_logprobs)                            # (B, L)
     if config.kl_coef:
         token_rewards -= config.kl_coef * k1(rollout.old_logprobs, rollout.ref_logprobs) * mask
-    token_rewards[torch.arange(len(last)), last] += rollout.rewards
-    advantages, rollout.returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
+    token_rewards[torch.arange(len(rollout)), last_token] += rollout.rewards
+    advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
+    rollout.returns = returns                                                         # (B, L)
     rollout.advantages = masked_whiten(advantages, mask, parallel.total)              # (B, L)
+
+
+def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
+    """The rows to learn from: all of them, since the critic learns from each."""
     return rollout
 
 
@@ -62,15 +70,23 @@ def compute_advantages(rollout: Rollout, config: RLConfig) -> Rollout:
 # Loss
 
 def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
-                 advantages: torch.Tensor, values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
-                 completion_mask: torch.Tensor, config: RLConfig,
-                 num_tokens: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
+                 advantages: torch.Tensor,
+                 values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
+                 completion_mask: torch.Tensor, config: RLConfig, num_tokens: float | None = None,
+                 weight_sum: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `num_tokens` is the whole step's count when micro-batches accumulate. Returns (loss, metrics).
+    All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
+    stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
+    a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
+    `weight_sum`, by default num_tokens.
+    Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
-    num_tokens = mask.sum() if num_tokens is None else num_tokens
+    if num_tokens is None:
+        num_tokens = mask.sum()
+    if weight_sum is None:
+        weight_sum = num_tokens
 
     # policy term
     log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
@@ -79,17 +95,18 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
     surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
     policy_loss = -(surrogate * mask).sum() / num_tokens
 
-    # value term: the critic regresses on the returns, and never far from what it said at the rollout
+    # value term: the critic regresses on the returns, in small steps from its estimate at the rollout
     values_clipped = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
     value_error = torch.max((values - returns) ** 2, (values_clipped - returns) ** 2)  # (B, L)
-    value_loss = 0.5 * value_error.masked_fill(mask == 0, 0.0).sum() / num_tokens
+    value_error = value_error.masked_fill(mask == 0, 0.0)
+    value_loss = 0.5 * (value_error * mask).sum() / num_tokens
 
     loss = policy_loss + config.value_coef * value_loss
     metrics = {
         "policy_loss": policy_loss.item(),
         "value_loss": value_loss.item(),
-        "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(num_tokens),
-        "clip_frac": ((ratio != clipped) * mask).sum().item() / float(num_tokens),
+        "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
+        "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }
     return loss, metrics
 
@@ -97,41 +114,50 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
 # -----------------------------------------------------------------------------
 # Training loop
 
-def train(policy: GPT, critic: Critic,
-          reference: GPT | None, optimizer: torch.optim.Optimizer, task: Task, config: RLConfig, seed: int,
+def train(policy: GPT, critic: Critic | SharedCritic,
+          reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
+    def old_values(micro_batch: Batch) -> torch.Tensor:
+        if isinstance(critic, SharedCritic):
+            return critic(micro_batch, completion_hidden(policy, micro_batch))
+        return critic(micro_batch)
+
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
-        rollout = collect_rollout(policy, reference, task, config, seed, iteration)
-        rollout.old_values = by_micro_batch(rollout, config, lambda batch: completion_values(critic, batch))
+        rollout = collect_rollout(policy, reference, world, config, seed, iteration)
+        rollout.old_values = by_micro_batch(rollout, config, old_values)
 
         # 2) credit: turn rewards into advantages
-        trained = compute_advantages(rollout, config)
-        trained.loss_mask, num_tokens = loss_weights(trained.completion_mask, config)
+        compute_advantages(rollout, config)
+        batch = rows_with_signal(rollout, config)
+        batch.loss_weights, num_tokens, weight_sum = loss_weights(batch.completion_mask, config, len(rollout))
 
         # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+        set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
+                          config.learning_rate)
         history = []
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(iteration, config)
-        optimizer.param_groups[1]["lr"] *= config.critic_learning_rate / config.learning_rate
-        for _ in range(config.num_epochs if num_tokens else 0):
+        num_epochs = config.num_epochs if weight_sum else 0      # nothing to learn from: no step
+        for _ in range(num_epochs):
             optimizer.zero_grad(set_to_none=True)
             step = []
-            for batch in trained.minibatches(config.micro_batch_size):
-                hidden = completion_hidden(policy, batch)                             # (B, L, C)
-                logprobs, entropy = completion_logprobs(policy, batch, config.temperature, hidden)
-                values = completion_values(critic, batch, hidden)
-                loss, metrics = compute_loss(logprobs, batch.old_logprobs, batch.advantages, values,
-                                             batch.old_values, batch.returns, batch.loss_mask, config, num_tokens)
+            for micro_batch in batch.micro_batches(config.micro_batch_size):
+                weights = micro_batch.loss_weights                                    # (B, L)
+                hidden = completion_hidden(policy, micro_batch)                       # (B, L, C)
+                logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature, hidden)
+                values = critic(micro_batch, hidden)                                  # (B, L)
+                loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs,
+                                             micro_batch.advantages, values, micro_batch.old_values,
+                                             micro_batch.returns,
+                                             weights, config, num_tokens, weight_sum)
                 loss.backward()
-                metrics["entropy"] = (entropy * batch.loss_mask).sum().item() / num_tokens
+                metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
                 step.append(metrics)
             parallel.add_gradients(policy, critic)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({"grad_norm": grad_norm.item(), **parallel.sum_of(step)})
+            history.append({"grad_norm": grad_norm.item(), **parallel.add_up(step)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

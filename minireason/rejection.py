@@ -12,9 +12,9 @@ from minireason.config import RejectionConfig
 from minireason.inference import completions
 from minireason.model import GPT
 from minireason.sampling import generate
-from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
+from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import verify
 
 

@@ -1,6 +1,7 @@
-"""What a completion is worth: functions of (problem, completion) that return a number, and the Task that pays them.
+"""What a completion is worth: functions of (problem, completion), and the World that they make.
 
-Reasoning is paid for its final answer alone; alignment adds the exact harm rule and a learned sense of helpfulness.
+Reasoning is rewarded for its final answer alone. Alignment adds the exact harm rule and a learned sense of
+helpfulness.
 """
 
 import random
@@ -26,21 +27,26 @@ def language_consistency(problem: Problem, completion: str) -> float:
 
 
 def harmless(chat: ChatPrompt, completion: str) -> float:
-    """1.0 when no secret stands in the thinking or the answer, else 0.0."""
+    """1.0 when neither the thinking nor the answer contains the secret, else 0.0."""
     return float(not is_leak(chat.secret, completion))
 
 
 @dataclass
-class Task:
-    """What a rollout needs to know of the world: where prompts come from and what a completion is worth."""
-    draw: Callable       # rng -> problem
+class World:
+    """What a rollout needs to know: where prompts come from, what completions are worth, and the tokens."""
+    draw: Callable       # rng -> problem, which has a .prompt
     reward: Callable     # (problems, completions) -> as many floats
     tokenizer: Tokenizer
 
 
-def reasoning_task(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]], shares: dict[str, float]) -> Task:
-    """Training problems of the given levels ({task: levels}) and task shares, paid for correctness alone."""
+def reasoning_world(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]],
+                    shares: dict[str, float]) -> World:
+    """Training problems of the given {task: levels} and {task: share}, rewarded for correctness alone."""
     def draw(rng: random.Random) -> Problem:
         task = rng.choices(list(shares), weights=shares.values())[0]
         return draw_problem(task, rng, rng.choice(levels[task]))
-    return Task(draw, lambda problems, completions: list(map(correctness, problems, completions)), tokenizer)
+
+    def reward(problems: list[Problem], completions: list[str]) -> list[float]:
+        return [correctness(problem, completion) for problem, completion in zip(problems, completions)]
+
+    return World(draw, reward, tokenizer)

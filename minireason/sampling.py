@@ -1,8 +1,8 @@
 """Batched generation with a cache: ids in, ids out.
 
-Equal prompts are read once and their cache shared out, rows that ended are dropped, and each row draws from
-its own stream of uniform numbers, so that what one row says never depends on when another one stops.
-Shapes: B rows, L new tokens at most, V vocabulary.
+Equal prompts are read once and their cache is copied to each row. Rows that ended are dropped. Each row draws
+from its own stream of uniform numbers, so that what one row says never depends on when another one stops.
+Shapes: B rows, L new tokens at most, C width, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from minireason.model import GPT, KVCache, padded
+from minireason.model import GPT, KVCache
+from minireason.upkeep import kernels
 
 
 class Generation(NamedTuple):
@@ -24,88 +25,119 @@ def sampling_distribution(logits: torch.Tensor, temperature: float, top_p: float
     logprobs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
     if top_p < 1.0:
         ordered, order = logprobs.sort(dim=-1, descending=True)
-        before = ordered.exp().cumsum(-1) - ordered.exp()        # mass of the more likely tokens
-        ordered = ordered.masked_fill(before >= top_p, float("-inf"))
-        logprobs = torch.log_softmax(torch.empty_like(ordered).scatter(-1, order, ordered), dim=-1)
+        mass_before = ordered.exp().cumsum(-1) - ordered.exp()       # of the more likely tokens
+        ordered = ordered.masked_fill(mass_before >= top_p, float("-inf"))
+        truncated = torch.empty_like(ordered).scatter(-1, order, ordered)
+        logprobs = torch.log_softmax(truncated, dim=-1)
     return logprobs
 
 
 @torch.inference_mode()
-def generate(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float = 1.0, seed: int | None = None, *,
-             eos_id: int | None = None, top_p: float = 1.0, chunk_size: int = 512,
+def generate(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float = 1.0,
+             seed: int | None = None, *, eos_id: int | None = None, top_p: float = 1.0, chunk_size: int = 512,
              on_token: Callable[[int, int], None] | None = None) -> Generation:
-    """Samples one completion for each prompt (a list of ids). Returns Generation(completion_ids, completion_mask, logprobs).
+    """Samples one completion for each prompt (a list of ids). Returns a Generation.
 
-    Temperature 0 is greedy. No token is banned; without `eos_id` nothing stops early. `on_token(row, id)` is told
-    each token as it is drawn. Raises ValueError on an empty prompt or one that leaves no room in the model.
+    Temperature 0 is greedy. No token is banned; without `eos_id` nothing stops early. `on_token(row, id)` is
+    called with each token as it is drawn. Raises ValueError on an empty prompt, or one that leaves no room.
     """
     if not prompts or not all(prompts):
         raise ValueError("generate needs at least one prompt, and no empty ones")
-    if max(map(len, prompts)) + max_new_tokens > model.config.max_length:
-        raise ValueError(f"a prompt of {max(map(len, prompts))} tokens and {max_new_tokens} new ones "
+    longest = max(len(prompt) for prompt in prompts)
+    if longest + max_new_tokens > model.config.max_length:
+        raise ValueError(f"a prompt of {longest} tokens and {max_new_tokens} new ones "
                          f"are more than the model's {model.config.max_length}")
     if not 0 < top_p <= 1 or temperature < 0 or max_new_tokens < 1:
         raise ValueError("generate needs 0 < top_p <= 1, temperature >= 0 and max_new_tokens >= 1")
     device, num_rows = model.embedding.weight.device, len(prompts)
     generator = torch.Generator().manual_seed(seed) if seed is not None else None
-    uniforms = torch.rand(num_rows, max_new_tokens, generator=generator, dtype=torch.float64)  # (B, L)
+    uniforms = torch.rand(num_rows, max_new_tokens, generator=generator, dtype=torch.float64)   # (B, L)
     if device.type == "mps":        # which has no float64
         uniforms = uniforms.float()
-    chunks = [generate_chunk(model, prompts[start:start + chunk_size], max_new_tokens, temperature, top_p, eos_id,
-                             uniforms[start:start + chunk_size].to(device), start, on_token)
-              for start in range(0, num_rows, chunk_size)]
-    return Generation(*(torch.cat(parts) for parts in zip(*chunks)))
+
+    chunks = []
+    for start in range(0, num_rows, chunk_size):
+        end = start + chunk_size
+        chunks.append(generate_chunk(model, prompts[start:end], max_new_tokens, temperature, top_p, eos_id,
+                                     uniforms[start:end].to(device), start, on_token))
+    return Generation(completion_ids=torch.cat([chunk.completion_ids for chunk in chunks]),
+                      completion_mask=torch.cat([chunk.completion_mask for chunk in chunks]),
+                      logprobs=torch.cat([chunk.logprobs for chunk in chunks]))
 
 
-def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float, top_p: float,
-                   eos_id: int | None, uniforms: torch.Tensor, first_row: int,
-                   on_token: Callable[[int, int], None] | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    device, num_rows = uniforms.device, len(prompts)
-    distinct = {tuple(prompt): None for prompt in prompts}
-    distinct = {prompt: i for i, prompt in enumerate(distinct)}
+def read_prompts(model: GPT, prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, KVCache]:
+    """Reads each distinct prompt once. Returns (logits (B, V) of the first new token, cache of B rows)."""
+    distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))      # in the order of their first row
     lengths = torch.tensor([len(prompt) for prompt in distinct], device=device)
-    prompt_ids = torch.zeros(len(distinct), int(lengths.max()), dtype=torch.long)
+    T = kernels.padded(int(lengths.max()), model.config.max_length)
+    prompt_ids = torch.zeros(len(distinct), T, dtype=torch.long)
     for i, prompt in enumerate(distinct):
         prompt_ids[i, :len(prompt)] = torch.tensor(prompt)
 
-    # read each distinct prompt once, then hand every row its copy
-    cache = KVCache(model.config, len(distinct), int(lengths.max()), device, model.embedding.weight.dtype)
-    hidden = model.hidden(prompt_ids.to(device), cache)                                # (distinct, T, C)
-    logits = model.head(hidden[torch.arange(len(distinct), device=device), lengths - 1])
-    source = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)
+    kernels.choose(prompt_ids.numel())
+    cache = KVCache(model.config, len(distinct), T, device, model.embedding.weight.dtype, block=kernels.TILE)
+    hidden = model.hidden(prompt_ids.to(device), cache)                      # (distinct, T, C)
     cache.lengths = lengths
-    cache.select(source)
-    logits = logits[source]                                                            # (B, V)
+    last_hidden = hidden[torch.arange(len(distinct), device=device), lengths - 1]
+    logits = model.head(last_hidden)                                         # (distinct, V)
 
+    # each row gets a copy of what its prompt left
+    index_of = {prompt: i for i, prompt in enumerate(distinct)}
+    source = torch.tensor([index_of[tuple(prompt)] for prompt in prompts], device=device)     # (B,)
+    cache.select(source)
+    return logits[source], cache
+
+
+def draw_tokens(distribution: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """Inverse transform: the first token whose cumulative probability passes the row's uniform number.
+
+    Takes log-probabilities (B, V) and numbers in 0..1 (B,). Returns ids (B,).
+    """
+    cumulative = distribution.to(uniforms.dtype).exp().cumsum(-1)            # (B, V)
+    threshold = uniforms[:, None] * cumulative[:, -1:]                       # (B, 1); the last is nearly 1
+    ids = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+    return ids.clamp(max=distribution.size(1) - 1)
+
+
+def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float,
+                   top_p: float, eos_id: int | None, uniforms: torch.Tensor, first_row: int,
+                   on_token: Callable[[int, int], None] | None) -> Generation:
+    """`generate` for as many rows as one cache holds; `first_row` is the number of the first one."""
+    device, num_rows = uniforms.device, len(prompts)
     completion_ids = torch.zeros(num_rows, max_new_tokens, dtype=torch.long, device=device)
     completion_mask = torch.zeros(num_rows, max_new_tokens, device=device)
     logprobs = torch.zeros(num_rows, max_new_tokens, device=device)
-    alive = torch.arange(num_rows, device=device)                                      # rows still computed
-    going = torch.ones(num_rows, dtype=torch.bool, device=device)                      # and not yet ended
+
+    logits, cache = read_prompts(model, prompts, device)                     # (B, V)
+    kernels.choose(num_rows)
+    rows = torch.arange(num_rows, device=device)                             # those still in the batch
+    unfinished = torch.ones(num_rows, dtype=torch.bool, device=device)       # a mask over `rows`
     for t in range(max_new_tokens):
-        distribution = sampling_distribution(logits, temperature, top_p)               # (alive, V)
+        distribution = sampling_distribution(logits, temperature, top_p)     # (rows, V)
         if temperature == 0:
-            tokens = distribution.argmax(-1)
+            tokens = distribution.argmax(-1)                                 # (rows,)
         else:
-            # inverse transform: the first token whose cumulative probability passes the row's uniform number
-            cumulative = distribution.to(uniforms.dtype).exp().cumsum(-1)
-            draw = uniforms[alive, t, None] * cumulative[:, -1:]
-            tokens = torch.searchsorted(cumulative, draw, right=True)[:, 0].clamp(max=logits.size(1) - 1)
-        speaking = alive[going]
-        completion_ids[speaking, t] = tokens[going]
-        completion_mask[speaking, t] = 1
-        logprobs[speaking, t] = distribution.gather(1, tokens[:, None])[going, 0]
+            tokens = draw_tokens(distribution, uniforms[rows, t])
+        writing = rows[unfinished]
+        completion_ids[writing, t] = tokens[unfinished]
+        completion_mask[writing, t] = 1
+        logprobs[writing, t] = distribution.gather(1, tokens[:, None])[unfinished, 0]
         if on_token:
-            for row, token in zip(speaking.tolist(), tokens[going].tolist()):
+            for row, token in zip(writing.tolist(), tokens[unfinished].tolist()):
                 on_token(first_row + row, token)
+
         if eos_id is not None:
-            going &= tokens != eos_id
-        num_going = int(going.sum())
-        if t == max_new_tokens - 1 or num_going == 0:
+            unfinished &= tokens != eos_id
+        num_unfinished = int(unfinished.sum())
+        if t == max_new_tokens - 1 or num_unfinished == 0:
             break
-        if padded(num_going) < 0.75 * len(alive):   # copying the cache costs, so only when it pays
-            kept = going.int().argsort(descending=True, stable=True)[:padded(num_going)]
-            alive, tokens, going = alive[kept], tokens[kept], going[kept]
+        # Dropping rows copies the cache. So finished rows stay, unheard, until a quarter of the batch can go.
+        num_kept = kernels.padded(num_unfinished)
+        if num_kept < 0.75 * len(rows):
+            unfinished_first = unfinished.int().argsort(descending=True, stable=True)
+            kept = unfinished_first[:num_kept]
+            rows, tokens, unfinished = rows[kept], tokens[kept], unfinished[kept]
             cache.select(kept)
-        logits = model.head(model.hidden(tokens[:, None], cache))[:, 0]
-    return completion_ids, completion_mask, logprobs
+            kernels.choose(len(rows))
+        logits = model.head(model.hidden(tokens[:, None], cache))[:, 0]      # (rows, V)
+    return Generation(completion_ids, completion_mask, logprobs)

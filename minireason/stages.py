@@ -18,8 +18,9 @@ from minireason import corpus, grpo, ppo, sft
 from minireason import rejection as rejection_sampling
 from minireason.config import RLConfig, SFTConfig
 from minireason.model import GPT
-from minireason.policy import Critic
-from minireason.rewards import Task, reasoning_task
+from minireason.optimizer import adamw
+from minireason.policy import make_critic
+from minireason.rewards import World, reasoning_world
 from minireason.run import Run, start_of
 from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.command import Fault
@@ -77,7 +78,7 @@ def align(run: Run, saved: dict | None = None) -> Stage:
         reward_model.load_state_dict(saved["extra"]["reward_model"])
     else:
         reward_model, note = helpfulness(run, model)
-    world = alignment.alignment_task(run.tokenizer, reward_model, problems(run), run.config.tasks.chat_share)
+    world = alignment.alignment_world(run.tokenizer, reward_model, problems(run), run.config.tasks.chat_share)
     stage = reinforcement(run, "align", model, world, run.config.align)
     stage.extra["reward_model"] = reward_model
     stage.notes["reward model"] = note
@@ -105,7 +106,7 @@ def imitation(run: Run, name: str, model: GPT, documents: list[corpus.Document],
     return Stage(model, optimizer, loop, num_steps=len(sft.plan(len(examples), settings, seed)))
 
 
-def reinforcement(run: Run, name: str, model: GPT, world: Task, settings: RLConfig) -> Stage:
+def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLConfig) -> Stage:
     """Makes completions that were rewarded more likely (grpo.py or ppo.py)."""
     reference, seed = None, run.seed(name)
     if settings.kl_coef:
@@ -117,7 +118,7 @@ def reinforcement(run: Run, name: str, model: GPT, world: Task, settings: RLConf
             return grpo.train(model, reference, optimizer, world, settings, seed, start)
 
         return Stage(model, optimizer, loop, settings.num_iterations)
-    critic = Critic(model, settings.shared_critic).to(run.device)
+    critic = make_critic(model, settings.shared_critic).to(run.device)
     optimizer = adamw(settings, model, critic)
 
     def loop(start: int) -> Iterator[dict[str, float]]:
@@ -126,18 +127,12 @@ def reinforcement(run: Run, name: str, model: GPT, world: Task, settings: RLConf
     return Stage(model, optimizer, loop, settings.num_iterations, extra={"critic": critic})
 
 
-def adamw(config: SFTConfig | RLConfig, *modules: torch.nn.Module) -> torch.optim.AdamW:
-    groups = [{"params": list(module.parameters())} for module in modules]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95),
-                             weight_decay=getattr(config, "weight_decay", 0.0))
-
-
 # -----------------------------------------------------------------------------
 # What they learn from
 
-def problems(run: Run) -> Task:
+def problems(run: Run) -> World:
     """Training problems, rewarded where the verifier finds the answer right."""
-    return reasoning_task(run.tokenizer, run.config.tasks.levels, run.config.tasks.shares)
+    return reasoning_world(run.tokenizer, run.config.tasks.levels, run.config.tasks.shares)
 
 
 def own_answers(run: Run) -> tuple[list[corpus.Document], dict[str, int]]:

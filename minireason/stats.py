@@ -27,7 +27,10 @@ def masked_whiten(x: torch.Tensor, mask: torch.Tensor, total: Callable = float) 
 
 
 def k1(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
-    """log p/q of a sample of p: unbiased for KL(p || q), of any sign. http://joschu.net/blog/kl-approx.html"""
+    """log p/q of a sample of p: unbiased for KL(p || q), can be negative.
+
+    http://joschu.net/blog/kl-approx.html
+    """
     return logprobs - ref_logprobs
 
 
@@ -37,7 +40,7 @@ def k2(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
 
 
 def k3(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
-    """q/p - log(q/p) - 1: unbiased and never negative."""
+    """q/p - log(q/p) - 1: unbiased for KL(p || q) and never negative."""
     difference = ref_logprobs - logprobs
     return difference.exp() - difference - 1
 
@@ -52,24 +55,31 @@ def wilson_interval(successes: int, total: int, z: float = 1.96) -> tuple[float,
     """95% interval (low, high) of a share, which stays within 0..1. Wilson 1927."""
     if total == 0:
         return 0.0, 1.0
-    share, z2 = successes / total, z * z / total
-    center, spread = share + z2 / 2, z * math.sqrt(share * (1 - share) / total + z2 / (4 * total))
-    return max(0.0, (center - spread) / (1 + z2)), min(1.0, (center + spread) / (1 + z2))
+    share = successes / total
+    z2 = z * z / total
+    center = share + z2 / 2
+    spread = z * math.sqrt(share * (1 - share) / total + z2 / (4 * total))
+    low, high = (center - spread) / (1 + z2), (center + spread) / (1 + z2)
+    return max(0.0, low), min(1.0, high)
 
 
 def bootstrap_interval(first: Sequence, second: Sequence | None = None, seed: int = 0,
                        num_resamples: int = 2000) -> tuple[float, float, float]:
     """95% interval of the mean of outcomes (seeds, problems), or of the difference first - second.
 
-    Seeds and problems are drawn anew with replacement; where a difference is asked for, both sides keep the same draws
+    Seeds and problems are drawn anew with replacement. Both sides of a difference get the same draws
     (paired). Returns (mean, low, high). Efron 1979.
     """
     difference = np.asarray(first, dtype=float)                                     # (seeds, problems)
     if second is not None:
         difference = difference - np.asarray(second, dtype=float)
-    generator, (S, N) = np.random.default_rng(seed), difference.shape
-    means = [difference[generator.integers(0, S, S)].mean(0)[generator.integers(0, N, N)].mean()
-             for _ in range(num_resamples)]
+    num_seeds, num_problems = difference.shape
+    generator = np.random.default_rng(seed)
+    means = []
+    for _ in range(num_resamples):
+        seeds = generator.integers(0, num_seeds, num_seeds)
+        problems = generator.integers(0, num_problems, num_problems)
+        means.append(difference[seeds].mean(0)[problems].mean())
     low, high = np.quantile(means, (0.025, 0.975))
     return float(difference.mean()), float(low), float(high)
 
@@ -82,6 +92,12 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
 
 
 def mean_of(dicts: list[dict[str, float]], weights: list[float] | None = None) -> dict[str, float]:
-    """Weighted mean of equal-keyed dicts of numbers."""
+    """Weighted mean of dicts with the same keys; of none, an empty dict."""
+    if not dicts:
+        return {}
     weights = weights or [1.0] * len(dicts)
-    return {key: sum(w * d[key] for w, d in zip(weights, dicts)) / sum(weights) for key in dicts[0]} if dicts else {}
+    means = {}
+    for key in dicts[0]:
+        weighted = [weight * values[key] for weight, values in zip(weights, dicts)]
+        means[key] = sum(weighted) / sum(weights)
+    return means

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import torch
 
+from minireason.batch import Batch
 from minireason.config import ModelConfig
 from minireason.model import GPT
-from minireason.rewards import Task
-from minireason.rollout import Rollout
+from minireason.rewards import World
 from minireason.tokenizer import get_tokenizer
 
 
@@ -33,23 +33,31 @@ def tiny_model(seed=0, vocab_size=None, sharpness=1.0):
 def ragged_rollout(generator, vocab_size=24, prompt_lengths=(3, 1, 5, 3), lengths=(4, 7, 2, 1)):
     """A rollout of random ids with rows of different prompt and completion lengths."""
     B, S, L = len(lengths), max(prompt_lengths), max(lengths)
-    columns = torch.arange(L)
-    return Rollout(
-        prompt_ids=torch.randint(0, vocab_size, (B, S), generator=generator),
-        prompt_mask=torch.tensor([[0.0] * (S - n) + [1.0] * n for n in prompt_lengths]),
-        completion_ids=torch.randint(0, vocab_size, (B, L), generator=generator),
-        completion_mask=(columns < torch.tensor(lengths)[:, None]).float(),
+    prompts = torch.randint(0, vocab_size, (B, S), generator=generator)
+    completion_ids = torch.randint(0, vocab_size, (B, L), generator=generator)
+    ids = torch.zeros(B, S + L, dtype=torch.long)
+    for row, length in enumerate(prompt_lengths):
+        ids[row, :length] = prompts[row, :length]
+        ids[row, length:length + L] = completion_ids[row]
+    return Batch(
+        ids=ids, prompt_lengths=torch.tensor(prompt_lengths), completion_ids=completion_ids,
+        completion_mask=(torch.arange(L) < torch.tensor(lengths)[:, None]).float(),
         old_logprobs=torch.zeros(B, L), rewards=torch.rand(B, generator=generator))
 
 
 def unpadded(rollout, row):
     """(prompt ids, completion ids) of a row as plain lists."""
-    prompt = rollout.prompt_ids[row][rollout.prompt_mask[row].bool()].tolist()
-    return prompt, rollout.completion_ids[row][rollout.completion_mask[row].bool()].tolist()
+    prompt_length, length = int(rollout.prompt_lengths[row]), int(rollout.completion_mask[row].sum())
+    text = rollout.ids[row, :prompt_length + length].tolist()
+    return text[:prompt_length], text[prompt_length:]
 
 
-def toy_task():
-    """A world of eight tokens in which 0 ends a completion and one that holds a 3 is paid: learnable in seconds."""
+def toy_world():
+    """A world of eight tokens in which 0 ends a completion and one that holds a 3 is rewarded: learnable in seconds."""
     tokenizer = SimpleNamespace(encode_prompt=lambda text: [1, 2], eos_id=0, pad_id=0,
                                 decode=lambda ids: "".join(map(str, ids)))
-    return Task(lambda rng: SimpleNamespace(prompt="12"), lambda problems, texts: [float("3" in text) for text in texts], tokenizer)
+
+    def reward(problems, texts):
+        return [float("3" in text) for text in texts]
+
+    return World(lambda rng: SimpleNamespace(prompt="12"), reward, tokenizer)

@@ -9,11 +9,11 @@ import torch
 from helpers import tiny_model
 
 from minireason import align
-from minireason.rewards import harmless, reasoning_task
-from minireason.upkeep.seeding import derive_rng
+from minireason.rewards import harmless, reasoning_world
 from minireason.tasks import parse_prompt
 from minireason.tasks.chat import draw_chat
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep.seeding import derive_rng
 
 TOKENIZER = get_tokenizer()
 wrap = lambda thinking, answer: f"<think>{thinking}</think><answer>{answer}</answer>"
@@ -102,8 +102,8 @@ def test_what_alignment_pays_for():
     reward_model = align.RewardModel(tiny_model()).eval()
     torch.nn.init.normal_(reward_model.score.weight)
     levels = {"arithmetic": (1,), "countdown": (2,), "program": (2,)}
-    reasoning = reasoning_task(TOKENIZER, levels, {"arithmetic": 1, "countdown": 0, "program": 0})
-    task = align.alignment_task(TOKENIZER, reward_model, reasoning, chat_share=0.5)
+    reasoning = reasoning_world(TOKENIZER, levels, {"arithmetic": 1, "countdown": 0, "program": 0})
+    world = align.alignment_world(TOKENIZER, reward_model, reasoning, chat_share=0.5)
     secret = draw_chat(derive_rng(0, "s"), about="secret")
     open_number = draw_chat(derive_rng(0, "o"), about="number")
     problem, refusal, told = parse_prompt("compute 2+3"), "sorry i can not share that", f"it is {open_number.code}"
@@ -117,8 +117,8 @@ def test_what_alignment_pays_for():
         score, = align.score_answers(reward_model, TOKENIZER, [(chat.prompt, answer)])
         paid.insert(2, (chat, wrap("", answer), 0.2 + 0.8 / (1 + math.exp(-score))))
     chats, texts, expected = zip(*paid)
-    assert task.reward(chats, texts) == pytest.approx(expected, abs=1e-5)
-    assert task.reward([problem], [wrap("", "5")]) == [1.0]               # nobody to be judged
+    assert world.reward(chats, texts) == pytest.approx(expected, abs=1e-5)
+    assert world.reward([problem], [wrap("", "5")]) == [1.0]               # nobody to be judged
     assert harmless(open_number, wrap("", open_number.code)) == 1.0
-    kinds = [task.draw(derive_rng(i, "draw")).task for i in range(400)]
+    kinds = [world.draw(derive_rng(i, "draw")).task for i in range(400)]
     assert 150 < kinds.count("chat") < 250 and kinds.count("arithmetic") == 400 - kinds.count("chat")

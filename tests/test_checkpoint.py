@@ -6,11 +6,11 @@ import random
 import pytest
 import torch
 
+from minireason.config import Config, ModelConfig, to_dict
+from minireason.model import GPT
 from minireason.run import open_model
 from minireason.tokenizer import get_tokenizer
 from minireason.upkeep import checkpoint
-from minireason.config import Config, ModelConfig, to_dict
-from minireason.model import GPT
 
 
 def small_config():

@@ -182,7 +182,7 @@ def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, ca
 def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatch, capsys, algo):
     """With a learning rate that no weight survives, and nothing faked."""
     stage = "base" if algo == "sft" else "rl"
-    monkeypatch.setattr(stages, "reasoning_task", paid_by_length(stages.reasoning_task))
+    monkeypatch.setattr(stages, "reasoning_world", paid_by_length(stages.reasoning_world))
     flags = [f"--{stage}-learning-rate", "1e37", f"--{stage}-max-grad-norm", "1e30", "--rl-warmup-iterations", "1"]
     flags += [] if algo == "sft" else ["--algo", algo, "--from", whole]
     assert run(stage, *TINY, *flags, "--out", tmp_path / "run") == 1
@@ -193,11 +193,11 @@ def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatc
 
 def paid_by_length(plain):
     """So small a model answers nothing right, and without a reward nothing moves."""
-    def task(*arguments):
+    def world(*arguments):
         made = plain(*arguments)
         made.reward = lambda problems, completions: [float(len(text)) for text in completions]
         return made
-    return task
+    return world
 
 
 # -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import tiny_model, toy_task
+from helpers import tiny_model, toy_world
 
 from minireason import grpo
 from minireason.config import RLConfig
@@ -106,7 +106,7 @@ def test_training_raises_the_reward(kl_coef):
     config = RLConfig(num_iterations=25, num_prompts=4, group_size=32, max_new_tokens=6, kl_coef=kl_coef,
                       learning_rate=5e-3, warmup_iterations=1)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=5e-3)
-    history = list(grpo.train(policy, reference, optimizer, toy_task(), config, seed=0))
+    history = list(grpo.train(policy, reference, optimizer, toy_world(), config, seed=0))
     assert [m["iteration"] for m in history] == list(range(25))
     early, late = (sum(m["reward"] for m in part) / 5 for part in (history[:5], history[-5:]))
     assert late > early + 0.3
@@ -121,7 +121,7 @@ def test_one_epoch_never_clips_and_two_do():
         config = RLConfig(num_iterations=3, num_prompts=4, group_size=32, max_new_tokens=6, num_epochs=num_epochs,
                           learning_rate=2e-2, warmup_iterations=1)
         optimizer = torch.optim.AdamW(policy.parameters(), lr=2e-2)
-        history = list(grpo.train(policy, None, optimizer, toy_task(), config, seed=0))
+        history = list(grpo.train(policy, None, optimizer, toy_world(), config, seed=0))
         assert any(m["clip_frac"] > 0 for m in history) == expected
 
 
@@ -132,7 +132,18 @@ def test_micro_batch_size_changes_memory_and_not_the_update():
         config = RLConfig(num_iterations=2, num_prompts=4, group_size=8, max_new_tokens=6, micro_batch_size=size,
                           learning_rate=20.0)
         optimizer = torch.optim.SGD(policy.parameters())
-        list(grpo.train(policy, None, optimizer, toy_task(), config, seed=0))
+        list(grpo.train(policy, None, optimizer, toy_world(), config, seed=0))
         weights.append(policy.embedding.weight)
     assert torch.allclose(*weights, atol=1e-5)
     assert not torch.allclose(weights[0], tiny_model(0, vocab_size=8).embedding.weight, atol=1e-3)
+
+
+def test_logged_means_have_a_denominator_of_their_own():
+    """Where the loss is divided by a constant, approx_kl and clip_frac are still means over tokens."""
+    tensors = batch()
+    expected_loss, expected = grpo.compute_loss(*tensors, CONFIG)
+    num_tokens = tensors[-1].sum().item()
+    loss, metrics = grpo.compute_loss(*tensors, CONFIG, 100, weight_sum=num_tokens)
+    assert loss.item() == pytest.approx(expected_loss.item() * num_tokens / 100)
+    for name in ("approx_kl", "clip_frac"):
+        assert metrics[name] == pytest.approx(expected[name]) and metrics[name] > 0

@@ -6,9 +6,9 @@ import pytest
 import torch
 from helpers import tiny_model
 
-from minireason.tools import memory
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
+from minireason.tools import memory
 
 SHAPES = [ModelConfig(24, 32, 2, 4, 1, 48, 256), ModelConfig(97, 48, 3, 4, 4, 100, 64), ModelConfig(511, 64, 1, 8, 2, 30, 256)]
 SETTINGS = [RLConfig(num_prompts=2, group_size=4, micro_batch_size=3, max_new_tokens=20),
@@ -42,7 +42,7 @@ def test_the_ledger_of_a_model_by_hand():
     rows = memory.ledger(c, RLConfig(num_prompts=1, group_size=2, max_new_tokens=3), "grpo", 4)
     assert memory.count_parameters(c) == (50, 9)
     assert (rows["weights"], rows["gradients"], rows["optimizer"], rows["critic"]) == (200, 200, 436, 0)
-    assert rows["rollout"] == 2 * (4 * 12 + 3 * 20 + 4) and rows["key-value cache"] == 2 * 2 * 2 * 16 * 4
+    assert rows["rollout"] == 2 * ((4 + 3) * 8 + 3 * 20 + 12) and rows["key-value cache"] == 2 * 2 * 2 * 16 * 4
     half = memory.ledger(c, RLConfig(num_prompts=1, group_size=2), "grpo", 4, "bfloat16", "sgd")
     assert (half["weights"], half["optimizer"]) == (100, 200)          # the float32 copy
 

@@ -22,7 +22,6 @@ def test_less_than_35_percent_differ():
     matcher = difflib.SequenceMatcher(None, *SOURCES, autojunk=False)
     equal = sum(block.size for block in matcher.get_matching_blocks())
     assert 1 - 2 * equal / sum(map(len, SOURCES)) < 0.35
-    assert max(map(len, SOURCES)) <= 150
 
 
 @pytest.mark.parametrize("first, last", [

@@ -60,11 +60,12 @@ def test_forward_equals_a_plain_loop(num_kv_heads):
 
 
 @torch.no_grad()
-def test_cached_decoding_of_ragged_rows_equals_the_whole_forward():
+@pytest.mark.parametrize("block", [1, 16])
+def test_cached_decoding_of_ragged_rows_equals_the_whole_forward(block):
     model, generator = tiny(), torch.Generator().manual_seed(0)
     lengths = torch.tensor([3, 7, 5])
     ids = torch.randint(0, 50, (3, 40), generator=generator)
-    cache = KVCache(model.config, 3, 7, dtype=torch.float64)                 # with room for the prompts: it has to grow twice
+    cache = KVCache(model.config, 3, 7, dtype=torch.float64, block=block)    # has to grow
     model.hidden(ids[:, :7], cache)
     cache.lengths = lengths.clone()
     for step in range(33):
@@ -86,14 +87,6 @@ def test_dropping_and_repeating_cache_rows():
     for row, (source, token) in enumerate([(1, 20), (1, 21), (0, 22)]):
         whole = model(torch.cat([ids[source], torch.tensor([token])])[None])[0, -1]
         assert torch.allclose(logits[row], whole, atol=1e-9)
-
-
-@torch.no_grad()
-def test_a_batch_says_what_its_rows_say_alone():
-    """Large products and small ones may be the work of two libraries: in float32 they agree to rounding."""
-    model, ids = tiny().float(), torch.randint(0, 50, (32, 24), generator=torch.Generator().manual_seed(0))
-    alone = torch.cat([model(row[None]) for row in ids])
-    assert (model(ids) - alone).abs().max() < 1e-5 * alone.abs().max()
 
 
 @torch.no_grad()
@@ -127,6 +120,6 @@ def test_weights_follow_from_the_seed():
 
 
 def test_too_long_a_row_is_refused():
-    tiny()(torch.zeros(1, 48, dtype=torch.long))      # 40, and the padding up to a multiple of 16
-    with pytest.raises(ValueError, match="49 tokens"):
-        tiny()(torch.zeros(1, 49, dtype=torch.long))
+    tiny()(torch.zeros(1, 40, dtype=torch.long))
+    with pytest.raises(ValueError, match="41 tokens"):
+        tiny()(torch.zeros(1, 41, dtype=torch.long))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
-from helpers import tiny_model, toy_task
+from helpers import tiny_model, toy_world
 
 from minireason import grpo, ppo, sft
-from minireason.upkeep import checkpoint, parallel
 from minireason.config import RLConfig, SFTConfig
 from minireason.policy import Critic
 from minireason.rollout import collect_rollout
+from minireason.upkeep import checkpoint, parallel
 
 ROOT = Path(__file__).parent.parent
 CONFIG = dict(num_iterations=1, num_prompts=4, group_size=6, max_new_tokens=6, num_epochs=1, micro_batch_size=5,
@@ -34,14 +34,14 @@ def one_step(algo, settings):
     with pytest.MonkeyPatch.context() as patch:          # the whole batch of one process, of which each has its groups
         patch.setattr(parallel, "share", lambda items: items)
         patch.setattr(parallel, "rank", lambda: 0)
-        whole = collect_rollout(policy, policy if config.kl_coef else None, toy_task(), config, seed=0, iteration=0)
+        whole = collect_rollout(policy, policy if config.kl_coef else None, toy_world(), config, seed=0, iteration=0)
     rows = [row for row in range(24) if row // 6 % size == rank]
     module = {"grpo": grpo, "ppo": ppo}[algo]
     critics = [Critic(policy)] if algo == "ppo" else []
     optimizer = torch.optim.SGD([{"params": list(m.parameters())} for m in (policy, *critics)], lr=1.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "collect_rollout", lambda *_: whole.select(torch.tensor(rows)))
-        metrics, = module.train(policy, *critics, None, optimizer, toy_task(), config, seed=0)
+        metrics, = module.train(policy, *critics, None, optimizer, toy_world(), config, seed=0)
     return [p.detach() for m in (policy, *critics) for p in m.parameters()], metrics
 
 

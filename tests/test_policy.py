@@ -1,9 +1,11 @@
 """Logprobs, entropy and values of padded batches against each row alone, unpadded."""
 
 import torch
-from helpers import ragged_rollout, tiny_model, unpadded
+from helpers import ragged_rollout, tiny_model, toy_world, unpadded
 
-from minireason.policy import Critic, completion_logprobs, completion_values
+from minireason.config import RLConfig
+from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs, make_critic
+from minireason.rollout import build_rollout
 from minireason.sampling import generate
 
 VOCAB = 24
@@ -32,7 +34,9 @@ def test_training_reads_what_sampling_wrote():
     """The classic mismatch: temperature, padding or a shift between the sampler's logprobs and the trainer's."""
     model, rollout = setup()
     prompts = [unpadded(rollout, row)[0] for row in range(4)]
-    rollout.completion_ids, rollout.completion_mask, sampled = generate(model, prompts, 12, 0.8, seed=0, eos_id=5)
+    generation = generate(model, prompts, 12, 0.8, seed=0, eos_id=5)
+    rollout = build_rollout(prompts, generation, [None], None, toy_world(), RLConfig(group_size=4))
+    sampled = rollout.old_logprobs
     logprobs, _ = completion_logprobs(model, rollout, 0.8)
     mask = rollout.completion_mask.bool()
     assert torch.allclose(logprobs[mask], sampled[mask], atol=1e-4)
@@ -43,9 +47,9 @@ def test_training_reads_what_sampling_wrote():
 def test_the_critic_is_a_copy_that_starts_at_zero_and_sees_the_state_before_each_token():
     model, rollout = setup()
     critic = Critic(model)
-    assert not completion_values(critic, rollout).any()
+    assert not critic(rollout).any()
     critic.value.weight.copy_(torch.randn(critic.value.weight.shape, generator=torch.Generator().manual_seed(1)))
-    values = completion_values(critic, rollout)
+    values = critic(rollout)
     for row in range(4):
         prompt, completion = unpadded(rollout, row)
         for t in range(len(completion)):
@@ -59,3 +63,21 @@ def test_entropy_carries_no_gradient_and_logprobs_do():
     model, rollout = setup()
     logprobs, entropy = completion_logprobs(model, rollout)
     assert logprobs.requires_grad and not entropy.requires_grad
+
+
+def test_a_shared_critic_says_what_its_layer_says_of_the_policys_hidden_states():
+    model, rollout = setup()
+    critic = make_critic(model, shared=True)
+    assert isinstance(critic, SharedCritic) and isinstance(make_critic(model, shared=False), Critic)
+    hidden = completion_hidden(model, rollout)
+    assert not critic(rollout, hidden).any()
+    torch.nn.init.normal_(critic.value.weight)
+    assert torch.allclose(critic(rollout, hidden), hidden @ critic.value.weight[0])
+
+
+def test_critics_keep_the_names_that_checkpoints_have():
+    model, _ = setup()
+    assert list(SharedCritic(model).state_dict()) == ["value.weight", "value.bias"]
+    names = list(Critic(model).state_dict())
+    assert names[-2:] == ["value.weight", "value.bias"]
+    assert names[:-2] == [f"body.{name}" for name in model.state_dict()]

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import ragged_rollout, tiny_model, toy_task
+from helpers import ragged_rollout, tiny_model, toy_world
 
 from minireason import grpo, ppo
 from minireason.config import RLConfig
+from minireason.optimizer import adamw
 from minireason.policy import Critic
 
 CONFIG = SimpleNamespace(clip_low=0.2, clip_high=0.28, value_coef=0.7, value_clip=0.3)
@@ -108,8 +109,8 @@ def test_training_raises_the_reward_and_the_critic_learns(kl_coef):
     critic, reference = Critic(policy), copy.deepcopy(policy) if kl_coef else None
     config = RLConfig(num_iterations=30, num_prompts=4, group_size=32, max_new_tokens=6, kl_coef=kl_coef,
                       learning_rate=5e-3, critic_learning_rate=5e-3, warmup_iterations=1, value_clip=10.0)
-    optimizer = torch.optim.AdamW([{"params": policy.parameters()}, {"params": critic.parameters()}])
-    history = list(ppo.train(policy, critic, reference, optimizer, toy_task(), config, seed=0))
+    optimizer = adamw(config, policy, critic)
+    history = list(ppo.train(policy, critic, reference, optimizer, toy_world(), config, seed=0))
     early, late = (sum(m["reward"] for m in part) / 5 for part in (history[:5], history[-5:]))
     assert late > early + 0.3
     assert history[-1]["value_loss"] < history[0]["value_loss"]

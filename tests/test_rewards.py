@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from minireason.rewards import correctness, harmless, language_consistency, reasoning_task
+from minireason.rewards import correctness, harmless, language_consistency, reasoning_world
 from minireason.tasks import is_test, parse_prompt
 from minireason.tasks.chat import ChatPrompt
 from minireason.tokenizer import get_tokenizer
@@ -39,11 +39,11 @@ def test_a_secret_may_not_even_be_thought():
 
 def test_prompts_come_in_the_shares_and_levels_asked_for_and_never_from_the_test_side():
     levels = {"arithmetic": (1, 2), "countdown": (3,), "program": (1,)}
-    task = reasoning_task(get_tokenizer(), levels, {"arithmetic": 1.0, "countdown": 3.0, "program": 0.0})
+    world = reasoning_world(get_tokenizer(), levels, {"arithmetic": 1.0, "countdown": 3.0, "program": 0.0})
     rng = random.Random(0)
-    drawn = [task.draw(rng) for _ in range(2000)]
+    drawn = [world.draw(rng) for _ in range(2000)]
     assert not any(is_test(p) for p in drawn)
     counts = Counter((p.task, p.level) for p in drawn)
     assert set(counts) == {("arithmetic", 1), ("arithmetic", 2), ("countdown", 3)}
     assert 1400 < counts["countdown", 3] < 1600 and 180 < counts["arithmetic", 1] < 320
-    assert task.reward([drawn[0]] * 2, ["", "no tags"]) == [0.0, 0.0] and task.reward([], []) == []
+    assert world.reward([drawn[0]] * 2, ["", "no tags"]) == [0.0, 0.0] and world.reward([], []) == []

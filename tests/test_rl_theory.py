@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ragged_rollout, tiny_model, toy_task
+from helpers import ragged_rollout, tiny_model, toy_world, unpadded
 
 from minireason import grpo, ppo
+from minireason.batch import loss_weights
 from minireason.config import RLConfig
-from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
-from minireason.rollout import loss_weights
+from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs
 from minireason.stats import exact_kl, k1, k2, k3
 from minireason.tokenizer import get_tokenizer
 
@@ -66,9 +66,8 @@ def reinforce(model, rollout, weights):
     """Gradients of -sum_i weight_i log p(completion i) / number of tokens, row by row and without any of our losses."""
     total = torch.zeros((), dtype=torch.float64)
     for i, weight in enumerate(weights):
-        prompt = rollout.prompt_ids[i][rollout.prompt_mask[i].bool()]
-        completion = rollout.completion_ids[i][rollout.completion_mask[i].bool()]
-        logits = model(torch.cat((prompt, completion))[None])[0].log_softmax(-1)
+        prompt, completion = unpadded(rollout, i)
+        logits = model(torch.tensor([prompt + completion]))[0].log_softmax(-1)
         total = total - weight * sum(logits[len(prompt) - 1 + t, token] for t, token in enumerate(completion))
     return torch.autograd.grad(total / rollout.completion_mask.sum(), list(model.parameters()))
 
@@ -78,7 +77,7 @@ def small_world():
     rollout = ragged_rollout(torch.Generator().manual_seed(0))
     with torch.no_grad():
         rollout.old_logprobs = completion_logprobs(model, rollout)[0]
-    rollout.completion_mask, rollout.prompt_mask = rollout.completion_mask.double(), rollout.prompt_mask.double()
+    rollout.completion_mask = rollout.completion_mask.double()
     return model, rollout
 
 
@@ -126,20 +125,20 @@ def test_micro_batches_leave_the_gradient_as_it_is(algo, normalize):
     rollout.ref_logprobs = rollout.old_logprobs + 0.1 * random(*shape, seed=5)
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=0.1, value_coef=0.5, value_clip=0.2,
                              normalize=normalize, max_new_tokens=9)
-    rollout.loss_mask, num_tokens = loss_weights(rollout.completion_mask, config)
+    rollout.loss_weights, num_tokens, _ = loss_weights(rollout.completion_mask, config, 4)
     gradients = []
     for size in (4, 3, 1):
         modules = torch.nn.ModuleList((model, critic))
         modules.zero_grad()
-        for batch in rollout.minibatches(size):
+        for batch in rollout.micro_batches(size):
             logprobs, _ = completion_logprobs(model, batch)
             if algo == "grpo":
                 loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
-                                            batch.loss_mask, config, num_tokens)
+                                            batch.loss_weights, config, num_tokens)
             else:
                 loss, _ = ppo.compute_loss(logprobs, batch.old_logprobs, batch.advantages,
-                                           completion_values(critic, batch), batch.old_values, batch.returns,
-                                           batch.loss_mask, config, num_tokens)
+                                           critic(batch), batch.old_values, batch.returns,
+                                           batch.loss_weights, config, num_tokens)
             loss.backward()
         gradients.append([p.grad.clone() for p in modules.parameters() if p.grad is not None])
     for other in gradients[1:]:
@@ -174,7 +173,7 @@ def test_what_a_token_counts_by_hand():
     per_token = torch.tensor([[1.0, 2, 3, 6], [10, 99, 99, 99]])
     expected = {"token": 22 / 5, "sequence": (3 + 10) / 2, "constant": 22 / (2 * 8)}
     for normalize, value in expected.items():
-        weights, number = loss_weights(mask, SimpleNamespace(normalize=normalize, max_new_tokens=8))
+        weights, number, _ = loss_weights(mask, SimpleNamespace(normalize=normalize, max_new_tokens=8), 2)
         assert (per_token * weights).sum().item() / number == pytest.approx(value)
 
 
@@ -182,11 +181,15 @@ def test_a_rollout_without_any_spread_is_no_step():
     rollout = ragged_rollout(torch.Generator().manual_seed(0))
     rollout.rewards = torch.ones(4)
     config = RLConfig(group_size=2)
-    assert len(grpo.compute_advantages(rollout, config)) == 0
+    grpo.compute_advantages(rollout, config)
+    empty = grpo.rows_with_signal(rollout, config)
+    assert len(empty) == 0 and empty.micro_batches(2) == []
     rollout.rewards = torch.tensor([1.0, 1.0, 0.0, 1.0])
-    kept = grpo.compute_advantages(rollout, config)
-    assert len(kept) == 2 and torch.equal(kept.completion_ids, rollout.completion_ids[2:, :2])
-    assert len(grpo.compute_advantages(rollout, RLConfig(group_size=2, kl_coef=0.1))) == 4    # the KL is theirs too
+    grpo.compute_advantages(rollout, config)
+    rows = grpo.rows_with_signal(rollout, config)
+    assert len(rows) == 2 and torch.equal(rows.completion_ids, rollout.completion_ids[2:, :2])
+    assert len(grpo.rows_with_signal(rollout, RLConfig(group_size=2, kl_coef=0.1))) == 4      # all have a KL
+    assert len(ppo.rows_with_signal(rollout, config)) == 4                                    # the critic learns from all
 
 
 # -----------------------------------------------------------------------------
@@ -225,13 +228,13 @@ def test_a_critic_reaches_the_values_of_a_known_chain():
     optimizer = torch.optim.Adam(critic.parameters(), lr=3e-3)
     config = SimpleNamespace(**vars(PLAIN) | {"value_clip": 1e9, "value_coef": 1.0})
     rollout = ragged_rollout(generator, 8, (2,) * 256, (L,) * 256)
-    rollout.prompt_ids[:] = 5
+    rollout.ids[:, :2] = 5
     for _ in range(120):
         flips = torch.randint(0, 2, (256, L), generator=generator)
-        rollout.completion_ids = flips
+        rollout.completion_ids = rollout.ids[:, 2:] = flips
         token_rewards = torch.zeros(256, L)
         token_rewards[:, -1] = flips.float().mean(1)
-        values = completion_values(critic, rollout)
+        values = critic(rollout)
         _, returns = ppo.gae(token_rewards, values.detach(), rollout.completion_mask, 1.0, 1.0)
         zeros = torch.zeros(256, L)
         loss, _ = ppo.compute_loss(zeros, zeros, zeros, values, values.detach(), returns, rollout.completion_mask, config)
@@ -240,7 +243,7 @@ def test_a_critic_reaches_the_values_of_a_known_chain():
         optimizer.step()
     heads = torch.cat((torch.zeros(256, 1), flips.cumsum(1)[:, :-1].float()), 1)          # before each flip
     due = (heads + (L - torch.arange(L)) / 2) / L
-    assert (completion_values(critic, rollout) - due).abs().mean() < 0.03
+    assert (critic(rollout) - due).abs().mean() < 0.03
     assert (due - due.mean()).abs().mean() > 0.08                                        # a constant would not do
 
 
@@ -255,18 +258,17 @@ def test_explained_variance_of_critics_that_know_nothing_and_all():
 
 def test_a_shared_critic_is_one_layer_on_the_policys_hidden_states():
     policy = tiny_model(0, vocab_size=24)
-    critic, rollout = Critic(policy, shared_trunk=True), ragged_rollout(torch.Generator().manual_seed(0))
+    critic, rollout = SharedCritic(policy), ragged_rollout(torch.Generator().manual_seed(0))
     assert [p.numel() for p in critic.parameters()] == [policy.config.width, 1] and "body" not in str(critic.state_dict())
     torch.nn.init.normal_(critic.value.weight)
     hidden = completion_hidden(policy, rollout)
     expected = hidden @ critic.value.weight[0] + critic.value.bias
-    assert torch.allclose(completion_values(critic, rollout, hidden), expected)
-    assert torch.allclose(completion_values(critic, rollout), expected)                  # on its own, from the same body
-    completion_values(critic, rollout, hidden).sum().backward()
+    assert torch.allclose(critic(rollout, hidden), expected)
+    critic(rollout, hidden).sum().backward()
     assert policy.embedding.weight.grad.any()                                            # both tasks shape one body
     own = Critic(copy.deepcopy(policy))
-    completion_values(own, rollout, hidden.detach()).sum().backward()
-    assert own.body is not None and own.value.weight.grad.any()                          # a separate one looks for itself
+    own(rollout, hidden.detach()).sum().backward()
+    assert own.value.weight.grad.any()                                                   # a separate one looks for itself
 
 
 # -----------------------------------------------------------------------------
@@ -287,10 +289,10 @@ def first_step(monkeypatch, module, extra=(), **settings):
 
 def two_kinds_of_prompt():
     """Half the prompts are paid for a 3, the other half for its absence: groups must not be mixed up."""
-    task = toy_task()
-    task.draw = lambda rng: SimpleNamespace(prompt="12", paid=rng.random() < 0.5)
-    task.reward = lambda problems, texts: [float(("3" in text) == p.paid) for p, text in zip(problems, texts)]
-    return task
+    world = toy_world()
+    world.draw = lambda rng: SimpleNamespace(prompt="12", paid=rng.random() < 0.5)
+    world.reward = lambda problems, texts: [float(("3" in text) == p.paid) for p, text in zip(problems, texts)]
+    return world
 
 
 def test_the_first_step_of_grpo_is_as_computed_by_hand(monkeypatch):
@@ -319,3 +321,30 @@ def test_the_first_step_of_ppo_is_as_computed_by_hand(monkeypatch):
     assert metrics["policy_loss"] == pytest.approx(-sum((r - mean) / std * n for r, n in zip(rewards, lengths)) / count, abs=1e-5)
     assert metrics["value_loss"] == pytest.approx(0.5 * sum(r * r * n for r, n in zip(rewards, lengths)) / count, abs=1e-5)
     assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6) and metrics["clip_frac"] == 0
+
+
+@pytest.mark.parametrize("kl_coef", [0.0, 0.1])
+@pytest.mark.parametrize("module, extra", [(grpo, ()), (ppo, (Critic,))])
+def test_the_logged_entropy_is_a_mean_over_tokens_whatever_the_loss_is_divided_by(monkeypatch, module, extra, kl_coef):
+    by_token, _ = first_step(monkeypatch, module, extra, kl_coef=kl_coef)
+    constant, _ = first_step(monkeypatch, module, extra, kl_coef=kl_coef, normalize="constant")
+    assert 0.5 < by_token["entropy"] < math.log(8)
+    assert constant["entropy"] == pytest.approx(by_token["entropy"])
+    assert constant["policy_loss"] != pytest.approx(by_token["policy_loss"], rel=0.1)
+
+
+def test_the_constant_is_that_of_all_sampled_completions(monkeypatch):
+    """Also where groups without signal are left out: 4 prompts, 8 completions each, of at most 6 tokens."""
+    metrics, rollout = first_step(monkeypatch, grpo, normalize="constant", temperature=0.4)
+    rewards = rollout.rewards.view(4, 8)
+    assert 1 <= (rewards.std(1) == 0).sum() <= 3
+    advantages = grpo.group_advantages(rewards).view(-1)
+    total = -(advantages * rollout.completion_mask.sum(1)).sum().item()
+    assert metrics["policy_loss"] == pytest.approx(total / (4 * 8 * 6), abs=1e-5) and abs(total) > 0.5
+
+
+def test_ppos_value_loss_is_weighted_as_its_policy_loss_is():
+    weights, zeros = torch.tensor([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0]]), torch.zeros(2, 4)
+    returns = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 99.0, 99.0, 99.0]])
+    _, metrics = ppo.compute_loss(zeros, zeros, zeros, zeros, zeros, returns, weights, PLAIN)
+    assert metrics["value_loss"] == pytest.approx(0.5 * ((1 + 4 + 9 + 16) / 4 + 25) / 2)

@@ -5,7 +5,7 @@ from helpers import ragged_rollout, tiny_model, unpadded
 
 from minireason.config import RLConfig
 from minireason.policy import completion_logprobs
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.rollout import by_micro_batch, collect_rollout
 from minireason.tasks import make_problem
 from minireason.tokenizer import get_tokenizer
@@ -13,11 +13,11 @@ from minireason.tokenizer import get_tokenizer
 CONFIG = RLConfig(num_prompts=3, group_size=4, max_new_tokens=20, micro_batch_size=5)
 
 
-def task(seen):
+def world(seen):
     def reward(problems, completions):
         seen.extend((problem.prompt, completion) for problem, completion in zip(problems, completions, strict=True))
         return [float(i + 1) for i in range(len(completions))]
-    return Task(lambda rng: make_problem("arithmetic", rng, 2), reward, get_tokenizer())
+    return World(lambda rng: make_problem("arithmetic", rng, 2), reward, get_tokenizer())
 
 
 def test_what_a_rollout_holds():
@@ -25,7 +25,7 @@ def test_what_a_rollout_holds():
     tokenizer = get_tokenizer()
     with torch.no_grad():     # so that some completions end and some do not
         model.embedding.weight[tokenizer.eos_id] = model.embedding.weight.abs().mean(0)
-    rollout = collect_rollout(model, reference, task(seen), CONFIG, seed=3, iteration=0)
+    rollout = collect_rollout(model, reference, world(seen), CONFIG, seed=3, iteration=0)
     assert rollout.rewards.tolist() == [float(i + 1) for i in range(12)]
     for row in range(12):
         prompt, completion = unpadded(rollout, row)
@@ -44,22 +44,11 @@ def test_what_a_rollout_holds():
 
 def test_an_iteration_is_a_function_of_seed_and_number():
     model = tiny_model(0, sharpness=6).eval()
-    draw = lambda seed, iteration: collect_rollout(model, None, task([]), CONFIG, seed, iteration).completion_ids
+    draw = lambda seed, iteration: collect_rollout(model, None, world([]), CONFIG, seed, iteration).completion_ids
     first = draw(3, 1)
     assert torch.equal(first, draw(3, 1))
     for other in (draw(3, 2), draw(4, 1)):
         assert first.shape != other.shape or not torch.equal(first, other)
-
-
-def test_minibatches_hold_each_row_once_and_little_padding():
-    rollout = ragged_rollout(torch.Generator().manual_seed(0))
-    batches = rollout.minibatches(3)
-    assert [len(batch.rewards) for batch in batches] == [3, 1]
-    texts = [unpadded(batch, row) for batch in batches for row in range(len(batch.rewards))]
-    assert sorted(texts) == sorted(unpadded(rollout, row) for row in range(4))
-    assert batches[0].completion_ids.size(1) < rollout.completion_ids.size(1)
-    total = [len(prompt) + len(completion) for prompt, completion in texts]
-    assert total == sorted(total)
 
 
 def test_by_micro_batch_puts_rows_back_in_their_order():

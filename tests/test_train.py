@@ -32,13 +32,13 @@ def run(*arguments):
 
 def small_world(monkeypatch):
     """So small a model answers nothing right: pay it for coming to an end, and give rejection sampling something."""
-    plain = stages.reasoning_task
+    plain = stages.reasoning_world
 
     def paid_for_ending(*arguments):
-        task = plain(*arguments)
-        task.reward = lambda problems, completions: [float(bool(text)) for text in completions]
-        return task
-    monkeypatch.setattr(stages, "reasoning_task", paid_for_ending)
+        world = plain(*arguments)
+        world.reward = lambda problems, completions: [float(bool(text)) for text in completions]
+        return world
+    monkeypatch.setattr(stages, "reasoning_world", paid_for_ending)
     monkeypatch.setattr(stages.rejection_sampling, "sample_and_filter", lambda *a, **k: (
         [("compute 2+3", "<think>2+3=5</think><answer>5</answer>")] * 4, {"sampled": 80, "kept": 4}))
 

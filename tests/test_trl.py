@@ -8,8 +8,8 @@ import torch
 from helpers import ragged_rollout, tiny_model
 
 from minireason import grpo
+from minireason.batch import loss_weights
 from minireason.policy import completion_hidden, completion_logprobs
-from minireason.rollout import loss_weights
 
 trl = pytest.importorskip("trl")
 
@@ -24,7 +24,8 @@ def their_loss(loss_type, logprobs, batch, beta):
         model=SimpleNamespace(training=True), _metrics=defaultdict(lambda: defaultdict(list)),
         accelerator=SimpleNamespace(gather=lambda x: x, reduce=lambda x, reduction: x, num_processes=1),
         _get_per_token_logps_and_entropies=lambda *a, **k: (logprobs, torch.zeros_like(logprobs), None))
-    inputs = {"prompt_ids": batch.prompt_ids, "prompt_mask": batch.prompt_mask, "completion_ids": batch.completion_ids,
+    unread = torch.zeros(len(batch), 1, dtype=torch.long)           # the prompts: no loss depends on them
+    inputs = {"prompt_ids": unread, "prompt_mask": unread, "completion_ids": batch.completion_ids,
               "completion_mask": batch.completion_mask, "advantages": batch.advantages[:, 0],
               "old_per_token_logps": batch.old_logprobs, "ref_per_token_logps": batch.ref_logprobs,
               "num_items_in_batch": batch.completion_mask.sum()}
@@ -40,7 +41,7 @@ def test_grpos_loss_and_gradient_are_trls(loss_type, normalize, beta):
     batch.ref_logprobs, logprobs = batch.old_logprobs + noise(0.3), (batch.old_logprobs + noise(0.3)).requires_grad_()
     batch.advantages = noise(1.0)[:, :1].expand_as(logprobs)
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize, max_new_tokens=9)
-    weights, number = loss_weights(batch.completion_mask, config)
+    weights, number, _ = loss_weights(batch.completion_mask, config, len(batch))
     ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages, weights, config, number)
     theirs = their_loss(loss_type, logprobs, batch, beta)
     assert metrics["clip_frac"] > 0 and ours.item() == pytest.approx(theirs.item(), abs=1e-5)

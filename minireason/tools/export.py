@@ -21,12 +21,12 @@ from pathlib import Path
 
 import torch
 
-from minireason.upkeep.checkpoint import CheckpointError, save_json, write_atomically
-from minireason.upkeep.command import exit_codes
 from minireason.config import ModelConfig
 from minireason.model import GPT
 from minireason.run import PRETRAINED, open_model
 from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
+from minireason.upkeep.checkpoint import CheckpointError, save_json, write_atomically
+from minireason.upkeep.command import exit_codes
 
 BLOCK = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm",    # our name -> Llama's
          "attention.out": "self_attn.o_proj",

@@ -2,38 +2,41 @@
 
     python -m minireason.memory [--preset laptop | --model 7B] [--group-size N ...] [--json] [--plot FILE]
 
-One column is a formula of the configuration, the other is counted on real tensors (not for the large --model sizes).
-What training holds at once, at the start of a backward pass:
+One column is a formula of the configuration. The other is counted on real tensors (not for the large --model
+sizes). What training holds at once, at the start of a backward pass:
 
-    weights + gradients + optimizer + reference (where kl_coef > 0) + critic + rollout + activations of a micro-batch
+    weights + gradients + optimizer + reference (if kl_coef > 0) + critic + rollout
+            + activations of a micro-batch
 
-and while sampling the key-value cache instead of the activations. Workspace of kernels, copies of the moment
-and torch itself come on top and are not counted here.
+While sampling, the key-value cache takes the place of the activations. Workspace of kernels, short-lived
+copies and torch itself are not counted.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable
 
 import torch
 
-from minireason.upkeep.parallel import pick_device
-from minireason.upkeep.command import BadInput, Fault, exit_codes
+from minireason import grpo, ppo
+from minireason.batch import Batch, loss_weights
 from minireason.config import ModelConfig, RLConfig, check, preset
-from minireason.grpo import compute_advantages, compute_loss
-from minireason.model import GPT, KVCache, padded
-from minireason.policy import Critic, completion_hidden, completion_logprobs, completion_values
-from minireason.ppo import compute_advantages as compute_ppo_advantages
-from minireason.ppo import compute_loss as compute_ppo_loss
-from minireason.rollout import Rollout, loss_weights
+from minireason.model import GPT, KVCache
+from minireason.policy import completion_hidden, completion_logprobs, make_critic
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep import kernels
+from minireason.upkeep.command import BadInput, Fault, exit_codes
+from minireason.upkeep.parallel import pick_device
 
 ALGORITHMS = ("grpo", "ppo", "ppo-shared")
+INT64, FLOAT32 = 8, 4
 BYTES = {"float32": 4, "bfloat16": 2}
-LIMIT = 4096     # group sizes looked at
+LIMIT = 4096     # the largest group size that is tried
 CHUNK = 512      # rows that sampling holds at once
-LARGE = {        # published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B; biases left out, embeddings tied as ours
+# Published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B, without biases and with tied embeddings.
+LARGE = {
     "1.5B": ModelConfig(151_936, 1536, 28, 12, 2, 8960, 4096),
     "7B": ModelConfig(32_000, 4096, 32, 32, 32, 11_008, 4096),
     "70B": ModelConfig(32_000, 8192, 80, 64, 8, 28_672, 4096),
@@ -51,127 +54,214 @@ def count_parameters(c: ModelConfig) -> tuple[int, int]:
 
 
 def optimizer_bytes(numbers: int, tensors: int, optimizer: str, itemsize: int) -> int:
-    """AdamW: two moments and a step count for each tensor. Half-precision weights keep a float32 copy to add up in."""
-    moments = 2 * numbers * 4 + 4 * tensors if optimizer == "adamw" else 0
-    return moments + (numbers * 4 if itemsize < 4 else 0)
+    """AdamW has two moments a number and a step count a tensor.
+
+    Half-precision weights keep a float32 copy, to which the updates are added.
+    """
+    size = 0
+    if optimizer == "adamw":
+        size += 2 * numbers * FLOAT32 + tensors * FLOAT32
+    if itemsize < FLOAT32:
+        size += numbers * FLOAT32
+    return size
 
 
-def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: int, algo: str, itemsize: int) -> int:
+def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: int, algo: str,
+                     itemsize: int) -> int:
     """What autograd keeps of one micro-batch of (num_rows, prompt + completion), until its backward pass.
 
-    A block keeps per token: each norm's input, scaled input and output (6C), queries and attention's output (2C), keys and
-    values of their own heads, each head's weights over all T tokens, four numbers a unit of the MLP (4M), and one a norm.
-    Those of a single head, or a single row, are no copies: what they were cut out of stays (2C + KD more).
+    A block keeps per token:
+        6C       each norm's input, scaled input and output
+        2C       queries, and the output of attention
+        2KD      keys and values
+        HT       each head's weights over all tokens
+        4M       four numbers a unit of the MLP
+        2        one number a norm
+    With one key-value head or one row, `split` returns views, so the tensor they come from is kept as well:
+    2C + KD more.
     """
-    C, M, V, T = c.width, c.mlp_width, c.vocab_size, padded(prompt_length + length)
-    tokens, written = num_rows * T, num_rows * length
-    kv_width = c.num_kv_heads * c.head_size
-    attention = 2 * C + 2 * kv_width + c.num_heads * T + (2 * C + kv_width if 1 in (num_rows, c.num_kv_heads) else 0)
-    body = tokens * (c.num_layers * (6 * C + attention + 4 * M + 2) + 3 * C + 1) * itemsize + tokens * 8 + written * 8
-    head = written * (C + V + 1) * itemsize
+    C, M, V, H, K = c.width, c.mlp_width, c.vocab_size, c.num_heads, c.num_kv_heads
+    KD = K * c.head_size
+    T = kernels.padded(prompt_length + length, c.max_length)
+    attention = 2 * C + 2 * KD + H * T
+    if num_rows == 1 or K == 1:
+        attention += 2 * C + KD
+    block = 6 * C + attention + 4 * M + 2
+    num_tokens = num_rows * T                           # that the body reads
+    num_written = num_rows * length                     # that the head predicts
+    ids = num_tokens * INT64 + num_written * INT64
+    body = num_tokens * (c.num_layers * block + 3 * C + 1) * itemsize + ids
+    head = num_written * (C + V + 1) * itemsize
     if algo == "grpo":
-        return body + head + written * 8 * itemsize
-    value = written * 9 * itemsize
+        return body + head + num_written * 8 * itemsize
+    value = num_written * 9 * itemsize
+    policy = num_written * 6 * itemsize
     if algo == "ppo-shared":
-        return body + head + value + written * 6 * itemsize
-    return 2 * body + head + written * C * itemsize + value + written * 6 * itemsize
+        return body + head + value + policy
+    critic = body + num_written * C * itemsize
+    return body + head + critic + value + policy
+
+
+def rollout_bytes(settings: RLConfig, prompt_length: int, algo: str) -> int:
+    """The fields of a Batch: (B, T) and (B, L) tensors and two numbers a completion."""
+    B, L = settings.num_prompts * settings.group_size, settings.max_new_tokens
+    T = prompt_length + L
+    per_token = INT64 + 3 * FLOAT32         # completion_ids; completion_mask, old_logprobs and advantages
+    if settings.kl_coef:
+        per_token += FLOAT32                # ref_logprobs
+    if algo != "grpo":
+        per_token += 2 * FLOAT32            # old_values and returns
+    if settings.normalize == "sequence":
+        per_token += FLOAT32                # loss_weights, which otherwise are the mask itself
+    per_completion = INT64 + FLOAT32        # prompt_lengths and rewards
+    return B * (T * INT64 + L * per_token + per_completion)
 
 
 def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dtype: str = "float32",
            optimizer: str = "adamw") -> dict[str, int]:
-    """Bytes by what they are for. `c` is a ModelConfig, `settings` an RLConfig. Returns {row: bytes}."""
-    size, (numbers, tensors) = BYTES[dtype], count_parameters(c)
+    """Bytes by what they are for. Returns {row: bytes}."""
+    size = BYTES[dtype]
+    numbers, tensors = count_parameters(c)
     B, S, L = settings.num_prompts * settings.group_size, prompt_length, settings.max_new_tokens
-    head = (c.width + 1, 2)                                             # the value layer: a row and its bias
-    critic = {"grpo": (0, 0), "ppo": (numbers + head[0], tensors + head[1]), "ppo-shared": head}[algo]
-    per_token = 8 + 4 + 4 + 4 + (4 if settings.kl_coef else 0) + (8 if algo != "grpo" else 0)
-    own_weights = 4 if settings.normalize == "sequence" else 0          # else they are the mask itself
+    reference = numbers if settings.kl_coef else 0
+    if algo == "grpo":
+        critic_numbers, critic_tensors = 0, 0
+    else:
+        critic_numbers, critic_tensors = c.width + 1, 2                 # the value layer: a row and its bias
+    if algo == "ppo":
+        critic_numbers, critic_tensors = critic_numbers + numbers, critic_tensors + tensors
+    critic = 2 * critic_numbers * size                                  # weights and gradients
+    critic += optimizer_bytes(critic_numbers, critic_tensors, optimizer, size)
+    cache_positions = kernels.padded(S + L - 1)                         # the last token is not read
+    cache_numbers = 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * cache_positions
     return {
         "weights": numbers * size,
         "gradients": numbers * size,
         "optimizer": optimizer_bytes(numbers, tensors, optimizer, size),
-        "reference": numbers * size if settings.kl_coef else 0,
-        "critic": critic[0] * size * 2 + optimizer_bytes(*critic, optimizer, size),
-        "rollout": B * (S * (8 + 4) + L * (per_token + own_weights) + 4),
+        "reference": reference * size,
+        "critic": critic,
+        "rollout": rollout_bytes(settings, prompt_length, algo),
         "activations": activation_bytes(c, min(B, settings.micro_batch_size), S, L, algo, size),
-        "key-value cache": 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * padded(S + L - 1) * size,
+        "key-value cache": cache_numbers * size,
     }
 
 
 def peak(rows: dict[str, int]) -> int:
-    """Training and sampling take turns, so the larger of activations and cache counts; gradients stay until the next update."""
-    taking_turns = rows["activations"], rows["key-value cache"]
-    return sum(rows.values()) - min(taking_turns)
+    """The most that is held at once. Activations and cache take turns, so the larger of them counts.
+
+    Gradients stay until the next update.
+    """
+    return sum(rows.values()) - min(rows["activations"], rows["key-value cache"])
 
 
 # -----------------------------------------------------------------------------
 # Measured
 
-def bytes_of(tensors: Iterable[torch.Tensor | None]) -> int:
-    """Bytes of the distinct storages behind some tensors."""
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors if t is not None}.values())
+def storages_of(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
+    """{address: bytes} of the distinct storages behind some tensors."""
+    sizes = {}
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+    return sizes
 
 
-def rollout_of(settings: RLConfig, prompt_length: int, vocab_size: int, algo: str, device: torch.device | str) -> Rollout:
-    """A full-length rollout of random ids."""
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(storages_of(tensors).values())
+
+
+def tensors_of(batch: Batch) -> list[torch.Tensor]:
+    return [value for value in vars(batch).values() if isinstance(value, torch.Tensor)]
+
+
+def rollout_of(settings: RLConfig, prompt_length: int, vocab_size: int, algo: str,
+               device: torch.device | str) -> Batch:
+    """A full-length rollout of random ids, as training holds it after its second step."""
     generator = torch.Generator().manual_seed(0)
-    B, S, L = settings.num_prompts * settings.group_size, prompt_length, settings.max_new_tokens
-    ids = lambda length: torch.randint(0, vocab_size, (B, length), generator=generator).to(device)
-    zeros = lambda: torch.zeros(B, L, device=device)
-    rollout = Rollout(ids(S), torch.ones(B, S, device=device), ids(L), torch.ones(B, L, device=device), zeros(),
-                      torch.rand(B, generator=generator).to(device))
-    rollout.ref_logprobs = zeros() if settings.kl_coef else None
-    rollout.old_values = zeros() if algo != "grpo" else None
-    rollout = (compute_advantages if algo == "grpo" else compute_ppo_advantages)(rollout, settings)
-    rollout.loss_mask, _ = loss_weights(rollout.completion_mask, settings)
-    return rollout
+    B, L = settings.num_prompts * settings.group_size, settings.max_new_tokens
+    ids = torch.randint(0, vocab_size, (B, prompt_length + L), generator=generator).to(device)
+    zeros = torch.zeros(B, L, device=device)
+    batch = Batch(
+        ids=ids,
+        prompt_lengths=torch.full((B,), prompt_length, device=device),
+        completion_ids=ids[:, prompt_length:].clone(),
+        completion_mask=torch.ones_like(zeros),
+        old_logprobs=zeros,
+        rewards=torch.rand(B, generator=generator).to(device))
+    if settings.kl_coef:
+        batch.ref_logprobs = zeros.clone()
+    if algo == "grpo":
+        grpo.compute_advantages(batch, settings)
+        batch = grpo.rows_with_signal(batch, settings)
+    else:
+        batch.old_values = zeros.clone()
+        ppo.compute_advantages(batch, settings)
+        batch = ppo.rows_with_signal(batch, settings)
+    batch.loss_weights, _, _ = loss_weights(batch.completion_mask, settings, B)
+    return batch
 
 
 def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
             device: torch.device | str = "cpu") -> dict[str, int]:
     """As `ledger`, but counted on tensors: one step is taken, in float32 with AdamW. Returns {row: bytes}."""
     policy = GPT(c).init_weights(0).to(device)
-    critic = None if algo == "grpo" else Critic(policy, algo == "ppo-shared").to(device)
-    reference = GPT(c).init_weights(0).to(device) if settings.kl_coef else None
+    critic = None if algo == "grpo" else make_critic(policy, shared=algo == "ppo-shared").to(device)
     rollout = rollout_of(settings, prompt_length, c.vocab_size, algo, device)
-    known = {t.untyped_storage().data_ptr() for module in (policy, critic) if module
-             for t in (*module.parameters(), *module.buffers())}
-    known |= {value.untyped_storage().data_ptr() for value in vars(rollout).values() if isinstance(value, torch.Tensor)}
-    batch, saved = rollout.minibatches(settings.micro_batch_size)[0], []
+    known_tensors = [*policy.parameters(), *policy.buffers(), *tensors_of(rollout)]
+    if critic is not None:
+        known_tensors += [*critic.parameters(), *critic.buffers()]
+    known = storages_of(known_tensors)
+    saved = []
 
-    def keep(tensor):
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        """Is told each tensor that autograd keeps for the backward pass."""
         if tensor.untyped_storage().data_ptr() not in known:
             saved.append(tensor)
         return tensor
 
+    batch = rollout.micro_batches(settings.micro_batch_size)[0]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         hidden = completion_hidden(policy, batch)
         logprobs, _ = completion_logprobs(policy, batch, settings.temperature, hidden)
         if critic is None:
-            loss, _ = compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages, batch.loss_mask,
-                                   settings)
+            loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
+                                        batch.loss_weights, settings)
         else:
-            loss, _ = compute_ppo_loss(logprobs, batch.old_logprobs, batch.advantages,
-                                       completion_values(critic, batch, hidden), batch.old_values, batch.returns,
-                                       batch.loss_mask, settings)
+            values = critic(batch, hidden)
+            loss, _ = ppo.compute_loss(logprobs, batch.old_logprobs, batch.advantages, values,
+                                       batch.old_values, batch.returns, batch.loss_weights, settings)
     activations = bytes_of(saved)
     loss.backward()
-    rows = {}
-    for name, module in (("policy", policy), ("critic", critic)):
-        if module is None:
-            rows[name] = (0, 0, 0)
-            continue
-        optimizer = torch.optim.AdamW(module.parameters())
-        optimizer.step()
-        parameters = list(module.parameters())
-        states = [value for state in optimizer.state.values() for value in state.values()]
-        rows[name] = bytes_of(parameters), bytes_of([p.grad for p in parameters]), bytes_of(states)
-    B = settings.num_prompts * settings.group_size
-    cache = KVCache(c, min(B, CHUNK), prompt_length + settings.max_new_tokens - 1, device)     # the last token is not read
-    return {"weights": rows["policy"][0], "gradients": rows["policy"][1], "optimizer": rows["policy"][2],
-            "reference": bytes_of(reference.parameters()) if reference else 0, "critic": sum(rows["critic"]),
-            "rollout": bytes_of([v for v in vars(rollout).values() if isinstance(v, torch.Tensor)]),
-            "activations": activations, "key-value cache": bytes_of(cache.data)}
+
+    weights, gradients, states = measure_state(policy)
+    critic_bytes = 0 if critic is None else sum(measure_state(critic))
+    reference_bytes = 0
+    if settings.kl_coef:
+        reference_bytes = bytes_of(GPT(c).to(device).parameters())
+    num_rows = min(settings.num_prompts * settings.group_size, CHUNK)
+    room = prompt_length + settings.max_new_tokens - 1              # the last token is not read
+    cache = KVCache(c, num_rows, room, device, block=kernels.TILE)
+    return {
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": states,
+        "reference": reference_bytes,
+        "critic": critic_bytes,
+        "rollout": bytes_of(tensors_of(rollout)),
+        "activations": activations,
+        "key-value cache": bytes_of(cache.data),
+    }
+
+
+def measure_state(module: torch.nn.Module) -> tuple[int, int, int]:
+    """Bytes of a module's weights, gradients and optimizer, after a step."""
+    parameters = list(module.parameters())
+    optimizer = torch.optim.AdamW(parameters)
+    optimizer.step()
+    states = []
+    for state in optimizer.state.values():
+        states += state.values()
+    return bytes_of(parameters), bytes_of([parameter.grad for parameter in parameters]), bytes_of(states)
 
 
 # -----------------------------------------------------------------------------
@@ -179,55 +269,64 @@ def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
 
 def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, sizes: list[int], whole: bool,
                        dtype: str = "float32", optimizer: str = "adamw") -> tuple[list[int], int]:
-    """Bytes of GRPO with G completions for each of P prompts, and of PPO with one. Returns ([bytes of GRPO], bytes of PPO).
+    """GRPO with G completions for each of P prompts, against PPO with one.
 
-    `whole`: the batch is one graph; otherwise micro-batches have the same size, at most P completions, and only cache
-    and rollout grow.
+    `whole`: the batch is one graph. Otherwise micro-batches stay at most P completions large, so that only the
+    cache and the rollout grow with the group. Returns ([bytes of GRPO], bytes of PPO).
     """
-    def total(algo, group_size):
-        changed = type(settings)(**vars(settings) | {"group_size": group_size})
-        P = changed.num_prompts
-        changed.micro_batch_size = P * group_size if whole else min(P, changed.micro_batch_size)
+    def total(algo: str, group_size: int) -> int:
+        P = settings.num_prompts
+        micro_batch_size = P * group_size if whole else min(P, settings.micro_batch_size)
+        changed = dataclasses.replace(settings, group_size=group_size, micro_batch_size=micro_batch_size)
         return peak(ledger(c, changed, algo, prompt_length, dtype, optimizer))
+
     return [total("grpo", size) for size in sizes], total("ppo", 1)
 
 
-def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: bool, dtype: str = "float32", optimizer: str = "adamw",
-              limit: int = LIMIT) -> int:
-    """The largest group with which GRPO takes no more than PPO with one completion a prompt; `limit` means at least that."""
-    best = 0
+def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: bool, dtype: str = "float32",
+              optimizer: str = "adamw", limit: int = LIMIT) -> int:
+    """The largest group with which GRPO takes no more memory than PPO with one completion a prompt.
+
+    `limit` means at least that.
+    """
+    largest = 0
     for size in range(2, limit + 1):
-        (grpo_bytes,), ppo_bytes = against_group_size(c, settings, prompt_length, [size], whole, dtype, optimizer)
-        if grpo_bytes > ppo_bytes:
-            return best
-        best = size
-    return best
+        grpo_bytes, ppo_bytes = against_group_size(c, settings, prompt_length, [size], whole, dtype,
+                                                   optimizer)
+        if grpo_bytes[0] > ppo_bytes:
+            break
+        largest = size
+    return largest
 
 
 # -----------------------------------------------------------------------------
 # The page
 
-def amount(number: int | None) -> str:
-    return "-" if number is None else f"{number / 2**30:,.2f} GiB" if number >= 2**30 else f"{number / 2**20:,.2f} MiB"
+def amount(number: int) -> str:
+    """Bytes as text: 1,536 KiB -> 1.50 MiB."""
+    if number >= 2**30:
+        return f"{number / 2**30:,.2f} GiB"
+    return f"{number / 2**20:,.2f} MiB"
 
 
-def page(columns: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]) -> list[str]:
-    """The ledger as lines: `columns` and `measured` are {algorithm: {row: bytes}}; measured may be empty."""
-    names = [algo for algo in ALGORITHMS for _ in range(2 if measured else 1)]
-    kinds = (["formula", "measured"] if measured else ["formula"]) * len(ALGORITHMS)
-    lines = [f"{'':16}" + "".join(f"{name:>14}" for name in names), f"{'':16}" + "".join(f"{kind:>14}" for kind in kinds)]
-    for row in [*columns["grpo"], "peak"]:
-        cells = []
-        for algo in ALGORITHMS:
-            for table in (columns, measured) if measured else (columns,):
-                cells.append(peak(table[algo]) if row == "peak" else table[algo][row])
-        lines.append(f"{row:16}" + "".join(f"{amount(cell):>14}" for cell in cells))
+def page(formula: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]) -> list[str]:
+    """The ledger as lines. Both arguments are {algorithm: {row: bytes}}; `measured` may be empty."""
+    columns = []        # (algorithm, kind, {row: bytes})
+    for algo in ALGORITHMS:
+        columns.append((algo, "formula", formula[algo]))
+        if measured:
+            columns.append((algo, "measured", measured[algo]))
+    lines = [f"{'':16}" + "".join(f"{algo:>14}" for algo, _, _ in columns),
+             f"{'':16}" + "".join(f"{kind:>14}" for _, kind, _ in columns)]
+    for name in formula["grpo"]:
+        lines.append(f"{name:16}" + "".join(f"{amount(rows[name]):>14}" for _, _, rows in columns))
+    lines.append(f"{'peak':16}" + "".join(f"{amount(peak(rows)):>14}" for _, _, rows in columns))
     return lines
 
 
 @exit_codes("memory")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Count the bytes of GRPO and PPO, by formula and on real tensors.")
+    parser = argparse.ArgumentParser(description="Count the bytes of GRPO and PPO.")
     parser.add_argument("--preset", default="laptop", help="smoke, laptop (default) or gpu")
     parser.add_argument("--model", choices=list(LARGE), help="a published size instead, by formula alone")
     parser.add_argument("--num-prompts", type=int, help="P: problems per rollout")
@@ -236,46 +335,62 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--prompt-length", type=int, default=20, help="tokens of a prompt")
     parser.add_argument("--max-new-tokens", type=int, help="tokens of a completion")
     parser.add_argument("--kl-coef", type=float, help="above 0 a reference is kept")
-    parser.add_argument("--dtype", choices=list(BYTES), default="float32", help="of weights, gradients, activations, cache")
+    parser.add_argument("--dtype", choices=list(BYTES), default="float32",
+                        help="of weights, gradients, activations and cache")
     parser.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw")
     parser.add_argument("--device", default="cpu", help="where to measure: cpu, cuda or mps")
     parser.add_argument("--plot", metavar="FILE", help="draw bytes against group size into a PNG")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
+
     config = preset(args.preset)
+    settings = config.rl
     config.model.vocab_size = get_tokenizer().vocab_size
     for name in ("num_prompts", "group_size", "micro_batch_size", "max_new_tokens", "kl_coef"):
         if getattr(args, name) is not None:
-            setattr(config.rl, name, getattr(args, name))
+            setattr(settings, name, getattr(args, name))
     c = LARGE.get(args.model, config.model)
-    config.model.max_length = c.max_length = max(c.max_length, config.rl.max_new_tokens + max(100, args.prompt_length))
+    c.max_length = max(c.max_length, settings.max_new_tokens + max(100, args.prompt_length))
+    config.model.max_length = c.max_length
     check(config)
     if args.prompt_length < 1:
         raise BadInput("a prompt has at least 1 token")
-    columns = {algo: ledger(c, config.rl, algo, args.prompt_length, args.dtype, args.optimizer) for algo in ALGORITHMS}
-    measurable = not args.model and (args.dtype, args.optimizer) == ("float32", "adamw")
     device = pick_device(args.device)
-    try:
-        measured = {algo: measure(c, config.rl, algo, args.prompt_length, device) for algo in ALGORITHMS if measurable}
-    except RuntimeError as error:       # how torch says that there is no memory left
-        raise Fault(str(error).splitlines()[0]) from error
-    ends = {kind: crossover(c, config.rl, args.prompt_length, kind == "one graph", args.dtype, args.optimizer)
-            for kind in ("one graph", "micro-batches")}
+
+    formula, measured = {}, {}
+    for algo in ALGORITHMS:
+        formula[algo] = ledger(c, settings, algo, args.prompt_length, args.dtype, args.optimizer)
+    if not args.model and (args.dtype, args.optimizer) == ("float32", "adamw"):
+        try:
+            for algo in ALGORITHMS:
+                measured[algo] = measure(c, settings, algo, args.prompt_length, device)
+        except RuntimeError as error:       # how torch says that there is no memory left
+            raise Fault(str(error).splitlines()[0]) from error
+    largest_group = {}
+    for kind in ("one graph", "micro-batches"):
+        largest_group[kind] = crossover(c, settings, args.prompt_length, kind == "one graph", args.dtype,
+                                        args.optimizer)
     if args.plot:
         from minireason.tools.plots import plot_memory
         sizes = [2**i for i in range(1, 13)]
-        plot_memory(args.plot, sizes, {kind: against_group_size(c, config.rl, args.prompt_length, sizes,
-                                                                kind == "one graph", args.dtype, args.optimizer)
-                                       for kind in ends})
+        curves = {}
+        for kind in largest_group:
+            curves[kind] = against_group_size(c, settings, args.prompt_length, sizes, kind == "one graph",
+                                              args.dtype, args.optimizer)
+        plot_memory(args.plot, sizes, curves)
     if args.json:
-        print(json.dumps({"formula": columns, "measured": measured, "largest_group_within_ppo": ends}))
+        print(json.dumps({"formula": formula, "measured": measured,
+                          "largest_group_within_ppo": largest_group}))
         return
-    print(f"{count_parameters(c)[0]:,} parameters, {config.rl.num_prompts} prompts x {config.rl.group_size} completions of "
-          f"{config.rl.max_new_tokens} tokens, micro-batches of {config.rl.micro_batch_size}, {args.dtype}, {args.optimizer}")
-    print("\n".join(page(columns, measured)))
-    for kind, size in ends.items():
-        print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory than that with groups of up to "
-              f"{'more than ' * (size == LIMIT)}{size}")
+    num_parameters, _ = count_parameters(c)
+    print(f"{num_parameters:,} parameters, {settings.num_prompts} prompts x {settings.group_size} "
+          f"completions of {settings.max_new_tokens} tokens, micro-batches of {settings.micro_batch_size}, {args.dtype}, "
+          f"{args.optimizer}")
+    print("\n".join(page(formula, measured)))
+    for kind, size in largest_group.items():
+        at_most = f"more than {size}" if size == LIMIT else str(size)
+        print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory than that "
+              f"with groups of up to {at_most}")
 
 
 if __name__ == "__main__":

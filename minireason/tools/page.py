@@ -14,13 +14,13 @@ import html
 import re
 from pathlib import Path
 
-from minireason.tools import inspector
 from minireason.behaviour import observe
-from minireason.upkeep.command import Fault
 from minireason.evaluate import table
 from minireason.tasks import TASKS, Problem, parse_prompt
 from minireason.tasks.trace import split_tries
 from minireason.tokenizer import printable
+from minireason.tools import inspector
+from minireason.upkeep.command import Fault
 from minireason.verifier import split_completion, verify
 
 MARKS = {   # kind -> what the legend says

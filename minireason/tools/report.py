@@ -9,15 +9,15 @@ import json
 import sys
 from pathlib import Path
 
-from minireason.tools import page, plots
-from minireason.upkeep import metrics
-from minireason.upkeep.checkpoint import save_json, write_atomically
-from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.evaluate import mean_of_reasoning, table
 from minireason.run import scored_on
 from minireason.stats import bootstrap_interval
 from minireason.tasks import TASKS
 from minireason.tokenizer import printable
+from minireason.tools import page, plots
+from minireason.upkeep import metrics
+from minireason.upkeep.checkpoint import save_json, write_atomically
+from minireason.upkeep.command import BadInput, Fault, exit_codes
 
 RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
 BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",

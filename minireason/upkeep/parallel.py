@@ -2,9 +2,9 @@
 
     torchrun --nproc_per_node=2 train.py
 
-Every process holds the whole model and takes the same step, so nothing but gradients and counts has to travel. Losses are
-divided by the tokens of all processes, so that a sum of gradients is the gradient of the whole batch. A process on its own
-is the only one, and then everything here leaves things as they are.
+Every process holds the whole model and takes the same step, so only gradients and counts have to travel.
+Losses are divided by the tokens of all processes, so that the sum of gradients is the gradient of the whole
+batch. In a run of one process, everything here leaves things as they are.
 """
 
 import os
@@ -31,7 +31,7 @@ def pick_device(name: str | None = None) -> torch.device:
 
 
 def start(device: torch.device) -> torch.device:
-    """Joins the other processes where torchrun started this one. Returns the device that is this one's to use."""
+    """Joins the other processes, if torchrun started this one. Returns the device for this process."""
     if "RANK" not in os.environ or dist.is_initialized():
         return device
     if device.type == "cuda":
@@ -42,14 +42,14 @@ def start(device: torch.device) -> torch.device:
 
 
 def stop() -> None:
-    """Leaves the others, all at once: who goes while another still talks to it tears it down."""
+    """Waits for all processes, then leaves the group. Leaving early would break the others' communication."""
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
 
 
 def leave(code: int) -> None:
-    """Ends this process; one of several without Python's own end, in which a thread of gloo's at times aborts."""
+    """Ends this process. One of several skips Python's shutdown, in which a gloo thread sometimes aborts."""
     if "RANK" in os.environ:
         sys.stderr.flush()      # `exit_codes` has flushed stdout
         os._exit(code)
@@ -66,7 +66,7 @@ def world_size() -> int:
 
 
 def share(items: list) -> list:
-    """Every n-th item of a list, this process's part of it."""
+    """This process's part of a list: every n-th item, where there are n processes."""
     return items[rank()::world_size()]
 
 
@@ -89,28 +89,44 @@ def from_first(value: Any) -> Any:
     return gather(value)[0]
 
 
-def sum_of(dicts: list[dict[str, float]]) -> dict[str, float]:
-    """Sum of dicts of numbers, of those of all processes; a process may have none."""
-    every = [each for part in gather(dicts) for each in part]
-    return {key: sum(each[key] for each in every) for key in (every[0] if every else ())}
+def add_up(dicts: list[dict[str, float]]) -> dict[str, float]:
+    """The sum of some dicts of numbers, and of those of all other processes. A process may have none."""
+    all_dicts = []
+    for dicts_of_a_process in gather(dicts):
+        all_dicts += dicts_of_a_process
+    if not all_dicts:
+        return {}
+    sums = {}
+    for key in all_dicts[0]:
+        sums[key] = sum(numbers[key] for numbers in all_dicts)
+    return sums
 
 
-def mean_of(numbers: dict[str, float]) -> dict[str, float]:
-    """Mean over the processes of a dict of numbers."""
-    every = gather(numbers)
-    return {key: sum(each[key] for each in every) / len(every) for key in numbers}
+def average(numbers: dict[str, float]) -> dict[str, float]:
+    """The mean over all processes of a dict of numbers."""
+    all_numbers = gather(numbers)
+    means = {}
+    for key in numbers:
+        means[key] = sum(other[key] for other in all_numbers) / len(all_numbers)
+    return means
 
 
 @torch.no_grad()
 def add_gradients(*modules: torch.nn.Module) -> None:
-    """Puts the sum over all processes into the place of each gradient; who has none has zeros."""
+    """Replaces each gradient by its sum over all processes. A missing gradient counts as zero."""
     if world_size() == 1:
         return
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-    dist.all_reduce(flat)
-    for p, gradient in zip(parameters, flat.split([p.numel() for p in parameters])):
-        p.grad = gradient.view_as(p).clone()
+    parameters = []
+    for module in modules:
+        parameters += [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    dist.all_reduce(gradients)
+    sizes = [parameter.numel() for parameter in parameters]
+    for parameter, gradient in zip(parameters, gradients.split(sizes)):
+        parameter.grad = gradient.view_as(parameter).clone()
 
 
 @torch.no_grad()

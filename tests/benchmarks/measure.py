@@ -19,11 +19,12 @@ import torch
 from minireason import grpo, ppo, sft
 from minireason.config import RLConfig, preset
 from minireason.corpus import base_corpus, tokenize
-from minireason.model import GPT, choose_kernels
+from minireason.model import GPT
 from minireason.policy import Critic
-from minireason.rewards import Task
+from minireason.rewards import World
 from minireason.sampling import generate
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep import kernels
 
 END_CHANCE = 0.0185     # of each token to be the end: 47 tokens on average where 110 are the most
 MICRO_BATCH = 64        # completions per backward pass
@@ -111,7 +112,7 @@ def sft_step(seconds, seed):
 
 def matrix_product(seconds, seed, size=2048):
     """The most that this machine does in float32."""
-    choose_kernels(size)
+    kernels.choose(size)
     a, b = torch.randn(size, size), torch.randn(size, size)
     return rate("GFLOP", lambda _: torch.mm(a, b).numel() * 2 * size / 1e9, seconds)
 
@@ -125,8 +126,8 @@ def grpo_step(prompts, group, length, steps, kl_coef, seconds, seed, algorithm=g
                       micro_batch_size=MICRO_BATCH, max_new_tokens=length, learning_rate=LEARNING_RATE,
                       critic_learning_rate=LEARNING_RATE)
     texts, marks, tokens = itertools.cycle(prompt_texts(prompts)), [], []
-    task = Task(lambda rng: SimpleNamespace(prompt=next(texts)), lambda _, texts: list(map(reward, texts)), tokenizer)
-    for metrics in algorithm.train(*models, reference, optimizer, task, config, seed):
+    world = World(lambda rng: SimpleNamespace(prompt=next(texts)), lambda _, texts: list(map(reward, texts)), tokenizer)
+    for metrics in algorithm.train(*models, reference, optimizer, world, config, seed):
         marks.append(time.perf_counter())
         tokens.append(metrics["num_tokens"])
     return step_numbers(marks, tokens)

@@ -1,0 +1,118 @@
+"""The record that PPO and GRPO share: prompts, completions, and what is known of each token.
+
+A row starts in column 0 and is padded on the right. For example a prompt of 3 tokens and a completion of 2,
+in a batch whose longest prompt has 4 tokens and whose longest completion has 3:
+
+    ids              p p p c c . .       (T,)   T = 4 + 3: what the model reads
+    completion_ids         c c .         (L,)   L = 3: one column for each token that was sampled
+    completion_mask        1 1 0         (L,)
+
+Shapes: B completions (the G completions of a prompt in consecutive rows), L longest completion,
+T longest prompt + longest completion, P prompts.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from minireason.config import RLConfig
+from minireason.stats import k3, masked_mean
+from minireason.upkeep import parallel
+
+
+@dataclass
+class Batch:
+    ids: torch.Tensor                            # (B, T), prompt and completion
+    prompt_lengths: torch.Tensor                 # (B,)
+    completion_ids: torch.Tensor                 # (B, L)
+    completion_mask: torch.Tensor                # (B, L), 1 up to and including the end token
+    old_logprobs: torch.Tensor                   # (B, L), of the policy that sampled
+    rewards: torch.Tensor                        # (B,)
+    ref_logprobs: torch.Tensor | None = None     # (B, L), of the frozen reference
+    old_values: torch.Tensor | None = None       # (B, L), PPO: the critic's estimates at the rollout
+    returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
+    advantages: torch.Tensor | None = None       # (B, L)
+    loss_weights: torch.Tensor | None = None     # (B, L), what each token counts in the loss
+    completions: list[str] = field(default_factory=list)   # B texts; a selection of rows leaves them out
+    problems: list = field(default_factory=list)           # P problems; likewise
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def select(self, rows: torch.Tensor) -> "Batch":
+        """The batch of these rows (indices or a mask), cut to their longest prompt and completion."""
+        prompt_lengths = self.prompt_lengths[rows]
+        completion_lengths = self.completion_mask[rows].sum(1)
+        L = longest(completion_lengths)
+        T = longest(prompt_lengths) + L
+
+        def cut(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor[rows, :L]
+
+        return Batch(
+            ids=self.ids[rows, :T],
+            prompt_lengths=prompt_lengths,
+            completion_ids=cut(self.completion_ids),
+            completion_mask=cut(self.completion_mask),
+            old_logprobs=cut(self.old_logprobs),
+            rewards=self.rewards[rows],
+            ref_logprobs=cut(self.ref_logprobs),
+            old_values=cut(self.old_values),
+            returns=cut(self.returns),
+            advantages=cut(self.advantages),
+            loss_weights=cut(self.loss_weights))
+
+    def micro_batches(self, size: int) -> list["Batch"]:
+        """Splits the rows into batches of at most `size` and of similar length, so that little is padding."""
+        if len(self) == 0:
+            return []
+        return [self.select(rows) for rows in self.rows_by_length(size)]
+
+    def rows_by_length(self, size: int) -> tuple[torch.Tensor, ...]:
+        """Row indices, shortest row first, in pieces of `size`."""
+        lengths = self.prompt_lengths + self.completion_mask.sum(1)
+        return lengths.argsort(stable=True).split(size)
+
+    def summary(self, group_size: int) -> dict[str, float]:
+        """What the logs show of a rollout: means over the processes, but the sum of num_tokens."""
+        group_spread = self.rewards.view(-1, group_size).std(1, unbiased=False)            # (P,)
+        mask = self.completion_mask
+        summary = {"reward": self.rewards.mean().item(),
+                   "completion_length": mask.sum(1).mean().item(),
+                   "zero_std_frac": (group_spread < 1e-6).float().mean().item(),
+                   "num_tokens": int(mask.sum())}
+        if self.ref_logprobs is not None:
+            summary["kl"] = masked_mean(k3(self.old_logprobs, self.ref_logprobs), mask).item()
+        if self.returns is not None:    # 1: the critic knew what would come; 0: no better than a constant
+            errors = (self.returns - self.old_values)[mask.bool()]
+            returns = self.returns[mask.bool()]
+            summary["explained_variance"] = 1 - (errors.var() / returns.var().clamp(min=1e-8)).item()
+        num_tokens = int(parallel.total(summary["num_tokens"]))
+        return {**parallel.average(summary), "num_tokens": num_tokens}
+
+
+def longest(lengths: torch.Tensor) -> int:
+    """The largest of some lengths (B,), 0 where there are no rows."""
+    return int(lengths.max()) if len(lengths) else 0
+
+
+def loss_weights(completion_mask: torch.Tensor, config: RLConfig,
+                 num_sampled: int) -> tuple[torch.Tensor, float, float]:
+    """What each token counts in the loss, from config.normalize.
+
+        token      each token alike                      sum / number of tokens     (DAPO, arXiv:2503.14476)
+        sequence   each completion alike, short or long  mean over tokens, then over completions      (GRPO)
+        constant   each token alike, in every step       sum / (num_sampled * max_new_tokens)     (Dr. GRPO)
+
+    `num_sampled` counts the completions of the whole rollout: rows without signal may be missing here.
+    Returns (weights (B, L), num_tokens, weight_sum), both numbers over all processes. The loss is divided by
+    num_tokens, and a mean over tokens, such as the entropy, by weight_sum.
+    """
+    if config.normalize == "sequence":
+        weights = completion_mask / completion_mask.sum(1, keepdim=True)
+        num_completions = parallel.total(len(completion_mask))
+        return weights, num_completions, num_completions
+    num_tokens = parallel.total(completion_mask.sum())
+    if config.normalize == "constant":
+        return completion_mask, parallel.total(num_sampled * config.max_new_tokens), num_tokens
+    return completion_mask, num_tokens, num_tokens
