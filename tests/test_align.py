@@ -89,6 +89,7 @@ def test_near_misses_are_one_digit_away_and_for_training_alone(pairs_of):
     assert {align.slip("7", random.Random(i)) for i in range(200)} == set("012345689")
 
 
+@pytest.mark.slow
 def test_a_small_reward_model_learns_the_judge(pairs_of):
     reward_model = align.RewardModel(tiny_model())
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=3e-3)

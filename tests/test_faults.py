@@ -62,6 +62,7 @@ def assert_same(whole, folder):
 # -----------------------------------------------------------------------------
 # Two runs on one folder
 
+@pytest.mark.slow
 def test_a_second_run_keeps_out_of_a_folder_and_a_killed_one_leaves_it_open(whole, tmp_path, capsys):
     folder = tmp_path / "run"
     first = subprocess.Popen([sys.executable, "-c", SLOW, "base", *TINY, "--out", str(folder)], cwd=ROOT,
@@ -96,6 +97,7 @@ def test_two_that_begin_at_once_are_told_apart(tmp_path, capsys):
 # -----------------------------------------------------------------------------
 # Disks and folders
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on files")
 @pytest.mark.parametrize("limit, says", [
     (10, "[Errno 27] File too large"), (20_000, "{}/base/checkpoint.pt could not be written: is the disk full?")])
@@ -149,6 +151,7 @@ def spoil(path, how):
         torch.save({**checkpoint.load(path), "extra": Bomb()}, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how, says", [
     ("truncated", "is damaged or no checkpoint (BadZipFile)"), ("flipped", "is damaged or no checkpoint (BadZipFile)"),
     ("foreign", "is no checkpoint of minireason"), ("pickle", "is damaged or no checkpoint (BadZipFile)"),
@@ -177,6 +180,7 @@ def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, ca
 # -----------------------------------------------------------------------------
 # Numbers that are none
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["sft", "grpo", "ppo"])
 def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatch, capsys, algo):
     """With a learning rate that no weight survives, and nothing faked."""
@@ -202,6 +206,7 @@ def paid_by_length(plain):
 # -----------------------------------------------------------------------------
 # Ctrl-C
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGVTALRM"), reason="no such timer")
 def test_ctrl_c_at_any_time_loses_nothing(whole, tmp_path, monkeypatch, capsys):
     """The key is pressed after a random time of computing: in a step, in a save, in an evaluation, before, between."""
@@ -230,6 +235,7 @@ def test_ctrl_c_at_any_time_loses_nothing(whole, tmp_path, monkeypatch, capsys):
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **THREADS}
 
 
+@pytest.mark.slow
 def test_without_any_terminal_a_run_is_trained_all_the_same(whole, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "base", *TINY, "--out", str(tmp_path / "run")]
     done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], timeout=600, env={**os.environ, **ASCII})
@@ -237,6 +243,7 @@ def test_without_any_terminal_a_run_is_trained_all_the_same(whole, tmp_path):
     assert_same(whole, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_file_is_answered_until_its_reader_leaves(whole, tmp_path):
     (tmp_path / "problems.txt").write_text("compute 1+1\n" * 3)
     reader, writer = os.pipe()

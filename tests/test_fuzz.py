@@ -200,6 +200,7 @@ def drawn_prompt(rng):
                                  for _ in range(rng.choice((1, 1, 2, 3, 7))))
 
 
+@pytest.mark.slow
 def test_prompts_are_read_as_a_second_reader_reads_them():
     """And what is refused is refused in one line; what is read reads the same once more."""
     rng, good = random.Random("prompts"), 0
@@ -228,6 +229,7 @@ def test_prompts_are_read_as_a_second_reader_reads_them():
 # -----------------------------------------------------------------------------
 # The interpreter
 
+@pytest.mark.slow
 def test_programs_run_as_rewriting_says():
     rng, good = random.Random("programs"), 0
     for case in range(CASES):
@@ -251,6 +253,7 @@ def test_programs_run_as_rewriting_says():
 # -----------------------------------------------------------------------------
 # The tokenizer
 
+@pytest.mark.slow
 def test_texts_are_cut_and_joined_as_the_rule_of_byte_pairs_says():
     tokenizer, rng = get_tokenizer(), random.Random("texts")
     ranks = {tokenizer.encoding.decode_single_token_bytes(i): i for i in range(tokenizer.pad_id)}

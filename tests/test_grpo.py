@@ -99,6 +99,7 @@ def test_dtype_is_kept():
         assert grpo.compute_loss(*(x.to(dtype) for x in batch()), CONFIG)[0].dtype == dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kl_coef", [0.0, 0.01])
 def test_training_raises_the_reward(kl_coef):
     policy = tiny_model(0, vocab_size=8)

@@ -34,6 +34,7 @@ def steps_done(folder):
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("*/metrics.jsonl"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["grpo", "ppo"])
 def test_a_killed_run_ends_with_the_bits_of_one_that_was_not(tmp_path, algo):
     whole, broken, rng = tmp_path / "whole", tmp_path / "broken", random.Random(0)

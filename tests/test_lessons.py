@@ -15,6 +15,7 @@ def run(path, monkeypatch):
     return runpy.run_path(str(path), run_name="__main__")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_runs(path, monkeypatch, capsys):
     run(path, monkeypatch)
@@ -37,6 +38,7 @@ def test_a_lesson_on_one_idea_has_its_parts(path):
     assert (path.parent / "results" / f"{path.stem}.png").exists()
 
 
+@pytest.mark.slow
 def test_each_bug_is_caught_by_the_test_that_is_named(monkeypatch):
     """The named test passes as it is, and fails with the bug on: the proof that it looks where the bug is."""
     lesson = run(Path(__file__).parent.parent / "lessons" / "10_break_it.py", monkeypatch)

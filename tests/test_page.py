@@ -238,6 +238,7 @@ for (const width of [1280, 390]) {
 </script></body>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BROWSER, reason="no browser is installed")
 def test_in_a_browser_nothing_sticks_out_at_the_width_of_a_desk_or_a_phone(recorded, tmp_path):
     folder, _ = recorded

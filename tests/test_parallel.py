@@ -63,6 +63,7 @@ def free_port():
         return connection.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo, settings", [
     ("sft", {}), ("grpo", {}), ("grpo", {"kl_coef": 0.1, "normalize": "sequence"}), ("grpo", {"normalize": "constant"}),
     ("ppo", {}), ("ppo", {"kl_coef": 0.1}),
@@ -80,6 +81,7 @@ def test_two_processes_take_the_step_of_one(algo, settings, tmp_path):
             assert theirs[name] == pytest.approx(metrics[name], rel=1e-4, abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_run_on_two_processes_goes_on_with_one(tmp_path):
     flags = ["--preset", "smoke", "--device", "cpu", "--pure-rl", "--model-width", "32", "--model-num-layers", "1",
              "--model-mlp-width", "32", "--base-num-examples", "400", "--rl-num-prompts", "4", "--rl-group-size", "4",

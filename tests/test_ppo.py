@@ -102,6 +102,7 @@ def test_the_reward_comes_on_the_last_token_and_the_kl_on_each():
     assert kept.mean().item() == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kl_coef", [0.0, 0.01])
 def test_training_raises_the_reward_and_the_critic_learns(kl_coef):
     policy = tiny_model(0, vocab_size=8)

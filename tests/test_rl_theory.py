@@ -217,6 +217,7 @@ def test_estimators_over_the_vocabulary():
 # -----------------------------------------------------------------------------
 # The critic
 
+@pytest.mark.slow
 def test_a_critic_reaches_the_values_of_a_known_chain():
     """Tokens are coin flips and the reward is the share of heads: after n flips with h heads, (h + (L - n)/2) / L is due."""
     generator, L = torch.Generator().manual_seed(0), 4

@@ -218,6 +218,7 @@ def test_shuffled_problems_keep_their_key():
 # -----------------------------------------------------------------------------
 # The split
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_train_and_test_problems_are_disjoint(task):
     rng = random.Random(0)

@@ -102,6 +102,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["grpo", "ppo"])
 def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch, algo):
     small_world(monkeypatch)
@@ -127,6 +128,7 @@ def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path,
     assert first == second
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     small_world(monkeypatch)
     for stage in train.STAGES:
@@ -134,11 +136,13 @@ def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     assert_equal_weights(weights(finished, "align"), weights(tmp_path / "steps", "align"))
 
 
+@pytest.mark.slow
 def test_pure_rl_goes_from_base_to_rl(tmp_path):
     assert run(*TINY, "--pure-rl", "--out", tmp_path / "pure") == 0
     assert sorted(p.name for p in (tmp_path / "pure").iterdir() if p.is_dir()) == ["base", "rl"]
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
     assert run("rl", *TINY, "--algo", "ppo", "--from", finished, "--out", tmp_path / "ppo") == 0
     assert sorted(p.name for p in (tmp_path / "ppo").iterdir() if p.is_dir()) == ["base", "cold-start", "rl"]
@@ -157,6 +161,7 @@ def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
         assert says in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_from_a_run_from_a_run_whose_first_stages_were_not_scored(finished, tmp_path):
     """The second scores other problems than the first, and of its own stage alone."""
     others = [*TINY, "--evaluate-seed", "7"]
@@ -166,6 +171,7 @@ def test_a_run_from_a_run_from_a_run_whose_first_stages_were_not_scored(finished
     assert list(json.loads((tmp_path / "third" / "results.json").read_text())["stages"]) == ["cold-start", "rl"]
 
 
+@pytest.mark.slow
 def test_accuracy_can_be_looked_at_within_a_stage(tmp_path):
     """The looks change nothing of the training itself."""
     looks = ["--evaluate-every", "2", "--evaluate-num-quick", "5"]
@@ -177,6 +183,7 @@ def test_accuracy_can_be_looked_at_within_a_stage(tmp_path):
     assert_equal_weights(weights(tmp_path / "looked", "base"), weights(tmp_path / "plain", "base"))
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(finished, tmp_path):
     assert run("base", *TINY, "--seed", 1, "--out", tmp_path / "other") == 0
     assert not torch.equal(weights(finished, "base")["embedding.weight"],
@@ -214,6 +221,7 @@ def test_a_flag_that_argparse_refuses_is_code_2(capsys):
     assert exit.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
     before = (finished / "align" / "checkpoint.pt").read_bytes()
     assert run(*TINY, "--out", finished) == 2
@@ -228,6 +236,7 @@ def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
     assert (finished / "align" / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_without_out_a_fresh_folder_is_chosen(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("base", *TINY) == 0 and run("base", *TINY) == 0
@@ -276,6 +285,7 @@ def test_a_full_disk_is_code_1_and_one_line(tmp_path, monkeypatch, capsys):
     assert "No space left" in error and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     """A real process and a real signal."""
     command = [sys.executable, str(ROOT / "train.py"), "base", *TINY, "--base-num-examples", "20000",

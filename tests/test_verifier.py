@@ -248,6 +248,7 @@ def test_a_million_characters_are_judged_at_once(piece):
             assert not verdict(problem, completion).correct
 
 
+@pytest.mark.slow
 def test_a_million_characters_of_thinking_or_of_parentheses_are_read_to_the_end():
     assert verdict(SUM, wrap("64", "7*7=49 so " * (MILLION // 10))).correct
     assert not verdict(SUM, wrap("64", "7*7=49 so " * (MILLION // 10) + "<answer>")).well_formed
