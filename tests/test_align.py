@@ -16,7 +16,10 @@ from minireason.tasks.chat import draw_chat
 from minireason.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer()
-wrap = lambda thinking, answer: f"<think>{thinking}</think><answer>{answer}</answer>"
+
+
+def wrap(thinking, answer):
+    return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
 @pytest.fixture
@@ -73,7 +76,10 @@ def test_the_judge_prefers_by_bradley_terry(pairs_of):
         expected = sum(1 / (1 + math.exp(-2 * abs(margin))) for margin in near) / len(near)
         assert len(near) > 800 and abs(sum(margin > 0 for margin in near) / len(near) - expected) < 0.05
     assert pairs_of(3, 50) == pairs_of(3, 50) != pairs_of(4, 50)
-    codes = lambda chosen: {code for p, *_ in chosen for code in re.findall("[0-9]{4}", p)}
+
+    def codes(chosen):
+        return {code for p, *_ in chosen for code in re.findall("[0-9]{4}", p)}
+
     assert not codes(pairs) & codes(pairs_of(3, 1000, test=True))
 
 

@@ -271,7 +271,10 @@ def test_where_there_is_nothing_to_divide_by_stands_none():
 
 def test_a_summary_does_not_depend_on_the_order_of_completions():
     rng = random.Random(0)
-    chance = lambda share: rng.random() < share
+
+    def chance(share):
+        return rng.random() < share
+
     rows = [(Behaviour(True, thinks=chance(0.8), num_steps=5, num_wrong_steps=rng.randrange(3), num_tries=3,
                        num_failed_tries=rng.randrange(3), mixed=chance(0.3), first_try_failed=chance(0.5)),
              chance(0.5), rng.randint(5, 50)) for _ in range(50)]

@@ -13,7 +13,9 @@ from minireason.tasks import draw_problem, is_test, parse_prompt
 from minireason.tasks.chat import SECRET_CUES
 from minireason.tasks.countdown import write_guess
 
-wrap = lambda answer, thinking="": f"<think>{thinking}</think><answer>{answer}</answer>"
+
+def wrap(answer, thinking=""):
+    return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
 def solution(problem):
@@ -33,7 +35,9 @@ def answering(monkeypatch, reply):
 
 @pytest.mark.parametrize("task", ["arithmetic", "countdown"])
 def test_accuracy_is_the_share_of_right_answers_by_level(monkeypatch, task):
-    right = lambda i: i % 4 == 0 or i % 4 == 1 and i < 20
+    def right(i):
+        return i % 4 == 0 or i % 4 == 1 and i < 20
+
     answering(monkeypatch, lambda i, prompt: wrap(solution(parse_prompt(prompt))) if right(i) else wrap("7+"))
     config = preset("laptop").evaluate
     problems = tasks.test_problems(task, (2, 3), 60, config.seed)

@@ -147,10 +147,19 @@ def texts(kind):
     """Some hundred texts of one kind, always the same."""
     rng = random.Random(kind)
     words = [TOKENIZER.encoding.decode_single_token_bytes(i).decode() for i in range(256, TOKENIZER.pad_id)]
-    some = lambda draw, most=20: "".join(draw() for _ in range(rng.randint(0, most)))
-    letter = lambda: rng.choice(words).strip() if rng.random() < 0.3 else rng.choice("abdeikmnostuxyTZ ")
-    character = lambda: chr(rng.choice([rng.randrange(0x250), rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)]))
-    problem = lambda: make_problem(rng.choice(["arithmetic", "countdown", "program"]), rng, rng.randint(1, 2)).prompt
+
+    def some(draw, most=20):
+        return "".join(draw() for _ in range(rng.randint(0, most)))
+
+    def letter():
+        return rng.choice(words).strip() if rng.random() < 0.3 else rng.choice("abdeikmnostuxyTZ ")
+
+    def character():
+        return chr(rng.choice([rng.randrange(0x250), rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)]))
+
+    def problem():
+        return make_problem(rng.choice(["arithmetic", "countdown", "program"]), rng, rng.randint(1, 2)).prompt
+
     draw = {
         "words": lambda: some(lambda: rng.choice(words)),
         "letters": lambda: some(letter),    # words run into one another: here tiktoken merges, "sand" is "s", "and"

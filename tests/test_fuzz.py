@@ -188,8 +188,13 @@ def drawn_prompt(rng):
     task = rng.choice(list(TASKS))
     if rng.random() < 0.5:
         return make_problem(task, rng, rng.choice((1, 2, 3))).prompt
-    small = lambda: str(rng.choice((0, 1, 5, 9, 10, 42, 999, 9999, 10_000)))
-    sign = lambda: rng.choice(("", "", "-"))
+
+    def small():
+        return str(rng.choice((0, 1, 5, 9, 10, 42, 999, 9999, 10_000)))
+
+    def sign():
+        return rng.choice(("", "", "-"))
+
     if task == "arithmetic":
         space = rng.choice(("", "", " "))
         return f"compute {sign()}{small()}" + "".join(f"{space}{rng.choice('+-*')}{space}{small()}"

@@ -15,7 +15,10 @@ CONFIG = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=0.1)
 
 def batch(seed=0, B=6, L=9, spread=0.5):
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda: torch.randn(B, L, generator=generator, dtype=torch.float64)
+
+    def draw():
+        return torch.randn(B, L, generator=generator, dtype=torch.float64)
+
     old = -draw().abs()
     logprobs, ref = old + spread * draw(), old + spread * draw()
     mask = (torch.arange(L) < torch.randint(1, L + 1, (B, 1), generator=generator)).double()

@@ -13,7 +13,10 @@ from minireason.tokenizer import get_tokenizer
 TOKENIZER = get_tokenizer()
 WORDS = "try so wait check ok yes no is"
 SENTENCE = f"<think>{WORDS}</think><answer>9</answer>"      # no token twice: each one tells the next
-wrap = lambda answer: f"<think></think><answer>{answer}</answer>"
+
+
+def wrap(answer):
+    return f"<think></think><answer>{answer}</answer>"
 
 
 def parrot():

@@ -19,7 +19,9 @@ def tiny(**changes):
 def loop_forward(model, ids):
     """The same network for one row, position by position and head by head, with Python complex numbers as rotary."""
     c, D = model.config, model.config.head_size
-    norm = lambda x, w: x / torch.sqrt((x * x).mean() + c.norm_eps) * w
+
+    def norm(x, w):
+        return x / torch.sqrt((x * x).mean() + c.norm_eps) * w
 
     def turn(x, position):
         out = torch.empty_like(x)
@@ -107,7 +109,10 @@ def test_nothing_sees_the_future():
 def test_rotation_keeps_lengths_and_depends_on_distance_alone():
     model = tiny()
     x = torch.randn(1, 1, 1, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    at = lambda position: rotate(x, model.cos[position], model.sin[position])
+
+    def at(position):
+        return rotate(x, model.cos[position], model.sin[position])
+
     assert torch.allclose(at(9).norm(), x.norm())
     assert torch.allclose((at(3) * at(7)).sum(), (at(20) * at(24)).sum())
 

@@ -179,8 +179,10 @@ def test_the_marks_are_as_many_as_are_counted():
 
 
 def test_the_verdict_and_the_frame_of_the_answer():
-    say = lambda correct: page.transcript({"prompt": "compute 1+1", "completion": "<think></think><answer>3</answer>",
-                                           "correct": correct})
+    def say(correct):
+        completion = "<think></think><answer>3</answer>"
+        return page.transcript({"prompt": "compute 1+1", "completion": completion, "correct": correct})
+
     assert '<article class="wrong">' in say(False) and "wrong: the answer is not 2" in say(False)
     assert '<article class="right">' in say(True) and '<b class="answer">3</b>' in say(True)
     assert "two languages" in page.transcript({"prompt": "compute 1+1", "completion": "<think>1+1=2 so luego", "correct": False})

@@ -28,7 +28,10 @@ def test_gae_is_the_discounted_sum_of_all_later_errors(gamma, gae_lambda):
     advantages, returns = ppo.gae(rewards, values, mask, gamma, gae_lambda)
     for i in range(5):
         n = int(mask[i].sum())
-        value = lambda t: values[i, t].item() if t < n else 0.0
+
+        def value(t):
+            return values[i, t].item() if t < n else 0.0
+
         for t in range(7):
             expected = sum((gamma * gae_lambda) ** (k - t) * (rewards[i, k].item() + gamma * value(k + 1) - value(k))
                            for k in range(t, n))

@@ -46,7 +46,10 @@ def test_grpos_gradient_is_that_of_finite_differences(kl_coef):
     mask, old, ref, advantages = ragged_mask([5, 2, 4]), random(3, 5), random(3, 5, seed=1), random(3, 5, seed=2)
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=kl_coef)
     logprobs = (old + 0.4 * random(3, 5, seed=3)).requires_grad_()
-    loss = lambda x: grpo.compute_loss(x, old, ref, advantages, mask, config)[0]
+
+    def loss(x):
+        return grpo.compute_loss(x, old, ref, advantages, mask, config)[0]
+
     found, = torch.autograd.grad(loss(logprobs), logprobs)
     assert torch.allclose(found, numeric_gradient(loss, logprobs), atol=1e-8)
     assert (found[mask.bool()] == 0).any() == (kl_coef == 0) and found.any()      # some tokens are clipped
@@ -56,7 +59,10 @@ def test_ppos_gradients_are_those_of_finite_differences():
     mask, old, old_values, advantages, returns = ragged_mask([5, 2, 4]), *(random(3, 5, seed=s) for s in range(4))
     logprobs = (old + 0.4 * random(3, 5, seed=5)).requires_grad_()
     values = (old_values + 0.4 * random(3, 5, seed=6)).requires_grad_()
-    loss = lambda x, v: ppo.compute_loss(x, old, advantages, v, old_values, returns, mask, PLAIN)[0]
+
+    def loss(x, v):
+        return ppo.compute_loss(x, old, advantages, v, old_values, returns, mask, PLAIN)[0]
+
     found = torch.autograd.grad(loss(logprobs, values), (logprobs, values))
     assert torch.allclose(found[0], numeric_gradient(lambda x: loss(x, values), logprobs), atol=1e-8)
     assert torch.allclose(found[1], numeric_gradient(lambda v: loss(logprobs, v), values), atol=1e-8)
@@ -206,7 +212,10 @@ def test_estimators_over_the_vocabulary():
     assert (p * k3(logp, logq)).sum().item() == pytest.approx(kl.item())
     assert (p * k2(logp, logq)).sum().item() != pytest.approx(kl.item(), rel=1e-3)
     parameters = list(model.parameters())
-    gradient = lambda loss: torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, retain_graph=True)])
+
+    def gradient(loss):
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, retain_graph=True)])
+
     backward_kl = (logq.exp() * (logq - logp)).sum()
     assert gradient((p * k1(logp, logq)).sum()).abs().max() < 1e-12
     assert torch.allclose(gradient((p * k2(logp, logq)).sum()), gradient(kl))

@@ -26,7 +26,9 @@ def test_each_epoch_holds_every_example_once():
 
 
 def test_micro_batches_hold_every_example_once_within_their_size():
-    size = lambda piece: len(piece) * max(len(prompt) + len(completion) for prompt, completion in piece)
+    def size(piece):
+        return len(piece) * max(len(prompt) + len(completion) for prompt, completion in piece)
+
     for max_tokens in (1, 12, 40, 1000):
         pieces = sft.micro_batches(examples(), max_tokens)
         assert sorted(example for piece in pieces for example in piece) == sorted(examples())

@@ -108,5 +108,9 @@ def test_a_paired_difference_is_tighter_than_an_unpaired_one():
 
 def test_seeds_that_disagree_widen_the_interval():
     agreeing, disagreeing = [[1, 0] * 200] * 4, [[1] * 400, [0] * 400] * 2
-    width = lambda outcomes: (lambda mean, low, high: high - low)(*bootstrap_interval(outcomes))
+
+    def width(outcomes):
+        _, low, high = bootstrap_interval(outcomes)
+        return high - low
+
     assert width(disagreeing) > 3 * width(agreeing)

@@ -35,7 +35,10 @@ def their_loss(loss_type, logprobs, batch, beta):
 @pytest.mark.parametrize("loss_type, normalize", [("dapo", "token"), ("grpo", "sequence"), ("dr_grpo", "constant")])
 def test_grpos_loss_and_gradient_are_trls(loss_type, normalize, beta):
     batch, generator = ragged_rollout(torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
-    noise = lambda scale: scale * torch.randn(batch.old_logprobs.shape, generator=generator)
+
+    def noise(scale):
+        return scale * torch.randn(batch.old_logprobs.shape, generator=generator)
+
     batch.old_logprobs = -noise(1.0).abs()
     batch.ref_logprobs, logprobs = batch.old_logprobs + noise(0.3), (batch.old_logprobs + noise(0.3)).requires_grad_()
     batch.advantages = noise(1.0)[:, :1].expand_as(logprobs)

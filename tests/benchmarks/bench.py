@@ -68,7 +68,10 @@ def measure(side, settings, args):
 
 def spread(values):
     """median (lowest to highest), to three digits."""
-    digits = lambda x: f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+    def digits(x):
+        return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
     return f"{digits(statistics.median(values))} ({digits(min(values))} to {digits(max(values))})" if values else "-"
 
 
