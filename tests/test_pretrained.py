@@ -25,6 +25,7 @@ def test_the_files_are_small_and_half(stage):
     assert stored["config"]["vocab_size"] == get_tokenizer().vocab_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["base", "align"])
 def test_the_models_are_as_good_as_recorded(stage):
     """On 150 of the recorded problems: within what so few can tell (99.9%)."""

@@ -230,6 +230,7 @@ def test_train_and_test_problems_are_disjoint(task):
     assert not any(map(is_test, train)) and all(map(is_test, test))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_about_a_tenth_is_for_testing(task):
     keys = {p.key: p for level in (2, 3, 4) for p in draws(task, level, 4000)}

@@ -245,6 +245,7 @@ def test_without_out_a_fresh_folder_is_chosen(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "smoke-2" / "cold-start" / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_code_1(finished, tmp_path, capsys):
     assert run("base", *TINY, "--out", tmp_path / "run") == 0
     (tmp_path / "run" / "base" / "checkpoint.pt").write_bytes(b"scrambled")

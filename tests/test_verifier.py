@@ -226,6 +226,7 @@ def test_twice_the_length_takes_at_most_twice_the_lines(prompt, write):
     assert 0 < lines(2000) <= 2 * lines(1000) <= 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1000, 100_000])
 def test_parentheses_may_be_as_deep_as_they_like(depth):
     """No recursion, whether they match or not."""
