@@ -50,7 +50,8 @@ def test_every_setting_has_a_flag_and_every_flag_says_what_it_does():
     help_of = {action.dest: action.help for action in parser._actions}
     for section in dataclasses.fields(Config):
         default = getattr(Config(), section.name)
-        names = ([f"{section.name}.{f.name}" for f in dataclasses.fields(default)] if dataclasses.is_dataclass(default)
+        names = ([f"{section.name}.{f.name}" for f in dataclasses.fields(default)]
+                 if dataclasses.is_dataclass(default)
                  else [] if section.name in ("preset", "algo") else [section.name])
         for name in names:
             assert len(help_of[name]) > 5, name
@@ -58,12 +59,14 @@ def test_every_setting_has_a_flag_and_every_flag_says_what_it_does():
 
 def test_both_algorithms_read_one_set_of_settings():
     shared = [f.name for f in dataclasses.fields(RLConfig)]
-    assert {"clip_low", "clip_high", "kl_coef", "value_coef", "value_clip", "gamma", "gae_lambda"} <= set(shared)
+    assert {"clip_low", "clip_high", "kl_coef", "value_coef", "value_clip", "gamma",
+            "gae_lambda"} <= set(shared)
     assert set(comments(RLConfig)) == set(shared)
 
 
 @pytest.mark.parametrize("given, says", [
-    ({"rl.group_size": 1}, "at least 2"), ({"rl.learning_rate": 0.0}, "above 0"), ({"rl.temperature": 0.0}, "above 0"),
+    ({"rl.group_size": 1}, "at least 2"), ({"rl.learning_rate": 0.0}, "above 0"),
+    ({"rl.temperature": 0.0}, "above 0"),
     ({"base.batch_size": 0}, "at least 1"), ({"model.num_heads": 3}, "num_heads"),
     ({"model.num_kv_heads": 3}, "num_kv_heads"), ({"rl.learning_rate": float("inf")}, "finite"),
     ({"tasks.chat_share": 1.5}, "shares"), ({"tasks.arithmetic_levels": ""}, "unknown level"),

@@ -17,7 +17,8 @@ def tiny(**changes):
 
 
 def loop_forward(model, ids):
-    """The same network for one row, position by position and head by head, with Python complex numbers as rotary."""
+    """The same network for one row, position by position and head by head,
+    with Python complex numbers as rotary."""
     c, D = model.config, model.config.head_size
 
     def norm(x, w):
@@ -34,7 +35,7 @@ def loop_forward(model, ids):
     xs = [model.embedding.weight[i] for i in ids]
     for block in model.blocks:
         a = block.attention
-        query, key, value = a.qkv.weight.split([heads * D for heads in (c.num_heads, c.num_kv_heads, c.num_kv_heads)])
+        query, key, value = a.qkv.weight.split([c.num_heads * D, c.num_kv_heads * D, c.num_kv_heads * D])
         hs = [norm(x, block.attention_norm.weight) for x in xs]
         new = []
         for t, x in enumerate(xs):
@@ -66,7 +67,8 @@ def test_cached_decoding_of_ragged_rows_equals_the_whole_forward():
     model, generator = tiny(), torch.Generator().manual_seed(0)
     lengths = torch.tensor([3, 7, 5])
     ids = torch.randint(0, 50, (3, 40), generator=generator)
-    cache = KVCache(model.config, 3, 7, dtype=torch.float64)                 # with room for the prompts: it has to grow twice
+    # with room for the prompts: it has to grow twice
+    cache = KVCache(model.config, 3, 7, dtype=torch.float64)
     model.hidden(ids[:, :7], cache)
     cache.lengths = lengths.clone()
     for step in range(33):
@@ -122,7 +124,8 @@ def test_the_head_is_the_embedding_and_nothing_has_a_bias():
     names = [name for name, _ in model.named_parameters()]
     assert not [name for name in names if "bias" in name or "head" in name]
     C, M, kv = 32, 48, 2 * 8
-    assert sum(p.numel() for p in model.parameters()) == 50 * C + 2 * (2 * C * C + 2 * C * kv + 3 * C * M + 2 * C) + C
+    in_a_block = 2 * C * C + 2 * C * kv + 3 * C * M + 2 * C
+    assert sum(p.numel() for p in model.parameters()) == 50 * C + 2 * in_a_block + C
 
 
 def test_weights_follow_from_the_seed():

@@ -22,17 +22,20 @@ def test_logprobs_and_entropy_of_each_row_alone():
         for row in range(4):
             prompt, completion = unpadded(rollout, row)
             for t, token in enumerate(completion):
-                distribution = (model(torch.tensor([prompt + completion[:t]]))[0, -1] / temperature).softmax(-1)
+                logits = model(torch.tensor([prompt + completion[:t]]))[0, -1]
+                distribution = (logits / temperature).softmax(-1)
                 assert torch.allclose(logprobs[row, t], distribution[token].log(), atol=1e-4)
                 assert torch.allclose(entropy[row, t], -(distribution * distribution.log()).sum(), atol=1e-4)
 
 
 @torch.no_grad()
 def test_training_reads_what_sampling_wrote():
-    """The classic mismatch: temperature, padding or a shift between the sampler's logprobs and the trainer's."""
+    """The classic mismatch: temperature, padding or a shift between the sampler's logprobs and the
+    trainer's."""
     model, rollout = setup()
     prompts = [unpadded(rollout, row)[0] for row in range(4)]
-    rollout.completion_ids, rollout.completion_mask, sampled = generate(model, prompts, 12, 0.8, seed=0, eos_id=5)
+    rollout.completion_ids, rollout.completion_mask, sampled = generate(model, prompts, 12, 0.8, seed=0,
+                                                                        eos_id=5)
     logprobs, _ = completion_logprobs(model, rollout, 0.8)
     mask = rollout.completion_mask.bool()
     assert torch.allclose(logprobs[mask], sampled[mask], atol=1e-4)
@@ -44,7 +47,8 @@ def test_the_critic_is_a_copy_that_starts_at_zero_and_sees_the_state_before_each
     model, rollout = setup()
     critic = Critic(model)
     assert not completion_values(critic, rollout).any()
-    critic.value.weight.copy_(torch.randn(critic.value.weight.shape, generator=torch.Generator().manual_seed(1)))
+    critic.value.weight.copy_(torch.randn(critic.value.weight.shape,
+                                          generator=torch.Generator().manual_seed(1)))
     values = completion_values(critic, rollout)
     for row in range(4):
         prompt, completion = unpadded(rollout, row)

@@ -65,7 +65,8 @@ def test_damaged_and_missing_files_are_one_line(content, tmp_path, monkeypatch, 
         (tmp_path / "align.pt").write_bytes(content)
     else:
         torch.save({"config": {}, "model": tiny_model().state_dict()}, tmp_path / "align.pt")
-    for stage, fault in (("align", checkpoint.CheckpointError), ("rl", checkpoint.CheckpointError), ("huge", BadInput)):
+    for stage, fault in (("align", checkpoint.CheckpointError), ("rl", checkpoint.CheckpointError),
+                         ("huge", BadInput)):
         with pytest.raises(fault) as error:
             pretrained.load_pretrained(stage)
         assert "\n" not in str(error.value)

@@ -1,4 +1,5 @@
-"""The command that talks: one prompt, many, a file; the verdict; and one clear line for what cannot be answered."""
+"""The command that talks: one prompt, many, a file; the verdict;
+and one clear line for what cannot be answered."""
 
 import io
 import json
@@ -72,7 +73,8 @@ def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path
     (tmp_path / "runs" / "new" / "config.json").write_text("{}")
     assert sample.open_model(None, None, "cpu")[1].parent.name == "base"
     assert not capsys.readouterr().err
-    assert sample.open_model(tmp_path / "runs" / "new", None, "cpu")[1].parent.name == "cold-start"     # asked for by name
+    # asked for by name
+    assert sample.open_model(tmp_path / "runs" / "new", None, "cpu")[1].parent.name == "cold-start"
     assert "unfinished" in capsys.readouterr().err
     assert sample.main(["compute 3+4"]) == 0
     assert "runs/new/base/checkpoint.pt" in capsys.readouterr().err.replace("\\", "/")
@@ -161,7 +163,7 @@ def test_the_harm_rule_is_the_verdict_of_a_chat():
 
 
 def test_an_interactive_prompt_goes_on_after_a_mistake(smoke_run):
-    done = subprocess.run([sys.executable, ROOT / "sample.py", "--run", smoke_run], text=True, capture_output=True,
-                          input="make\ncompute 1+1\n\n", timeout=60)
+    done = subprocess.run([sys.executable, ROOT / "sample.py", "--run", smoke_run], text=True,
+                          capture_output=True, input="make\ncompute 1+1\n\n", timeout=60)
     assert done.returncode == 0 and "expected 'make'" in done.stderr and "verdict" in done.stdout
     assert "Traceback" not in done.stderr

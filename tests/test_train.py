@@ -1,4 +1,5 @@
-"""The command: what a run leaves behind, exact resume, and one clear line with its exit code for what goes wrong."""
+"""The command: what a run leaves behind, exact resume,
+and one clear line with its exit code for what goes wrong."""
 
 import json
 import os
@@ -16,14 +17,14 @@ from minireason import evaluate, sft
 from minireason.upkeep import checkpoint
 
 ROOT = Path(train.__file__).parent
-TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1", "--model-mlp-width", "32",
-        "--base-num-examples", "120", "--base-batch-size", "2", "--base-learning-rate", "0.01",
-        "--cold-start-num-examples", "30", "--cold-start-num-epochs", "2",
-        "--rl-num-iterations", "3", "--rl-num-prompts", "4", "--rl-group-size", "4", "--rl-max-new-tokens", "24",
-        "--align-num-iterations", "2", "--align-num-prompts", "4", "--align-group-size", "4",
-        "--align-max-new-tokens", "24", "--num-preference-prompts", "64", "--sampling-num-problems", "20",
-        "--sampling-num-chat", "20", "--evaluate-num-problems", "12", "--evaluate-num-programs", "6",
-        "--evaluate-max-new-tokens", "24"]
+TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1",
+        "--model-mlp-width", "32", "--base-num-examples", "120", "--base-batch-size", "2",
+        "--base-learning-rate", "0.01", "--cold-start-num-examples", "30", "--cold-start-num-epochs", "2",
+        "--rl-num-iterations", "3", "--rl-num-prompts", "4", "--rl-group-size", "4",
+        "--rl-max-new-tokens", "24", "--align-num-iterations", "2", "--align-num-prompts", "4",
+        "--align-group-size", "4", "--align-max-new-tokens", "24", "--num-preference-prompts", "64",
+        "--sampling-num-problems", "20", "--sampling-num-chat", "20", "--evaluate-num-problems", "12",
+        "--evaluate-num-programs", "6", "--evaluate-max-new-tokens", "24"]
 
 
 def run(*arguments):
@@ -31,7 +32,8 @@ def run(*arguments):
 
 
 def small_world(monkeypatch):
-    """So small a model answers nothing right: pay it for coming to an end, and give rejection sampling something."""
+    """So small a model answers nothing right: pay it for coming to an end,
+    and give rejection sampling something."""
     plain = train.reasoning_task
 
     def paid_for_ending(*arguments):
@@ -71,11 +73,13 @@ def test_a_run_leaves_everything_it_promises(finished):
         assert state["done"] and state["iteration"] == len(lines)
         for task, number in (("arithmetic", 12), ("countdown", 12), ("program", 6)):
             accuracy = results["stages"][stage][task]["accuracy"]
-            assert accuracy["num_problems"] == number and accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+            assert accuracy["num_problems"] == number
+            assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
         assert results["stages"][stage]["chat"]["leaks"]["num_problems"] == 12
         assert results["seconds"][stage] > 0
-    rewards = [json.loads(line)["reward"] for line in (finished / "rl" / "metrics.jsonl").read_text().splitlines()]
-    assert any(0 < reward < 1 for reward in rewards)            # else the exact-resume test would compare nothing
+    rewards = [json.loads(line)["reward"]
+               for line in (finished / "rl" / "metrics.jsonl").read_text().splitlines()]
+    assert any(0 < reward < 1 for reward in rewards)      # else the exact-resume test would compare nothing
     assert {"reward", "completion_length", "entropy", "zero_std_frac"} <= set(
         json.loads((finished / "rl" / "metrics.jsonl").read_text().splitlines()[0]))
     assert "kl" in json.loads((finished / "align" / "metrics.jsonl").read_text().splitlines()[0])
@@ -114,13 +118,14 @@ def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path,
     def interrupt_sometimes(*arguments):
         nonlocal count
         count += 1
-        if count in (3, 9, 20, 26):        # in the middle of an update: between gradients and the optimizer's step
+        if count in (3, 9, 20, 26):   # in the middle of an update: between gradients and the optimizer's step
             signal.raise_signal(signal.SIGINT)
         return plain_clip(*arguments)
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", interrupt_sometimes)
     codes = [run(*flags, "--out", broken)] + [run("--resume", "--out", broken) for _ in range(4)]
     assert codes == [130, 130, 130, 130, 0]
-    assert not torch.equal(weights(whole, "rl")["embedding.weight"], weights(whole, "cold-start")["embedding.weight"])
+    assert not torch.equal(weights(whole, "rl")["embedding.weight"],
+                           weights(whole, "cold-start")["embedding.weight"])
     for stage in train.STAGES:
         assert_equal_weights(weights(whole, stage), weights(broken, stage))
         assert (whole / stage / "metrics.jsonl").read_text() == (broken / stage / "metrics.jsonl").read_text()
@@ -152,11 +157,13 @@ def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
     assert list(results["stages"]) == ["base", "cold-start", "rl"]
     assert results["stages"]["cold-start"] == stored["stages"]["cold-start"]
     assert run(*TINY, "--pure-rl", "--from", finished, "--out", tmp_path / "pure") == 0
-    assert_equal_weights(weights(finished, "base"), weights(tmp_path / "pure", "base"))     # and not trained again
+    # and not trained again
+    assert_equal_weights(weights(finished, "base"), weights(tmp_path / "pure", "base"))
     capsys.readouterr()
-    for arguments, says in ((["rl", *TINY, "--from", tmp_path, "--out", tmp_path / "a"], "no finished stage 'base'"),
-                            (["rl", *TINY, "--from", finished, "--out", tmp_path / "b", "--model-width", "64"], "size"),
-                            (["rl", *TINY, "--from", finished, "--out", tmp_path / "ppo"], "holds a run already")):
+    for arguments, says in (
+            (["rl", *TINY, "--from", tmp_path, "--out", tmp_path / "a"], "no finished stage 'base'"),
+            (["rl", *TINY, "--from", finished, "--out", tmp_path / "b", "--model-width", "64"], "size"),
+            (["rl", *TINY, "--from", finished, "--out", tmp_path / "ppo"], "holds a run already")):
         assert run(*arguments) == 2
         assert says in capsys.readouterr().err
 
@@ -168,7 +175,8 @@ def test_a_run_from_a_run_from_a_run_whose_first_stages_were_not_scored(finished
     assert run("cold-start", *others, "--from", finished, "--out", tmp_path / "second") == 0
     assert list(json.loads((tmp_path / "second" / "results.json").read_text())["stages"]) == ["cold-start"]
     assert run("rl", *others, "--from", tmp_path / "second", "--out", tmp_path / "third") == 0
-    assert list(json.loads((tmp_path / "third" / "results.json").read_text())["stages"]) == ["cold-start", "rl"]
+    stages = json.loads((tmp_path / "third" / "results.json").read_text())["stages"]
+    assert list(stages) == ["cold-start", "rl"]
 
 
 @pytest.mark.slow
@@ -177,7 +185,8 @@ def test_accuracy_can_be_looked_at_within_a_stage(tmp_path):
     looks = ["--evaluate-every", "2", "--evaluate-num-quick", "5"]
     assert run("base", *TINY, *looks, "--out", tmp_path / "looked") == 0
     assert run("base", *TINY, "--out", tmp_path / "plain") == 0
-    lines = [json.loads(line) for line in (tmp_path / "looked" / "base" / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line)
+             for line in (tmp_path / "looked" / "base" / "metrics.jsonl").read_text().splitlines()]
     at = [line["iteration"] + 1 for line in lines if "held_out_arithmetic" in line]
     assert at == sorted({*range(2, len(lines) + 1, 2), len(lines)})
     assert_equal_weights(weights(tmp_path / "looked", "base"), weights(tmp_path / "plain", "base"))

@@ -1,4 +1,5 @@
-"""The same tensors through TRL's own code. Skipped where it is not installed: tests/benchmarks/requirements.txt."""
+"""The same tensors through TRL's own code. Skipped where it is not installed:
+tests/benchmarks/requirements.txt."""
 
 from collections import defaultdict
 from types import SimpleNamespace
@@ -17,22 +18,25 @@ trl = pytest.importorskip("trl")
 def their_loss(loss_type, logprobs, batch, beta):
     """`GRPOTrainer._compute_loss` on our tensors: what it asks of a model is handed to it."""
     trainer = SimpleNamespace(
-        aux_loss_enabled=False, top_entropy_quantile=1.0, off_policy_mask_threshold=None, beta=beta, use_vllm=False,
-        importance_sampling_level="token", loss_type=loss_type, epsilon_low=0.2, epsilon_high=0.28,
-        max_completion_length=9, current_gradient_accumulation_steps=1, _entropy_bonus_enabled=False,
+        aux_loss_enabled=False, top_entropy_quantile=1.0, off_policy_mask_threshold=None, beta=beta,
+        use_vllm=False, importance_sampling_level="token", loss_type=loss_type, epsilon_low=0.2,
+        epsilon_high=0.28, max_completion_length=9, current_gradient_accumulation_steps=1,
+        _entropy_bonus_enabled=False,
         args=SimpleNamespace(use_bias_correction_kl=False, delta=None, steps_per_generation=1), tools=None,
         model=SimpleNamespace(training=True), _metrics=defaultdict(lambda: defaultdict(list)),
         accelerator=SimpleNamespace(gather=lambda x: x, reduce=lambda x, reduction: x, num_processes=1),
         _get_per_token_logps_and_entropies=lambda *a, **k: (logprobs, torch.zeros_like(logprobs), None))
-    inputs = {"prompt_ids": batch.prompt_ids, "prompt_mask": batch.prompt_mask, "completion_ids": batch.completion_ids,
-              "completion_mask": batch.completion_mask, "advantages": batch.advantages[:, 0],
-              "old_per_token_logps": batch.old_logprobs, "ref_per_token_logps": batch.ref_logprobs,
+    inputs = {"prompt_ids": batch.prompt_ids, "prompt_mask": batch.prompt_mask,
+              "completion_ids": batch.completion_ids, "completion_mask": batch.completion_mask,
+              "advantages": batch.advantages[:, 0], "old_per_token_logps": batch.old_logprobs,
+              "ref_per_token_logps": batch.ref_logprobs,
               "num_items_in_batch": batch.completion_mask.sum()}
     return trl.GRPOTrainer._compute_loss(trainer, SimpleNamespace(training=True), inputs)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.04])
-@pytest.mark.parametrize("loss_type, normalize", [("dapo", "token"), ("grpo", "sequence"), ("dr_grpo", "constant")])
+@pytest.mark.parametrize("loss_type, normalize",
+                         [("dapo", "token"), ("grpo", "sequence"), ("dr_grpo", "constant")])
 def test_grpos_loss_and_gradient_are_trls(loss_type, normalize, beta):
     batch, generator = ragged_rollout(torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
 
@@ -40,11 +44,14 @@ def test_grpos_loss_and_gradient_are_trls(loss_type, normalize, beta):
         return scale * torch.randn(batch.old_logprobs.shape, generator=generator)
 
     batch.old_logprobs = -noise(1.0).abs()
-    batch.ref_logprobs, logprobs = batch.old_logprobs + noise(0.3), (batch.old_logprobs + noise(0.3)).requires_grad_()
+    batch.ref_logprobs = batch.old_logprobs + noise(0.3)
+    logprobs = (batch.old_logprobs + noise(0.3)).requires_grad_()
     batch.advantages = noise(1.0)[:, :1].expand_as(logprobs)
-    config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize, max_new_tokens=9)
+    config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize,
+                             max_new_tokens=9)
     weights, number = loss_weights(batch.completion_mask, config)
-    ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages, weights, config, number)
+    ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
+                                      weights, config, number)
     theirs = their_loss(loss_type, logprobs, batch, beta)
     assert metrics["clip_frac"] > 0 and ours.item() == pytest.approx(theirs.item(), abs=1e-5)
     gradients = [torch.autograd.grad(loss, logprobs, retain_graph=True)[0] for loss in (ours, theirs)]
