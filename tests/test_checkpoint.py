@@ -6,9 +6,9 @@ import random
 import pytest
 import torch
 
-from minireason.upkeep import checkpoint
 from minireason.config import Config, ModelConfig, to_dict
 from minireason.model import GPT
+from minireason.upkeep import checkpoint
 
 
 def small_config():

@@ -13,14 +13,14 @@ import pytest
 import torch
 from helpers import awake
 
-from minireason.tools import export
-from minireason.upkeep import checkpoint
 from minireason.config import ModelConfig, preset, to_dict
 from minireason.model import GPT
 from minireason.pretrained import load_pretrained
 from minireason.sampling import generate
 from minireason.tasks import make_problem
 from minireason.tokenizer import EOS, PAD, TAGS, get_tokenizer
+from minireason.tools import export
+from minireason.upkeep import checkpoint
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 TOKENIZER = get_tokenizer()

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from helpers import awake
 
-from minireason.tools import page, report
-from minireason.upkeep import checkpoint
 from minireason.behaviour import observe
 from minireason.config import preset, to_dict
 from minireason.model import GPT
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
+from minireason.tools import page, report
+from minireason.upkeep import checkpoint
 from minireason.verifier import split_completion
 
 RECORDED = Path(__file__).parents[1] / "lessons" / "results" / "laptop"

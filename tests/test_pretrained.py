@@ -7,13 +7,13 @@ import torch
 from helpers import tiny_model
 
 from minireason import pretrained
-from minireason.upkeep import checkpoint
-from minireason.upkeep.command import BadInput
 from minireason.config import preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep import checkpoint
+from minireason.upkeep.command import BadInput
 
 
 @pytest.mark.parametrize("stage", pretrained.STAGES)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import sample
-from minireason.upkeep import checkpoint
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import printable
+from minireason.upkeep import checkpoint
 from minireason.verifier import verify
 
 ROOT = Path(sample.__file__).parent

@@ -18,11 +18,11 @@ from reference import (
 )
 
 from minireason import tasks
-from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.tasks import countdown, draw_problem, make_problem, parse_prompt
 from minireason.tasks import program as programs
 from minireason.tasks.problem import is_test
 from minireason.tasks.words import ENGLISH, SPANISH, Voice
+from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import verify
 
 TASKS, LEVELS = ("arithmetic", "countdown", "program"), (1, 2, 3, 4)

@@ -24,12 +24,12 @@ sys.path[:0] = [str(ROOT)]
 from measure import prompt_texts
 
 from minireason import grpo, rollout
-from minireason.upkeep.checkpoint import save_json
 from minireason.config import preset
 from minireason.model import GPT
-from minireason.tools.plots import new_figure
 from minireason.rewards import Task
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import save_json
 
 RESULTS = ROOT / "lessons" / "results"
 VARIED = {"group_size": (4, 8, 16, 32), "max_new_tokens": (20, 40, 80, 160), "width": (64, 128, 192, 256)}
