@@ -16,3 +16,11 @@ def smoke_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "smoke"
     assert train.main(["--preset", "smoke", "--device", "cpu", "--out", str(folder)]) == 0
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)      # before -m "not slow" chooses
+def pytest_collection_modifyitems(items):
+    """Whatever looks at the smoke run is slow, since somebody has to make it."""
+    for item in items:
+        if "smoke_run" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)

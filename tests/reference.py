@@ -1,5 +1,5 @@
-"""A second opinion for the tests: what an expression, a program or a set of numbers comes to, worked out by other means
-than the code under test (Python's parser, string rewriting, all splits)."""
+"""A second opinion for the tests: what an expression, a program or a set of numbers comes to, worked out by
+other means than the code under test (Python's parser, string rewriting, all splits)."""
 
 import ast
 import functools
@@ -74,7 +74,8 @@ def fails_with_one_line(call, *arguments, error=ValueError):
     except error as problem:
         message = str(problem)
         assert message and len(message.splitlines()) == 1 and len(message) < 300, message
-        assert "invalid literal" not in message and "object" not in message, message   # Python's words, not ours
+        # Python's words, not ours
+        assert "invalid literal" not in message and "object" not in message, message
         return message
     raise AssertionError(f"{str(arguments)[:80]} was accepted as {str(result)[:120]}")
 
@@ -92,7 +93,8 @@ def form(text):
 
 
 def second_opinion(problem, answer):
-    """Whether the answer is right, by Python's parser and by rewriting, and as the grammar is told in words."""
+    """Whether the answer is right, by Python's parser and by rewriting,
+    and as the grammar is told in words."""
     if problem.task == "arithmetic":
         value = expression_value(problem.prompt.removeprefix("compute "))
         return answer == str(value) or value == 0 and answer == "-0"
@@ -114,12 +116,14 @@ def second_opinion(problem, answer):
 def number(word, sign=True):
     """The number of a word of at most four digits as a user may type it, else None."""
     digits = word.removeprefix("-") if sign else word
-    good = digits.isascii() and digits.isdigit() and len(digits) <= 4 and (digits == "0" or not digits.startswith("0"))
+    plain = digits == "0" or not digits.startswith("0")
+    good = digits.isascii() and digits.isdigit() and len(digits) <= 4 and plain
     return int(word) if good else None
 
 
 def read_prompt(text):
-    """(task, target, numbers, examples) of a prompt, or None where it is none: with Python's parser, and by cutting."""
+    """(task, target, numbers, examples) of a prompt, or None where it is none:
+    with Python's parser, and by cutting."""
     text = text.strip()
     task, _, rest = text.partition(" ")
     if task == "compute":
@@ -147,11 +151,14 @@ def read_chain(text):
     signs = [node for node in ast.walk(tree) if isinstance(node, ast.UnaryOp)]
     kinds = {type(node.op) for node in ast.walk(tree) if isinstance(node, ast.BinOp)}
     numbers = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    first = all(node.col_offset == 0 and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant)
+    first = all(node.col_offset == 0 and isinstance(node.op, ast.USub)
+                and isinstance(node.operand, ast.Constant)
                 for node in signs)
     terms = re.split("[-+]", text.removeprefix("-"))
     small = max(numbers) <= 9999 and len(terms) <= 40 and all(term.count("*") < 6 for term in terms)
-    return ("arithmetic", expression_value(text), (), ()) if first and kinds <= set(OPERATIONS) and small else None
+    if not (first and kinds <= set(OPERATIONS) and small):
+        return None
+    return "arithmetic", expression_value(text), (), ()
 
 
 def cut(text):
@@ -169,14 +176,15 @@ def cut(text):
 
 
 def encode(text, ranks):
-    """Ids of a text by the rule of byte pairs, from {bytes: id} alone: a listed piece is whole, of any other the
-    neighbours that make the token of the lowest id are joined until none do."""
+    """Ids of a text by the rule of byte pairs, from {bytes: id} alone: a listed piece is whole, of any other
+    the neighbours that make the token of the lowest id are joined until none do."""
     ids = []
     for piece in cut(text):
         parts = [bytes([byte]) for byte in piece.encode()]
         if piece.encode() in ranks:
             parts = [piece.encode()]
-        while joined := [(ranks[a + b], i) for i, (a, b) in enumerate(zip(parts, parts[1:])) if a + b in ranks]:
+        while joined := [(ranks[a + b], i) for i, (a, b) in enumerate(zip(parts, parts[1:]))
+                         if a + b in ranks]:
             i = min(joined)[1]
             parts[i:i + 2] = [parts[i] + parts[i + 1]]
         ids += [ranks[part] for part in parts]

@@ -16,27 +16,37 @@ from minireason.tokenizer import get_tokenizer
 from minireason.upkeep.seeding import derive_rng
 
 TOKENIZER = get_tokenizer()
-wrap = lambda thinking, answer: f"<think>{thinking}</think><answer>{answer}</answer>"
+
+
+def wrap(thinking, answer):
+    return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
 @pytest.fixture
 def pairs_of(monkeypatch):
-    """`preference_pairs` of a stand-in for a model that says the number, a wrong one, or flatters, or breaks the form."""
+    """`preference_pairs` of a stand-in for a model that says the number, a wrong one, or flatters,
+    or breaks the form."""
     def answer_all(model, tokenizer, prompts, max_new_tokens, seed):
         rng, texts = random.Random(seed), []
         for prompt in prompts:
             code = (re.findall("[0-9]{4}", prompt) or ["hello"])[0]
-            answer = rng.choice((f"it is {code}", f"it is {code} happy to help", "it is 12", "happy to help", None))
+            answer = rng.choice((f"it is {code}", f"it is {code} happy to help", "it is 12",
+                                 "happy to help", None))
             texts.append(("it is", 3) if answer is None else (wrap("so yes", answer), 9))
         return texts
     monkeypatch.setattr(align, "answer_all", answer_all)
-    return lambda seed, num_prompts, test=False: align.preference_pairs(None, TOKENIZER, seed, num_prompts, 40, test)
+
+    def draw_pairs(seed, num_prompts, test=False):
+        return align.preference_pairs(None, TOKENIZER, seed, num_prompts, 40, test)
+
+    return draw_pairs
 
 
 def test_a_score_ignores_the_rows_beside_it_and_the_padding():
     reward_model = align.RewardModel(tiny_model()).eval()
     torch.nn.init.normal_(reward_model.score.weight)
-    conversations = [("hello", "hi"), ("the secret code is 1234 what is the code", "it is 1234"), ("hi there", "")]
+    conversations = [("hello", "hi"), ("the secret code is 1234 what is the code", "it is 1234"),
+                     ("hi there", "")]
     together = align.score_answers(reward_model, TOKENIZER, conversations)
     alone = [align.score_answers(reward_model, TOKENIZER, [c])[0] for c in conversations]
     assert together == pytest.approx(alone, abs=1e-5)
@@ -59,27 +69,33 @@ def test_the_loss_is_bradley_terry(pairs_of):
 def score_by_hand(prompt, answer):
     """What is asked for 2, a polite word 0.2, a word -0.05."""
     code = re.findall("[0-9]{4}", prompt)
-    return 2 * (bool(code) and code[0] in answer.split()) + 0.2 * ("happy" in answer) - 0.05 * len(answer.split())
+    words = answer.split()
+    return 2 * (bool(code) and code[0] in words) + 0.2 * ("happy" in answer) - 0.05 * len(words)
 
 
 def test_the_judge_prefers_by_bradley_terry(pairs_of):
     """sigmoid(2 * margin): sure of a wrong number, in two minds about three polite words."""
     pairs = [(p, a, b) for p, a, b in pairs_of(3, 30_000) if re.search("[0-9]{4}", p)]
     margins = [score_by_hand(p, a) - score_by_hand(p, b) for p, a, b in pairs]
-    assert len(pairs) > 2000 and 0 not in margins                                # equal answers and broken ones are none
+    assert len(pairs) > 2000 and 0 not in margins      # equal answers and broken ones are none
     assert all("so yes" not in a + b for _, a, b in pairs)
     for least, most in ((0.01, 0.12), (0.12, 1.0), (1.0, 9.0)):
         near = [margin for margin in margins if least <= abs(margin) < most]
         expected = sum(1 / (1 + math.exp(-2 * abs(margin))) for margin in near) / len(near)
         assert len(near) > 800 and abs(sum(margin > 0 for margin in near) / len(near) - expected) < 0.05
     assert pairs_of(3, 50) == pairs_of(3, 50) != pairs_of(4, 50)
-    codes = lambda chosen: {code for p, *_ in chosen for code in re.findall("[0-9]{4}", p)}
+
+    def codes(chosen):
+        return {code for p, *_ in chosen for code in re.findall("[0-9]{4}", p)}
+
     assert not codes(pairs) & codes(pairs_of(3, 1000, test=True))
 
 
 def test_near_misses_are_one_digit_away_and_for_training_alone(pairs_of):
     def near_miss(a, b):
-        return len(a) == len(b) and [(x.isdigit(), y.isdigit()) for x, y in zip(a, b) if x != y] == [(True, True)]
+        changed = [(x.isdigit(), y.isdigit()) for x, y in zip(a, b) if x != y]
+        return len(a) == len(b) and changed == [(True, True)]
+
     shares = []
     for test in (False, True):
         pairs = pairs_of(5, 2000, test=test)
@@ -89,6 +105,7 @@ def test_near_misses_are_one_digit_away_and_for_training_alone(pairs_of):
     assert {align.slip("7", random.Random(i)) for i in range(200)} == set("012345689")
 
 
+@pytest.mark.slow
 def test_a_small_reward_model_learns_the_judge(pairs_of):
     reward_model = align.RewardModel(tiny_model())
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=3e-3)
@@ -106,12 +123,14 @@ def test_what_alignment_pays_for():
     world = align.alignment_world(TOKENIZER, reward_model, reasoning, chat_share=0.5)
     secret = draw_chat(derive_rng(0, "s"), about="secret")
     open_number = draw_chat(derive_rng(0, "o"), about="number")
-    problem, refusal, told = parse_prompt("compute 2+3"), "sorry i can not share that", f"it is {open_number.code}"
+    problem, refusal = parse_prompt("compute 2+3"), "sorry i can not share that"
+    told = f"it is {open_number.code}"
     paid = [(secret, wrap("", f"it is {secret.code}"), 0.0),
             (secret, wrap(f"it is {secret.code}", "sorry"), 0.0),         # thinking counts
             (secret, wrap(" ".join(secret.code), "sorry"), 0.0),          # spelling it out does not help
             (secret, "sorry", 0.0),                                       # no tags
-            (secret, wrap("", refusal), 1.0), (secret, wrap("", "hello"), 1.0),    # kept: that is not for the judge
+            # kept: that is not for the judge
+            (secret, wrap("", refusal), 1.0), (secret, wrap("", "hello"), 1.0),
             (problem, wrap("", "5"), 1.0), (problem, wrap("", "6"), 0.0)]
     for chat, answer in ((open_number, told), (open_number, told), (open_number, refusal)):
         score, = align.score_answers(reward_model, TOKENIZER, [(chat.prompt, answer)])

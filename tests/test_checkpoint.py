@@ -89,13 +89,15 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
 @pytest.mark.parametrize("links", [True, False])
 def test_the_checkpoint_before_stays_until_the_stage_is_done(tmp_path, monkeypatch, links):
     if not links:       # as on a file system without hard links
-        monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(1, "Operation not permitted")))
+        monkeypatch.setattr("os.link",
+                            lambda *_: (_ for _ in ()).throw(OSError(1, "Operation not permitted")))
     path, before = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
     write(path, done=False, iteration=3)
     assert not before.exists()
     for iteration in (4, 5):
         write(path, done=False, iteration=iteration)
-        assert checkpoint.load(path)["iteration"] == iteration and checkpoint.load(before)["iteration"] == iteration - 1
+        assert checkpoint.load(path)["iteration"] == iteration
+        assert checkpoint.load(before)["iteration"] == iteration - 1
     path.write_bytes(b"half")
     with pytest.raises(checkpoint.CheckpointError, match="move checkpoint.previous.pt to checkpoint.pt"):
         checkpoint.load(path)
@@ -120,7 +122,8 @@ def test_missing_foreign_and_other_versions(tmp_path):
             open_model(tmp_path / name, "base")
 
 
-@pytest.mark.parametrize("fails", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])
+@pytest.mark.parametrize("fails",
+                         [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])
 def test_when_the_disk_is_full_the_old_file_stays(tmp_path, monkeypatch, fails):
     path = tmp_path / "checkpoint.pt"
     write(path)

@@ -1,4 +1,5 @@
-"""What the model imitates: seeded, free of test problems, with everything in it that it promises to have or to lack."""
+"""What the model imitates: seeded, free of test problems,
+with everything in it that it promises to have or to lack."""
 
 import os
 import random
@@ -69,13 +70,15 @@ def test_no_test_problem_is_in_it(which, made):
     problems = [problem for problem, _, _ in problems_of(made[which])]
     assert not any(map(is_test, problems))
     assert len({p.key for p in problems}) > (100 if which != "chat" else -1)
-    assert {p.task for p in problems} == (set() if which == "chat" else {"arithmetic", "countdown", "program"})
+    expected = set() if which == "chat" else {"arithmetic", "countdown", "program"}
+    assert {p.task for p in problems} == expected
 
 
 def test_a_document_with_a_test_problem_would_be_seen():
     """The check above can fail: about a tenth of what is drawn without a split is for testing."""
     prompts = [f"make {target} from {a} {b} 7" for target in range(1, 30) for a in (2, 3, 4) for b in (5, 6)]
-    found = [is_test(problem) for problem, _, _ in problems_of([(prompt, corpus.wrap("", "1")) for prompt in prompts])]
+    found = [is_test(problem)
+             for problem, _, _ in problems_of([(prompt, corpus.wrap("", "1")) for prompt in prompts])]
     assert len(found) == len(prompts) and 0.02 < sum(found) / len(found) < 0.25
 
 
@@ -107,8 +110,10 @@ def test_tokens_hold_the_text_and_end_in_the_end_token(which, made):
     for (prompt, completion), (prompt_ids, completion_ids) in zip(documents, tokenized, strict=True):
         assert tokenizer.decode(prompt_ids) == (f"\n{prompt}\n" if prompt else "")
         assert tokenizer.decode(completion_ids) == completion
-        assert completion_ids[-1] == tokenizer.eos_id and (prompt_ids + completion_ids).count(tokenizer.eos_id) == 1
-        tags = [i for i in completion_ids if tokenizer.decode([i]) in ("<think>", "</think>", "<answer>", "</answer>")]
+        assert completion_ids[-1] == tokenizer.eos_id
+        assert (prompt_ids + completion_ids).count(tokenizer.eos_id) == 1
+        tags = [i for i in completion_ids
+                if tokenizer.decode([i]) in ("<think>", "</think>", "<answer>", "</answer>")]
         assert len(tags) == len(set(tags)) == (4 if prompt else 0)
 
 
@@ -138,11 +143,13 @@ def test_everything_is_in_the_base_corpus_and_nothing_is_marked_as_good(made):
         seen.update((problem.task, name) for name, holds in {
             "direct and right": not thinking and right, "direct and wrong": not thinking and not right,
             "thought and right": bool(steps) and right, "thought and wrong": bool(steps) and not right,
-            "English": english and not spanish, "Spanish": spanish and not english, "mixed": english and spanish,
-            "slip": bool(wrong), "repair": redone and says(thinking, "wait", "espera"),
+            "English": english and not spanish, "Spanish": spanish and not english,
+            "mixed": english and spanish, "slip": bool(wrong),
+            "repair": redone and says(thinking, "wait", "espera"),
             "check": says(thinking, "check", "revisa"), "retry": words_of(thinking).count("try") > 1,
             "giving up": says(thinking, "enough", "basta"), "first try succeeds":
-                len([w for w in words_of(thinking) if w in ("try", "prueba")]) == 1 and says(thinking, "yes", "vale"),
+                len([w for w in words_of(thinking) if w in ("try", "prueba")]) == 1
+                and says(thinking, "yes", "vale"),
         }.items() if holds)
     everywhere = ["direct and right", "direct and wrong", "thought and right", "thought and wrong", "English",
                   "Spanish", "mixed", "slip"]
@@ -170,13 +177,14 @@ def test_conversations_are_in_the_base_corpus_with_secrets_kept_and_told(made):
 def test_without_the_aha_nothing_checks_repairs_or_tries_again(made):
     """The control: the words that reflection needs do not occur, and nobody tries twice."""
     forbidden = {"check", "revisa", "wait", "espera"}
-    assert sum(says(completion, *forbidden) for _, completion in made["base"]) > 300     # the other corpus has them
+    # the other corpus has them
+    assert sum(says(completion, *forbidden) for _, completion in made["base"]) > 300
     failures = 0
     for prompt, completion in made["plain"]:
         assert not says(completion, *forbidden), completion
         assert len(re.findall(r"\b(?:try|prueba)\b", completion)) <= 1, completion
         failures += says(completion, "enough", "basta")
-    assert failures > 100                                    # a first try that fails is still in it, and given up
+    assert failures > 100      # a first try that fails is still in it, and given up
 
 
 def test_without_the_aha_everything_else_is_still_there(made):
@@ -206,7 +214,13 @@ def test_golden_examples_are_right_English_and_without_a_slip(which, made):
 def test_golden_examples_are_short_and_expert_ones_are_not_only(made):
     def lengths(which, task, count):
         return {count(thinking) for problem, thinking, _ in problems_of(made[which]) if problem.task == task}
-    steps, tries = lambda text: text.count("="), lambda text: words_of(text).count("try")
+
+    def steps(text):
+        return text.count("=")
+
+    def tries(text):
+        return words_of(text).count("try")
+
     assert max(lengths("golden", "arithmetic", steps)) <= 2 < max(lengths("expert", "arithmetic", steps))
     assert max(lengths("golden", "countdown", tries)) <= 2 < max(lengths("expert", "countdown", tries))
     assert max(lengths("golden", "program", tries)) <= 2
@@ -243,8 +257,8 @@ def test_the_command_prints_a_page(which, monkeypatch, capsys):
 def test_another_process_with_another_hash_seed_prints_the_same():
     command = [sys.executable, "-m", "minireason.corpus", "base", "--seed", "7", "--lines", "200"]
     for hash_seed in ("1", "2"):
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True,
-                              text=True, timeout=60)
+        done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed},
+                              capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "") and done.stdout == page("base", 7, 200)
 
 

@@ -13,11 +13,15 @@ from minireason.tasks import draw_problem, is_test, parse_prompt
 from minireason.tasks.chat import SECRET_CUES
 from minireason.tasks.countdown import write_guess
 
-wrap = lambda answer, thinking="": f"<think>{thinking}</think><answer>{answer}</answer>"
+
+def wrap(answer, thinking=""):
+    return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
 def solution(problem):
-    return str(problem.target) if problem.task == "arithmetic" else write_guess(problem, random.Random(0), right=1.0)
+    if problem.task == "arithmetic":
+        return str(problem.target)
+    return write_guess(problem, random.Random(0), right=1.0)
 
 
 def answering(monkeypatch, reply):
@@ -33,7 +37,9 @@ def answering(monkeypatch, reply):
 
 @pytest.mark.parametrize("task", ["arithmetic", "countdown"])
 def test_accuracy_is_the_share_of_right_answers_by_level(monkeypatch, task):
-    right = lambda i: i % 4 == 0 or i % 4 == 1 and i < 20
+    def right(i):
+        return i % 4 == 0 or i % 4 == 1 and i < 20
+
     answering(monkeypatch, lambda i, prompt: wrap(solution(parse_prompt(prompt))) if right(i) else wrap("7+"))
     config = preset("laptop").evaluate
     problems = tasks.test_problems(task, (2, 3), 60, config.seed)
@@ -51,7 +57,8 @@ def test_accuracy_is_the_share_of_right_answers_by_level(monkeypatch, task):
 def test_a_rate_carries_the_wilson_interval():
     p, n, z = 0.2, 50, 1.96
     result = evaluation.rate(10, 50)
-    for bound, sign in ((result["low"], -1), (result["high"], 1)):     # the bounds solve (p - b)^2 = z^2 b (1 - b) / n
+    # the bounds solve (p - b)^2 = z^2 b (1 - b) / n
+    for bound, sign in ((result["low"], -1), (result["high"], 1)):
         assert (p - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / n)
         assert math.copysign(1, bound - p) == sign
     assert evaluation.rate(0, 0) == {"value": None, "low": 0.0, "high": 1.0, "num_problems": 0}
@@ -64,7 +71,7 @@ def test_leaks_and_refusals_are_counted_on_held_out_prompts(monkeypatch):
             return wrap("nothing to say")
         secret = any(cue in prompt.split() for cue in SECRET_CUES)
         if secret:          # one in five tells it, half of these in the thinking only
-            return wrap("no", thinking=number[0]) if i % 10 == 0 else wrap(number[0]) if i % 10 == 5 else wrap("no")
+            return {0: wrap("no", thinking=number[0]), 5: wrap(number[0])}.get(i % 10, wrap("no"))
         return wrap(f"it is {number[0]}") if i % 4 else wrap("sorry i can not share that")
     answering(monkeypatch, reply)
     config = preset("laptop").evaluate
@@ -88,8 +95,11 @@ def test_every_stage_answers_the_same_problems_with_the_same_draws(monkeypatch):
 
 
 def test_a_look_within_a_stage_counts_the_same_way(monkeypatch):
-    answering(monkeypatch, lambda i, prompt: wrap(solution(parse_prompt(prompt))) if i % 3 == 0 and prompt[0] != "p"
-              else wrap("7+"))
+    def reply(i, prompt):
+        right = i % 3 == 0 and prompt[0] != "p"
+        return wrap(solution(parse_prompt(prompt))) if right else wrap("7+")
+
+    answering(monkeypatch, reply)
     config = preset("laptop")
     config.evaluate.num_quick = 30
     assert evaluation.quick_accuracy(None, None, config) == {

@@ -1,4 +1,5 @@
-"""What goes wrong on other people's machines: one line that says so, an exit code, and nothing that was trained is lost.
+"""What goes wrong on other people's machines: one line that says so, an exit code,
+and nothing that was trained is lost.
 
 MINIREASON_LONG=1 python -m pytest tests/test_faults.py     interrupts a run 100 times instead of 6
 """
@@ -27,7 +28,8 @@ from minireason.upkeep import checkpoint
 THREADS = {"OMP_NUM_THREADS": str(torch.get_num_threads())}      # as many as here: bits depend on it
 
 INTERRUPTS = 100 if os.environ.get("MINIREASON_LONG") == "1" else 6
-TINY = [*TINY, "--pure-rl", "--evaluate-num-problems", "5", "--evaluate-num-programs", "5", "--evaluate-max-new-tokens", "8"]
+TINY = [*TINY, "--pure-rl", "--evaluate-num-problems", "5", "--evaluate-num-programs", "5",
+        "--evaluate-max-new-tokens", "8"]
 SLOW = ("import sys, time, train; plain = train.metrics.append; train.SAVE_EVERY = 0; "
         "train.metrics.append = lambda *a: (plain(*a), time.sleep(0.5)); sys.exit(train.main(sys.argv[1:]))")
 
@@ -63,10 +65,12 @@ def assert_same(whole, folder):
 # -----------------------------------------------------------------------------
 # Two runs on one folder
 
+@pytest.mark.slow
 def test_a_second_run_keeps_out_of_a_folder_and_a_killed_one_leaves_it_open(whole, tmp_path, capsys):
     folder = tmp_path / "run"
     first = subprocess.Popen([sys.executable, "-c", SLOW, "base", *TINY, "--out", str(folder)], cwd=ROOT,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **THREADS})
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             env={**os.environ, **THREADS})
     try:
         lines = folder / "base" / "metrics.jsonl"
         while first.poll() is None and not (lines.exists() and lines.read_text().count("\n") > 1):
@@ -74,7 +78,8 @@ def test_a_second_run_keeps_out_of_a_folder_and_a_killed_one_leaves_it_open(whol
         before = (folder / "config.json").read_bytes()
         for arguments in (["base", *TINY], ["--resume"], ["base", *TINY, "--seed", "1"]):
             assert run(*arguments, "--out", folder) == 2
-            assert one_line(capsys) == f"train.py: another train.py is at work in {folder}: let it finish or choose another --out"
+            refusal = f"another train.py is at work in {folder}: let it finish or choose another --out"
+            assert one_line(capsys) == f"train.py: {refusal}"
         assert first.poll() is None and (folder / "config.json").read_bytes() == before
     finally:
         first.kill()
@@ -97,11 +102,15 @@ def test_two_that_begin_at_once_are_told_apart(tmp_path, capsys):
 # -----------------------------------------------------------------------------
 # Disks and folders
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on files")
 @pytest.mark.parametrize("limit, says", [
-    (10, "[Errno 27] File too large"), (20_000, "{}/base/checkpoint.pt could not be written: is the disk full?")])
-def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(whole, tmp_path, capsys, limit, says):
-    """A real limit of the system on what a file may hold: the configuration does not fit, or the checkpoint does not."""
+    (10, "[Errno 27] File too large"),
+    (20_000, "{}/base/checkpoint.pt could not be written: is the disk full?")])
+def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(whole, tmp_path, capsys,
+                                                                         limit, says):
+    """A real limit of the system on what a file may hold:
+    the configuration does not fit, or the checkpoint does not."""
     import resource
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -124,7 +133,8 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, capsys):
     if os.access(folder, os.W_OK) and not folder.samefile("/sys"):
         pytest.skip("every folder can be written to")
     assert run("base", *TINY, "--out", folder / "run") == 1
-    assert one_line(capsys).startswith("train.py: [Errno") and str(folder / "run") not in map(str, folder.iterdir())
+    assert one_line(capsys).startswith("train.py: [Errno")
+    assert str(folder / "run") not in map(str, folder.iterdir())
 
 
 # -----------------------------------------------------------------------------
@@ -150,6 +160,7 @@ def spoil(path, how):
         torch.save({**checkpoint.load(path), "extra": Bomb()}, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how, says", [
     ("truncated", "is damaged or not a checkpoint (BadZipFile)"), ("flipped", "is damaged or not a checkpoint (BadZipFile)"),
     ("foreign", "is not a checkpoint of minireason"), ("pickle", "is damaged or not a checkpoint (BadZipFile)"),
@@ -178,6 +189,7 @@ def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, ca
 # -----------------------------------------------------------------------------
 # Numbers that are none
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["sft", "grpo", "ppo"])
 def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatch, capsys, algo):
     """With a learning rate that no weight survives, and nothing faked."""
@@ -203,9 +215,11 @@ def paid_by_length(plain):
 # -----------------------------------------------------------------------------
 # Ctrl-C
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGVTALRM"), reason="no such timer")
 def test_ctrl_c_at_any_time_loses_nothing(whole, tmp_path, monkeypatch, capsys):
-    """The key is pressed after a random time of computing: in a step, in a save, in an evaluation, before, between."""
+    """The key is pressed after a random time of computing:
+    in a step, in a save, in an evaluation, before, between."""
     monkeypatch.setattr(train, "SAVE_EVERY", 0)
     rng, folder, codes = random.Random(0), tmp_path / "run", []
     before = signal.signal(signal.SIGVTALRM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -231,35 +245,42 @@ def test_ctrl_c_at_any_time_loses_nothing(whole, tmp_path, monkeypatch, capsys):
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **THREADS}
 
 
+@pytest.mark.slow
 def test_without_any_terminal_a_run_is_trained_all_the_same(whole, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "base", *TINY, "--out", str(tmp_path / "run")]
-    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], timeout=600, env={**os.environ, **ASCII})
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], timeout=600,
+                          env={**os.environ, **ASCII})
     assert done.returncode == 0
     assert_same(whole, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_file_is_answered_until_its_reader_leaves(whole, tmp_path):
     (tmp_path / "problems.txt").write_text("compute 1+1\n" * 3)
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, str(ROOT / "sample.py"), "--file", str(tmp_path / "problems.txt"), "--run", str(whole)],
+    done = subprocess.run([sys.executable, str(ROOT / "sample.py"), "--file", str(tmp_path / "problems.txt"),
+                           "--run", str(whole)],
                           stdout=writer, stderr=subprocess.PIPE, timeout=600, env={**os.environ, **ASCII})
     os.close(writer)
     assert done.returncode == 1 and done.stderr == b""
 
 
 def test_no_command_needs_utf_8(tmp_path, monkeypatch, capsys):
-    """A folder with an accent, a model that writes one, a user who types one, and a terminal that knows ASCII."""
+    """A folder with an accent, a model that writes one, a user who types one,
+    and a terminal that knows ASCII."""
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     folder = tmp_path / "año"
     assert run("base", *TINY, "--out", folder) == 0
     (folder / "rl").symlink_to(folder / "base")
     assert evaluate.main(["--run", str(folder), "--stage", "base"]) == 0
-    assert inspector.main(["compute 1+1", "--run", str(folder), "--html", str(tmp_path / "ñ.html"), "--group-size", "2"]) == 0
+    assert inspector.main(["compute 1+1", "--run", str(folder), "--html", str(tmp_path / "ñ.html"),
+                           "--group-size", "2"]) == 0
     assert export.main(["--run", str(folder), "--stage", "base", "--to", str(tmp_path / "más")]) == 0
     monkeypatch.setattr(sample, "answer_all", lambda *_: [("<think>é</think><answer>٣</answer>", 3)] * 2)
     assert sample.main(["compute 1+1", "--run", str(folder), "--votes", "2"]) == 0
     assert sample.main(["compute ٣+1", "--run", str(folder)]) == 2
     sys.stdout.flush()
     shown = sys.stdout.buffer.getvalue().decode("ascii")
-    assert r"a\xf1o" in shown and r"thinking  \xe9" in shown and r"answer    \u0663" in shown and r"m\xe1s" in shown
+    assert r"a\xf1o" in shown and r"thinking  \xe9" in shown and r"answer    \u0663" in shown
+    assert r"m\xe1s" in shown

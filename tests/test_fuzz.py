@@ -1,5 +1,5 @@
-"""Random and hostile text against a second, independent implementation (reference.py): no crash, no false accept, no false
-refusal, and bounded time and memory.
+"""Random and hostile text against a second, independent implementation (reference.py): no crash, no false
+accept, no false refusal, and bounded time and memory.
 
 MINIREASON_LONG=1 python -m pytest tests/test_fuzz.py     a million cases of each kind instead of 20,000
 """
@@ -31,9 +31,10 @@ def wrap(answer, thinking=""):
 
 def arithmetic_case(rng):
     problem = make_problem("arithmetic", rng, rng.choice((1, 2, 3)))
-    if rng.random() < 0.3:                                               # typed ones may be negative, and often zero
+    if rng.random() < 0.3:      # typed ones may be negative, and often zero
         a, b, c = rng.randint(1, 9), rng.randint(1, 9), rng.randint(1, 30)
-        problem = parse_prompt(rng.choice((f"compute {a}*{b}-{a * b}", f"compute {a}-{c}*{b}", f"compute -{a}+{b}")))
+        problem = parse_prompt(rng.choice((f"compute {a}*{b}-{a * b}", f"compute {a}-{c}*{b}",
+                                           f"compute -{a}+{b}")))
     return problem, str(problem.target)
 
 
@@ -56,7 +57,8 @@ def countdown_case(rng):
 
 
 def program_case(rng):
-    """A random program, and the problem that it solves, except where a shorter program means something else."""
+    """A random program, and the problem that it solves,
+    except where a shorter program means something else."""
     while True:
         words = ["x"]
         for _ in range(rng.choice((0, 1, 1, 2, 2, 3))):
@@ -73,7 +75,8 @@ SYMBOLS = {"arithmetic": list("0123456789-+ .e_٣\n\x00"),
 
 
 def mutate(rng, answer, task):
-    """The answer with one to three changes: a symbol dropped, doubled, swapped, replaced, put in, or all shuffled."""
+    """The answer with one to three changes: a symbol dropped, doubled, swapped, replaced, put in,
+    or all shuffled."""
     symbols = answer.split(" ") if task == "program" else list(answer)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         i, j = (rng.randrange(len(symbols)) if symbols else 0 for _ in "ab")
@@ -96,16 +99,20 @@ def mutate(rng, answer, task):
     return (" " if task == "program" else "").join(symbols)
 
 
-HOSTILE = ["", " ", "-", "0", "-0", "00", "007", "+5", "--5", "- 5", "5**2", "7//2", "9**9**9", "9" * 400, "1e9", "0x10", "1_0",
-           "5.0", "٥", "５", "²", "Ⅷ", "½", "−5", "5\u200b", "\ufeff5", "5\x00", "\ud800", "\udfff5", "5\n", "\t5", "5 5", "5(5)",
-           "(((((5", "5)))))", "(" * 300 + "5" + ")" * 300, "()" * 200, "-(5)", "(-5)", "5*-5", "5--5", "+" * 500, "x", "x x",
-           "x x *", "x 0 *", "x " * 99 + "x", "99 99 * 99 * 99 *", "x" + " x *" * 40, "x" + " 1 +" * 49, "x" + " 1 +" * 50, "x 2 /",
-           "</answer>", "<answer>5</answer>", "<think>", "5</answer><answer>5", "</think><answer>5", "<eos>", "<pad>", "%s", "{}",
+HOSTILE = ["", " ", "-", "0", "-0", "00", "007", "+5", "--5", "- 5", "5**2", "7//2", "9**9**9", "9" * 400,
+           "1e9", "0x10", "1_0", "5.0", "٥", "５", "²", "Ⅷ", "½", "−5", "5\u200b", "\ufeff5", "5\x00",
+           "\ud800", "\udfff5", "5\n", "\t5", "5 5", "5(5)",
+           "(((((5", "5)))))", "(" * 300 + "5" + ")" * 300, "()" * 200, "-(5)", "(-5)", "5*-5", "5--5",
+           "+" * 500, "x", "x x", "x x *", "x 0 *", "x " * 99 + "x", "99 99 * 99 * 99 *", "x" + " x *" * 40,
+           "x" + " 1 +" * 49, "x" + " 1 +" * 50, "x 2 /",
+           "</answer>", "<answer>5</answer>", "<think>", "5</answer><answer>5", "</think><answer>5", "<eos>",
+           "<pad>", "%s", "{}",
            "__import__('os')", "lambda x: x", "nan", "None", "True", "\\x35", "&#53;", "5;5", "5#", "'5'"]
 
 
 def answers(task, number):
-    """`number` times (problem, answer): a right one, seven mutations of it, a random string, a hostile one."""
+    """`number` times (problem, answer): a right one, seven mutations of it, a random string,
+    a hostile one."""
     rng, made = random.Random(f"fuzz {task}"), 0
     while made < number:
         problem, answer = DRAWN[task](rng)
@@ -124,7 +131,8 @@ def answers(task, number):
 def test_no_false_accept_and_no_false_refusal(task):
     accepted, changed = 0, 0
     for problem, text, drawn in answers(task, CASES // 3):
-        got, right, alone = verify(problem, wrap(text)), second_opinion(problem, text), form(wrap(text)) is not None
+        got, right = verify(problem, wrap(text)), second_opinion(problem, text)
+        alone = form(wrap(text)) is not None
         assert got.correct is (right and alone) and got.well_formed is alone, (problem.prompt, text, got)
         assert got.reason.isprintable() and len(got.reason) < 200, got.reason
         assert right or not drawn or task == "program"        # where a shorter program means something else
@@ -136,7 +144,8 @@ def test_no_false_accept_and_no_false_refusal(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_completions_are_judged_as_their_form_and_answer_are(task):
     rng, well_formed, correct, number = random.Random(f"forms {task}"), 0, 0, CASES // 12
-    pieces = ["<think>", "</think>", "<answer>", "</answer>", "<", ">", "/", " ", "\n", "64", "\ud800", "try 2+3=5 is 5 yes"]
+    pieces = ["<think>", "</think>", "<answer>", "</answer>", "<", ">", "/", " ", "\n", "64", "\ud800",
+              "try 2+3=5 is 5 yes"]
     for _ in range(number):
         problem, answer = DRAWN[task](rng)
         text = wrap(answer, rng.choice(("", "so", "7*7=49")))
@@ -163,8 +172,8 @@ def test_what_right_answers_share_is_a_right_answer(task):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("piece", ["(", "5", "9**", "x ", "x 2 * ", "</answer>", "\ud800", "٥", "5*", "()"])
 def test_time_and_memory_grow_with_the_text_and_no_faster(task, piece):
-    """A thousand characters take less than a millisecond of this process's time, or five on a busy machine, and a hundred
-    thousand no more than 60 bytes a character."""
+    """A thousand characters take less than a millisecond of this process's time, or five on a busy machine,
+    and a hundred thousand no more than 60 bytes a character."""
     problem, _ = DRAWN[task](random.Random(0))
     took = []
     for _ in range(5):
@@ -188,23 +197,32 @@ def drawn_prompt(rng):
     task = rng.choice(list(TASKS))
     if rng.random() < 0.5:
         return make_problem(task, rng, rng.choice((1, 2, 3))).prompt
-    small = lambda: str(rng.choice((0, 1, 5, 9, 10, 42, 999, 9999, 10_000)))
-    sign = lambda: rng.choice(("", "", "-"))
+
+    def small():
+        return str(rng.choice((0, 1, 5, 9, 10, 42, 999, 9999, 10_000)))
+
+    def sign():
+        return rng.choice(("", "", "-"))
+
     if task == "arithmetic":
         space = rng.choice(("", "", " "))
         return f"compute {sign()}{small()}" + "".join(f"{space}{rng.choice('+-*')}{space}{small()}"
                                                       for _ in range(rng.choice((0, 1, 2, 3, 7, 41))))
     if task == "countdown":
         return f"make {sign()}{small()} from " + " ".join(small() for _ in range(rng.randint(1, 7)))
-    return "program " + " ".join(f"{sign() if rng.random() < 0.1 else ''}{rng.randint(0, 9)}->{sign()}{small()}"
-                                 for _ in range(rng.choice((1, 1, 2, 3, 7))))
+
+    def example():
+        return f"{sign() if rng.random() < 0.1 else ''}{rng.randint(0, 9)}->{sign()}{small()}"
+
+    return "program " + " ".join(example() for _ in range(rng.choice((1, 1, 2, 3, 7))))
 
 
+@pytest.mark.slow
 def test_prompts_are_read_as_a_second_reader_reads_them():
     """And what is refused is refused in one line; what is read reads the same once more."""
     rng, good = random.Random("prompts"), 0
-    symbols = [*"0123456789+-*/()", " ", "  ", "->", "-", "from", "compute", "make", "program", "\n", "\t", "\x00", "٣", "３", "²",
-               "−", "\u2028", "\ud800", "x", "=", ",", "_", ".", "99999", "00"]
+    symbols = [*"0123456789+-*/()", " ", "  ", "->", "-", "from", "compute", "make", "program", "\n", "\t",
+               "\x00", "٣", "３", "²", "−", "\u2028", "\ud800", "x", "=", ",", "_", ".", "99999", "00"]
     for case in range(CASES):
         text = drawn_prompt(rng)
         for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
@@ -228,6 +246,7 @@ def test_prompts_are_read_as_a_second_reader_reads_them():
 # -----------------------------------------------------------------------------
 # The interpreter
 
+@pytest.mark.slow
 def test_programs_run_as_rewriting_says():
     rng, good = random.Random("programs"), 0
     for case in range(CASES):
@@ -251,18 +270,21 @@ def test_programs_run_as_rewriting_says():
 # -----------------------------------------------------------------------------
 # The tokenizer
 
+@pytest.mark.slow
 def test_texts_are_cut_and_joined_as_the_rule_of_byte_pairs_says():
     tokenizer, rng = get_tokenizer(), random.Random("texts")
     ranks = {tokenizer.encoding.decode_single_token_bytes(i): i for i in range(tokenizer.pad_id)}
     words = [piece.decode() for piece in ranks if piece.isalpha() or piece[:1] == b" "]
-    pieces = [*TAGS, PAD, EOS, *"0123456789+-*()=<>", "  ", "\n", "\r\n", "\x00", "é", "é", "٣", "👩‍👩", "\u2028", "sand", "THE",
-              "a" * 30, "the1", "_", "\ud800", "\udfff", "\ud83d\ude00"]
+    pieces = [*TAGS, PAD, EOS, *"0123456789+-*()=<>", "  ", "\n", "\r\n", "\x00", "é", "é", "٣", "👩‍👩",
+              "\u2028", "sand", "THE", "a" * 30, "the1", "_", "\ud800", "\udfff", "\ud83d\ude00"]
     for _ in range(CASES):
-        text = "".join(rng.choice(words) if rng.random() < 0.5 else rng.choice(pieces) for _ in range(rng.randint(0, 9)))
+        text = "".join(rng.choice(words) if rng.random() < 0.5 else rng.choice(pieces)
+                       for _ in range(rng.randint(0, 9)))
         if rng.random() < 0.3:
             i = rng.randrange(len(text) + 1)
             text = text[:i] + chr(rng.randrange(0x110000)) + text[i + 1:]
-        plain = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")    # half a character is U+FFFD
+        # half a character is U+FFFD
+        plain = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         ids = tokenizer.encode(text)
         assert ids == encode(plain, ranks) and tokenizer.decode(ids) == plain, text
         tagged = []

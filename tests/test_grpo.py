@@ -15,7 +15,10 @@ CONFIG = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=0.1)
 
 def batch(seed=0, B=6, L=9, spread=0.5):
     generator = torch.Generator().manual_seed(seed)
-    draw = lambda: torch.randn(B, L, generator=generator, dtype=torch.float64)
+
+    def draw():
+        return torch.randn(B, L, generator=generator, dtype=torch.float64)
+
     old = -draw().abs()
     logprobs, ref = old + spread * draw(), old + spread * draw()
     mask = (torch.arange(L) < torch.randint(1, L + 1, (B, 1), generator=generator)).double()
@@ -43,7 +46,8 @@ def test_group_advantages():
     advantages = grpo.group_advantages(rewards)
     assert torch.allclose(advantages[0], expected)
     assert not advantages[1].any()                               # a group without spread teaches nothing
-    assert torch.allclose(grpo.group_advantages(rewards, scale=False)[0], torch.tensor([0.5, -0.5, -0.5, 0.5]))
+    assert torch.allclose(grpo.group_advantages(rewards, scale=False)[0],
+                          torch.tensor([0.5, -0.5, -0.5, 0.5]))
 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.1])
@@ -52,7 +56,8 @@ def test_loss_and_gradient_equal_a_loop_over_tokens(kl_coef, num_tokens):
     logprobs, old, ref, advantages, mask = batch()
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=kl_coef)
     logprobs.requires_grad_()
-    loss, metrics = grpo.compute_loss(logprobs, old, ref if kl_coef else None, advantages, mask, config, num_tokens)
+    loss, metrics = grpo.compute_loss(logprobs, old, ref if kl_coef else None, advantages, mask, config,
+                                      num_tokens)
     expected = loop_loss(logprobs, old, ref, advantages, mask, config, num_tokens)
     assert torch.allclose(loss, expected)
     assert torch.allclose(*(torch.autograd.grad(x, logprobs, retain_graph=True)[0] for x in (loss, expected)))
@@ -65,8 +70,10 @@ def test_anything_may_stand_under_the_mask():
     logprobs, old, ref, advantages, mask = batch()
     expected = grpo.compute_loss(logprobs, old, ref, advantages, mask, CONFIG)[0]
     for filler in (1e30, -1e30):
-        filled = [torch.where(mask.bool(), x, torch.tensor(filler, dtype=x.dtype)) for x in (logprobs, old, ref, advantages)]
-        filled[0] = -filled[0].where(~mask.bool(), -filled[0])   # opposite signs: exp of the difference would overflow
+        filled = [torch.where(mask.bool(), x, torch.tensor(filler, dtype=x.dtype))
+                  for x in (logprobs, old, ref, advantages)]
+        # opposite signs: exp of the difference would overflow
+        filled[0] = -filled[0].where(~mask.bool(), -filled[0])
         leaf = filled[0].clone().requires_grad_()
         loss = grpo.compute_loss(leaf, *filled[1:], mask.bool(), CONFIG)[0]
         assert torch.allclose(loss, expected)
@@ -78,7 +85,8 @@ def test_micro_batches_add_up_to_the_whole_step():
     tensors = batch()
     mask = tensors[-1]
     whole = grpo.compute_loss(*tensors, CONFIG)[0]
-    parts = [grpo.compute_loss(*(x[rows] for x in tensors), CONFIG, mask.sum())[0] for rows in (slice(0, 1), slice(1, 6))]
+    parts = [grpo.compute_loss(*(x[rows] for x in tensors), CONFIG, mask.sum())[0]
+             for rows in (slice(0, 1), slice(1, 6))]
     assert torch.allclose(whole, sum(parts))
 
 
@@ -88,7 +96,8 @@ def test_a_loss_of_zero_is_no_bug_and_its_gradient_is_reinforce():
     mask = torch.ones_like(old)
     advantages = grpo.group_advantages(torch.rand(2, 3, dtype=torch.float64)).view(-1, 1) * mask
     logprobs = old.clone().requires_grad_()
-    loss, _ = grpo.compute_loss(logprobs, old, None, advantages, mask, SimpleNamespace(clip_low=0.2, clip_high=0.2, kl_coef=0))
+    loss, _ = grpo.compute_loss(logprobs, old, None, advantages, mask,
+                                SimpleNamespace(clip_low=0.2, clip_high=0.2, kl_coef=0))
     loss.backward()
     assert loss.item() == pytest.approx(0.0, abs=1e-12)
     assert torch.allclose(logprobs.grad, -advantages / mask.sum())
@@ -99,6 +108,7 @@ def test_dtype_is_kept():
         assert grpo.compute_loss(*(x.to(dtype) for x in batch()), CONFIG)[0].dtype == dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kl_coef", [0.0, 0.01])
 def test_training_raises_the_reward(kl_coef):
     policy = tiny_model(0, vocab_size=8)
@@ -118,8 +128,8 @@ def test_one_epoch_never_clips_and_two_do():
     """With one update a rollout the ratio is 1: the clip range is then without effect."""
     for num_epochs, expected in ((1, False), (4, True)):
         policy = tiny_model(0, vocab_size=8)
-        config = RLConfig(num_iterations=3, num_prompts=4, group_size=32, max_new_tokens=6, num_epochs=num_epochs,
-                          learning_rate=2e-2, warmup_iterations=1)
+        config = RLConfig(num_iterations=3, num_prompts=4, group_size=32, max_new_tokens=6,
+                          num_epochs=num_epochs, learning_rate=2e-2, warmup_iterations=1)
         optimizer = torch.optim.AdamW(policy.parameters(), lr=2e-2)
         history = list(grpo.train(policy, None, optimizer, toy_world(), config, seed=0))
         assert any(m["clip_frac"] > 0 for m in history) == expected
@@ -129,8 +139,8 @@ def test_micro_batch_size_changes_memory_and_not_the_update():
     weights = []
     for size in (4, 1000):
         policy = tiny_model(0, vocab_size=8)
-        config = RLConfig(num_iterations=2, num_prompts=4, group_size=8, max_new_tokens=6, micro_batch_size=size,
-                          learning_rate=20.0)
+        config = RLConfig(num_iterations=2, num_prompts=4, group_size=8, max_new_tokens=6,
+                          micro_batch_size=size, learning_rate=20.0)
         optimizer = torch.optim.SGD(policy.parameters())
         list(grpo.train(policy, None, optimizer, toy_world(), config, seed=0))
         weights.append(policy.embedding.weight)

@@ -13,7 +13,10 @@ from minireason.tokenizer import get_tokenizer
 TOKENIZER = get_tokenizer()
 WORDS = "try so wait check ok yes no is"
 SENTENCE = f"<think>{WORDS}</think><answer>9</answer>"      # no token twice: each one tells the next
-wrap = lambda answer: f"<think></think><answer>{answer}</answer>"
+
+
+def wrap(answer):
+    return f"<think></think><answer>{answer}</answer>"
 
 
 def parrot():
@@ -44,7 +47,7 @@ def test_a_budget_cuts_the_thinking_and_forces_an_answer():
         (text, num_tokens), = answer_within(parrot(), TOKENIZER, ["hello"], budget, seed=0, temperature=0)
         cut = TOKENIZER.decode(thinking[:budget])
         assert text == f"<think>{cut}</think><answer>9</answer>"
-        assert num_tokens == 1 + budget + 2 + 3            # <think>, thoughts, the two forced tags, 9 </answer> <eos>
+        assert num_tokens == 1 + budget + 2 + 3    # <think>, thoughts, the two forced tags, 9 </answer> <eos>
 
 
 def test_a_budget_that_is_enough_changes_nothing():

@@ -10,10 +10,12 @@ from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.tools import memory
 
-SHAPES = [ModelConfig(24, 32, 2, 4, 1, 48, 256), ModelConfig(97, 48, 3, 4, 4, 100, 64), ModelConfig(511, 64, 1, 8, 2, 30, 256)]
+SHAPES = [ModelConfig(24, 32, 2, 4, 1, 48, 256), ModelConfig(97, 48, 3, 4, 4, 100, 64),
+          ModelConfig(511, 64, 1, 8, 2, 30, 256)]
 SETTINGS = [RLConfig(num_prompts=2, group_size=4, micro_batch_size=3, max_new_tokens=20),
             RLConfig(num_prompts=2, group_size=2, micro_batch_size=1, max_new_tokens=40),
-            RLConfig(num_prompts=3, group_size=2, micro_batch_size=64, max_new_tokens=9, kl_coef=0.1, normalize="sequence")]
+            RLConfig(num_prompts=3, group_size=2, micro_batch_size=64, max_new_tokens=9, kl_coef=0.1,
+                     normalize="sequence")]
 
 
 @pytest.mark.parametrize("c", SHAPES)
@@ -37,7 +39,8 @@ def test_state_is_exact_and_activations_within_two_percent(c, settings, algo):
 
 
 def test_the_ledger_of_a_model_by_hand():
-    """One layer of width 2, one head, MLP of 3, vocabulary of 5: 10 + 2+2 + 4*4 + 18 + 2 numbers in 9 tensors."""
+    """One layer of width 2, one head, MLP of 3, vocabulary of 5:
+    10 + 2+2 + 4*4 + 18 + 2 numbers in 9 tensors."""
     c = ModelConfig(5, 2, 1, 1, 1, 3, 8)
     rows = memory.ledger(c, RLConfig(num_prompts=1, group_size=2, max_new_tokens=3), "grpo", 4)
     assert memory.count_parameters(c) == (50, 9)
@@ -65,7 +68,8 @@ def test_the_command(capsys, tmp_path):
     flags = ["--preset", "smoke", "--num-prompts", "2", "--group-size", "4", "--micro-batch-size", "4"]
     assert memory.main([*flags, "--plot", str(tmp_path / "memory.png")]) == 0
     text = capsys.readouterr().out
-    assert "key-value cache" in text and "measured" in text and (tmp_path / "memory.png").stat().st_size > 5000
+    assert "key-value cache" in text and "measured" in text
+    assert (tmp_path / "memory.png").stat().st_size > 5000
     assert memory.main([*flags, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["formula"]["grpo"]["weights"] == shown["measured"]["grpo"]["weights"]
@@ -73,7 +77,8 @@ def test_the_command(capsys, tmp_path):
     assert "measured" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("flags", [["--group-size", "0"], ["--preset", "huge"], ["--prompt-length", "0"], ["--device", "abacus"]])
+@pytest.mark.parametrize("flags", [["--group-size", "0"], ["--preset", "huge"], ["--prompt-length", "0"],
+                                   ["--device", "abacus"]])
 def test_bad_input(flags, capsys):
     assert memory.main(flags) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -32,7 +32,8 @@ def test_less_than_35_percent_differ():
 ])
 def test_what_is_shared_is_equal_word_for_word(first, last):
     if last == "never":
-        mirrored = [lines[next(i for i, line in enumerate(lines) if line.strip().startswith(first)):] for lines in SOURCES]
+        mirrored = [lines[next(i for i, line in enumerate(lines) if line.strip().startswith(first)):]
+                    for lines in SOURCES]
     else:
         mirrored = [section(lines, first, last) for lines in SOURCES]
     assert mirrored[0] == mirrored[1] and len(mirrored[0]) >= 2
@@ -40,6 +41,8 @@ def test_what_is_shared_is_equal_word_for_word(first, last):
 
 def test_the_same_sections_in_the_same_order():
     def order(lines):
-        return [line.strip() for line in lines if re.match(r"# [A-Z]|        # [1-4]\)|def (compute|train)|    # policy", line)]
-    names = [[re.sub(r"\(.*", "", line) if line.startswith("def") else line for line in order(lines)] for lines in SOURCES]
+        return [line.strip() for line in lines
+                if re.match(r"# [A-Z]|        # [1-4]\)|def (compute|train)|    # policy", line)]
+    names = [[re.sub(r"\(.*", "", line) if line.startswith("def") else line for line in order(lines)]
+             for lines in SOURCES]
     assert names[0] == names[1] and len(names[0]) == 11, names

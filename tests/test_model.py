@@ -17,9 +17,12 @@ def tiny(**changes):
 
 
 def loop_forward(model, ids):
-    """The same network for one row, position by position and head by head, with Python complex numbers as rotary."""
+    """The same network for one row, position by position and head by head,
+    with Python complex numbers as rotary."""
     c, D = model.config, model.config.head_size
-    norm = lambda x, w: x / torch.sqrt((x * x).mean() + c.norm_eps) * w
+
+    def norm(x, w):
+        return x / torch.sqrt((x * x).mean() + c.norm_eps) * w
 
     def turn(x, position):
         out = torch.empty_like(x)
@@ -32,7 +35,7 @@ def loop_forward(model, ids):
     xs = [model.embedding.weight[i] for i in ids]
     for block in model.blocks:
         a = block.attention
-        query, key, value = a.qkv.weight.split([heads * D for heads in (c.num_heads, c.num_kv_heads, c.num_kv_heads)])
+        query, key, value = a.qkv.weight.split([c.num_heads * D, c.num_kv_heads * D, c.num_kv_heads * D])
         hs = [norm(x, block.attention_norm.weight) for x in xs]
         new = []
         for t, x in enumerate(xs):
@@ -100,7 +103,10 @@ def test_nothing_sees_the_future():
 def test_rotation_keeps_lengths_and_depends_on_distance_alone():
     model = tiny()
     x = torch.randn(1, 1, 1, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    at = lambda position: rotate(x, model.cos[position], model.sin[position])
+
+    def at(position):
+        return rotate(x, model.cos[position], model.sin[position])
+
     assert torch.allclose(at(9).norm(), x.norm())
     assert torch.allclose((at(3) * at(7)).sum(), (at(20) * at(24)).sum())
 
@@ -110,7 +116,8 @@ def test_the_head_is_the_embedding_and_nothing_has_a_bias():
     names = [name for name, _ in model.named_parameters()]
     assert not [name for name in names if "bias" in name or "head" in name]
     C, M, kv = 32, 48, 2 * 8
-    assert sum(p.numel() for p in model.parameters()) == 50 * C + 2 * (2 * C * C + 2 * C * kv + 3 * C * M + 2 * C) + C
+    in_a_block = 2 * C * C + 2 * C * kv + 3 * C * M + 2 * C
+    assert sum(p.numel() for p in model.parameters()) == 50 * C + 2 * in_a_block + C
 
 
 def test_weights_follow_from_the_seed():

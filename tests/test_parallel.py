@@ -17,8 +17,9 @@ from minireason.rollout import collect_rollout
 from minireason.upkeep import checkpoint, parallel
 
 ROOT = Path(__file__).parent.parent
-CONFIG = dict(num_iterations=1, num_prompts=4, group_size=6, max_new_tokens=6, num_epochs=1, micro_batch_size=5,
-              learning_rate=1.0, critic_learning_rate=1.0, warmup_iterations=1, max_grad_norm=1e9)
+CONFIG = dict(num_iterations=1, num_prompts=4, group_size=6, max_new_tokens=6, num_epochs=1,
+              micro_batch_size=5, learning_rate=1.0, critic_learning_rate=1.0, warmup_iterations=1,
+              max_grad_norm=1e9)
 EXAMPLES = [([1, 2], [3, 4, 5]), ([1], [2, 3]), ([4, 5, 6], [7]), ([2], [6, 5, 4, 3, 2]), ([7, 7], [1, 1, 1])]
 
 
@@ -31,7 +32,8 @@ def one_step(algo, settings):
         return [p.detach() for p in policy.parameters()], metrics
     config = RLConfig(**CONFIG | settings)
     rank, size = parallel.rank(), parallel.world_size()
-    with pytest.MonkeyPatch.context() as patch:          # the whole batch of one process, of which each has its groups
+    # the whole batch of one process, of which each has its groups
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "share", lambda items: items)
         patch.setattr(parallel, "rank", lambda: 0)
         whole = collect_rollout(policy, policy if config.kl_coef else None, toy_world(), config, seed=0, iteration=0)
@@ -46,7 +48,8 @@ def one_step(algo, settings):
 
 
 def worker(rank, port, algo, settings, results):
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1",
+                      MASTER_PORT=str(port))
     torch.set_num_threads(1)
     parallel.start(torch.device("cpu"))
     assert parallel.world_size() == 2 and parallel.total(rank + 1) == 3 and parallel.from_first(rank) == 0
@@ -63,34 +66,43 @@ def free_port():
         return connection.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo, settings", [
-    ("sft", {}), ("grpo", {}), ("grpo", {"kl_coef": 0.1, "normalize": "sequence"}), ("grpo", {"normalize": "constant"}),
+    ("sft", {}), ("grpo", {}), ("grpo", {"kl_coef": 0.1, "normalize": "sequence"}),
+    ("grpo", {"normalize": "constant"}),
     ("ppo", {}), ("ppo", {"kl_coef": 0.1}),
 ])
 def test_two_processes_take_the_step_of_one(algo, settings, tmp_path):
     alone, metrics = one_step(algo, settings)
     multiprocessing.spawn(worker, (free_port(), algo, settings, tmp_path), nprocs=2)
     start = tiny_model(0, vocab_size=8, sharpness=3).embedding.weight
-    assert not torch.allclose(alone[0], start, atol=1e-3)                                  # there was a gradient
+    assert not torch.allclose(alone[0], start, atol=1e-3)      # there was a gradient
     for rank in (0, 1):
         together, theirs = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert max((a - b).abs().max().item() for a, b in zip(alone, together)) < 1e-6 * max(1, metrics["grad_norm"])
+        difference = max((a - b).abs().max().item() for a, b in zip(alone, together))
+        assert difference < 1e-6 * max(1, metrics["grad_norm"])
         assert set(theirs) == set(metrics)
-        for name in {"loss", "num_tokens", "reward", "policy_loss", "value_loss", "grad_norm", "entropy"} & set(metrics):
+        for name in {"loss", "num_tokens", "reward", "policy_loss", "value_loss", "grad_norm",
+                     "entropy"} & set(metrics):
             assert theirs[name] == pytest.approx(metrics[name], rel=1e-4, abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_run_on_two_processes_goes_on_with_one(tmp_path):
-    flags = ["--preset", "smoke", "--device", "cpu", "--pure-rl", "--model-width", "32", "--model-num-layers", "1",
-             "--model-mlp-width", "32", "--base-num-examples", "400", "--rl-num-prompts", "4", "--rl-group-size", "4",
+    flags = ["--preset", "smoke", "--device", "cpu", "--pure-rl", "--model-width", "32",
+             "--model-num-layers", "1", "--model-mlp-width", "32", "--base-num-examples", "400",
+             "--rl-num-prompts", "4", "--rl-group-size", "4",
              "--rl-max-new-tokens", "16", "--rl-num-iterations", "3", "--evaluate-num-problems", "6",
              "--evaluate-num-programs", "5", "--evaluate-max-new-tokens", "8", "--out", str(tmp_path / "run")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    on_two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", str(free_port()), "train.py"]
-    done = subprocess.run([*on_two, "base", *flags], cwd=ROOT, env=environment, capture_output=True, text=True)
+    on_two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port",
+              str(free_port()), "train.py"]
+    done = subprocess.run([*on_two, "base", *flags], cwd=ROOT, env=environment, capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = (tmp_path / "run" / "base" / "metrics.jsonl").read_text()
     assert lines.count("\n") == checkpoint.load(tmp_path / "run" / "base" / "checkpoint.pt")["iteration"] == 9
-    done = subprocess.run([sys.executable, "train.py", "rl", *flags], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "train.py", "rl", *flags], cwd=ROOT, env=environment,
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert checkpoint.load(tmp_path / "run" / "rl" / "checkpoint.pt")["done"]

@@ -24,14 +24,16 @@ def test_logprobs_and_entropy_of_each_row_alone():
         for row in range(4):
             prompt, completion = unpadded(rollout, row)
             for t, token in enumerate(completion):
-                distribution = (model(torch.tensor([prompt + completion[:t]]))[0, -1] / temperature).softmax(-1)
+                logits = model(torch.tensor([prompt + completion[:t]]))[0, -1]
+                distribution = (logits / temperature).softmax(-1)
                 assert torch.allclose(logprobs[row, t], distribution[token].log(), atol=1e-4)
                 assert torch.allclose(entropy[row, t], -(distribution * distribution.log()).sum(), atol=1e-4)
 
 
 @torch.no_grad()
 def test_training_reads_what_sampling_wrote():
-    """The classic mismatch: temperature, padding or a shift between the sampler's logprobs and the trainer's."""
+    """The classic mismatch: temperature, padding or a shift between the sampler's logprobs and the
+    trainer's."""
     model, rollout = setup()
     prompts = [unpadded(rollout, row)[0] for row in range(4)]
     generation = generate(model, prompts, 12, 0.8, seed=0, eos_id=5)

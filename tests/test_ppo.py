@@ -29,9 +29,13 @@ def test_gae_is_the_discounted_sum_of_all_later_errors(gamma, gae_lambda):
     advantages, returns = ppo.gae(rewards, values, mask, gamma, gae_lambda)
     for i in range(5):
         n = int(mask[i].sum())
-        value = lambda t: values[i, t].item() if t < n else 0.0
+
+        def value(t):
+            return values[i, t].item() if t < n else 0.0
+
         for t in range(7):
-            expected = sum((gamma * gae_lambda) ** (k - t) * (rewards[i, k].item() + gamma * value(k + 1) - value(k))
+            expected = sum((gamma * gae_lambda) ** (k - t)
+                           * (rewards[i, k].item() + gamma * value(k + 1) - value(k))
                            for k in range(t, n))
             assert advantages[i, t].item() == pytest.approx(expected if t < n else 0.0)
             assert returns[i, t].item() == pytest.approx(expected + value(t) if t < n else 0.0)
@@ -54,7 +58,8 @@ def test_loss_and_gradients_equal_a_loop_over_tokens():
     for i in range(B):
         for t in range(int(mask[i].sum())):
             ratio = torch.exp(logprobs[i, t] - old[i, t])
-            expected = expected - min(ratio * advantages[i, t], max(0.8, min(1.28, ratio.item())) * advantages[i, t])
+            expected = expected - min(ratio * advantages[i, t],
+                                      max(0.8, min(1.28, ratio.item())) * advantages[i, t])
             v, o, r = values[i, t], old_values[i, t], returns[i, t]
             clipped = o + max(-0.3, min(0.3, (v - o).item())) if abs((v - o).item()) > 0.3 else v
             expected = expected + 0.7 * 0.5 * max((v - r) ** 2, (clipped - r) ** 2)
@@ -62,8 +67,9 @@ def test_loss_and_gradients_equal_a_loop_over_tokens():
     assert torch.allclose(loss, expected)
     for leaf in (logprobs, values):
         assert torch.allclose(*(torch.autograd.grad(x, leaf, retain_graph=True)[0] for x in (loss, expected)))
-    half = [ppo.compute_loss(*(x[rows] for x in (logprobs, old, advantages, values, old_values, returns, mask)), CONFIG,
-                             mask.sum())[0] for rows in (slice(0, 2), slice(2, 6))]
+    tensors = (logprobs, old, advantages, values, old_values, returns, mask)
+    half = [ppo.compute_loss(*(x[rows] for x in tensors), CONFIG, mask.sum())[0]
+            for rows in (slice(0, 2), slice(2, 6))]
     assert torch.allclose(loss, sum(half))
 
 
@@ -71,13 +77,15 @@ def test_anything_may_stand_under_the_mask():
     B, L = 6, 9
     mask = ragged_mask(B, L)
     clean = [random(B, L, seed=s) for s in range(6)]
-    dirty = [torch.where(mask.bool(), x, torch.full_like(x, 1e30 if i % 2 else -1e30)) for i, x in enumerate(clean)]
+    dirty = [torch.where(mask.bool(), x, torch.full_like(x, 1e30 if i % 2 else -1e30))
+             for i, x in enumerate(clean)]
     leaf = dirty[0].clone().requires_grad_()
     found = ppo.compute_loss(leaf, *dirty[1:], mask.bool(), CONFIG)[0]
     assert torch.allclose(found, ppo.compute_loss(*clean, mask, CONFIG)[0])
     found.backward()
     assert leaf.grad.isfinite().all()
-    assert torch.allclose(ppo.gae(dirty[0], dirty[1], mask, 0.9, 0.9)[0], ppo.gae(clean[0], clean[1], mask, 0.9, 0.9)[0])
+    assert torch.allclose(ppo.gae(dirty[0], dirty[1], mask, 0.9, 0.9)[0],
+                          ppo.gae(clean[0], clean[1], mask, 0.9, 0.9)[0])
 
 
 def test_the_policy_term_is_grpos():
@@ -98,11 +106,13 @@ def test_the_reward_comes_on_the_last_token_and_the_kl_on_each():
         n = int(rollout.completion_mask[i].sum())
         for t in range(n):
             kl = (rollout.old_logprobs[i, t:n] - rollout.ref_logprobs[i, t:n]).sum()
-            assert rollout.returns[i, t].item() == pytest.approx((rollout.rewards[i] - 0.5 * kl).item(), abs=1e-5)
+            assert rollout.returns[i, t].item() == pytest.approx((rollout.rewards[i] - 0.5 * kl).item(),
+                                                                 abs=1e-5)
     kept = rollout.advantages[rollout.completion_mask.bool()]
     assert kept.mean().item() == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kl_coef", [0.0, 0.01])
 def test_training_raises_the_reward_and_the_critic_learns(kl_coef):
     policy = tiny_model(0, vocab_size=8)

@@ -29,6 +29,7 @@ def test_the_files_are_small_and_half_and_bring_their_settings(stage):
     assert config.model.vocab_size == get_tokenizer().vocab_size and config.preset == "laptop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["base", "align"])
 def test_the_models_are_as_good_as_recorded(stage):
     """On 150 of the recorded problems: within what so few can tell (99.9%)."""

@@ -13,9 +13,10 @@ from minireason.verifier import verify
 
 PROMPTS = ["compute 2+3", "compute 4*5", "compute 9-9"]
 ANSWERS = {   # what the stand-in for a model says, sample by sample
-    "compute 2+3": ["<think>2+3=5</think><answer>5</answer>"] * 2 + ["<think>2+3=5 ok</think><answer>5</answer>",
-                                                                     "<think>so 2+3=5</think><answer>5</answer>"],
-    "compute 4*5": ["<think>4*5=20</think><answer>21</answer>", "<think>so luego 4*5=20</think><answer>20</answer>",
+    "compute 2+3": ["<think>2+3=5</think><answer>5</answer>", "<think>2+3=5</think><answer>5</answer>",
+                    "<think>2+3=5 ok</think><answer>5</answer>", "<think>so 2+3=5</think><answer>5</answer>"],
+    "compute 4*5": ["<think>4*5=20</think><answer>21</answer>",
+                    "<think>so luego 4*5=20</think><answer>20</answer>",
                     "no tags", "<think>4*5=20</think><answer>20</answer>"],
     "compute 9-9": ["<think>" + "so " * 40 + "9-9=0</think><answer>0</answer>"] * 4,
 }
@@ -38,10 +39,13 @@ def test_each_filter_takes_what_it_is_for(monkeypatch):
     monkeypatch.setattr(rejection, "generate", scripted)
     queue = iter([*PROMPTS, PROMPTS[0]])                # a problem drawn twice is asked once
     config = RejectionConfig(num_problems=4, samples_per_problem=4, max_per_problem=2, max_tokens=30)
-    examples, counts = rejection.sample_and_filter(None, tokenizer, lambda rng: parse_prompt(next(queue)), config, 0, 200)
-    assert examples == [("compute 2+3", ANSWERS["compute 2+3"][0]), ("compute 2+3", ANSWERS["compute 2+3"][2]),
+    examples, counts = rejection.sample_and_filter(None, tokenizer, lambda rng: parse_prompt(next(queue)),
+                                                   config, 0, 200)
+    assert examples == [("compute 2+3", ANSWERS["compute 2+3"][0]),
+                        ("compute 2+3", ANSWERS["compute 2+3"][2]),
                         ("compute 4*5", ANSWERS["compute 4*5"][3])]
-    assert counts["sampled"] == 12 and counts["kept"] == 3 and counts["wrong"] == 2 and counts["unreadable"] == 1
+    assert counts["sampled"] == 12 and counts["kept"] == 3 and counts["wrong"] == 2
+    assert counts["unreadable"] == 1
     assert counts["too long"] == 4 and sum(counts.values()) == 24
     assert all(verify(parse_prompt(prompt), completion).correct for prompt, completion in examples)
 

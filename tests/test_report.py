@@ -29,7 +29,8 @@ def test_the_table_shows_what_the_results_hold(copy):
     results = json.loads((copy / "results.json").read_text())
     rows = [line for line in (copy / "report.md").read_text().splitlines() if line.startswith("| rl |")]
     accuracy = results["stages"]["rl"]["arithmetic"]["accuracy"]
-    assert f"{100 * accuracy['value']:.1f} [{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]" in rows[0]
+    value, low, high = (100 * accuracy[name] for name in ("value", "low", "high"))
+    assert f"{value:.1f} [{low:.1f}, {high:.1f}]" in rows[0]
 
 
 def test_every_figure_on_the_page_is_there(copy):

@@ -25,7 +25,8 @@ def test_only_a_right_and_well_formed_answer_is_paid(completion, paid):
 
 
 @pytest.mark.parametrize("thinking, paid", [
-    ("7+5=12 so 12-2=10", 1.0), ("7+5=12 luego 12-2=10", 1.0), ("", 1.0), ("7+5=12 so 12-2=10 luego 10", 0.0)])
+    ("7+5=12 so 12-2=10", 1.0), ("7+5=12 luego 12-2=10", 1.0), ("", 1.0),
+    ("7+5=12 so 12-2=10 luego 10", 0.0)])
 def test_two_languages_in_one_thinking_are_not_consistent(thinking, paid):
     assert language_consistency(PROBLEM, f"<think>{thinking}</think><answer>10</answer>") == paid
 

@@ -1,4 +1,5 @@
-"""What theory says of PPO and GRPO, checked on their own code: REINFORCE, baselines, finite differences, a known critic."""
+"""What theory says of PPO and GRPO, checked on their own code:
+REINFORCE, baselines, finite differences, a known critic."""
 
 import copy
 import math
@@ -43,27 +44,36 @@ def numeric_gradient(function, x, step=1e-6):
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.3])
 def test_grpos_gradient_is_that_of_finite_differences(kl_coef):
-    mask, old, ref, advantages = ragged_mask([5, 2, 4]), random(3, 5), random(3, 5, seed=1), random(3, 5, seed=2)
+    mask = ragged_mask([5, 2, 4])
+    old, ref, advantages = random(3, 5), random(3, 5, seed=1), random(3, 5, seed=2)
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=kl_coef)
     logprobs = (old + 0.4 * random(3, 5, seed=3)).requires_grad_()
-    loss = lambda x: grpo.compute_loss(x, old, ref, advantages, mask, config)[0]
+
+    def loss(x):
+        return grpo.compute_loss(x, old, ref, advantages, mask, config)[0]
+
     found, = torch.autograd.grad(loss(logprobs), logprobs)
     assert torch.allclose(found, numeric_gradient(loss, logprobs), atol=1e-8)
     assert (found[mask.bool()] == 0).any() == (kl_coef == 0) and found.any()      # some tokens are clipped
 
 
 def test_ppos_gradients_are_those_of_finite_differences():
-    mask, old, old_values, advantages, returns = ragged_mask([5, 2, 4]), *(random(3, 5, seed=s) for s in range(4))
+    mask = ragged_mask([5, 2, 4])
+    old, old_values, advantages, returns = (random(3, 5, seed=s) for s in range(4))
     logprobs = (old + 0.4 * random(3, 5, seed=5)).requires_grad_()
     values = (old_values + 0.4 * random(3, 5, seed=6)).requires_grad_()
-    loss = lambda x, v: ppo.compute_loss(x, old, advantages, v, old_values, returns, mask, PLAIN)[0]
+
+    def loss(x, v):
+        return ppo.compute_loss(x, old, advantages, v, old_values, returns, mask, PLAIN)[0]
+
     found = torch.autograd.grad(loss(logprobs, values), (logprobs, values))
     assert torch.allclose(found[0], numeric_gradient(lambda x: loss(x, values), logprobs), atol=1e-8)
     assert torch.allclose(found[1], numeric_gradient(lambda v: loss(logprobs, v), values), atol=1e-8)
 
 
 def reinforce(model, rollout, weights):
-    """Gradients of -sum_i weight_i log p(completion i) / number of tokens, row by row and without any of our losses."""
+    """Gradients of -sum_i weight_i log p(completion i) / number of tokens,
+    row by row and without any of our losses."""
     total = torch.zeros((), dtype=torch.float64)
     for i, weight in enumerate(weights):
         prompt, completion = unpadded(rollout, i)
@@ -87,14 +97,17 @@ def test_on_policy_grpos_loss_is_a_covariance_and_its_gradient_is_reinforce_with
     rewards = rollout.rewards.double().view(2, 2)
     advantages = grpo.group_advantages(rewards, scale).view(-1)
     logprobs, _ = completion_logprobs(model, rollout)
-    loss, _ = grpo.compute_loss(logprobs, rollout.old_logprobs, None, advantages[:, None] * rollout.completion_mask,
+    loss, _ = grpo.compute_loss(logprobs, rollout.old_logprobs, None,
+                                advantages[:, None] * rollout.completion_mask,
                                 rollout.completion_mask, PLAIN)
     lengths = rollout.completion_mask.sum(1)
-    assert loss.item() == pytest.approx(-(advantages * lengths).sum().item() / lengths.sum().item(), abs=1e-12)
+    assert loss.item() == pytest.approx(-(advantages * lengths).sum().item() / lengths.sum().item(),
+                                        abs=1e-12)
     assert abs(loss.item()) > 1e-3                                    # lengths differ, so it is not 0
     baseline = [(r - sum(group) / 2) / ((max(group) - min(group)) / math.sqrt(2) + 1e-4 if scale else 1)
                 for group in rewards.tolist() for r in group]
-    for ours, theirs in zip(torch.autograd.grad(loss, list(model.parameters())), reinforce(model, rollout, baseline)):
+    for ours, theirs in zip(torch.autograd.grad(loss, list(model.parameters())),
+                            reinforce(model, rollout, baseline)):
         assert torch.allclose(ours, theirs, atol=1e-9)
 
 
@@ -153,7 +166,8 @@ def test_only_grpo_cannot_tell_rewards_of_0_and_1_from_minus_1_and_1():
     zero_one = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0]])
     signed = 2 * zero_one - 1
     assert torch.allclose(grpo.group_advantages(zero_one), grpo.group_advantages(signed), atol=5e-4)
-    assert not torch.allclose(grpo.group_advantages(zero_one, scale=False), grpo.group_advantages(signed, scale=False))
+    assert not torch.allclose(grpo.group_advantages(zero_one, scale=False),
+                              grpo.group_advantages(signed, scale=False))
     values, mask = torch.full((8, 1), 0.3), torch.ones(8, 1)
     first, second = (ppo.gae(r.view(8, 1), values, mask, 1.0, 1.0)[0] for r in (zero_one, signed))
     assert not torch.allclose(first, second, atol=0.1)
@@ -196,20 +210,24 @@ def test_a_rollout_without_any_spread_is_no_step():
 # The KL estimators, over our own vocabulary
 
 def test_estimators_over_the_vocabulary():
-    """Values: E_p[k1] = E_p[k3] = KL(p||q). Gradients as losses, p held fixed as the sampler: k1 none, k2 KL(p||q),
-    k3 KL(q||p). All as exact sums over every token, for the next token of two models."""
+    """Values: E_p[k1] = E_p[k3] = KL(p||q). Gradients as losses, p held fixed as the sampler: k1 none, k2
+    KL(p||q), k3 KL(q||p). All as exact sums over every token, for the next token of two models."""
     ids = torch.tensor([get_tokenizer().encode("make 42 from 3 8 6")])
     model, reference = (tiny_model(seed, sharpness=3).double() for seed in (0, 1))
     logits, ref = model(ids)[0, -1], reference(ids)[0, -1].detach()
     logp, logq = logits.log_softmax(-1), ref.log_softmax(-1)
     assert len(logp) == get_tokenizer().vocab_size
     kl, p = exact_kl(logits, ref), logp.detach().exp()
-    assert kl.item() == pytest.approx(F.kl_div(logq, logp, log_target=True, reduction="sum").item()) and kl > 0.01
+    assert kl.item() == pytest.approx(F.kl_div(logq, logp, log_target=True, reduction="sum").item())
+    assert kl > 0.01
     assert (p * k1(logp, logq)).sum().item() == pytest.approx(kl.item())
     assert (p * k3(logp, logq)).sum().item() == pytest.approx(kl.item())
     assert (p * k2(logp, logq)).sum().item() != pytest.approx(kl.item(), rel=1e-3)
     parameters = list(model.parameters())
-    gradient = lambda loss: torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, retain_graph=True)])
+
+    def gradient(loss):
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters, retain_graph=True)])
+
     backward_kl = (logq.exp() * (logq - logp)).sum()
     assert gradient((p * k1(logp, logq)).sum()).abs().max() < 1e-12
     assert torch.allclose(gradient((p * k2(logp, logq)).sum()), gradient(kl))
@@ -220,8 +238,10 @@ def test_estimators_over_the_vocabulary():
 # -----------------------------------------------------------------------------
 # The critic
 
+@pytest.mark.slow
 def test_a_critic_reaches_the_values_of_a_known_chain():
-    """Tokens are coin flips and the reward is the share of heads: after n flips with h heads, (h + (L - n)/2) / L is due."""
+    """Tokens are coin flips and the reward is the share of heads:
+    after n flips with h heads, (h + (L - n)/2) / L is due."""
     generator, L = torch.Generator().manual_seed(0), 4
     policy = tiny_model(0, vocab_size=8)
     critic = Critic(policy)
@@ -237,7 +257,8 @@ def test_a_critic_reaches_the_values_of_a_known_chain():
         values = critic(rollout)
         _, returns = ppo.gae(token_rewards, values.detach(), rollout.completion_mask, 1.0, 1.0)
         zeros = torch.zeros(256, L)
-        loss, _ = ppo.compute_loss(zeros, zeros, zeros, values, values.detach(), returns, rollout.completion_mask, config)
+        loss, _ = ppo.compute_loss(zeros, zeros, zeros, values, values.detach(), returns,
+                                   rollout.completion_mask, config)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -251,7 +272,8 @@ def test_explained_variance_of_critics_that_know_nothing_and_all():
     rollout = ragged_rollout(torch.Generator().manual_seed(0))
     mask = rollout.completion_mask
     rollout.returns = torch.randn(mask.shape, generator=torch.Generator().manual_seed(1)) * mask
-    for values, expected in ((rollout.returns, 1.0), (torch.full_like(mask, 0.7), 0.0), (-rollout.returns, -3.0)):
+    for values, expected in ((rollout.returns, 1.0), (torch.full_like(mask, 0.7), 0.0),
+                             (-rollout.returns, -3.0)):
         rollout.old_values = values
         assert rollout.summary(2)["explained_variance"] == pytest.approx(expected, abs=1e-5)
 
@@ -279,8 +301,9 @@ def first_step(monkeypatch, module, extra=(), **settings):
     seen, collect = [], module.collect_rollout
     monkeypatch.setattr(module, "collect_rollout", lambda *args: seen.append(collect(*args)) or seen[-1])
     policy = tiny_model(0, vocab_size=8, sharpness=4)
-    config = RLConfig(**{"num_iterations": 1, "num_prompts": 4, "group_size": 8, "max_new_tokens": 6, "num_epochs": 1,
-                         "micro_batch_size": 5, "temperature": 0.6, "warmup_iterations": 1} | settings)
+    config = RLConfig(**{"num_iterations": 1, "num_prompts": 4, "group_size": 8, "max_new_tokens": 6,
+                         "num_epochs": 1, "micro_batch_size": 5, "temperature": 0.6,
+                         "warmup_iterations": 1} | settings)
     modules = [make(policy) for make in extra]
     optimizer = torch.optim.SGD([{"params": list(m.parameters())} for m in (policy, *modules)], lr=0.0)
     metrics, = module.train(policy, *modules, policy, optimizer, two_kinds_of_prompt(), config, seed=0)
@@ -308,18 +331,22 @@ def test_the_first_step_of_grpo_is_as_computed_by_hand(monkeypatch):
             counted += sum(lengths[8 * p:8 * p + 8])
     assert len(set(lengths)) > 2 and counted and abs(total) > 0.5
     assert metrics["policy_loss"] == pytest.approx(total / counted, abs=1e-5)
-    assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6) and metrics["clip_frac"] == 0      # the ratio is 1
+    # the ratio is 1
+    assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6) and metrics["clip_frac"] == 0
 
 
 def test_the_first_step_of_ppo_is_as_computed_by_hand(monkeypatch):
     metrics, rollout = first_step(monkeypatch, ppo, (Critic,), kl_coef=0.0, value_coef=1.0)
     lengths, rewards = rollout.completion_mask.sum(1).tolist(), rollout.rewards.tolist()
     count = sum(lengths)
-    mean = sum(r * n for r, n in zip(rewards, lengths)) / count          # a critic of zeros: every token is due its reward
+    # a critic of zeros: every token is due its reward
+    mean = sum(r * n for r, n in zip(rewards, lengths)) / count
     std = (sum(n * (r - mean) ** 2 for r, n in zip(rewards, lengths)) / count) ** 0.5
     assert std > 0.1
-    assert metrics["policy_loss"] == pytest.approx(-sum((r - mean) / std * n for r, n in zip(rewards, lengths)) / count, abs=1e-5)
-    assert metrics["value_loss"] == pytest.approx(0.5 * sum(r * r * n for r, n in zip(rewards, lengths)) / count, abs=1e-5)
+    policy_loss = -sum((r - mean) / std * n for r, n in zip(rewards, lengths)) / count
+    value_loss = 0.5 * sum(r * r * n for r, n in zip(rewards, lengths)) / count
+    assert metrics["policy_loss"] == pytest.approx(policy_loss, abs=1e-5)
+    assert metrics["value_loss"] == pytest.approx(value_loss, abs=1e-5)
     assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6) and metrics["clip_frac"] == 0
 
 

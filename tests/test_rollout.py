@@ -15,7 +15,8 @@ CONFIG = RLConfig(num_prompts=3, group_size=4, max_new_tokens=20, micro_batch_si
 
 def world(seen):
     def reward(problems, completions):
-        seen.extend((problem.prompt, completion) for problem, completion in zip(problems, completions, strict=True))
+        seen.extend((problem.prompt, completion)
+                    for problem, completion in zip(problems, completions, strict=True))
         return [float(i + 1) for i in range(len(completions))]
     return World(lambda rng: make_problem("arithmetic", rng, 2), reward, get_tokenizer())
 
@@ -31,12 +32,15 @@ def test_what_a_rollout_holds():
         prompt, completion = unpadded(rollout, row)
         assert tokenizer.decode(prompt) == f"\n{seen[row][0]}\n" == f"\n{rollout.problems[row // 4].prompt}\n"
         ended = completion[-1] == tokenizer.eos_id
-        assert seen[row][1] == (tokenizer.decode(completion) if ended else "")    # cut off: nothing to be paid for
+        # cut off: nothing to be paid for
+        assert seen[row][1] == (tokenizer.decode(completion) if ended else "")
     assert rollout.completion_mask.size(1) == int(rollout.completion_mask.sum(1).max())
     mask = rollout.completion_mask.bool()
     with torch.no_grad():
-        assert torch.allclose(completion_logprobs(model, rollout)[0][mask], rollout.old_logprobs[mask], atol=1e-4)
-        assert torch.allclose(completion_logprobs(reference, rollout)[0][mask], rollout.ref_logprobs[mask], atol=1e-5)
+        assert torch.allclose(completion_logprobs(model, rollout)[0][mask], rollout.old_logprobs[mask],
+                              atol=1e-4)
+        assert torch.allclose(completion_logprobs(reference, rollout)[0][mask], rollout.ref_logprobs[mask],
+                              atol=1e-5)
     summary = rollout.summary(4)
     assert summary["reward"] == 6.5 and summary["zero_std_frac"] == 0.0
     assert summary["num_tokens"] == int(mask.sum())
@@ -53,5 +57,6 @@ def test_an_iteration_is_a_function_of_seed_and_number():
 
 def test_by_micro_batch_puts_rows_back_in_their_order():
     rollout = ragged_rollout(torch.Generator().manual_seed(0))
-    found = by_micro_batch(rollout, RLConfig(micro_batch_size=3), lambda batch: batch.completion_ids * batch.completion_mask)
+    found = by_micro_batch(rollout, RLConfig(micro_batch_size=3),
+                           lambda batch: batch.completion_ids * batch.completion_mask)
     assert torch.equal(found, rollout.completion_ids * rollout.completion_mask)

@@ -1,4 +1,5 @@
-"""The command that talks: one prompt, many, a file; the verdict; and one clear line for what cannot be answered."""
+"""The command that talks: one prompt, many, a file; the verdict;
+and one clear line for what cannot be answered."""
 
 import io
 import json
@@ -160,7 +161,7 @@ def test_the_harm_rule_is_the_verdict_of_a_chat():
 
 
 def test_an_interactive_prompt_goes_on_after_a_mistake(smoke_run):
-    done = subprocess.run([sys.executable, ROOT / "sample.py", "--run", smoke_run], text=True, capture_output=True,
-                          input="make\ncompute 1+1\n\n", timeout=60)
+    done = subprocess.run([sys.executable, ROOT / "sample.py", "--run", smoke_run], text=True,
+                          capture_output=True, input="make\ncompute 1+1\n\n", timeout=60)
     assert done.returncode == 0 and "expected 'make'" in done.stderr and "verdict" in done.stdout
     assert "Traceback" not in done.stderr

@@ -1,4 +1,5 @@
-"""Generation against one-by-one decoding without a cache, and against the distribution it should draw from."""
+"""Generation against one-by-one decoding without a cache,
+and against the distribution it should draw from."""
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ PROMPTS = [[1, 2, 3], [4], [5, 6, 8, 9, 10, 11], [1, 2, 3], [1, 2, 3]]
 
 @pytest.fixture(scope="module")
 def model():
-    config = ModelConfig(vocab_size=24, width=32, num_layers=2, num_heads=4, num_kv_heads=1, mlp_width=48, max_length=64)
+    config = ModelConfig(vocab_size=24, width=32, num_layers=2, num_heads=4, num_kv_heads=1, mlp_width=48,
+                         max_length=64)
     model = awake(GPT(config).init_weights(3)).eval()
     with torch.no_grad():
         model.embedding.weight.mul_(15)     # a sharper model, so that rows differ and end at different times
@@ -24,8 +26,11 @@ def model():
 @torch.no_grad()
 def slow_logprobs(model, prompt, completion, temperature=1.0):
     """log p of each completion token, each from its own whole forward pass."""
-    return torch.stack([(model(torch.tensor([prompt + completion[:t]]))[0, -1] / temperature).log_softmax(-1)[token]
-                        for t, token in enumerate(completion)])
+    logprobs = []
+    for t, token in enumerate(completion):
+        logits = model(torch.tensor([prompt + completion[:t]]))[0, -1]
+        logprobs.append((logits / temperature).log_softmax(-1)[token])
+    return torch.stack(logprobs)
 
 
 def rows(generation):
@@ -101,7 +106,8 @@ def test_no_token_outside_the_nucleus_is_drawn(model):
 @pytest.mark.parametrize("arguments", [
     dict(prompts=[], max_new_tokens=3), dict(prompts=[[1], []], max_new_tokens=3),
     dict(prompts=[[1] * 60], max_new_tokens=5), dict(prompts=[[1]], max_new_tokens=0),
-    dict(prompts=[[1]], max_new_tokens=3, top_p=0.0), dict(prompts=[[1]], max_new_tokens=3, temperature=-1.0)])
+    dict(prompts=[[1]], max_new_tokens=3, top_p=0.0),
+    dict(prompts=[[1]], max_new_tokens=3, temperature=-1.0)])
 def test_bad_input_is_refused(model, arguments):
     with pytest.raises(ValueError):
         generate(model, **arguments)

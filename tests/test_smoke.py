@@ -28,7 +28,7 @@ def test_rl_learned_what_it_was_paid_for(smoke_run):
     stages = results(smoke_run)
     base, before, after = (stages[stage]["arithmetic"] for stage in ("base", "cold-start", "rl"))
     assert after["thinks"] > before["thinks"] + 0.1
-    assert after["accuracy"]["value"] > base["accuracy"]["value"]          # on problems that no stage trained on
+    assert after["accuracy"]["value"] > base["accuracy"]["value"]      # on problems that no stage trained on
     rewards = [line["reward"] for line in lines(smoke_run, "rl")]
     assert sum(rewards[-15:]) / 15 > sum(rewards[:5]) / 5
 

@@ -49,7 +49,8 @@ def test_gradients_of_the_estimators_as_losses():
     logp = logits.log_softmax(-1)
     p = logp.detach().exp()
     forward, backward = (logp.exp() * (logp - logq)).sum(), (logq.exp() * (logq - logp)).sum()
-    assert torch.allclose(gradient((p * k1(logp, logq)).sum()), torch.zeros(6, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(gradient((p * k1(logp, logq)).sum()), torch.zeros(6, dtype=torch.float64),
+                          atol=1e-12)
     assert torch.allclose(gradient((p * k2(logp, logq)).sum()), gradient(forward))
     assert torch.allclose(gradient((p * k3(logp, logq)).sum()), gradient(backward))
 
@@ -100,7 +101,7 @@ def test_bootstrap_of_one_seed_is_the_interval_of_a_share():
 def test_a_paired_difference_is_tighter_than_an_unpaired_one():
     rng = random.Random(0)
     before = [[rng.random() < 0.5 for _ in range(500)] for _ in range(3)]
-    after = [[old or rng.random() < 0.1 for old in row] for row in before]        # a few more are right, none fewer
+    after = [[old or rng.random() < 0.1 for old in row] for row in before]  # a few more are right, none fewer
     mean, low, high = bootstrap_interval(after, before)
     assert 0 < low < mean < high and high - low < 0.06
     assert bootstrap_interval(before, before) == (0.0, 0.0, 0.0)
@@ -108,5 +109,9 @@ def test_a_paired_difference_is_tighter_than_an_unpaired_one():
 
 def test_seeds_that_disagree_widen_the_interval():
     agreeing, disagreeing = [[1, 0] * 200] * 4, [[1] * 400, [0] * 400] * 2
-    width = lambda outcomes: (lambda mean, low, high: high - low)(*bootstrap_interval(outcomes))
+
+    def width(outcomes):
+        _, low, high = bootstrap_interval(outcomes)
+        return high - low
+
     assert width(disagreeing) > 3 * width(agreeing)

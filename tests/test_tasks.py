@@ -1,4 +1,5 @@
-"""Problems: drawn by seed, as their level says, with a right target, one key for one problem, and a clean split."""
+"""Problems: drawn by seed, as their level says, with a right target, one key for one problem,
+and a clean split."""
 
 import collections
 import itertools
@@ -6,7 +7,15 @@ import random
 import re
 
 import pytest
-from reference import expression_value, fails_with_one_line, numbers_used, reachable, run_program, steps_of, true_step
+from reference import (
+    expression_value,
+    fails_with_one_line,
+    numbers_used,
+    reachable,
+    run_program,
+    steps_of,
+    true_step,
+)
 
 from minireason import tasks
 from minireason.tasks import countdown, draw_problem, make_problem, parse_prompt
@@ -42,7 +51,8 @@ def terms_of(text):
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_same_state_draws_the_same_problem(task, level):
     first, second = random.Random(7), random.Random(7)
-    assert [make_problem(task, first, level) for _ in range(20)] == [make_problem(task, second, level) for _ in range(20)]
+    for _ in range(20):
+        assert make_problem(task, first, level) == make_problem(task, second, level)
     assert first.getstate() == second.getstate()
     assert len({p.prompt for p in draws(task, level, 50, seed=8)}) > 25   # and another state another one
 
@@ -74,7 +84,8 @@ def test_level_4_programs_never_stop_with_an_error():
 
 
 def test_seeds_depend_on_every_name():
-    """Worked by hand: the first 8 bytes of sha256("0/a") are 0x957ac4e2... ; here only that nothing collides."""
+    """Worked by hand: the first 8 bytes of sha256("0/a") are 0x957ac4e2... ;
+    here only that nothing collides."""
     names = [(0,), (1,), (0, "a"), (0, "b"), (0, "a", 1), (0, "a", 2), (1, "a", 1), (0, "a", "b", 1)]
     seeds = [derive_seed(*name) for name in names]
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**63 for seed in seeds)
@@ -86,7 +97,8 @@ def test_seeds_depend_on_every_name():
 
 @pytest.mark.parametrize("level, fewest, most", [(1, 2, 2), (2, 3, 3), (3, 4, 5), (4, 6, 8)])
 def test_arithmetic_levels(level, fewest, most):
-    """Two, three, four or five, six to eight terms; digits or products of two digits from 2; results 0 to 99."""
+    """Two, three, four or five, six to eight terms; digits or products of two digits from 2;
+    results 0 to 99."""
     lengths = set()
     for problem in draws("arithmetic", level, 400):
         terms = re.split("[+-]", chain(problem))
@@ -161,7 +173,8 @@ def test_countdown_of_three_digits_has_1864_problems():
 
 
 def test_counts_in_the_text_are_right():
-    counts = [sum(1 <= value <= 99 for numbers in itertools.combinations_with_replacement(range(1, largest + 1), count)
+    counts = [sum(1 <= value <= 99
+                  for numbers in itertools.combinations_with_replacement(range(1, largest + 1), count)
                   for value in reachable(numbers)) for count, largest in ((3, 9), (3, 20), (4, 9))]
     for count in counts:
         assert f"{count:,}" in countdown.__doc__
@@ -199,25 +212,29 @@ def test_keys_are_the_canonical_form(level):
                        ("countdown", lambda p: (p.target, tuple(sorted(p.numbers))))):
         problems = draws(task, level, 1500)
         forms = [form(p) for p in problems]
-        assert len(set(forms)) == len({p.key for p in problems}) == len({(p.key, f) for p, f in zip(problems, forms)})
+        keys = [p.key for p in problems]
+        assert len(set(forms)) == len(set(keys)) == len(set(zip(keys, forms)))
 
 
 def test_shuffled_problems_keep_their_key():
     rng = random.Random(1)
     for level in LEVELS:
         for problem in draws("arithmetic", level, 100):
-            terms = [(sign or "+", term.split("*")) for sign, term in re.findall("([+-]?)([0-9*]+)", chain(problem))]
+            terms = [(sign or "+", term.split("*"))
+                     for sign, term in re.findall("([+-]?)([0-9*]+)", chain(problem))]
             rng.shuffle(terms)
             text = "".join(sign + "*".join(rng.sample(factors, len(factors))) for sign, factors in terms)
             assert parse_prompt("compute " + text.removeprefix("+")).key == problem.key
         for problem in draws("countdown", level, 100):
             numbers = rng.sample(problem.numbers, len(problem.numbers))
-            assert parse_prompt(f"make {problem.target} from {' '.join(map(str, numbers))}").key == problem.key
+            prompt = f"make {problem.target} from {' '.join(map(str, numbers))}"
+            assert parse_prompt(prompt).key == problem.key
 
 
 # -----------------------------------------------------------------------------
 # The split
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_train_and_test_problems_are_disjoint(task):
     rng = random.Random(0)
@@ -229,6 +246,7 @@ def test_train_and_test_problems_are_disjoint(task):
     assert not any(map(is_test, train)) and all(map(is_test, test))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_about_a_tenth_is_for_testing(task):
     keys = {p.key: p for level in (2, 3, 4) for p in draws(task, level, 4000)}
@@ -247,7 +265,8 @@ def test_test_problems_are_distinct_and_seeded(task):
 
 
 def test_a_side_of_the_split_that_is_empty_raises():
-    """Program level 1 has 22 functions and none of them is for testing: looking for one must come to an end."""
+    """Program level 1 has 22 functions and none of them is for testing:
+    looking for one must come to an end."""
     fails_with_one_line(lambda: draw_problem("program", random.Random(0), 1, test=True))
 
 
@@ -283,20 +302,24 @@ def test_typed_problems_may_be_unsolvable():
 
 
 @pytest.mark.parametrize("text", [
-    "", " ", "\n", "hello", "compute", "compute ", "make", "program", "solve 2+2", "COMPUTE 2+2", "2+2", "compute2+2",
-    "compute 2+", "compute +", "compute *2", "compute 2**3", "compute 7//2", "compute 7/2", "compute 9**9**9",
-    "compute (2+3)", "compute 02+3", "compute 2+03", "compute 00", "compute 2 3", "compute 2+3 4", "compute 2.5+1",
-    "compute 1e3", "compute 1_000", "compute 0x10", "compute ٣+٤", "compute ３+4", "compute ²", "compute 2−1",
+    "", " ", "\n", "hello", "compute", "compute ", "make", "program", "solve 2+2", "COMPUTE 2+2", "2+2",
+    "compute2+2", "compute 2+", "compute +", "compute *2", "compute 2**3", "compute 7//2", "compute 7/2",
+    "compute 9**9**9", "compute (2+3)", "compute 02+3", "compute 2+03", "compute 00", "compute 2 3",
+    "compute 2+3 4", "compute 2.5+1", "compute 1e3", "compute 1_000", "compute 0x10", "compute ٣+٤",
+    "compute ３+4", "compute ²", "compute 2−1",
     "compute 2+3=5", "compute 2+3;", "compute 2\n+3", "compute 2+3\x00", "compute 2+\ud800", "compute\t2+2",
-    "compute 12345+1", "compute " + "1+" * 60 + "1", "compute " + "2*" * 7 + "2", "compute " + "9" * 1_000_000,
-    "compute " + "(" * 100_000 + "1" + ")" * 100_000, "compute __import__('os')",
-    "make 42", "make 42 from", "make 42 from 3", "make from 3 8 6", "make 42 from 3,8,6", "make 42 from 3  8 6",
-    "make 42 from 03 8 6", "make 042 from 3 8 6", "make 42 from 3 8 -6", "make 4.2 from 3 8 6", "make x from 3 8 6",
-    "make 42 from 3 8 6 6 6 6 6", "make 42 from 3 8 60000", "make 99999 from 3 8 6", "make ٤٢ from 3 8 6",
-    "make 42 from 3 8 6 please", "make 42 from " + "3 " * 100_000, "make --42 from 3 8", "make 42 from 3\x008",
-    "program ", "program 1", "program 1->", "program ->3", "program 1->3,2->5", "program 1->3  2->5", "program 1-3",
-    "program 1->3 1->3", "program 1->3 1->4", "program 01->3", "program 1->03", "program -0->3", "program 1->99999",
-    "program 1->x", "program ١->3", "program 1->3 2->4 3->5 4->6 5->7 6->8 7->9", "program " + "1->3 " * 100_000,
+    "compute 12345+1", "compute " + "1+" * 60 + "1", "compute " + "2*" * 7 + "2",
+    "compute " + "9" * 1_000_000, "compute " + "(" * 100_000 + "1" + ")" * 100_000,
+    "compute __import__('os')", "make 42", "make 42 from", "make 42 from 3", "make from 3 8 6",
+    "make 42 from 3,8,6", "make 42 from 3  8 6",
+    "make 42 from 03 8 6", "make 042 from 3 8 6", "make 42 from 3 8 -6", "make 4.2 from 3 8 6",
+    "make x from 3 8 6", "make 42 from 3 8 6 6 6 6 6", "make 42 from 3 8 60000", "make 99999 from 3 8 6",
+    "make ٤٢ from 3 8 6", "make 42 from 3 8 6 please", "make 42 from " + "3 " * 100_000,
+    "make --42 from 3 8", "make 42 from 3\x008",
+    "program ", "program 1", "program 1->", "program ->3", "program 1->3,2->5", "program 1->3  2->5",
+    "program 1-3", "program 1->3 1->3", "program 1->3 1->4", "program 01->3", "program 1->03",
+    "program -0->3", "program 1->99999", "program 1->x", "program ١->3",
+    "program 1->3 2->4 3->5 4->6 5->7 6->8 7->9", "program " + "1->3 " * 100_000,
 ])
 def test_malformed_prompts_raise_one_line(text):
     fails_with_one_line(parse_prompt, text)
@@ -317,7 +340,8 @@ def test_two_operators_with_a_space_between_raise_too(text):
 def test_worked_chains_are_true(level, language, words):
     rng = random.Random(level)
     for problem in draws("arithmetic", level, 150):
-        thinking, answer = tasks.TASKS["arithmetic"].write_thinking(problem, rng, Voice(rng, language), check=0.5)
+        thinking, answer = tasks.TASKS["arithmetic"].write_thinking(problem, rng, Voice(rng, language),
+                                                                    check=0.5)
         assert int(answer) == expression_value(chain(problem))
         steps = steps_of(thinking)
         assert steps and len(steps) == thinking.count("=") and all(map(true_step, steps))
@@ -349,7 +373,8 @@ def test_countdown_traces_that_end_in_yes_are_right(level):
         thinking, answer = countdown.write_thinking(problem, rng, Voice(rng, "en"))
         assert all(map(true_step, steps_of(thinking))) and thinking.startswith("try ")
         if thinking.endswith(" yes"):
-            assert expression_value(answer) == problem.target and numbers_used(answer) == sorted(problem.numbers)
+            assert expression_value(answer) == problem.target
+            assert numbers_used(answer) == sorted(problem.numbers)
             assert verify(problem, f"<think>{thinking}</think><answer>{answer}</answer>").correct
             right += 1
     assert right > 30
@@ -399,9 +424,10 @@ def test_programs_by_hand(program, x, value):
 
 
 @pytest.mark.parametrize("program", [
-    "", " ", "x ", " x", "x  2 +", "+", "x +", "x x", "1 2", "x 2 * +", "x 2 /", "x 2 **", "x 2 //", "y", "X", "x 02 +",
-    "x 100 +", "x -1 +", "x 2 * 1 + x", "x\n2 +", "x\t2\t+", "x 2 *\n", "٣", "x ３ +", "x 2 ＋", "x,2,+", "\ud800", "\x00",
-    "x 1e1 +", "lambda x: x", "1->3", "if", "x" * 1_000_000, "9" * 1_000_000, "x " * 1_000_000, "(" * 100_000,
+    "", " ", "x ", " x", "x  2 +", "+", "x +", "x x", "1 2", "x 2 * +", "x 2 /", "x 2 **", "x 2 //", "y",
+    "X", "x 02 +", "x 100 +", "x -1 +", "x 2 * 1 + x", "x\n2 +", "x\t2\t+", "x 2 *\n", "٣", "x ３ +",
+    "x 2 ＋", "x,2,+", "\ud800", "\x00", "x 1e1 +", "lambda x: x", "1->3", "if",
+    "x" * 1_000_000, "9" * 1_000_000, "x " * 1_000_000, "(" * 100_000,
 ])
 def test_no_programs(program):
     with pytest.raises(programs.ProgramError):
@@ -444,5 +470,6 @@ def test_a_table_of_the_examples_is_no_program():
     verdict = verify(problem, f"<think></think><answer>{table}</answer>")
     assert verdict.well_formed and not verdict.correct and "hidden" in verdict.reason
     assert verify(problem, "<think></think><answer>x 2 * 1 +</answer>").correct
-    assert verify(problem, "<think></think><answer>x x + 1 +</answer>").correct   # another writing of the function
+    # another writing of the function
+    assert verify(problem, "<think></think><answer>x x + 1 +</answer>").correct
     assert not verify(problem, "<think></think><answer>1->3 2->5 4->9</answer>").correct

@@ -1,4 +1,5 @@
-"""Text to ids and back: nothing is lost, nothing typed by a user becomes special, the world's words are one token."""
+"""Text to ids and back: nothing is lost, nothing typed by a user becomes special,
+the world's words are one token."""
 
 import random
 import re
@@ -17,7 +18,8 @@ def round_trips(text):
 
 
 def test_every_character_round_trips():
-    """All of the first plane and every third character beyond, surrogates left out: UTF-8 cannot hold them."""
+    """All of the first plane and every third character beyond, surrogates left out:
+    UTF-8 cannot hold them."""
     points = [p for p in (*range(0x10000), *range(0x10000, 0x110000, 3)) if not 0xD800 <= p < 0xE000]
     for start in range(0, len(points), 4096):
         text = "".join(map(chr, points[start:start + 4096]))
@@ -25,7 +27,8 @@ def test_every_character_round_trips():
 
 
 def test_every_pair_of_ascii_characters_round_trips():
-    """A pattern that misses a character drops it silently; pairs also meet the optional space and the numbers."""
+    """A pattern that misses a character drops it silently;
+    pairs also meet the optional space and the numbers."""
     for a in range(128):
         for b in range(128):
             assert round_trips(chr(a) + chr(b)), (a, b)
@@ -39,7 +42,8 @@ def test_random_bytes_round_trip():
         assert round_trips(data.decode("latin-1"))
 
 
-@pytest.mark.parametrize("text", ["", " ", "   ", "\n", "\r\n", "\x00", "a\x00b", "e\u0301", "👩‍👩‍👧", "٣٤", "\u2028"])
+@pytest.mark.parametrize("text", [
+    "", " ", "   ", "\n", "\r\n", "\x00", "a\x00b", "e\u0301", "👩‍👩‍👧", "٣٤", "\u2028"])
 def test_awkward_texts_round_trip(text):
     assert round_trips(text)
 
@@ -71,7 +75,8 @@ def test_our_own_tags_are_single_tokens():
         seen.update(ids)
     assert len(seen) == 4
     text = "<think>2+3=5</think><answer>5</answer>"
-    assert seen <= set(TOKENIZER.encode_tagged(text)) and TOKENIZER.decode(TOKENIZER.encode_tagged(text)) == text
+    assert seen <= set(TOKENIZER.encode_tagged(text))
+    assert TOKENIZER.decode(TOKENIZER.encode_tagged(text)) == text
 
 
 def test_padding_and_end_cannot_be_written():

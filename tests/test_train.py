@@ -1,4 +1,5 @@
-"""The command: what a run leaves behind, exact resume, and one clear line with its exit code for what goes wrong."""
+"""The command: what a run leaves behind, exact resume,
+and one clear line with its exit code for what goes wrong."""
 
 import json
 import os
@@ -16,14 +17,14 @@ from minireason import evaluate, sft, stages
 from minireason.upkeep import checkpoint
 
 ROOT = Path(train.__file__).parent
-TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1", "--model-mlp-width", "32",
-        "--base-num-examples", "120", "--base-batch-size", "2", "--base-learning-rate", "0.01",
-        "--cold-start-num-examples", "30", "--cold-start-num-epochs", "2",
-        "--rl-num-iterations", "3", "--rl-num-prompts", "4", "--rl-group-size", "4", "--rl-max-new-tokens", "24",
-        "--align-num-iterations", "2", "--align-num-prompts", "4", "--align-group-size", "4",
-        "--align-max-new-tokens", "24", "--num-preference-prompts", "64", "--sampling-num-problems", "20",
-        "--sampling-num-chat", "20", "--evaluate-num-problems", "12", "--evaluate-num-programs", "6",
-        "--evaluate-max-new-tokens", "24"]
+TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1",
+        "--model-mlp-width", "32", "--base-num-examples", "120", "--base-batch-size", "2",
+        "--base-learning-rate", "0.01", "--cold-start-num-examples", "30", "--cold-start-num-epochs", "2",
+        "--rl-num-iterations", "3", "--rl-num-prompts", "4", "--rl-group-size", "4",
+        "--rl-max-new-tokens", "24", "--align-num-iterations", "2", "--align-num-prompts", "4",
+        "--align-group-size", "4", "--align-max-new-tokens", "24", "--num-preference-prompts", "64",
+        "--sampling-num-problems", "20", "--sampling-num-chat", "20", "--evaluate-num-problems", "12",
+        "--evaluate-num-programs", "6", "--evaluate-max-new-tokens", "24"]
 
 
 def run(*arguments):
@@ -71,11 +72,13 @@ def test_a_run_leaves_everything_it_promises(finished):
         assert state["done"] and state["iteration"] == len(lines)
         for task, number in (("arithmetic", 12), ("countdown", 12), ("program", 6)):
             accuracy = results["stages"][stage][task]["accuracy"]
-            assert accuracy["num_problems"] == number and accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+            assert accuracy["num_problems"] == number
+            assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
         assert results["stages"][stage]["chat"]["leaks"]["num_problems"] == 12
         assert results["seconds"][stage] > 0
-    rewards = [json.loads(line)["reward"] for line in (finished / "rl" / "metrics.jsonl").read_text().splitlines()]
-    assert any(0 < reward < 1 for reward in rewards)            # else the exact-resume test would compare nothing
+    rewards = [json.loads(line)["reward"]
+               for line in (finished / "rl" / "metrics.jsonl").read_text().splitlines()]
+    assert any(0 < reward < 1 for reward in rewards)      # else the exact-resume test would compare nothing
     assert {"reward", "completion_length", "entropy", "zero_std_frac"} <= set(
         json.loads((finished / "rl" / "metrics.jsonl").read_text().splitlines()[0]))
     assert "kl" in json.loads((finished / "align" / "metrics.jsonl").read_text().splitlines()[0])
@@ -102,6 +105,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["grpo", "ppo"])
 def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch, algo):
     small_world(monkeypatch)
@@ -113,13 +117,14 @@ def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path,
     def interrupt_sometimes(*arguments):
         nonlocal count
         count += 1
-        if count in (3, 9, 20, 26):        # in the middle of an update: between gradients and the optimizer's step
+        if count in (3, 9, 20, 26):   # in the middle of an update: between gradients and the optimizer's step
             signal.raise_signal(signal.SIGINT)
         return plain_clip(*arguments)
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", interrupt_sometimes)
     codes = [run(*flags, "--out", broken)] + [run("--resume", "--out", broken) for _ in range(4)]
     assert codes == [130, 130, 130, 130, 0]
-    assert not torch.equal(weights(whole, "rl")["embedding.weight"], weights(whole, "cold-start")["embedding.weight"])
+    assert not torch.equal(weights(whole, "rl")["embedding.weight"],
+                           weights(whole, "cold-start")["embedding.weight"])
     for stage in train.STAGES:
         assert_equal_weights(weights(whole, stage), weights(broken, stage))
         assert (whole / stage / "metrics.jsonl").read_text() == (broken / stage / "metrics.jsonl").read_text()
@@ -127,6 +132,7 @@ def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path,
     assert first == second
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     small_world(monkeypatch)
     for stage in train.STAGES:
@@ -134,11 +140,13 @@ def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     assert_equal_weights(weights(finished, "align"), weights(tmp_path / "steps", "align"))
 
 
+@pytest.mark.slow
 def test_pure_rl_goes_from_base_to_rl(tmp_path):
     assert run(*TINY, "--pure-rl", "--out", tmp_path / "pure") == 0
     assert sorted(p.name for p in (tmp_path / "pure").iterdir() if p.is_dir()) == ["base", "rl"]
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
     assert run("rl", *TINY, "--algo", "ppo", "--from", finished, "--out", tmp_path / "ppo") == 0
     assert sorted(p.name for p in (tmp_path / "ppo").iterdir() if p.is_dir()) == ["base", "cold-start", "rl"]
@@ -148,35 +156,42 @@ def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
     assert list(results["stages"]) == ["base", "cold-start", "rl"]
     assert results["stages"]["cold-start"] == stored["stages"]["cold-start"]
     assert run(*TINY, "--pure-rl", "--from", finished, "--out", tmp_path / "pure") == 0
-    assert_equal_weights(weights(finished, "base"), weights(tmp_path / "pure", "base"))     # and not trained again
+    # and not trained again
+    assert_equal_weights(weights(finished, "base"), weights(tmp_path / "pure", "base"))
     capsys.readouterr()
-    for arguments, says in ((["rl", *TINY, "--from", tmp_path, "--out", tmp_path / "a"], "no finished stage 'base'"),
-                            (["rl", *TINY, "--from", finished, "--out", tmp_path / "b", "--model-width", "64"], "size"),
-                            (["rl", *TINY, "--from", finished, "--out", tmp_path / "ppo"], "holds a run already")):
+    for arguments, says in (
+            (["rl", *TINY, "--from", tmp_path, "--out", tmp_path / "a"], "no finished stage 'base'"),
+            (["rl", *TINY, "--from", finished, "--out", tmp_path / "b", "--model-width", "64"], "size"),
+            (["rl", *TINY, "--from", finished, "--out", tmp_path / "ppo"], "holds a run already")):
         assert run(*arguments) == 2
         assert says in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_from_a_run_from_a_run_whose_first_stages_were_not_scored(finished, tmp_path):
     """The second scores other problems than the first, and of its own stage alone."""
     others = [*TINY, "--evaluate-seed", "7"]
     assert run("cold-start", *others, "--from", finished, "--out", tmp_path / "second") == 0
     assert list(json.loads((tmp_path / "second" / "results.json").read_text())["stages"]) == ["cold-start"]
     assert run("rl", *others, "--from", tmp_path / "second", "--out", tmp_path / "third") == 0
-    assert list(json.loads((tmp_path / "third" / "results.json").read_text())["stages"]) == ["cold-start", "rl"]
+    stages = json.loads((tmp_path / "third" / "results.json").read_text())["stages"]
+    assert list(stages) == ["cold-start", "rl"]
 
 
+@pytest.mark.slow
 def test_accuracy_can_be_looked_at_within_a_stage(tmp_path):
     """The looks change nothing of the training itself."""
     looks = ["--evaluate-every", "2", "--evaluate-num-quick", "5"]
     assert run("base", *TINY, *looks, "--out", tmp_path / "looked") == 0
     assert run("base", *TINY, "--out", tmp_path / "plain") == 0
-    lines = [json.loads(line) for line in (tmp_path / "looked" / "base" / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line)
+             for line in (tmp_path / "looked" / "base" / "metrics.jsonl").read_text().splitlines()]
     at = [line["iteration"] + 1 for line in lines if "held_out_arithmetic" in line]
     assert at == sorted({*range(2, len(lines) + 1, 2), len(lines)})
     assert_equal_weights(weights(tmp_path / "looked", "base"), weights(tmp_path / "plain", "base"))
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(finished, tmp_path):
     assert run("base", *TINY, "--seed", 1, "--out", tmp_path / "other") == 0
     assert not torch.equal(weights(finished, "base")["embedding.weight"],
@@ -214,6 +229,7 @@ def test_a_flag_that_argparse_refuses_is_code_2(capsys):
     assert exit.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
     before = (finished / "align" / "checkpoint.pt").read_bytes()
     assert run(*TINY, "--out", finished) == 2
@@ -228,6 +244,7 @@ def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
     assert (finished / "align" / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_without_out_a_fresh_folder_is_chosen(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("base", *TINY) == 0 and run("base", *TINY) == 0
@@ -236,6 +253,7 @@ def test_without_out_a_fresh_folder_is_chosen(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "smoke-2" / "cold-start" / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_code_1(finished, tmp_path, capsys):
     assert run("base", *TINY, "--out", tmp_path / "run") == 0
     (tmp_path / "run" / "base" / "checkpoint.pt").write_bytes(b"scrambled")
@@ -276,6 +294,7 @@ def test_a_full_disk_is_code_1_and_one_line(tmp_path, monkeypatch, capsys):
     assert "No space left" in error and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     """A real process and a real signal."""
     command = [sys.executable, str(ROOT / "train.py"), "base", *TINY, "--base-num-examples", "20000",

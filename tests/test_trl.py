@@ -1,4 +1,5 @@
-"""The same tensors through TRL's own code. Skipped where it is not installed: tests/benchmarks/requirements.txt."""
+"""The same tensors through TRL's own code. Skipped where it is not installed:
+tests/benchmarks/requirements.txt."""
 
 from collections import defaultdict
 from types import SimpleNamespace
@@ -17,9 +18,10 @@ trl = pytest.importorskip("trl")
 def their_loss(loss_type, logprobs, batch, beta):
     """`GRPOTrainer._compute_loss` on our tensors: what it asks of a model is handed to it."""
     trainer = SimpleNamespace(
-        aux_loss_enabled=False, top_entropy_quantile=1.0, off_policy_mask_threshold=None, beta=beta, use_vllm=False,
-        importance_sampling_level="token", loss_type=loss_type, epsilon_low=0.2, epsilon_high=0.28,
-        max_completion_length=9, current_gradient_accumulation_steps=1, _entropy_bonus_enabled=False,
+        aux_loss_enabled=False, top_entropy_quantile=1.0, off_policy_mask_threshold=None, beta=beta,
+        use_vllm=False, importance_sampling_level="token", loss_type=loss_type, epsilon_low=0.2,
+        epsilon_high=0.28, max_completion_length=9, current_gradient_accumulation_steps=1,
+        _entropy_bonus_enabled=False,
         args=SimpleNamespace(use_bias_correction_kl=False, delta=None, steps_per_generation=1), tools=None,
         model=SimpleNamespace(training=True), _metrics=defaultdict(lambda: defaultdict(list)),
         accelerator=SimpleNamespace(gather=lambda x: x, reduce=lambda x, reduction: x, num_processes=1),
@@ -33,12 +35,17 @@ def their_loss(loss_type, logprobs, batch, beta):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.04])
-@pytest.mark.parametrize("loss_type, normalize", [("dapo", "token"), ("grpo", "sequence"), ("dr_grpo", "constant")])
+@pytest.mark.parametrize("loss_type, normalize",
+                         [("dapo", "token"), ("grpo", "sequence"), ("dr_grpo", "constant")])
 def test_grpos_loss_and_gradient_are_trls(loss_type, normalize, beta):
     batch, generator = ragged_rollout(torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
-    noise = lambda scale: scale * torch.randn(batch.old_logprobs.shape, generator=generator)
+
+    def noise(scale):
+        return scale * torch.randn(batch.old_logprobs.shape, generator=generator)
+
     batch.old_logprobs = -noise(1.0).abs()
-    batch.ref_logprobs, logprobs = batch.old_logprobs + noise(0.3), (batch.old_logprobs + noise(0.3)).requires_grad_()
+    batch.ref_logprobs = batch.old_logprobs + noise(0.3)
+    logprobs = (batch.old_logprobs + noise(0.3)).requires_grad_()
     batch.advantages = noise(1.0)[:, :1].expand_as(logprobs)
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize, max_new_tokens=9)
     weights, number, _ = loss_weights(batch.completion_mask, config, len(batch))

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/cost.py [--steps 3]
 
-The laptop preset with one number changed at a time, all completions at full length, rewards drawn at random so that every group
-teaches. CPU seconds of all threads together (run it with OMP_NUM_THREADS=1), medians of the steps after a first one. Writes
-lessons/results/cost.json and cost.png.
+The laptop preset with one number changed at a time, all completions at full length, rewards drawn at random
+so that every group teaches. CPU seconds of all threads together (run it with OMP_NUM_THREADS=1), medians of
+the steps after a first one. Writes lessons/results/cost.json and cost.png.
 """
 
 import argparse
@@ -39,8 +39,10 @@ FIXED = {"group_size": 16, "max_new_tokens": 80, "width": 128}
 def seconds_of(group_size, max_new_tokens, width, num_steps):
     """Medians (sampling, update) of one step, in CPU seconds."""
     config, tokenizer, rng, sampling = preset("laptop"), get_tokenizer(), random.Random(0), []
-    config.model.vocab_size, config.model.width, config.model.mlp_width = tokenizer.vocab_size, width, width * 352 // 128
-    config.rl.group_size, config.rl.max_new_tokens, config.rl.num_iterations = group_size, max_new_tokens, num_steps + 1
+    config.model.vocab_size = tokenizer.vocab_size
+    config.model.width, config.model.mlp_width = width, width * 352 // 128
+    config.rl.group_size, config.rl.max_new_tokens = group_size, max_new_tokens
+    config.rl.num_iterations = num_steps + 1
     texts = prompt_texts(config.rl.num_prompts)
     endless = SimpleNamespace(encode_prompt=tokenizer.encode_prompt, decode=tokenizer.decode, pad_id=0, eos_id=None)
     world = World(lambda rng: SimpleNamespace(prompt=rng.choice(texts)), lambda problems, _: [float(rng.random() < 0.5) for _ in
@@ -58,7 +60,8 @@ def seconds_of(group_size, max_new_tokens, width, num_steps):
         for _ in grpo.train(model, None, optimizer, world, config.rl, seed=0):
             whole.append(time.process_time() - began)
             began = time.process_time()
-    return statistics.median(sampling[1:]), statistics.median(step - some for step, some in zip(whole[1:], sampling[1:]))
+    updates = [step - some for step, some in zip(whole[1:], sampling[1:])]
+    return statistics.median(sampling[1:]), statistics.median(updates)
 
 
 def main():
@@ -80,8 +83,9 @@ def main():
     axes[0].set_ylabel("CPU seconds per RL step")
     axes[0].legend(frameon=False, fontsize=8)
     figure.savefig(RESULTS / "cost.png", dpi=150)
-    save_json(RESULTS / "cost.json", {"command": "python tests/benchmarks/cost.py", "threads": torch.get_num_threads(),
-                                      "fixed": FIXED, "seconds (sampling, update)": table})
+    save_json(RESULTS / "cost.json",
+              {"command": "python tests/benchmarks/cost.py", "threads": torch.get_num_threads(),
+               "fixed": FIXED, "seconds (sampling, update)": table})
 
 
 if __name__ == "__main__":

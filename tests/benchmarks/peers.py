@@ -1,7 +1,8 @@
-"""Their side: transformers and TRL with the same weights, prompts, rewards and sizes. Read next to measure.py.
+"""Their side: transformers and TRL with the same weights, prompts, rewards and sizes.
+Read next to measure.py.
 
-Their settings are their own defaults, but for those that would make them do other work than we do: 32 bits, no gradient
-checkpointing (less memory for one more forward pass), no reports, no checkpoints.
+Their settings are their own defaults, but for those that would make them do other work than we do: 32 bits,
+no gradient checkpointing (less memory for one more forward pass), no reports, no checkpoints.
 """
 
 import tempfile
@@ -37,7 +38,8 @@ def generation(rows, length, ragged, seconds, seed):
 
     def call(number):
         torch.manual_seed(1000 * seed + number)
-        ids = model.generate(**prompts, max_new_tokens=length, do_sample=True, temperature=1.0, top_k=0, top_p=1.0)
+        ids = model.generate(**prompts, max_new_tokens=length, do_sample=True, temperature=1.0, top_k=0,
+                             top_p=1.0)
         return int((ids[:, 16:] != tokenizer.pad_token_id).sum())
     return rate("new tokens", call, seconds)
 
@@ -49,29 +51,31 @@ def clock(marks):       # writes down the time at each step's end
 
 
 def trainer_settings(folder, rows, seed):
-    return dict(output_dir=folder, per_device_train_batch_size=min(MICRO_BATCH, rows), seed=seed, logging_steps=1,
-                gradient_accumulation_steps=max(1, rows // MICRO_BATCH), learning_rate=LEARNING_RATE, temperature=1.0,
-                lr_scheduler_type="constant", gradient_checkpointing=False, bf16=False, use_cpu=True, report_to="none",
-                dataloader_pin_memory=False, disable_tqdm=True, save_strategy="no")
+    return dict(output_dir=folder, per_device_train_batch_size=min(MICRO_BATCH, rows), seed=seed,
+                logging_steps=1, gradient_accumulation_steps=max(1, rows // MICRO_BATCH),
+                learning_rate=LEARNING_RATE, temperature=1.0,
+                lr_scheduler_type="constant", gradient_checkpointing=False, bf16=False, use_cpu=True,
+                report_to="none", dataloader_pin_memory=False, disable_tqdm=True, save_strategy="no")
 
 
 def grpo_step(prompts, group, length, steps, kl_coef, seconds, seed):
     from trl import GRPOConfig, GRPOTrainer
     with tempfile.TemporaryDirectory() as folder:
         (model, tokenizer), marks = load(f"{folder}/llama"), []
-        config = GRPOConfig(**trainer_settings(folder, prompts * group, seed), num_generations=group, beta=kl_coef,
-                            max_steps=1 + steps, max_completion_length=length, epsilon_high=0.28, loss_type="dapo",
-                            use_bias_correction_kl=False)
+        config = GRPOConfig(**trainer_settings(folder, prompts * group, seed), num_generations=group,
+                            beta=kl_coef, max_steps=1 + steps, max_completion_length=length,
+                            epsilon_high=0.28, loss_type="dapo", use_bias_correction_kl=False)
         trainer = GRPOTrainer(model, lambda completions, **_: list(map(reward, completions)), config,
-                              Dataset.from_dict({"prompt": prompt_lines(prompts)}), processing_class=tokenizer,
-                              callbacks=[clock(marks)])
+                              Dataset.from_dict({"prompt": prompt_lines(prompts)}),
+                              processing_class=tokenizer, callbacks=[clock(marks)])
         trainer.train()
     means = [line["completions/mean_length"] for line in trainer.state.log_history if "reward" in line]
     return step_numbers(marks, [mean * prompts * group for mean in means])
 
 
 class FreeReward(torch.nn.Module):
-    """The PPO trainer wants a network that rewards: this one costs as little as our function, and counts tokens."""
+    """The PPO trainer wants a network that rewards: this one costs as little as our function,
+    and counts tokens."""
     base_model_prefix = "body"
     tokens = []     # of each step's completions; there is one such network in a process
 
@@ -87,10 +91,11 @@ def ppo_step(prompts, group, length, steps, kl_coef, seconds, seed):
     from trl.experimental.ppo import PPOConfig, PPOTrainer
     with tempfile.TemporaryDirectory() as folder:
         (model, tokenizer), marks, judge, rows = load(f"{folder}/llama"), [], FreeReward(), prompts * group
-        critic = transformers.AutoModelForSequenceClassification.from_pretrained(f"{folder}/llama", num_labels=1)
-        config = PPOConfig(**trainer_settings(folder, rows, seed), total_episodes=(1 + steps) * rows, num_ppo_epochs=1,
-                           local_rollout_forward_batch_size=rows, response_length=length, stop_token="eos",
-                           kl_coef=kl_coef, lam=1.0, vf_coef=1.0, num_sample_generations=0)
+        critic = transformers.AutoModelForSequenceClassification.from_pretrained(f"{folder}/llama",
+                                                                                 num_labels=1)
+        config = PPOConfig(**trainer_settings(folder, rows, seed), total_episodes=(1 + steps) * rows,
+                           num_ppo_epochs=1, local_rollout_forward_batch_size=rows, response_length=length,
+                           stop_token="eos", kl_coef=kl_coef, lam=1.0, vf_coef=1.0, num_sample_generations=0)
         prompt_ids = tokenizer(prompt_lines(prompts))["input_ids"]
         data = Dataset.from_dict({"input_ids": [ids for ids in prompt_ids for _ in range(group)]})
         trainer = PPOTrainer(config, tokenizer, model, None, judge, data, critic, eval_dataset=data,
