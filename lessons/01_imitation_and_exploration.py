@@ -30,13 +30,13 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
+from minireason.pretrained import load_pretrained
 
 from minireason import grpo, sft
 from minireason.config import ModelConfig, RLConfig, SFTConfig
 from minireason.corpus import base_corpus, tokenize, up_to
 from minireason.inference import answer_all
 from minireason.model import GPT
-from minireason.pretrained import load_pretrained
 from minireason.rewards import World, reasoning_world
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
 from minireason.tasks import parse_prompt, test_problems

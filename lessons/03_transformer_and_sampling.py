@@ -28,12 +28,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
+from minireason.pretrained import load_pretrained
 
 from minireason.config import ModelConfig, RLConfig
 from minireason.inference import answer_all
 from minireason.model import Attention, KVCache, rotate
 from minireason.policy import completion_logprobs
-from minireason.pretrained import load_pretrained
 from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
 from minireason.sampling import generate, sampling_distribution

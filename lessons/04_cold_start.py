@@ -27,13 +27,13 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
+from minireason.pretrained import load_pretrained
 
 from minireason import sft
 from minireason.behaviour import observe
 from minireason.config import ModelConfig, SFTConfig, preset
 from minireason.corpus import SCORED_LEVELS, base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
-from minireason.pretrained import load_pretrained
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer

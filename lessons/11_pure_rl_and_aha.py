@@ -23,19 +23,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
 
 import torch
+from minireason.pretrained import load_pretrained
 
 from minireason import grpo
 from minireason.behaviour import observe, summarize
-from minireason.upkeep.checkpoint import load_model
 from minireason.config import RLConfig
 from minireason.inference import answer_all
-from minireason.tools.plots import new_figure
-from minireason.pretrained import load_pretrained
 from minireason.rewards import World, reasoning_world
-from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import load_model
+from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
 FAST, tokenizer = os.environ.get("LESSON_FAST") == "1", get_tokenizer()

@@ -25,18 +25,18 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
+from minireason.pretrained import load_pretrained
 
 from minireason import grpo
 from minireason.behaviour import observe
-from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.config import RLConfig
 from minireason.corpus import base_corpus
 from minireason.inference import answer_all
-from minireason.pretrained import load_pretrained
 from minireason.rewards import World, correctness, language_consistency, reasoning_world
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

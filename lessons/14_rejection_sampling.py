@@ -20,6 +20,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
 
 import torch
+from minireason.pretrained import load_pretrained
 
 from minireason import rejection, sft
 from minireason.behaviour import observe
@@ -27,13 +28,12 @@ from minireason.config import RejectionConfig, from_dict, preset
 from minireason.corpus import SCORED_LEVELS, TASK_SHARES, chat_examples, tokenize
 from minireason.evaluate import rate
 from minireason.inference import answer_all
-from minireason.tools.plots import new_figure
-from minireason.pretrained import load_pretrained
 from minireason.rewards import reasoning_world
-from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

@@ -20,16 +20,16 @@ import torch
 from runs import RESULTS, STUDIES, ensure, outcomes, row, save_claim
 
 from minireason import grpo, rejection, sft
-from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.config import RejectionConfig, SFTConfig, preset
 from minireason.corpus import base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
-from minireason.tools.plots import new_figure
 from minireason.rewards import reasoning_world
-from minireason.upkeep.seeding import derive_seed
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import load_model, save_json
+from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
 STEPS, ROUND, NUM_LOOKS, NUM_QUICK = 15, 6, 5, 300      # a round of expert iteration was reckoned as 6 iterations of RL
