@@ -9,6 +9,7 @@ import struct
 
 import numpy as np
 import pytest
+import tiktoken
 import torch
 from helpers import awake
 
@@ -19,7 +20,7 @@ from minireason.model import GPT
 from minireason.pretrained import load_pretrained
 from minireason.sampling import generate
 from minireason.tasks import make_problem
-from minireason.tokenizer import EOS, PAD, TAGS, get_tokenizer
+from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 TOKENIZER = get_tokenizer()
@@ -143,10 +144,20 @@ def read_tokens(spec, text):
     return ids
 
 
+def special_ids():
+    return {TOKENIZER.encoding.encode_single_token(name) for name in (PAD, EOS, *TAGS)}
+
+
+def ordinary_tokens():
+    """The bytes of every token that is not special, in the order of their ids."""
+    ids = [i for i in range(TOKENIZER.vocab_size) if i not in special_ids()]
+    return TOKENIZER.encoding.decode_tokens_bytes(ids)
+
+
 def texts(kind):
     """Some hundred texts of one kind, always the same."""
     rng = random.Random(kind)
-    words = [TOKENIZER.encoding.decode_single_token_bytes(i).decode() for i in range(256, TOKENIZER.pad_id)]
+    words = [token.decode() for token in ordinary_tokens() if len(token) > 1]
     some = lambda draw, most=20: "".join(draw() for _ in range(rng.randint(0, most)))
     letter = lambda: rng.choice(words).strip() if rng.random() < 0.3 else rng.choice("abdeikmnostuxyTZ ")
     character = lambda: chr(rng.choice([rng.randrange(0x250), rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)]))
@@ -176,6 +187,30 @@ def test_an_independent_reader_of_the_tokenizer_finds_our_tokens(exported, kind)
         PAD: TOKENIZER.pad_id, EOS: TOKENIZER.eos_id}
     for text in texts(kind):
         assert read_tokens(spec, text) == TOKENIZER.encode(text), repr(text)
+
+
+class Renumbered(Tokenizer):
+    """Our tokens under other ids: the special ones come first, last, or some of them in between."""
+
+    def __init__(self, special_ids):
+        tokens, names = ordinary_tokens(), (PAD, EOS, *TAGS)
+        self.vocab_size = len(tokens) + len(names)
+        special = dict(zip(names, special_ids))
+        other_ids = [i for i in range(self.vocab_size) if i not in special_ids]
+        self.encoding = tiktoken.Encoding("renumbered", pat_str=PATTERN, special_tokens=special,
+                                          mergeable_ranks=dict(zip(tokens, other_ids)))
+        self.pad_id, self.eos_id = special[PAD], special[EOS]
+
+
+@pytest.mark.parametrize("ids", [range(6), (3, 100, 256, 5, 300, 0)])
+def test_special_tokens_may_have_any_ids(ids):
+    tokenizer = Renumbered(list(ids))
+    spec = export.tokenizer_json(tokenizer)
+    assert sorted(spec["model"]["vocab"].values()) == list(range(tokenizer.vocab_size))
+    assert [token["id"] for token in spec["added_tokens"]] == list(ids[:2])
+    assert spec["model"]["merges"] == export.tokenizer_json(TOKENIZER)["model"]["merges"]
+    for text in texts("letters") + texts("tags"):
+        assert read_tokens(spec, text) == tokenizer.encode(text), repr(text)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path, capsys):

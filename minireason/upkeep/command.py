@@ -22,9 +22,9 @@ class Fault(RuntimeError):
 
 
 def open_streams() -> None:
-    """Redirects closed streams to the null device, and escapes what the terminal cannot show, as in `\\xe9`."""
-    # A closed stream leaves its file descriptor free. The next open() would reuse the number, and what is printed
-    # would go into that file. The order matters, because each open() here takes the lowest free number.
+    """Redirects closed streams to the null device, and escapes what the terminal cannot show (`\\xe9`)."""
+    # A closed stream leaves its file descriptor free. The next open() would reuse the number, and what is
+    # printed would go into that file. The order matters: each open() here takes the lowest free number.
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")
     if sys.stdout is None:

@@ -14,7 +14,7 @@ def append(path: Path, values: dict[str, float]) -> None:
 
 
 def read(path: Path) -> list[dict[str, float]]:
-    """All lines of a metrics file, in order; an empty list if there is no file. Raises Fault if it is damaged."""
+    """All lines of a metrics file, in order; an empty list if there is no file. Raises Fault on damage."""
     if not path.exists():
         return []
     return [parse(line, path) for line in complete_lines(path)]
