@@ -158,8 +158,8 @@ def test_what_a_model_wrote_stays_text(tmp_path):
     ("make 42 from 3 8 6", "<think>try 42-8=34 3*6=18 is 34 no wait try 42-6=36 3*8=24 is 36 yes</think>"
                            "<answer>3*8+6</answer>",
      [("try", "try"), ("no", "no"), ("retry", "try"), ("false-yes", "yes")]),
-    ("make 31 from 7 8 3", "<think>prueba 31-8=23 7*3=21 da 23 mal espera prueba 31-7=24 8*3=24 da 24 vale</think>"
-                           "<answer>",
+    ("make 31 from 7 8 3", "<think>prueba 31-8=23 7*3=21 da 23 mal espera "
+                           "prueba 31-7=24 8*3=24 da 24 vale</think><answer>",
      [("try", "prueba"), ("no", "mal"), ("retry", "prueba"), ("yes", "vale")]),
     ("make 31 from 7 8 3", "<think>try 31-7=24 try 31-8=23", [("try", "try"), ("try", "try")]),
     ("compute 2+3*4", "<think>3*4=13 so check 13/4=2 so 3*4=12 so 2+12=14</think><answer>14</answer>",
@@ -192,7 +192,8 @@ def test_the_marks_are_as_many_as_are_counted():
             thinking = parts[0] if parts else completion
             kinds = [kind for _, _, kind in page.find_marks(problem, thinking)]
             assert kinds.count("try") + kinds.count("retry") == counted.num_tries
-            assert (kinds.count("retry"), kinds.count("no")) == (counted.num_retries, counted.num_failed_tries)
+            assert kinds.count("retry") == counted.num_retries
+            assert kinds.count("no") == counted.num_failed_tries
             assert kinds.count("yes") + kinds.count("false-yes") == counted.num_yes
             assert kinds.count("false-yes") == counted.num_false_yes
             assert kinds.count("wrong") == counted.num_wrong_steps
@@ -235,7 +236,8 @@ def test_the_tokens_are_shown_where_checkpoints_are_there(tmp_path, monkeypatch)
             rows[0]["reward"] = float(problem.target == target)
             return rows, old
         monkeypatch.setattr(page.inspector, "inspect_run", inspect_run)
-        assert f"<h3>make {target} from 2 3</h3>" in page.token_by_token(tmp_path, results["stages"], list(TASKS))
+        section = page.token_by_token(tmp_path, results["stages"], list(TASKS))
+        assert f"<h3>make {target} from 2 3</h3>" in section
     monkeypatch.undo()
     (tmp_path / "rl" / "checkpoint.pt").write_bytes(b"damaged")
     assert "There are no checkpoints" in written(tmp_path, results)

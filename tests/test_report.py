@@ -59,7 +59,7 @@ def test_the_report_shows_whatever_tasks_the_results_have(copy):
     for name in ("report.md", "report.html"):
         text = (copy / name).read_text()
         assert "sorting level 1 (n=" in text and "riddles level 2 (n=" in text
-        assert text.count("sorting") >= 2 and text.count("riddles") >= 2     # also above a table of its behaviours
+        assert text.count("sorting") >= 2 and text.count("riddles") >= 2     # also above their behaviours
     last_result = list(results["stages"].values())[-1]
     assert report.tasks_of(last_result) == ["arithmetic", "countdown", "program", "sorting", "riddles"]
 
@@ -75,7 +75,8 @@ def test_the_bars_of_a_stage_stand_side_by_side_around_its_middle(num_tasks):
 
 
 def test_held_out_curves_are_found_by_their_keys(tmp_path):
-    lines = [{"iteration": 0, "loss": 1.0}, {"iteration": 1, "held_out_sorting": 0.25, "held_out_arithmetic": 0.5},
+    lines = [{"iteration": 0, "loss": 1.0},
+             {"iteration": 1, "held_out_sorting": 0.25, "held_out_arithmetic": 0.5},
              {"iteration": 2, "held_out_riddles": 0.5}]
     assert plots.held_out_tasks(lines) == ["sorting", "arithmetic", "riddles"]
     assert plots.held_out_tasks(lines[:1]) == []
@@ -83,7 +84,8 @@ def test_held_out_curves_are_found_by_their_keys(tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 2000
 
 
-@pytest.mark.parametrize("line", [b"{}", b"[1]", b"null", b'{"iteration": "1"}', b'{"iteration": 1', b"\xff\xfe"])
+@pytest.mark.parametrize("line", [
+    b"{}", b"[1]", b"null", b'{"iteration": "1"}', b'{"iteration": 1', b"\xff\xfe"])
 def test_a_line_that_nobody_here_wrote_is_a_fault(line, tmp_path):
     (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 0}\n' + line + b"\n")
     with pytest.raises(Fault, match="damaged"):
