@@ -1,7 +1,7 @@
-"""How commands end: exit code and one line on stderr, whatever the terminal can do. Each runs in its own process.
+"""How commands end: an exit code and one line on stderr, whatever the terminal can do.
 
-The commands here are small ones that `exit_codes` decorates, since they start at once. A test checks that every
-real command is decorated too.
+Each command runs in its own process. The commands here are small ones that `exit_codes` decorates, since they
+start at once. A test checks that every real command is decorated too.
 """
 
 import ast
@@ -131,8 +131,11 @@ SOURCES = {path.name: ast.parse(path.read_text(encoding="utf-8"))
 
 
 def test_every_command_ends_this_way():
-    mains = {name: node for name, tree in SOURCES.items() for node in tree.body
-             if isinstance(node, ast.FunctionDef) and node.name == "main"}
+    mains = {}
+    for name, tree in SOURCES.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "main":
+                mains[name] = node
     assert len(mains) >= 7
     for name, main in mains.items():
         decorators = [ast.unparse(each) for each in main.decorator_list]

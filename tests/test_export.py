@@ -1,6 +1,7 @@
-"""The exported folder: small readers of our own read its files, transformers has to give the same numbers, tokens
-and answers, and TRL takes one training step. The last two are skipped if the libraries are not installed:
-tests/benchmarks/requirements.txt.
+"""The exported folder, read by small readers of our own, by transformers and by TRL.
+
+transformers has to give the same numbers, tokens and answers as our model, and TRL takes one training step.
+Those tests are skipped if the libraries are not installed: tests/benchmarks/requirements.txt.
 """
 
 import json
@@ -134,7 +135,7 @@ def test_the_config_says_what_the_model_is(exported):
 
 
 def read_tokens(spec, text):
-    """Ids of a text without special tokens: byte-level BPE as tokenizer.json describes it, without our code."""
+    """Ids of a text by byte-level BPE, as tokenizer.json describes it. Uses nothing of ours."""
     visible = [byte for byte in range(256) if chr(byte).isprintable() and byte != 32]
     letters = {byte: chr(byte) for byte in visible}
     hidden = [byte for byte in range(256) if byte not in letters]
