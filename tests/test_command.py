@@ -1,8 +1,7 @@
-"""How commands end, in processes of their own: exit code, one line on stderr,
-whatever the terminal is or is not.
+"""How commands end: an exit code and one line on stderr, whatever the terminal can do.
 
-The commands here are small ones made of `exit_codes`, which start at once; that every real one is made of it
-is checked too.
+Each command runs in its own process. The commands here are small ones that `exit_codes` decorates, since they
+start at once. A test checks that every real command is decorated too.
 """
 
 import ast
@@ -30,11 +29,9 @@ BUFFERED = {"PYTHONUNBUFFERED": ""}       # as it is unless somebody asks otherw
 
 
 def toy(body, shell="", environment=ASCII):
-    """Runs a command with this body, its streams redirected as a shell writes it.
-    Returns (code, stdout, stderr)."""
-    done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {shell}', sys.executable,
-                           SCRIPT.format(body=body)], cwd=ROOT,
-                          stdin=subprocess.PIPE, capture_output=True, timeout=120,
+    """Runs a command with this body. `shell` redirects its streams. Returns (code, stdout, stderr)."""
+    command = ["sh", "-c", f'exec "$0" -c "$1" {shell}', sys.executable, SCRIPT.format(body=body)]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.PIPE, capture_output=True, timeout=120,
                           env={**os.environ, **BUFFERED, **environment})
     return done.returncode, done.stdout.decode("ascii"), done.stderr.decode("ascii")
 
@@ -62,37 +59,37 @@ def test_a_mistake_of_ours_shows_where_it_is():
     assert code == 1 and "Traceback" in error and "IndexError" in error
 
 
-@pytest.mark.parametrize("environment",
-                         [ASCII, {"PYTHONIOENCODING": "utf-8"}, {**ASCII, "PYTHONIOENCODING": "latin-1"}])
+@pytest.mark.parametrize("environment", [
+    ASCII, {"PYTHONIOENCODING": "utf-8"}, {**ASCII, "PYTHONIOENCODING": "latin-1"}])
 def test_whatever_is_printed_is_no_crash(environment):
-    """A letter that the terminal has not, half a character that none has,
-    the name of a file that is no text."""
+    """A letter that the terminal lacks, half a character that all lack, a file's name that is not text."""
     text = r"'\u00e9 \u2028 \ud800 \udcff ' + chr(0x1F600)"
-    done = subprocess.run([sys.executable, "-c",
-                           SCRIPT.format(body=f"print({text}); print({text}, file=sys.stderr); "
-                                                                    f"raise BadInput({text})")],
-                          cwd=ROOT, capture_output=True, timeout=120, env={**os.environ, **environment})
+    body = f"print({text}); print({text}, file=sys.stderr); raise BadInput({text})"
+    done = subprocess.run([sys.executable, "-c", SCRIPT.format(body=body)], cwd=ROOT, capture_output=True,
+                          timeout=120, env={**os.environ, **environment})
     assert done.returncode == 2 and done.stdout.endswith(b"\n") and rb"\ud800" in done.stdout
     assert done.stderr.count(b"\n") == 2 and b"Traceback" not in done.stderr
     assert (rb"\xe9" in done.stdout) == (environment is ASCII)
 
 
 def test_what_is_typed_in_any_bytes_is_no_crash():
-    done = subprocess.run([sys.executable, "-c", SCRIPT.format(body="print(ascii(input()))")], cwd=ROOT,
-                          timeout=120, input="é\n".encode() + b"\xff\n", capture_output=True,
-                          env={**os.environ, **ASCII})
+    script = SCRIPT.format(body="print(ascii(input()))")
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=120, capture_output=True,
+                          input="é\n".encode() + b"\xff\n", env={**os.environ, **ASCII})
     assert done.returncode == 0 and done.stdout.startswith(b"'\\u") and not done.stderr
 
 
 @pytest.mark.parametrize("shell", ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_crash(shell):
-    """Nor does a file that is opened next take the number of a closed one,
-    and with it what others print there."""
+    """And the next file to be opened does not get the descriptor of a closed stream, and what is printed."""
     body = ("file = open(__import__('os').devnull); code = 0 if file.fileno() > 2 else 9; print('told'); "
             "print('told', file=sys.stderr); sys.stdin.read(); return code")
     code, out, error = toy(body, shell)
-    assert (code, out, error) == (0, "" if ">&-" in shell.replace("2>&-", "") else "told\n",
-                                  "" if "2>&-" in shell else "told\n")
+    stderr_is_closed = "2>&-" in shell
+    stdout_is_closed = ">&-" in shell.replace("2>&-", "")
+    assert code == 0
+    assert out == ("" if stdout_is_closed else "told\n")
+    assert error == ("" if stderr_is_closed else "told\n")
 
 
 def test_the_end_of_input_at_a_question_is_an_error_that_commands_can_catch():
@@ -105,8 +102,8 @@ def test_a_full_disk_behind_stdout_is_said_once(body):
     assert toy(body, ">/dev/full")[::2] == (1, "toy: [Errno 28] No space left on device\n")
 
 
-@pytest.mark.parametrize("body", ["print('x')", "print('x', flush=True)", "print('x' * 10**6)",
-                                  "raise BadInput('no')"])
+@pytest.mark.parametrize("body", [
+    "print('x')", "print('x', flush=True)", "print('x' * 10**6)", "raise BadInput('no')"])
 def test_a_reader_that_left_is_no_traceback(body):
     """What `command | head -1` does, once head has its line."""
     reader, writer = os.pipe()
@@ -118,10 +115,9 @@ def test_a_reader_that_left_is_no_traceback(body):
 
 
 def test_ctrl_c_from_outside_is_130():
-    process = subprocess.Popen([sys.executable, "-c",
-                                SCRIPT.format(body="print('here', flush=True); sys.stdin.read()")],
-                               cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    script = SCRIPT.format(body="print('here', flush=True); sys.stdin.read()")
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == b"here\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=120)[1] == b"\nstopped\n" and process.returncode == 130
@@ -132,12 +128,14 @@ def test_ctrl_c_from_outside_is_130():
 
 SOURCES = {path.name: ast.parse(path.read_text(encoding="utf-8"))
            for path in [*(ROOT / "minireason").rglob("*.py"), *ROOT.glob("*.py")]}
-READ_OR_WRITE = ("open", "read_text", "write_text")
 
 
 def test_every_command_ends_this_way():
-    mains = {name: node for name, tree in SOURCES.items() for node in tree.body
-             if isinstance(node, ast.FunctionDef) and node.name == "main"}
+    mains = {}
+    for name, tree in SOURCES.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "main":
+                mains[name] = node
     assert len(mains) >= 7
     for name, main in mains.items():
         decorators = [ast.unparse(each) for each in main.decorator_list]
@@ -148,9 +146,11 @@ def test_every_command_ends_this_way():
 def test_every_file_of_text_is_opened_with_its_encoding(name):
     """Else it is the terminal's, and a run that was saved under one cannot be read under another."""
     for node in ast.walk(SOURCES[name]):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in READ_OR_WRITE:
-            binary = any(isinstance(a, ast.Constant) and isinstance(a.value, str) and "b" in a.value
-                         for a in node.args[1:])
-            low_level = ast.unparse(node.func) == "os.open"
-            named = any(k.arg == "encoding" for k in node.keywords)
-            assert binary or low_level or named, f"{name}:{node.lineno}"
+        if not isinstance(node, ast.Call):
+            continue
+        function = ast.unparse(node.func)
+        if function.split(".")[-1] in ("open", "read_text", "write_text") and function != "os.open":
+            modes = [ast.unparse(argument) for argument in node.args[1:]]
+            is_binary = any(mode in ("'rb'", "'wb'", "'ab'", "'r+b'") for mode in modes)
+            has_encoding = any(keyword.arg == "encoding" for keyword in node.keywords)
+            assert is_binary or has_encoding, f"{name}:{node.lineno}"

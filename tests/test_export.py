@@ -1,6 +1,8 @@
-"""The exported folder: its files read by small readers of our own, then its numbers, tokens and answers in
-transformers and one training step in TRL. Those are skipped where the two are not installed:
-tests/benchmarks/requirements.txt."""
+"""The exported folder, read by small readers of our own, by transformers and by TRL.
+
+transformers has to give the same numbers, tokens and answers as our model, and TRL takes one training step.
+Those tests are skipped if the libraries are not installed: tests/benchmarks/requirements.txt.
+"""
 
 import json
 import os
@@ -10,6 +12,7 @@ import struct
 
 import numpy as np
 import pytest
+import tiktoken
 import torch
 from helpers import awake
 from minireason.pretrained import load_pretrained
@@ -18,7 +21,7 @@ from minireason.config import ModelConfig, preset, to_dict
 from minireason.model import GPT
 from minireason.sampling import generate
 from minireason.tasks import make_problem
-from minireason.tokenizer import EOS, PAD, TAGS, get_tokenizer
+from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
 from minireason.tools import export
 from minireason.upkeep import checkpoint
 
@@ -36,8 +39,10 @@ def unlike_any_default():
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
-            is_matrix = parameter.dim() > 1
-            parameter.mul_(3 if is_matrix else 0.5 + torch.rand(parameter.shape, generator=generator))
+            if parameter.dim() > 1:
+                parameter.mul_(3)
+            else:
+                parameter.mul_(0.5 + torch.rand(parameter.shape, generator=generator))
         model.embedding.weight[TOKENIZER.eos_id] *= 3    # so that some answers end by themselves
     return model
 
@@ -97,7 +102,7 @@ def test_an_independent_reader_finds_every_weight(exported):
                          "model.layers.0.mlp.gate_proj": first.gate, "model.layers.1.mlp.up_proj": last.up,
                          "model.layers.1.mlp.down_proj": last.down}.items():
         assert np.array_equal(arrays[f"{name}.weight"], weight.weight.detach().numpy()), name
-    # 4 heads of 8 rows for the queries, then 2 for keys, 2 for values
+    # 4 heads of 8 rows for the queries, then 2 for the keys and 2 for the values
     for layer, block in enumerate((first, last)):
         whole = block.attention.qkv.weight.detach().numpy()
         for name, rows in (("q", slice(0, 32)), ("k", slice(32, 48)), ("v", slice(48, 64))):
@@ -121,7 +126,8 @@ def test_the_config_says_what_the_model_is(exported):
     wanted = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "torch_dtype": "float32",
               "vocab_size": TOKENIZER.vocab_size, "hidden_size": 32, "intermediate_size": 48,
               "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-              "hidden_act": "silu", "max_position_embeddings": 256, "rope_theta": 300.0, "rms_norm_eps": 1e-3,
+              "hidden_act": "silu",
+              "max_position_embeddings": 256, "rope_theta": 300.0, "rms_norm_eps": 1e-3,
               "tie_word_embeddings": True, "bos_token_id": None} | ends
     assert {name: config[name] for name in wanted} == wanted
     generation = json.loads((folder / "generation_config.json").read_text())
@@ -129,12 +135,11 @@ def test_the_config_says_what_the_model_is(exported):
 
 
 def read_tokens(spec, text):
-    """Ids of a text without special tokens: byte-level BPE as tokenizer.json describes it,
-    with nothing of ours."""
+    """Ids of a text by byte-level BPE, as tokenizer.json describes it. Uses nothing of ours."""
     visible = [byte for byte in range(256) if chr(byte).isprintable() and byte != 32]
     letters = {byte: chr(byte) for byte in visible}
-    letters |= {byte: chr(256 + i)
-                for i, byte in enumerate(byte for byte in range(256) if byte not in letters)}
+    hidden = [byte for byte in range(256) if byte not in letters]
+    letters |= {byte: chr(256 + i) for i, byte in enumerate(hidden)}
     split, to_bytes = spec["pre_tokenizer"]["pretokenizers"]
     vocab = spec["model"]["vocab"]
     order = {tuple(pair.split(" ")): i for i, pair in enumerate(spec["model"]["merges"])}
@@ -144,51 +149,62 @@ def read_tokens(spec, text):
         parts = ["".join(letters[byte] for byte in piece.encode())]
         if parts[0] not in vocab:
             parts = list(parts[0])
-            while found := [(order[pair], i) for i, pair in enumerate(zip(parts, parts[1:]))
-                            if pair in order]:
-                i = min(found)[1]
+            while True:
+                neighbours = enumerate(zip(parts, parts[1:]))
+                mergers = [(order[pair], i) for i, pair in neighbours if pair in order]
+                if not mergers:
+                    break
+                _, i = min(mergers)
                 parts[i:i + 2] = [parts[i] + parts[i + 1]]
         ids += [vocab[part] for part in parts]
     return ids
 
 
+def special_ids():
+    return {TOKENIZER.encoding.encode_single_token(name) for name in (PAD, EOS, *TAGS)}
+
+
+def ordinary_tokens():
+    """The bytes of every token that is not special, in the order of their ids."""
+    ids = [i for i in range(TOKENIZER.vocab_size) if i not in special_ids()]
+    return TOKENIZER.encoding.decode_tokens_bytes(ids)
+
+
 def texts(kind):
     """Some hundred texts of one kind, always the same."""
     rng = random.Random(kind)
-    words = [TOKENIZER.encoding.decode_single_token_bytes(i).decode() for i in range(256, TOKENIZER.pad_id)]
+    words = [token.decode() for token in ordinary_tokens() if len(token) > 1]
+    choices = {     # pieces that a text of this kind is put together from
+        "words": words,
+        "digits": "0123456789+-*/()=.",
+        "control characters": [chr(i) for i in (*range(33), *range(127, 161), 0x2028, 0xFEFF)],
+        "spaces": [" ", "  ", "\t", "\n", "\r\n", "a", " so", ".", "\u00a0"],
+        "tags": [*TAGS, PAD, EOS, " ", "so", "7", "<", "</", "think>", "\n"],
+    }
 
-    def some(draw, most=20):
-        return "".join(draw() for _ in range(rng.randint(0, most)))
+    def piece():
+        if kind == "letters":       # words run into one another, so tiktoken merges: "sand" is "s", "and"
+            if rng.random() < 0.3:
+                return rng.choice(words).strip()
+            return rng.choice("abdeikmnostuxyTZ ")
+        if kind == "unicode":
+            latin, low, high = rng.randrange(0x250), rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)
+            return chr(rng.choice([latin, low, high]))
+        return rng.choice(choices[kind])
 
-    def letter():
-        return rng.choice(words).strip() if rng.random() < 0.3 else rng.choice("abdeikmnostuxyTZ ")
+    def text():
+        if kind == "problems":
+            task = rng.choice(["arithmetic", "countdown", "program"])
+            return make_problem(task, rng, rng.randint(1, 2)).prompt
+        if kind == "random bytes":
+            return rng.randbytes(20).decode(rng.choice(["latin-1", "utf-8"]), "replace")
+        return "".join(piece() for _ in range(rng.randint(0, 8 if kind == "tags" else 20)))
 
-    def character():
-        return chr(rng.choice([rng.randrange(0x250), rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)]))
-
-    def problem():
-        return make_problem(rng.choice(["arithmetic", "countdown", "program"]), rng, rng.randint(1, 2)).prompt
-
-    draw = {
-        "words": lambda: some(lambda: rng.choice(words)),
-        # words run into one another: here tiktoken merges, "sand" is "s", "and"
-        "letters": lambda: some(letter),
-        "problems": problem,
-        "digits": lambda: some(lambda: rng.choice("0123456789+-*/()=.")),
-        "unicode": lambda: some(character),
-        "control characters": lambda: some(lambda: chr(rng.choice([*range(33), *range(127, 161),
-                                                                   0x2028, 0xFEFF]))),
-        "random bytes": lambda: rng.randbytes(20).decode(rng.choice(["latin-1", "utf-8"]), "replace"),
-        "spaces": lambda: some(lambda: rng.choice([" ", "  ", "\t", "\n", "\r\n", "a", " so", ".",
-                                                   "\u00a0"])),
-        "tags": lambda: some(lambda: rng.choice([*TAGS, PAD, EOS, " ", "so", "7", "<", "</", "think>",
-                                                 "\n"]), 8),
-    }[kind]
-    return ["", *(draw() for _ in range(200))]
+    return ["", *(text() for _ in range(200))]
 
 
-KINDS = ("words", "letters", "problems", "digits", "unicode", "control characters", "random bytes",
-         "spaces", "tags")
+KINDS = ("words", "letters", "problems", "digits", "unicode", "control characters", "random bytes", "spaces",
+         "tags")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -199,6 +215,30 @@ def test_an_independent_reader_of_the_tokenizer_finds_our_tokens(exported, kind)
         PAD: TOKENIZER.pad_id, EOS: TOKENIZER.eos_id}
     for text in texts(kind):
         assert read_tokens(spec, text) == TOKENIZER.encode(text), repr(text)
+
+
+class Renumbered(Tokenizer):
+    """Our tokens under other ids: the special ones come first, last, or some of them in between."""
+
+    def __init__(self, special_ids):
+        tokens, names = ordinary_tokens(), (PAD, EOS, *TAGS)
+        self.vocab_size = len(tokens) + len(names)
+        special = dict(zip(names, special_ids))
+        other_ids = [i for i in range(self.vocab_size) if i not in special_ids]
+        self.encoding = tiktoken.Encoding("renumbered", pat_str=PATTERN, special_tokens=special,
+                                          mergeable_ranks=dict(zip(tokens, other_ids)))
+        self.pad_id, self.eos_id = special[PAD], special[EOS]
+
+
+@pytest.mark.parametrize("ids", [range(6), (3, 100, 256, 5, 300, 0)])
+def test_special_tokens_may_have_any_ids(ids):
+    tokenizer = Renumbered(list(ids))
+    spec = export.tokenizer_json(tokenizer)
+    assert sorted(spec["model"]["vocab"].values()) == list(range(tokenizer.vocab_size))
+    assert [token["id"] for token in spec["added_tokens"]] == list(ids[:2])
+    assert spec["model"]["merges"] == export.tokenizer_json(TOKENIZER)["model"]["merges"]
+    for text in texts("letters") + texts("tags"):
+        assert read_tokens(spec, text) == tokenizer.encode(text), repr(text)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path, capsys):
@@ -213,22 +253,22 @@ def test_a_folder_with_something_in_it_is_left_alone(run, tmp_path, capsys):
     assert export.main(["--run", str(run[0]), "--to", str(tmp_path / "fresh")]) == 0
 
 
-def test_without_a_run_it_exports_what_comes_along(tmp_path, capsys):
+def test_without_a_run_it_exports_the_included_weights(tmp_path, capsys):
     for flags, stage in (([], "align"), (["--stage", "rl"], "rl")):
         assert export.main([*flags, "--to", str(tmp_path / stage)]) == 0
         arrays, _, _ = read_safetensors(tmp_path / stage / "model.safetensors")
         ours = load_pretrained(stage)
         assert np.array_equal(arrays["model.embed_tokens.weight"], ours.embedding.weight.detach().numpy())
-        assert np.array_equal(arrays["model.layers.3.mlp.up_proj.weight"],
-                              ours.blocks[3].up.weight.detach().numpy())
+        up = ours.blocks[3].up.weight.detach().numpy()
+        assert np.array_equal(arrays["model.layers.3.mlp.up_proj.weight"], up)
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(run, tmp_path, capsys):
     (tmp_path / "rl").mkdir()
     (tmp_path / "rl" / "checkpoint.pt").write_bytes(b"no checkpoint")
     save(tmp_path, GPT(ModelConfig(vocab_size=640, width=32, num_layers=1)), "base")
-    for folder, stage, code in ((run[0], "rl", 2), (run[0], "bogus", 2), (tmp_path, "rl", 1),
-                                (tmp_path, "base", 1)):
+    cases = ((run[0], "rl", 2), (run[0], "bogus", 2), (tmp_path, "rl", 1), (tmp_path, "base", 1))
+    for folder, stage, code in cases:
         assert export.main(["--run", str(folder), "--stage", stage, "--to", str(tmp_path / "to")]) == code
         error = capsys.readouterr().err
         assert error.startswith("export: ") and error.count("\n") == 1
@@ -281,8 +321,8 @@ def test_logits_are_ours_on_a_hundred_prompts(theirs):
 def test_greedy_answers_are_ours(theirs):
     ours, model, tokenizer = theirs
     asked = prompts(32)
-    wanted = generate(ours, [TOKENIZER.encode_prompt(p) for p in asked], 30, temperature=0,
-                      eos_id=TOKENIZER.eos_id)
+    ids = [TOKENIZER.encode_prompt(p) for p in asked]
+    wanted = generate(ours, ids, 30, temperature=0, eos_id=TOKENIZER.eos_id)
     batch = tokenizer([f"\n{p}\n" for p in asked], padding=True, return_tensors="pt")
     answers = model.generate(**batch, max_new_tokens=30)[:, batch["input_ids"].size(1):]
     lengths = wanted.completion_mask.sum(1).long().tolist()

@@ -1,5 +1,4 @@
-"""The page of a run: a parser of its own walks it, a browser opens it,
-and its marks agree with what is counted."""
+"""The page of a run: a parser walks it, a browser opens it, and its marks agree with what is counted."""
 
 import base64
 import html.parser
@@ -15,7 +14,7 @@ from helpers import awake
 from minireason.behaviour import observe
 from minireason.config import preset, to_dict
 from minireason.model import GPT
-from minireason.tasks import parse_prompt
+from minireason.tasks import TASKS, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools import page, report
 from minireason.upkeep import checkpoint
@@ -78,10 +77,10 @@ def rate(value):
 
 
 def fabricated(samples=(), chat=(), command="python train.py", **notes):
-    """A small results.json, written by nobody."""
+    """A small results.json that no run wrote."""
     task = {"accuracy": rate(0.5), "levels": {"1": rate(0.25)}, "well_formed": 1.0, "mixing": 0.0,
             "tokens": 12.0, "false_yes": 0.375, "samples": list(samples)}
-    stage = {name: task for name in page.TASKS} | {
+    stage = {name: task for name in TASKS} | {
         "chat": {"leaks": rate(0.125), "over_refusals": rate(0.0625), "samples": list(chat)}}
     return {"command": command, "config": {"seed": 3, "algo": "grpo"}, "stages": {"base": stage, "rl": stage},
             "seconds": {"base": 12.0}, "notes": notes}
@@ -111,17 +110,21 @@ def test_the_page_of_the_recorded_run(recorded):
     assert walk.pictures == [(folder / f"{name}.png").read_bytes() for name in ("stages", "rl", "align")]
     assert walk.links == ["#stages", "#curves", "#behaviours", "#transcripts", "#tokens", "#time-and-notes"]
     for result in results["stages"].values():
-        for shown in [*(result[task]["accuracy"] for task in page.TASKS), result["chat"]["leaks"],
-                      *(level for task in page.TASKS for level in result[task]["levels"].values()
-                        if level["num_problems"])]:
-            value, low, high = (100 * shown[name] for name in ("value", "low", "high"))
-            assert f"{value:.1f} [{low:.1f}, {high:.1f}]" in walk.cells
+        rates = [result["chat"]["leaks"]]
+        for task in TASKS:
+            rates += [result[task]["accuracy"], *result[task]["levels"].values()]
+        for shown in rates:
+            if shown["num_problems"]:
+                low, high = 100 * shown["low"], 100 * shown["high"]
+                assert f"{100 * shown['value']:.1f} [{low:.1f}, {high:.1f}]" in walk.cells
         assert f"{result['countdown']['false_yes']:.2f}" in walk.cells
-        for sample in [sample for task in (*page.TASKS, "chat") for sample in result[task]["samples"]]:
-            assert printable(sample["prompt"]) in walk.text and printable(sample["completion"]) in walk.text
+        for task in (*TASKS, "chat"):
+            for sample in result[task]["samples"]:
+                assert printable(sample["prompt"]) in walk.text
+                assert printable(sample["completion"]) in walk.text
     assert "1000 of arithmetic, 1000 of countdown, 300 of program, 1000 chat prompts" in walk.text
-    assert len(walk.marks) > 50
-    assert {kind for kind, _ in walk.marks[len(page.MARKS):]} >= {"try", "retry", "no", "yes"}
+    kinds = {kind for kind, _ in walk.marks[len(page.MARKS):]}      # the first ones are the legend's
+    assert len(walk.marks) > 50 and kinds >= {"try", "retry", "no", "yes"}
 
 
 def test_it_is_the_same_the_second_time(recorded):
@@ -132,14 +135,14 @@ def test_it_is_the_same_the_second_time(recorded):
 
 def test_what_a_model_wrote_stays_text(tmp_path):
     samples = [{"prompt": "compute 1+1", "completion": HOSTILE, "correct": False},
-               {"prompt": "make 2 from 1 1",
-                "completion": f"<think>try {HOSTILE} 1+1=2 yes</think><answer>{HOSTILE}</answer>",
-                "correct": False}, {"prompt": HOSTILE, "completion": "", "correct": True}]
-    results = fabricated(samples, [{"prompt": HOSTILE, "completion": HOSTILE}], f"python train.py {HOSTILE}",
-                         note=HOSTILE)
+               {"prompt": "make 2 from 1 1", "correct": False,
+                "completion": f"<think>try {HOSTILE} 1+1=2 yes</think><answer>{HOSTILE}</answer>"},
+               {"prompt": HOSTILE, "completion": "", "correct": True}]
+    chat = [{"prompt": HOSTILE, "completion": HOSTILE}]
+    results = fabricated(samples, chat, f"python train.py {HOSTILE}", note=HOSTILE)
     text = written(tmp_path, results)
     walk = Walk(text)
-    # stages, tasks and chat; the command and the note
+    # Two stages, each with four in three tasks and two in chat; then the command and the note.
     assert walk.text.count(printable(HOSTILE)) == 2 * (3 * 4 + 2) + 2
     assert "<script" not in text and "onerror=" not in re.sub(r"&lt;img.*?&gt;", "", text)
     assert not set(text) & {"\x00", "\x1b", "\u202e", "\ud800"}
@@ -152,18 +155,18 @@ def test_what_a_model_wrote_stays_text(tmp_path):
 @pytest.mark.parametrize("prompt, completion, marks", [
     ("make 31 from 7 8 3", "<think>try 31-7=24 8*3=24 is 24 yes</think><answer>(8*3)+7</answer>",
      [("try", "try"), ("yes", "yes")]),
-    ("make 42 from 3 8 6",
-     "<think>try 42-8=34 3*6=18 is 34 no wait try 42-6=36 3*8=24 is 36 yes</think><answer>3*8+6</answer>",
+    ("make 42 from 3 8 6", "<think>try 42-8=34 3*6=18 is 34 no wait try 42-6=36 3*8=24 is 36 yes</think>"
+                           "<answer>3*8+6</answer>",
      [("try", "try"), ("no", "no"), ("retry", "try"), ("false-yes", "yes")]),
-    ("make 31 from 7 8 3",
-     "<think>prueba 31-8=23 7*3=21 da 23 mal espera prueba 31-7=24 8*3=24 da 24 vale</think><answer>",
+    ("make 31 from 7 8 3", "<think>prueba 31-8=23 7*3=21 da 23 mal espera "
+                           "prueba 31-7=24 8*3=24 da 24 vale</think><answer>",
      [("try", "prueba"), ("no", "mal"), ("retry", "prueba"), ("yes", "vale")]),
     ("make 31 from 7 8 3", "<think>try 31-7=24 try 31-8=23", [("try", "try"), ("try", "try")]),
     ("compute 2+3*4", "<think>3*4=13 so check 13/4=2 so 3*4=12 so 2+12=14</think><answer>14</answer>",
      [("wrong", "3*4=13"), ("wrong", "13/4=2"), ("repair", "3*4=12")]),
     ("compute 2+3*4", "<think>3*4=12 so 3*4=13 try yes</think><answer>14</answer>", [("wrong", "3*4=13")]),
-    ("program 1->3 2->5",
-     "<think>try x 1 + 2+1=3 is 5 no wait try x 2 * 1 + 2*2=4 4+1=5 is 5 yes</think><answer>x 2 *</answer>",
+    ("program 1->3 2->5", "<think>try x 1 + 2+1=3 is 5 no wait try x 2 * 1 + 2*2=4 4+1=5 is 5 yes</think>"
+                          "<answer>x 2 *</answer>",
      [("try", "try"), ("no", "no"), ("retry", "try"), ("yes", "yes")]),
     ("program 1->3 2->5", "<think>try x 9 + is 5 yes</think><answer>x 9 +</answer>",
      [("try", "try"), ("false-yes", "yes")]),
@@ -177,30 +180,33 @@ def test_each_mark_stands_where_it_should(prompt, completion, marks):
 
 def test_the_marks_are_as_many_as_are_counted():
     """What the page shows and what the tables say come from two readings of the same text."""
-    number = 0
+    num_marks = 0
     for result in json.loads((RECORDED / "results.json").read_text())["stages"].values():
-        for sample in [sample for task in page.TASKS for sample in result[task]["samples"]]:
+        samples = []
+        for task in TASKS:
+            samples += result[task]["samples"]
+        for sample in samples:
             problem, completion = parse_prompt(sample["prompt"]), sample["completion"]
-            seen = observe(problem, completion)
-            thinking = (split_completion(completion) or [completion])[0]
+            counted = observe(problem, completion)
+            parts = split_completion(completion)
+            thinking = parts[0] if parts else completion
             kinds = [kind for _, _, kind in page.find_marks(problem, thinking)]
-            assert kinds.count("try") + kinds.count("retry") == seen.num_tries
-            assert (kinds.count("retry"), kinds.count("no")) == (seen.num_retries, seen.num_failed_tries)
-            assert kinds.count("yes") + kinds.count("false-yes") == seen.num_yes
-            assert kinds.count("false-yes") == seen.num_false_yes
-            assert kinds.count("wrong") == seen.num_wrong_steps
-            assert ("repair" in kinds) == (seen.num_repairs > 0)
-            number += len(kinds)
-    assert number > 200
+            assert kinds.count("try") + kinds.count("retry") == counted.num_tries
+            assert kinds.count("retry") == counted.num_retries
+            assert kinds.count("no") == counted.num_failed_tries
+            assert kinds.count("yes") + kinds.count("false-yes") == counted.num_yes
+            assert kinds.count("false-yes") == counted.num_false_yes
+            assert kinds.count("wrong") == counted.num_wrong_steps
+            assert ("repair" in kinds) == (counted.num_repairs > 0)
+            num_marks += len(kinds)
+    assert num_marks > 200
 
 
 def test_the_verdict_and_the_frame_of_the_answer():
-    def say(correct):
-        completion = "<think></think><answer>3</answer>"
-        return page.transcript({"prompt": "compute 1+1", "completion": completion, "correct": correct})
-
-    assert '<article class="wrong">' in say(False) and "wrong: the answer is not 2" in say(False)
-    assert '<article class="right">' in say(True) and '<b class="answer">3</b>' in say(True)
+    sample = {"prompt": "compute 1+1", "completion": "<think></think><answer>3</answer>"}
+    right, wrong = page.transcript(sample | {"correct": True}), page.transcript(sample | {"correct": False})
+    assert '<article class="wrong">' in wrong and "wrong: the answer is not 2" in wrong
+    assert '<article class="right">' in right and '<b class="answer">3</b>' in right
     mixed = {"prompt": "compute 1+1", "completion": "<think>1+1=2 so luego", "correct": False}
     assert "two languages" in page.transcript(mixed)
 
@@ -224,23 +230,33 @@ def test_the_tokens_are_shown_where_checkpoints_are_there(tmp_path, monkeypatch)
     assert text.count("<p><b>reward ") == 4
     assert written(tmp_path, results) == text
     real = page.inspector.inspect_run
-    for target in (5, 6):      # a group with a spread is looked for, whatever was solved
+    for target in (5, 6):       # a group whose rewards differ is looked for, whether or not it was solved
         def inspect_run(run, stage, problem, group_size):
             rows, old = real(run, stage, problem, group_size)
             rows[0]["reward"] = float(problem.target == target)
             return rows, old
         monkeypatch.setattr(page.inspector, "inspect_run", inspect_run)
-        assert f"<h3>make {target} from 2 3</h3>" in page.token_by_token(tmp_path, results["stages"])
+        section = page.token_by_token(tmp_path, results["stages"], list(TASKS))
+        assert f"<h3>make {target} from 2 3</h3>" in section
     monkeypatch.undo()
     (tmp_path / "rl" / "checkpoint.pt").write_bytes(b"damaged")
     assert "There are no checkpoints" in written(tmp_path, results)
 
 
+def test_the_tokens_are_those_of_the_task_with_most_tries():
+    result = json.loads((RECORDED / "results.json").read_text())["stages"]["rl"]
+    assert page.most_tried_task(result, report.tasks_of(result)) == "countdown"
+    tries = {"a": {"tries": 1.0, "accuracy": rate(0.5)}, "b": {"tries": None, "accuracy": rate(0.0)},
+             "c": {"tries": 1.0, "accuracy": rate(0.25)}}
+    assert page.most_tried_task(tries, list(tries)) == "c"      # the lower accuracy of the two
+    assert page.most_tried_task(tries, ["b"]) == "b"
+
+
 # -----------------------------------------------------------------------------
 # In a browser
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-               None)
+BROWSER = (shutil.which("chromium") or shutil.which("chromium-browser")
+           or shutil.which("google-chrome") or shutil.which("chrome"))
 FRAMES = """<body><script>
 for (const width of [1280, 390]) {
   const frame = document.createElement("iframe");
@@ -258,7 +274,6 @@ for (const width of [1280, 390]) {
 </script></body>"""
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not BROWSER, reason="no browser is installed")
 def test_in_a_browser_nothing_sticks_out_at_the_width_of_a_desk_or_a_phone(recorded, tmp_path):
     folder, _ = recorded
@@ -273,6 +288,6 @@ def test_in_a_browser_nothing_sticks_out_at_the_width_of_a_desk_or_a_phone(recor
     assert len(found) == 2, done.stderr
     for width, (scroll, scrolling_boxes, images_seen) in found.items():
         assert scroll <= width and images_seen == "true"
-        # a table wider than a phone scrolls in its box
-        assert scrolling_boxes == "true" if width < 400 else True
+        if width < 400:
+            assert scrolling_boxes == "true"      # a table wider than a phone scrolls in its box
     assert min(found) > 350 and max(found) > 1200

@@ -8,6 +8,7 @@ import pytest
 
 from minireason.tools import plots, report
 from minireason.upkeep import metrics
+from minireason.upkeep.command import Fault
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_the_table_shows_what_the_results_hold(copy):
     results = json.loads((copy / "results.json").read_text())
     rows = [line for line in (copy / "report.md").read_text().splitlines() if line.startswith("| rl |")]
     accuracy = results["stages"]["rl"]["arithmetic"]["accuracy"]
-    value, low, high = (100 * accuracy[name] for name in ("value", "low", "high"))
+    value, low, high = 100 * accuracy["value"], 100 * accuracy["low"], 100 * accuracy["high"]
     assert f"{value:.1f} [{low:.1f}, {high:.1f}]" in rows[0]
 
 
@@ -47,6 +48,48 @@ def test_what_a_model_wrote_cannot_break_the_page(copy):
     text = (copy / "report.md").read_text()
     assert "\n# not a heading" not in text and "\x1b" not in text
     assert text.count("\n```") % 2 == 0
+
+
+def test_the_report_shows_whatever_tasks_the_results_have(copy):
+    """Here also two tasks under names that the package does not know."""
+    results = json.loads((copy / "results.json").read_text())
+    for result in results["stages"].values():
+        result |= {"sorting": result["countdown"], "riddles": result["program"]}
+    report.write_report(copy, results)
+    for name in ("report.md", "report.html"):
+        text = (copy / name).read_text()
+        assert "sorting level 1 (n=" in text and "riddles level 2 (n=" in text
+        assert text.count("sorting") >= 2 and text.count("riddles") >= 2     # also above their behaviours
+    last_result = list(results["stages"].values())[-1]
+    assert report.tasks_of(last_result) == ["arithmetic", "countdown", "program", "sorting", "riddles"]
+
+
+@pytest.mark.parametrize("num_tasks", range(1, 7))
+def test_the_bars_of_a_stage_stand_side_by_side_around_its_middle(num_tasks):
+    offsets, width = plots.bar_offsets(num_tasks)
+    assert len(offsets) == num_tasks and sum(offsets) == pytest.approx(0)
+    assert all(left + width < right for left, right in zip(offsets, offsets[1:]))
+    assert offsets[-1] + width / 2 < 0.5, "the bars of the next stage begin here"
+    if num_tasks == 3:
+        assert offsets == [-0.26, 0, 0.26] and width == pytest.approx(0.24)
+
+
+def test_held_out_curves_are_found_by_their_keys(tmp_path):
+    lines = [{"iteration": 0, "loss": 1.0},
+             {"iteration": 1, "held_out_sorting": 0.25, "held_out_arithmetic": 0.5},
+             {"iteration": 2, "held_out_riddles": 0.5}]
+    assert plots.held_out_tasks(lines) == ["sorting", "arithmetic", "riddles"]
+    assert plots.held_out_tasks(lines[:1]) == []
+    plots.plot_held_out(lines, tmp_path / "figure.png", "within rl")
+    assert (tmp_path / "figure.png").stat().st_size > 2000
+
+
+@pytest.mark.parametrize("line", [
+    b"{}", b"[1]", b"null", b'{"iteration": "1"}', b'{"iteration": 1', b"\xff\xfe"])
+def test_a_line_that_nobody_here_wrote_is_a_fault(line, tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 0}\n' + line + b"\n")
+    with pytest.raises(Fault, match="damaged"):
+        metrics.read(tmp_path / "metrics.jsonl")
 
 
 def test_a_running_mean_by_hand():

@@ -3,38 +3,69 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b", "program": "#5a9a5a"}
-CURVES = (("reward", "reward"), ("completion_length", "tokens per completion"), ("entropy", "entropy (nats)"),
-          ("kl", "KL to the start"), ("approx_kl", "KL of one update"), ("zero_std_frac", "groups without spread"))
+PALETTE = ("#1b6ca8", "#d1495b", "#5a9a5a", "#e0a030", "#7a4fa3", "#5b6875")
+CURVES = {      # key of a metric -> title of its curve
+    "reward": "reward",
+    "completion_length": "tokens per completion",
+    "entropy": "entropy (nats)",
+    "kl": "KL to the start",
+    "approx_kl": "KL of one update",
+    "zero_std_frac": "groups without spread",
+}
+HELD_OUT = "held_out_"      # begins the keys of held-out pass@1 in metrics.jsonl; the name of a task follows
+MEBIBYTE = 2**20
 
 
-def new_figure(*shape: int, **settings) -> tuple:
-    """A figure and its axes. Without pyplot, so there is no window, no backend to choose and nothing to close; imported
-    here, because it takes half a second that a command without figures need not wait."""
+def new_figure(*shape: int, figsize: tuple[float, float], **settings) -> tuple:
+    """A figure and its axes.
+
+    Does not use pyplot, so no window, backend or close() is needed. Matplotlib is imported here because the
+    import takes half a second, and commands that draw nothing should not wait for it.
+    """
     from matplotlib.figure import Figure
-    figure = Figure(figsize=settings.pop("figsize"), layout="constrained")
+    figure = Figure(figsize=figsize, layout="constrained")
     return figure, figure.subplots(*shape, **settings)
+
+
+def color_of(position: int) -> str:
+    """The colour of the task at a position. The colours start again if there are more tasks than colours."""
+    return PALETTE[position % len(PALETTE)]
 
 
 def smooth(values: Sequence[float], window: int = 9) -> list[float]:
     """Running mean over the last `window` values."""
-    return [sum(values[max(0, i - window + 1):i + 1]) / len(values[max(0, i - window + 1):i + 1])
-            for i in range(len(values))]
+    means = []
+    for end in range(1, len(values) + 1):
+        recent = values[max(0, end - window):end]
+        means.append(sum(recent) / len(recent))
+    return means
 
 
-def plot_stages(results: dict, path: Path) -> None:
-    """Bars of pass@1 by stage and task, with their 95% intervals."""
-    stages = list(results["stages"])
+# -----------------------------------------------------------------------------
+# Stages
+
+def bar_offsets(num_tasks: int) -> tuple[list[float], float]:
+    """Where the bars of one stage stand, from the middle of the stage. Returns (offsets, width of a bar)."""
+    distance = min(0.26, 0.78 / num_tasks)      # all bars of a stage fit into 0.78; the next stage is 1 away
+    middle = (num_tasks - 1) / 2
+    return [(position - middle) * distance for position in range(num_tasks)], distance - 0.02
+
+
+def plot_stages(stages: dict, tasks: list[str], path: Path) -> None:
+    """Bars of held-out pass@1 by stage and task, with their 95% intervals."""
     figure, axes = new_figure(figsize=(7.2, 3.6))
-    for i, task in enumerate(COLORS):
-        rates = [results["stages"][stage][task]["accuracy"] for stage in stages]
-        x = [s + (i - 1) * 0.26 for s in range(len(stages))]
-        y = [100 * r["value"] for r in rates]
-        error = [[100 * (r["value"] - r["low"]) for r in rates], [100 * (r["high"] - r["value"]) for r in rates]]
-        axes.bar(x, y, 0.24, yerr=error, capsize=2, color=COLORS[task], label=f"{task} (n={rates[0]['num_problems']})")
-        for xi, yi in zip(x, y):
-            axes.text(xi, 3, f"{yi:.0f}", ha="center", color="white", fontsize=8)
-    axes.set_xticks(range(len(stages)), stages)
+    offsets, width = bar_offsets(len(tasks))
+    for position, task in enumerate(tasks):
+        rates = [result[task]["accuracy"] for result in stages.values()]
+        x = [stage + offsets[position] for stage in range(len(stages))]
+        percents = [100 * rate["value"] for rate in rates]
+        below = [100 * (rate["value"] - rate["low"]) for rate in rates]
+        above = [100 * (rate["high"] - rate["value"]) for rate in rates]
+        axes.bar(x, percents, width, yerr=[below, above], capsize=2, color=color_of(position),
+                 label=f"{task} (n={rates[0]['num_problems']})")
+        for bar_x, percent in zip(x, percents):
+            axes.text(bar_x, 3, f"{percent:.0f}", ha="center", color="white", fontsize=8)
+    axes.set_xticks(range(len(stages)), list(stages))
     axes.set_ylabel("held-out pass@1, %")
     axes.set_ylim(0, 100)
     axes.spines[["top", "right"]].set_visible(False)
@@ -42,20 +73,27 @@ def plot_stages(results: dict, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+# -----------------------------------------------------------------------------
+# Training curves
+
+def has_curve(lines: list[dict[str, float]], key: str) -> bool:
+    """Whether a metric is ever more than rounding. With one update per rollout, `approx_kl` is not."""
+    return any(abs(line.get(key, 0)) > 1e-6 for line in lines)
+
+
 def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
-    """What RL does to reward, length, entropy, KL and the groups that teach nothing, over its iterations."""
-    shown = [(key, label) for key, label in CURVES    # with one update per rollout its KL is rounding alone
-             if any(abs(line.get(key, 0)) > 1e-6 for line in lines)]
+    """The metrics of CURVES over the iterations of a stage. `lines` is what `metrics.read` returned."""
+    keys = [key for key in CURVES if has_curve(lines, key)]
     figure, grid = new_figure(2, 3, figsize=(9, 4.6))
-    for axes, (key, label) in zip(grid.flat, shown):
-        points = [(line["iteration"], line[key]) for line in lines if key in line]
-        x, y = zip(*points)
-        axes.plot(x, y, color="#b9c7d6", linewidth=0.8)
-        axes.plot(x, smooth(y), color="#1b6ca8", linewidth=1.6)
-        axes.set_title(label, fontsize=9, loc="left")
+    for axes, key in zip(grid.flat, keys):
+        iterations = [line["iteration"] for line in lines if key in line]
+        values = [line[key] for line in lines if key in line]
+        axes.plot(iterations, values, color="#b9c7d6", linewidth=0.8)
+        axes.plot(iterations, smooth(values), color="#1b6ca8", linewidth=1.6)
+        axes.set_title(CURVES[key], fontsize=9, loc="left")
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid.flat[len(shown):]:
+    for axes in grid.flat[len(keys):]:
         axes.set_visible(False)
     for axes in grid[1]:
         axes.set_xlabel("iteration", fontsize=8)
@@ -63,13 +101,25 @@ def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
     figure.savefig(path, dpi=150)
 
 
+def held_out_tasks(lines: list[dict[str, float]]) -> list[str]:
+    """The tasks whose held-out pass@1 was measured during a stage, in the order of the lines' keys."""
+    tasks = []
+    for line in lines:
+        for key in line:
+            task = key.removeprefix(HELD_OUT)
+            if key.startswith(HELD_OUT) and task not in tasks:
+                tasks.append(task)
+    return tasks
+
+
 def plot_held_out(lines: list[dict[str, float]], path: Path, title: str) -> None:
-    """Held-out pass@1 within a stage, from the looks that --evaluate-every took."""
-    looks = [line for line in lines if "held_out_arithmetic" in line]
+    """Held-out pass@1 during a stage, at the steps at which --evaluate-every measured it."""
     figure, axes = new_figure(figsize=(5.4, 3.2))
-    for task, color in COLORS.items():
-        axes.plot([look["iteration"] + 1 for look in looks], [100 * look[f"held_out_{task}"] for look in looks],
-                  marker="o", markersize=3, color=color, label=task)
+    for position, task in enumerate(held_out_tasks(lines)):
+        measured = [line for line in lines if HELD_OUT + task in line]
+        steps = [line["iteration"] + 1 for line in measured]
+        percents = [100 * line[HELD_OUT + task] for line in measured]
+        axes.plot(steps, percents, marker="o", markersize=3, color=color_of(position), label=task)
     axes.set_xlabel("steps", fontsize=9)
     axes.set_ylabel("held-out pass@1, %", fontsize=9)
     axes.set_ylim(0, 100)
@@ -79,22 +129,40 @@ def plot_held_out(lines: list[dict[str, float]], path: Path, title: str) -> None
     figure.savefig(path, dpi=150)
 
 
+# -----------------------------------------------------------------------------
+# Memory
+
+def memory_label(mebibytes: int) -> str:
+    """Example: 4096 is "4 GiB"."""
+    if mebibytes < 2**10:
+        return f"{mebibytes} MiB"
+    if mebibytes < 2**20:
+        return f"{mebibytes // 2**10} GiB"
+    return f"{mebibytes // 2**20} TiB"
+
+
 def plot_memory(path: Path | str, sizes: list[int], curves: dict[str, tuple[list[int], int]]) -> None:
-    """Bytes against group size. `curves` is {kind: ([bytes of GRPO at each size], bytes of PPO with one completion)}."""
-    figure, all_axes = new_figure(1, len(curves), figsize=(3.8 * len(curves), 3.2), squeeze=False)
-    for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(all_axes[0], curves.items()):
-        axes.plot(sizes, [number / 2**20 for number in grpo_bytes], "o-", ms=3, color="#1b6ca8", label="GRPO")
-        axes.axhline(ppo_bytes / 2**20, color="#d1495b", label="PPO, one completion a prompt")
+    """Bytes against group size, a panel for each kind of accounting.
+
+    `curves` is {kind: (bytes of GRPO at each size, bytes of PPO with one completion a prompt)}.
+    """
+    figure, panels = new_figure(1, len(curves), figsize=(3.8 * len(curves), 3.2), squeeze=False)
+    ticks = [4**power for power in range(12)]      # 1 MiB, 4 MiB ... 4 TiB
+    tick_labels = [memory_label(tick) for tick in ticks]
+    for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(panels[0], curves.items()):
+        grpo_mebibytes = [number / MEBIBYTE for number in grpo_bytes]
+        axes.plot(sizes, grpo_mebibytes, "o-", ms=3, color="#1b6ca8", label="GRPO")
+        axes.axhline(ppo_bytes / MEBIBYTE, color="#d1495b", label="PPO, one completion a prompt")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(sizes[1::2], sizes[1::2])
-        powers = [4**i for i in range(12)]                       # 1 MiB, 4 MiB ... 4 TiB
-        axes.set_yticks(powers, [f"{n} MiB" if n < 2**10 else f"{n >> 10} GiB" if n < 2**20 else f"{n >> 20} TiB" for n in powers])
+        axes.set_yticks(ticks, tick_labels)
         axes.minorticks_off()
-        axes.set_ylim(min(grpo_bytes) / 2**20 / 2, max(*grpo_bytes, 4 * ppo_bytes) / 2**20 * 2)
+        highest = max(*grpo_bytes, 4 * ppo_bytes)      # leaves room above the line of PPO for the legend
+        axes.set_ylim(min(grpo_bytes) / MEBIBYTE / 2, highest / MEBIBYTE * 2)
         axes.set_xlabel("completions a prompt, G")
         axes.set_title(kind, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    all_axes[0][0].set_ylabel("peak memory, by formula")
-    all_axes[0][0].legend(frameon=False, fontsize=8)
+    panels[0][0].set_ylabel("peak memory, by formula")
+    panels[0][0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)

@@ -1,62 +1,138 @@
-"""The page of a run: report.md, report.html and figures, made anew from results.json and metrics.jsonl.
+"""The report of a run: report.md, report.html and figures, made again from results.json and metrics.jsonl.
 
-    python -m minireason.report runs/a                              makes the page again
-    python -m minireason.report runs/a runs/b runs/c [--json FILE]  several seeds: means, differences, intervals
+    python -m minireason.report runs/a                              one run: makes its report again
+    python -m minireason.report runs/a runs/b runs/c [--json FILE]  several seeds: means and differences
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from minireason.evaluate import mean_of_reasoning, table
-from minireason.run import scored_on
+from minireason.evaluate import averaged_tasks, mean_of_reasoning, table
+from minireason.run import read_results, scored_on
 from minireason.stats import bootstrap_interval
-from minireason.tasks import TASKS
 from minireason.tokenizer import printable
 from minireason.tools import page, plots
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json, write_atomically
-from minireason.upkeep.command import BadInput, Fault, exit_codes
+from minireason.upkeep.command import BadInput, exit_codes
 
-RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
-BEHAVIOURS = ("thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
-              "accuracy_after_failed_try", "won_by_retrying", "wrong_steps", "repairs", "mixing", "well_formed", "readable")
+RL_STAGES = ("rl", "align")
+BEHAVIOURS = (
+    "thinks", "tokens", "tries", "distinct_tries", "retry_after_failure", "giving_up", "false_yes",
+    "accuracy_after_failed_try", "won_by_retrying", "wrong_steps", "repairs", "mixing", "well_formed",
+    "readable",
+)
 
 
-def read_results(path: Path) -> dict:
-    """What a results.json holds. Raises Fault on a damaged one."""
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        results = None
-    if not isinstance(results, dict) or not RESULTS <= set(results):
-        raise Fault(f"{path} is damaged or no run's")
-    return results
+def tasks_of(result: dict) -> list[str]:
+    """The tasks on which a stage was scored. `result` is what `evaluate` returned for the stage."""
+    return [name for name in result if name != "chat"]
+
+
+def means_sentence(stages: dict) -> str:
+    """Says in the report over which tasks some columns of the stage table are means."""
+    return f"Tokens, form and mixing are means over {' and '.join(averaged_tasks(list(stages.values())[0]))}."
+
+
+# -----------------------------------------------------------------------------
+# Tables
+
+def table_row(cells: list[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def behaviour_table(stages: dict, task: str) -> list[str]:
-    """Rows of behaviours, a column a stage, as lines of Markdown."""
-    lines = [f"| {task} | " + " | ".join(stages) + " |", "|---|" + "---|" * len(stages)]
+    """A row for each behaviour, a column for each stage, as lines of Markdown."""
+    lines = [table_row([task, *stages]), "|---|" + "---|" * len(stages)]
     for name in BEHAVIOURS:
         values = [result[task].get(name) for result in stages.values()]
-        if any(value is not None for value in values):
-            lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(
-                "-" if value is None else f"{value:.2f}" for value in values) + " |")
+        if all(value is None for value in values):
+            continue
+        cells = [name.replace("_", " ")]
+        for value in values:
+            cells.append("-" if value is None else f"{value:.2f}")
+        lines.append(table_row(cells))
     return lines
 
 
 def level_table(stages: dict) -> list[str]:
-    """A row a stage, a column for each level of each task, as lines of Markdown."""
-    levels = [(task, level, rate["num_problems"]) for task in TASKS
-              for level, rate in list(stages.values())[-1][task]["levels"].items() if rate["num_problems"]]
-    lines = ["| stage | " + " | ".join(f"{task} level {level} (n={number}) %" for task, level, number in levels) + " |",
-             "|---|" + "---|" * len(levels)]
+    """A row for each stage, a column for each level of each task, as lines of Markdown."""
+    last_result = list(stages.values())[-1]
+    levels, titles = [], ["stage"]
+    for task in tasks_of(last_result):
+        for level, rate in last_result[task]["levels"].items():
+            if rate["num_problems"]:
+                levels.append((task, level))
+                titles.append(f"{task} level {level} (n={rate['num_problems']}) %")
+    lines = [table_row(titles), "|---|" + "---|" * len(levels)]
     for stage, result in stages.items():
-        rates = [result[task]["levels"][level] for task, level, _ in levels]
-        lines.append(f"| {stage} | " + " | ".join(
-            f"{100 * r['value']:.1f} [{100 * r['low']:.1f}, {100 * r['high']:.1f}]" for r in rates) + " |")
+        cells = [stage]
+        for task, level in levels:
+            rate = result[task]["levels"][level]
+            cells.append(f"{100 * rate['value']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]")
+        lines.append(table_row(cells))
     return lines
+
+
+# -----------------------------------------------------------------------------
+# One run
+
+def draw_figures(run: Path, results: dict) -> list[Path]:
+    """Draws the figures into the run's folder. Returns their paths; the first compares the stages."""
+    stages = results["stages"]
+    last_result = list(stages.values())[-1]
+    figures = [run / "stages.png"]
+    plots.plot_stages(stages, tasks_of(last_result), figures[0])
+    for stage in stages:
+        lines = metrics.read(run / stage / "metrics.jsonl")
+        if lines and stage in RL_STAGES:
+            path = run / f"{stage}.png"
+            plots.plot_curves(lines, path, f"{stage} with {results['config']['algo'].upper()}")
+            figures.append(path)
+        if plots.held_out_tasks(lines):
+            path = run / f"{stage}-held-out.png"
+            plots.plot_held_out(lines, path, f"within {stage}")
+            figures.append(path)
+    return figures
+
+
+def sample_lines(result: dict) -> list[str]:
+    """Some answers of one stage: every third problem, and four of the chat."""
+    lines = []
+    for task in tasks_of(result):
+        for sample in result[task]["samples"][::3]:
+            verdict = "right" if sample["correct"] else "wrong"
+            lines.append(f"{verdict}  {printable(sample['prompt'])}")
+            lines.append(f"       {printable(sample['completion'])}")
+    for sample in result["chat"]["samples"][:4]:
+        lines.append(f"chat   {printable(sample['prompt'])}")
+        lines.append(f"       {printable(sample['completion'])}")
+    return lines
+
+
+def as_markdown(results: dict, figures: list[Path]) -> str:
+    """The text of report.md."""
+    stages = results["stages"]
+    last_result = list(stages.values())[-1]
+    lines = ["# A run of minireason", ""]
+    lines += [f"`{printable(results['command'])}`, seed {results['config']['seed']}. Held-out problems,"]
+    lines += ["one answer each at temperature 1; brackets are 95% Wilson intervals of this one run.", ""]
+    lines += [*table(stages), "", means_sentence(stages), ""]
+    lines += [f"![]({figure.name})\n" for figure in figures]
+    lines += ["## By level", "", *level_table(stages), ""]
+    lines += ["## What the model does", ""]
+    for task in tasks_of(last_result):
+        lines += [*behaviour_table(stages, task), ""]
+    lines += ["## Time", ""]
+    lines += [f"- {stage}: {seconds:.0f} s" for stage, seconds in results["seconds"].items()]
+    lines += [""]
+    lines += [f"- {name}: {printable(str(value))}" for name, value in results["notes"].items()]
+    lines += ["", "## Samples", ""]
+    for stage, result in stages.items():
+        lines += [f"### {stage}", "", "```", *sample_lines(result), "```", ""]
+    return "\n".join(lines)
 
 
 def write_report(run: Path | str, results: dict) -> list[Path]:
@@ -64,97 +140,109 @@ def write_report(run: Path | str, results: dict) -> list[Path]:
     run, stages = Path(run), results["stages"]
     if not stages:
         raise BadInput(f"{run} has no stage that was scored yet")
-    figures = [run / "stages.png"]
-    plots.plot_stages(results, figures[0])
-    for stage in stages:
-        lines = metrics.read(run / stage / "metrics.jsonl")
-        if lines and stage in ("rl", "align"):
-            figures.append(run / f"{stage}.png")
-            plots.plot_curves(lines, figures[-1], f"{stage} with {results['config']['algo'].upper()}")
-        if any("held_out_arithmetic" in line for line in lines):
-            figures.append(run / f"{stage}-held-out.png")
-            plots.plot_held_out(lines, figures[-1], f"within {stage}")
-    text = ["# A run of minireason", "", f"`{printable(results['command'])}`, seed {results['config']['seed']}. Held-out problems,",
-            "one answer each at temperature 1; brackets are 95% Wilson intervals of this one run.", "", *table(stages), "",
-            "Tokens, form and mixing are means over arithmetic and countdown.", "",
-            *(f"![]({figure.name})\n" for figure in figures), "## By level", "", *level_table(stages), "",
-            "## What the model does", ""]
-    for task in TASKS:
-        text += [*behaviour_table(stages, task), ""]
-    text += ["## Time", "", *(f"- {stage}: {seconds:.0f} s" for stage, seconds in results["seconds"].items()), ""]
-    for name, value in results.get("notes", {}).items():
-        text += [f"- {name}: {printable(str(value))}"]
-    text += ["", "## Samples", ""]
-    for stage, result in stages.items():
-        text += [f"### {stage}", "", "```"]
-        for task in TASKS:
-            text += [f"{'right' if s['correct'] else 'wrong'}  {printable(s['prompt'])}\n       {printable(s['completion'])}"
-                     for s in result[task]["samples"][::3]]
-        text += [f"chat   {printable(s['prompt'])}\n       {printable(s['completion'])}"
-                 for s in result["chat"]["samples"][:4]] + ["```", ""]
-    as_html = page.as_html(run, results, figures, level_table(stages), [behaviour_table(stages, task) for task in TASKS])
-    pages = {run / "report.md": "\n".join(text), run / "report.html": as_html}
-    for path, content in pages.items():
-        write_atomically(path, lambda file: file.write(content.encode()))
-    return [*pages, *figures]
+    last_result = list(stages.values())[-1]
+    behaviours = {task: behaviour_table(stages, task) for task in tasks_of(last_result)}
+    figures = draw_figures(run, results)
+    html = page.as_html(run, results, figures, level_table(stages), behaviours, means_sentence(results["stages"]))
+    texts = {run / "report.md": as_markdown(results, figures), run / "report.html": html}
+    for path, text in texts.items():
+        write_atomically(path, lambda file: file.write(text.encode()))
+    return [*texts, *figures]
 
 
 # -----------------------------------------------------------------------------
 # Several runs of the same recipe
 
-STEPS = (("rl", "base"), ("rl", "cold-start"), ("rejection", "rl"), ("align", "rejection"), ("align", "rl"))
+DIFFERENCES = (     # (later stage, earlier stage)
+    ("rl", "base"), ("rl", "cold-start"), ("rejection", "rl"), ("align", "rejection"), ("align", "rl"))
 
 
 def over_seeds(runs: list[dict]) -> list[dict]:
-    """Means over runs (what their results.json hold) by stage and task, and the differences that a stage makes.
+    """Means over runs by stage and task, and the differences that a stage makes.
 
-    Returns rows {"name", "value", "low", "high"}; accuracies are of the same held-out problems in every run, with a
-    paired bootstrap over problems and runs. Raises ValueError where runs were scored on other problems.
+    `runs` are the contents of their results.json. All runs are scored on the same held-out problems, so the
+    intervals come from a paired bootstrap over problems and runs. Raises ValueError if the problems differ.
+
+    Returns rows {"name", "value", "low", "high"}.
     """
-    stages = [stage for stage in runs[0]["stages"] if all(stage in run["stages"] for run in runs)]
-    if any(scored_on(run["config"]) != scored_on(runs[0]["config"]) for run in runs):
-        raise ValueError("these runs were scored on different problems and cannot be put together")
-
-    def outcomes(stage, task):
-        return [[int(bit) for bit in run["stages"][stage][task]["outcomes"]] for run in runs]    # (seeds, problems)
-
+    for run in runs:
+        if scored_on(run["config"]) != scored_on(runs[0]["config"]):
+            raise ValueError("these runs were scored on different problems and cannot be put together")
     rows = []
-    def add(name, *values):
-        rows.append(dict(zip(("name", "value", "low", "high"), (name, *values))))
-    for stage in stages:
-        for task in TASKS:
-            add(f"{stage} {task}", *bootstrap_interval(outcomes(stage, task)))
-        for name, value in (("mixing", lambda r: mean_of_reasoning(r, "mixing") or 0.0),
-                            ("leaks", lambda r: r["chat"]["leaks"]["value"]),
-                            ("over-refusals", lambda r: r["chat"]["over_refusals"]["value"])):
-            seen = [value(run["stages"][stage]) for run in runs]
-            add(f"{stage} {name} (mean, lowest, highest run)", sum(seen) / len(seen), min(seen), max(seen))
-    for later, earlier in STEPS:
-        for task in TASKS if later in stages and earlier in stages else ():
-            add(f"{later} - {earlier} {task}", *bootstrap_interval(outcomes(later, task), outcomes(earlier, task)))
+    for stage in shared_stages(runs):
+        results = [run["stages"][stage] for run in runs]
+        for task in tasks_of(results[0]):
+            rows.append(interval_row(f"{stage} {task}", *bootstrap_interval(outcomes(runs, stage, task))))
+        for name, values in chat_and_mixing(results).items():
+            rows.append(interval_row(f"{stage} {name} (mean, lowest, highest run)",
+                                     sum(values) / len(values), min(values), max(values)))
+    for later, earlier in DIFFERENCES:
+        if later not in shared_stages(runs) or earlier not in shared_stages(runs):
+            continue
+        for task in tasks_of(runs[0]["stages"][later]):
+            interval = bootstrap_interval(outcomes(runs, later, task), outcomes(runs, earlier, task))
+            rows.append(interval_row(f"{later} - {earlier} {task}", *interval))
     return rows
+
+
+def shared_stages(runs: list[dict]) -> list[str]:
+    """The stages that were scored in every run."""
+    stages = list(runs[0]["stages"])
+    for run in runs[1:]:
+        stages = [stage for stage in stages if stage in run["stages"]]
+    return stages
+
+
+def outcomes(runs: list[dict], stage: str, task: str) -> list[list[int]]:
+    """1 for each problem that a run solved, 0 for each that it did not: (runs, problems)."""
+    rows = []
+    for run in runs:
+        bits = run["stages"][stage][task]["outcomes"]      # such as "0110"
+        rows.append([int(bit) for bit in bits])
+    return rows
+
+
+def chat_and_mixing(results: list[dict]) -> dict[str, list[float]]:
+    """The other rates of the table, with a value for each run. `results` are those of one stage."""
+    return {
+        "mixing": [mean_of_reasoning(result, "mixing") or 0.0 for result in results],
+        "leaks": [result["chat"]["leaks"]["value"] for result in results],
+        "over-refusals": [result["chat"]["over_refusals"]["value"] for result in results],
+    }
+
+
+def interval_row(name: str, value: float, low: float, high: float) -> dict:
+    return {"name": name, "value": value, "low": low, "high": high}
 
 
 @exit_codes("report")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Make the page of a run again, or put several seeds together.")
+    parser = argparse.ArgumentParser(
+        description="Make the report of one run again, or compute means over several runs.")
     parser.add_argument("runs", nargs="+", help="folders of runs")
     parser.add_argument("--json", help="also write the rows to this file")
     args = parser.parse_args(argv)
-    paths = [Path(folder) / "results.json" for folder in args.runs]
-    for path in paths:
-        if not path.exists():
-            raise BadInput(f"there is no {path}: give the folder of a run")
-    runs = [read_results(path) for path in paths]
+    runs = []
+    for folder in args.runs:
+        results = read_results(Path(folder))
+        if results is None:
+            raise BadInput(f"there is no {Path(folder) / 'results.json'}: give the folder of a run")
+        runs.append(results)
     if len(runs) == 1:
-        print("\n".join(map(str, write_report(args.runs[0], runs[0]))))
+        for path in write_report(args.runs[0], runs[0]):
+            print(path)
         return
     rows = over_seeds(runs)
     if args.json:
-        save_json(args.json, {"command": runs[0]["command"], "seeds": [run["config"]["seed"] for run in runs],
-                              "num_problems": runs[0]["config"]["evaluate"]["num_problems"], "rows": rows})
+        save_json(args.json, {
+            "command": runs[0]["command"],
+            "seeds": [run["config"]["seed"] for run in runs],
+            "num_problems": runs[0]["config"]["evaluate"]["num_problems"],
+            "rows": rows,
+        })
     for row in rows:
-        print(f"{row['name']:55} {100 * row['value']:6.1f} [{100 * row['low']:6.1f}, {100 * row['high']:6.1f}]")
+        value, low, high = 100 * row["value"], 100 * row["low"], 100 * row["high"]
+        print(f"{row['name']:55} {value:6.1f} [{low:6.1f}, {high:6.1f}]")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""How every command ends: one line on stderr that says why, and an exit code.
+"""How every command ends: with an exit code, and after an error with one line on stderr that says why.
 
-    0 done      2 bad input      1 a fault: a full disk, a damaged file, a loss that is no number      130 Ctrl-C
+    0    done
+    1    a fault: a full disk, a damaged file, a loss that is not a number
+    2    bad input: a setting, a prompt, or a run that does not exist
+    130  Ctrl-C
 """
 
 import functools
@@ -8,39 +11,52 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 
 class BadInput(ValueError):
-    """Something to tell the user in one line, as every ValueError that reaches the end of a command."""
+    """An error in the user's input. Like every ValueError it ends a command with one line and exit code 2."""
 
 
 class Fault(RuntimeError):
-    """Something went wrong that no flag mends."""
+    """An error that no other input would fix. It ends a command with one line and exit code 1."""
 
 
 def open_streams() -> None:
-    """Gives a terminal that has no letter for an e with an accent `\\xe9` instead, and a closed stream a place to go."""
-    for name, mode, errors in (("stdin", "r", "replace"), ("stdout", "w", "backslashreplace"), ("stderr", "w", None)):
-        if getattr(sys, name) is None:      # else the next file to be opened takes its number, and what is printed
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors=errors or "backslashreplace"))
-        elif errors and hasattr(getattr(sys, name), "reconfigure"):
-            getattr(sys, name).reconfigure(errors=errors)
+    """Redirects closed streams to the null device, and escapes what the terminal cannot show (`\\xe9`)."""
+    # A closed stream leaves its file descriptor free. The next open() would reuse the number, and what is
+    # printed would go into that file. The order matters: each open() here takes the lowest free number.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
+    set_error_handler(sys.stdin, "replace")
+    set_error_handler(sys.stdout, "backslashreplace")    # Python itself does this for stderr
+
+
+def set_error_handler(stream: TextIO, errors: str) -> None:
+    """Says what happens to characters that do not fit the stream's encoding."""
+    if hasattr(stream, "reconfigure"):    # a stream that captures output, as in a test, may lack it
+        stream.reconfigure(errors=errors)
 
 
 def flush() -> None:
-    """Writes out what was printed, while an error can still be told. Raises OSError."""
+    """Writes out what was printed, as long as an error can still be reported. Raises OSError."""
     try:
         sys.stdout.flush()
-    except OSError:     # Python would try once more at its end, and complain
+    except OSError:
+        # Python flushes again when it exits, and would report the same error a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 
 
 def exit_codes(name: str) -> Callable:
-    """Decorates a `main(argv)`: whatever it raises becomes a line that begins with `name`, and an exit code."""
+    """Decorates a `main(argv)`: an error in it becomes an exit code and a line that begins with `name`."""
     def decorate(main):
         @functools.wraps(main)
-        def ended(argv=None):
+        def command(argv=None):
             try:
                 open_streams()
                 try:
@@ -50,7 +66,7 @@ def exit_codes(name: str) -> Callable:
             except KeyboardInterrupt as error:
                 print(f"\n{str(error) or 'stopped'}", file=sys.stderr)
                 return 130
-            except BrokenPipeError:     # whoever read our output left: there is nobody to tell
+            except BrokenPipeError:     # the program that read our output, such as head, has ended
                 return 1
             except (Fault, OSError, MemoryError) as error:
                 print(f"{name}: {str(error) or 'out of memory'}", file=sys.stderr)
@@ -58,7 +74,7 @@ def exit_codes(name: str) -> Callable:
             except ValueError as error:
                 print(f"{name}: {error}", file=sys.stderr)
                 return 2
-        return ended
+        return command
     return decorate
 
 
