@@ -43,9 +43,9 @@ from minireason.stages import prepare
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import report
+from minireason.tools.flags import add_flags, apply_flags
 from minireason.upkeep import checkpoint, metrics, parallel
 from minireason.upkeep.command import BadInput, CtrlC, Fault, exit_codes, peak_memory
-from minireason.upkeep.flags import add_flags, apply_flags
 
 SAVE_EVERY = 30     # seconds between checkpoints inside a stage
 SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}

@@ -1,7 +1,7 @@
 """Every setting of a run, with its meaning and its range, and three presets.
 
 A setting is a field of one of the dataclasses below. train.py has a flag for each, made from this file by
-upkeep/flags.py: `learning_rate` of the section `rl` is --rl-learning-rate.
+tools/flags.py: `learning_rate` of the section `rl` is --rl-learning-rate.
 """
 
 import dataclasses

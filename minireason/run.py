@@ -18,11 +18,11 @@ import torch
 from minireason.config import Config, ModelConfig, changed_settings, from_dict, to_dict
 from minireason.model import GPT
 from minireason.tasks import TASKS, test_problems
-from minireason.tokenizer import get_tokenizer
+from minireason.tokenizer import get_tokenizer, pieces_of
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.seeding import derive_seed
-from minireason.upkeep.vocabulary import fit_vocabulary
+from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
 
 # Each stage and the one whose weights it starts from. Rejection starts from the base afresh; its data come from RL.
 STARTS_FROM = {"base": None, "cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}
@@ -84,7 +84,10 @@ def open_state(path: Path) -> dict:
     """The state of a checkpoint, with the ids of today's vocabulary. Raises CheckpointError."""
     state = checkpoint.load(path)
     try:
-        new_words = fit_vocabulary(state, get_tokenizer().words)
+        stored, words = state["vocabulary"], get_tokenizer().words
+        pieces = first_pieces() if stored is None else pieces_of(stored)
+        new_words = move_to_vocabulary(state, pieces, pieces_of(words))
+        state["vocabulary"] = list(words)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise checkpoint.CheckpointError(f"{path} does not fit this version: {type(error).__name__} {error}") from None
     except checkpoint.CheckpointError as error:

@@ -15,7 +15,7 @@ from minireason.config import (
     to_dict,
 )
 from minireason.tasks import TASKS
-from minireason.upkeep.flags import add_flags, apply_flags
+from minireason.tools.flags import add_flags, apply_flags
 
 
 def parsed(*arguments):

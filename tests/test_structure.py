@@ -11,15 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = {
-    0: "upkeep tools command config seeding tokenizer tasks verifier behaviour corpus metrics plots",
-    1: "model stats parallel kernels",
-    2: "sampling optimizer batch policy checkpoint",
-    3: "rollout rewards inference evaluate pretrained",
-    4: "sft ppo grpo rejection align",
-    5: "report page memory inspector export train sample",
+    0: "upkeep tools command seeding metrics tasks config tokenizer verifier behaviour corpus plots",
+    1: "model stats parallel kernels checkpoint vocabulary",
+    2: "sampling batch optimizer",
+    3: "policy inference rewards run",
+    4: "rollout evaluate",
+    5: "sft ppo grpo rejection align",
+    6: "stages",
+    7: "inspector memory export pretrained page report flags train sample",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
-WORLD, STAGES = set(LEVELS[0].split()), set(LEVELS[4].split())
+WORLD, STAGES = set(LEVELS[0].split()), set(LEVELS[5].split())
 
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
          for path in [*sorted((ROOT / "minireason").rglob("*.py")), *sorted(ROOT.glob("*.py"))]}

@@ -7,10 +7,10 @@ of the padding, which a model learns never to say.
 
 import torch
 
-from minireason.tokenizer import PAD, SPECIAL, pieces_of
 from minireason.upkeep.checkpoint import CheckpointError
 
-# Checkpoints of before November 2026 hold no vocabulary: their ids are the bytes, these words, then the special tokens.
+PADDING = b"<pad>"
+# Checkpoints of before November 2026 hold no vocabulary: their ids are the bytes, these words, the special tokens.
 FIRST_WORDS = """
     compute make from program x check enough is no ok so try wait yes basta bien da espera luego mal prueba revisa
     vale hello hi hey good morning evening day night there friend please thank thanks you your my me i am it the a
@@ -21,46 +21,48 @@ FIRST_WORDS = """
 """.split()
 
 
+
 def first_pieces() -> list[bytes]:
     """What each id stood for in a checkpoint without a vocabulary."""
-    special = [name.encode() for name in SPECIAL]
-    return [piece for piece in pieces_of(FIRST_WORDS) if piece not in special] + special
+    pieces = [bytes([byte]) for byte in range(256)]
+    for word in FIRST_WORDS:
+        pieces += [word.encode(), f" {word}".encode()]
+    pieces += [PADDING, b"<eos>", b"<think>", b"</think>", b"<answer>", b"</answer>"]
+    return list(dict.fromkeys(pieces))      # a word of one letter is a byte already
 
 
-def fit_vocabulary(state: dict, words: tuple[str, ...]) -> list[str]:
-    """Changes the state of a checkpoint so that its ids are those of `words`. Returns the words that it never read.
-
-    Raises CheckpointError where it knows a word that is not among `words`.
-    """
-    stored = state["vocabulary"]
-    pieces, pieces_now = first_pieces() if stored is None else pieces_of(stored), pieces_of(words)
-    state["vocabulary"] = list(words)
+def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]) -> list[str]:
+    """Changes the state of a checkpoint with the ids of `pieces` so that they are those of `pieces_now`. Returns the
+    words that it never read. Raises CheckpointError where it knows a word that is not there now."""
     if pieces == pieces_now:
         return []
-    id_of = {piece: i for i, piece in enumerate(pieces)}
-    unknown = sorted(piece.decode().strip() for piece in set(pieces) - set(pieces_now))
+    unknown = words_of(set(pieces) - set(pieces_now))
     if unknown:
-        raise CheckpointError(f"the model knows words that this version does not: {', '.join(dict.fromkeys(unknown))} "
-                              "(a task that was registered when it was trained?)")
-    padding = id_of[PAD.encode()]
-    rows = torch.tensor([id_of.get(piece, padding) for piece in pieces_now])
-    never_read = torch.tensor([piece not in id_of for piece in pieces_now])
-    move_rows(state, rows, never_read, len(pieces))
-    new_words = [piece.decode().strip() for piece in pieces_now if piece not in id_of]
-    return list(dict.fromkeys(new_words))
+        raise CheckpointError(f"the model knows words that this version does not: {', '.join(unknown)} "
+                              "(was a task registered when it was trained?)")
+    id_of = {piece: i for i, piece in enumerate(pieces)}
+    rows = torch.tensor([id_of.get(piece, id_of[PADDING]) for piece in pieces_now])
+    is_new = torch.tensor([piece not in id_of for piece in pieces_now])
+    move_rows(state, rows, is_new)
+    return words_of(set(pieces_now) - set(pieces))
 
 
-def move_rows(state: dict, rows: torch.Tensor, never_read: torch.Tensor, vocab_size: int) -> None:
-    """Puts row rows[i] of each embedding, and of its two moments in the optimizer, into place i. Those of words that
-    were never read begin at 0."""
+def words_of(pieces: set[bytes]) -> list[str]:
+    """The words that some pieces are, without the spaces before them."""
+    return sorted({piece.decode(errors="replace").strip() for piece in pieces})
+
+
+def move_rows(state: dict, rows: torch.Tensor, is_new: torch.Tensor) -> None:
+    """Puts row rows[i] of each embedding, and of its two moments in the optimizer, into place i. The moments of words
+    that were never read begin at 0."""
+    state["config"]["model"]["vocab_size"] = len(rows)
     names = []      # of all parameters, in the order in which the optimizer numbers them
     for weights in (state["model"], *state["extra"].values()):
-        for name, tensor in weights.items():
-            if name.endswith("embedding.weight") and len(tensor) == vocab_size:
-                weights[name] = tensor[rows]
+        for name in weights:
             names.append(name)
-    state["config"]["model"]["vocab_size"] = len(rows)
+            if name.endswith("embedding.weight"):
+                weights[name] = weights[name][rows]
     for number, moments in state["optimizer"].get("state", {}).items():
         if names[number].endswith("embedding.weight"):
             for name in ("exp_avg", "exp_avg_sq"):
-                moments[name] = moments[name][rows].masked_fill(never_read[:, None], 0.0)
+                moments[name] = moments[name][rows].masked_fill(is_new[:, None], 0.0)
