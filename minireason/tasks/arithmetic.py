@@ -147,11 +147,6 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
     return str(problem.target + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
 
 
-def is_short(thinking: str) -> bool:
-    """At most two steps."""
-    return thinking.count("=") <= 2
-
-
 def follows(problem: Problem, thinking: str, answer: str) -> bool:
     """Whether the answer is what the last step came to, leaving out steps that only check another one."""
     steps = find_steps(CHECK.sub("", thinking))
@@ -162,5 +157,5 @@ TASK = Task(
     name="arithmetic", word="compute", example="compute 7*7+8*3-9", words=("compute",), levels=tuple(LEVELS),
     presets={"smoke": Mix((1,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
     make_problem=make_problem, parse=parse, check=check,
-    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.5, is_short=is_short,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.5,
     follows=follows, averaged=True)

@@ -35,8 +35,8 @@ class Habits(NamedTuple):
     few_tries: int    # the same for tasks whose tries take many words, from 1 to 4
 
 
-def always_long(thinking: str) -> bool:
-    return False
+def at_most_two_steps(thinking: str) -> bool:
+    return thinking.count("=") <= 2
 
 
 def same_text(answer: str) -> str:
@@ -72,7 +72,7 @@ class Task:
     write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]    # the same, as people write
     write_guess: Callable[..., str]                          # (problem, rng) -> an answer without thinking, often wrong
     guess_share: float = 0.4                                 # share of the base corpus that answers without thinking
-    is_short: Callable[[str], bool] = always_long            # is this thinking short enough for the golden examples?
+    is_short: Callable[[str], bool] = at_most_two_steps      # is it short enough for the golden examples?
     words: tuple[str, ...] = ()                              # to be one token each; others are spelled letter by letter
 
     # What its thoughts do, for counting behaviour

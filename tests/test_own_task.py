@@ -1,0 +1,181 @@
+"""A task of somebody's own: that of tasks/README.md, taken through corpus, imitation, RL, scoring and sample.py; and what
+breaks the contract is refused with one line."""
+
+import dataclasses
+import importlib.util
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+import sample
+import train
+from minireason import tasks
+from minireason.behaviour import observe
+from minireason.config import TaskConfig, preset, to_dict
+from minireason.corpus import base_corpus, golden_examples, wrap
+from minireason.run import open_model
+from minireason.tasks import TASKS, make_problem, parse_prompt, register
+from minireason.tasks.problem import Problem, is_test
+from minireason.tasks.task import Mix
+from minireason.tokenizer import get_tokenizer, known_words
+from minireason.verifier import verify
+
+ROOT = Path(train.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def sort(tmp_path_factory):
+    """The TASK of the file that tasks/README.md shows."""
+    page = (ROOT / "minireason" / "tasks" / "README.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    path = tmp_path_factory.mktemp("tasks") / "sorting.py"
+    path.write_text(code, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("sorting", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.TASK
+
+
+@pytest.fixture(autouse=True)
+def only_our_tasks():
+    """Takes out again what a test registered."""
+    before = dict(TASKS)
+    yield
+    TASKS.clear()
+    TASKS.update(before)
+
+
+def test_a_task_is_verified_counted_and_written(sort):
+    register(sort)
+    problem = parse_prompt("sort 3 1 2")
+    right = wrap("1 of 3 1 2 so 2 of 3 2 so 3 of 3", "1 2 3")
+    assert verify(problem, right).correct and not verify(problem, wrap("", "3 1 2")).correct
+    behaviour = observe(problem, right)
+    assert behaviour.thinks and behaviour.readable and behaviour.num_steps == 3 and behaviour.num_tries == 0
+    wrong = observe(problem, wrap("2 of 3 1 2 so 1 of 3 1 so 3 of 3", "2 1 3"))
+    assert wrong.num_wrong_steps == 1 and wrong.readable
+    mix = TaskConfig(levels={"sort": (1, 2)}, shares={"sort": 1.0})
+    for prompt, completion in golden_examples(0, 30, mix):
+        assert prompt.startswith("sort ") and verify(parse_prompt(prompt), completion).correct
+        assert not is_test(parse_prompt(prompt))
+    prompts = [prompt for prompt, _ in base_corpus(0, 300, mix)]
+    assert sum(prompt.startswith("sort ") for prompt in prompts) > 200
+
+
+def test_a_task_without_a_share_leaves_all_other_draws_as_they_were(sort):
+    silent = dataclasses.replace(sort, presets={name: Mix((1,), 0.0) for name in ("smoke", "laptop", "gpu")})
+    corpus, golden = base_corpus(3, 400), golden_examples(3, 40)
+    prompts = [draw.prompt for draw in draws_of_rl(60)]
+    ids, words = get_tokenizer().encode("make 42 from 3 8 6"), known_words()
+    register(silent)
+    assert base_corpus(3, 400) == corpus and golden_examples(3, 40) == golden
+    assert [draw.prompt for draw in draws_of_rl(60)] == prompts
+    assert get_tokenizer().encode("make 42 from 3 8 6") == ids and known_words() == (*words, "sort")
+
+
+def draws_of_rl(number):
+    from minireason.rewards import reasoning_world
+    mix, rng = TaskConfig(), random.Random(0)
+    world = reasoning_world(get_tokenizer(), mix.levels, mix.shares)
+    return [world.draw(rng) for _ in range(number)]
+
+
+def test_a_task_has_flags_and_settings_of_its_own(sort):
+    register(dataclasses.replace(sort, presets=sort.presets | {"laptop": Mix((1, 2), 0.2, 50)}))
+    stored = to_dict(preset("laptop"))
+    assert stored["tasks"]["sort_levels"] == "1,2" and stored["tasks"]["sort_share"] == 0.2
+    assert stored["evaluate"]["num_sorts"] == 50
+    args = train.parse(["--tasks-sort-levels", "2", "--tasks-sort-share", "0.5", "--evaluate-num-sorts", "7"])
+    assert train.settings_given(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5, "evaluate.num_sorts": 7}
+
+
+def test_models_from_before_a_task_stay_readable(sort, capsys):
+    """Its words get the last ids; the shipped weights say the same as before, and one line says what they never read."""
+    register(sort)
+    model, state = open_model("pretrained", "align")
+    assert model.config.vocab_size == get_tokenizer().vocab_size == len(model.embedding.weight)
+    assert "never read sort" in capsys.readouterr().err
+    assert sample.main(["make 70 from 6 13 10", "--run", "pretrained"]) == 0
+    out = capsys.readouterr().out
+    assert "try 70-13=57 6*10=60 is 57 no wait try 70/10=7 13-6=7 is 7 yes" in out and "right: correct" in out
+    assert state["vocabulary"][-1] == "sort"
+
+
+@pytest.mark.slow
+def test_a_task_goes_through_the_pipeline_and_talks(sort, tmp_path, capsys):
+    register(dataclasses.replace(sort, presets=sort.presets | {"smoke": Mix((1,), 1.0)}))
+    flags = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1",
+             "--model-mlp-width", "32", "--tasks-arithmetic-share", "0", "--base-num-examples", "400",
+             "--base-batch-size", "8", "--base-learning-rate", "0.01", "--rl-num-iterations", "3",
+             "--rl-num-prompts", "4", "--rl-group-size", "4", "--rl-max-new-tokens", "24",
+             "--evaluate-num-problems", "12", "--evaluate-num-programs", "6", "--evaluate-max-new-tokens", "24"]
+    folder = tmp_path / "run"
+    assert train.main([*flags, "--pure-rl", "--out", str(folder)]) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert results["stages"]["rl"]["sort"]["accuracy"]["num_problems"] == 12
+    assert "sort %" in capsys.readouterr().out and "sort" in (folder / "report.md").read_text()
+    assert sample.main(["sort 3 1 2", "--run", str(folder), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["correct"] in (True, False) and answer["prompt"] == "sort 3 1 2"
+    assert sample.main(["sort three", "--run", str(folder)]) == 2
+    assert "expected 'sort'" in capsys.readouterr().err
+    del TASKS["sort"]       # without the task, its words are unknown, and the model is refused in one line
+    assert sample.main(["compute 3+4", "--run", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert "knows words that this version does not: sort" in error and error.count("\n") == 1
+    assert train.main(["rl", "--resume", "--out", str(folder)]) == 1
+    assert "tasks.sort_levels" in capsys.readouterr().err
+
+
+def broken(task, **changes):
+    return dataclasses.replace(task, **changes)
+
+
+def raises(*_):
+    raise IndexError("list index out of range")
+
+
+@pytest.mark.parametrize("changes, says", [
+    ({"levels": ()}, "no levels"), ({"levels": ("easy",)}, "no levels"),
+    ({"word": "make"}, "the prompt word 'make' is taken"), ({"word": "Sort 1"}, "small letters"),
+    ({"name": "arithmetic"}, "taken"), ({"name": "chat"}, "taken"), ({"name": "my task"}, "one lower-case word"),
+    ({"presets": {"smoke": Mix((1,), 0.0)}}, "presets lack 'laptop'"),
+    ({"presets": {name: Mix((9,), 0.5) for name in ("smoke", "laptop", "gpu")}}, "some of its levels"),
+    ({"presets": {name: Mix((1,), -1.0) for name in ("smoke", "laptop", "gpu")}}, "not a weight"),
+    ({"check": raises}, "check raises IndexError"), ({"check": None}, "check is not a function"),
+    ({"check": lambda problem, answer: True}, "a reason or None"), ({"check": lambda problem, answer: None}, "empty answer"),
+    ({"make_problem": raises}, "level 1 does not work: IndexError"),
+    ({"make_problem": lambda rng, level: "sort 1 2"}, "not a Problem"),
+    ({"make_problem": lambda rng, level: Problem("sort", "order 1 2", "sort 1 2")}, "do not begin with 'sort'"),
+    ({"make_problem": lambda rng, level: Problem("sort", "sort 2 1", "1 2", numbers=(2, 1))}, "begins with the task's name"),
+    ({"parse": raises}, "IndexError"), ({"candidate": lambda problem, text: ()}, "go together"),
+    ({"write_thinking": lambda problem, rng, voice: "1 2"}, "does not work"),
+    ({"write_guess": lambda problem, rng: "<answer>1"}, "holds tags"), ({"words": ("two words",)}, "not made of letters"),
+])
+def test_what_breaks_the_contract_is_refused_with_one_line(sort, changes, says):
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
+        register(broken(sort, **changes))
+    assert str(error.value).startswith("task ") and "\n" not in str(error.value)
+    assert list(TASKS) == ["arithmetic", "countdown", "program"]
+
+
+def test_nothing_outside_tasks_names_a_task():
+    """Chat is not a task, and may be named."""
+    for path in [*(ROOT / "minireason").rglob("*.py"), ROOT / "train.py", ROOT / "sample.py"]:
+        if "tasks" in path.relative_to(ROOT).parts:
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r"import (?:arithmetic|countdown|program)\b|tasks\.(?:arithmetic|countdown|program)\b", text), path
+        for literal in re.findall(r"([\"'])((?:(?!\1)[^\n\\]|\\.)*)\1", text):
+            assert literal[1] not in TASKS, f"{path} names {literal[1]}"
+
+
+def test_each_level_of_each_task_reads_its_own_prompts():
+    for name, task in TASKS.items():
+        for level in task.levels:
+            problem = make_problem(name, random.Random(level), level)
+            assert parse_prompt(problem.prompt).prompt == problem.prompt
+    assert tasks.prompt_words() == "compute, make or program"
