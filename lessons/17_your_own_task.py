@@ -1,0 +1,351 @@
+# %% [markdown]
+# # 17. Your own task, and your own reward
+#
+# Question: what does it take to teach the model something new, and to reward what *you* want?
+#
+# You need: lessons 02 and 07. Time: about two minutes on a laptop's CPU.
+#
+# A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a task is one record,
+# `Task`: how a problem is drawn, how an answer is checked, and how people write about it. This lesson writes such a record
+# for sorting numbers, registers it, and trains a small model on it from random weights. In the package, the same code would
+# be a file in `minireason/tasks/`, and one line that registers it (`minireason/tasks/README.md`).
+
+# %%
+import os
+import random
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from tqdm import tqdm
+
+from minireason import grpo, sft
+from minireason.behaviour import observe
+from minireason.config import ModelConfig, RLConfig, SFTConfig, TaskConfig
+from minireason.corpus import base_corpus, tokenize
+from minireason.inference import answer_all
+from minireason.model import GPT
+from minireason.optimizer import adamw
+from minireason.rewards import World, reasoning_world
+from minireason.stats import wilson_interval
+from minireason.tasks import register, test_problems
+from minireason.tasks.problem import Problem
+from minireason.tasks.task import Mix, Task
+from minireason.tasks.trace import WORD, Step
+from minireason.tasks.words import ENGLISH, SPANISH
+from minireason.tokenizer import get_tokenizer
+from minireason.verifier import split_completion, verify
+
+FAST = os.environ.get("LESSON_FAST") == "1"
+NUM_DOCUMENTS = 2_000 if FAST else 20_000
+NUM_ITERATIONS = 6 if FAST else 60
+NUM_PROBLEMS = 60 if FAST else 300
+
+# %% [markdown]
+# ## Problems
+#
+# `sort 12 7 3 15`. The *key* of a problem is its canonical form: problems with equal keys are the same problem. One key in
+# ten is kept for testing. Here the order of the numbers makes no difference to what has to be known, so the key is the
+# sorted list. If the key were the prompt, `sort 3 7 12 15` could be trained on while `sort 12 7 3 15` is a test.
+
+# %%
+PROMPT = re.compile(r"sort ([0-9]{1,3}(?: [0-9]{1,3}){1,7})", re.ASCII)
+
+
+def build(numbers, level=0):
+    prompt = "sort " + " ".join(map(str, numbers))
+    key = "sort " + " ".join(map(str, sorted(numbers)))
+    return Problem("sort", prompt, key, level, numbers=tuple(numbers))
+
+
+def make_problem(rng, level):
+    """Level 1: three numbers from 1 to 20; level 2: four."""
+    return build(rng.sample(range(1, 21), level + 2), level)
+
+
+def parse(prompt):
+    """The problem that a user typed."""
+    match = PROMPT.fullmatch(prompt)
+    if not match:
+        raise ValueError("expected 'sort' and two to eight numbers, such as: sort 3 1 2")
+    return build([int(word) for word in match[1].split()])
+
+
+# %% [markdown]
+# ## What is right
+#
+# The check gets whatever the model wrote. It compares text with text, so there is nothing to evaluate and nothing to fool.
+
+# %%
+def check(problem, answer):
+    """Why an answer is refused, or None where it is right."""
+    right = " ".join(map(str, sorted(problem.numbers)))
+    return None if answer == right else f"the answer is not {right}"
+
+
+# %% [markdown]
+# ## How people write about it
+#
+# The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to write a thought down. Ours
+# takes the smallest number that is left, again and again:
+#
+#     3 of 12 7 3 15 so 7 of 12 7 15 so 12 of 12 15 so 15 of 15
+#
+# read: 3 is the smallest of 12 7 3 15, so 7 is the smallest of what is left, and so on. Each step shows the numbers that it
+# is about: the model need not remember which ones are gone. `voice("so")` says *so* or, in Spanish, *luego*.
+#
+# In the base corpus one step in ten is wrong, and four answers in ten come without any thought. Those are random orders,
+# and nearly always wrong. That is what makes thinking worth something.
+
+# %%
+def write_thinking(problem, rng, voice, slip=0.0):
+    """Selection sort, written out. `slip` is the chance that a step takes any number instead of the smallest."""
+    left, taken, steps = list(problem.numbers), [], []
+    while left:
+        number = rng.choice(left) if rng.random() < slip else min(left)
+        steps.append(f"{number} of {' '.join(map(str, left))}")
+        left.remove(number)
+        taken.append(number)
+    return f" {voice('so')} ".join(steps), " ".join(map(str, taken))
+
+
+def write_messy(problem, rng, voice, habits):
+    return write_thinking(problem, rng, voice, slip=0.1)
+
+
+def write_guess(problem, rng):
+    numbers = list(problem.numbers)
+    rng.shuffle(numbers)
+    return " ".join(map(str, numbers))
+
+
+# %% [markdown]
+# ## What a step is
+#
+# To count how often the model thinks, and how often a step is wrong, the project has to find steps in a text.
+
+# %%
+STEP = re.compile(r"([0-9]+) of ([0-9]+(?: [0-9]+)*)", re.ASCII)
+
+
+def find_steps(thinking):
+    steps = []
+    for match in STEP.finditer(thinking):
+        smallest = min(int(number) for number in match[2].split())
+        steps.append(Step(match.span(), question=(match[2],), result=match[1], right=int(match[1]) == smallest))
+    return steps
+
+
+def follows(problem, thinking, answer):
+    """Whether the answer is what the steps took, in their order."""
+    taken = [step.result for step in find_steps(thinking)]
+    return not taken or answer == " ".join(taken)
+
+
+# %% [markdown]
+# ## The record, registered
+#
+# `register` tries every function once, and refuses a record that breaks the contract with one line. From here on the
+# verifier, the corpus, RL and the counting of behaviour know the task.
+
+# %%
+SORT = register(Task(
+    name="sort", word="sort", example="sort 3 1 2", words=("sort",), levels=(1, 2),
+    presets={"smoke": Mix((1,), 0.0), "laptop": Mix((1, 2), 0.2), "gpu": Mix((1, 2), 0.2)},
+    make_problem=make_problem, parse=parse, check=check,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
+    find_steps=find_steps, follows=follows))
+
+problem = parse("sort 12 7 3 15")
+thought = "3 of 12 7 3 15 so 7 of 12 7 15 so 12 of 12 15 so 15 of 15"
+assert verify(problem, f"<think>{thought}</think><answer>3 7 12 15</answer>").correct
+assert not verify(problem, "<think></think><answer>3 12 7 15</answer>").correct
+assert observe(problem, f"<think>{thought}</think><answer>3 7 12 15</answer>").num_wrong_steps == 0
+try:
+    register(SORT)
+except ValueError as error:
+    print("a second one of that name is refused:", error)
+
+# %% [markdown]
+# ## A base that has read about sorting
+#
+# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small talk and plain sums), and
+# imitation of it. A `TaskConfig` says which tasks there are in this world.
+
+# %%
+tokenizer = get_tokenizer()      # after `register`: the word "sort" is one token of it
+MIX = TaskConfig(levels={"sort": (1, 2)}, shares={"sort": 1.0})
+documents = base_corpus(seed=0, num_documents=NUM_DOCUMENTS, mix=MIX)
+for prompt, completion in documents[:6]:
+    print(prompt, completion, sep="  ")
+
+policy = GPT(ModelConfig(vocab_size=tokenizer.vocab_size, width=64, num_layers=2, mlp_width=176)).init_weights(0)
+imitation = SFTConfig(learning_rate=4e-3)
+steps = sft.train(policy, adamw(imitation, policy), tokenize(tokenizer, documents), imitation, seed=0)
+for metrics in tqdm(steps, desc="base", total=-(-NUM_DOCUMENTS // imitation.batch_size), leave=False):
+    pass
+print(f"loss at the end of imitation: {metrics['loss']:.2f}")
+
+# %% [markdown]
+# ## How good is it?
+#
+# Held-out problems, whose keys were in no text, one answer each.
+
+# %%
+held_out = test_problems("sort", (1, 2), NUM_PROBLEMS, seed=1)
+
+
+def measure(model):
+    """{"right", "thinks", "Spanish": shares of the answers}. Spanish: of those that think, with no English word."""
+    answers = answer_all(model, tokenizer, [problem.prompt for problem in held_out], 80, seed=2)
+    num_right, num_thinking, num_spanish = 0, 0, 0
+    for problem, (text, _) in zip(held_out, answers):
+        num_right += verify(problem, text).correct
+        if observe(problem, text).thinks:
+            num_thinking += 1
+            num_spanish += is_spanish(text)
+    return {"right": num_right / NUM_PROBLEMS, "thinks": num_thinking / NUM_PROBLEMS,
+            "Spanish": num_spanish / max(1, num_thinking)}
+
+
+def is_spanish(text):
+    words = set(WORD.findall(text))
+    return bool(words & SPANISH) and not words & ENGLISH
+
+
+before = measure(policy)
+print("after imitation:", before)
+
+# %% [markdown]
+# ## RL lifts it
+#
+# `reasoning_world` draws training problems of our task and rewards an answer that the verifier finds right: 1, or else 0.
+
+# %%
+RL = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=16, group_size=8, num_epochs=1, learning_rate=1e-3,
+              max_new_tokens=80)
+
+
+def train(world, model):
+    """GRPO in a world. Returns the mean reward of each iteration."""
+    rewards = []
+    steps = grpo.train(model, None, adamw(RL, model), world, RL, seed=0)
+    for metrics in tqdm(steps, desc="RL", total=NUM_ITERATIONS, leave=False):
+        rewards.append(metrics["reward"])
+    return rewards
+
+
+def copy_of(model):
+    copy = GPT(model.config)
+    copy.load_state_dict(model.state_dict())
+    return copy
+
+
+sorter = copy_of(policy)
+world = reasoning_world(tokenizer, MIX.levels, MIX.shares)
+rewards = train(world, sorter)
+after = measure(sorter)
+print("after RL:       ", after)
+if not FAST:
+    assert after["right"] > before["right"] + 0.2
+
+# %% [markdown]
+# ## A reward of your own
+#
+# A `World` has three parts: what draws a problem, what an answer is worth, and the tokenizer. The worth is any function of
+# (problems, completions) that returns as many numbers. Here is one that pays for being right *in Spanish*. The base thinks
+# in English, in Spanish, or in both at once; nothing but this function says which of them is wanted.
+
+# %%
+def right_in_spanish(problems, completions):
+    """1 for a right answer whose thinking has Spanish words and no English one, a third for any other right answer."""
+    rewards = []
+    for problem, completion in zip(problems, completions):
+        if not verify(problem, completion).correct:
+            rewards.append(0.0)
+        elif is_spanish(completion):
+            rewards.append(1.0)
+        else:
+            rewards.append(1 / 3)
+    return rewards
+
+
+spanish_world = World(draw=world.draw, reward=right_in_spanish, tokenizer=tokenizer)
+spaniard = copy_of(policy)
+spanish_rewards = train(spanish_world, spaniard)
+in_spanish = measure(spaniard)
+print("after RL in Spanish:", in_spanish)
+if not FAST:
+    assert in_spanish["Spanish"] > before["Spanish"] + 0.3
+
+text, _ = answer_all(spaniard, tokenizer, ["sort 12 7 3 15"], 80, seed=0, temperature=0.0)[0]
+print(text)
+assert FAST or split_completion(text)
+
+# %% [markdown]
+# ## The figure
+#
+# Left: the share of right answers on held-out problems, and how many of the answers think. RL raises both, because a thought
+# is right more often than a guess. Right: the share of thoughts in Spanish alone. It rises where it is rewarded. Where it is
+# not, it drifts, and nobody can say beforehand where to: all languages are worth the same.
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+ARMS = {"imitation": before, "RL, rewarded\nfor being right": after, "RL, rewarded for being\nright in Spanish": in_spanish}
+
+
+def bars(axes, name, offset, color, label):
+    values = [arm[name] for arm in ARMS.values()]
+    places = [i + offset for i in range(len(ARMS))]
+    lows, highs = [], []
+    for value in values:
+        low, high = wilson_interval(round(value * NUM_PROBLEMS), NUM_PROBLEMS)
+        lows.append(100 * (value - low))
+        highs.append(100 * (high - value))
+    axes.bar(places, [100 * value for value in values], 0.36, yerr=[lows, highs], capsize=3, color=color, label=label)
+
+
+bars(left, "right", -0.19, "#1b6ca8", "right")
+bars(left, "thinks", 0.19, "#b9c7d6", "thinks")
+bars(right, "Spanish", 0.0, "#d1495b", "thoughts in Spanish alone")
+for axes in (left, right):
+    axes.set_xticks(range(len(ARMS)), ARMS, fontsize=8)
+    axes.set_ylim(0, 105)
+    axes.set_ylabel("% of held-out answers" if axes is left else "% of the answers that think")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+name = "17_your_own_task-fast.png" if FAST else "17_your_own_task.png"
+figure.savefig(Path(__file__).resolve().parent / "results" / name, dpi=120)
+plt.close(figure)
+
+# %% [markdown]
+# ## The trap
+#
+# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the cheapest way to earn it would be
+# not to think at all: a guess has no words. And had the check accepted the numbers in any order, the prompt itself would be
+# an answer.
+#
+# ## What it does not show
+#
+# One seed, one small model, a task that a program solves in a line. And the base had read 20,000 texts about sorting: RL made
+# its best habit the only one, it did not invent sorting.
+#
+# ## Exercises
+#
+# 1. Make level 3, with five numbers, and measure a model that was trained on levels 1 and 2 on it.
+# 2. Write a reward that takes 0.002 off for each character of the thinking. Does it still think?
+# 3. Change `check` so that it accepts the numbers in descending order as well. What does RL make of it?
+#
+# ### Solutions
+#
+# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. It makes the steps it knows, and loses count of five numbers
+#    in most answers.
+# 2. A thought of 60 characters costs 0.12, and being right is worth 1: it goes on thinking while a guess is right in less
+#    than 88% of the cases.
+# 3. Nothing: it has never read a descending answer, and what is never sampled is never rewarded.
