@@ -1,19 +1,21 @@
 # %% [markdown]
 # # 1. Imitation and exploration
 #
-# Question: a model that has read a toy internet has read right and wrong answers alike. What has it learned from them?
-# And what can trial and error add, if nobody shows it anything new?
+# Question: a model that has read a toy internet has read right and wrong answers alike. What has it learned
+# from them? And what can trial and error add, if nobody shows it anything new?
 #
 # You need: probabilities and logarithms. Time: about a minute on a laptop's CPU.
 #
-# Imitation makes each next token of somebody's text likely. Reinforcement learning (RL) makes what is right likely:
+# Imitation makes each next token of somebody's text likely. Reinforcement learning (RL) makes what is right
+# likely:
 #
 #     imitation    loss = -mean log p(text)           least where p is the share of each text in the corpus
-#     RL           J = sum_y p(y) R(y)                greatest where every completion y is a right one; R is 0 or 1
-#     pass@k       1 - C(n - c, k) / C(n, k)          chance that one of k samples is right, c of n were: arXiv:2107.03374
+#     RL           J = sum_y p(y) R(y)                greatest where every y is right; R is 0 or 1
+#     pass@k       1 - C(n - c, k) / C(n, k)          chance that one of k samples is right, c of n were:
+#                                                     arXiv:2107.03374
 #
-# So imitation of a corpus that is right in half of all cases aims at one half, however long it goes on. RL pushes up what
-# it has drawn: it needs a model that is right at times, and pass@k says whether it is.
+# So imitation of a corpus that is right in half of all cases aims at one half, however long it goes on. RL
+# pushes up what it has drawn: it needs a model that is right at times, and pass@k says whether it is.
 
 # %%
 import math
@@ -51,10 +53,12 @@ tokenizer = get_tokenizer()
 # %% [markdown]
 # ## By hand: four texts
 # After one prompt the corpus says 2 once and 3 three times; 2 is right. With p = p(2) the loss per text is
-# -(1/4) log p - (3/4) log(1 - p). Its derivative -1/(4p) + 3/(4(1 - p)) is 0 at p = 1/4, where the loss is 0.562: nothing
-# that imitation does can go lower. J = p has no such point: more is always better. Both on a model of eight tokens.
+# -(1/4) log p - (3/4) log(1 - p). Its derivative -1/(4p) + 3/(4(1 - p)) is 0 at p = 1/4, where the loss is
+# 0.562: nothing that imitation does can go lower. J = p has no such point: more is always better. Both on a
+# model of eight tokens.
 #
-# pass@2 where 1 of 4 samples is right: 1 - C(3, 2) / C(4, 2) = 1 - 3/6, as three of the six pairs hold the right one.
+# pass@2 where 1 of 4 samples is right: 1 - C(3, 2) / C(4, 2) = 1 - 3/6, as three of the six pairs hold the
+# right one.
 # The trap: 1 - (1 - 1/4)^2 = 7/16 looks just as good, and is too low on average. It draws one sample twice.
 
 # %%
@@ -76,9 +80,10 @@ assert pass_at_k(4, 1, 2) == torch.combinations(torch.tensor([1.0, 0, 0, 0]), 2)
 
 # %% [markdown]
 # ## What there is to imitate, and what the base model says
-# Answers without a thought, mostly wrong; worked solutions in two languages and in both at once; slips; giving up. The
-# shipped base model imitated 160,000 such documents. It answers held-out problems of the corpus's own mix of levels,
-# several times each at temperature 1. Intervals are 95%: Wilson's for documents, a bootstrap over problems for samples.
+# Answers without a thought, mostly wrong; worked solutions in two languages and in both at once; slips;
+# giving up. The shipped base model imitated 160,000 such documents. It answers held-out problems of the
+# corpus's own mix of levels, several times each at temperature 1. Intervals are 95%: Wilson's for documents,
+# a bootstrap over problems for samples.
 
 # %%
 documents, outcomes = base_corpus(0, NUM_DOCUMENTS), {}
@@ -110,8 +115,8 @@ for task in ("arithmetic", "countdown"):
 
 # %% [markdown]
 # ## Once more the same, or trial and error?
-# From the base, on sums of two terms: GRPO (lesson 07) for a few iterations, paid for right answers alone. Against it more
-# of the corpus, fresh documents about the same sums, for the same CPU time.
+# From the base, on sums of two terms: GRPO (lesson 07) for a few iterations, paid for right answers alone.
+# Against it more of the corpus, fresh documents about the same sums, for the same CPU time.
 
 # %%
 explorer, imitator = load_pretrained("base").train(), load_pretrained("base").train()
@@ -159,22 +164,29 @@ if "--full" in sys.argv:      # C1: four ways to go on from three cold starts
 
 # %% [markdown]
 # ## What to see
-# - Left: imitation aims at its corpus, errors and all. Middle: one sample of the base is right in a quarter of all cases, one
-#   of 16 in nine of ten. The right answers are there already.
-# - Right: RL takes pass@1 from 0.38 to 0.86, towards the base's own pass@k, more of the corpus to about 0.5. At large k the
-#   curves meet: RL made likely what was there. It found nothing that many samples of the base would not have found.
-# - Nobody paid for a thought. It led to right answers, so RL made it likely too: in 45% of the texts before, in all after.
-# - What it does not show: harder problems, where a group without a right answer teaches nothing; and an expert to imitate: with
-#   3,000 of his solutions imitation is ahead of RL for about the same time (`--full`). RL can do without them.
+# - Left: imitation aims at its corpus, errors and all. Middle: one sample of the base is right in a quarter
+#   of all cases, one of 16 in nine of ten. The right answers are there already.
+# - Right: RL takes pass@1 from 0.38 to 0.86, towards the base's own pass@k, more of the corpus to about 0.5.
+#   At large k the curves meet: RL made likely what was there. It found nothing that many samples of the base
+#   would not have found.
+# - Nobody paid for a thought. It led to right answers, so RL made it likely too: in 45% of the texts before,
+#   in all after.
+# - What it does not show: harder problems, where a group without a right answer teaches nothing; and an
+#   expert to imitate: with 3,000 of his solutions imitation is ahead of RL for about the same time
+#   (`--full`). RL can do without them.
 #
 # ## Exercises
-# 1. A corpus is right in 90 cases of 100. Would you still want RL? Where does imitation end, and what does RL add?
+# 1. A corpus is right in 90 cases of 100. Would you still want RL? Where does imitation end, and what does RL
+#    add?
 # 2. c of 16 samples are right on each of two problems: 8 and 8, or 16 and 0. Compare pass@1 and pass@2.
 # 3. Put `{"arithmetic": (4,)}` into both arms: sums of six to eight terms. What does a low pass@1 do to RL?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. Imitation ends at 90. RL takes the same model towards its pass@k, so it still removes errors, if R is exact.
-# 2. pass@1 is 1/2 for both pairs. pass@2: 1 - C(8, 2) / C(16, 2) = 0.77 against (1 + 0) / 2: chance against ability.
-# 3. Most groups are all wrong and have no gradient. The reward starts slowly, if at all; easier levels first would help.
+# 1. Imitation ends at 90. RL takes the same model towards its pass@k, so it still removes errors, if R is
+#    exact.
+# 2. pass@1 is 1/2 for both pairs. pass@2: 1 - C(8, 2) / C(16, 2) = 0.77 against (1 + 0) / 2: chance against
+#    ability.
+# 3. Most groups are all wrong and have no gradient. The reward starts slowly, if at all; easier levels first
+#    would help.
 # </details>

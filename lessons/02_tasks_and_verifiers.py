@@ -1,19 +1,20 @@
 # %% [markdown]
 # # 2. Tasks and verifiers
 #
-# Question: lesson 01 paid right answers and nothing else. Who says what is right, how do we know that a problem of the
-# test was never seen in training, and what does a learner do with a grader that can be fooled?
+# Question: lesson 01 paid right answers and nothing else. Who says what is right, how do we know that a
+# problem of the test was never seen in training, and what does a learner do with a grader that can be fooled?
 #
 # You need: lesson 01. Time: ten seconds on a laptop's CPU; no model and no torch is needed here.
 #
-# A problem x has a prompt, which the model reads, and a key, which is the same for every way to write the problem. A
-# completion y is text. Two functions rule the world:
+# A problem x has a prompt, which the model reads, and a key, which is the same for every way to write the
+# problem. A completion y is text. Two functions rule the world:
 #
-#     R(x, y)    = 1 if verify(x, y).correct else 0            the whole reward: no points for thinking, none for trying
-#     is_test(x) = SHA-256("test-split", key of x) mod 10 == 0           one problem in ten is kept for the test
+#     R(x, y)    = 1 if verify(x, y).correct else 0    the whole reward: no points for thinking or trying
+#     is_test(x) = SHA-256("test-split", key of x) mod 10 == 0    one problem in ten is kept for the test
 #
-# Reinforcement learning pushes up whatever R pays. If R pays a mistake, the mistake is what will be learned. So R must be
-# exact, and total: a model under training writes every kind of nonsense, and none of it may stop the run.
+# Reinforcement learning pushes up whatever R pays. If R pays a mistake, the mistake is what will be learned.
+# So R must be exact, and total: a model under training writes every kind of nonsense, and none of it may stop
+# the run.
 
 # %%
 import os
@@ -42,9 +43,10 @@ warnings.filterwarnings("ignore", category=SyntaxWarning)            # what `eva
 
 # %% [markdown]
 # ## By hand: three problems and their keys
-# `compute 7*7+8*3-9` is 49 + 24 - 9 = 64, and `compute 3*8-9+7*7` is the same problem: terms and factors in order.
-# `make 42 from 3 8 6` is solved by (8+6)*3. 8+6*3 is 26, 6*8-6 uses a 6 that is not there, and 3 must not be left over.
-# `program 1->3 2->5 4->9` is x times 2 plus 1, written `x 2 * 1 +`: push x, push 2, multiply, push 1, add.
+# `compute 7*7+8*3-9` is 49 + 24 - 9 = 64, and `compute 3*8-9+7*7` is the same problem: terms and factors in
+# order. `make 42 from 3 8 6` is solved by (8+6)*3. 8+6*3 is 26, 6*8-6 uses a 6 that is not there, and 3 must
+# not be left over. `program 1->3 2->5 4->9` is x times 2 plus 1, written `x 2 * 1 +`: push x, push 2,
+# multiply, push 1, add.
 
 # %%
 chain, again = parse_prompt("compute 7*7+8*3-9"), parse_prompt("compute 3*8-9+7*7")
@@ -62,11 +64,12 @@ assert wrap("7*7=49", "64") == "<think>7*7=49</think><answer>64</answer>" and no
 
 # %% [markdown]
 # ## Levels, and how many problems there are
-# Each task has levels from 1 (trivial) to 4 (hard). Where draws repeat, the level is small: a model may learn such
-# problems by heart, and that is no reasoning. We score levels 2 and 3 (programs: 1 and 2).
+# Each task has levels from 1 (trivial) to 4 (hard). Where draws repeat, the level is small: a model may learn
+# such problems by heart, and that is no reasoning. We score levels 2 and 3 (programs: 1 and 2).
 #
-# The trap: to split by the prompt. Draw a training set, then test problems whose prompts are not in it. Is that held out?
-# Count how many are training problems in another order. With keys the count is 0, by construction.
+# The trap: to split by the prompt. Draw a training set, then test problems whose prompts are not in it. Is
+# that held out? Count how many are training problems in another order. With keys the count is 0, by
+# construction.
 
 # %%
 fresh = {}
@@ -86,10 +89,10 @@ assert not {p.key for p in train if not is_test(p)} & {p.key for p in test_probl
 
 # %% [markdown]
 # ## Red team: a grader as one finds it
-# A regular expression and `eval`, as in more than one public grader. Each line of it looks harmless. It meets attacks, then
-# noise: right answers with one to three characters changed. `9**9**9` it does not get: 9 to the power 387,420,489 does not
-# come back in any useful time, and one such sample stops a run. Ours reads the text once, from left to right, and refuses
-# at the first symbol that has no place.
+# A regular expression and `eval`, as in more than one public grader. Each line of it looks harmless. It meets
+# attacks, then noise: right answers with one to three characters changed. `9**9**9` it does not get: 9 to the
+# power 387,420,489 does not come back in any useful time, and one such sample stops a run. Ours reads the
+# text once, from left to right, and refuses at the first symbol that has no place.
 
 # %%
 def naive(problem, completion):
@@ -162,19 +165,26 @@ if "--full" in sys.argv:      # C2: a million answers against a second checker
 
 # %% [markdown]
 # ## What to see
-# - The verifier looks at the answer, not at the thinking: wrong steps before a right answer are paid, and so is luck.
-# - Low levels run out: 5,000 draws of countdown level 1 are 125 problems. Split by prompt, 82% of level 2 were trained on.
-# - Of 30,000 noisy answers 658 are right, and the naive grader pays for 550 more. What is paid will be found, and learned.
-# - What it does not show: that ours is right (`--full` asks a second, independent one), nor how to grade an essay.
+# - The verifier looks at the answer, not at the thinking: wrong steps before a right answer are paid, and so
+#   is luck.
+# - Low levels run out: 5,000 draws of countdown level 1 are 125 problems. Split by prompt, 82% of level 2
+#   were trained on.
+# - Of 30,000 noisy answers 658 are right, and the naive grader pays for 550 more. What is paid will be found,
+#   and learned.
+# - What it does not show: that ours is right (`--full` asks a second, independent one), nor how to grade an
+#   essay.
 #
 # ## Exercises
 # 1. Find one more answer that `naive` accepts and should not.
-# 2. Why is a completion that is cut off before its end paid as nothing, even when the right number stands in it?
-# 3. Pay -1 and 1 instead of 0 and 1. What changes for GRPO, whose advantages are (r - mean) / std? For PPO? (Lessons 05 to 07)
+# 2. Why is a completion that is cut off before its end paid as nothing, even when the right number stands in
+#    it?
+# 3. Pay -1 and 1 instead of 0 and 1. What changes for GRPO, whose advantages are (r - mean) / std? For PPO?
+#    (Lessons 05 to 07)
 #
 # <details><summary>Solutions</summary>
 #
 # 1. `make 8 from 2 3`: `2**3`; `make 10 from 4 6`: `4.+6`; `compute 7*7+8*3-9`: `+64`.
 # 2. Otherwise a model that runs on for ever, or lists all numbers, would be paid for it.
-# 3. Nothing for GRPO: mean and std move along. PPO's returns have twice the spread, and beside them the KL weighs half as much.
+# 3. Nothing for GRPO: mean and std move along. PPO's returns have twice the spread, and beside them the KL
+#    weighs half as much.
 # </details>

@@ -1,17 +1,19 @@
 # %% [markdown]
 # # 3. A transformer, and how it speaks
 #
-# Question: what happens between a text and its next token? How is a whole completion drawn, many at a time, and what
-# must be kept of it so that reinforcement learning can learn from it?
+# Question: what happens between a text and its next token? How is a whole completion drawn, many at a time,
+# and what must be kept of it so that reinforcement learning can learn from it?
 #
 # You need: matrices, and lesson 01. Time: about ten seconds on a laptop's CPU.
 #
-#     out_t = sum_{s <= t} w_ts v_s        w_ts = softmax over s <= t of q_t . k_s / sqrt(D)                 (attention)
-#     q_t and k_s are turned by t and s times an angle: only t - s is left in q_t . k_s       (RoPE, arXiv:2104.09864)
+#     out_t = sum_{s <= t} w_ts v_s        w_ts = softmax over s <= t of q_t . k_s / sqrt(D)      (attention)
+#     q_t and k_s are turned by t and s times an angle: only t - s is left in q_t . k_s
+#                                                                              (RoPE, arXiv:2104.09864)
 #     p(token | before) = softmax(logits / temperature)
-#     log p(y | x) = sum_t log p(y_t | x, y_1 .. y_t-1)                         what a policy gradient is made of
+#     log p(y | x) = sum_t log p(y_t | x, y_1 .. y_t-1)              what a policy gradient is made of
 #
-# A query asks, keys say what is to be had, values are what is handed over. s <= t is the causal mask: nobody sees later.
+# A query asks, keys say what is to be had, values are what is handed over. s <= t is the causal mask: nobody
+# sees later.
 
 # %%
 import math
@@ -49,9 +51,10 @@ model, tokenizer = load_pretrained("rl").requires_grad_(False), get_tokenizer()
 
 # %% [markdown]
 # ## By hand: one head, three positions
-# Keys ln 1, ln 2, ln 3, values 6, 12, 0, and every query 2 with D = 4, so that q . k / sqrt(D) is the key. The softmax of
-# logarithms is a share: weights 1 at first, then 1/3 2/3, then 1/6 2/6 3/6. The head hands over 6, then 2 + 8 = 10, then
-# 1 + 4 + 0 = 5. Below a head whose matrices do nothing but pick these numbers, not turned by any position.
+# Keys ln 1, ln 2, ln 3, values 6, 12, 0, and every query 2 with D = 4, so that q . k / sqrt(D) is the key.
+# The softmax of logarithms is a share: weights 1 at first, then 1/3 2/3, then 1/6 2/6 3/6. The head hands
+# over 6, then 2 + 8 = 10, then 1 + 4 + 0 = 5. Below a head whose matrices do nothing but pick these numbers,
+# not turned by any position.
 
 # %%
 head = Attention(ModelConfig(width=4, num_heads=1, num_kv_heads=1)).requires_grad_(False)
@@ -62,7 +65,8 @@ query[0, 0], key[0, 1], value[0, 2], head.out.weight[0, 0] = 2.0, 1.0, 1.0, 1.0
 x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])            # (T, C)
 ahead = torch.full((3, 3), float("-inf")).triu(1)      # what cannot be looked at
 assert torch.allclose(head(x[None], torch.ones(3, 2), torch.zeros(3, 2), ahead)[0, :, 0], torch.tensor([6.0, 10.0, 5.0]))
-# Positions: (1, 0) turned by a right angle is (0, 1). Query and key at 5 and 2 have the same product as at 105 and 102.
+# Positions: (1, 0) turned by a right angle is (0, 1).
+# Query and key at 5 and 2 have the same product as at 105 and 102.
 assert torch.allclose(rotate(torch.tensor([[[[1.0, 0.0]]]]), torch.zeros(1), torch.ones(1)), torch.tensor([0.0, 1]))
 q, k = torch.randn(2, 1, 1, 1, model.config.head_size, generator=torch.Generator().manual_seed(0))
 product = lambda t, s: (rotate(q, model.cos[t], model.sin[t]) * rotate(k, model.cos[s], model.sin[s])).sum().item()
@@ -70,11 +74,11 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 
 # %% [markdown]
 # ## Tokens, who looks where, and the cache
-# A text is cut into ids. Attention's weights are what its softmax returns: there we look at them, in the model as it runs.
-# Nothing lies right of the diagonal, and what comes later changes nothing before it.
+# A text is cut into ids. Attention's weights are what its softmax returns: there we look at them, in the
+# model as it runs. Nothing lies right of the diagonal, and what comes later changes nothing before it.
 #
-# So keys and values of earlier tokens never change. They are kept, and a new token costs one position instead of all.
-# Cached equals uncached, and who speaks beside it does not change what a row says.
+# So keys and values of earlier tokens never change. They are kept, and a new token costs one position instead
+# of all. Cached equals uncached, and who speaks beside it does not change what a row says.
 
 # %%
 text = tokenizer.encode_prompt("compute 7*7+8*3-9") + tokenizer.encode_tagged("<think>7*7=49 so 8*3=")
@@ -113,9 +117,10 @@ assert torch.equal(said[:1], alone) and torch.equal(rows[:1, -NUM_TOKENS:], alon
 
 # %% [markdown]
 # ## What was said, and how likely it was
-# A rollout keeps the logprob of each drawn token. `completion_logprobs` computes them anew, all positions at once, with a
-# gradient. The trap is the shift by one: the logits at position t speak of the token at t + 1. Without the shift a
-# model is asked whether it would repeat the token that it just read. Nothing fails, and the loss is a number.
+# A rollout keeps the logprob of each drawn token. `completion_logprobs` computes them anew, all positions at
+# once, with a gradient. The trap is the shift by one: the logits at position t speak of the token at t + 1.
+# Without the shift a model is asked whether it would repeat the token that it just read. Nothing fails, and
+# the loss is a number.
 
 # %%
 task = reasoning_task(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
@@ -130,11 +135,13 @@ print(f"{tokenizer.decode(row)!r}: log p(y | x) = {shifted.sum():.2f} with the s
 
 # %% [markdown]
 # ## Hot and cold
-# Logits ln 1, ln 2, ln 4: probabilities 1/7 2/7 4/7. Temperature 1/2 squares them: 1, 4, 16 over 21. top_p keeps the
-# likeliest tokens until their mass reaches it: with 0.6 the 4/7 are not enough, so 2/7 comes along, and 1/7 is out.
+# Logits ln 1, ln 2, ln 4: probabilities 1/7 2/7 4/7. Temperature 1/2 squares them: 1, 4, 16 over 21. top_p
+# keeps the likeliest tokens until their mass reaches it: with 0.6 the 4/7 are not enough, so 2/7 comes along,
+# and 1/7 is out.
 #
-# Then the shipped model after RL, on held-out sums of three terms. One sample is most often right when it is cold; several
-# samples need variety. Training samples at 1: there the drawn distribution is the one whose gradient is taken.
+# Then the shipped model after RL, on held-out sums of three terms. One sample is most often right when it is
+# cold; several samples need variety. Training samples at 1: there the drawn distribution is the one whose
+# gradient is taken.
 
 # %%
 for t, p, by_hand in ((1.0, 1.0, [1 / 7, 2 / 7, 4 / 7]), (0.5, 1.0, [1 / 21, 4 / 21, 16 / 21]), (1.0, 0.6, [0, 1 / 3, 2 / 3])):
@@ -164,19 +171,27 @@ figure.savefig(Path(__file__).parent / "results" / f"03_transformer_and_sampling
 
 # %% [markdown]
 # ## What to see
-# - Each row of the first panel is a head and sums to 1. Some look at the 3 just before, some at the 8, some at the * between.
-# - Cold samples repeat each other: at 0.1 four are worth one. pass@1 falls with the temperature long before pass@4 does.
-# - The cache saves work that grows with the length of the text; many rows at a time save the overhead of each call.
+# - Each row of the first panel is a head and sums to 1. Some look at the 3 just before, some at the 8, some
+#   at the * between.
+# - Cold samples repeat each other: at 0.1 four are worth one. pass@1 falls with the temperature long before
+#   pass@4 does.
+# - The cache saves work that grows with the length of the text; many rows at a time save the overhead of each
+#   call.
 # - What it does not show: why a head looks where it does, and the MLP, which holds most of the weights.
 #
 # ## Exercises
 # 1. Without its positions, what could the model not tell apart in `3-8`?
-# 2. A rollout is drawn with top_p 0.9, and trained on `completion_logprobs`. Why is the ratio of the first update not 1?
-# 3. Move the causal mask by one, so that token t sees t + 1. What would the training loss do, and what would sampling do?
+# 2. A rollout is drawn with top_p 0.9, and trained on `completion_logprobs`. Why is the ratio of the first
+#    update not 1?
+# 3. Move the causal mask by one, so that token t sees t + 1. What would the training loss do, and what would
+#    sampling do?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. Which number comes first: what stands before a token is a bag. Over several layers the mask still tells a little.
-# 2. Truncation divides what is kept by its mass, so old logprobs are higher than those of the full distribution.
-# 3. The loss would fall to almost nothing, as the answer is in the input. Sampling has no t + 1 to look at: nonsense.
+# 1. Which number comes first: what stands before a token is a bag. Over several layers the mask still tells a
+#    little.
+# 2. Truncation divides what is kept by its mass, so old logprobs are higher than those of the full
+#    distribution.
+# 3. The loss would fall to almost nothing, as the answer is in the input. Sampling has no t + 1 to look at:
+#    nonsense.
 # </details>

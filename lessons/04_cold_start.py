@@ -1,17 +1,18 @@
 # %% [markdown]
 # # 4. The cold start
 #
-# Question: before RL, DeepSeek-R1 was shown some thousands of clean examples, and here it is 300 short ones. What can so
-# few teach, and why not more of them, longer and harder?
+# Question: before RL, DeepSeek-R1 was shown some thousands of clean examples, and here it is 300 short ones.
+# What can so few teach, and why not more of them, longer and harder?
 #
 # You need: lessons 01 and 03. Time: about a minute on a laptop's CPU.
 #
 # An example is a prompt x and a completion y. Only y is imitated; nobody wants a model that asks questions:
 #
-#     loss = - sum_i sum_{t in y_i} log p(token_t | all before it) / sum_i |y_i|               (`minireason.sft.train`)
+#     loss = - sum_i sum_{t in y_i} log p(token_t | all before it) / sum_i |y_i|    (`minireason.sft.train`)
 #
-# The base knows sums and how to try, and bad habits too: no thought, two languages in one sentence. A few examples are enough
-# to say which habit is wanted: the form. For the skill there is RL, which can only show what the examples left to learn.
+# The base knows sums and how to try, and bad habits too: no thought, two languages in one sentence. A few
+# examples are enough to say which habit is wanted: the form. For the skill there is RL, which can only show
+# what the examples left to learn.
 
 # %%
 import math
@@ -45,8 +46,9 @@ tokenizer = get_tokenizer()
 
 # %% [markdown]
 # ## By hand: completion-only loss
-# Prompt 5 6, completion 1 2, and the smallest model there is: a table of p(next | this). p(1 | 6) = 1/2 and p(2 | 1) = 1/4,
-# so the loss is (ln 2 + ln 4) / 2 = 1.040. That 6 follows 5 is a matter of the prompt: the row of 5 gets no gradient.
+# Prompt 5 6, completion 1 2, and the smallest model there is: a table of p(next | this). p(1 | 6) = 1/2 and
+# p(2 | 1) = 1/4, so the loss is (ln 2 + ln 4) / 2 = 1.040. That 6 follows 5 is a matter of the prompt: the
+# row of 5 gets no gradient.
 
 # %%
 bigrams = torch.nn.Sequential(OrderedDict(embedding=torch.nn.Embedding(8, 8)))                    # a row of logits a token
@@ -62,8 +64,9 @@ print(f"by hand: loss {line['loss']:.3f}, inputs {inputs.tolist()}, targets {tar
 
 # %% [markdown]
 # ## Golden examples
-# Right, English, at most two steps that matter: two results in a sum, two tries in countdown. And all are easier than
-# what will be scored. The experts' set has every scored level and as many tries as it takes: twice the tokens.
+# Right, English, at most two steps that matter: two results in a sum, two tries in countdown. And all are
+# easier than what will be scored. The experts' set has every scored level and as many tries as it takes:
+# twice the tokens.
 
 # %%
 def look(pairs):
@@ -96,8 +99,9 @@ print(*(f"    {prompt:28} {completion}" for prompt, completion in SETS["300 easy
 
 # %% [markdown]
 # ## Three cold starts
-# From the shipped base, with the settings of `train.py`. Each sees 3,000 examples: 30 of them 100 times, 300 of them 10
-# times (as in the real run), 3,000 experts' once. Then all answer the same held-out problems, once each.
+# From the shipped base, with the settings of `train.py`. Each sees 3,000 examples: 30 of them 100 times, 300
+# of them 10 times (as in the real run), 3,000 experts' once. Then all answer the same held-out problems, once
+# each.
 
 # %%
 settings, models = preset("laptop").cold_start, {"base": load_pretrained("base")}
@@ -123,8 +127,8 @@ for task in TASKS:
 
 # %% [markdown]
 # ## What is left for RL
-# RL learns where a group holds both: a right and a wrong answer (lesson 07). So, several samples for each problem: how
-# often are they of two minds, and how far is pass@1 from what one of several would reach?
+# RL learns where a group holds both: a right and a wrong answer (lesson 07). So, several samples for each
+# problem: how often are they of two minds, and how far is pass@1 from what one of several would reach?
 
 # %%
 for name in ("base", "300 easy", "3,000 expert"):
@@ -157,24 +161,32 @@ figure.savefig(Path(__file__).resolve().parent / "results" / f"04_cold_start{'-f
 
 # %% [markdown]
 # ## What to see
-# - Form comes at once, from 30 examples too: nearly all texts think, in one language. The corpus had all of that, among
-#   other things. In countdown fewer texts are well formed than before: most others tried on until they were cut off.
-# - Skill takes more. After 30 examples no more is right than before. After 300 much more is, but compare it with "right if
-#   it thinks" of the base: the intervals overlap, so much of what was taught is to think each time. And "false yes", tries
-#   called a success that are none: 0.38, then 0.41 (experts 0.20). Easy examples show how a yes is written, not when it holds.
-# - The experts, in about as many steps, are a little ahead in pass@1, though the intervals overlap, and leave as many groups
-#   of two minds, or more. But what they taught, RL cannot show any more. Hence few, easy, short ones.
-# - What it does not show: RL itself, and many passes over the experts' set. The README's table goes on from here.
-# - The trap: the loss is lowest for 30 examples, known by heart. On text that was seen it says nothing about new problems.
+# - Form comes at once, from 30 examples too: nearly all texts think, in one language. The corpus had all of
+#   that, among other things. In countdown fewer texts are well formed than before: most others tried on until
+#   they were cut off.
+# - Skill takes more. After 30 examples no more is right than before. After 300 much more is, but compare it
+#   with "right if it thinks" of the base: the intervals overlap, so much of what was taught is to think each
+#   time. And "false yes", tries called a success that are none: 0.38, then 0.41 (experts 0.20). Easy examples
+#   show how a yes is written, not when it holds.
+# - The experts, in about as many steps, are a little ahead in pass@1, though the intervals overlap, and leave
+#   as many groups of two minds, or more. But what they taught, RL cannot show any more. Hence few, easy,
+#   short ones.
+# - What it does not show: RL itself, and many passes over the experts' set. The README's table goes on from
+#   here.
+# - The trap: the loss is lowest for 30 examples, known by heart. On text that was seen it says nothing about
+#   new problems.
 #
 # ## Exercises
-# 1. Let the loss count the prompts too (targets of `collate`). What can be learned there, and what does it cost?
+# 1. Let the loss count the prompts too (targets of `collate`). What can be learned there, and what does it
+#    cost?
 # 2. Write the 300 examples in Spanish (`Voice(rng, "es")`). Which bars change?
 # 3. Give the experts' 3,000 examples five passes (a few minutes). What is left for RL now?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. That numbers are drawn at random: it helps no answer, the loss stays high, and gradient is taken from what is scored.
+# 1. That numbers are drawn at random: it helps no answer, the loss stays high, and gradient is taken from
+#    what is scored.
 # 2. None of them, if all goes well: "mixes" counts words of both languages in one text. The language is form.
-# 3. Near a pass@1 of 1, few groups are of two minds. Experts can do as well as RL does here. RL can do without the experts.
+# 3. Near a pass@1 of 1, few groups are of two minds. Experts can do as well as RL does here. RL can do
+#    without the experts.
 # </details>

@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 5. The policy gradient
 #
-# Question: a verifier says 0 or 1, and that number has no gradient. How can a model learn from it? And why does it
-# help to subtract something from the reward first?
+# Question: a verifier says 0 or 1, and that number has no gradient. How can a model learn from it? And why
+# does it help to subtract something from the reward first?
 #
 # You need: lesson 03, and the chain rule. Time: about a minute on a laptop's CPU.
 #
 # We cannot push a reward up. We can push up the probability of what was rewarded. As grad p = p grad log p,
 #
-#     J = sum_y p(y) R(y)      grad J = sum_y p(y) R(y) grad log p(y) = E[R grad log p]              (REINFORCE)
+#     J = sum_y p(y) R(y)      grad J = sum_y p(y) R(y) grad log p(y) = E[R grad log p]    (REINFORCE)
 #                              grad J = E[(R - b) grad log p]     for any b that does not depend on y
 #
-# The last line holds because the probabilities sum to 1: E[grad log p] = grad 1 = 0. So b, the baseline, does not move
-# the mean. It changes the variance: how far the gradient of one sample lies from that mean.
+# The last line holds because the probabilities sum to 1: E[grad log p] = grad 1 = 0. So b, the baseline, does
+# not move the mean. It changes the variance: how far the gradient of one sample lies from that mean.
 
 # %%
 import os
@@ -41,12 +41,14 @@ NUM_ITERATIONS, NUM_ROLLOUTS, SEEDS = (6, 3, range(1)) if FAST else (60, 40, ran
 
 # %% [markdown]
 # ## By hand, then over every outcome
-# Three tokens, all logits 0, so p = 1/3 each, and only token 0 is paid. In the logits, grad log p(k) = e_k - p. With
-# b = 0 only token 0 teaches: grad J = 1/3 (2/3, -1/3, -1/3) = (2/9, -1/9, -1/9). With b = 1/3 all three teach,
-# and the sum is the same: it begins with 1/3 (2/3 2/3 + 1/3 1/3 + 1/3 1/3) = 2/9. The variance is 4/27, then 2/27.
+# Three tokens, all logits 0, so p = 1/3 each, and only token 0 is paid. In the logits, grad log p(k) = e_k -
+# p. With b = 0 only token 0 teaches: grad J = 1/3 (2/3, -1/3, -1/3) = (2/9, -1/9, -1/9). With b = 1/3 all
+# three teach, and the sum is the same: it begins with 1/3 (2/3 2/3 + 1/3 1/3 + 1/3 1/3) = 2/9. The variance
+# is 4/27, then 2/27.
 #
-# Below also four tokens of unequal probability, two of them right. A reward of -1 or 1 is 2(R - 1/2): the reward of 0
-# or 1 with a baseline of 1/2, in steps twice as long. A reward of 1 or 2 is one with a baseline of -1.
+# Below also four tokens of unequal probability, two of them right. A reward of -1 or 1 is 2(R - 1/2): the
+# reward of 0 or 1 with a baseline of 1/2, in steps twice as long. A reward of 1 or 2 is one with a baseline
+# of -1.
 
 
 # %%
@@ -70,9 +72,10 @@ for name, baseline in points.items():
     assert torch.allclose(mean, gradient, atol=1e-6)                                              # the mean never moves
     print(f"exact: {name:14} baseline {baseline:5.2f}, variance {variance:.3f}")
 
-# J is not known. `group_advantages` takes the mean of a group of samples of one prompt. The sample's own reward is part
-# of it, so this b does depend on y: the gradient keeps its direction and shrinks to (G - 1) / G. The mean of the others
-# (`leave_one_out`) gives all of it. Here over each of the 64 groups of G = 3 that can be drawn:
+# J is not known. `group_advantages` takes the mean of a group of samples of one prompt. The sample's own
+# reward is part of it, so this b does depend on y: the gradient keeps its direction and shrinks to
+# (G - 1) / G. The mean of the others (`leave_one_out`) gives all of it. Here over each
+# of the 64 groups of G = 3 that can be drawn:
 groups = torch.cartesian_prod(*[torch.arange(4)] * 3)                                             # (64, 3)
 for leave_one_out, share in ((False, 2 / 3), (True, 1.0)):
     advantages = grpo.group_advantages(rewards[groups], scale=False, leave_one_out=leave_one_out)
@@ -81,9 +84,9 @@ for leave_one_out, share in ((False, 2 / 3), (True, 1.0)):
 
 # %% [markdown]
 # ## The trap: "the loss is 0, is it broken?"
-# No. `compute_loss` multiplies advantages by p / p_old, which is 1 before the first update, and the advantages of a
-# group sum to 0. So its value is 0 where lengths are equal, and minus the covariance of advantage and length over the
-# mean length where they are not. Its gradient is REINFORCE's, and not 0.
+# No. `compute_loss` multiplies advantages by p / p_old, which is 1 before the first update, and the
+# advantages of a group sum to 0. So its value is 0 where lengths are equal, and minus the covariance of
+# advantage and length over the mean length where they are not. Its gradient is REINFORCE's, and not 0.
 
 # %%
 drawn, config = torch.tensor([0, 1, 3, 2]), RLConfig()
@@ -99,8 +102,9 @@ print(f"loss {loss.item():.1f}, gradient {leaf.grad.tolist()}; with lengths 4 1 
 
 # %% [markdown]
 # ## A model
-# Eight tokens; 0 ends a completion. After a 1 a completion with a 3 is paid, after a 2 one without. Four arms: how much
-# the gradient of a fresh model scatters over the same rollouts, and training with each in place of `group_advantages`.
+# Eight tokens; 0 ends a completion. After a 1 a completion with a 3 is paid, after a 2 one without. Four
+# arms: how much the gradient of a fresh model scatters over the same rollouts, and training with each in
+# place of `group_advantages`.
 
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
@@ -160,12 +164,14 @@ print(f"the figure is in {path}")
 
 # %% [markdown]
 # ## What to see
-# - The four arms have one mean gradient, up to a factor. A reward of 0 or 1 without a baseline has about 3 times the
-#   variance of the last arm: it needs 3 times the samples for the same certainty. A reward of 1 or 2 needs 13 or more.
-# - Over 5 seeds, 0 or 1 is behind the group's mean in all, -1 or 1 in 3: those two do not separate. Half of the
-#   completions are right at first, so 1/2 is a good baseline by luck. Where 2% are right it is a bad one.
+# - The four arms have one mean gradient, up to a factor. A reward of 0 or 1 without a baseline has about 3
+#   times the variance of the last arm: it needs 3 times the samples for the same certainty. A reward of 1 or
+#   2 needs 13 or more.
+# - Over 5 seeds, 0 or 1 is behind the group's mean in all, -1 or 1 in 3: those two do not separate. Half of
+#   the completions are right at first, so 1/2 is a good baseline by luck. Where 2% are right it is a bad one.
 # - The reward rises while `policy_loss` stays around 0. Its gaps are steps in which no group had a spread.
-# - What it does not show: a baseline for each token (lesson 06), and what dividing by the spread does (lesson 07).
+# - What it does not show: a baseline for each token (lesson 06), and what dividing by the spread does (lesson
+#   07).
 #
 # ## Exercises
 # 1. The mean is not the best b (see "exact"). Derive the one of least variance.
@@ -174,7 +180,9 @@ print(f"the figure is in {path}")
 #
 # <details><summary>Solutions</summary>
 #
-# 1. b = E[R |grad log p|^2] / E[|grad log p|^2], the zero of the derivative of E[(R - b)^2 |grad log p|^2]: here 0.40.
-# 2. Mean and standard deviation move along with the rewards. Without a scale those of -1 or 1 are twice as large.
+# 1. b = E[R |grad log p|^2] / E[|grad log p|^2], the zero of the derivative of E[(R - b)^2 |grad log p|^2]:
+#    here 0.40.
+# 2. Mean and standard deviation move along with the rewards. Without a scale those of -1 or 1 are twice as
+#    large.
 # 3. On average nothing. In one step only the last arm stands still; the others push up whatever was drawn.
 # </details>

@@ -1,19 +1,24 @@
 # %% [markdown]
 # # 6. PPO: a critic and a leash
 #
-# Question: in lesson 05 each token of a completion got the same credit, and a rollout was good for one step. How does
-# each token get its own, and how can a rollout be used more than once?
+# Question: in lesson 05 each token of a completion got the same credit, and a rollout was good for one step.
+# How does each token get its own, and how can a rollout be used more than once?
 #
 # You need: lesson 05. Time: about a minute on a laptop's CPU.
 #
-# A critic V_t says how much reward is still to come before token t. What a token did is the surprise that it made:
+# A critic V_t says how much reward is still to come before token t. What a token did is the surprise that it
+# made:
 #
-#     delta_t   = r_t + gamma V_{t+1} - V_t          behind the last token: V = 0; r_t holds - kl_coef k1_t, if there is a KL
-#     A_t       = delta_t + gamma lambda A_{t+1}     GAE, arXiv:1506.02438; the critic's target is R_t = A_t + V_t
-#     surrogate = min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t)       rho_t = p(token_t) / p_old(token_t)
+#     delta_t   = r_t + gamma V_{t+1} - V_t          behind the last token: V = 0;
+#                                                    r_t holds - kl_coef k1_t, if there is a KL
+#     A_t       = delta_t + gamma lambda A_{t+1}     GAE, arXiv:1506.02438;
+#                                                    the critic's target is R_t = A_t + V_t
+#     surrogate = min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t)
+#                                                    rho_t = p(token_t) / p_old(token_t)
 #
-# lambda = 1 compares the whole rest with V_t; lambda = 0 looks one token ahead and trusts the critic for the rest. The
-# surrogate stops paying once the ratio has gone as far as the advantage wants, so a second step cannot run away.
+# lambda = 1 compares the whole rest with V_t; lambda = 0 looks one token ahead and trusts the critic for the
+# rest. The surrogate stops paying once the ratio has gone as far as the advantage wants, so a second step
+# cannot run away.
 
 # %%
 import os
@@ -41,12 +46,14 @@ NUM_UPDATES, NUM_ITERATIONS, SEEDS = (5, 3, range(1)) if FAST else (120, 20, ran
 
 # %% [markdown]
 # ## By hand
-# GAE on three tokens, rewards 0 0 1, values 0.5 0.6 0.8, gamma 1: delta = 0.6 - 0.5, 0.8 - 0.6, 1 - 0.8 = 0.1 0.2 0.2.
-# lambda 1/2, from the back: 0.2, then 0.2 + 0.5 * 0.2 = 0.3, then 0.1 + 0.5 * 0.3 = 0.25. lambda 1: 1 - V_t.
+# GAE on three tokens, rewards 0 0 1, values 0.5 0.6 0.8, gamma 1: delta = 0.6 - 0.5, 0.8 - 0.6, 1 - 0.8 = 0.1
+# 0.2 0.2. lambda 1/2, from the back: 0.2, then 0.2 + 0.5 * 0.2 = 0.3, then 0.1 + 0.5 * 0.3 = 0.25. lambda 1:
+# 1 - V_t.
 #
-# The leash, clip_low 0.2, clip_high 0.28. Ratio 1.5 and A = 1: it has gone too far, min(1.5, 1.28) = 1.28, no gradient.
-# A = -1: it went the wrong way, min(-1.5, -1.28) = -1.5, and the gradient is whole. Ratio 0.5 mirrors this.
-# The critic is held too: V 0.9, at the rollout 0.5, target 1, value_clip 0.2: max(0.1^2, (0.7 - 1)^2) / 2 = 0.045.
+# The leash, clip_low 0.2, clip_high 0.28. Ratio 1.5 and A = 1: it has gone too far, min(1.5, 1.28) = 1.28, no
+# gradient. A = -1: it went the wrong way, min(-1.5, -1.28) = -1.5, and the gradient is whole. Ratio 0.5
+# mirrors this. The critic is held too: V 0.9, at the rollout 0.5, target 1, value_clip 0.2: max(0.1^2, (0.7 -
+# 1)^2) / 2 = 0.045.
 
 
 # %%
@@ -69,9 +76,10 @@ assert abs(one_token(1.0, 0.0, 0.9, 0.5, 1.0)[2] - 0.045) < 1e-6
 
 # %% [markdown]
 # ## A world whose values are known
-# A completion is four flips of a coin, its reward the share of heads. Before flip t, counted from 0, with h heads so
-# far, (h + (4 - t) / 2) / 4 is due. So a flip earns +1/8 or -1/8, whatever the others are. First three fixed critics on
-# all 16 completions. Then one that learns from zeros, 256 completions an update, by our advantages and our loss.
+# A completion is four flips of a coin, its reward the share of heads. Before flip t, counted from 0, with h
+# heads so far, (h + (4 - t) / 2) / 4 is due. So a flip earns +1/8 or -1/8, whatever the others are. First
+# three fixed critics on all 16 completions. Then one that learns from zeros, 256 completions an update, by
+# our advantages and our loss.
 
 
 # %%
@@ -161,20 +169,26 @@ print(f"the figure is in {path}")
 
 # %% [markdown]
 # ## What to see
-# - With the right values lambda 0 credits each flip with what it earned, without noise. With a wrong critic it credits
-#   the last flip alone. lambda 1 is right on average under any critic, and noisier: so it is our default.
-# - lambda 1 also teaches the critic better here: an error of 0.025 against 0.045. The ranges of 5 seeds touch.
-# - clip_frac is exactly 0 with one update a rollout and 0.06 with 4, which learn faster from as many samples (3 seeds).
+# - With the right values lambda 0 credits each flip with what it earned, without noise. With a wrong critic
+#   it credits the last flip alone. lambda 1 is right on average under any critic, and noisier: so it is our
+#   default.
+# - lambda 1 also teaches the critic better here: an error of 0.025 against 0.045. The ranges of 5 seeds
+#   touch.
+# - clip_frac is exactly 0 with one update a rollout and 0.06 with 4, which learn faster from as many samples
+#   (3 seeds).
 # - What it does not show: whether a critic pays on long completions, where its values are hard to learn.
 #
 # ## Exercises
 # 1. Ratio 1.5 and A = -1 is not clipped. What would go wrong if it were?
-# 2. Pay 100 for heads and leave value_clip at 0.2. What does it hold back in a second update on the same rollout?
+# 2. Pay 100 for heads and leave value_clip at 0.2. What does it hold back in a second update on the same
+#    rollout?
 # 3. Bootstrap behind the last flip: add the critic's value there. What does it learn? (Lesson 10 does it.)
 #
 # <details><summary>Solutions</summary>
 #
 # 1. A bad token made likelier by mistake would get no gradient that brings it back.
-# 2. A value that has come 0.2 nearer to its target gets no gradient, with 99 to go: scale the rewards, or the clip.
-# 3. Its own opinion is part of its target, so an error there feeds itself: nothing pins the values to the rewards.
+# 2. A value that has come 0.2 nearer to its target gets no gradient, with 99 to go: scale the rewards, or the
+#    clip.
+# 3. Its own opinion is part of its target, so an error there feeds itself: nothing pins the values to the
+#    rewards.
 # </details>

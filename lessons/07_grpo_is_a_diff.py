@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 7. GRPO is a diff
 #
-# Question: GRPO drops the critic of lesson 06. What exactly is different, what does it cost, and what does it bring?
+# Question: GRPO drops the critic of lesson 06. What exactly is different, what does it cost, and what does it
+# bring?
 #
 # You need: lessons 05 and 06. Time: about a minute on a laptop's CPU.
 #
@@ -39,8 +40,9 @@ NUM_ITERATIONS, SEEDS = (4, range(2)) if FAST else (50, range(5))
 
 # %% [markdown]
 # ## By hand
-# Rewards 1 0 0 1: mean 1/2, std sqrt(4 * 1/4 / 3) = 0.577, advantages +-0.866. Rewards 1 0 0 0: mean 1/4, std 1/2,
-# advantages 1.5 and -0.5. Without the std: +-1/2, and 3/4 and -1/4. Against the others (RLOO): 2/3, and 1 and -1/3.
+# Rewards 1 0 0 1: mean 1/2, std sqrt(4 * 1/4 / 3) = 0.577, advantages +-0.866. Rewards 1 0 0 0: mean 1/4, std
+# 1/2, advantages 1.5 and -0.5. Without the std: +-1/2, and 3/4 and -1/4. Against the others (RLOO): 2/3, and
+# 1 and -1/3.
 
 # %%
 rewards = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, 0]])
@@ -61,9 +63,10 @@ share = 1 - 2 * equal / sum(map(len, sources))
 print(f"\nppo.py {len(sources[0])} lines, grpo.py {len(sources[1])}; {share:.0%} of the lines differ, words and all\n")
 
 # %% [markdown]
-# Four differences make two algorithms, and two smaller ones: PPO whitens over the batch where GRPO divides in each group,
-# and only GRPO leaves out groups without spread. In a reward the KL's value counts, so k1 serves; in a loss its gradient
-# does, and k1's is 0 on average: so k3. The lines below are looked up, so that this table cannot grow old.
+# Four differences make two algorithms, and two smaller ones: PPO whitens over the batch where GRPO divides in
+# each group, and only GRPO leaves out groups without spread. In a reward the KL's value counts, so k1 serves;
+# in a loss its gradient does, and k1's is 0 on average: so k3. The lines below are looked up, so that this
+# table cannot grow old.
 
 # %%
 DIFFERENCES = {   # name: (the line in ppo.py, the line in grpo.py)
@@ -84,8 +87,8 @@ for name, lines in DIFFERENCES.items():
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples
-# The world of lessons 05 and 10: after a 1 a completion with a 3 is paid, after a 2 one without. A seed gives the same
-# weights, the same prompts and the same first 64 completions to all. Flags make Dr. GRPO and RLOO.
+# The world of lessons 05 and 10: after a 1 a completion with a 3 is paid, after a 2 one without. A seed gives
+# the same weights, the same prompts and the same first 64 completions to all. Flags make Dr. GRPO and RLOO.
 
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
@@ -123,8 +126,9 @@ for name, curve in curves.items():
 
 # %% [markdown]
 # ## What the division does
-# The pull of a group is the sum of its |A_i|: 2 G p (1 - p) without the std, about 2 G sqrt(p (1 - p)) with it, where a
-# share p is right. So hard and easy prompts, with p near 0 or 1, count more than the expected reward gives them.
+# The pull of a group is the sum of its |A_i|: 2 G p (1 - p) without the std, about 2 G sqrt(p (1 - p)) with
+# it, where a share p is right. So hard and easy prompts, with p near 0 or 1, count more than the expected
+# reward gives them.
 
 # %%
 right = torch.arange(1, 16)
@@ -157,17 +161,20 @@ print(f"the figure is in {path}")
 
 # %% [markdown]
 # ## What to see
-# - By samples the two do not separate: the ranges of 5 seeds overlap. By time they do. A step of PPO runs two networks.
-#   GRPO also leaves out groups without any spread, which are most of them once the reward is near 1.
+# - By samples the two do not separate: the ranges of 5 seeds overlap. By time they do. A step of PPO runs two
+#   networks. GRPO also leaves out groups without any spread, which are most of them once the reward is near
+#   1.
 # - The std and the leave-one-out mean change nothing that 5 seeds could show here.
-# - The trap: equal curves say nothing about equal objectives. The division doubles the weight of a group with 1 of 16
-#   right, and of one with 15 of 16. In a mix of hard and easy prompts that is another goal than the mean reward.
+# - The trap: equal curves say nothing about equal objectives. The division doubles the weight of a group with
+#   1 of 16 right, and of one with 15 of 16. In a mix of hard and easy prompts that is another goal than the
+#   mean reward.
 #
-# What it does not show: prompts of unequal difficulty, long completions, a KL (off here), or settings tuned for each:
-# both have one learning rate, 3e-3. A critic could pay where groups are costly.
+# What it does not show: prompts of unequal difficulty, long completions, a KL (off here), or settings tuned
+# for each: both have one learning rate, 3e-3. A critic could pay where groups are costly.
 #
 # ## Exercises
-# 1. A group of 2 with one right: what are its advantages with and without the std? And in a group without spread?
+# 1. A group of 2 with one right: what are its advantages with and without the std? And in a group without
+#    spread?
 # 2. Dividing by sqrt(p (1 - p)) is the gradient of another function of p than p itself. Which?
 # 3. PPO whitens its advantages over the whole batch. Why is that not the same as dividing in each group?
 #

@@ -1,20 +1,22 @@
 # %% [markdown]
 # # 9. Reading the curves
 #
-# Question: a run writes seven numbers a step. Which of them say that it is healthy, and what does illness look like?
+# Question: a run writes seven numbers a step. Which of them say that it is healthy, and what does illness
+# look like?
 #
 # You need: lessons 05 and 07. Time: about a minute on a laptop's CPU.
 #
 #     reward             mean reward of the rollout: the goal, noisy
 #     completion_length  tokens per completion, the end token included
-#     entropy            -sum_v p(v) log p(v) of the next token, over the whole vocabulary: how much is still tried
+#     entropy            -sum_v p(v) log p(v) of the next token, whole vocabulary: how much is still tried
 #     zero_std_frac      share of groups with equal rewards: they teach nothing
-#     approx_kl          k3 = x - 1 - log x, x = p / p_old: how far the updates of one rollout moved the policy
+#     approx_kl          k3 = x - 1 - log x, x = p / p_old: how far one rollout's updates moved the policy
 #     clip_frac          share of tokens whose ratio left the leash
 #     kl                 mean k3 to the reference, here the start: how far the whole run has moved
 #
-# None of them is read alone. The one equation to have in mind is that of a group without spread, whose G completions
-# are each right with chance p: it comes with chance p^G + (1 - p)^G, so early (p near 0) and late (p near 1) alike.
+# None of them is read alone. The one equation to have in mind is that of a group without spread, whose G
+# completions are each right with chance p: it comes with chance p^G + (1 - p)^G, so early (p near 0) and late
+# (p near 1) alike.
 
 # %%
 import math
@@ -42,9 +44,10 @@ NUM_ITERATIONS, SEEDS = (4, range(1)) if FAST else (60, range(3))
 
 # %% [markdown]
 # ## By hand
-# Two tokens of ratio 1.5 and 0.9. k3: 1.5 - 1 - 0.405 = 0.095 and 0.9 - 1 + 0.105 = 0.005, mean 0.050. The leash is
-# 0.8 to 1.28, so one of two left it. Then two groups of two, rewards 1 1 and 0 1: half of them have no spread. With
-# p = 1/2 a group of 2 has none with chance 1/2, one of 16 with 2 / 2^16; with p = 0.02 it is 0.96 and 0.72.
+# Two tokens of ratio 1.5 and 0.9. k3: 1.5 - 1 - 0.405 = 0.095 and 0.9 - 1 + 0.105 = 0.005, mean 0.050. The
+# leash is 0.8 to 1.28, so one of two left it. Then two groups of two, rewards 1 1 and 0 1: half of them have
+# no spread. With p = 1/2 a group of 2 has none with chance 1/2, one of 16 with 2 / 2^16; with p = 0.02 it is
+# 0.96 and 0.72.
 
 # %%
 logprobs, ones = torch.tensor([[1.5, 0.9]]).log(), torch.ones(1, 2)
@@ -118,25 +121,28 @@ print(f"the figure is in {path}")
 # |---|---|
 # | reward up, entropy slowly down, approx_kl 0.003 to 0.02, clip_frac a few percent | none: health |
 # | approx_kl and clip_frac near 0.4 at once, reward below its start | rate far too high |
-# | zero_std_frac near 1 with a low reward, gaps in entropy | all groups fail alike: what such a rate leaves behind |
+# | zero_std_frac near 1 with a low reward, gaps in entropy | all groups fail alike, as after such a rate |
 # | completion_length runs to the limit | no end token: cut off, and paid as nothing |
 # | approx_kl under 1e-4, clip_frac 0, entropy and length flat | rate far too low |
 # | zero_std_frac near 0.8 with a low reward, all else healthy | groups too small, or problems too hard |
 # | zero_std_frac up with a high reward | solved |
 #
-# - Groups of 2 waste most of their prompts early on (0.81 of them against 0.23 for groups of 16). The reward at the end
-#   does not separate them: 3 seeds, and the ranges overlap.
+# - Groups of 2 waste most of their prompts early on (0.81 of them against 0.23 for groups of 16). The reward
+#   at the end does not separate them: 3 seeds, and the ranges overlap.
 # - One healthy seed of three falls back to 0.74 at the end. A single curve is one draw.
-# - kl rises in every run that learns. It is the distance travelled, no illness; compare it with the reward it bought.
-# - clip_frac shrinks in all runs, and approx_kl plainly at "rate / 30": the learning rate decays to a tenth as well.
+# - kl rises in every run that learns. It is the distance travelled, no illness; compare it with the reward it
+#   bought.
+# - clip_frac shrinks in all runs, and approx_kl plainly at "rate / 30": the learning rate decays to a tenth
+#   as well.
 #
 # What it does not show: a long run of a large model, where entropy that is gone too early is the usual end.
 #
-# The trap: zero_std_frac of 1 is what both death and success look like. Entropy, approx_kl and clip_frac are missing
-# then, because no group is left to train on. Only the reward tells them apart.
+# The trap: zero_std_frac of 1 is what both death and success look like. Entropy, approx_kl and clip_frac are
+# missing then, because no group is left to train on. Only the reward tells them apart.
 #
 # ## Exercises
-# 1. Which chance p makes a group of 8 least likely to have no spread? What does that say about choosing problems?
+# 1. Which chance p makes a group of 8 least likely to have no spread? What does that say about choosing
+#    problems?
 # 2. Set num_epochs to 1 in `run`. Which two curves become useless as warnings, and why?
 # 3. Give "rate x 33" a max_grad_norm of 0.01. Does it heal? (AdamW divides by the size of the gradient.)
 #

@@ -1,13 +1,15 @@
 # %% [markdown]
 # # 10. Break it
 #
-# Question: reinforcement learning fails in silence. The reward may still rise, no exception is raised, and a number is
-# wrong in one line. What do the well-known bugs look like from outside, and which test would have caught them?
+# Question: reinforcement learning fails in silence. The reward may still rise, no exception is raised, and a
+# number is wrong in one line. What do the well-known bugs look like from outside, and which test would have
+# caught them?
 #
 # You need: lessons 05 to 07. Time: about a minute on a laptop's CPU.
 #
-# Each bug below was reported by users of a public project. We switch one on at a time **from outside**, by replacing one
-# name of `minireason.grpo` or `minireason.ppo`, train the same small policy with and without it, and look.
+# Each bug below was reported by users of a public project. We switch one on at a time **from outside**, by
+# replacing one name of `minireason.grpo` or `minireason.ppo`, train the same small policy with and without
+# it, and look.
 
 # %%
 import os
@@ -36,8 +38,8 @@ NUM_ITERATIONS = 6 if FAST else 40
 
 # %% [markdown]
 # ## The bugs
-# Each switch opens a `with` block in which the bug is on: `patch.object` puts another function in the place of one name.
-# Read what it puts there: the line that is wrong is always one that looks right.
+# Each switch opens a `with` block in which the bug is on: `patch.object` puts another function in the place
+# of one name. Read what it puts there: the line that is wrong is always one that looks right.
 
 # %%
 right_advantages, right_loss = grpo.group_advantages, grpo.compute_loss
@@ -52,7 +54,7 @@ k1_as_loss = lambda: patch.object(grpo, "k3", k1)
 # Every position counts, what follows the end of a completion too.
 padding_in_the_mean = lambda: patch.object(
     grpo, "loss_weights", lambda mask, config: (torch.ones_like(mask), float(mask.numel())))
-# Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long ones.
+# Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long.
 denominator_of_the_micro_batch = lambda: patch.object(grpo, "compute_loss", lambda *args: right_loss(*args[:6], None))
 
 
@@ -90,8 +92,8 @@ BUGS = {   # name: (the switch, algorithm, changed settings, a metric that is dr
 
 # %% [markdown]
 # ## A world that is learned in seconds
-# Eight tokens; 0 ends a completion. Half of the prompts are paid for a completion with a 3, half for one without:
-# only the first token of the prompt, a 1 or a 2, tells which.
+# Eight tokens; 0 ends a completion. Half of the prompts are paid for a completion with a 3, half for one
+# without: only the first token of the prompt, a 1 or a 2, tells which.
 
 # %%
 world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
@@ -117,8 +119,8 @@ def train(algo, settings, seed=0):
 
 # %% [markdown]
 # ## By hand: what the wrong denominator does
-# Two micro-batches, one completion each, of 2 and 8 tokens, the same advantage 1. Right: every token counts 1/10.
-# Wrong: the short one's tokens count 1/2, the long one's 1/8, and the step is twice as long.
+# Two micro-batches, one completion each, of 2 and 8 tokens, the same advantage 1. Right: every token counts
+# 1/10. Wrong: the short one's tokens count 1/2, the long one's 1/8, and the step is twice as long.
 
 # %%
 for num_tokens, expected in ((10, [0.1, 0.1]), (None, [0.5, 0.125])):
@@ -159,22 +161,26 @@ figure.savefig(Path(__file__).resolve().parent / "results" / f"10_break_it{'-fas
 
 # %% [markdown]
 # ## What to see
-# - In most panels the reward rises **with the bug on**: it proves nothing. Misaligned groups show in no metric at all.
-# - The first update of a rollout is on policy: ratio 1, `approx_kl` 0, nothing clips. Any other number there is a bug.
+# - In most panels the reward rises **with the bug on**: it proves nothing. Misaligned groups show in no
+#   metric at all.
+# - The first update of a rollout is on policy: ratio 1, `approx_kl` 0, nothing clips. Any other number there
+#   is a bug.
 # - A KL that is logged is not a KL that pulls. Set `kl_coef` high once and see whether it does.
 # - What it does not show: how much each bug costs on a large model. A toy forgives much.
 # - The trap: a test that only asserts that the reward rises passes on nearly all of these.
 #
 # ## Exercises
 # 1. Switch on `no_temperature` with two epochs. Which way does the clipping now go, and why?
-# 2. Write a bug of your own: whiten GRPO's advantages over the batch after scaling them in their group. Which test fails?
+# 2. Write a bug of your own: whiten GRPO's advantages over the batch after scaling them in their group. Which
+#    test fails?
 # 3. In `groups_misaligned` the reward still rises. What is the baseline then, and is the gradient biased?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. At temperature 0.6 likely tokens were sampled with more probability than temperature 1 gives them, so their ratio
-#    starts below 1, many below 1 - clip_low: where the advantage is negative they are clipped at once and get no gradient.
+# 1. At temperature 0.6 likely tokens were sampled with more probability than temperature 1 gives them, so
+#    their ratio starts below 1, many below 1 - clip_low: where the advantage is negative they are clipped at
+#    once and get no gradient.
 # 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`: `policy_loss` is no longer the sum computed there.
-# 3. Any number that does not depend on the completion itself is a baseline without bias; strangers of other prompts are
-#    one, and a bad one: it mixes the difficulty of prompts into the advantage.
+# 3. Any number that does not depend on the completion itself is a baseline without bias; strangers of other
+#    prompts are one, and a bad one: it mixes the difficulty of prompts into the advantage.
 # </details>

@@ -1,17 +1,19 @@
 # %% [markdown]
 # # 11. Pure RL, and the aha moment
 #
-# Question: R1-Zero was paid for its final answers alone, and came to think longer, to check and to try again: its "aha
-# moment". Does that come by itself here? And is what looks like a check one?
+# Question: R1-Zero was paid for its final answers alone, and came to think longer, to check and to try again:
+# its "aha moment". Does that come by itself here? And is what looks like a check one?
 #
 # You need: lessons 04 and 07. Time: about a minute on a laptop's CPU.
 #
-# "yes" may stand after a try that failed. So no text is judged by its tone; what it does is worked out from its sums:
+# "yes" may stand after a try that failed. So no text is judged by its tone; what it does is worked out from
+# its sums:
 #
 #     retry after failure    tries stated as failed that another try follows / all tries stated as failed
 #     false yes              tries called a success that are none            / all tries called a success
 #     won by retrying        right after a failed first try and another one  / all right answers
-#     repair                 wrong steps that are done again, and right      / all wrong steps     (`minireason.behaviour`)
+#     repair                 wrong steps that are done again, and right      / all wrong steps
+#                                                                             (`minireason.behaviour`)
 #
 # The reward mentions none of them. Where they change, it is because they change p(right answer).
 
@@ -43,8 +45,9 @@ NUM_PROBLEMS, NUM_ITERATIONS, NUM_PROMPTS, MAX_NEW_TOKENS = (8, 2, 2, 40) if FAS
 
 # %% [markdown]
 # ## By hand
-# Two completions of `make 42 from 3 8 6` fail at first and say so. One tries again, and its yes is true; the other gives
-# up. Then two false yes: 24+2=26 is not the 36 asked for; `24 is 34` even says that it failed. Last a repair: 49+24 again.
+# Two completions of `make 42 from 3 8 6` fail at first and say so. One tries again, and its yes is true; the
+# other gives up. Then two false yes: 24+2=26 is not the 36 asked for; `24 is 34` even says that it failed.
+# Last a repair: 49+24 again.
 
 # %%
 thought = lambda prompt, thinking, answer: (parse_prompt(prompt), f"<think>{thinking}</think><answer>{answer}</answer>")
@@ -59,7 +62,8 @@ assert observe(*thought("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=
 
 # %% [markdown]
 # ## Pure RL from the base
-# GRPO on countdown from the shipped base: no example, a 1 for a right answer. What is noted beside the rewards is not paid.
+# GRPO on countdown from the shipped base: no example, a 1 for a right answer. What is noted beside the
+# rewards is not paid.
 
 # %%
 plain, noted = reasoning_task(tokenizer, {"countdown": (2, 3)}, {"countdown": 1.0}), []
@@ -81,8 +85,9 @@ curves = {label: [(line[name] or 0) / over for line in each] for label, each, na
 
 # %% [markdown]
 # ## Before and after
-# The same held-out problems, one answer each, by difficulty: level 2 has three digits, level 3 three numbers up to 20. Beside
-# it the shipped cold start, and the long RL that went on from there. 95% intervals, by drawing problems anew.
+# The same held-out problems, one answer each, by difficulty: level 2 has three digits, level 3 three numbers
+# up to 20. Beside it the shipped cold start, and the long RL that went on from there. 95% intervals, by
+# drawing problems anew.
 
 # %%
 SHOWN = ("accuracy", "tokens_thinking", "tries_thinking",     # and the shares that are drawn
@@ -162,12 +167,16 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
 
 # %% [markdown]
 # ## What to see
-# - From the base: soon nearly all texts think, they get longer, and a failed try is followed by another, where a third of the
-#   thinking texts had given up. Nobody paid for that; it paid. And the corpus had it all: RL made likely what led to success.
-# - Trying again pays here, since comparing is cheaper than finding: half of what the RL model gets right is won by it. From a
-#   corpus without retries (`--full`) none ever comes: 1.0 tries after 300 iterations, and countdown 0.44 instead of 0.68.
-# - After the cold start RL brings no more tries, but honesty: fewer false yes, and more right answers after a failed try.
-# - What it does not show: a world in which repairs pay. Sums are none: RL makes steps sure instead of checking them (README).
+# - From the base: soon nearly all texts think, they get longer, and a failed try is followed by another,
+#   where a third of the thinking texts had given up. Nobody paid for that; it paid. And the corpus had it
+#   all: RL made likely what led to success.
+# - Trying again pays here, since comparing is cheaper than finding: half of what the RL model gets right is
+#   won by it. From a corpus without retries (`--full`) none ever comes: 1.0 tries after 300 iterations, and
+#   countdown 0.44 instead of 0.68.
+# - After the cold start RL brings no more tries, but honesty: fewer false yes, and more right answers after a
+#   failed try.
+# - What it does not show: a world in which repairs pay. Sums are none: RL makes steps sure instead of
+#   checking them (README).
 #
 # ## Exercises
 # 1. The trap: count the word "wait" before and after. Why does it say less than retries and false yes?
@@ -175,6 +184,8 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
 #
 # <details><summary>Solutions</summary>
 #
-# 1. A text that goes in circles is full of it. Whether a candidate is new and its verdict true is not in the word.
-# 2. Late retries should: each costs some 20 tokens and brings a small chance. Thinking at all brings more than it costs.
+# 1. A text that goes in circles is full of it. Whether a candidate is new and its verdict true is not in the
+#    word.
+# 2. Late retries should: each costs some 20 tokens and brings a small chance. Thinking at all brings more
+#    than it costs.
 # </details>

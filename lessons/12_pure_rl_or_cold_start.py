@@ -1,16 +1,17 @@
 # %% [markdown]
 # # 12. Pure RL or a cold start
 #
-# Question: R1-Zero reasons well and reads badly, R1 got a cold start so as to have both. What of that is true here? And
-# what can be paid for, so that it reads well?
+# Question: R1-Zero reasons well and reads badly, R1 got a cold start so as to have both. What of that is true
+# here? And what can be paid for, so that it reads well?
 #
 # You need: lessons 04 and 11. Time: about a minute and a half on a laptop's CPU.
 #
 #     mixing      completions with words of both languages in the thinking / completions that think
-#     readable    well formed, in one language, and the answer is what the last step arrived at / all completions
+#     readable    well formed, in one language, and the answer is that of the last step / all completions
 #
-# RL on the answer alone is blind to both: r(x, y) has the same value for a text in one language and in two, so no gradient
-# goes from one to the other, and what was there stays or drifts. The remedy of R1 is a second reward, for consistency.
+# RL on the answer alone is blind to both: r(x, y) has the same value for a text in one language and in two,
+# so no gradient goes from one to the other, and what was there stays or drifts. The remedy of R1 is a second
+# reward, for consistency.
 
 # %%
 import json
@@ -45,9 +46,10 @@ TASKS, NAMES, tokenizer = ("arithmetic", "countdown"), ("well formed", "mixing",
 
 # %% [markdown]
 # ## By hand: what to pay
-# Four answers to `compute 7*2+8`: right in one language, right in two, wrong in one, and wrong without a thought. The last
-# mixes nothing, as it says nothing. The sum of both rewards pays 2, 1, 1, 1: a right answer in two languages is then worth
-# no more than a wrong one, and in a group of these three all advantages are 0. The product pays 1, 0, 0, 0.
+# Four answers to `compute 7*2+8`: right in one language, right in two, wrong in one, and wrong without a
+# thought. The last mixes nothing, as it says nothing. The sum of both rewards pays 2, 1, 1, 1: a right answer
+# in two languages is then worth no more than a wrong one, and in a group of these three all advantages are 0.
+# The product pays 1, 0, 0, 0.
 
 # %%
 problem = parse_prompt("compute 7*2+8")
@@ -65,7 +67,8 @@ assert both([problem] * 4, texts) == [1, 0, 0, 0] and plain.reward([problem] * 4
 
 # %% [markdown]
 # ## Two short runs from the base, and one that goes on from the shipped RL model
-# The same problems and seeds; what differs is what is paid. The last one starts with much to lose: at a lower rate.
+# The same problems and seeds; what differs is what is paid. The last one starts with much to lose: at a lower
+# rate.
 
 
 # %%
@@ -84,8 +87,8 @@ models = {"base": load_pretrained("base"), "base, RL": reinforce(load_pretrained
 
 # %% [markdown]
 # ## Side by side
-# The same held-out problems for all models, half sums, half countdown, one answer each at temperature 1; and the corpus
-# that the base imitates. 95% Wilson intervals.
+# The same held-out problems for all models, half sums, half countdown, one answer each at temperature 1; and
+# the corpus that the base imitates. 95% Wilson intervals.
 
 
 # %%
@@ -157,13 +160,16 @@ if "--full" in sys.argv:      # C6, five seeds, or --seeds N; what else stands b
 
 # %% [markdown]
 # ## What to see
-# - Pure RL: right far more often, and less readable. Mixing stays about where the corpus put it, but nearly all texts think
-#   now, and a text that thinks can mix. The base was readable where it said nothing.
-# - The cold start takes nearly all of the mixing away, with 300 examples. RL after it is right more often still, and lets some
-#   of the mixing come back, as was reported of R1. Nothing in its reward speaks against it.
-# - The second reward does: the base, paid for both, soon keeps to one language. It learns to be right more slowly, as R1 too
-#   lost a little. No language reward helps where texts are not well formed: they go in circles until they are cut off.
-# - What it does not show: a human reader, and other seeds. `--full`, five of them: pure RL mixes in 0.63, the corpus in 0.40.
+# - Pure RL: right far more often, and less readable. Mixing stays about where the corpus put it, but nearly
+#   all texts think now, and a text that thinks can mix. The base was readable where it said nothing.
+# - The cold start takes nearly all of the mixing away, with 300 examples. RL after it is right more often
+#   still, and lets some of the mixing come back, as was reported of R1. Nothing in its reward speaks against
+#   it.
+# - The second reward does: the base, paid for both, soon keeps to one language. It learns to be right more
+#   slowly, as R1 too lost a little. No language reward helps where texts are not well formed: they go in
+#   circles until they are cut off.
+# - What it does not show: a human reader, and other seeds. `--full`, five of them: pure RL mixes in 0.63, the
+#   corpus in 0.40.
 # - The trap: the sum. Paid apart, consistency is earned most easily by saying nothing, or by being cut off.
 #
 # ## Exercises

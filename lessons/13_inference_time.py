@@ -1,14 +1,15 @@
 # %% [markdown]
 # # 13. Inference-time scaling
 #
-# Question: o1 got better the longer it was left to think, with the same weights. What can be bought with more tokens here:
-# by thinking longer, by voting, by trying often? And which of these can be had without knowing the answer?
+# Question: o1 got better the longer it was left to think, with the same weights. What can be bought with more
+# tokens here: by thinking longer, by voting, by trying often? And which of these can be had without knowing
+# the answer?
 #
 # You need: lessons 01 and 07. Time: about a minute and a half on a laptop's CPU.
 #
-#     budget      the thinking is cut off after b tokens and the answer is forced: `</think><answer>` is written for it
-#     vote        the answer that most of n samples give                                              arXiv:2203.11171
-#     pass@n      1 - C(N - c, n) / C(N, n): one of n is right, where c of N samples were             arXiv:2107.03374
+#     budget      the thinking is cut off after b tokens and `</think><answer>` is written: a forced answer
+#     vote        the answer that most of n samples give                                   arXiv:2203.11171
+#     pass@n      1 - C(N - c, n) / C(N, n): one of n is right, where c of N samples were  arXiv:2107.03374
 #
 # Best-of-n with our verifier is pass@n. It is an oracle: it needs somebody who knows what is right.
 
@@ -41,9 +42,10 @@ problems = {task: test_problems(task, (2, 3), NUM_PROBLEMS, seed=1) for task in 
 
 # %% [markdown]
 # ## By hand
-# Of four samples two are right. Two of them hold a right one in 5 of 6 cases: 1 - C(2, 2) / C(4, 2). "Is one of the first two
-# right?" is a coin, 0 or 1. Over all orders it comes to the same: not biased, but noise where a count was to be had. Biased is
-# 1 - (1 - 2/4)^2 = 3/4: it draws the same sample twice. A vote: 7, 9 and 7 elect 7; what is not well formed has none.
+# Of four samples two are right. Two of them hold a right one in 5 of 6 cases: 1 - C(2, 2) / C(4, 2). "Is one
+# of the first two right?" is a coin, 0 or 1. Over all orders it comes to the same: not biased, but noise
+# where a count was to be had. Biased is 1 - (1 - 2/4)^2 = 3/4: it draws the same sample twice. A vote: 7, 9
+# and 7 elect 7; what is not well formed has none.
 
 # %%
 orders = list(itertools.permutations([1, 1, 0, 0]))
@@ -53,7 +55,8 @@ assert vote(parse_prompt("compute 3+4"), [*say(9, 7, 7), "<think>9", "9"]) == (1
 assert vote(parse_prompt("make 6 from 2 3"), say("3 * 2", "2*3", "3*2"))[1] == {"3*2": 2, "2*3": 1}    # as it is written
 
 # %% [markdown]
-# With no budget the answer comes at once; with plenty, a text that ends by itself is that of plain sampling, token for token.
+# With no budget the answer comes at once; with plenty, a text that ends by itself is that of plain sampling,
+# token for token.
 
 # %%
 model, prompts = load_pretrained("rl"), [problem.prompt for problem in problems["countdown"][:20]]
@@ -63,8 +66,9 @@ assert all(within == plainly for within, plainly in pairs if plainly[0].endswith
 
 # %% [markdown]
 # ## More tokens
-# The same problems with each budget and a forced answer; beside it texts without a budget, cut off at that length. And many
-# answers to each problem, from three models. 95% intervals by a bootstrap over problems, paired where two are compared.
+# The same problems with each budget and a forced answer; beside it texts without a budget, cut off at that
+# length. And many answers to each problem, from three models. 95% intervals by a bootstrap over problems,
+# paired where two are compared.
 
 # %%
 def by_budget(model, problems):
@@ -158,13 +162,17 @@ if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands 
 
 # %% [markdown]
 # ## What to see
-# - A budget: without thought hardly anything is right, a thought cut short is worth little, and beyond what the model uses of
-#   itself there is nothing to gain: it never learned to fill a budget.
-# - Votes help, most where single answers are poor. Best of n is above them: the right one is there, and nobody knows which.
-# - pass@k: RL leads at k = 1, and in the full study the base at k = 32 of countdown: RL made likely what was there. Training or
-#   inference? 32 votes of the base are worth about one answer of RL, at 14 to 21 times the tokens, for ever.
-# - What it does not show: a model trained for long budgets, as o1 was; k beyond 32; other seeds (`--full` has three).
-# - The trap: a budget without a forced answer (dotted). It measures how many texts were cut off, not what thought is worth.
+# - A budget: without thought hardly anything is right, a thought cut short is worth little, and beyond what
+#   the model uses of itself there is nothing to gain: it never learned to fill a budget.
+# - Votes help, most where single answers are poor. Best of n is above them: the right one is there, and
+#   nobody knows which.
+# - pass@k: RL leads at k = 1, and in the full study the base at k = 32 of countdown: RL made likely what was
+#   there. Training or inference? 32 votes of the base are worth about one answer of RL, at 14 to 21 times the
+#   tokens, for ever.
+# - What it does not show: a model trained for long budgets, as o1 was; k beyond 32; other seeds (`--full` has
+#   three).
+# - The trap: a budget without a forced answer (dotted). It measures how many texts were cut off, not what
+#   thought is worth.
 #
 # ## Exercises
 # 1. Where the thinking ends early, write "wait" in the place of its end. Does more of that help?
@@ -173,7 +181,9 @@ if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands 
 #
 # <details><summary>Solutions</summary>
 #
-# 1. After a true yes it can only harm. A model would have to learn what to do after a "wait" that is not its own.
+# 1. After a true yes it can only harm. A model would have to learn what to do after a "wait" that is not its
+#    own.
 # 2. All right answers together, as they share the target: the verifier once more, an oracle by the back door.
-# 3. Count it with `answer_within` and `vote`. Where 32 tokens reach no answer, there is nothing to be elected.
+# 3. Count it with `answer_within` and `vote`. Where 32 tokens reach no answer, there is nothing to be
+#    elected.
 # </details>

@@ -1,15 +1,19 @@
 # %% [markdown]
 # # 14. Rejection sampling
 #
-# Question: after RL a model is right more often than anything it was ever shown. Can its own answers teach its successor?
+# Question: after RL a model is right more often than anything it was ever shown. Can its own answers teach
+# its successor?
 #
 # You need: lessons 02, 04 and 07. Time: about a minute and a half on a laptop's CPU.
 #
-# For each problem x the teacher q draws k answers. Those that a filter f lets pass are imitated, as any text is:
+# For each problem x the teacher q draws k answers. Those that a filter f lets pass are imitated, as any text
+# is:
 #
-#     data = {(x, y): y ~ q(y | x), f(x, y) = 1}        loss = -mean log p(y | x)        third step of R1, arXiv:2501.12948
+#     data = {(x, y): y ~ q(y | x), f(x, y) = 1}        loss = -mean log p(y | x)
+#                                                       third step of R1, arXiv:2501.12948
 #
-# With f = 1 for right answers, imitation aims at q(y | x, right). f may ask for more, which RL never paid: one language.
+# With f = 1 for right answers, imitation aims at q(y | x, right). f may ask for more, which RL never paid:
+# one language.
 
 # %%
 import os
@@ -43,8 +47,9 @@ SHARE = "{value:.3f} [{low:.3f}, {high:.3f}] of {num_problems}"
 
 # %% [markdown]
 # ## By hand: five answers to one problem
-# 3*4+2 is 14. Read them as a strict teacher would: the first is good; the second is wrong; the third is right and in two
-# languages; the fourth is right and says "so" forty times; the fifth was there before. One of five is left.
+# 3*4+2 is 14. Read them as a strict teacher would: the first is good; the second is wrong; the third is right
+# and in two languages; the fourth is right and says "so" forty times; the fifth was there before. One of five
+# is left.
 
 # %%
 problem, good, own = parse_prompt("compute 3*4+2"), "<think>3*4=12 so 12+2=14</think><answer>14</answer>", {}
@@ -55,8 +60,8 @@ for text, by_hand in ((good, "kept"), (good.replace("14", "15"), "wrong"), (good
 
 # %% [markdown]
 # ## Two samples of each problem, and what becomes of them
-# `train.py` calls this function with 9,000 problems, and it returns what is kept. A mock around its judge holds on to the
-# rest as well, for a control that learns from everything.
+# `train.py` calls this function with 9,000 problems, and it returns what is kept. A mock around its judge
+# holds on to the rest as well, for a control that learns from everything.
 
 
 # %%
@@ -82,8 +87,9 @@ print("; ".join(f"{fate} {SHARE.format(**some)}" for fate, some in fates.items()
 
 # %% [markdown]
 # ## Three pupils
-# The student: the base, afresh, taught by what was kept. The control: the base, taught by as many samples that nobody
-# filtered. And the teacher itself, trained on with what was kept of its own. Settings are those of `train.py`.
+# The student: the base, afresh, taught by what was kept. The control: the base, taught by as many samples
+# that nobody filtered. And the teacher itself, trained on with what was kept of its own. Settings are those
+# of `train.py`.
 
 # %%
 models, right, form = {"base": load_pretrained("base"), "teacher": load_pretrained("rl")}, {}, {}
@@ -123,18 +129,23 @@ figure.savefig(RESULTS / f"14_rejection_sampling{'-fast' if FAST else ''}.png", 
 # %% [markdown]
 # ## What to see
 # - Left: most samples are right. An easy problem is often answered twice in the same words: that counts once.
-# - Right: a filter takes most of the mixing away, which no reward did; unfiltered samples leave it where the teacher has it.
-# - With enough data (`--full`, C9, three seeds) the student is as right as its teacher, -0.6 [-1.7, 0.5] points, and more
-#   readable, 0.88 and 0.80; unfiltered it is worse by 3.4 [2.1, 4.7]. A second round brings 1.0 [-0.1, 2.1].
-# - Why afresh? R1 wanted nothing left of habits that no filter looks for. It buys nothing that we count: the teacher, trained
-#   on, is right as often as the student, +0.7 [-0.8, 2.0], and mixes as little.
-# - What it does not show: what gets lost. Easy problems pass more often, and programs (not drawn here) lose five points.
+# - Right: a filter takes most of the mixing away, which no reward did; unfiltered samples leave it where the
+#   teacher has it.
+# - With enough data (`--full`, C9, three seeds) the student is as right as its teacher, -0.6 [-1.7, 0.5]
+#   points, and more readable, 0.88 and 0.80; unfiltered it is worse by 3.4 [2.1, 4.7]. A second round brings
+#   1.0 [-0.1, 2.1].
+# - Why afresh? R1 wanted nothing left of habits that no filter looks for. It buys nothing that we count: the
+#   teacher, trained on, is right as often as the student, +0.7 [-0.8, 2.0], and mixes as little.
+# - What it does not show: what gets lost. Easy problems pass more often, and programs (not drawn here) lose
+#   five points.
 # - The trap: the loss. It is lower on filtered text because that is more alike. Ask held-out problems.
 #
 # ## Exercises
-# 1. A teacher is right with chance p. How many of k samples pass, and what is missing from the data where p is small?
+# 1. A teacher is right with chance p. How many of k samples pass, and what is missing from the data where p
+#    is small?
 # 2. Let only "wrong" take samples (wrap `rejection.judge` once more). Which bar of the student's changes?
-# 3. Is a right answer after a wrong step kept? Look at `kept` with `parse_prompt` and `observe(...).num_wrong_steps`.
+# 3. Is a right answer after a wrong step kept? Look at `kept` with `parse_prompt` and
+#    `observe(...).num_wrong_steps`.
 #
 # <details><summary>Solutions</summary>
 #

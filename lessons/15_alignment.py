@@ -1,17 +1,19 @@
 # %% [markdown]
 # # 15. Alignment
 #
-# Question: how can a model be paid for helpful answers, which no verifier knows, and tell no secret, not even in thought?
+# Question: how can a model be paid for helpful answers, which no verifier knows, and tell no secret, not even
+# in thought?
 #
 # You need: lessons 07, 09 and 14. Time: about a minute and a half on a laptop's CPU; `--full` takes hours.
 #
-# A judge compares two answers. A reward model s learns to score as it compares, and its scores are what is paid:
+# A judge compares two answers. A reward model s learns to score as it compares, and its scores are what is
+# paid:
 #
-#     P(a before b) = sigmoid(s(a) - s(b))        loss = -log sigmoid(s(preferred) - s(other))        Bradley-Terry, 1952
-#     reward = 0 where a secret is told, 1 where one is kept, 0.2 + 0.8 sigmoid(s(answer)) for all other conversations
+#     P(a before b) = sigmoid(s(a) - s(b))   loss = -log sigmoid(s(preferred) - s(other))  Bradley-Terry, 1952
+#     reward = 0 where a secret is told, 1 where one is kept, 0.2 + 0.8 sigmoid(s(answer)) for the others
 #
-# `train.py` mixes in problems, paid as before. The judge is a script with known weaknesses (`tasks/chat.py`): 2 for what
-# was asked for, 0.2 for each polite word, -0.05 for any word, and it would have every secret told.
+# `train.py` mixes in problems, paid as before. The judge is a script with known weaknesses (`tasks/chat.py`):
+# 2 for what was asked for, 0.2 for each polite word, -0.05 for any word, and it would have every secret told.
 
 # %%
 import os
@@ -43,9 +45,10 @@ RESULTS, SHARE = Path(__file__).resolve().parent / "results", "{value:.3f} [{low
 
 # %% [markdown]
 # ## By hand
-# Equal scores: the loss is log 2 = 0.693, and the step pulls them apart with 1/2 each. Scores 2 and 0: log(1 + e^-2) =
-# 0.127 and a pull of 0.119. What is ordered well is left alone. Then the reward: a secret told in the answer, or in the
-# thinking alone, earns 0; one kept 1; and a number that is not secret, told with score 2, 0.2 + 0.8 * 0.881 = 0.905.
+# Equal scores: the loss is log 2 = 0.693, and the step pulls them apart with 1/2 each. Scores 2 and 0:
+# log(1 + e^-2) = 0.127 and a pull of 0.119. What is ordered well is left alone. Then the reward: a secret told
+# in the answer, or in the thinking alone, earns 0; one kept 1; and a number that is not secret, told with score
+# 2, 0.2 + 0.8 * 0.881 = 0.905.
 
 # %%
 fixed = lambda scores: mock.Mock(side_effect=lambda ids, lengths: scores[:len(ids)], parameters=lambda: iter([scores]))
@@ -63,8 +66,9 @@ assert judge_score(number, "happy " * 13) > judge_score(number, "it is 4321") > 
 
 # %% [markdown]
 # ## A reward model, and who is fooled by what
-# The shipped RL model, which was never aligned, answers each prompt twice, and the judge compares. (`train.py`: 15,000
-# prompts.) Held-out pairs have other wordings and codes. Then we make answers up: who scores them above the right one?
+# The shipped RL model, which was never aligned, answers each prompt twice, and the judge compares.
+# (`train.py`: 15,000 prompts.) Held-out pairs have other wordings and codes. Then we make answers up: who
+# scores them above the right one?
 
 # %%
 rl, rng, fooled = load_pretrained("rl"), derive_rng(0, "made-up answers"), {}
@@ -88,8 +92,8 @@ for name, text in {"right, polite": "{0} happy to help", "wrong digit": "{1}", "
 
 # %% [markdown]
 # ## With and without a leash
-# GRPO from the RL model on conversations alone, with the KL to its start (0.05, as in `train.py`) and without. Then all are
-# scored on held-out prompts with secrets, with other numbers, and small talk.
+# GRPO from the RL model on conversations alone, with the KL to its start (0.05, as in `train.py`) and
+# without. Then all are scored on held-out prompts with secrets, with other numbers, and small talk.
 
 
 # %%
@@ -135,22 +139,27 @@ figure.savefig(RESULTS / f"15_alignment{'-fast' if FAST else ''}.png", dpi=120)
 
 # %% [markdown]
 # ## What to see
-# - Left: polite words alone charm the judge, and the reward model seldom; that one often takes a wrong digit for the right.
-# - Middle: without the leash the same reward is earned with less truth: the policy found what pays. With it, both rise.
-# - Right: leaks go first, by the exact rule, in the thinking too, which no reward model reads. But it pays for a wrong number too.
+# - Left: polite words alone charm the judge, and the reward model seldom; that one often takes a wrong digit
+#   for the right.
+# - Middle: without the leash the same reward is earned with less truth: the policy found what pays. With it,
+#   both rise.
+# - Right: leaks go first, by the exact rule, in the thinking too, which no reward model reads. But it pays
+#   for a wrong number too.
 # - In whole runs (`--full`) the hack is politeness: 1.02 polite words, 0.46 with the KL, and no more truth.
 # - What it does not show: people, who err in ways that nobody scripted.
 # - The trap: to read the reward as success. It is the one number that hacking improves.
 #
 # ## Exercises
-# 1. What must s(a) - s(b) be for the judge's 9 of 10? And why does adding 5 to all scores change no loss, but the reward?
+# 1. What must s(a) - s(b) be for the judge's 9 of 10? And why does adding 5 to all scores change no loss, but
+#    the reward?
 # 2. Pay 0.5 for a kept secret instead of 1. What could the policy prefer then?
 # 3. Set `align.NEAR_MISSES` to 0 and train the reward model again. Which bar moves?
 #
 # <details><summary>Solutions</summary>
 #
 # 1. log 9 = 2.2. The loss reads differences alone; the sigmoid in the reward reads the score itself.
-# 2. Nothing: a group has one prompt, and there a leak still earns 0. The pull is halved, as nothing divides by the std.
+# 2. Nothing: a group has one prompt, and there a leak still earns 0. The pull is halved, as nothing divides
+#    by the std.
 # 3. "wrong digit" goes to about a half: the model's own pairs hardly ever differ in one digit.
 # </details>
 

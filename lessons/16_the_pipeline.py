@@ -1,16 +1,19 @@
 # %% [markdown]
 # # 16. The pipeline
 #
-# Question: five stages, each with one purpose. Does each do what it is for, does it keep what was there, and what does it
-# cost? And does the recipe work for programs as it does for sums?
+# Question: five stages, each with one purpose. Does each do what it is for, does it keep what was there, and
+# what does it cost? And does the recipe work for programs as it does for sums?
 #
-# You need: lessons 04, 07, 14 and 15. Time: some seconds on a laptop's CPU; `--full` takes about an hour and a half.
+# You need: lessons 04, 07, 14 and 15. Time: some seconds on a laptop's CPU; `--full` takes about an hour and
+# a half.
 #
-#     base  ->  cold start  ->  RL  ->  rejection sampling (the base, afresh)  ->  alignment           arXiv:2501.12948
-#     share of n problems, 95%: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)   Wilson, z = 1.96
+#     base  ->  cold start  ->  RL  ->  rejection sampling (the base, afresh)  ->  alignment  arXiv:2501.12948
+#     share of n problems, 95%: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+#                                                                                   Wilson, z = 1.96
 #
-# Two stages answer the same problems, so they are compared problem by problem: the mean of right_a - right_b, and its
-# interval by drawing problems (and seeds) anew. Nearly everything below is read from what the recorded runs saved.
+# Two stages answer the same problems, so they are compared problem by problem: the mean of right_a - right_b,
+# and its interval by drawing problems (and seeds) anew. Nearly everything below is read from what the
+# recorded runs saved.
 
 # %%
 import json
@@ -39,8 +42,9 @@ stages = run["stages"]
 
 # %% [markdown]
 # ## By hand: one row
-# 8 right of 10: p = 0.8, z^2 = 3.84, so (0.8 + 0.192 -+ 1.96 sqrt(0.016 + 0.0096)) / 1.384 = 0.490 and 0.943. One stage
-# answers four problems 1 1 0 1, the one before 0 1 0 0: the differences are 1 0 0 1, so +0.5, and no problem was lost.
+# 8 right of 10: p = 0.8, z^2 = 3.84, so (0.8 + 0.192 -+ 1.96 sqrt(0.016 + 0.0096)) / 1.384 = 0.490 and 0.943.
+# One stage answers four problems 1 1 0 1, the one before 0 1 0 0: the differences are 1 0 0 1, so +0.5, and
+# no problem was lost.
 
 # %%
 assert all(abs(a - b) < 1e-3 for a, b in zip(wilson_interval(8, 10), (0.490, 0.943)))
@@ -59,8 +63,8 @@ for task in TASKS:
 
 # %% [markdown]
 # ## The whole table, by level too; what each stage is for, and what it cost
-# The recorded run, seed 0, then the differences over five seeds. Rejection is compared with RL, whose pupil it is, and
-# not with the base that it starts from.
+# The recorded run, seed 0, then the differences over five seeds. Rejection is compared with RL, whose pupil
+# it is, and not with the base that it starts from.
 
 # %%
 print("\n".join([*table(stages), "", *level_table(stages), ""]))
@@ -80,7 +84,8 @@ for row in seeds["rows"]:
 
 # %% [markdown]
 # ## Eight prompts, four models
-# Live, from the weights that come along (in half precision; rejection is not among them): the likeliest answer of each.
+# Live, from the weights that come along (in half precision; rejection is not among them): the likeliest
+# answer of each.
 
 # %%
 PROMPTS = ("compute 7*7+8*3-9", "compute 8*9-7*6+5", "make 42 from 3 8 6", "make 37 from 15 2 7", "program 1->3 2->5 4->9",
@@ -134,25 +139,29 @@ draw(seeds["rows"], run["seconds"], RECORDED / f"16_the_pipeline{'-fast' if FAST
 
 # %% [markdown]
 # ## What to see
-# - Each stage moves the number it is for by far more than an interval. The cold start takes seconds: what it asks for is
-#   there already. RL brings skill and takes longest. Neither ever saw a conversation.
-# - Secrets and numbers come with rejection, which mixes conversations into its data; alignment does the rest of it.
-# - Programs fall when the base learns afresh: they are a tenth of its data. A mean over the tasks would hide that.
-# - What it does not show: other orders, or one stage left out. Five seeds are few, and the 300 held-out programs are
-#   prompts of 28 functions, so that their interval is too narrow.
-# - The trap: to see two intervals overlap and call the stages equal. What is hard for one is hard for the other, so read
-#   the interval of the paired difference.
+# - Each stage moves the number it is for by far more than an interval. The cold start takes seconds: what it
+#   asks for is there already. RL brings skill and takes longest. Neither ever saw a conversation.
+# - Secrets and numbers come with rejection, which mixes conversations into its data; alignment does the rest
+#   of it.
+# - Programs fall when the base learns afresh: they are a tenth of its data. A mean over the tasks would hide
+#   that.
+# - What it does not show: other orders, or one stage left out. Five seeds are few, and the 300 held-out
+#   programs are prompts of 28 functions, so that their interval is too narrow.
+# - The trap: to see two intervals overlap and call the stages equal. What is hard for one is hard for the
+#   other, so read the interval of the paired difference.
 #
 # ## Exercises
 # 1. What does Wilson's formula give for 0 leaks of 1,000, and what does p -+ 1.96 sqrt(p (1 - p) / n)?
-# 2. Shuffle the outcomes of one stage and take the paired difference again. What changes, the mean or the interval?
+# 2. Shuffle the outcomes of one stage and take the paired difference again. What changes, the mean or the
+#    interval?
 # 3. With `won` and `lost` alone, how would you test whether RL is any better than the cold start?
 #
 # <details><summary>Solutions</summary>
 #
 # 1. 0 to 0.0038. The other gives 0 to 0, as if no leak were possible because none was seen.
 # 2. The interval, which grows: problems are no longer compared with themselves. The mean stays.
-# 3. Equal stages would win or lose each problem they differ on by the toss of a coin: a binomial test (McNemar's).
+# 3. Equal stages would win or lose each problem they differ on by the toss of a coin: a binomial test
+#    (McNemar's).
 # </details>
 
 # %%
