@@ -41,7 +41,11 @@ from minireason.tokenizer import get_tokenizer
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_PROBLEMS, NUM_GROUPS, NUM_SAMPLES, NUM_SEEN, MAX_NEW_TOKENS = (6, 2, 2, 48, 40) if FAST else (150, 50, 8, 3000, 160)
+NUM_PROBLEMS = 6 if FAST else 150        # of each task
+NUM_GROUPS = 2 if FAST else 50
+NUM_SAMPLES = 2 if FAST else 8           # in a group
+NUM_SEEN = 48 if FAST else 3000          # examples that a cold start sees
+MAX_NEW_TOKENS = 40 if FAST else 160
 tokenizer = get_tokenizer()
 
 # %% [markdown]
@@ -51,16 +55,22 @@ tokenizer = get_tokenizer()
 # row of 5 gets no gradient.
 
 # %%
-bigrams = torch.nn.Sequential(OrderedDict(embedding=torch.nn.Embedding(8, 8)))                    # a row of logits a token
+bigrams = torch.nn.Sequential(OrderedDict(embedding=torch.nn.Embedding(8, 8)))      # a row of logits a token
 rows = bigrams.embedding.weight
 with torch.no_grad():
-    rows.zero_()[6, 1], rows[1, 2] = math.log(7), math.log(7 / 3)                                 # of 14, and of 28 / 3
+    rows.zero_()
+    rows[6, 1] = math.log(7)                                                        # 7 of 14
+    rows[1, 2] = math.log(7 / 3)                                                    # 7 / 3 of 28 / 3
 before = rows.detach().clone()
-line = next(sft.train(bigrams, torch.optim.SGD(bigrams.parameters()), [([5, 6], [1, 2])], SFTConfig(), seed=0))
+example = ([5, 6], [1, 2])
+optimizer = torch.optim.SGD(bigrams.parameters())
+line = next(sft.train(bigrams, optimizer, [example], SFTConfig(), seed=0))
 moved = (rows != before).any(1).nonzero()[:, 0].tolist()
-assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6 and line["num_tokens"] == 2 and moved == [1, 6]
-inputs, targets = sft.collate([([5, 6], [1, 2])], "cpu")
-print(f"by hand: loss {line['loss']:.3f}, inputs {inputs.tolist()}, targets {targets.tolist()}, rows that moved {moved}")
+assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6
+assert line["num_tokens"] == 2 and moved == [1, 6]
+inputs, targets = sft.collate([example], "cpu")
+print(f"by hand: loss {line['loss']:.3f}, inputs {inputs.tolist()}, targets {targets.tolist()}, "
+      f"rows that moved {moved}")
 
 # %% [markdown]
 # ## Golden examples
@@ -71,18 +81,30 @@ print(f"by hand: loss {line['loss']:.3f}, inputs {inputs.tolist()}, targets {tar
 # %%
 def look(pairs):
     """What (problem, completion) pairs do: {name: (how many, of how many)}."""
-    seen, right = [observe(*pair) for pair in pairs], [verify(*pair).correct for pair in pairs]
-    count = lambda name: sum(getattr(one, name) for one in seen)
-    thinks = [one.thinks for one in seen]
-    return {"well formed": (count("well_formed"), len(seen)), "thinks": (sum(thinks), len(seen)),
-            "mixes": (sum(one.mixed for one in seen if one.thinks), sum(thinks)), "right": (sum(right), len(seen)),
-            "right if it thinks": (sum(ok for ok, t in zip(right, thinks) if t), sum(thinks)),
-            "wrong steps": (count("num_wrong_steps"), count("num_steps")),
-            "false yes": (count("num_false_yes"), count("num_yes"))}
+    behaviours = [observe(*pair) for pair in pairs]
+    right = [verify(*pair).correct for pair in pairs]
+    thinking = [behaviour for behaviour in behaviours if behaviour.thinks]
+    right_thinking = [correct for correct, behaviour in zip(right, behaviours) if behaviour.thinks]
+
+    def total(name):
+        return sum(getattr(behaviour, name) for behaviour in behaviours)
+
+    return {"well formed": (total("well_formed"), len(pairs)),
+            "thinks": (len(thinking), len(pairs)),
+            "mixes": (sum(behaviour.mixed for behaviour in thinking), len(thinking)),
+            "right": (sum(right), len(pairs)),
+            "right if it thinks": (sum(right_thinking), len(thinking)),
+            "wrong steps": (total("num_wrong_steps"), total("num_steps")),
+            "false yes": (total("num_false_yes"), total("num_yes"))}
 
 
-share = lambda k, n: (k / max(1, n), *wilson_interval(k, n))
-cell = lambda k, n: "{:.2f} [{:.2f}, {:.2f}] of {}".format(*share(k, n), n)
+def share(number, total):
+    """(share, low, high)."""
+    return (number / max(1, total), *wilson_interval(number, total))
+
+
+def cell(number, total):
+    return "{:.2f} [{:.2f}, {:.2f}] of {}".format(*share(number, total), total)
 
 
 def print_table(title, columns):
@@ -91,11 +113,20 @@ def print_table(title, columns):
         print(f"{key:18}" + "".join(f"{cell(*counts[key]):>27}" for counts in columns.values()))
 
 
+def problems_in(documents):
+    """(problem, completion) of the sums and of countdown."""
+    pairs = []
+    for prompt, completion in documents:
+        if prompt.startswith(("compute", "make")):
+            pairs.append((parse_prompt(prompt), completion))
+    return pairs
+
+
 SETS = {"base corpus": base_corpus(0, NUM_SEEN), "300 easy": golden_examples(0, 300),
         "3,000 expert": golden_examples(0, NUM_SEEN, expert=True)}
-print_table("sums, countdown", {name: look([(parse_prompt(p), c) for p, c in documents if p.startswith(("compute", "make"))])
-                                for name, documents in SETS.items()})
-print(*(f"    {prompt:28} {completion}" for prompt, completion in SETS["300 easy"][:4]), sep="\n")
+print_table("sums, countdown", {name: look(problems_in(documents)) for name, documents in SETS.items()})
+for prompt, completion in SETS["300 easy"][:4]:
+    print(f"    {prompt:28} {completion}")
 
 # %% [markdown]
 # ## Three cold starts
@@ -105,23 +136,41 @@ print(*(f"    {prompt:28} {completion}" for prompt, completion in SETS["300 easy
 
 # %%
 settings, models = preset("laptop").cold_start, {"base": load_pretrained("base")}
-for name, documents in (("30 easy", SETS["300 easy"][:30]), *((name, SETS[name]) for name in ("300 easy", "3,000 expert"))):
+EXAMPLES = {"30 easy": SETS["300 easy"][:30], "300 easy": SETS["300 easy"],
+            "3,000 expert": SETS["3,000 expert"]}
+for name, documents in EXAMPLES.items():
     settings.num_epochs = max(1, NUM_SEEN // len(documents))
     model = models[name] = load_pretrained("base").train()
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=settings.weight_decay)
-    losses = [line["loss"] for line in sft.train(model, optimizer, tokenize(tokenizer, documents), settings, seed=0)]
+    lines = sft.train(model, optimizer, tokenize(tokenizer, documents), settings, seed=0)
+    losses = [line["loss"] for line in lines]
     print(f"{name}: loss {losses[0]:.3f}, then {losses[-1]:.3f} after {len(losses)} steps")
-answered = lambda model, problems, seed: [(problem, text) for problem, (text, _) in zip(problems, answer_all(
-    model.eval(), tokenizer, [problem.prompt for problem in problems], MAX_NEW_TOKENS, seed))]
-TASKS, skill, bars = ("arithmetic", "countdown"), {}, {}
-SHOWN = (("arithmetic", "right"), ("countdown", "right"), ("arithmetic", "wrong steps"), ("countdown", "false yes"))
+
+
+def answer(model, problems, seed):
+    """(problem, completion) of each."""
+    prompts = [problem.prompt for problem in problems]
+    texts = [text for text, _ in answer_all(model.eval(), tokenizer, prompts, MAX_NEW_TOKENS, seed)]
+    return list(zip(problems, texts))
+
+
+TASKS = ("arithmetic", "countdown")
+FORM = ("well formed", "thinks", "mixes")
+SKILL = (("arithmetic", "right"), ("countdown", "right"), ("arithmetic", "wrong steps"),
+         ("countdown", "false yes"))
 held_out = {task: test_problems(task, SCORED_LEVELS[task], NUM_PROBLEMS, seed=1) for task in TASKS}
+skill = {}                                                        # {model: {task: counts}}
+bars = {}                                                         # {model: shares for each of three panels}
 for name, model in models.items():
-    pairs = {task: answered(model, held_out[task], 1) for task in TASKS}
-    form, skill[name] = look(sum(pairs.values(), [])), {task: look(pairs[task]) for task in TASKS}
-    bars[name] = ({key: share(*form[key]) for key in ("well formed", "thinks", "mixes")},
-                  {f"{task}\n{key}": share(*skill[name][task][key]) for task, key in SHOWN}, {})
-    print(*(f"{name:12} {problem.prompt:20} {text:.95}" for problem, text in (some[0] for some in pairs.values())), sep="\n")
+    pairs = {task: answer(model, held_out[task], 1) for task in TASKS}
+    form = look(pairs["arithmetic"] + pairs["countdown"])
+    skill[name] = {task: look(pairs[task]) for task in TASKS}
+    form_shares = {key: share(*form[key]) for key in FORM}
+    skill_shares = {f"{task}\n{key}": share(*skill[name][task][key]) for task, key in SKILL}
+    bars[name] = (form_shares, skill_shares, {})
+    for task in TASKS:
+        problem, text = pairs[task][0]
+        print(f"{name:12} {problem.prompt:20} {text:.95}")
 for task in TASKS:
     print_table(task, {name: by_task[task] for name, by_task in skill.items()})
 
@@ -131,33 +180,45 @@ for task in TASKS:
 # problem: how often are they of two minds, and how far is pass@1 from what one of several would reach?
 
 # %%
+def pass_at(counts, k):
+    """(mean, low, high) of pass@k, from how many samples of each problem are right."""
+    return bootstrap_interval([[pass_at_k(NUM_SAMPLES, count, k) for count in counts]])
+
+
 for name in ("base", "300 easy", "3,000 expert"):
     for task in TASKS:
-        problems = [problem for problem in held_out[task][:NUM_GROUPS] for _ in range(NUM_SAMPLES)]
-        right = torch.tensor([verify(*pair).correct for pair in answered(models[name], problems, 2)])
+        problems = []                                             # each NUM_SAMPLES times
+        for problem in held_out[task][:NUM_GROUPS]:
+            problems += [problem] * NUM_SAMPLES
+        right = torch.tensor([verify(*pair).correct for pair in answer(models[name], problems, 2)])
         counts = right.view(-1, NUM_SAMPLES).sum(1).tolist()
-        reached = [bootstrap_interval([[pass_at_k(NUM_SAMPLES, c, k) for c in counts]]) for k in (1, NUM_SAMPLES)]
-        both = sum(0 < c < NUM_SAMPLES for c in counts)
-        bars[name][2].update({f"{task}\npass@{NUM_SAMPLES}": reached[1], f"{task}\ntwo minds": share(both, NUM_GROUPS)})
-        print(f"{name:12} {task:10} groups of {NUM_SAMPLES} of two minds {cell(both, NUM_GROUPS)}; " + ", ".join(
-            f"pass@{k} {{:.2f}} [{{:.2f}}, {{:.2f}}]".format(*one) for k, one in zip((1, NUM_SAMPLES), reached)))
+        both = sum(0 < count < NUM_SAMPLES for count in counts)
+        one, several = pass_at(counts, 1), pass_at(counts, NUM_SAMPLES)
+        left_for_rl = bars[name][2]
+        left_for_rl[f"{task}\npass@{NUM_SAMPLES}"] = several
+        left_for_rl[f"{task}\ntwo minds"] = share(both, NUM_GROUPS)
+        print(f"{name:12} {task:10} groups of {NUM_SAMPLES} of two minds {cell(both, NUM_GROUPS)}; "
+              + "pass@1 {:.2f} [{:.2f}, {:.2f}], ".format(*one)
+              + f"pass@{NUM_SAMPLES} " + "{:.2f} [{:.2f}, {:.2f}]".format(*several))
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), layout="constrained", width_ratios=(1, 1.25, 1))
 for i, (name, color) in enumerate(zip(bars, ("#999999", "#e0a030", "#1b6ca8", "#d1495b"))):
-    for one, shares in zip(axes, bars[name]):
+    for axis, shares in zip(axes, bars[name]):
         if shares:
             middle, low, high = torch.tensor(list(shares.values())).T
-            one.bar(torch.arange(len(shares)) + 0.2 * (i - 1.5), middle, 0.18, color=color, label=name, error_kw={"lw": 0.8},
-                    yerr=torch.stack([middle - low, high - middle]).clamp(min=0))
-            one.set_xticks(range(len(shares)), shares)
-for one, title in zip(axes, ("form", f"skill, {NUM_PROBLEMS} held-out problems a task", "what is left for RL")):
-    one.set_title(title, fontsize=10)
-    one.tick_params(labelsize=8)
-    one.spines[["top", "right"]].set_visible(False)
-    one.set_ylim(0, 1.3)
+            axis.bar(torch.arange(len(shares)) + 0.2 * (i - 1.5), middle, 0.18, color=color, label=name,
+                     error_kw={"lw": 0.8}, yerr=torch.stack([middle - low, high - middle]).clamp(min=0))
+            axis.set_xticks(range(len(shares)), shares)
+titles = ("form", f"skill, {NUM_PROBLEMS} held-out problems a task", "what is left for RL")
+for axis, title in zip(axes, titles):
+    axis.set_title(title, fontsize=10)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_ylim(0, 1.3)
 axes[0].legend(frameon=False, fontsize=7, ncols=2, loc="upper center")
-figure.savefig(Path(__file__).resolve().parent / "results" / f"04_cold_start{'-fast' if FAST else ''}.png", dpi=120)
+path = Path(__file__).resolve().parent / "results" / f"04_cold_start{'-fast' if FAST else ''}.png"
+figure.savefig(path, dpi=120)
 
 # %% [markdown]
 # ## What to see
