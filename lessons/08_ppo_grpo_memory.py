@@ -37,14 +37,22 @@ FAST = os.environ.get("LESSON_FAST") == "1"
 # behind the tensors.
 
 # %%
-layer, tokens, saved = torch.nn.Linear(3, 2, bias=False), torch.ones(4, 3), []
-with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+layer, tokens = torch.nn.Linear(3, 2, bias=False), torch.ones(4, 3)
+kept_tensors = []                                     # what the graph keeps for the backward pass
+
+
+def keep(tensor):
+    kept_tensors.append(tensor)
+    return tensor
+
+
+with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
     loss = layer(tokens).sum()
 loss.backward()
 optimizer = torch.optim.AdamW(layer.parameters())
 optimizer.step()
-counted = [memory.bytes_of(tensors) for tensors in ([layer.weight], [layer.weight.grad],
-                                                    optimizer.state[layer.weight].values(), saved)]
+groups = ([layer.weight], [layer.weight.grad], optimizer.state[layer.weight].values(), kept_tensors)
+counted = [memory.bytes_of(tensors) for tensors in groups]
 print("one layer: weights, gradients, Adam, activations", counted)
 assert counted == [24, 24, 52, 48] and memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 
@@ -52,11 +60,12 @@ assert counted == [24, 24, 52, 48] and memory.optimizer_bytes(6, 1, "adamw", 4) 
 # ## By hand: one small model
 # Width 2, one block, one head, an MLP of 3, a vocabulary of 5: embedding 5 * 2, two matrices of attention
 # 12 + 4, three of the MLP 3 * 6, three norms 3 * 2. That is 50 numbers in 9 tensors: 200 bytes of weights,
-# 200 of gradients, 2 * 200 + 9 * 4 for Adam. The critic adds a value layer of 2 + 1: 53 numbers in 11 tensors,
-# 53 * 16 + 11 * 4 = 892.
+# 200 of gradients, 2 * 200 + 9 * 4 for Adam. The critic adds a value layer of 2 + 1: 53 numbers in 11
+# tensors, 53 * 16 + 11 * 4 = 892.
 
 # %%
-tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3, max_length=8)
+tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3,
+                   max_length=8)
 rows = {algo: memory.ledger(tiny, RLConfig(), algo, prompt_length=4) for algo in memory.ALGORITHMS}
 assert [rows["grpo"][name] for name in ("weights", "gradients", "optimizer", "critic")] == [200, 200, 436, 0]
 assert rows["ppo"]["critic"] == 892 and rows["ppo-shared"]["critic"] == 3 * 16 + 8
@@ -77,7 +86,8 @@ measured = {algo: memory.measure(model, small, algo, prompt_length) for algo in 
 print("\n".join(memory.page(formula, measured)))
 for algo in memory.ALGORITHMS:
     for name, number in formula[algo].items():
-        assert abs(number - measured[algo][name]) <= (0.02 * number if name == "activations" else 0), (algo, name)
+        tolerance = 0.02 * number if name == "activations" else 0
+        assert abs(number - measured[algo][name]) <= tolerance, (algo, name)
 
 # %% [markdown]
 # ## So, does GRPO halve it?
@@ -91,15 +101,18 @@ def times_grpo(c, settings, prompt_length, dtype):
     """Peak of each opponent over that of GRPO."""
     rows = {algo: memory.ledger(c, settings, algo, prompt_length, dtype) for algo in memory.ALGORITHMS}
     own_graph = rows["ppo"] | {"activations": rows["grpo"]["activations"]}
-    return [memory.peak(x) / memory.peak(rows["grpo"]) for x in (rows["ppo"], own_graph, rows["ppo-shared"])]
+    opponents = (rows["ppo"], own_graph, rows["ppo-shared"])
+    return [memory.peak(opponent) / memory.peak(rows["grpo"]) for opponent in opponents]
 
 
 long = RLConfig(num_prompts=8, group_size=8, micro_batch_size=1, max_new_tokens=1024, kl_coef=0.04)
 CASES = {f"{config.preset} preset": (model, settings, prompt_length, "float32"),
          "7B": (memory.LARGE["7B"], long, 256, "bfloat16")}
-print("\n7B in bfloat16, 8 prompts x 8 completions of 1024 tokens, micro-batches of 1, a reference, by formula alone")
+print("\n7B in bfloat16, 8 prompts x 8 completions of 1024 tokens, micro-batches of 1, a reference, "
+      "by formula alone")
 c, chosen, prompt, dtype = CASES["7B"]
-print("\n".join(memory.page({algo: memory.ledger(c, chosen, algo, prompt, dtype) for algo in memory.ALGORITHMS}, {})))
+large = {algo: memory.ledger(c, chosen, algo, prompt, dtype) for algo in memory.ALGORITHMS}
+print("\n".join(memory.page(large, {})))
 for name, case in CASES.items():
     one, two, shared = times_grpo(*case)
     print(f"{name}: PPO over GRPO: {one:.2f} in one graph, {two:.2f} in two graphs, {shared:.2f} on one body")
@@ -113,12 +126,14 @@ for name, case in CASES.items():
 KINDS = {"one graph": True, "micro-batches": False}
 for name, (c, chosen, prompt, dtype) in CASES.items():
     ends = [memory.crossover(c, chosen, prompt, whole, dtype) for whole in KINDS.values()]
-    print(f"{name}: GRPO needs no more than PPO with one answer a prompt up to groups of {ends[0]} in one graph, "
-          f"{ends[1]} in micro-batches")
+    print(f"{name}: GRPO needs no more than PPO with one answer a prompt "
+          f"up to groups of {ends[0]} in one graph, {ends[1]} in micro-batches")
 sizes = [2**i for i in range(1, 13)]
+curves = {}
+for kind, whole in KINDS.items():
+    curves[kind] = memory.against_group_size(model, settings, prompt_length, sizes, whole)
 path = Path(__file__).resolve().parent / "results" / f"08_ppo_grpo_memory{'-fast' if FAST else ''}.png"
-plot_memory(path, sizes, {kind: memory.against_group_size(model, settings, prompt_length, sizes, whole)
-                          for kind, whole in KINDS.items()})
+plot_memory(path, sizes, curves)
 print(f"the figure is in {path}")
 
 # %% [markdown]

@@ -40,7 +40,8 @@ from minireason.rewards import Task
 from minireason.rollout import Rollout
 
 FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_ITERATIONS, SEEDS = (4, range(1)) if FAST else (60, range(3))
+NUM_ITERATIONS = 4 if FAST else 60
+SEEDS = range(1 if FAST else 3)
 
 # %% [markdown]
 # ## By hand
@@ -59,8 +60,8 @@ mask = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 0]])
 rollout = Rollout(ids[:, :1], torch.ones(4, 1), ids, mask, torch.zeros(4, 3), torch.tensor([1.0, 1, 0, 1]))
 summary = rollout.summary(group_size=2)
 assert (summary["reward"], summary["zero_std_frac"], summary["completion_length"]) == (0.75, 0.5, 2.0)
-for p, by_hand in ((0.5, (0.5, 2 / 2**16)), (0.02, (0.96, 0.72))):
-    assert all(abs(p**G + (1 - p)**G - expected) < 0.005 for G, expected in zip((2, 16), by_hand))
+for p, G, by_hand in ((0.5, 2, 0.5), (0.5, 16, 2 / 2**16), (0.02, 2, 0.96), (0.02, 16, 0.72)):
+    assert abs(p**G + (1 - p)**G - by_hand) < 0.005
 
 # %% [markdown]
 # ## Five runs
@@ -69,43 +70,67 @@ for p, by_hand in ((0.5, (0.5, 2 / 2**16)), (0.02, (0.96, 0.72))):
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = Task(lambda rng: SimpleNamespace(prompt=rng.choice("123")), lambda problems, texts: [
-    float(text.count("5") == int(problem.prompt)) for problem, text in zip(problems, texts)], tokenizer)
+
+
+def draw_prompt(rng):
+    return SimpleNamespace(prompt=rng.choice("123"))
+
+
+def pay(problems, texts):
+    return [float(text.count("5") == int(problem.prompt)) for problem, text in zip(problems, texts)]
+
+
+world = Task(draw_prompt, pay, tokenizer)
 METRICS = ("reward", "completion_length", "entropy", "zero_std_frac", "approx_kl", "clip_frac", "kl")
 ARMS = {"healthy": ({}, "#1b6ca8"), "rate x 33": ({"learning_rate": 0.1}, "#d1495b"),
         "rate / 30": ({"learning_rate": 1e-4}, "#999999"),
         "groups of 2": ({"num_prompts": 32, "group_size": 2}, "#e0a030"),
         "groups of 16": ({"num_prompts": 4, "group_size": 16}, "#5a9a5a")}
+DEFAULTS = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 12,
+            "learning_rate": 3e-3, "warmup_iterations": 1}
 
 
 def run(settings, seed):
     """A row of METRICS for each iteration; nan where a step had nothing to learn from."""
-    config = RLConfig(**{"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 12,
-                         "learning_rate": 3e-3, "warmup_iterations": 1} | settings)
+    config = RLConfig(**DEFAULTS | settings)
     shape = ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
-    policy, reference = (GPT(shape).init_weights(seed) for _ in range(2))
-    lines = grpo.train(policy, reference, torch.optim.AdamW(policy.parameters()), world, config, seed)
-    return [[line.get(name, math.nan) for name in METRICS] for line in lines]
+    policy, reference = GPT(shape).init_weights(seed), GPT(shape).init_weights(seed)
+    rows = []
+    for line in grpo.train(policy, reference, torch.optim.AdamW(policy.parameters()), world, config, seed):
+        rows.append([line.get(name, math.nan) for name in METRICS])
+    return rows
 
 
-curves = {name: torch.tensor([run(settings, seed) for seed in SEEDS]) for name, (settings, _) in ARMS.items()}
+curves = {}                                                     # {arm: (seeds, iterations, metrics)}
+for name, (settings, _) in ARMS.items():
+    curves[name] = torch.tensor([run(settings, seed) for seed in SEEDS])
+
+
+def print_row(title, cells):
+    print(f"{title:18}" + "".join(f"{cell:>16}" for cell in cells))
+
+
 for part, steps in (("first", slice(0, 10)), ("last", slice(-10, None))):
-    print(f"{part + ' 10 steps':18}" + "".join(f"{name:>16}" for name in ARMS))
+    print_row(f"{part} 10 steps", ARMS)
     for i, metric in enumerate(METRICS):
-        print(f"{metric:18}" + "".join(f"{curve[:, steps, i].nanmean():16.4g}" for curve in curves.values()))
-    by_seed = [" ".join(f"{x:.2f}" for x in curve[:, steps, 0].mean(1)) for curve in curves.values()]
-    print(f"{'reward by seed':18}" + "".join(f"{cell:>16}" for cell in by_seed) + "\n")
+        print_row(metric, [f"{curve[:, steps, i].nanmean():.4g}" for curve in curves.values()])
+    rewards_by_seed = []
+    for curve in curves.values():
+        rewards = curve[:, steps, 0].mean(1)
+        rewards_by_seed.append(" ".join(f"{reward:.2f}" for reward in rewards))
+    print_row("reward by seed", rewards_by_seed)
+    print()
 
 # %%
 figure, axes = plt.subplots(2, 4, figsize=(9.6, 4.8), layout="constrained")
-for i, (one, metric) in enumerate(zip(axes.flat, METRICS)):
+for i, (axis, metric) in enumerate(zip(axes.flat, METRICS)):
     for name, (_, color) in ARMS.items():
-        curve = curves[name][..., i].reshape(len(SEEDS), -1, 4).nanmean(2)                        # (seeds, blocks of 4)
+        curve = curves[name][..., i].reshape(len(SEEDS), -1, 4).nanmean(2)      # (seeds, blocks of 4)
         x = 4 * torch.arange(curve.size(1)) + 2
-        one.plot(x, curve.T, color=color, lw=0.7, alpha=0.35)
-        one.plot(x, curve.nanmean(0), color=color, lw=1.8, label=name)
-    one.set_title(metric, fontsize=10)
-    one.spines[["top", "right"]].set_visible(False)
+        axis.plot(x, curve.T, color=color, lw=0.7, alpha=0.35)
+        axis.plot(x, curve.nanmean(0), color=color, lw=1.8, label=name)
+    axis.set_title(metric, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
 axes.flat[4].set_yscale("log")
 axes.flat[7].axis("off")
 axes.flat[7].legend(*axes.flat[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="center",
