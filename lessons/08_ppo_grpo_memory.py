@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that i
 
 import torch
 
-from minireason.tools import memory
 from minireason.config import ModelConfig, RLConfig, preset
-from minireason.tools.plots import plot_memory
 from minireason.tokenizer import get_tokenizer
+from minireason.tools import memory
+from minireason.tools.plots import plot_memory
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 

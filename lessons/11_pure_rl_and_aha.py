@@ -28,16 +28,16 @@ import torch
 
 from minireason import grpo
 from minireason.behaviour import observe, summarize
-from minireason.upkeep.checkpoint import load_model
 from minireason.config import RLConfig
 from minireason.inference import answer_all
-from minireason.tools.plots import new_figure
 from minireason.pretrained import load_pretrained
 from minireason.rewards import Task, reasoning_task
-from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import load_model
+from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

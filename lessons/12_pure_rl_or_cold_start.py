@@ -29,7 +29,6 @@ import torch
 
 from minireason import grpo
 from minireason.behaviour import observe
-from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.config import RLConfig
 from minireason.corpus import base_corpus
 from minireason.inference import answer_all
@@ -38,6 +37,7 @@ from minireason.rewards import Task, correctness, language_consistency, reasonin
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

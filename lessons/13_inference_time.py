@@ -27,12 +27,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.inference import answer_all, answer_within, vote
 from minireason.pretrained import load_pretrained
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

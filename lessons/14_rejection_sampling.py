@@ -31,13 +31,13 @@ from minireason.config import RejectionConfig, from_dict, preset
 from minireason.corpus import SCORED_LEVELS, TASK_SHARES, chat_examples, tokenize
 from minireason.evaluate import rate
 from minireason.inference import answer_all
-from minireason.tools.plots import new_figure
 from minireason.pretrained import load_pretrained
 from minireason.rewards import reasoning_task
-from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

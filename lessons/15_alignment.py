@@ -29,13 +29,13 @@ from minireason import align, grpo
 from minireason.config import EvalConfig, RLConfig, preset
 from minireason.evaluate import evaluate_chat, rate
 from minireason.inference import answer_all
-from minireason.tools.plots import new_figure
 from minireason.pretrained import load_pretrained
-from minireason.upkeep.seeding import derive_rng
 from minireason.stats import bootstrap_interval
 from minireason.tasks import TASKS
 from minireason.tasks.chat import POLITE, REFUSAL, ChatPrompt, draw_chat, is_helpful, judge_score
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import split_completion
 
 FAST = os.environ.get("LESSON_FAST") == "1"

@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that i
 
 from minireason.evaluate import mean_of_reasoning, table
 from minireason.inference import answer_all
-from minireason.tools.plots import COLORS, new_figure
 from minireason.pretrained import STAGES, load_pretrained
-from minireason.tools.report import level_table, over_seeds, read_results
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import TASKS, parse_prompt
 from minireason.tasks.chat import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import COLORS, new_figure
+from minireason.tools.report import level_table, over_seeds, read_results
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

@@ -24,16 +24,16 @@ import torch
 from runs import RESULTS, STUDIES, ensure, outcomes, row, save_claim
 
 from minireason import grpo, rejection, sft
-from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.config import RejectionConfig, SFTConfig, preset
 from minireason.corpus import base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
-from minireason.tools.plots import new_figure
 from minireason.rewards import reasoning_task
-from minireason.upkeep.seeding import derive_seed
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import load_model, save_json
+from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
 STEPS = 15              # of imitation, reckoned as one iteration of RL

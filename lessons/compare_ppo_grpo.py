@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 from runs import RESULTS, curve, ensure, outcomes, row, save_claim
 
 from minireason.config import from_dict
-from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.stats import bootstrap_interval
+from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 
 GRID = ("1e-4", "3e-4", "6e-4")      # of the policy; the critic's stays at 5e-4
 GRID_SEED, GRID_ITERATIONS = 100, 20

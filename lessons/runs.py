@@ -16,9 +16,9 @@ RESULTS = ROOT / "lessons" / "results"
 STUDIES = ROOT / "runs" / "studies"
 
 import train
+from minireason.tools.report import read_results
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json
-from minireason.tools.report import read_results
 
 
 def ensure(name, *flags, needs=None):
