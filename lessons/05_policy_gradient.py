@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 5. The policy gradient
 #
-# Question: a verifier says 0 or 1, and that number has no gradient. How can a model learn from it? And why does it
-# help to subtract something from the reward first?
+# Question: a verifier says 0 or 1, and that number has no gradient. How can a model learn from it? And why
+# does it help to subtract something from the reward first?
 #
 # You need: lesson 03, and the chain rule. Time: about a minute on a laptop's CPU.
 #
 # We cannot push a reward up. We can push up the probability of what was rewarded. As grad p = p grad log p,
 #
-#     J = sum_y p(y) R(y)      grad J = sum_y p(y) R(y) grad log p(y) = E[R grad log p]              (REINFORCE)
+#     J = sum_y p(y) R(y)      grad J = sum_y p(y) R(y) grad log p(y) = E[R grad log p]    (REINFORCE)
 #                              grad J = E[(R - b) grad log p]     for any b that does not depend on y
 #
-# The last line holds because the probabilities sum to 1: E[grad log p] = grad 1 = 0. So b, the baseline, does not move
-# the mean. It changes the variance: how far the gradient of one sample lies from that mean.
+# The last line holds because the probabilities sum to 1: E[grad log p] = grad 1 = 0. So b, the baseline, does
+# not move the mean. It changes the variance: how far the gradient of one sample lies from that mean.
 
 # %%
 import os
@@ -37,23 +37,27 @@ from minireason.rewards import World
 from minireason.rollout import collect_rollout
 
 FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_ITERATIONS, NUM_ROLLOUTS, SEEDS = (6, 3, range(1)) if FAST else (60, 40, range(5))
+NUM_ITERATIONS = 6 if FAST else 60
+NUM_ROLLOUTS = 3 if FAST else 40
+SEEDS = range(1 if FAST else 5)
 
 # %% [markdown]
 # ## By hand, then over every outcome
-# Three tokens, all logits 0, so p = 1/3 each, and only token 0 is paid. In the logits, grad log p(k) = e_k - p. With
-# b = 0 only token 0 teaches: grad J = 1/3 (2/3, -1/3, -1/3) = (2/9, -1/9, -1/9). With b = 1/3 all three teach,
-# and the sum is the same: it begins with 1/3 (2/3 2/3 + 1/3 1/3 + 1/3 1/3) = 2/9. The variance is 4/27, then 2/27.
+# Three tokens, all logits 0, so p = 1/3 each, and only token 0 is paid. In the logits, grad log p(k) = e_k -
+# p. With b = 0 only token 0 teaches: grad J = 1/3 (2/3, -1/3, -1/3) = (2/9, -1/9, -1/9). With b = 1/3 all
+# three teach, and the sum is the same: it begins with 1/3 (2/3 2/3 + 1/3 1/3 + 1/3 1/3) = 2/9. The variance
+# is 4/27, then 2/27.
 #
-# Below also four tokens of unequal probability, two of them right. A reward of -1 or 1 is 2(R - 1/2): the reward of 0
-# or 1 with a baseline of 1/2, in steps twice as long. A reward of 1 or 2 is one with a baseline of -1.
+# Below also four tokens of unequal probability, two of them right. A reward of -1 or 1 is 2(R - 1/2): the
+# reward of 0 or 1 with a baseline of 1/2, in steps twice as long. A reward of 1 or 2 is one with a baseline
+# of -1.
 
 
 # %%
 def mean_and_variance(logits, rewards, baseline):
-    """Over every token that can be drawn: the mean (V,) and the total variance of the gradient of one sample."""
+    """Mean (V,) and total variance of the gradient of one sample, over every token that can be drawn."""
     p = logits.softmax(0)
-    gradients = (rewards - baseline)[:, None] * (torch.eye(len(p)) - p)                           # (V, V)
+    gradients = (rewards - baseline)[:, None] * (torch.eye(len(p)) - p)                    # (V, V)
     mean = p @ gradients
     return mean, (p * (gradients - mean).pow(2).sum(1)).sum().item()
 
@@ -61,111 +65,177 @@ def mean_and_variance(logits, rewards, baseline):
 for baseline, expected in ((0, 4 / 27), (1 / 3, 2 / 27)):
     mean, variance = mean_and_variance(torch.zeros(3), torch.tensor([1.0, 0, 0]), baseline)
     assert torch.allclose(mean, torch.tensor([2.0, -1, -1]) / 9) and abs(variance - expected) < 1e-6
-logits, rewards = torch.tensor([1.0, 0.0, -1.0, 0.5]), torch.tensor([1.0, 0, 1, 0])
-p, leaf = logits.softmax(0), logits.clone().requires_grad_()
-gradient, = torch.autograd.grad(leaf.softmax(0) @ rewards, leaf)                                  # of J itself
-points = {"reward 1 or 2": -1, "reward 0 or 1": 0, "reward -1 or 1": 0.5, "less the mean": (p @ rewards).item()}
+
+logits = torch.tensor([1.0, 0.0, -1.0, 0.5])
+rewards = torch.tensor([1.0, 0, 1, 0])
+p = logits.softmax(0)
+leaf = logits.clone().requires_grad_()
+gradient, = torch.autograd.grad(leaf.softmax(0) @ rewards, leaf)                           # of J itself
+points = {"reward 1 or 2": -1, "reward 0 or 1": 0, "reward -1 or 1": 0.5,
+          "less the mean": (p @ rewards).item()}                                           # name: baseline
 for name, baseline in points.items():
     mean, variance = mean_and_variance(logits, rewards, baseline)
-    assert torch.allclose(mean, gradient, atol=1e-6)                                              # the mean never moves
+    assert torch.allclose(mean, gradient, atol=1e-6)                                       # it never moves
     print(f"exact: {name:14} baseline {baseline:5.2f}, variance {variance:.3f}")
 
-# J is not known. `group_advantages` takes the mean of a group of samples of one prompt. The sample's own reward is part
-# of it, so this b does depend on y: the gradient keeps its direction and shrinks to (G - 1) / G. The mean of the others
-# (`leave_one_out`) gives all of it. Here over each of the 64 groups of G = 3 that can be drawn:
-groups = torch.cartesian_prod(*[torch.arange(4)] * 3)                                             # (64, 3)
+# J is not known. `group_advantages` takes the mean of a group of samples of one prompt. The sample's own
+# reward is part of it, so this b does depend on y: the gradient keeps its direction and shrinks to
+# (G - 1) / G. The mean of the others (`leave_one_out`) gives all of it. Here over each
+# of the 64 groups of G = 3 that can be drawn:
+tokens = torch.arange(4)
+groups = torch.cartesian_prod(tokens, tokens, tokens)                                      # (64, 3)
 for leave_one_out, share in ((False, 2 / 3), (True, 1.0)):
     advantages = grpo.group_advantages(rewards[groups], scale=False, leave_one_out=leave_one_out)
-    each = (advantages[..., None] * (torch.eye(4)[groups] - p)).mean(1)                           # (64, 4)
-    assert torch.allclose(p[groups].prod(1) @ each, share * gradient, atol=1e-6)
+    gradients = (advantages[..., None] * (torch.eye(4)[groups] - p)).mean(1)               # (64, 4)
+    assert torch.allclose(p[groups].prod(1) @ gradients, share * gradient, atol=1e-6)
 
 # %% [markdown]
 # ## The trap: "the loss is 0, is it broken?"
-# No. `compute_loss` multiplies advantages by p / p_old, which is 1 before the first update, and the advantages of a
-# group sum to 0. So its value is 0 where lengths are equal, and minus the covariance of advantage and length over the
-# mean length where they are not. Its gradient is REINFORCE's, and not 0.
+# No. `compute_loss` multiplies advantages by p / p_old, which is 1 before the first update, and the
+# advantages of a group sum to 0. So its value is 0 where lengths are equal, and minus the covariance of
+# advantage and length over the mean length where they are not. Its gradient is REINFORCE's, and not 0.
 
 # %%
 drawn, config = torch.tensor([0, 1, 3, 2]), RLConfig()
-logprobs = leaf.log_softmax(0)[drawn][:, None]                                                    # (4, 1)
-advantages = grpo.group_advantages(rewards[drawn][None], scale=False).view(-1, 1)                 # 1/2, -1/2, -1/2, 1/2
+logprobs = leaf.log_softmax(0)[drawn][:, None]                                             # (4, 1)
+advantages = grpo.group_advantages(rewards[drawn][None], scale=False).view(-1, 1)        # 1/2 or -1/2 each
 loss, _ = grpo.compute_loss(logprobs, logprobs.detach(), None, advantages, torch.ones(4, 1), config)
 loss.backward()
-assert loss.item() == 0 and torch.allclose(leaf.grad, -(advantages * (torch.eye(4)[drawn] - p)).mean(0), atol=1e-6)
-mask = (torch.arange(4) < torch.tensor([4, 1, 2, 3])[:, None]).float()                            # the lengths
+reinforce = (advantages * (torch.eye(4)[drawn] - p)).mean(0)
+assert loss.item() == 0 and torch.allclose(leaf.grad, -reinforce, atol=1e-6)
+lengths = torch.tensor([4, 1, 2, 3])
+mask = (torch.arange(4) < lengths[:, None]).float()
 ragged, _ = grpo.compute_loss(mask, mask, None, advantages * mask, mask, config)
 assert abs(ragged.item() + (4 - 1 - 2 + 3) / 2 / 10) < 1e-6
-print(f"loss {loss.item():.1f}, gradient {leaf.grad.tolist()}; with lengths 4 1 2 3 the loss is {ragged.item():.1f}")
+print(f"loss {loss.item():.1f}, gradient {leaf.grad.tolist()}; "
+      f"with lengths 4 1 2 3 the loss is {ragged.item():.1f}")
 
 # %% [markdown]
 # ## A model
-# Eight tokens; 0 ends a completion. After a 1 a completion with a 3 is paid, after a 2 one without. Four arms: how much
-# the gradient of a fresh model scatters over the same rollouts, and training with each in place of `group_advantages`.
+# Eight tokens; 0 ends a completion. After a 1 a completion with a 3 is paid, after a 2 one without. Four
+# arms: how much the gradient of a fresh model scatters over the same rollouts, and training with each in
+# place of `group_advantages`.
 
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                             decode=lambda ids: "".join(map(str, ids)))
-world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
-    float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)], tokenizer)
-less_the_mean = grpo.group_advantages
+
+
+def draw_prompt(rng):
+    return SimpleNamespace(prompt=rng.choice("12"))
+
+
+def pay(problems, texts):
+    return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
+
+
+world = Task(draw_prompt, pay, tokenizer)
+group_advantages = grpo.group_advantages
+
+
+def one_or_two(rewards, *args, **options):
+    return rewards + 1
+
+
+def zero_or_one(rewards, *args, **options):
+    return rewards
+
+
+def minus_one_or_one(rewards, *args, **options):
+    return 2 * rewards - 1
+
+
+def less_the_mean(rewards, *args, **options):
+    return group_advantages(rewards, scale=False)
+
+
 ARMS = {   # name: (what stands for the advantages, how many times grad J they give, color)
-    "reward 1 or 2": (lambda rewards, *_, **__: rewards + 1, 1, "#999999"),
-    "reward 0 or 1": (lambda rewards, *_, **__: rewards, 1, "#d1495b"),
-    "reward -1 or 1": (lambda rewards, *_, **__: 2 * rewards - 1, 2, "#e0a030"),
-    "less the mean": (lambda rewards, *_, **__: less_the_mean(rewards, scale=False), 7 / 8, "#1b6ca8")}
+    "reward 1 or 2": (one_or_two, 1, "#999999"),
+    "reward 0 or 1": (zero_or_one, 1, "#d1495b"),
+    "reward -1 or 1": (minus_one_or_one, 2, "#e0a030"),
+    "less the mean": (less_the_mean, 7 / 8, "#1b6ca8"),
+}
 shape = ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
 config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8, num_epochs=1,
                   learning_rate=3e-3, warmup_iterations=1)
-scatter, runs = ({name: [] for name in ARMS} for _ in range(2))
+
+
+def gradient_of(policy, rollout, advantages_of, times):
+    """The gradient of one rollout, all parameters in a row, over how many times grad J it is."""
+    batch = rollout.select(torch.arange(64))                                # a copy that autograd may keep
+    advantages = advantages_of(batch.rewards.view(8, 8)).view(64, 1) * batch.completion_mask / times
+    logprobs, _ = completion_logprobs(policy, batch)
+    loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, None, advantages, batch.completion_mask, config,
+                                64)
+    gradients = torch.autograd.grad(loss, list(policy.parameters()))
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+variances = {name: [] for name in ARMS}                                     # of each seed
+runs = {name: [] for name in ARMS}                                          # the lines of each seed
 for seed in SEEDS:
     policy = GPT(shape).init_weights(seed)
-    rollouts = [collect_rollout(policy, None, world, config, seed, iteration) for iteration in range(NUM_ROLLOUTS)]
+    rollouts = [collect_rollout(policy, None, world, config, seed, i) for i in range(NUM_ROLLOUTS)]
     for name, (advantages_of, times, _) in ARMS.items():
-        gradients = []
-        for rollout in (rollout.select(torch.arange(64)) for rollout in rollouts):    # copies that autograd may keep
-            advantages = advantages_of(rollout.rewards.view(8, 8)).view(64, 1) * rollout.completion_mask / times
-            loss, _ = grpo.compute_loss(completion_logprobs(policy, rollout)[0], rollout.old_logprobs, None, advantages,
-                                        rollout.completion_mask, config, 64)
-            gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(policy.parameters()))]))
-        scatter[name].append(torch.stack(gradients).var(0).sum())
+        gradients = [gradient_of(policy, rollout, advantages_of, times) for rollout in rollouts]
+        variances[name].append(torch.stack(gradients).var(0).sum())
         with patch.object(grpo, "group_advantages", advantages_of):
             model = GPT(shape).init_weights(seed)
-            runs[name].append(list(grpo.train(model, None, torch.optim.AdamW(model.parameters()), world, config, seed)))
-curves = {name: torch.tensor([[line["reward"] for line in run] for run in runs[name]]) for name in ARMS}
+            optimizer = torch.optim.AdamW(model.parameters())
+            runs[name].append(list(grpo.train(model, None, optimizer, world, config, seed)))
+
+
+def rewards_of(lines):
+    return [line["reward"] for line in lines]
+
+
+curves = {}
 for name in ARMS:
-    times, means = torch.stack(scatter[name]) / torch.stack(scatter["less the mean"]), curves[name].mean(1)
-    print(f"model: {name:14} variance {times.min():.1f} to {times.max():.1f} times the last, reward {means.mean():.2f} "
-          f"({means.min():.2f} to {means.max():.2f}), less in {(means < curves['less the mean'].mean(1)).sum()} seeds")
+    curves[name] = torch.tensor([rewards_of(lines) for lines in runs[name]])     # (seeds, iterations)
+last_means = curves["less the mean"].mean(1)
+for name in ARMS:
+    times = torch.stack(variances[name]) / torch.stack(variances["less the mean"])
+    means = curves[name].mean(1)
+    print(f"model: {name:14} variance {times.min():.1f} to {times.max():.1f} times the last, "
+          f"reward {means.mean():.2f} ({means.min():.2f} to {means.max():.2f}), "
+          f"less in {(means < last_means).sum()} seeds")
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 baselines = torch.linspace(-1.2, 1.4, 80).tolist()
-axes[0].plot(baselines, [mean_and_variance(logits, rewards, b)[1] for b in baselines], color="black", lw=1)
+exact = [mean_and_variance(logits, rewards, baseline)[1] for baseline in baselines]
+axes[0].plot(baselines, exact, color="black", lw=1)
 for name, (_, _, color) in ARMS.items():
-    axes[0].plot(points[name], mean_and_variance(logits, rewards, points[name])[1], "o", color=color)
-    axes[1].fill_between(range(NUM_ITERATIONS), *torch.aminmax(curves[name], dim=0), color=color, alpha=0.2, lw=0)
+    _, variance = mean_and_variance(logits, rewards, points[name])
+    least, most = torch.aminmax(curves[name], dim=0)
+    axes[0].plot(points[name], variance, "o", color=color)
+    axes[1].fill_between(range(NUM_ITERATIONS), least, most, color=color, alpha=0.2, lw=0)
     axes[1].plot(curves[name].mean(0), color=color, label=name)
 for key, color in (("reward", "#1b6ca8"), ("policy_loss", "black")):
-    axes[2].plot([line.get(key, float("nan")) for line in runs["less the mean"][0]], color=color, label=key)
-for one, title, label in zip(axes, ("exact: variance of one sample", f"reward, seeds: {len(SEEDS)} (mean, range)",
-                                    "less the mean, seed 0"), ("baseline b", "iteration", "iteration")):
-    one.set_title(title, fontsize=10)
-    one.set_xlabel(label)
-    one.spines[["top", "right"]].set_visible(False)
-    if one is not axes[0]:
-        one.legend(frameon=False, fontsize=8)
+    values = [line.get(key, float("nan")) for line in runs["less the mean"][0]]
+    axes[2].plot(values, color=color, label=key)
+titles = ("exact: variance of one sample", f"reward, seeds: {len(SEEDS)} (mean, range)",
+          "less the mean, seed 0")
+for axis, title, label in zip(axes, titles, ("baseline b", "iteration", "iteration")):
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel(label)
+    axis.spines[["top", "right"]].set_visible(False)
+    if axis is not axes[0]:
+        axis.legend(frameon=False, fontsize=8)
 path = Path(__file__).resolve().parent / "results" / f"05_policy_gradient{'-fast' if FAST else ''}.png"
 figure.savefig(path, dpi=120)
 print(f"the figure is in {path}")
 
 # %% [markdown]
 # ## What to see
-# - The four arms have one mean gradient, up to a factor. A reward of 0 or 1 without a baseline has about 3 times the
-#   variance of the last arm: it needs 3 times the samples for the same certainty. A reward of 1 or 2 needs 13 or more.
-# - Over 5 seeds, 0 or 1 is behind the group's mean in all, -1 or 1 in 3: those two do not separate. Half of the
-#   completions are right at first, so 1/2 is a good baseline by luck. Where 2% are right it is a bad one.
+# - The four arms have one mean gradient, up to a factor. A reward of 0 or 1 without a baseline has about 3
+#   times the variance of the last arm: it needs 3 times the samples for the same certainty. A reward of 1 or
+#   2 needs 13 or more.
+# - Over 5 seeds, 0 or 1 is behind the group's mean in all, -1 or 1 in 3: those two do not separate. Half of
+#   the completions are right at first, so 1/2 is a good baseline by luck. Where 2% are right it is a bad one.
 # - The reward rises while `policy_loss` stays around 0. Its gaps are steps in which no group had a spread.
-# - What it does not show: a baseline for each token (lesson 06), and what dividing by the spread does (lesson 07).
+# - What it does not show: a baseline for each token (lesson 06), and what dividing by the spread does (lesson
+#   07).
 #
 # ## Exercises
 # 1. The mean is not the best b (see "exact"). Derive the one of least variance.
@@ -174,7 +244,9 @@ print(f"the figure is in {path}")
 #
 # <details><summary>Solutions</summary>
 #
-# 1. b = E[R |grad log p|^2] / E[|grad log p|^2], the zero of the derivative of E[(R - b)^2 |grad log p|^2]: here 0.40.
-# 2. Mean and standard deviation move along with the rewards. Without a scale those of -1 or 1 are twice as large.
+# 1. b = E[R |grad log p|^2] / E[|grad log p|^2], the zero of the derivative of E[(R - b)^2 |grad log p|^2]:
+#    here 0.40.
+# 2. Mean and standard deviation move along with the rewards. Without a scale those of -1 or 1 are twice as
+#    large.
 # 3. On average nothing. In one step only the last arm stands still; the others push up whatever was drawn.
 # </details>

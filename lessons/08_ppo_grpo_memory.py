@@ -7,11 +7,12 @@
 #
 # What training holds at once, when the backward pass of a micro-batch begins:
 #
-#     weights + gradients + optimizer + reference + critic + rollout + activations            (`minireason.tools.memory.peak`)
+#     weights + gradients + optimizer + reference + critic + rollout + activations
+#                                                                   (`minireason.tools.memory.peak`)
 #
-# A number of a model in float32 costs 4 bytes as a weight, 4 as a gradient and 8 for Adam's two moments: 16. A critic
-# of the policy's size costs as much again, and its own activations where both losses are one graph. Sampling and
-# training take turns: a cache of keys and values, or activations. The larger counts.
+# A number of a model in float32 costs 4 bytes as a weight, 4 as a gradient and 8 for Adam's two moments: 16.
+# A critic of the policy's size costs as much again, and its own activations where both losses are one graph.
+# Sampling and training take turns: a cache of keys and values, or activations. The larger counts.
 
 # %%
 import os
@@ -31,37 +32,49 @@ FAST = os.environ.get("LESSON_FAST") == "1"
 
 # %% [markdown]
 # ## By hand: one layer
-# A matrix of 2 x 3 on 4 tokens, float32. Weights 6 * 4 = 24 bytes, gradients 24, Adam 2 * 24 and a step count of 4: 52.
-# For the backward pass the layer keeps its input: 4 * 3 * 4 = 48 bytes. Then we count what stands behind the tensors.
+# A matrix of 2 x 3 on 4 tokens, float32. Weights 6 * 4 = 24 bytes, gradients 24, Adam 2 * 24 and a step count
+# of 4: 52. For the backward pass the layer keeps its input: 4 * 3 * 4 = 48 bytes. Then we count what stands
+# behind the tensors.
 
 # %%
-layer, tokens, saved = torch.nn.Linear(3, 2, bias=False), torch.ones(4, 3), []
-with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+layer, tokens = torch.nn.Linear(3, 2, bias=False), torch.ones(4, 3)
+kept_tensors = []                                     # what the graph keeps for the backward pass
+
+
+def keep(tensor):
+    kept_tensors.append(tensor)
+    return tensor
+
+
+with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
     loss = layer(tokens).sum()
 loss.backward()
 optimizer = torch.optim.AdamW(layer.parameters())
 optimizer.step()
-counted = [memory.bytes_of(tensors) for tensors in ([layer.weight], [layer.weight.grad],
-                                                    optimizer.state[layer.weight].values(), saved)]
+groups = ([layer.weight], [layer.weight.grad], optimizer.state[layer.weight].values(), kept_tensors)
+counted = [memory.bytes_of(tensors) for tensors in groups]
 print("one layer: weights, gradients, Adam, activations", counted)
 assert counted == [24, 24, 52, 48] and memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 
 # %% [markdown]
 # ## By hand: one small model
-# Width 2, one block, one head, an MLP of 3, a vocabulary of 5: embedding 5 * 2, two matrices of attention 12 + 4, three
-# of the MLP 3 * 6, three norms 3 * 2. That is 50 numbers in 9 tensors: 200 bytes of weights, 200 of gradients,
-# 2 * 200 + 9 * 4 for Adam. The critic adds a value layer of 2 + 1: 53 numbers in 11 tensors, 53 * 16 + 11 * 4 = 892.
+# Width 2, one block, one head, an MLP of 3, a vocabulary of 5: embedding 5 * 2, two matrices of attention
+# 12 + 4, three of the MLP 3 * 6, three norms 3 * 2. That is 50 numbers in 9 tensors: 200 bytes of weights,
+# 200 of gradients, 2 * 200 + 9 * 4 for Adam. The critic adds a value layer of 2 + 1: 53 numbers in 11
+# tensors, 53 * 16 + 11 * 4 = 892.
 
 # %%
-tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3, max_length=8)
+tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3,
+                   max_length=8)
 rows = {algo: memory.ledger(tiny, RLConfig(), algo, prompt_length=4) for algo in memory.ALGORITHMS}
 assert [rows["grpo"][name] for name in ("weights", "gradients", "optimizer", "critic")] == [200, 200, 436, 0]
 assert rows["ppo"]["critic"] == 892 and rows["ppo-shared"]["critic"] == 3 * 16 + 8
 
 # %% [markdown]
 # ## Formula and measurement
-# `ledger` is the formula. `measure` takes one step with the code that train.py runs and counts storages; those that the
-# graph keeps are seen by the hooks used above. State agrees to the byte, activations within 2%.
+# `ledger` is the formula. `measure` takes one step with the code that train.py runs and counts storages;
+# those that the graph keeps are seen by the hooks used above. State agrees to the byte, activations within
+# 2%.
 
 # %%
 config = preset("smoke" if FAST else "laptop")
@@ -73,13 +86,14 @@ measured = {algo: memory.measure(model, small, algo, prompt_length) for algo in 
 print("\n".join(memory.page(formula, measured)))
 for algo in memory.ALGORITHMS:
     for name, number in formula[algo].items():
-        assert abs(number - measured[algo][name]) <= (0.02 * number if name == "activations" else 0), (algo, name)
+        tolerance = 0.02 * number if name == "activations" else 0
+        assert abs(number - measured[algo][name]) <= tolerance, (algo, name)
 
 # %% [markdown]
 # ## So, does GRPO halve it?
-# Against three opponents: a separate critic in one graph with the policy (`ppo`); a separate critic whose loss gets a
-# graph of its own, after the policy's, so that the larger activations count and not the sum; a value layer on the
-# policy's own body (`ppo-shared`).
+# Against three opponents: a separate critic in one graph with the policy (`ppo`); a separate critic whose
+# loss gets a graph of its own, after the policy's, so that the larger activations count and not the sum; a
+# value layer on the policy's own body (`ppo-shared`).
 
 
 # %%
@@ -87,48 +101,54 @@ def times_grpo(c, settings, prompt_length, dtype):
     """Peak of each opponent over that of GRPO."""
     rows = {algo: memory.ledger(c, settings, algo, prompt_length, dtype) for algo in memory.ALGORITHMS}
     own_graph = rows["ppo"] | {"activations": rows["grpo"]["activations"]}
-    return [memory.peak(x) / memory.peak(rows["grpo"]) for x in (rows["ppo"], own_graph, rows["ppo-shared"])]
+    opponents = (rows["ppo"], own_graph, rows["ppo-shared"])
+    return [memory.peak(opponent) / memory.peak(rows["grpo"]) for opponent in opponents]
 
 
 long = RLConfig(num_prompts=8, group_size=8, micro_batch_size=1, max_new_tokens=1024, kl_coef=0.04)
 CASES = {f"{config.preset} preset": (model, settings, prompt_length, "float32"),
          "7B": (memory.LARGE["7B"], long, 256, "bfloat16")}
-print("\n7B in bfloat16, 8 prompts x 8 completions of 1024 tokens, micro-batches of 1, a reference, by formula alone")
+print("\n7B in bfloat16, 8 prompts x 8 completions of 1024 tokens, micro-batches of 1, a reference, "
+      "by formula alone")
 c, chosen, prompt, dtype = CASES["7B"]
-print("\n".join(memory.page({algo: memory.ledger(c, chosen, algo, prompt, dtype) for algo in memory.ALGORITHMS}, {})))
+large = {algo: memory.ledger(c, chosen, algo, prompt, dtype) for algo in memory.ALGORITHMS}
+print("\n".join(memory.page(large, {})))
 for name, case in CASES.items():
     one, two, shared = times_grpo(*case)
     print(f"{name}: PPO over GRPO: {one:.2f} in one graph, {two:.2f} in two graphs, {shared:.2f} on one body")
 
 # %% [markdown]
 # ## Where the saving ends
-# GRPO needs a group; PPO can do with one completion a prompt. Two readings. The whole batch in one graph: each
-# completion more is more activations. Fixed micro-batches: only the cache and the rollout grow.
+# GRPO needs a group; PPO can do with one completion a prompt. Two readings. The whole batch in one graph:
+# each completion more is more activations. Fixed micro-batches: only the cache and the rollout grow.
 
 # %%
 KINDS = {"one graph": True, "micro-batches": False}
 for name, (c, chosen, prompt, dtype) in CASES.items():
     ends = [memory.crossover(c, chosen, prompt, whole, dtype) for whole in KINDS.values()]
-    print(f"{name}: GRPO needs no more than PPO with one answer a prompt up to groups of {ends[0]} in one graph, "
-          f"{ends[1]} in micro-batches")
+    print(f"{name}: GRPO needs no more than PPO with one answer a prompt "
+          f"up to groups of {ends[0]} in one graph, {ends[1]} in micro-batches")
 sizes = [2**i for i in range(1, 13)]
+curves = {}
+for kind, whole in KINDS.items():
+    curves[kind] = memory.against_group_size(model, settings, prompt_length, sizes, whole)
 path = Path(__file__).resolve().parent / "results" / f"08_ppo_grpo_memory{'-fast' if FAST else ''}.png"
-plot_memory(path, sizes, {kind: memory.against_group_size(model, settings, prompt_length, sizes, whole)
-                          for kind, whole in KINDS.items()})
+plot_memory(path, sizes, curves)
 print(f"the figure is in {path}")
 
 # %% [markdown]
 # ## What to see
-# - "GRPO halves the memory" holds against one opponent only: a separate critic of the policy's size, updated in the
-#   same graph (1.97 times at our size). Against a value layer on the policy's body it saves nothing.
-# - Against a critic with a graph of its own it saves the critic's state alone. That is 7% here, where activations are
-#   93% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO takes about 1.65 times as
-#   much there. That is no half either, and in one graph it is no more.
-# - The group takes the saving back. In one graph it ends at 2 completions a prompt (3 at 7B). In micro-batches it lasts
-#   beyond a thousand here, and to two dozen at 7B, where the cache of many long completions grows large.
+# - "GRPO halves the memory" holds against one opponent only: a separate critic of the policy's size, updated
+#   in the same graph (1.97 times at our size). Against a value layer on the policy's body it saves nothing.
+# - Against a critic with a graph of its own it saves the critic's state alone. That is 7% here, where
+#   activations are 93% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO
+#   takes about 1.65 times as much there. That is no half either, and in one graph it is no more.
+# - The group takes the saving back. In one graph it ends at 2 completions a prompt (3 at 7B). In
+#   micro-batches it lasts beyond a thousand here, and to two dozen at 7B, where the cache of many long
+#   completions grows large.
 #
-# What it does not show: recomputed activations, sharding, adapters, a smaller critic, workspace of kernels. Each moves
-# these numbers. And bytes are not seconds.
+# What it does not show: recomputed activations, sharding, adapters, a smaller critic, workspace of kernels.
+# Each moves these numbers. And bytes are not seconds.
 #
 # The trap: to compare one PPO completion a prompt with one GRPO completion a prompt. There is no group of 1.
 #

@@ -1,13 +1,15 @@
 # %% [markdown]
 # # 10. Break it
 #
-# Question: reinforcement learning fails in silence. The reward may still rise, no exception is raised, and a number is
-# wrong in one line. What do the well-known bugs look like from outside, and which test would have caught them?
+# Question: reinforcement learning fails in silence. The reward may still rise, no exception is raised, and a
+# number is wrong in one line. What do the well-known bugs look like from outside, and which test would have
+# caught them?
 #
 # You need: lessons 05 to 07. Time: about a minute on a laptop's CPU.
 #
-# Each bug below was reported by users of a public project. We switch one on at a time **from outside**, by replacing one
-# name of `minireason.grpo` or `minireason.ppo`, train the same small policy with and without it, and look.
+# Each bug below was reported by users of a public project. We switch one on at a time **from outside**, by
+# replacing one name of `minireason.grpo` or `minireason.ppo`, train the same small policy with and without
+# it, and look.
 
 # %%
 import os
@@ -36,24 +38,46 @@ NUM_ITERATIONS = 6 if FAST else 40
 
 # %% [markdown]
 # ## The bugs
-# Each switch opens a `with` block in which the bug is on: `patch.object` puts another function in the place of one name.
-# Read what it puts there: the line that is wrong is always one that looks right.
+# Each switch opens a `with` block in which the bug is on: `patch.object` puts another function in the place
+# of one name. Read what it puts there: the line that is wrong is always one that looks right.
 
 # %%
 right_advantages, right_loss = grpo.group_advantages, grpo.compute_loss
 
-# Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it should be.
-no_temperature = lambda: patch.object(
-    grpo, "completion_logprobs", lambda policy, batch, temperature: completion_logprobs(policy, batch, 1.0))
-# The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere.
-kl_without_gradient = lambda: patch.object(grpo, "k3", lambda logprobs, ref_logprobs: k3(logprobs, ref_logprobs).detach())
-# k1 = log p - log q is unbiased as a value. Its gradient, on average, is 0: it pulls nowhere either.
-k1_as_loss = lambda: patch.object(grpo, "k3", k1)
-# Every position counts, what follows the end of a completion too.
-padding_in_the_mean = lambda: patch.object(
-    grpo, "loss_weights", lambda mask, config, _: (torch.ones_like(mask), float(mask.numel()), float(mask.numel())))
-# Each micro-batch is divided by its own tokens instead of the step's: short completions count more than long ones.
-denominator_of_the_micro_batch = lambda: patch.object(grpo, "compute_loss", lambda *args: right_loss(*args[:6], None))
+
+def no_temperature():
+    """Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it
+    should be."""
+    def at_temperature_1(policy, batch, temperature):
+        return completion_logprobs(policy, batch, 1.0)
+    return patch.object(grpo, "completion_logprobs", at_temperature_1)
+
+
+def kl_without_gradient():
+    """The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere."""
+    def detached(logprobs, ref_logprobs):
+        return k3(logprobs, ref_logprobs).detach()
+    return patch.object(grpo, "k3", detached)
+
+
+def k1_as_loss():
+    """k1 = log p - log q is unbiased as a value. Its gradient, on average, is 0: it pulls nowhere either."""
+    return patch.object(grpo, "k3", k1)
+
+
+def padding_in_the_mean():
+    """Every position counts, what follows the end of a completion too."""
+    def all_positions(mask, config):
+        return torch.ones_like(mask), float(mask.numel())
+    return patch.object(grpo, "loss_weights", all_positions)
+
+
+def denominator_of_the_micro_batch():
+    """Each micro-batch is divided by its own tokens instead of the step's: short completions count more than
+    long ones."""
+    def own_denominator(*args):
+        return right_loss(*args[:6], None)
+    return patch.object(grpo, "compute_loss", own_denominator)
 
 
 def groups_misaligned():
@@ -65,9 +89,11 @@ def groups_misaligned():
 
 
 def bootstrap_past_the_end():
-    """Behind the last token nothing is to come. Here the critic's opinion of the padding counts as if it were."""
+    """Behind the last token nothing is to come. Here the critic's opinion of the padding counts as if it
+    were."""
     def leaking(token_rewards, values, mask, gamma, gae_lambda):
-        advantages, running, next_value = torch.zeros_like(values), torch.zeros_like(values[:, 0]), values[:, -1]
+        advantages = torch.zeros_like(values)
+        running, next_value = torch.zeros_like(values[:, 0]), values[:, -1]
         for t in reversed(range(values.size(1))):
             delta = token_rewards[:, t] + gamma * next_value - values[:, t]
             running = delta + gamma * gae_lambda * running
@@ -78,103 +104,135 @@ def bootstrap_past_the_end():
 
 LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
 STEP_TEST = "test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
+GAE_TEST = "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors"
 BUGS = {   # name: (the switch, algorithm, changed settings, a metric that is drawn, the test that catches it)
-    "temperature missing": (no_temperature, "grpo", {"temperature": 0.6, "num_epochs": 1}, "approx_kl", STEP_TEST),
+    "temperature missing": (no_temperature, "grpo", {"temperature": 0.6, "num_epochs": 1}, "approx_kl",
+                            STEP_TEST),
     "KL without gradient": (kl_without_gradient, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
     "k1 as a loss": (k1_as_loss, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
     "padding in the mean": (padding_in_the_mean, "grpo", {}, "clip_frac", STEP_TEST),
     "groups misaligned": (groups_misaligned, "grpo", {}, "zero_std_frac", STEP_TEST),
-    "micro-batch denominator": (denominator_of_the_micro_batch, "grpo", {"max_grad_norm": 1e9}, "grad_norm", STEP_TEST),
-    "bootstrap past the end": (bootstrap_past_the_end, "ppo", {}, "value_loss",
-                               "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors")}
+    "micro-batch denominator": (denominator_of_the_micro_batch, "grpo", {"max_grad_norm": 1e9}, "grad_norm",
+                                STEP_TEST),
+    "bootstrap past the end": (bootstrap_past_the_end, "ppo", {}, "value_loss", GAE_TEST),
+}
 
 # %% [markdown]
 # ## A world that is learned in seconds
-# Eight tokens; 0 ends a completion. Half of the prompts are paid for a completion with a 3, half for one without:
-# only the first token of the prompt, a 1 or a 2, tells which.
+# Eight tokens; 0 ends a completion. Half of the prompts are paid for a completion with a 3, half for one
+# without: only the first token of the prompt, a 1 or a 2, tells which.
 
 # %%
-world = World(lambda rng: SimpleNamespace(prompt=rng.choice("12")), lambda problems, texts: [
-    float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)],
-    SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0, decode=lambda ids: "".join(map(str, ids))))
+tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
+                            decode=lambda ids: "".join(map(str, ids)))
+
+
+def draw_prompt(rng):
+    return SimpleNamespace(prompt=rng.choice("12"))
+
+
+def pay(problems, texts):
+    return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
+
+
+world = Task(draw_prompt, pay, tokenizer)
+DEFAULTS = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 8,
+            "micro_batch_size": 8, "learning_rate": 3e-3, "critic_learning_rate": 3e-3,
+            "warmup_iterations": 1, "value_clip": 10.0}
 
 
 def train(algo, settings, seed=0):
-    """A run of NUM_ITERATIONS with the code that train.py runs. Returns {metric: [a number per iteration]}."""
-    config = RLConfig(**{"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 8,
-                         "micro_batch_size": 8, "learning_rate": 3e-3, "critic_learning_rate": 3e-3, "warmup_iterations": 1,
-                         "value_clip": 10.0} | settings)
-    policy = GPT(ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)).init_weights(seed)
+    """A run of NUM_ITERATIONS with the code that train.py runs. Returns {metric: a number an iteration}."""
+    config = RLConfig(**DEFAULTS | settings)
+    shape = ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
+    policy = GPT(shape).init_weights(seed)
     reference = GPT(policy.config).init_weights(seed) if config.kl_coef else None
     if algo == "grpo":
-        lines = list(grpo.train(policy, reference, torch.optim.AdamW(policy.parameters()), world, config, seed))
+        optimizer = torch.optim.AdamW(policy.parameters())
+        lines = list(grpo.train(policy, reference, optimizer, world, config, seed))
     else:
         critic = Critic(policy)
         optimizer = torch.optim.AdamW([{"params": policy.parameters()}, {"params": critic.parameters()}])
         lines = list(ppo.train(policy, critic, reference, optimizer, world, config, seed))
-    return {key: [line.get(key, float("nan")) for line in lines] for key in lines[0]}
+    curves = {}
+    for key in lines[0]:
+        curves[key] = [line.get(key, float("nan")) for line in lines]
+    return curves
 
 
 # %% [markdown]
 # ## By hand: what the wrong denominator does
-# Two micro-batches, one completion each, of 2 and 8 tokens, the same advantage 1. Right: every token counts 1/10.
-# Wrong: the short one's tokens count 1/2, the long one's 1/8, and the step is twice as long.
+# Two micro-batches, one completion each, of 2 and 8 tokens, the same advantage 1. Right: every token counts
+# 1/10. Wrong: the short one's tokens count 1/2, the long one's 1/8, and the step is twice as long.
 
 # %%
 for num_tokens, expected in ((10, [0.1, 0.1]), (None, [0.5, 0.125])):
     counts = []
     for length in (2, 8):
-        logprobs, ones = torch.zeros(1, length, requires_grad=True), torch.ones(1, length)
-        grpo.compute_loss(logprobs, torch.zeros(1, length), None, ones, ones, RLConfig(), num_tokens)[0].backward()
+        logprobs = torch.zeros(1, length, requires_grad=True)
+        zeros, ones = torch.zeros(1, length), torch.ones(1, length)
+        loss, _ = grpo.compute_loss(logprobs, zeros, None, ones, ones, RLConfig(), num_tokens)
+        loss.backward()
         counts.append(-logprobs.grad[0, 0].item())
     assert torch.allclose(torch.tensor(counts), torch.tensor(expected)), counts
-    print("a token counts", [round(c, 3) for c in counts], "where the sum is over", num_tokens or "its own micro-batch")
+    rounded = [round(count, 3) for count in counts]
+    print("a token counts", rounded, "where the sum is over", num_tokens or "its own micro-batch")
 
 # %%
+def mean_of(values):
+    return torch.tensor(values).nanmean().item()
+
+
 curves = {}
 for name, (switch, algo, settings, metric, test) in BUGS.items():
     right = train(algo, settings)
     with switch():
         broken = train(algo, settings)
     curves[name] = (metric, right, broken)
-    mean = {(which, key): torch.tensor(run[key]).nanmean().item()
-            for which, run in (("right", right), ("broken", broken)) for key in (metric, "reward")}
-    print(f"{name:24} {metric:10} right {mean['right', metric]:7.4f}  broken {mean['broken', metric]:7.4f}   mean reward "
-          f"{mean['right', 'reward']:.2f} and {mean['broken', 'reward']:.2f}   caught by {test.partition('::')[2]}")
+    print(f"{name:24} {metric:10} right {mean_of(right[metric]):7.4f}  "
+          f"broken {mean_of(broken[metric]):7.4f}   "
+          f"mean reward {mean_of(right['reward']):.2f} and {mean_of(broken['reward']):.2f}   "
+          f"caught by {test.partition('::')[2]}")
 
 # %%
 figure, axes = plt.subplots(4, 4, figsize=(9.6, 8), layout="constrained", sharex=True)
 for i, (name, (metric, right, broken)) in enumerate(curves.items()):
-    pair = axes[i // 4 * 2:i // 4 * 2 + 2, i % 4]
-    for one, key in zip(pair, ("reward", metric)):
-        one.plot(right[key], color="#1b6ca8", label="right")
-        one.plot(broken[key], color="#d1495b", label="broken")
-        one.set_ylabel(key, fontsize=8)
-        one.tick_params(labelsize=7)
-        one.spines[["top", "right"]].set_visible(False)
-    pair[0].set_title(name, fontsize=9)
+    top, column = i // 4 * 2, i % 4                             # a bug has two panels, one above the other
+    for axis, key in ((axes[top, column], "reward"), (axes[top + 1, column], metric)):
+        axis.plot(right[key], color="#1b6ca8", label="right")
+        axis.plot(broken[key], color="#d1495b", label="broken")
+        axis.set_ylabel(key, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[top, column].set_title(name, fontsize=9)
 axes[0, 0].legend(frameon=False, fontsize=8)
-axes[2, 3].axis("off"), axes[3, 3].axis("off")
-figure.savefig(Path(__file__).resolve().parent / "results" / f"10_break_it{'-fast' if FAST else ''}.png", dpi=120)
+axes[2, 3].axis("off")
+axes[3, 3].axis("off")
+path = Path(__file__).resolve().parent / "results" / f"10_break_it{'-fast' if FAST else ''}.png"
+figure.savefig(path, dpi=120)
 
 # %% [markdown]
 # ## What to see
-# - In most panels the reward rises **with the bug on**: it proves nothing. Misaligned groups show in no metric at all.
-# - The first update of a rollout is on policy: ratio 1, `approx_kl` 0, nothing clips. Any other number there is a bug.
+# - In most panels the reward rises **with the bug on**: it proves nothing. Misaligned groups show in no
+#   metric at all.
+# - The first update of a rollout is on policy: ratio 1, `approx_kl` 0, nothing clips. Any other number there
+#   is a bug.
 # - A KL that is logged is not a KL that pulls. Set `kl_coef` high once and see whether it does.
 # - What it does not show: how much each bug costs on a large model. A toy forgives much.
 # - The trap: a test that only asserts that the reward rises passes on nearly all of these.
 #
 # ## Exercises
 # 1. Switch on `no_temperature` with two epochs. Which way does the clipping now go, and why?
-# 2. Write a bug of your own: whiten GRPO's advantages over the batch after scaling them in their group. Which test fails?
+# 2. Write a bug of your own: whiten GRPO's advantages over the batch after scaling them in their group. Which
+#    test fails?
 # 3. In `groups_misaligned` the reward still rises. What is the baseline then, and is the gradient biased?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. At temperature 0.6 likely tokens were sampled with more probability than temperature 1 gives them, so their ratio
-#    starts below 1, many below 1 - clip_low: where the advantage is negative they are clipped at once and get no gradient.
+# 1. At temperature 0.6 likely tokens were sampled with more probability than temperature 1 gives them, so
+#    their ratio starts below 1, many below 1 - clip_low: where the advantage is negative they are clipped at
+#    once and get no gradient.
 # 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`: `policy_loss` is no longer the sum computed there.
-# 3. Any number that does not depend on the completion itself is a baseline without bias; strangers of other prompts are
-#    one, and a bad one: it mixes the difficulty of prompts into the advantage.
+# 3. Any number that does not depend on the completion itself is a baseline without bias; strangers of other
+#    prompts are one, and a bad one: it mixes the difficulty of prompts into the advantage.
 # </details>

@@ -1,19 +1,23 @@
-"""Four ways to go on from one cold start, for about the same computing time: claim C1 of lesson 01. Resumable.
+"""Four ways to go on from one cold start, for about the same computing time: claim C1 of lesson 01.
+Resumable.
 
     python lessons/compare_imitation_rl.py [--seeds 3] [--iterations 60]
 
     corpus             more of what the base imitated: fresh documents
-    experts            3,000 golden examples of all levels, ten times as many as the cold start saw, over and over
+    experts            3,000 golden examples of all levels, ten times as many as the cold start saw,
+                       over and over
     expert iteration   in rounds: answer fresh problems, keep what is right and readable, imitate that
     RL                 GRPO, paid for right final answers
 
-Each seed has a whole run of its own (`runs/studies/seed-N`), from other random weights. One iteration of RL was reckoned as
-STEPS steps of imitation; the CPU seconds that each arm really took are in lessons/results/C1.json. No rate was searched for.
+Each seed has a whole run of its own (`runs/studies/seed-N`), from other random weights. One iteration of RL
+was reckoned as STEPS steps of imitation; the CPU seconds that each arm really took are in
+lessons/results/C1.json. No rate was searched for.
 """
 
 import argparse
 import itertools
 import json
+import math
 import time
 
 import torch
@@ -23,7 +27,7 @@ from minireason import grpo, rejection, sft
 from minireason.config import RejectionConfig, SFTConfig, preset
 from minireason.corpus import base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
-from minireason.rewards import reasoning_world
+from minireason.rewards import reasoning_task
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -32,12 +36,18 @@ from minireason.upkeep.checkpoint import load_model, save_json
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
-STEPS, ROUND, NUM_LOOKS, NUM_QUICK = 15, 6, 5, 300      # a round of expert iteration was reckoned as 6 iterations of RL
-TASKS, COLORS = ("arithmetic", "countdown"), {"corpus": "#999999", "experts": "#e0a030", "expert iteration": "#5a9a5a",
-                                              "RL": "#1b6ca8"}
+STEPS = 15              # of imitation, reckoned as one iteration of RL
+ROUND = 6               # iterations of RL that a round of expert iteration was reckoned as
+NUM_LOOKS = 5           # at held-out problems, on the way
+NUM_QUICK = 300         # problems of each task in such a look
+TASKS = ("arithmetic", "countdown")
+COLORS = {"corpus": "#999999", "experts": "#e0a030", "expert iteration": "#5a9a5a", "RL": "#1b6ca8"}
 config, tokenizer = preset("laptop"), get_tokenizer()
-world = reasoning_world(tokenizer, config.tasks.levels(), config.tasks.shares())
-adamw = lambda model: torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.05)
+task = reasoning_task(tokenizer, config.tasks.levels(), config.tasks.shares())
+
+
+def adamw(model):
+    return torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.05)
 
 
 # -----------------------------------------------------------------------------
@@ -46,8 +56,9 @@ adamw = lambda model: torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), w
 def imitate(model, documents, num_steps, seed):
     """`num_steps` steps on the documents, from the start again where they end."""
     settings = SFTConfig(learning_rate=5e-4, warmup_steps=10)
-    settings.num_epochs = -(-num_steps * settings.batch_size // len(documents))
-    for step, _ in zip(range(1, num_steps + 1), sft.train(model, adamw(model), tokenize(tokenizer, documents), settings, seed)):
+    settings.num_epochs = math.ceil(num_steps * settings.batch_size / len(documents))
+    lines = sft.train(model, adamw(model), tokenize(tokenizer, documents), settings, seed)
+    for step, _ in zip(range(1, num_steps + 1), lines):
         if step % STEPS == 0:
             yield 1
 
@@ -63,9 +74,12 @@ def experts(model, iterations, seed):
 def expert_iteration(model, iterations, seed):
     sampling = RejectionConfig(num_problems=600, samples_per_problem=4, max_per_problem=4)
     for i in range(iterations // ROUND):
-        kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, sampling, derive_seed(seed, "round", i), 160, pieces=5)
-        for _ in imitate(model, kept, -(-len(kept) // 48), seed) if kept else ():
-            pass
+        round_seed = derive_seed(seed, "round", i)
+        kept, _ = rejection.sample_and_filter(model, tokenizer, task.draw, sampling, round_seed, 160,
+                                              pieces=5)
+        if kept:
+            for _ in imitate(model, kept, math.ceil(len(kept) / 48), seed):
+                pass
         yield ROUND
 
 
@@ -80,60 +94,110 @@ def rl(model, iterations, seed):
 def right(model, name, number):
     """1 or 0 for each of so many held-out problems of a task, one answer each."""
     problems = test_problems(name, config.tasks.levels()[name], number, config.evaluate.seed)
-    texts = answer_all(model.eval(), tokenizer, [problem.prompt for problem in problems], 160, config.evaluate.seed)
+    prompts = [problem.prompt for problem in problems]
+    texts = answer_all(model.eval(), tokenizer, prompts, 160, config.evaluate.seed)
     model.train()
     return [int(verify(problem, text).correct) for problem, (text, _) in zip(problems, texts)]
 
 
+def quick_share(model):
+    """The share right of both tasks, on few problems."""
+    counts = [sum(right(model, name, NUM_QUICK)) for name in TASKS]
+    return sum(counts) / NUM_QUICK / len(TASKS)
+
+
+def train_arm(arm, name, iterations, seed):
+    """{"looks": [[seconds, share right of both tasks]], task: right or wrong}."""
+    model = load_model(STUDIES / f"seed-{seed}" / "cold-start" / "checkpoint.pt")[0].train()
+    looks, done, seconds = [[0.0, quick_share(model)]], 0, 0.0
+    started = time.process_time()
+    for cost in arm(model, iterations, seed):
+        looks_before = done * NUM_LOOKS // iterations
+        done += cost
+        if done * NUM_LOOKS // iterations > looks_before:
+            seconds += time.process_time() - started        # the looks do not count
+            share = quick_share(model)
+            looks.append([seconds, share])
+            print(f"seed {seed}, {name}: {done} of {iterations}, {seconds:.0f} CPU seconds, {share:.3f}",
+                  flush=True)
+            started = time.process_time()
+    result = {"looks": looks}
+    for task_name in TASKS:
+        result[task_name] = right(model, task_name, config.evaluate.num_problems)
+    return result
+
+
 def follow(arm, name, iterations, seed):
-    """Trains one arm, or finds what was saved: {"looks": [[seconds, share right of both tasks]], task: right or wrong}."""
-    kept = STUDIES / f"C1-{name.replace(' ', '-')}-{iterations}-{seed}.json"
-    if not kept.exists():
-        model = load_model(STUDIES / f"seed-{seed}" / "cold-start" / "checkpoint.pt")[0].train()
-        look = lambda: sum(sum(right(model, each, NUM_QUICK)) for each in TASKS) / NUM_QUICK / len(TASKS)
-        looks, done, seconds, started = [[0.0, look()]], 0, 0.0, time.process_time()
-        for cost in arm(model, iterations, seed):
-            done += cost
-            if done * NUM_LOOKS // iterations > (done - cost) * NUM_LOOKS // iterations:
-                seconds += time.process_time() - started
-                looks.append([seconds, look()])
-                print(f"seed {seed}, {name}: {done} of {iterations}, {seconds:.0f} CPU seconds, {looks[-1][1]:.3f}", flush=True)
-                started = time.process_time()
-        save_json(kept, {"looks": looks, **{each: right(model, each, config.evaluate.num_problems) for each in TASKS}})
-    return json.loads(kept.read_text(encoding="utf-8"))
+    """Trains one arm, or finds what was saved."""
+    path = STUDIES / f"C1-{name.replace(' ', '-')}-{iterations}-{seed}.json"
+    if not path.exists():
+        save_json(path, train_arm(arm, name, iterations, seed))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def rows_of(runs):
+    """Each arm, and RL less each other arm, over the seeds and by seed."""
+    rows = []
+    for task_name, name in itertools.product(TASKS, runs):
+        of_rl = [run[task_name] for run in runs["RL"]]                   # right or wrong, for each seed
+        of_arm = [run[task_name] for run in runs[name]]
+        rows.append(row(f"{task_name}, {name}", *bootstrap_interval(of_arm)))
+        if name != "RL":
+            title = f"{task_name}, RL less {name}"
+            rows.append(row(title, *bootstrap_interval(of_rl, of_arm)))
+            for seed, (first, second) in enumerate(zip(of_rl, of_arm)):
+                rows.append(row(f"{title}, seed {seed}", *bootstrap_interval([first], [second])))
+    return rows
+
+
+def plot_looks(axis, runs, color, label):
+    """The share right against CPU seconds, with 95% over the seeds."""
+    seconds, intervals = [], []
+    for look in zip(*(run["looks"] for run in runs)):                    # (seconds, share) of each seed
+        seconds.append(sum(second for second, _ in look) / len(look))
+        intervals.append(bootstrap_interval([[100 * share] for _, share in look]))
+    middle, low, high = zip(*intervals)
+    axis.fill_between(seconds, low, high, color=color, alpha=0.15, lw=0)
+    axis.plot(seconds, middle, "o-", ms=3, color=color, label=label)
+
+
+def plot_ends(axis, runs, color, shift):
+    """Bars of the share right at the end, by task, with 95%."""
+    heights, below, above = [], [], []
+    for name in TASKS:
+        value, low, high = bootstrap_interval([run[name] for run in runs])
+        heights.append(100 * value)
+        below.append(100 * (value - low))
+        above.append(100 * (high - value))
+    x = [i + shift for i in range(len(TASKS))]
+    axis.bar(x, heights, 0.18, color=color, yerr=[below, above], capsize=2)
 
 
 def study(num_seeds=3, iterations=60):
     """Trains the arms that are not there yet, and writes C1.json and C1.png."""
-    arms, runs = dict(zip(COLORS, (corpus, experts, expert_iteration, rl))), {name: [] for name in ("cold start", *COLORS)}
+    arms = {"corpus": corpus, "experts": experts, "expert iteration": expert_iteration, "RL": rl}
+    runs = {name: [] for name in ("cold start", *arms)}                  # what was measured, for each seed
     for seed in range(num_seeds):
         results = ensure(f"seed-{seed}", "--seed", seed, needs="cold-start")
-        runs["cold start"].append({each: outcomes(results, "cold-start", each) for each in TASKS})
+        runs["cold start"].append({name: outcomes(results, "cold-start", name) for name in TASKS})
         for name, arm in arms.items():
             runs[name].append(follow(arm, name, iterations, seed))
-    rows, seconds = [], {name: [round(run["looks"][-1][0]) for run in runs[name]] for name in COLORS}
-    for each, name in itertools.product(TASKS, runs):
-        bits = [[run[each] for run in runs[arm]] for arm in ("RL", name)]
-        rows.append(row(f"{each}, {name}", *bootstrap_interval(bits[1])))
-        if name != "RL":
-            rows.append(row(f"{each}, RL less {name}", *bootstrap_interval(*bits)))
-            rows += [row(f"{each}, RL less {name}, seed {seed}", *bootstrap_interval([one], [other]))
-                     for seed, (one, other) in enumerate(zip(*bits))]
+    seconds = {}
+    for name in arms:
+        last_looks = [run["looks"][-1] for run in runs[name]]
+        seconds[name] = [round(second) for second, _ in last_looks]
+    num_problems = config.evaluate.num_problems
     command = f"python lessons/compare_imitation_rl.py --seeds {num_seeds} --iterations {iterations}"
-    save_claim(1, "RL beats imitation", command, [*range(num_seeds)], config.evaluate.num_problems, rows, seconds=seconds)
+    save_claim(1, "RL beats imitation", command, [*range(num_seeds)], num_problems, rows_of(runs),
+               seconds=seconds)
     figure, axes = new_figure(1, 2, figsize=(9, 3.2), width_ratios=(1.3, 1))
     for i, (name, color) in enumerate(COLORS.items()):
-        looks = list(zip(*(run["looks"] for run in runs[name])))                     # a look: (seconds, share) of each seed
-        middle, low, high = zip(*(bootstrap_interval([[100 * share] for _, share in look]) for look in looks))
-        at = [sum(second for second, _ in look) / len(look) for look in looks]
-        axes[0].fill_between(at, low, high, color=color, alpha=0.15, lw=0)
-        axes[0].plot(at, middle, "o-", ms=3, color=color, label=name)
-        ends = [bootstrap_interval([run[each] for run in runs[name]]) for each in TASKS]
-        axes[1].bar([x + 0.2 * (i - 1.5) for x in range(len(TASKS))], [100 * end[0] for end in ends], 0.18, color=color,
-                    yerr=[[100 * (end[0] - end[1]) for end in ends], [100 * (end[2] - end[0]) for end in ends]], capsize=2)
+        plot_looks(axes[0], runs[name], color, name)
+        plot_ends(axes[1], runs[name], color, 0.2 * (i - 1.5))
     axes[0].set(xlabel="CPU seconds after the cold start", ylabel="held-out pass@1, %",
                 title=f"{NUM_QUICK} problems a task, {num_seeds} seeds")
-    axes[1].set(xticks=range(len(TASKS)), xticklabels=TASKS, title=f"at the end, {config.evaluate.num_problems:,} problems a task")
+    axes[1].set(xticks=range(len(TASKS)), xticklabels=TASKS,
+                title=f"at the end, {num_problems:,} problems a task")
     axes[0].legend(frameon=False, fontsize=8)
     for axis in axes:
         axis.title.set_fontsize(10)
@@ -143,7 +207,8 @@ def study(num_seeds=3, iterations=60):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=60, help=f"of RL; a multiple of {ROUND * NUM_LOOKS}")
+    parser.add_argument("--iterations", type=int, default=60,
+                        help=f"of RL; a multiple of {ROUND * NUM_LOOKS}")
     args = parser.parse_args()
     if args.seeds < 1 or args.iterations < 1 or args.iterations % (ROUND * NUM_LOOKS):
         parser.error(f"--seeds is at least 1, and --iterations a multiple of {ROUND * NUM_LOOKS}")

@@ -2,12 +2,13 @@
 
     python lessons/compare_verifiers.py [--cases 1000000]
 
-Right answers, seven mutations of each, random strings and hostile ones (`answers` of tests/test_fuzz.py), a third of them
-for each task. The second checker is tests/reference.py. A crash of either stops it.
+Right answers, seven mutations of each, random strings and hostile ones (`answers` of tests/test_fuzz.py), a
+third of them for each task. The second checker is tests/reference.py. A crash of either stops it.
 """
 
 import argparse
 import collections
+import math
 import sys
 
 from runs import ROOT, row, save_claim
@@ -26,13 +27,16 @@ def study(num_cases):
     rows = []
     for task in TASKS:
         counts = collections.Counter()
-        for problem, answer, _ in answers(task, -(-num_cases // len(TASKS))):
+        for problem, answer, _ in answers(task, math.ceil(num_cases / len(TASKS))):
             text = wrap("", answer)
-            counts[form(text) is not None and second_opinion(problem, answer), verify(problem, text).correct] += 1
+            theirs = form(text) is not None and second_opinion(problem, answer)
+            ours = verify(problem, text).correct
+            counts[theirs, ours] += 1
         for name, theirs, ours in (("accepted, and wrong", False, True), ("refused, and right", True, False)):
             wrong, total = counts[theirs, ours], counts[theirs, True] + counts[theirs, False]
-            rows.append(row(f"{task}: {name}", wrong / total, *wilson_interval(wrong, total)) | {"of": total})
-            print(f"{task}: {name}: {wrong} of {total:,}, 95% [{rows[-1]['low']:.7f}, {rows[-1]['high']:.7f}]", flush=True)
+            low, high = wilson_interval(wrong, total)
+            rows.append(row(f"{task}: {name}", wrong / total, low, high) | {"of": total})
+            print(f"{task}: {name}: {wrong} of {total:,}, 95% [{low:.7f}, {high:.7f}]", flush=True)
     save_claim(2, "only the final answer is rewarded, and checked exactly",
                f"python lessons/compare_verifiers.py --cases {num_cases}", [], num_cases, rows)
 

@@ -1,6 +1,9 @@
-"""The trained runs that the lessons share: each is made once, found again, and gone on with where it was interrupted.
+"""The trained runs that the lessons share: each is made once, found again, and gone on with where it was
+interrupted.
 
-    python lessons/07_grpo_is_a_diff.py --full      makes the runs it needs in runs/studies/ and writes lessons/results/
+    python lessons/07_grpo_is_a_diff.py --full
+
+makes the runs it needs in runs/studies/ and writes lessons/results/
 """
 
 import json
@@ -23,14 +26,20 @@ def ensure(name, *flags, needs=None):
 
     `needs` is the stage that has to be there (default: the first of the flags, or align).
     """
-    folder, stage = STUDIES / name, needs or (flags[0] if flags and not flags[0].startswith("-") else "align")
-    path, made = folder / "results.json", STUDIES / f"{name}.flags.json"
-    noted = [flag.relative_to(ROOT).as_posix() if isinstance(flag, Path) else str(flag) for flag in flags]
-    if made.exists() and json.loads(made.read_text(encoding="utf-8")) != noted:
+    folder, path, flags_path = STUDIES / name, STUDIES / name / "results.json", STUDIES / f"{name}.flags.json"
+    stage = needs
+    if stage is None:
+        stage = "align"
+        if flags and not flags[0].startswith("-"):
+            stage = flags[0]
+    flags_as_text = []
+    for flag in flags:
+        flags_as_text.append(flag.relative_to(ROOT).as_posix() if isinstance(flag, Path) else str(flag))
+    if flags_path.exists() and json.loads(flags_path.read_text(encoding="utf-8")) != flags_as_text:
         sys.exit(f"{folder} was made with other flags: delete or rename it")
-    if not made.exists():
+    if not flags_path.exists():
         STUDIES.mkdir(parents=True, exist_ok=True)
-        save_json(made, noted)
+        save_json(flags_path, flags_as_text)
     if not (path.exists() and stage in read_results(path)["stages"]):
         resume = ["--resume"] if (folder / "config.json").exists() else []
         if resume and "--from" in flags:        # the stages before were copied when it began
@@ -43,13 +52,14 @@ def ensure(name, *flags, needs=None):
 
 
 def behind_full(num_seeds):
-    """What stands behind --full on a lesson's command line: flags for train.py, and `--seeds N`. Returns (the whole command,
-    flags, seeds)."""
+    """What stands behind --full on a lesson's command line: flags for train.py, and `--seeds N`. Returns (the
+    whole command, flags, seeds)."""
     flags = sys.argv[sys.argv.index("--full") + 1:]
     if "--seeds" in flags:
         at = flags.index("--seeds")
         num_seeds, flags = int(flags[at + 1]), flags[:at] + flags[at + 2:]
-    return " ".join([f"python lessons/{Path(sys.argv[0]).name}", *sys.argv[1:]]), flags, range(num_seeds)
+    command = " ".join([f"python lessons/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    return command, flags, range(num_seeds)
 
 
 def curve(name, stage):
@@ -74,5 +84,9 @@ def row(name, value, low=None, high=None):
 
 if __name__ == "__main__":
     for path in sorted(STUDIES.glob("*/results.json")):
-        print(path.parent.name, {stage: round(sum(seconds for name, seconds in read_results(path)["seconds"].items()
-                                                  if name.startswith(stage))) for stage in read_results(path)["stages"]})
+        results = read_results(path)
+        rounded = {}
+        for stage in results["stages"]:
+            parts = [seconds for name, seconds in results["seconds"].items() if name.startswith(stage)]
+            rounded[stage] = round(sum(parts))
+        print(path.parent.name, rounded)
