@@ -10,10 +10,10 @@ from helpers import tiny_model
 
 from minireason import align
 from minireason.rewards import harmless, reasoning_world
-from minireason.upkeep.seeding import derive_rng
 from minireason.tasks import parse_prompt
 from minireason.tasks.chat import draw_chat
 from minireason.tokenizer import get_tokenizer
+from minireason.upkeep.seeding import derive_rng
 
 TOKENIZER = get_tokenizer()
 wrap = lambda thinking, answer: f"<think>{thinking}</think><answer>{answer}</answer>"

@@ -8,13 +8,13 @@ import pytest
 import torch
 from helpers import awake, tiny_model
 
-from minireason.tools import inspector
-from minireason.upkeep import checkpoint
 from minireason.config import RLConfig, preset, to_dict
 from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
+from minireason.tools import inspector
+from minireason.upkeep import checkpoint
 
 PROBLEM = parse_prompt("compute 2+3")
 SETTINGS = RLConfig(group_size=6, max_new_tokens=12, temperature=0.8)

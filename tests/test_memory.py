@@ -6,9 +6,9 @@ import pytest
 import torch
 from helpers import tiny_model
 
-from minireason.tools import memory
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
+from minireason.tools import memory
 
 SHAPES = [ModelConfig(24, 32, 2, 4, 1, 48, 256), ModelConfig(97, 48, 3, 4, 4, 100, 64), ModelConfig(511, 64, 1, 8, 2, 30, 256)]
 SETTINGS = [RLConfig(num_prompts=2, group_size=4, micro_batch_size=3, max_new_tokens=20),

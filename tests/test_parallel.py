@@ -11,10 +11,10 @@ import torch.multiprocessing as multiprocessing
 from helpers import tiny_model, toy_world
 
 from minireason import grpo, ppo, sft
-from minireason.upkeep import checkpoint, parallel
 from minireason.config import RLConfig, SFTConfig
 from minireason.policy import Critic
 from minireason.rollout import collect_rollout
+from minireason.upkeep import checkpoint, parallel
 
 ROOT = Path(__file__).parent.parent
 CONFIG = dict(num_iterations=1, num_prompts=4, group_size=6, max_new_tokens=6, num_epochs=1, micro_batch_size=5,

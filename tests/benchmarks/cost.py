@@ -24,12 +24,12 @@ sys.path[:0] = [str(ROOT)]
 from measure import prompt_texts
 
 from minireason import grpo, rollout
-from minireason.upkeep.checkpoint import save_json
 from minireason.config import preset
 from minireason.model import GPT
-from minireason.tools.plots import new_figure
 from minireason.rewards import World
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import save_json
 
 RESULTS = ROOT / "lessons" / "results"
 VARIED = {"group_size": (4, 8, 16, 32), "max_new_tokens": (20, 40, 80, 160), "width": (64, 128, 192, 256)}
@@ -43,8 +43,14 @@ def seconds_of(group_size, max_new_tokens, width, num_steps):
     config.rl.group_size, config.rl.max_new_tokens, config.rl.num_iterations = group_size, max_new_tokens, num_steps + 1
     texts = prompt_texts(config.rl.num_prompts)
     endless = SimpleNamespace(encode_prompt=tokenizer.encode_prompt, decode=tokenizer.decode, pad_id=0, eos_id=None)
-    world = World(lambda rng: SimpleNamespace(prompt=rng.choice(texts)), lambda problems, _: [float(rng.random() < 0.5) for _ in
-                                                                                            problems], endless)
+
+    def draw(rng):
+        return SimpleNamespace(prompt=rng.choice(texts))
+
+    def reward(problems, completions):
+        return [float(rng.random() < 0.5) for _ in problems]
+
+    world = World(draw, reward, endless)
     model = GPT(config.model).init_weights(0)
     optimizer = torch.optim.AdamW(model.parameters())
 
