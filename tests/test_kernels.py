@@ -51,8 +51,9 @@ def everything(model):
     reward_model = RewardModel(model)
     torch.nn.init.normal_(reward_model.score.weight)
     scores = reward_model(*collate([[1, 2, 3], [4] * 20], "cpu"))
+    entropy = entropy * batch.completion_mask
     loss = torch.tensor(metrics["loss"])
-    return [*generation, *one_token_prompts, logprobs, entropy * batch.completion_mask, *gradients, scores, loss]
+    return [*generation, *one_token_prompts, logprobs, entropy, *gradients, scores, loss]
 
 
 @pytest.mark.parametrize("max_length", [256, 41])
