@@ -147,8 +147,8 @@ def train(policy: GPT, critic: Critic | SharedCritic,
                 logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature, hidden)
                 values = critic(micro_batch, hidden)                                  # (B, L)
                 loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs,
-                                             micro_batch.advantages, values, micro_batch.old_values,
-                                             micro_batch.returns,
+                                             micro_batch.advantages,
+                                             values, micro_batch.old_values, micro_batch.returns,
                                              weights, config, num_tokens, weight_sum)
                 loss.backward()
                 metrics["entropy"] = (entropy * weights).sum().item() / weight_sum

@@ -42,7 +42,7 @@ def k2(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
 def k3(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
     """q/p - log(q/p) - 1: unbiased for KL(p || q) and never negative."""
     difference = ref_logprobs - logprobs
-    return difference.exp() - difference - 1
+    return torch.expm1(difference) - difference     # exp(d) - 1 - d would cancel to noise near 0
 
 
 def exact_kl(logits: torch.Tensor, ref_logits: torch.Tensor) -> torch.Tensor:

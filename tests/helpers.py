@@ -12,8 +12,7 @@ from minireason.tokenizer import get_tokenizer
 
 
 def awake(model, seed=0):
-    """Random numbers where fresh weights are 0: else attention and MLP would do nothing,
-    and a test of them neither."""
+    """Random numbers where fresh weights are 0: else attention and MLP would do nothing, and be untested."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         if parameter.dim() > 1 and not parameter.any():
@@ -23,8 +22,10 @@ def awake(model, seed=0):
 
 
 def tiny_model(seed=0, vocab_size=None, sharpness=1.0):
-    config = ModelConfig(vocab_size=vocab_size or get_tokenizer().vocab_size, width=32, num_layers=2,
-                         num_heads=4, num_kv_heads=1, mlp_width=48, max_length=256)
+    if vocab_size is None:
+        vocab_size = get_tokenizer().vocab_size
+    config = ModelConfig(vocab_size=vocab_size, width=32, num_layers=2, num_heads=4, num_kv_heads=1, mlp_width=48,
+                         max_length=256)
     model = awake(GPT(config).init_weights(seed), seed)
     with torch.no_grad():
         model.embedding.weight.mul_(sharpness)
@@ -54,7 +55,7 @@ def unpadded(rollout, row):
 
 
 def toy_world():
-    """A world of eight tokens in which 0 ends a completion and one that holds a 3 is rewarded: learnable in seconds."""
+    """A world of eight tokens: 0 ends a completion, and one with a 3 is rewarded. Learnable in seconds."""
     tokenizer = SimpleNamespace(encode_prompt=lambda text: [1, 2], eos_id=0, pad_id=0,
                                 decode=lambda ids: "".join(map(str, ids)))
 

@@ -8,13 +8,13 @@ from helpers import ragged_rollout, unpadded
 
 from minireason.batch import loss_weights
 
-PER_TOKEN = ("completion_ids", "completion_mask", "old_logprobs", "ref_logprobs", "old_values", "returns", "advantages",
-             "loss_weights")
+PER_TOKEN = ("completion_ids", "completion_mask", "old_logprobs", "ref_logprobs", "old_values", "returns",
+             "advantages", "loss_weights")
 
 
 def full_rollout():
-    """A rollout with a number of its own in each field."""
-    rollout = ragged_rollout(torch.Generator().manual_seed(0))      # prompts of 3, 1, 5, 3 tokens, completions of 4, 7, 2, 1
+    """A rollout with numbers in each field. Prompts have 3, 1, 5, 3 tokens, completions 4, 7, 2, 1."""
+    rollout = ragged_rollout(torch.Generator().manual_seed(0))
     shape = rollout.completion_ids.shape
     for i, name in enumerate(PER_TOKEN[2:]):
         setattr(rollout, name, torch.randn(shape, generator=torch.Generator().manual_seed(i)))
@@ -26,7 +26,7 @@ def full_rollout():
 def test_a_selection_has_the_rows_cut_to_the_longest_of_them(rows):
     rollout = full_rollout()
     batch, indices = rollout.select(rows), torch.arange(4)[rows].tolist()
-    assert len(batch) == 2 and batch.ids.shape == (2, 5 + 4)              # the longest prompt and the longest completion
+    assert len(batch) == 2 and batch.ids.shape == (2, 5 + 4)        # longest prompt and longest completion
     for row, source in enumerate(indices):
         assert unpadded(batch, row) == unpadded(rollout, source)
         assert batch.rewards[row] == rollout.rewards[source]
@@ -65,5 +65,6 @@ def test_micro_batches_hold_each_row_once_and_little_padding():
 def test_what_sums_are_divided_by(normalize, num_tokens, weight_sum):
     """Two rows are left of six sampled ones: the constant counts all six, and is the same in every step."""
     mask = torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0]])
-    weights, *numbers = loss_weights(mask, SimpleNamespace(normalize=normalize, max_new_tokens=8), num_sampled=6)
+    config = SimpleNamespace(normalize=normalize, max_new_tokens=8)
+    weights, *numbers = loss_weights(mask, config, num_sampled=6)
     assert numbers == [num_tokens, weight_sum] and weights.sum().item() == pytest.approx(weight_sum)

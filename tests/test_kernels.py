@@ -39,6 +39,7 @@ def everything(model):
     """What each caller of the tricks returns: sampling, imitation, logprobs with their gradients, scores."""
     model.zero_grad()
     generation = generate(model, [[1, 2, 3], [4], [5] * 6] * 8, 30, seed=0, eos_id=7)
+    one_token_prompts = generate(model, [[4], [5]], 10, seed=1)
     batch = ragged_rollout(torch.Generator().manual_seed(0))
     logprobs, entropy = completion_logprobs(model, batch)
     logprobs = logprobs * batch.completion_mask
@@ -50,8 +51,9 @@ def everything(model):
     reward_model = RewardModel(model)
     torch.nn.init.normal_(reward_model.score.weight)
     scores = reward_model(*collate([[1, 2, 3], [4] * 20], "cpu"))
+    entropy = entropy * batch.completion_mask
     loss = torch.tensor(metrics["loss"])
-    return [*generation, logprobs, entropy * batch.completion_mask, *gradients, scores, loss]
+    return [*generation, *one_token_prompts, logprobs, entropy, *gradients, scores, loss]
 
 
 @pytest.mark.parametrize("max_length", [256, 41])

@@ -115,3 +115,11 @@ def test_seeds_that_disagree_widen_the_interval():
         return high - low
 
     assert width(disagreeing) > 3 * width(agreeing)
+
+
+def test_k3_is_never_negative_and_right_where_models_nearly_agree():
+    """q/p - log(q/p) - 1 is about d^2 / 2: written with exp, float32 loses all of it for small d."""
+    d = torch.tensor([0.0, 1e-4, -1e-4, 3e-3, -3e-3])
+    estimates = k3(torch.zeros(5), d)
+    assert (estimates >= 0).all()
+    assert torch.allclose(estimates, d ** 2 / 2, rtol=2e-3, atol=0)

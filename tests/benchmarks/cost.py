@@ -45,8 +45,14 @@ def seconds_of(group_size, max_new_tokens, width, num_steps):
     config.rl.num_iterations = num_steps + 1
     texts = prompt_texts(config.rl.num_prompts)
     endless = SimpleNamespace(encode_prompt=tokenizer.encode_prompt, decode=tokenizer.decode, pad_id=0, eos_id=None)
-    world = World(lambda rng: SimpleNamespace(prompt=rng.choice(texts)), lambda problems, _: [float(rng.random() < 0.5) for _ in
-                                                                                            problems], endless)
+
+    def draw(rng):
+        return SimpleNamespace(prompt=rng.choice(texts))
+
+    def reward(problems, completions):
+        return [float(rng.random() < 0.5) for _ in problems]
+
+    world = World(draw, reward, endless)
     model = GPT(config.model).init_weights(0)
     optimizer = torch.optim.AdamW(model.parameters())
 
