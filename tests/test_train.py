@@ -32,7 +32,8 @@ def run(*arguments):
 
 
 def small_world(monkeypatch):
-    """So small a model answers nothing right: pay it for coming to an end, and give rejection sampling something."""
+    """So small a model answers nothing right: pay it for coming to an end,
+    and give rejection sampling something."""
     plain = stages.reasoning_world
 
     def paid_for_ending(*arguments):
