@@ -85,6 +85,8 @@ def open_state(path: Path) -> dict:
     state = checkpoint.load(path)
     try:
         stored, words = state["vocabulary"], get_tokenizer().words
+        if stored is not None and not isinstance(stored, list):
+            raise TypeError("its vocabulary is not a list")
         pieces = first_pieces() if stored is None else pieces_of(stored)
         new_words = move_to_vocabulary(state, pieces, pieces_of(words))
         state["vocabulary"] = list(words)
