@@ -204,7 +204,7 @@ def test_another_seed_is_another_run(finished, tmp_path):
     (["--preset", "huge"], "unknown preset 'huge'"),
     (["--algo", "dpo"], "unknown algo 'dpo'"),
     (["--tasks-countdown-levels", "2,9"], "unknown level"),
-    (["--tasks-program-share", "-1"], "shares are weights"),
+    (["--tasks-program-share", "-1"], "at least 0"),
     (["--rl-group-size", "1"], "at least 2 completions"),
     (["--rl-learning-rate", "nan"], "finite"),
     (["--rl-learning-rate", "0"], "above 0"),
