@@ -16,8 +16,8 @@ from minireason.tasks.task import PRESETS
 
 def setting(default: Any, meaning: str, low: float | None = None, high: float | None = None,
             above: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """A field of a dataclass. `meaning` is its flag's help. Its range: low <= value <= high, value > above."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "above": above, "choices": choices}
+    """A field of a dataclass: the help of its flag, and its range (low <= value <= high, value > above)."""
+    metadata = dict(meaning=meaning, low=low, high=high, above=above, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -28,7 +28,7 @@ def section(factory: type, **changes: Any) -> Any:
 
 def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None) -> Any:
     """A field with one value for each task. `pattern` makes each setting's name, such as arithmetic_share."""
-    metadata = {"pattern": pattern, "meaning": meaning, "low": low, "high": None, "above": None, "choices": ()}
+    metadata = dict(pattern=pattern, meaning=meaning, low=low, high=None, above=None, choices=())
     return dataclasses.field(default_factory=factory, metadata=metadata)
 
 
@@ -54,7 +54,7 @@ class SFTConfig:
     num_examples: int = setting(300, "documents to learn from; rejection takes all that it kept", low=1)
     num_epochs: int = setting(1, "passes over them", low=1)
     batch_size: int = setting(48, "documents per gradient step", low=1)
-    micro_batch_tokens: int = setting(512, "tokens per backward pass; decides memory and speed alone", low=1)
+    micro_batch_tokens: int = setting(512, "tokens per backward pass; decides memory and speed", low=1)
     learning_rate: float = setting(2e-3, "peak of the schedule", above=0)
     warmup_steps: int = setting(100, "steps of linear warm-up, at most a quarter of all", low=1)
     weight_decay: float = setting(0.05, "of AdamW", low=0)
@@ -68,8 +68,8 @@ class RLConfig:
     num_prompts: int = setting(24, "P: problems per rollout", low=1)
     group_size: int = setting(16, "G: completions per problem", low=1)
     num_epochs: int = setting(2, "updates per rollout; with 1 the ratio is 1 and never clips", low=1)
-    micro_batch_size: int = setting(16, "completions per backward pass; decides memory and speed alone", low=1)
-    learning_rate: float = setting(2e-4, "peak of the schedule; much more destroys what the base knows", above=0)
+    micro_batch_size: int = setting(16, "completions per backward pass; decides memory and speed", low=1)
+    learning_rate: float = setting(2e-4, "peak of the schedule; much more destroys the base", above=0)
     warmup_iterations: int = setting(5, "rollouts of linear warm-up", low=1)
     clip_low: float = setting(0.2, "the ratio counts down to 1 - clip_low", low=0, high=1)
     clip_high: float = setting(0.28, "and up to 1 + clip_high; higher keeps exploration (DAPO)", low=0)
@@ -79,7 +79,7 @@ class RLConfig:
     max_new_tokens: int = setting(160, "L: longest completion", low=1)
     normalize: str = setting("token", "what a token counts in the loss: token, sequence or constant",
                              choices=("token", "sequence", "constant"))
-    scale_advantages: bool = setting(True, "GRPO: divide by the group's standard deviation (Dr. GRPO does not)")
+    scale_advantages: bool = setting(True, "GRPO: divide by the group's deviation (Dr. GRPO does not)")
     leave_one_out: bool = setting(False, "GRPO: the baseline is the mean of the group's others (RLOO)")
     gamma: float = setting(1.0, "PPO: discount", low=0, high=1)
     gae_lambda: float = setting(1.0, "PPO: 1 is return minus value, 0 looks one step ahead", low=0, high=1)
@@ -128,11 +128,12 @@ class TaskConfig:
 
 @dataclass
 class EvalConfig:
-    num_problems: int = setting(1000, "held-out problems per task, and held-out chat prompts of each kind", low=1)
-    num_by_task: dict[str, int] = by_task("num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
+    num_problems: int = setting(1000, "held-out problems per task, and chat prompts of each kind", low=1)
+    num_by_task: dict[str, int] = by_task(
+        "num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
     max_new_tokens: int = setting(160, "longest completion", low=1)
     seed: int = setting(1234, "of the held-out problems and of sampling, the same for every stage")
-    every: int = setting(0, "steps between looks at held-out accuracy inside a stage; 0 looks at its end only", low=0)
+    every: int = setting(0, "steps between looks at held-out accuracy; 0 looks at a stage's end only", low=0)
     num_quick: int = setting(300, "held-out problems per task at such a look", low=1)
 
     def number_of(self, task: str) -> int:
@@ -174,8 +175,9 @@ def preset(name: str) -> Config:
     if name == "smoke":      # about half a minute: two-term sums are easy enough to learn in that time
         change(config.model, width=64, mlp_width=176, num_layers=2)
         change(config.base, num_examples=40_000, learning_rate=4e-3)
-        change(config.cold_start, num_examples=96, num_epochs=2)    # a hint of thinking; RL has to do the rest
-        change(config.rl, num_iterations=30, num_prompts=12, max_new_tokens=40, learning_rate=5e-4, num_epochs=2)
+        change(config.cold_start, num_examples=96, num_epochs=2)    # a hint of thinking; RL does the rest
+        change(config.rl, num_iterations=30, num_epochs=2, learning_rate=5e-4)
+        change(config.rl, num_prompts=12, max_new_tokens=40)
         change(config.align, num_iterations=8, num_prompts=12, max_new_tokens=40)
         change(config.sampling, num_problems=600, num_chat=200)
         change(config, num_preference_prompts=1000)
