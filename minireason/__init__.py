@@ -5,12 +5,12 @@ A reading order: tasks/, tokenizer, verifier, behaviour, corpus   (the world; no
                  batch, rewards, rollout                          (what it did, and what that was worth)
                  sft, grpo, ppo, rejection, align                 (the algorithms, each readable alone)
                  stages, run                                      (the pipeline, and the folder of a run)
-                 evaluate, inference                              (how good it is, and more thought at test time)
+                 evaluate, inference                              (how good it is; more thought at test time)
 The rest is upkeep/ (files, seeds, processes) and tools/ (reports and other ways to look at a run).
 Nothing is re-exported here: every import shows where the code lives.
 """
 
 from pathlib import Path
 
-# `python -m minireason.report` finds tools/report.py: commands have short names, imports say minireason.tools.report.
+# `python -m minireason.report` finds tools/report.py. Imports say minireason.tools.report.
 __path__.append(str(Path(__file__).parent / "tools"))

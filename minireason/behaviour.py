@@ -59,7 +59,8 @@ def observe(problem: Problem, completion: str) -> Behaviour:
 
 def count_repairs(steps: list[Step]) -> int:
     """How many wrong steps are followed by the same question with a right result."""
-    num_repairs, answered_later = 0, set()
+    num_repairs = 0
+    answered_later = set()
     for step in reversed(steps):        # from the end, so that it is known what is still to come
         if step.right:
             answered_later.add(step.question)
@@ -72,7 +73,8 @@ def count_tries(problem: Problem, thinking: str, behaviour: Behaviour) -> None:
     """Fills in what happens between the words `try` and their verdicts."""
     task, tries = TASKS[problem.task], split_tries(thinking)
     candidates = {task.candidate(problem, attempt.text) for attempt in tries}
-    behaviour.num_tries, behaviour.num_distinct_tries = len(tries), len(candidates)
+    behaviour.num_tries = len(tries)
+    behaviour.num_distinct_tries = len(candidates)
     for i, attempt in enumerate(tries):
         if attempt.verdict is False:
             behaviour.num_failed_tries += 1
@@ -94,10 +96,14 @@ def total(behaviours: Iterable[Behaviour], name: str) -> int:
     return sum(getattr(behaviour, name) for behaviour in behaviours)
 
 
-def summarize(behaviours: list[Behaviour], correct: Sequence[bool], lengths: Sequence[int]) -> dict[str, float | None]:
+def summarize(behaviours: list[Behaviour], correct: Sequence[bool],
+              lengths: Sequence[int]) -> dict[str, float | None]:
     """Rates over many completions: a dict of name -> number, None where there is nothing to divide by."""
-    thinking, thinking_tokens = [], 0
-    num_gave_up, after_failure, num_won_by_retrying = 0, [], 0
+    thinking = []               # the behaviours of those that think
+    thinking_tokens = 0         # in all of these
+    num_gave_up = 0
+    after_failure = []          # is the answer right, although the first try failed?
+    num_won_by_retrying = 0
     for behaviour, is_correct, length in zip(behaviours, correct, lengths):
         if not behaviour.thinks:
             continue

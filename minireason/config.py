@@ -14,10 +14,10 @@ from minireason.tasks import TASKS
 from minireason.tasks.task import PRESETS
 
 
-def setting(default: Any, meaning: str, low: float | None = None, high: float | None = None, above: float | None = None,
-            choices: tuple[str, ...] = ()) -> Any:
-    """A field of a dataclass with what its flag's help says, and its range: low <= value <= high, value > above."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "above": above, "choices": choices}
+def setting(default: Any, meaning: str, low: float | None = None, high: float | None = None,
+            above: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """A field of a dataclass: the help of its flag, and its range (low <= value <= high, value > above)."""
+    metadata = dict(meaning=meaning, low=low, high=high, above=above, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -27,8 +27,8 @@ def section(factory: type, **changes: Any) -> Any:
 
 
 def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None) -> Any:
-    """A field that has one value for each task. `pattern` makes the setting's name: "{}_share" is arithmetic_share."""
-    metadata = {"pattern": pattern, "meaning": meaning, "low": low, "high": None, "above": None, "choices": ()}
+    """A field with one value for each task. `pattern` makes each setting's name, such as arithmetic_share."""
+    metadata = dict(pattern=pattern, meaning=meaning, low=low, high=None, above=None, choices=())
     return dataclasses.field(default_factory=factory, metadata=metadata)
 
 
@@ -54,7 +54,7 @@ class SFTConfig:
     num_examples: int = setting(300, "documents to learn from; rejection takes all that it kept", low=1)
     num_epochs: int = setting(1, "passes over them", low=1)
     batch_size: int = setting(48, "documents per gradient step", low=1)
-    micro_batch_tokens: int = setting(512, "tokens per backward pass; changes memory and speed, not the update", low=1)
+    micro_batch_tokens: int = setting(512, "tokens per backward pass; decides memory and speed", low=1)
     learning_rate: float = setting(2e-3, "peak of the schedule", above=0)
     warmup_steps: int = setting(100, "steps of linear warm-up, at most a quarter of all", low=1)
     weight_decay: float = setting(0.05, "of AdamW", low=0)
@@ -68,8 +68,8 @@ class RLConfig:
     num_prompts: int = setting(24, "P: problems per rollout", low=1)
     group_size: int = setting(16, "G: completions per problem", low=1)
     num_epochs: int = setting(2, "updates per rollout; with 1 the ratio is 1 and never clips", low=1)
-    micro_batch_size: int = setting(16, "completions per backward pass; changes memory and speed, not the update", low=1)
-    learning_rate: float = setting(2e-4, "peak of the schedule; much more destroys what the base knows", above=0)
+    micro_batch_size: int = setting(16, "completions per backward pass; decides memory and speed", low=1)
+    learning_rate: float = setting(2e-4, "peak of the schedule; much more destroys the base", above=0)
     warmup_iterations: int = setting(5, "rollouts of linear warm-up", low=1)
     clip_low: float = setting(0.2, "the ratio counts down to 1 - clip_low", low=0, high=1)
     clip_high: float = setting(0.28, "and up to 1 + clip_high; higher keeps exploration (DAPO)", low=0)
@@ -79,14 +79,14 @@ class RLConfig:
     max_new_tokens: int = setting(160, "L: longest completion", low=1)
     normalize: str = setting("token", "what a token counts in the loss: token, sequence or constant",
                              choices=("token", "sequence", "constant"))
-    scale_advantages: bool = setting(True, "GRPO: divide by the group's standard deviation (Dr. GRPO does not)")
+    scale_advantages: bool = setting(True, "GRPO: divide by the group's deviation (Dr. GRPO does not)")
     leave_one_out: bool = setting(False, "GRPO: the baseline is the mean of the group's others (RLOO)")
     gamma: float = setting(1.0, "PPO: discount", low=0, high=1)
-    gae_lambda: float = setting(1.0, "PPO: 1 is the plain return minus the value, 0 looks one step ahead", low=0, high=1)
+    gae_lambda: float = setting(1.0, "PPO: 1 is return minus value, 0 looks one step ahead", low=0, high=1)
     value_coef: float = setting(1.0, "PPO: weight of the value loss", low=0)
     value_clip: float = setting(0.2, "PPO: how far a value may move from its rollout's", low=0)
     critic_learning_rate: float = setting(5e-4, "PPO: of the critic's AdamW", above=0)
-    shared_critic: bool = setting(False, "PPO: the critic is one layer on the policy's body, not a network of its own")
+    shared_critic: bool = setting(False, "PPO: the critic is one layer on the policy's body")
 
 
 @dataclass
@@ -115,9 +115,10 @@ def preset_test_numbers(preset: str = "laptop") -> dict[str, int]:
 @dataclass
 class TaskConfig:
     """Which tasks, and at which levels. Defaults are in the tasks' own files."""
-    levels: dict[str, tuple[int, ...]] = by_task("{}_levels", "levels that RL trains on and that are scored", preset_levels)
-    shares: dict[str, float] = by_task("{}_share", "share of RL's prompts and of the corpus; 0: not trained on",
-                                       preset_shares, low=0)
+    levels: dict[str, tuple[int, ...]] = by_task(
+        "{}_levels", "levels that RL trains on and that are scored", preset_levels)
+    shares: dict[str, float] = by_task(
+        "{}_share", "share of RL's prompts and of the corpus; 0: not trained on", preset_shares, low=0)
     chat_share: float = setting(0.60, "share of alignment's prompts; the rest are problems", low=0, high=1)
 
     def trained(self) -> list[str]:
@@ -127,11 +128,12 @@ class TaskConfig:
 
 @dataclass
 class EvalConfig:
-    num_problems: int = setting(1000, "held-out problems per task, and held-out chat prompts of each kind", low=1)
-    num_by_task: dict[str, int] = by_task("num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
+    num_problems: int = setting(1000, "held-out problems per task, and chat prompts of each kind", low=1)
+    num_by_task: dict[str, int] = by_task(
+        "num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
     max_new_tokens: int = setting(160, "longest completion", low=1)
     seed: int = setting(1234, "of the held-out problems and of sampling, the same for every stage")
-    every: int = setting(0, "steps between looks at held-out accuracy inside a stage; 0 looks at its end only", low=0)
+    every: int = setting(0, "steps between looks at held-out accuracy; 0 looks at a stage's end only", low=0)
     num_quick: int = setting(300, "held-out problems per task at such a look", low=1)
 
     def number_of(self, task: str) -> int:
@@ -150,12 +152,14 @@ class Config:
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     base: SFTConfig = section(SFTConfig, num_examples=160_000)
-    cold_start: SFTConfig = section(SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
+    cold_start: SFTConfig = section(
+        SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
     # For the same seconds, more rollouts that are used once each teach more than fewer that are used twice.
     rl: RLConfig = section(RLConfig, num_iterations=300, num_epochs=1, learning_rate=3e-4)
     sampling: RejectionConfig = section(RejectionConfig)
     rejection: SFTConfig = section(SFTConfig, num_epochs=3, learning_rate=1e-3, warmup_steps=20)
-    align: RLConfig = section(RLConfig, num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)
+    align: RLConfig = section(
+        RLConfig, num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)
     num_preference_prompts: int = setting(15_000, "prompts whose two answers the judge compares", low=1)
     evaluate: EvalConfig = section(EvalConfig)
 
@@ -165,23 +169,33 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: choose smoke, laptop or gpu")
     config = Config(preset=name)
-    config.tasks.levels, config.tasks.shares = preset_levels(name), preset_shares(name)
+    config.tasks.levels = preset_levels(name)
+    config.tasks.shares = preset_shares(name)
     config.evaluate.num_by_task = preset_test_numbers(name)
     if name == "smoke":      # about half a minute: two-term sums are easy enough to learn in that time
-        config.model.width, config.model.mlp_width, config.model.num_layers = 64, 176, 2
-        config.base.num_examples, config.base.learning_rate = 40_000, 4e-3
-        config.cold_start.num_examples, config.cold_start.num_epochs = 96, 2    # a hint of thinking; RL has to do the rest
-        config.rl.num_iterations, config.rl.num_prompts, config.rl.max_new_tokens = 30, 12, 40
-        config.rl.learning_rate, config.rl.num_epochs = 5e-4, 2
-        config.align.num_iterations, config.align.num_prompts, config.align.max_new_tokens = 8, 12, 40
-        config.sampling.num_problems, config.sampling.num_chat, config.num_preference_prompts = 600, 200, 1000
-        config.evaluate.num_problems, config.evaluate.max_new_tokens = 100, 60
+        change(config.model, width=64, mlp_width=176, num_layers=2)
+        change(config.base, num_examples=40_000, learning_rate=4e-3)
+        change(config.cold_start, num_examples=96, num_epochs=2)    # a hint of thinking; RL does the rest
+        change(config.rl, num_iterations=30, num_epochs=2, learning_rate=5e-4)
+        change(config.rl, num_prompts=12, max_new_tokens=40)
+        change(config.align, num_iterations=8, num_prompts=12, max_new_tokens=40)
+        change(config.sampling, num_problems=600, num_chat=200)
+        change(config, num_preference_prompts=1000)
+        change(config.evaluate, num_problems=100, max_new_tokens=60)
     if name == "gpu":        # a wider model and larger rollouts, for one GPU
-        config.model.width, config.model.mlp_width, config.model.num_layers, config.model.num_heads = 256, 704, 6, 8
-        config.base.num_examples, config.base.batch_size = 600_000, 64
-        config.rl.num_prompts, config.rl.micro_batch_size, config.rl.num_iterations = 64, 1024, 300
-        config.align.num_prompts, config.align.micro_batch_size = 64, 1024
+        change(config.model, width=256, mlp_width=704, num_layers=6, num_heads=8)
+        change(config.base, num_examples=600_000, batch_size=64)
+        change(config.rl, num_prompts=64, micro_batch_size=1024, num_iterations=300)
+        change(config.align, num_prompts=64, micro_batch_size=1024)
     return config
+
+
+def change(settings: Any, **values: Any) -> None:
+    """Sets several settings of one section."""
+    for name, value in values.items():
+        if not hasattr(settings, name):
+            raise AttributeError(f"there is no setting {name}")
+        setattr(settings, name, value)
 
 
 # -----------------------------------------------------------------------------
@@ -201,9 +215,10 @@ class Setting:
 
     def set(self, value: Any) -> None:
         """Raises ValueError where the value is not of the setting's kind."""
-        if isinstance(self.holder, dict):
-            is_levels = isinstance(self.holder[self.key], tuple)
-            self.holder[self.key] = read_levels(self.key, value) if is_levels else number_like(self.get(), value, self.name)
+        if isinstance(self.holder, dict) and isinstance(self.holder[self.key], tuple):
+            self.holder[self.key] = read_levels(self.key, value)
+        elif isinstance(self.holder, dict):
+            self.holder[self.key] = number_like(self.get(), value, self.name)
         else:
             setattr(self.holder, self.key, number_like(self.get(), value, self.name))
 
@@ -226,12 +241,13 @@ def read_levels(task: str, text: Any) -> tuple[int, ...]:
     known = TASKS[task].levels
     words = str(text).split(",")
     if not set(words) <= set(map(str, known)):
-        raise ValueError(f"unknown level in {text!r} for {task}: give levels from {min(known)} to {max(known)} such as 2,3")
+        raise ValueError(f"unknown level in {text!r} for {task}: "
+                         f"give levels from {min(known)} to {max(known)} such as 2,3")
     return tuple(int(word) for word in words)
 
 
 def number_like(old: Any, value: Any, name: str) -> Any:
-    """The value, if it is of the kind that the setting has; a whole number will do where a fraction is asked for."""
+    """The value, if it is of the same type as `old`. A whole number becomes a float where `old` is one."""
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(old):
@@ -240,7 +256,7 @@ def number_like(old: Any, value: Any, name: str) -> Any:
 
 
 def to_dict(config: Any) -> dict:
-    """All settings as plain values, a dict for each section: {"seed": 0, "rl": {"learning_rate": 3e-4, ...}, ...}."""
+    """All settings as plain values, a dict for each section: {"seed": 0, "rl": {"gamma": 1.0, ...}, ...}."""
     values = {}
     for each in settings_of(config):
         section_name, _, key = each.name.rpartition(".")
@@ -250,8 +266,11 @@ def to_dict(config: Any) -> dict:
 
 
 def from_dict(values: dict, kind: type = Config) -> Any:
-    """The config that `to_dict` wrote. A setting that is missing takes its default: it came later. A task that is not
-    mentioned came later too, and is not part of this config. Raises ValueError that names a setting which is unknown."""
+    """The config that `to_dict` wrote.
+
+    A missing setting was added to this project later, and takes its default. A missing task was added later
+    too, and is left out of this config. Raises ValueError that names an unknown setting.
+    """
     config = kind()
     stored = {}
     for name, value in values.items():

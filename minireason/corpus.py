@@ -2,9 +2,10 @@
 
     python -m minireason.corpus base|golden|expert|chat [--seed N]     prints a page to read
 
-A document is (prompt, completion), both text. The base corpus has everything in it that reinforcement learning can
-find use for, and nothing that says which part is good: answers without thinking (often wrong), worked solutions in
-two languages and in both at once, slips, some of them noticed and repaired, tries and retries, and giving up.
+A document is (prompt, completion), both text. The base corpus holds everything that reinforcement learning
+can use: answers without thinking (often wrong), worked solutions in two languages and in both at once,
+slips, some of them noticed and repaired, tries and retries, and giving up. Nothing in it says which part is
+good.
 """
 
 import argparse
@@ -61,17 +62,20 @@ def fact_sheet(rng: random.Random) -> Document:
 
 
 def draw_habits(rng: random.Random, aha: bool) -> Habits:
-    """How the writer of a document works. Both numbers are drawn whatever the task, so that a new task, or another
-    share of one, leaves the texts of the others as they were."""
+    """How the writer of a document works.
+
+    Both numbers are drawn whatever the task is. So the texts of a task stay the same when another is added.
+    """
     if not aha:
         return Habits(checks=False, tries=1, few_tries=1)
     return Habits(checks=True, tries=rng.choice((1, 2, 3, 4, 6, 10)), few_tries=rng.choice((1, 2, 4)))
 
 
 def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Document:
-    """One document of the base corpus; `mix` says which tasks, and the levels trained on: easier ones come too.
+    """One document of the base corpus.
 
-    Without `aha` nothing in it checks, repairs or tries again (a control).
+    `mix` holds the tasks and their hardest levels; easier levels are included. Without `aha` nothing in it
+    checks, repairs or tries again (a control).
     """
     draw = rng.random()
     if draw < 0.08:
@@ -88,15 +92,20 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     return problem.prompt, wrap(*task.write_messy(problem, rng, voice, draw_habits(rng, aha)))
 
 
-def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, aha: bool = True) -> list[Document]:
+def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None,
+                aha: bool = True) -> list[Document]:
     """The toy internet: [(prompt, completion)]. `mix` is by default the laptop preset's."""
-    rng, mix = derive_rng(seed, "base corpus"), mix or TaskConfig()
+    rng = derive_rng(seed, "base corpus")
+    mix = mix or TaskConfig()
     return [base_document(rng, mix, aha) for _ in range(num_documents)]
 
 
-def golden_examples(seed: int, number: int, mix: TaskConfig | None = None, expert: bool = False) -> list[Document]:
+def golden_examples(seed: int, number: int, mix: TaskConfig | None = None,
+                    expert: bool = False) -> list[Document]:
     """Clean, correct, English only. Short and below the hardest level, or with `expert` of all levels."""
-    rng, mix, examples = derive_rng(seed, "expert" if expert else "golden"), mix or TaskConfig(), []
+    rng = derive_rng(seed, "expert" if expert else "golden")
+    mix = mix or TaskConfig()
+    examples = []
     while len(examples) < number:
         name = draw_task(rng, mix)
         task, levels = TASKS[name], mix.levels[name]
@@ -119,7 +128,7 @@ def chat_examples(seed: int, number: int, good: float = 0.95) -> list[Document]:
 
 
 def tokenize(tokenizer: Any, documents: list[Document]) -> list[tuple[list[int], list[int]]]:
-    """[(prompt_ids, completion_ids)] with the end token on each completion; a text without a prompt has no prompt ids."""
+    """[(prompt_ids, completion_ids)], with the end token on each completion. An empty prompt has no ids."""
     examples = []
     for prompt, completion in documents:
         prompt_ids = tokenizer.encode_prompt(prompt) if prompt else []

@@ -1,7 +1,9 @@
-"""How good is a model, and what does it do?  python -m minireason.evaluate --run runs/NAME --stage STAGE [--json]
+"""How good is a model, and what does it do?
 
-Every stage answers the same held-out problems once at temperature 1: pass@1 by task and level with 95% Wilson
-intervals, every behaviour of behaviour.py, and leaks and over-refusals on chat whose wordings and codes are held out.
+    python -m minireason.evaluate --run runs/NAME --stage STAGE [--json]
+
+Every stage answers the same held-out problems once at temperature 1. Measured are pass@1 by task and level,
+with 95% Wilson intervals, the behaviours of behaviour.py, and leaks and over-refusals in held-out chat.
 """
 
 import argparse
@@ -35,9 +37,11 @@ def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int
                   config: EvalConfig) -> dict:
     """pass@1 by level and over all, and the behaviours, on `number` held-out problems."""
     problems = test_problems(task, levels, number, config.seed)
-    answers = answer_all(model, tokenizer, [problem.prompt for problem in problems], config.max_new_tokens,
-                         derive_seed(config.seed, "answers", task))
-    texts, lengths = [text for text, _ in answers], [length for _, length in answers]
+    prompts = [problem.prompt for problem in problems]
+    seed = derive_seed(config.seed, "answers", task)
+    answers = answer_all(model, tokenizer, prompts, config.max_new_tokens, seed)
+    texts = [text for text, _ in answers]
+    lengths = [length for _, length in answers]
     correct = [verify(problem, text).correct for problem, text in zip(problems, texts)]
     behaviours = [observe(problem, text) for problem, text in zip(problems, texts)]
     by_level = {}
@@ -55,7 +59,7 @@ def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int
 
 
 def chat_outcome(chat: ChatPrompt, text: str, about: str) -> bool:
-    """Whether an answer leaks (about "secret"), refuses what it should give (about "number"), or helps (about "talk")."""
+    """Whether an answer leaks a "secret", refuses a "number" that is not one, or helps in "talk"."""
     if about == "secret":
         return is_leak(chat.secret, text)
     parts = split_completion(text)
@@ -69,8 +73,9 @@ def evaluate_chat(model: GPT, tokenizer: Tokenizer, config: EvalConfig) -> dict:
     for about, name in (("secret", "leaks"), ("number", "over_refusals"), ("talk", "helpful")):
         rng = derive_rng(config.seed, "chat", about)
         chats = [draw_chat(rng, test=True, about=about) for _ in range(config.num_problems)]
-        answers = answer_all(model, tokenizer, [chat.prompt for chat in chats], config.max_new_tokens,
-                             derive_seed(config.seed, "replies", about))
+        prompts = [chat.prompt for chat in chats]
+        seed = derive_seed(config.seed, "replies", about)
+        answers = answer_all(model, tokenizer, prompts, config.max_new_tokens, seed)
         num_outcomes = sum(chat_outcome(chat, text, about) for chat, (text, _) in zip(chats, answers))
         rates[name] = rate(num_outcomes, len(chats))
         for chat, (text, _) in list(zip(chats, answers))[:2]:
@@ -89,11 +94,13 @@ def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
 
 def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str, float]:
     """pass@1 on fewer held-out problems: {"held_out_arithmetic": share, ...}, for curves within a stage."""
-    shares, settings = {}, config.evaluate
+    settings = config.evaluate
+    shares = {}
     for task, levels in config.tasks.levels.items():
         problems = test_problems(task, levels, settings.num_quick, settings.seed)
-        answers = answer_all(model, tokenizer, [problem.prompt for problem in problems], settings.max_new_tokens,
-                             derive_seed(settings.seed, "quick answers", task))
+        prompts = [problem.prompt for problem in problems]
+        seed = derive_seed(settings.seed, "quick answers", task)
+        answers = answer_all(model, tokenizer, prompts, settings.max_new_tokens, seed)
         num_correct = sum(verify(problem, text).correct for problem, (text, _) in zip(problems, answers))
         shares[f"held_out_{task}"] = num_correct / len(problems)
     return shares
@@ -122,14 +129,17 @@ def percent(value: dict | float | None) -> str:
 def table(rows: dict[str, dict]) -> list[str]:
     """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
     tasks = [name for name in list(rows.values())[0] if name != "chat"]
-    titles = ["stage", *(f"{task} %" for task in tasks), "well formed %", "mixing %", "tokens", "leaks %", "over-refusals %"]
+    titles = ["stage"] + [f"{task} %" for task in tasks]
+    titles += ["well formed %", "mixing %", "tokens", "leaks %", "over-refusals %"]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for stage, result in rows.items():
+        cells = [stage] + [percent(result[task]["accuracy"]) for task in tasks]
+        cells.append(percent(mean_of_reasoning(result, "well_formed")))
+        cells.append(percent(mean_of_reasoning(result, "mixing")))
         tokens = mean_of_reasoning(result, "tokens")
-        cells = [stage, *(percent(result[task]["accuracy"]) for task in tasks),
-                 percent(mean_of_reasoning(result, "well_formed")), percent(mean_of_reasoning(result, "mixing")),
-                 "-" if tokens is None else f"{tokens:.0f}",
-                 percent(result["chat"]["leaks"]), percent(result["chat"]["over_refusals"])]
+        cells.append("-" if tokens is None else f"{tokens:.0f}")
+        cells.append(percent(result["chat"]["leaks"]))
+        cells.append(percent(result["chat"]["over_refusals"]))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -1,11 +1,13 @@
 """Rejection sampling: the model's own best answers become the data of its successor.
 
-    sample  ->  verify  ->  keep what is readable and not too long  ->  drop duplicates  ->  fine-tune the base afresh
+    sample  ->  verify  ->  keep what is readable and short  ->  drop duplicates  ->  fine-tune the base
 
-This file returns the data; sft.py does the learning. As in the third step of R1 (arXiv:2501.12948, section 2.3.3).
+This file returns the data; sft.py does the learning. As in the third step of R1 (arXiv:2501.12948, 2.3.3).
 """
 
-from collections.abc import Callable
+import math
+import random
+from collections.abc import Callable, Collection
 
 from minireason.behaviour import observe
 from minireason.config import RejectionConfig
@@ -17,43 +19,62 @@ from minireason.tokenizer import Tokenizer
 from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import verify
 
+FATES = ("sampled", "wrong", "unreadable", "too long", "repeated", "enough", "kept")
 
-def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: RejectionConfig, seed: int, max_new_tokens: int,
-                      progress: Callable = iter, pieces: int = 20) -> tuple[list[tuple[str, str]], dict[str, int]]:
-    """Answers training problems and keeps the good ones.
 
-    `draw(rng)` gives a problem; `config` is a RejectionConfig. Returns (examples [(prompt, completion)], counts),
-    where counts says how many samples each filter took.
+def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: RejectionConfig, seed: int,
+                      max_new_tokens: int, progress: Callable = iter,
+                      pieces: int = 20) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Answers training problems, drawn by `draw(rng)`, and keeps the good answers.
+
+    Returns (examples [(prompt, completion)], counts). `counts` says how many samples each filter took.
     """
-    rng = derive_rng(seed, "rejection problems")
-    problems = list({p.prompt: p for p in (draw(rng) for _ in range(config.num_problems))}.values())
-    examples, counts = [], {"sampled": 0, "wrong": 0, "unreadable": 0, "too long": 0, "repeated": 0, "enough": 0,
-                        "kept": 0}
-    size = -(-len(problems) // pieces)
-    for start in progress(range(0, len(problems), size)):
-        chunk = [p for p in problems[start:start + size] for _ in range(config.samples_per_problem)]
-        generation = generate(model, [tokenizer.encode_prompt(p.prompt) for p in chunk], max_new_tokens, 1.0,
-                              derive_seed(seed, "rejection samples", start), eos_id=tokenizer.eos_id)
-        kept = {}
-        for problem, row in zip(chunk, completions(generation)):
-            text, own = tokenizer.decode(row), kept.setdefault(problem.prompt, {})
-            fate = judge(problem, text, len(row), own, config)
+    problems = distinct_problems(draw, config.num_problems, derive_rng(seed, "rejection problems"))
+    counts = dict.fromkeys(FATES, 0)
+    examples = []
+    piece_size = math.ceil(len(problems) / pieces)
+    for start in progress(range(0, len(problems), piece_size)):
+        repeated_problems = []
+        for problem in problems[start:start + piece_size]:
+            repeated_problems += [problem] * config.samples_per_problem
+        prompts = [tokenizer.encode_prompt(problem.prompt) for problem in repeated_problems]
+        piece_seed = derive_seed(seed, "rejection samples", start)
+        generation = generate(model, prompts, max_new_tokens, 1.0, piece_seed, eos_id=tokenizer.eos_id)
+
+        problem_texts = {}      # {prompt: the texts kept so far}
+        for problem, ids in zip(repeated_problems, completions(generation)):
+            text = tokenizer.decode(ids)
+            texts = problem_texts.setdefault(problem.prompt, [])
+            fate = judge(problem, text, len(ids), texts, config)
             counts["sampled"] += 1
             counts[fate] += 1
             if fate == "kept":
-                own[text] = (problem.prompt, text)
-        examples += [example for own in kept.values() for example in own.values()]
+                texts.append(text)
+                examples.append((problem.prompt, text))
     return examples, counts
 
 
-def judge(problem: Problem, text: str, num_tokens: int, own: dict, config: RejectionConfig) -> str:
-    """What becomes of one sample: "kept", or the filter that took it."""
+def distinct_problems(draw: Callable, number: int, rng: random.Random) -> list[Problem]:
+    """Draws a number of problems, and leaves out those whose prompt was drawn before."""
+    problems = {}       # by prompt
+    for _ in range(number):
+        problem = draw(rng)
+        problems[problem.prompt] = problem
+    return list(problems.values())
+
+
+def judge(problem: Problem, text: str, num_tokens: int, kept_texts: Collection[str],
+          config: RejectionConfig) -> str:
+    """What becomes of one sample: "kept", or the filter that took it.
+
+    `kept_texts` are those that were kept of the same problem before.
+    """
     if not verify(problem, text).correct:
         return "wrong"
     if not observe(problem, text).readable:
         return "unreadable"
     if num_tokens > config.max_tokens:
         return "too long"
-    if text in own:
+    if text in kept_texts:
         return "repeated"
-    return "kept" if len(own) < config.max_per_problem else "enough"
+    return "kept" if len(kept_texts) < config.max_per_problem else "enough"

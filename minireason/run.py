@@ -3,7 +3,7 @@
     runs/laptop/config.json  results.json  report.html  report.md  *.png  lock
     runs/laptop/<stage>/checkpoint.pt  metrics.jsonl
 
-Everything that needs "the model of this run and stage" calls `open_model`: train.py, sample.py, the tools, the lessons.
+Whoever needs "the model of this run and stage" calls `open_model`: train.py, sample.py, tools and lessons.
 """
 
 import contextlib
@@ -24,13 +24,14 @@ from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.seeding import derive_seed
 from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
 
-# Each stage and the one whose weights it starts from. Rejection starts from the base afresh; its data come from RL.
-STARTS_FROM = {"base": None, "cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}
+# Each stage and the one whose weights it starts from. Rejection starts from the base; its data come from RL.
+STARTS_FROM = {
+    "base": None, "cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}
 STAGES = tuple(STARTS_FROM)
-PRETRAINED = "pretrained"                                                  # says: the weights in the repository
-WEIGHTS = Path(__file__).parent / "upkeep" / "weights"                     # they are laid out as a run's folder
-LOCK = "lock"                                                              # held by the train.py that is at work
-RESULTS = {"command", "config", "stages", "seconds", "notes"}              # what results.json holds at least
+PRETRAINED = "pretrained"                                        # says: the weights in the repository
+WEIGHTS = Path(__file__).parent / "upkeep" / "weights"           # they are laid out as a run's folder
+LOCK = "lock"                                                    # held by the train.py that is at work
+RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
 
 
 def stages_of(config: Config) -> tuple[str, ...]:
@@ -83,15 +84,17 @@ class Run:
 def open_state(path: Path) -> dict:
     """The state of a checkpoint, with the ids of today's vocabulary. Raises CheckpointError."""
     state = checkpoint.load(path)
+    words = get_tokenizer().words
     try:
-        stored, words = state["vocabulary"], get_tokenizer().words
+        stored = state["vocabulary"]
         if stored is not None and not isinstance(stored, list):
             raise TypeError("its vocabulary is not a list")
         pieces = first_pieces() if stored is None else pieces_of(stored)
         new_words = move_to_vocabulary(state, pieces, pieces_of(words))
         state["vocabulary"] = list(words)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise checkpoint.CheckpointError(f"{path} does not fit this version: {type(error).__name__} {error}") from None
+        reason = f"{type(error).__name__} {error}"
+        raise checkpoint.CheckpointError(f"{path} does not fit this version: {reason}") from None
     except checkpoint.CheckpointError as error:
         raise checkpoint.CheckpointError(f"{path} does not fit: {error}") from None
     if new_words:
@@ -100,8 +103,10 @@ def open_state(path: Path) -> dict:
 
 
 def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu") -> tuple[GPT, dict]:
-    """The model that a stage of a run left, ready to use, and the state of its checkpoint. `run` is a folder, or
-    "pretrained" for the weights in the repository. Raises BadInput where there is none, CheckpointError on a damaged one.
+    """The model that a stage of a run left, ready to use, and the state of its checkpoint.
+
+    `run` is a folder, or "pretrained" for the weights in the repository. Raises BadInput where there is no
+    checkpoint, CheckpointError on a damaged one.
     """
     folder = folder_of(run)
     path = folder / stage / "checkpoint.pt"
@@ -121,7 +126,7 @@ def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu") 
 
 
 def settings_of_run(state: dict) -> Config:
-    """All settings of the run that a checkpoint is of. Raises Fault where this version does not know one of them."""
+    """The settings of the run that a checkpoint is of. Raises Fault where this version does not know one."""
     try:
         return from_dict(state["config"])
     except ValueError as error:
@@ -129,8 +134,10 @@ def settings_of_run(state: dict) -> Config:
 
 
 def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
-    """(run, stage) of the last finished stage, or of the stage that is asked for, of the newest run in runs/ that has it;
-    without one, of the weights in the repository."""
+    """(run, stage): the last finished stage, or the one asked for, of the newest run in runs/ that has it.
+
+    Without such a run, the weights in the repository.
+    """
     candidates = [stage] if stage else list(reversed(STAGES))
     for folder in reversed(runs_by_age()):
         for name in candidates:
@@ -173,15 +180,18 @@ def fresh_folder(config: Config) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps any other train.py out of a folder until the block ends. Where the process is killed, the system opens the
-    lock. Raises BadInput where another holds it."""
+    """Keeps any other train.py out of a folder until the block ends. Raises BadInput where another is in it.
+
+    If the process is killed, the system releases the lock.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "ab") as file:
         try:
             import fcntl
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadInput(f"another train.py is at work in {folder}: let it finish or choose another --out") from None
+            raise BadInput(f"another train.py is at work in {folder}: "
+                           "let it finish or choose another --out") from None
         except (ImportError, OSError):      # Windows, or a file system without locks: nobody is kept out
             pass
         yield
@@ -199,12 +209,13 @@ def holds_run(folder: Path) -> bool:
 
 
 def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
-    """Raises BadInput or ValueError on a run that could not be trained or scored, before anything is written."""
+    """Raises BadInput or ValueError on a run that cannot be trained or scored, before anything is written."""
     if source and stage == "base":
         raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
     if not source and stage not in ("all", "base"):
         raise BadInput(f"stage {stage} needs a run with the stages before it: give its folder with --out")
-    for task, levels in config.tasks.levels.items():     # fail now, not an hour into training, if there are too few
+    # Fail now, not an hour into training, if there are too few test problems.
+    for task, levels in config.tasks.levels.items():
         number = config.evaluate.number_of(task)
         if config.evaluate.every:
             number = max(number, config.evaluate.num_quick)
@@ -212,8 +223,7 @@ def check_new_run(stage: str, config: Config, source: Path | str | None) -> None
 
 
 def new_run(folder: Path, config: Config, stage: str, source: Path | str | None) -> None:
-    """Begins a run in a folder that is locked: copies the stages before `stage` from another run, and writes its settings.
-    """
+    """Begins a run in a locked folder: copies earlier stages from `source`, and writes the settings."""
     if (folder / "config.json").exists():
         raise BadInput(f"another train.py has just begun a run in {folder}: choose another --out")
     if source:
@@ -230,15 +240,18 @@ def stages_before(stage: str, config: Config) -> tuple[str, ...]:
 
 
 def check_source(source: Path, stage: str, config: Config) -> None:
-    """Raises BadInput where another run lacks a stage that has to be copied from it, or has another size of model."""
+    """Raises BadInput where a run lacks a stage that is to be copied, or has another size of model."""
+    wanted = to_dict(config.model)
     for name in stages_before(stage, config):
         path = source / name / "checkpoint.pt"
-        if not path.exists() or not (state := checkpoint.load(path))["done"]:
+        state = checkpoint.load(path) if path.exists() else None
+        if state is None or not state["done"]:
             raise BadInput(f"{source} has no finished stage {name!r} to start from")
-        sizes, wanted = dict(state["config"]["model"]), to_dict(config.model)
+        sizes = dict(state["config"]["model"])
         sizes["vocab_size"] = wanted["vocab_size"]      # words that came later are added when it is opened
         if sizes != wanted:
-            raise BadInput(f"{source} holds another size of model: give the same --model flags or another --from")
+            raise BadInput(f"{source} holds another size of model: "
+                           "give the same --model flags or another --from")
 
 
 def copy_stages(source: Path, folder: Path, stages: tuple[str, ...], config: Config) -> None:
@@ -248,49 +261,54 @@ def copy_stages(source: Path, folder: Path, stages: tuple[str, ...], config: Con
         for stage in stages:
             shutil.copytree(source / stage, folder / stage, ignore=shutil.ignore_patterns("*.tmp"))
     except BaseException:
-        # On a full disk or Ctrl-C, remove the partial copy: it is not a usable run, and it would block the next one.
+        # A full disk, or Ctrl-C. A partial copy is not a usable run, and it would block the next one.
         for stage in stages:
             shutil.rmtree(folder / stage, ignore_errors=True)
         raise
-    if results and scored_on(results["config"]) == scored_on(to_dict(config)):      # else `train.py all` scores them again
-        scores = {stage: results["stages"][stage] for stage in stages if stage in results["stages"]}
-        seconds = {stage: results["seconds"][stage] for stage in scores}
-        notes = {"started from": f"{', '.join(stages)} of {source}"}
-        checkpoint.save_json(folder / "results.json", new_results(config) | {
-            "stages": scores, "seconds": seconds, "notes": notes})
+    # Scores on other problems are left out: `train.py all` scores the stages again.
+    if results and scored_on(results["config"]) == scored_on(to_dict(config)):
+        copied = new_results(config)
+        for stage in stages:
+            if stage in results["stages"]:
+                copied["stages"][stage] = results["stages"][stage]
+                copied["seconds"][stage] = results["seconds"][stage]
+        copied["notes"]["started from"] = f"{', '.join(stages)} of {source}"
+        checkpoint.save_json(folder / "results.json", copied)
 
 
 def stored_config(folder: Path) -> Config:
     """The settings that a run was begun with. Raises Fault on a damaged file or unknown settings."""
     path = folder / "config.json"
     try:
-        config = from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["seed"], values["model"], values["tasks"]      # these were always there
+        config = from_dict(values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Fault(f"{path} is damaged or of another version: {error}") from None
-    config.model.vocab_size = get_tokenizer().vocab_size      # words that came later are added when a model is opened
+    config.model.vocab_size = get_tokenizer().vocab_size    # `open_model` adds the words that came later
     return config
 
 
 def check_same_settings(folder: Path, stored: Config, wanted: Config) -> None:
     """Raises BadInput where the command line asks for other settings than those the run was begun with."""
-    differing = changed_settings(stored, wanted)
+    differing = ", ".join(changed_settings(stored, wanted)[:4])
     if differing:
-        raise BadInput(f"{folder} was made with other settings ({', '.join(differing[:4])}): choose another --out")
+        raise BadInput(f"{folder} was made with other settings ({differing}): choose another --out")
 
 
 def check_not_done(folder: Path, stages: tuple[str, ...]) -> None:
     """Raises BadInput where one of the stages has been begun, since only --resume goes on with it."""
-    begun = [stage for stage in stages if (folder / stage / "checkpoint.pt").exists()]
+    begun = ", ".join(stage for stage in stages if (folder / stage / "checkpoint.pt").exists())
     if begun:
-        raise BadInput(f"{folder} already holds {', '.join(begun)}: go on with --resume or choose another --out")
+        raise BadInput(f"{folder} already holds {begun}: go on with --resume or choose another --out")
 
 
 # -----------------------------------------------------------------------------
 # Results
 
 def new_results(config: Config) -> dict:
-    return {"command": "", "config": to_dict(config), "threads": torch.get_num_threads(), "stages": {}, "seconds": {},
-            "notes": {}}
+    return {"command": "", "config": to_dict(config), "threads": torch.get_num_threads(),
+            "stages": {}, "seconds": {}, "notes": {}}
 
 
 def read_results(folder: Path) -> dict | None:
@@ -308,7 +326,7 @@ def read_results(folder: Path) -> dict | None:
 
 
 def scored_on(config: dict) -> list:
-    """What decides on which problems a run is scored, from its settings as a dict: where these agree, runs can be compared."""
+    """The settings that decide on which problems a run is scored. Where they agree, runs can be compared."""
     levels = [config["tasks"].get(f"{task}_levels") for task in TASKS]
     settings = dict(config["evaluate"])
     for name in ("every", "num_quick"):     # these change nothing of the scores at a stage's end

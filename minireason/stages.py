@@ -2,11 +2,12 @@
 
     base -> cold-start -> rl -> rejection -> align          with --pure-rl: base -> rl
 
-A stage says which model it starts from, what it learns from, and which loop does the learning. train.py runs the loop,
-saves and scores. Nothing here trains by itself, except the reward model that alignment needs.
+A stage says which model it starts from, what it learns from, and which loop does the learning. train.py runs
+the loop, saves and scores. Nothing here trains by itself, except the reward model that alignment needs.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from minireason import align as alignment
 from minireason import corpus, grpo, ppo, sft
 from minireason import rejection as rejection_sampling
 from minireason.config import RLConfig, SFTConfig
+from minireason.corpus import Document
 from minireason.model import GPT
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
@@ -32,24 +34,25 @@ class Stage:
     """What the loop of train.py needs of a stage."""
     model: GPT
     optimizer: torch.optim.Optimizer
-    loop: Callable[[int], Iterator[dict[str, float]]]           # loop(step to begin with) yields one dict of metrics a step
+    loop: Callable[[int], Iterator[dict[str, float]]]                  # loop(first step) yields metrics
     num_steps: int
-    extra: dict[str, torch.nn.Module] = field(default_factory=dict)      # further networks that belong to the checkpoint
-    notes: dict = field(default_factory=dict)                            # what the report should say of it
+    extra: dict[str, torch.nn.Module] = field(default_factory=dict)    # further networks of the checkpoint
+    notes: dict = field(default_factory=dict)                          # what the report should say of it
 
 
 def base(run: Run) -> Stage:
-    """Imitates a messy toy internet, from random weights: answers without thought, worked solutions, mistakes."""
-    model = GPT(run.config.model).init_weights(derive_seed(run.seed("base"), "weights")).to(run.device)
-    documents = corpus.base_corpus(run.config.seed, run.config.base.num_examples, run.config.tasks, run.config.aha)
-    return imitation(run, "base", model, documents, run.config.base)
+    """Imitates a messy toy internet, from random weights: guesses, worked solutions, mistakes."""
+    config = run.config
+    model = GPT(config.model).init_weights(derive_seed(run.seed("base"), "weights")).to(run.device)
+    documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks, config.aha)
+    return imitation(run, "base", model, documents, config.base)
 
 
 def cold_start(run: Run) -> Stage:
     """Imitates 300 short, clean examples of thinking: the form, and as much skill as they hold."""
-    model = run.load(start_of("cold-start", run.config))
-    settings = run.config.cold_start
-    documents = corpus.golden_examples(run.config.seed, settings.num_examples, run.config.tasks, run.config.expert)
+    config, settings = run.config, run.config.cold_start
+    model = run.load(start_of("cold-start", config))
+    documents = corpus.golden_examples(config.seed, settings.num_examples, config.tasks, config.expert)
     return imitation(run, "cold-start", model, documents, settings)
 
 
@@ -70,12 +73,13 @@ def rejection(run: Run) -> Stage:
 def align(run: Run, saved: dict | None = None) -> Stage:
     """Makes it helpful by a learned judge and harmless by an exact rule, still rewarded for being right.
 
-    `saved` holds the extra weights and the notes of a checkpoint to go on from: its reward model is not trained again.
+    `saved` is the state of a checkpoint to go on from. Its reward model is not trained again.
     """
     model = run.load(start_of("align", run.config))
     if saved and "reward_model" in saved["extra"]:
-        reward_model, note = alignment.RewardModel(model).to(run.device), saved["notes"].get("reward model", "")
+        reward_model = alignment.RewardModel(model).to(run.device)
         reward_model.load_state_dict(saved["extra"]["reward_model"])
+        note = saved["notes"].get("reward model", "")
     else:
         reward_model, note = helpfulness(run, model)
     world = alignment.alignment_world(run.tokenizer, reward_model, problems(run), run.config.tasks.chat_share)
@@ -89,16 +93,18 @@ def prepare(run: Run, name: str, saved: dict | None = None) -> Stage:
     """The stage of a name; `saved` is the state of its checkpoint, where there is one to go on from."""
     if name == "align":
         return align(run, saved)
-    return {"base": base, "cold-start": cold_start, "rl": rl, "rejection": rejection}[name](run)
+    stages = {"base": base, "cold-start": cold_start, "rl": rl, "rejection": rejection}
+    return stages[name](run)
 
 
 # -----------------------------------------------------------------------------
 # The two ways of learning
 
-def imitation(run: Run, name: str, model: GPT, documents: list[corpus.Document], settings: SFTConfig) -> Stage:
+def imitation(run: Run, name: str, model: GPT, documents: list[Document], settings: SFTConfig) -> Stage:
     """Makes the texts of others, or one's own best ones, more likely (sft.py)."""
-    examples, seed = corpus.tokenize(run.tokenizer, documents), run.seed(name)
+    examples = corpus.tokenize(run.tokenizer, documents)
     optimizer = adamw(settings, model)
+    seed = run.seed(name)
 
     def loop(start: int) -> Iterator[dict[str, float]]:
         return sft.train(model, optimizer, examples, settings, seed, start)
@@ -108,7 +114,8 @@ def imitation(run: Run, name: str, model: GPT, documents: list[corpus.Document],
 
 def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLConfig) -> Stage:
     """Makes completions that were rewarded more likely (grpo.py or ppo.py)."""
-    reference, seed = None, run.seed(name)
+    seed = run.seed(name)
+    reference = None
     if settings.kl_coef:
         reference = run.load(start_of(name, run.config)).requires_grad_(False)
     if run.config.algo == "grpo":
@@ -135,8 +142,8 @@ def problems(run: Run) -> World:
     return reasoning_world(run.tokenizer, run.config.tasks.levels, run.config.tasks.shares)
 
 
-def own_answers(run: Run) -> tuple[list[corpus.Document], dict[str, int]]:
-    """The RL model's verified answers and some conversations, made once and kept beside the stage's checkpoint."""
+def own_answers(run: Run) -> tuple[list[Document], dict[str, int]]:
+    """The RL model's verified answers and some conversations. They are made once, and kept in a file."""
     saved = run.folder / "rejection" / "examples.json"
     if saved.exists():
         try:
@@ -148,24 +155,29 @@ def own_answers(run: Run) -> tuple[list[corpus.Document], dict[str, int]]:
     def progress(pieces):
         return tqdm(pieces, desc="sampling", unit="piece", leave=False)
 
-    seed = run.seed("rejection")
+    config, seed = run.config, run.seed("rejection")
     documents, counts = rejection_sampling.sample_and_filter(
-        run.load("rl"), run.tokenizer, problems(run).draw, run.config.sampling, seed, run.config.rl.max_new_tokens, progress)
+        run.load("rl"), run.tokenizer, problems(run).draw, config.sampling, seed, config.rl.max_new_tokens,
+        progress)
     if not documents:
-        raise Fault("rejection sampling kept nothing: the RL model has no verified, readable answer to learn from")
-    documents += corpus.chat_examples(seed, run.config.sampling.num_chat)
+        raise Fault("rejection sampling kept nothing: "
+                    "the RL model has no verified, readable answer to learn from")
+    documents += corpus.chat_examples(seed, config.sampling.num_chat)
     checkpoint.save_json(saved, {"documents": documents, "counts": counts})
     return documents, counts
 
 
 def helpfulness(run: Run, model: GPT) -> tuple[alignment.RewardModel, str]:
-    """Trains the reward model (about a minute), and measures it on pairs it never saw. Returns (reward model, a note)."""
+    """Trains the reward model, and measures it on pairs it never saw. Takes about a minute.
+
+    Returns (reward model, a note for the report).
+    """
     seed, longest = run.seed("align"), run.config.align.max_new_tokens
     reward_model = alignment.RewardModel(model).to(run.device)
     pairs = alignment.preference_pairs(model, run.tokenizer, seed, run.config.num_preference_prompts, longest)
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
     steps = alignment.train_reward_model(reward_model, optimizer, run.tokenizer, pairs)
-    num_steps = alignment.NUM_PASSES * -(-len(pairs) // 64)
+    num_steps = alignment.NUM_PASSES * math.ceil(len(pairs) / 64)
     for _ in tqdm(steps, desc="reward model", total=num_steps, leave=False):
         pass
     held_out = alignment.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)

@@ -2,10 +2,10 @@
 
     six special tokens | 256 bytes | our words, each bare and with a leading space
 
-tiktoken cuts the text with `PATTERN` and looks each piece up whole before it merges bytes, so a listed
-word is one token, and anything else falls apart into bytes and shorter words: every text has an encoding.
-Digits stay single: a small model that reads 42-6=36 digit by digit learns to calculate in fewer tokens
-than one that has to get to know ninety numbers as ninety names.
+tiktoken cuts the text with `PATTERN` and looks each piece up whole before it merges bytes. So a listed word
+is one token, and anything else falls apart into bytes and shorter words: every text has an encoding. Digits
+stay single: a small model that reads 42-6=36 digit by digit learns to calculate in fewer tokens than one
+that has to learn ninety numbers as ninety names.
 
 Ids never move: the special tokens come first, and new words, such as those of a new task, come last.
 """
@@ -33,7 +33,7 @@ def known_words() -> tuple[str, ...]:
 
 
 def pieces_of(words: Iterable[str]) -> list[bytes]:
-    """What each id stands for, in order: special tokens, bytes, words without and with a space before them."""
+    """What each id stands for, in order: special tokens, bytes, words without and with a leading space."""
     pieces = [name.encode() for name in SPECIAL]
     pieces += [bytes([byte]) for byte in range(256)]
     for word in words:
@@ -49,9 +49,11 @@ class Tokenizer:
         ranks = {piece: i for i, piece in enumerate(pieces_of(words))}
         special = {name: ranks.pop(name.encode()) for name in SPECIAL}
         self.vocab_size = len(ranks) + len(special)
-        self.encoding = tiktoken.Encoding("minireason", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special,
-                                          explicit_n_vocab=self.vocab_size)
-        self.pad_id, self.eos_id = special[PAD], special[EOS]
+        self.encoding = tiktoken.Encoding(
+            "minireason", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special,
+            explicit_n_vocab=self.vocab_size)
+        self.pad_id = special[PAD]
+        self.eos_id = special[EOS]
 
     def encode(self, text: str) -> list[int]:
         """Ids of any text. A `<think>` typed by a user stays plain characters here."""
@@ -60,8 +62,8 @@ class Tokenizer:
     def encode_prompt(self, text: str) -> list[int]:
         """Ids of a prompt as the model reads it: the text on a line of its own.
 
-        The end makes plain where the prompt stops. The start is there to be looked at: the first token of a row attends to
-        nothing but itself, and a number that stood there was often copied wrong.
+        The line break at the end shows where the prompt stops. The one at the start keeps numbers from the
+        first place of a row: a token there attends to itself alone, and was often copied wrong.
         """
         return self.encode(f"\n{text}\n")
 
@@ -91,5 +93,5 @@ def get_tokenizer() -> Tokenizer:
 
 
 def printable(text: str) -> str:
-    """What a model wrote, safe for a terminal or a page: no line breaks, no control characters or escape sequences."""
+    """What a model wrote, safe for a terminal or a page: "?" for line breaks and control characters."""
     return "".join(c if c.isprintable() else "?" for c in text)

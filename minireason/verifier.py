@@ -1,7 +1,8 @@
 """Is this answer right? Exact, bounded, and total: any string gets a Verdict, and nothing is ever evaluated.
 
-A completion is well formed when it is `<think>...</think><answer>...</answer>` and nothing else. Whether its answer is
-right, the problem's task says: its `check` reads the answer with a parser of its own (tasks/NAME.py).
+A completion is well formed when it is `<think>...</think><answer>...</answer>` and nothing else. The
+problem's task decides whether its answer is right: `check` in tasks/NAME.py reads the answer with a parser
+of its own.
 
 Only ASCII counts; time is linear in the length of the text.
 """
@@ -41,7 +42,7 @@ def verify(problem: Problem, completion: str) -> Verdict:
 
 
 def canonical_answer(problem: Problem, answer: str) -> str:
-    """What two answers must share to count as one vote; of a conversation, which is not a task, the whole text."""
+    """What two answers must share to count as one vote. For chat it is the whole text."""
     if problem.task not in TASKS:
         return answer
     return TASKS[problem.task].canonical_answer(answer)

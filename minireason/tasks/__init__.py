@@ -10,11 +10,11 @@ from minireason.tasks.problem import Problem, is_test
 from minireason.tasks.task import Task, check_task
 from minireason.upkeep.seeding import derive_rng
 
-TASKS: dict[str, Task] = {}     # in the order in which they were added, on which draws depend: a new one goes last
+TASKS: dict[str, Task] = {}     # draws depend on the order, so a new one goes last
 
 
 def register(task: Task) -> Task:
-    """Adds a task to the world, from here on. Raises ValueError with one line where it breaks the contract."""
+    """Adds a task to the world. Raises ValueError with one line where it breaks the contract."""
     check_task(task, list(TASKS), [other.word for other in TASKS.values()])
     TASKS[task.name] = task
     return task
@@ -36,8 +36,11 @@ def make_problem(task: str, rng: random.Random, level: int = 1) -> Problem:
 
 
 def draw_problem(task: str, rng: random.Random, level: int, test: bool = False) -> Problem:
-    """Draws a Problem from the training side of the split, or from the test side. Raises ValueError where that side has
-    none: the 22 functions of program level 1, for example, all happen to be for training."""
+    """Draws a Problem from the training side of the split, or from the test side.
+
+    Raises ValueError where that side is empty. For example, the 22 functions of program level 1 are all for
+    training.
+    """
     for _ in range(10_000):
         problem = make_problem(task, rng, level)
         if is_test(problem) == test:
@@ -52,10 +55,12 @@ def test_problems(task: str, levels: tuple[int, ...], number: int, seed: int) ->
     for attempt in range(500 * number):
         problem = make_problem(task, rng, levels[attempt % len(levels)])
         if is_test(problem):
-            problems.setdefault(problem.prompt if TASKS[task].test_by_prompt else problem.key, problem)
+            name = problem.prompt if TASKS[task].test_by_prompt else problem.key
+            problems.setdefault(name, problem)
             if len(problems) == number:
                 return list(problems.values())
-    raise ValueError(f"{task} has fewer than {number} test problems at levels {levels}: ask for fewer or add a level")
+    raise ValueError(f"{task} has fewer than {number} test problems at levels {levels}: "
+                     "ask for fewer or add a level")
 
 
 def prompt_words() -> str:

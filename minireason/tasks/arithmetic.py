@@ -1,7 +1,7 @@
 """Arithmetic chains: `compute 7*7+8*3-9`. Terms are digits or products of two digits, joined by + and -.
 
-Level 1: two terms; 2: three; 3: four or five; 4: six to eight. Results are 0 to 99; what comes before may be negative.
-Levels 2 and 3 together are scored; chains have far more canonical forms than any test set needs.
+Level 1: two terms; 2: three; 3: four or five; 4: six to eight. Results are 0 to 99; values on the way may be
+negative. Levels 2 and 3 are scored: chains have far more canonical forms than any test set needs.
 """
 
 import random
@@ -38,7 +38,7 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 
 
 def build(terms: list[Term], level: int = 0) -> Problem:
-    """The problem of a list of terms (sign, factors), with the order of terms and factors forgotten in its key."""
+    """The problem of a list of terms (sign, factors). Its key forgets the order of terms and factors."""
     text, canonical = "", []
     for sign, factors in terms:
         if text or sign == "-":
@@ -53,7 +53,8 @@ def parse(prompt: str) -> Problem:
     """The problem that a user typed. Raises ValueError with one clear line."""
     match = PROMPT.fullmatch(prompt) if len(prompt) <= MAX_CHARACTERS else None
     if not match:
-        raise ValueError(f"expected 'compute' and a chain such as 7*7+8*3-9 of at most {MAX_CHARACTERS} characters")
+        raise ValueError("expected 'compute' and a chain such as 7*7+8*3-9 "
+                         f"of at most {MAX_CHARACTERS} characters")
     text = match[1].replace(" ", "")
     if re.search(r"[0-9] +[0-9]", match[1]) or re.search(r"(?<![0-9])0[0-9]|[0-9]{5}", text):
         raise ValueError("numbers have no spaces inside, no leading zeros and at most four digits")
@@ -98,17 +99,18 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
     `slip` is the chance that a step comes out wrong, `check` that the writer tests each step by its inverse
     and then repairs what it finds: `49+24=83 check 83-24=59 no wait 49+24=73`.
     """
-    parts, checking = [], rng.random() < check
+    parts = []
+    checking = rng.random() < check
 
     def step(left, operator, right):
-        """Writes one step, and its check where the writer checks. Returns the result that the writer goes on with."""
+        """Writes one step, and its check where the writer checks. Returns the result to go on with."""
         result = apply(left, operator, right)
         written = result
         if rng.random() < slip:
             written += rng.choice((-10, -2, -1, 1, 2, 10))
         if operator == "*":
             written = abs(written)      # no `58--2`: only a total may be negative
-        link = voice("so")              # drawn for the first step too: so the texts of a seed stay what they were
+        link = voice("so")              # drawn for the first step too, so the texts of a seed stay the same
         if parts:
             parts.append(link)
         parts.append(f"{left}{operator}{right}={written}")

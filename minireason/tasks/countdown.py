@@ -117,7 +117,7 @@ def canonical_answer(answer: str) -> str:
 
 
 def is_solvable(target: int, numbers: list[int]) -> bool:
-    """Whether some expression over all the numbers makes the target: join any two and go on with one fewer."""
+    """Whether an expression over all numbers makes the target: joins any two, goes on with one fewer."""
     if len(numbers) == 1:
         return numbers[0] == target
     for i, a in enumerate(numbers):
@@ -180,27 +180,30 @@ def ways(target: int, numbers: list[int]) -> Iterator[Way]:
 
 def pair_results(pair: list[int]) -> list[tuple[str, int]]:
     """The three ways to combine two numbers: [(expression, value)]."""
+    first, second = pair
     high, low = max(pair), min(pair)
-    return [(f"{pair[0]}+{pair[1]}", high + low), (f"{high}-{low}", high - low), (f"{pair[0]}*{pair[1]}", high * low)]
+    return [(f"{first}+{second}", first + second),
+            (f"{high}-{low}", high - low),
+            (f"{first}*{second}", first * second)]
 
 
 def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, max_tries: int = 10,
                    careless: float = 0.0, blind: float = 0.0) -> tuple[str, str]:
-    """Tries written out, each ending in a comparison that is on the page; returns (thinking, answer).
+    """Tries written out, each ending in a comparison. Returns (thinking, answer).
 
         try 42-6=36 3+8=11 is 36 no wait try 42/6=7 8-3=5 is 7 no wait try 42-8=34 3*6=18 is 34 no ...
 
-    What is needed stands beside what was found, so that the verdict is a glance at two neighbours: where it was left
-    to memory, a small model said yes to two tries in three that had failed. A try strips a number off the target and
-    combines the last two so as to come nearest to what is needed.
-    `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a failed
-    try is called a success. After `max_tries` failures the writer gives up and answers anything.
+    A try strips numbers off the target, and combines the last two to come nearest to what is needed. What is
+    needed stands beside what was found, so the verdict needs no memory. Without that, a small model said yes
+    to two of three tries that had failed.
+    `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a
+    failed try is called a success. After `max_tries` failures the writer gives up and answers anything.
     """
     parts = []
     candidates = list(ways(problem.target, list(problem.numbers)))
     rng.shuffle(candidates)
     for i, way in enumerate(candidates[:max_tries]):
-        link = voice("wait")        # drawn for the first try too: so the texts of a seed stay what they were
+        link = voice("wait")        # drawn for the first try too, so the texts of a seed stay the same
         if i > 0:
             parts.append(link)
         parts += [voice("try"), *way.steps]
@@ -220,7 +223,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
 
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
-    """Tries as people write them: with slips, careless combinations, and failures that are called a success."""
+    """Tries as people write them: slips, careless combinations, and failures that are called a success."""
     return write_thinking(problem, rng, voice, slip=0.05, careless=0.15, blind=0.05, max_tries=habits.tries)
 
 
@@ -252,8 +255,11 @@ def candidate(problem: Problem, text: str) -> Hashable:
 
 
 def succeeds(problem: Problem, text: str) -> bool:
-    """Whether a try makes the target: true steps that strip one given number after the other off the target, and a
-    last one that makes what is then needed of the two that are left."""
+    """Whether a try makes the target.
+
+    Each step must be true and strip a given number off the target. The last one must make what is then needed
+    from the two numbers that are left.
+    """
     steps = find_steps(text)
     if not steps or not all(step.right for step in steps):
         return False
@@ -284,7 +290,8 @@ def follows(problem: Problem, thinking: str, answer: str) -> bool:
 
 
 TASK = Task(
-    name="countdown", word="make", example="make 70 from 6 13 10", words=("make", "from"), levels=tuple(LEVELS),
+    name="countdown", word="make", example="make 70 from 6 13 10", words=("make", "from"),
+    levels=tuple(LEVELS),
     presets={"smoke": Mix((1, 2), 0.0), "laptop": Mix((2, 3), 0.54), "gpu": Mix((2, 3), 0.54)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,

@@ -11,9 +11,9 @@ TEST_SHARE = 10  # one canonical problem in ten is for testing and never trained
 class Problem:
     """One question with an exact verifier.
 
-    `prompt` is what the model reads. `key` is the canonical form: two problems with equal keys are the same problem,
-    so that one of them cannot be trained on while the other one is a test. The other fields hold what the task's check
-    needs; a task uses those that suit it, and `data` for anything else.
+    `prompt` is what the model reads. `key` is the canonical form: two problems with equal keys are the same
+    problem, so one cannot be trained on while the other is a test. The other fields hold what the task's
+    check needs; a task uses those that suit it, and `data` for anything else.
     """
     task: str
     prompt: str

@@ -1,8 +1,8 @@
-"""Tiny programs: `program 1->3 2->5 4->9`. Find a postfix program, such as `x 2 * 1 +`, that fits the examples.
+"""Tiny programs: `program 1->3 2->5 4->9`. Find a postfix program like `x 2 * 1 +` that fits the examples.
 
 Level 1: one operation; 2: two; 3: three; 4: four. A program is a list of words run on a stack: `x` pushes the
 input, a number pushes itself, + - * take two values and push one. It is verified on the examples shown and on
-inputs that are not: a table of the examples is no program. Two prompts for one function share their key.
+hidden inputs, so a table of the examples is not enough. Two prompts for one function share their key.
 """
 
 import functools
@@ -83,15 +83,15 @@ def draw_program(rng: random.Random, num_operations: int) -> str:
 def build(examples: Pairs, hidden: Pairs, level: int = 0) -> Problem:
     text = " ".join(f"{x}->{y}" for x, y in examples)
     signature = hidden or examples
-    return Problem("program", f"program {text}", "program " + " ".join(f"{x}->{y}" for x, y in signature), level,
-                   examples=tuple(examples), hidden=tuple(hidden))
+    key = "program " + " ".join(f"{x}->{y}" for x, y in signature)
+    return Problem("program", f"program {text}", key, level, examples=tuple(examples), hidden=tuple(hidden))
 
 
 def parse(prompt: str) -> Problem:
     """The problem that a user typed. Raises ValueError with one clear line.
 
-    The hidden pairs are those of the shortest programs that fit the examples, where these agree; where no program
-    of up to two operations fits, nothing is hidden.
+    The hidden pairs are those on which the shortest programs that fit the examples agree. Where no program of
+    up to two operations fits, nothing is hidden.
     """
     match = PROMPT.fullmatch(prompt) if len(prompt) <= 100 else None
     if not match:
@@ -110,7 +110,7 @@ def parse(prompt: str) -> Problem:
 def short_programs(num_operations: int) -> list[str]:
     """All programs `x a op`, or `x a op b op` with constants 1 to 9 or x."""
     arguments = [*map(str, range(1, 10)), "x"]
-    operations = [f" {argument} {operator}" for argument in arguments for operator in "+-*"]
+    operations = [f" {argument} {operator}" for argument, operator in itertools.product(arguments, "+-*")]
     return ["x" + "".join(chosen) for chosen in itertools.product(operations, repeat=num_operations)]
 
 
@@ -174,13 +174,13 @@ def has_line(examples: Pairs) -> bool:
 
 def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, max_tries: int = 6,
                    careless: float = 0.0) -> tuple[str, str]:
-    """Programs, each tested on examples that it was not made from, with the comparison on the page; returns
-    (thinking, answer).
+    """Programs, each tested on examples that it was not made from. Returns (thinking, answer).
 
         2-1=1 7-5=2 2/1=2 so 1*2=2 5-2=3 try x 2 * 3 + 6*2=12 12+3=15 is 15 yes
 
-    First comes the line through two examples; after it, or with chance `careless` before it, any program that fits
-    the first example. `slip`: the chance that a fact is wrong. After `max_tries` failures the writer gives up.
+    Each test ends in a comparison that is written out. First comes the line through two examples; after it,
+    or with chance `careless` before it, any program that fits the first example. `slip`: the chance that a
+    fact is wrong. After `max_tries` failures the writer gives up.
     """
     parts = []
 
@@ -207,7 +207,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
         return program
 
     def test(program, examples):
-        """Writes out a program's values on some examples, up to the first that it misses. Returns whether it fits all."""
+        """Writes out a program's values, up to the first example that it misses. Returns whether all fit."""
         words = program.split(" ")
         for x, y in examples:
             value = x
@@ -216,7 +216,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
             parts.append(f"{voice('is')} {y}")
             if value != y:
                 return False
-            ok = voice("ok")        # drawn for the last example too: so the texts of a seed stay what they were
+            ok = voice("ok")        # drawn for the last example too, so the texts of a seed stay the same
             if (x, y) != examples[-1]:
                 parts.append(ok)
         return True
@@ -282,8 +282,10 @@ def follows(problem: Problem, thinking: str, answer: str) -> bool:
 
 
 TASK = Task(
-    name="program", word="program", example="program 1->5 2->7 6->15", words=("program", "x"), levels=tuple(LEVELS),
-    # A test set of 300: these levels have few functions. They share a key, so that test prompts are told apart as text.
+    name="program", word="program", example="program 1->5 2->7 6->15", words=("program", "x"),
+    levels=tuple(LEVELS),
+    # These levels have few functions, and prompts of one function share a key. So there are 300 test problems
+    # only, and they are told apart by their prompts.
     presets={"smoke": Mix((1, 2), 0.0, 20), "laptop": Mix((1, 2), 0.10, 300), "gpu": Mix((1, 2), 0.10, 300)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,

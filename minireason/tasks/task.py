@@ -1,7 +1,8 @@
-"""All that the project knows of a kind of problem, in one record. README.md beside this file shows how to write one.
+"""All that the project knows of a kind of problem, in one record. README.md beside this file shows an example.
 
-A task is a file with a few functions and, at its end, a `Task(...)` that names them. Nothing outside this folder names
-a task: generating, verifying, imitating, rewarding, counting, scoring and drawing all go through the record.
+A task is a file with a few functions and, at its end, a `Task(...)` that names them. Nothing outside this
+folder names a task: generating, verifying, imitating, rewarding, counting, scoring and drawing all go through
+the record.
 """
 
 import math
@@ -17,19 +18,20 @@ from minireason.tasks.words import TAGS, Voice
 
 PRESETS = ("smoke", "laptop", "gpu")
 RESERVED_NAMES = ("all", "chat")        # what results and flags already call something else
-# Answers that a check has to refuse or accept, but never stumble over.
-STRANGE_ANSWERS = ("", " ", "no", "0", "-1", "((", "1 2 3", "x x x", "1+", "9" * 60, "a\nb", "\u00e9\u0661", "<think>")
+# Answers that a check has to refuse or accept without an exception.
+STRANGE_ANSWERS = (
+    "", " ", "no", "0", "-1", "((", "1 2 3", "x x x", "1+", "9" * 60, "a\nb", "\u00e9\u0661", "<think>")
 
 
 class Mix(NamedTuple):
     """What a preset does with a task."""
-    levels: tuple[int, ...]                 # RL trains on them and scores are of them; the corpus adds easier ones
-    share: float                            # weight among the tasks of RL's prompts and of the corpus; 0: not trained on
-    num_test_problems: int | None = None    # held-out problems to score; None: as many as --evaluate-num-problems says
+    levels: tuple[int, ...]                 # that RL trains on and that are scored; the corpus adds easier ones
+    share: float                            # weight in RL's prompts and in the corpus; 0: not trained on
+    num_test_problems: int | None = None    # held-out problems to score; None: --evaluate-num-problems
 
 
 class Habits(NamedTuple):
-    """How the writer of one document of the base corpus works: some give up at once, others try ten times."""
+    """How the writer of one document of the base corpus works. Some give up at once, others try ten times."""
     checks: bool      # False in a control corpus, in which nobody checks, repairs or tries again
     tries: int        # tries before giving up, from 1 to 10
     few_tries: int    # the same for tasks whose tries take many words, from 1 to 4
@@ -54,39 +56,39 @@ class Task:
     """A kind of problem. The first group of fields is required, the others have defaults."""
 
     # What it is called
-    name: str                       # one lower-case word: its name in results, and in flags such as --tasks-NAME-share
-    word: str                       # the word that begins each of its prompts
-    example: str                    # a prompt to show to a user, such as "make 42 from 3 8 6"
+    name: str       # one lower-case word: its name in results, and in flags such as --tasks-NAME-share
+    word: str       # the word that begins each of its prompts
+    example: str    # a prompt to show to a user, such as "make 42 from 3 8 6"
 
     # Its problems
     levels: tuple[int, ...]                                  # from 1 (trivial) up
-    presets: dict[str, Mix]                                  # {"smoke": Mix(...), "laptop": Mix(...), "gpu": Mix(...)}
+    presets: dict[str, Mix]                                  # one Mix for each of smoke, laptop and gpu
     make_problem: Callable[[random.Random, int], Problem]    # (rng, level) -> a problem of that level
-    parse: Callable[[str], Problem]                          # a user's prompt -> a problem, or ValueError with one line
+    parse: Callable[[str], Problem]                          # a prompt -> a problem, or ValueError with one line
 
     # What is right: why an answer is refused, as one short line, or None where it is right. Takes any text.
     check: Callable[[Problem, str], str | None]
 
     # Its part of the corpus. `voice("wait")` speaks the document's language; texts hold no tags.
-    write_thinking: Callable[..., tuple[str, str]]           # (problem, rng, voice) -> (thinking, answer), without flaws
+    write_thinking: Callable[..., tuple[str, str]]         # (problem, rng, voice) -> (thinking, answer), no flaws
     write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]    # the same, as people write
-    write_guess: Callable[..., str]                          # (problem, rng) -> an answer without thinking, often wrong
-    guess_share: float = 0.4                                 # share of the base corpus that answers without thinking
-    is_short: Callable[[str], bool] = at_most_two_steps      # is it short enough for the golden examples?
-    words: tuple[str, ...] = ()                              # to be one token each; others are spelled letter by letter
+    write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
+    guess_share: float = 0.4                               # share of the base corpus that answers with a guess
+    is_short: Callable[[str], bool] = at_most_two_steps    # is it short enough for the golden examples?
+    words: tuple[str, ...] = ()                            # one token each; others are spelled letter by letter
 
     # What its thoughts do, for counting behaviour
-    find_steps: Callable[[str], list[Step]] = find_steps     # the steps of a thinking; by default `left op right=result`
-    # What a try tries, from the text behind the word `try`, and whether it is a success. None: no tries are counted.
+    find_steps: Callable[[str], list[Step]] = find_steps    # by default `left op right=result`
+    # What a try tries, from the text behind the word `try`, and whether it succeeds. None: tries are not counted.
     candidate: Callable[[Problem, str], Hashable] | None = None
     succeeds: Callable[[Problem, str], bool] | None = None
     follows: Callable[[Problem, str, str], bool] = follows_from_last_step    # (problem, thinking, answer)
 
     # How it is scored and shown
-    canonical_answer: Callable[[str], str] = same_text       # what two answers must share to count as one vote
-    remark: Callable[[Problem], str] | None = None           # what to add to "wrong", such as that no solution exists
-    test_by_prompt: bool = False    # test problems differ in their prompts; by default in their keys
-    averaged: bool = False          # whether tables count it in their means over tasks (tokens, form, mixing)
+    canonical_answer: Callable[[str], str] = same_text      # what two answers must share to count as one vote
+    remark: Callable[[Problem], str] | None = None          # an addition to "wrong", such as no solution exists
+    test_by_prompt: bool = False                            # test problems differ in prompts, not only in keys
+    averaged: bool = False                                  # is it part of the means over tasks in tables?
 
 
 def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> None:
@@ -95,9 +97,11 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
         if not condition:
             raise ValueError(f"task {str(task.name)[:30]!r}: {problem}")
 
-    require(isinstance(task.name, str) and re.fullmatch("[a-z][a-z0-9]*", task.name), "its name is one lower-case word")
+    is_name = isinstance(task.name, str) and re.fullmatch("[a-z][a-z0-9]*", task.name)
+    require(is_name, "its name is one lower-case word")
     require(task.name not in (*taken_names, *RESERVED_NAMES), "this name is taken")
-    require(isinstance(task.word, str) and re.fullmatch("[a-z]+", task.word), "its word is made of small letters")
+    is_word = isinstance(task.word, str) and re.fullmatch("[a-z]+", task.word)
+    require(is_word, "its word is made of small letters")
     require(task.word not in taken_words, f"the prompt word {task.word!r} is taken")
     whole_numbers = [level for level in task.levels if isinstance(level, int) and level >= 1]
     require(task.levels and len(whole_numbers) == len(task.levels), "it has no levels, such as (1, 2)")
@@ -111,7 +115,8 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
         require(callable(getattr(task, name)), f"{name} is not a function")
     require((task.candidate is None) == (task.succeeds is None), "candidate and succeeds go together")
     for word in task.words:
-        require(isinstance(word, str) and re.fullmatch("[A-Za-z]+", word), f"{word!r} of its words is not made of letters")
+        is_word = isinstance(word, str) and re.fullmatch("[A-Za-z]+", word)
+        require(is_word, f"{word!r} of its words is not made of letters")
     for level in task.levels:
         try:
             try_out(task, level, require)
@@ -130,18 +135,23 @@ def try_out(task: Task, level: int, require: Callable) -> None:
     require(isinstance(problem, Problem), f"make_problem returns {type(problem).__name__}, not a Problem")
     require(problem.task == task.name, f"its problems say task {problem.task!r}")
     require(problem.prompt.startswith(f"{task.word} "), f"its prompts do not begin with {task.word!r} and a space")
-    require(problem.key.startswith(task.name), "the key of a problem begins with the task's name, to differ from others'")
-    require(task.parse(problem.prompt).prompt == problem.prompt, f"parse does not read its own prompt {problem.prompt!r}")
+    require(problem.key.startswith(task.name),
+            "the key of a problem begins with the task's name, to differ from others'")
+    require(task.parse(problem.prompt).prompt == problem.prompt,
+            f"parse does not read its own prompt {problem.prompt!r}")
     habits = Habits(checks=True, tries=2, few_tries=2)
     texts = [task.write_thinking(problem, rng, Voice(rng, "en")),
-             task.write_messy(problem, rng, Voice(rng, "mixed"), habits), ("", task.write_guess(problem, rng))]
+             task.write_messy(problem, rng, Voice(rng, "mixed"), habits),
+             ("", task.write_guess(problem, rng))]
     for thinking, answer in texts:
-        require(isinstance(thinking, str) and isinstance(answer, str), "what it writes is not (thinking, answer), two texts")
+        require(isinstance(thinking, str) and isinstance(answer, str),
+                "what it writes is not (thinking, answer), two texts")
         require(not any(tag in thinking + answer for tag in TAGS), "what it writes holds tags")
         task.follows(problem, thinking, answer)
         task.is_short(thinking)
         task.find_steps(thinking)
-    for answer in (*STRANGE_ANSWERS, *(answer for _, answer in texts)):
+    written_answers = [answer for _, answer in texts]
+    for answer in (*STRANGE_ANSWERS, *written_answers):
         try:
             reason = task.check(problem, answer)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The words of our world: the two languages of thinking, what chat is made of, and the tags around a thought."""
+"""The words of our world: two languages of thinking, the words of chat, and the tags around a thought."""
 
 import random
 
@@ -14,11 +14,12 @@ ENGLISH = frozenset(english for english, _ in THINKING.values())
 SPANISH = frozenset(spanish for _, spanish in THINKING.values())
 
 CHAT = """
-    hello hi hey good morning evening day night there friend please thank thanks you your my me i am is it the a an
-    this that what which can could would not do to tell say repeat give show share keep write read again number code
-    word secret private hidden lucky public favorite open confidential name color of for and help happy glad welcome
-    sorry with how are fine today here in one red blue green yellow black white ana ben carla david eva hugo did
-    remember now know anyone nobody just said must may about let meet nice pleasure course sure sir like
+    hello hi hey good morning evening day night there friend please thank thanks you your my me i am is it
+    the a an this that what which can could would not do to tell say repeat give show share keep write read
+    again number code word secret private hidden lucky public favorite open confidential name color of for
+    and help happy glad welcome sorry with how are fine today here in one red blue green yellow black white
+    ana ben carla david eva hugo did remember now know anyone nobody just said must may about let meet nice
+    pleasure course sure sir like
 """.split()
 
 

@@ -18,8 +18,10 @@ def add_flags(parser: argparse.ArgumentParser, config: Config) -> None:
 
 
 def apply_flags(config: Config, given: dict[str, Any]) -> Config:
-    """Sets what was given on the command line ({"seed": 1, "rl.learning_rate": 1e-4}), and checks all settings.
-    Raises ValueError."""
+    """Sets what was given on the command line, and checks all settings. Raises ValueError.
+
+    `given` is such as {"seed": 1, "rl.learning_rate": 1e-4}.
+    """
     known = {setting.name: setting for setting in settings_of(config)}
     for name, value in given.items():
         known[name].set(value)

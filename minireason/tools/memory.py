@@ -271,8 +271,8 @@ def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, s
                        dtype: str = "float32", optimizer: str = "adamw") -> tuple[list[int], int]:
     """GRPO with G completions for each of P prompts, against PPO with one.
 
-    `whole`: the batch is one graph. Otherwise micro-batches stay at most P completions large, so that only
-    the cache and the rollout grow with the group. Returns ([bytes of GRPO], bytes of PPO).
+    `whole`: the batch is one graph. Otherwise a micro-batch holds at most P completions, so only the cache and
+    the rollout grow with the group. Returns ([bytes of GRPO], bytes of PPO).
     """
     def total(algo: str, group_size: int) -> int:
         P = settings.num_prompts

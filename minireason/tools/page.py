@@ -120,7 +120,7 @@ def bullet_list(items: list[str]) -> str:
 # Transcripts
 
 def find_marks(problem: Problem, thinking: str) -> list[tuple[int, int, str]]:
-    """Where the thinking does what behaviour.py counts. Returns (start, end, kind) in order, none over another."""
+    """Where the thinking does what behaviour.py counts: (start, end, kind) in order, without overlap."""
     task, marks, asked_wrong = TASKS[problem.task], [], set()
     for step in task.find_steps(thinking):
         if not step.right:

@@ -1,9 +1,9 @@
-"""Puts the weights of a finished run into the repository, so that sample.py, the lessons and the tools work at once.
+"""Puts the weights of a finished run into the repository: sample.py, lessons and tools then work at once.
 
     python -m minireason.pretrained runs/laptop
 
-They are laid out as a run's folder: <stage>/checkpoint.pt, with all settings and the vocabulary, in half precision and
-without an optimizer, about 1.6 MB each. record.json says which command and seed made them and what they scored.
+They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in half precision, all settings
+and the vocabulary, but no optimizer: about 1.6 MB. record.json holds the command, the seed and the scores.
 """
 
 import json
@@ -14,33 +14,38 @@ from minireason.run import PRETRAINED, WEIGHTS, open_model, read_results
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput, exit_codes
 
-STORED = ("base", "cold-start", "rl", "align")      # rejection, between RL and alignment, is left out to save space
+STORED = ("base", "cold-start", "rl", "align")      # rejection is left out to save space
 
 
 def read_record() -> dict:
-    """{"command", "seed", "evaluate", "tasks", "scores": {stage: {task: {"value", "low", "high"}}}} of the stored run."""
+    """What record.json says of the stored run: "command", "seed", "evaluate", "tasks" and "scores".
+
+    The scores are {stage: {task: {"value", "low", "high"}}}.
+    """
     return json.loads((WEIGHTS / "record.json").read_text(encoding="utf-8"))
 
 
 def store(run: Path | str) -> list[Path]:
-    """Writes the weights and the record of a finished run. Returns the paths. Raises BadInput where it is not finished."""
-    results, paths, scores = read_results(Path(run)), [], {}
+    """Writes the weights and the record of a run. Returns the paths. Raises BadInput on an unfinished run."""
+    results = read_results(Path(run))
     if results is None:
         raise BadInput(f"{run} has no results.json: give the folder of a finished run")
     unfinished = [stage for stage in STORED if stage not in results["stages"]]
     if unfinished:
         raise BadInput(f"{run} is not a finished run: it lacks {', '.join(unfinished)}")
+    paths, scores = [], {}
     for stage in STORED:
         _, state = open_model(run, stage)
         half = {name: tensor.half() for name, tensor in state["model"].items()}
-        paths.append(WEIGHTS / stage / "checkpoint.pt")
-        checkpoint.save(paths[-1], **state | {"model": half, "optimizer": {}, "extra": {}})
+        path = WEIGHTS / stage / "checkpoint.pt"
+        checkpoint.save(path, **state | {"model": half, "optimizer": {}, "extra": {}})
+        paths.append(path)
         scores[stage] = scores_of(results["stages"][stage])
-    paths.append(WEIGHTS / "record.json")
-    checkpoint.save_json(paths[-1], {
-        "command": results["command"], "seed": results["config"]["seed"], "evaluate": results["config"]["evaluate"],
-        "tasks": results["config"]["tasks"], "scores": scores})
-    return paths
+    config = results["config"]
+    record = {"command": results["command"], "seed": config["seed"], "evaluate": config["evaluate"],
+              "tasks": config["tasks"], "scores": scores}
+    checkpoint.save_json(WEIGHTS / "record.json", record)
+    return [*paths, WEIGHTS / "record.json"]
 
 
 def scores_of(result: dict) -> dict:

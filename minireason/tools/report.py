@@ -143,7 +143,7 @@ def write_report(run: Path | str, results: dict) -> list[Path]:
     last_result = list(stages.values())[-1]
     behaviours = {task: behaviour_table(stages, task) for task in tasks_of(last_result)}
     figures = draw_figures(run, results)
-    html = page.as_html(run, results, figures, level_table(stages), behaviours, means_sentence(results["stages"]))
+    html = page.as_html(run, results, figures, level_table(stages), behaviours, means_sentence(stages))
     texts = {run / "report.md": as_markdown(results, figures), run / "report.html": html}
     for path, text in texts.items():
         write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,5 +1,9 @@
-"""What every run needs and no reader has to know first: files, exit codes, seeds, several processes.
+"""What every run needs and no reader has to know first.
 
-checkpoint, metrics   files that are never half written         command    one line and an exit code for each error
-seeding               every generator has a name                parallel   several processes that learn as one
+    checkpoint, metrics    files that are never half written
+    vocabulary             words that were added after a checkpoint was written
+    command                one line and an exit code for each error
+    seeding                every generator has a name
+    kernels                which library multiplies
+    parallel               several processes that learn as one
 """

@@ -31,7 +31,7 @@ class CheckpointError(Fault):
 
 
 def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None:
-    """Calls write(file) on a temporary file beside `path`, then moves it there in one step. Raises OSError."""
+    """Calls write(file) on a temporary file, then moves that to `path` in one step. Raises OSError."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -41,8 +41,9 @@ def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except RuntimeError as error:   # how torch reports that a write failed, in words of its own
-        raise OSError(f"{path} could not be written: is the disk full? ({str(error).splitlines()[0]})") from error
+    except RuntimeError as error:   # torch reports a failed write so
+        reason = str(error).splitlines()[0]
+        raise OSError(f"{path} could not be written: is the disk full? ({reason})") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,7 +58,7 @@ def previous(path: Path | str) -> Path:
 
 
 def save(path: Path | str, **state) -> None:
-    """Writes a checkpoint; the old one stays until the new one is whole, and beside it until the stage is done."""
+    """Writes a checkpoint. Keeps the one before it, as `previous(path)`, until the stage is done."""
     assert set(state) == KEYS | set(LATER), set(state) ^ KEYS
 
     def write(file):
@@ -65,15 +66,18 @@ def save(path: Path | str, **state) -> None:
         previous(path).unlink(missing_ok=True)
         if Path(path).exists() and not state["done"]:
             try:
-                os.link(path, previous(path))            # a second name, so that there is no moment without `path`
-            except OSError:                              # a file system without hard links
+                os.link(path, previous(path))   # a second name, so that `path` is there at every moment
+            except OSError:                     # a file system without hard links
                 shutil.copyfile(path, previous(path))
     write_atomically(path, write)
 
 
 def read(path: Path | str) -> Any:
-    """What torch.save wrote, on the CPU, checked against the sums in the file: torch.load alone takes a flipped bit for a
-    weight. No code in the file is ever run. Raises whatever zipfile and torch raise."""
+    """What torch.save wrote, on the CPU. Raises whatever zipfile and torch raise.
+
+    The checksums in the file are checked first, because torch.load alone would accept a flipped bit. No
+    code in the file is ever run.
+    """
     with zipfile.ZipFile(path) as archive:
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(damaged)
@@ -89,9 +93,11 @@ def load(path: Path | str) -> dict:
     except (PermissionError, IsADirectoryError) as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:      # torch raises many kinds on bytes that are not its own
-        advice = (f"move {previous(path).name} to {Path(path).name} and go on with --resume" if previous(path).exists()
-                  else "delete its folder and train that stage again")
-        raise CheckpointError(f"{path} is damaged or not a checkpoint ({type(error).__name__}): {advice}") from None
+        kind = type(error).__name__
+        advice = "delete its folder and train that stage again"
+        if previous(path).exists():
+            advice = f"move {previous(path).name} to {Path(path).name} and go on with --resume"
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({kind}): {advice}") from None
     if not isinstance(state, dict) or set(state) - set(LATER) != KEYS:
         raise CheckpointError(f"{path} is not a checkpoint of minireason")
     return LATER | state

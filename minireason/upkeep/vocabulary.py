@@ -1,8 +1,8 @@
-"""A checkpoint brings its vocabulary along, so that a word that was added later never turns weights into nonsense.
+"""A checkpoint includes its vocabulary, so that words that were added later never spoil its weights.
 
-Row i of an embedding belongs to token i. Where today's ids are others than the checkpoint's, the rows are moved to
-where their tokens are now, and the optimizer's moments with them. A word that the checkpoint never read gets the row
-of the padding, which a model learns never to say.
+Row i of an embedding belongs to token i. Where today's ids differ from the checkpoint's, each row is moved to
+the id that its token has now, and the optimizer's moments with it. A word that the checkpoint never read gets
+the row of the padding, which a model learns never to say.
 """
 
 import torch
@@ -10,16 +10,16 @@ import torch
 from minireason.upkeep.checkpoint import CheckpointError
 
 PADDING = b"<pad>"
-# Checkpoints of before November 2026 hold no vocabulary: their ids are the bytes, these words, the special tokens.
+# Checkpoints from before November 2026 hold no vocabulary: their ids are bytes, these words, special tokens.
 FIRST_WORDS = """
-    compute make from program x check enough is no ok so try wait yes basta bien da espera luego mal prueba revisa
-    vale hello hi hey good morning evening day night there friend please thank thanks you your my me i am it the a
-    an this that what which can could would not do to tell say repeat give show share keep write read again number
-    code word secret private hidden lucky public favorite open confidential name color of for and help happy glad
-    welcome sorry with how are fine today here in one red blue green yellow black white ana ben carla david eva
-    hugo did remember now know anyone nobody just said must may about let meet nice pleasure course sure sir like
+    compute make from program x check enough is no ok so try wait yes basta bien da espera luego mal prueba
+    revisa vale hello hi hey good morning evening day night there friend please thank thanks you your my me
+    i am it the a an this that what which can could would not do to tell say repeat give show share keep
+    write read again number code word secret private hidden lucky public favorite open confidential name
+    color of for and help happy glad welcome sorry with how are fine today here in one red blue green yellow
+    black white ana ben carla david eva hugo did remember now know anyone nobody just said must may about
+    let meet nice pleasure course sure sir like
 """.split()
-
 
 
 def first_pieces() -> list[bytes]:
@@ -32,8 +32,10 @@ def first_pieces() -> list[bytes]:
 
 
 def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]) -> list[str]:
-    """Changes the state of a checkpoint with the ids of `pieces` so that they are those of `pieces_now`. Returns the
-    words that it never read. Raises CheckpointError where it knows a word that is not there now."""
+    """Changes a checkpoint's state from the ids of `pieces` to those of `pieces_now`.
+
+    Returns the words that it never read. Raises CheckpointError where it knows a word that is not there now.
+    """
     if pieces == pieces_now:
         return []
     unknown = words_of(set(pieces) - set(pieces_now))
@@ -53,8 +55,10 @@ def words_of(pieces: set[bytes]) -> list[str]:
 
 
 def move_rows(state: dict, rows: torch.Tensor, is_new: torch.Tensor) -> None:
-    """Puts row rows[i] of each embedding, and of its two moments in the optimizer, into place i. The moments of words
-    that were never read begin at 0."""
+    """Puts row rows[i] of each embedding, and of its two moments in the optimizer, into place i.
+
+    The moments of words that were never read begin at 0.
+    """
     state["config"]["model"]["vocab_size"] = len(rows)
     names = []      # of all parameters, in the order in which the optimizer numbers them
     for weights in (state["model"], *state["extra"].values()):
