@@ -3,6 +3,7 @@ and one clear line with its exit code for what goes wrong."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 
 import train
 from minireason import evaluate, sft, stages
-from minireason.upkeep import checkpoint
+from minireason.upkeep import checkpoint, metrics
 
 ROOT = Path(train.__file__).parent
 TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1",
@@ -139,6 +140,32 @@ def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     for stage in train.STAGES:
         assert run(stage, *TINY, "--out", tmp_path / "steps") == 0
     assert_equal_weights(weights(finished, "align"), weights(tmp_path / "steps", "align"))
+
+
+@pytest.mark.slow
+def test_the_reward_model_is_kept_in_the_checkpoint_and_not_trained_again(finished, tmp_path, monkeypatch):
+    small_world(monkeypatch)
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("align", "results.json"))
+    monkeypatch.setattr(train, "SAVE_EVERY", 0)
+    with monkeypatch.context() as first_step:
+        plain = metrics.append
+
+        def stop_in_the_second_iteration(path, values):
+            if values["iteration"] == 1:
+                raise KeyboardInterrupt
+            plain(path, values)
+        first_step.setattr(metrics, "append", stop_in_the_second_iteration)
+        assert run("align", "--resume", "--out", folder) == 130
+    assert "reward_model" in checkpoint.load(folder / "align" / "checkpoint.pt")["extra"]
+
+    def never(*_):
+        raise AssertionError("the reward model is trained again")
+    monkeypatch.setattr(stages, "helpfulness", never)
+    assert run("align", "--resume", "--out", folder) == 0
+    assert_equal_weights(weights(finished, "align"), weights(folder, "align"))
+    notes = json.loads((folder / "results.json").read_text())["notes"]
+    assert "held-out pairs as the judge did" in notes["reward model"]
 
 
 @pytest.mark.slow
