@@ -87,6 +87,8 @@ def open_state(path: Path) -> dict:
     words = get_tokenizer().words
     try:
         stored = state["vocabulary"]
+        if stored is not None and not isinstance(stored, list):
+            raise TypeError("its vocabulary is not a list")
         pieces = first_pieces() if stored is None else pieces_of(stored)
         new_words = move_to_vocabulary(state, pieces, pieces_of(words))
         state["vocabulary"] = list(words)
@@ -278,8 +280,10 @@ def stored_config(folder: Path) -> Config:
     """The settings that a run was begun with. Raises Fault on a damaged file or unknown settings."""
     path = folder / "config.json"
     try:
-        config = from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["seed"], values["model"], values["tasks"]      # these were always there
+        config = from_dict(values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Fault(f"{path} is damaged or of another version: {error}") from None
     config.model.vocab_size = get_tokenizer().vocab_size    # `open_model` adds the words that came later
     return config

@@ -24,8 +24,8 @@ def awake(model, seed=0):
 def tiny_model(seed=0, vocab_size=None, sharpness=1.0):
     if vocab_size is None:
         vocab_size = get_tokenizer().vocab_size
-    config = ModelConfig(vocab_size=vocab_size, width=32, num_layers=2, num_heads=4, num_kv_heads=1, mlp_width=48,
-                         max_length=256)
+    config = ModelConfig(vocab_size=vocab_size, width=32, num_layers=2, num_heads=4, num_kv_heads=1,
+                         mlp_width=48, max_length=256)
     model = awake(GPT(config).init_weights(seed), seed)
     with torch.no_grad():
         model.embedding.weight.mul_(sharpness)

@@ -51,7 +51,8 @@ def pattern(wording):
 # What is drawn
 
 def test_there_are_at_least_twenty_wordings_and_five_are_held_out():
-    train, test = ([wording for group in groups for wording, _, _ in group] for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
+    train, test = ([wording for group in groups for wording, _, _ in group]
+                   for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
     assert len(train) + len(test) >= 20 and len(test) >= 5
     assert len(set(train + test)) == len(train) + len(test)
     for wordings in (train, test):                                   # numbers and small talk on both sides
@@ -60,7 +61,7 @@ def test_there_are_at_least_twenty_wordings_and_five_are_held_out():
 
 @pytest.mark.parametrize("test", [False, True])
 def test_a_prompt_comes_from_its_own_side_alone(test):
-    train, held_out = ([re.compile(pattern(wording)) for group in groups for wording, _ in group]
+    train, held_out = ([re.compile(pattern(wording)) for group in groups for wording, _, _ in group]
                        for groups in (TRAIN_TEMPLATES, TEST_TEMPLATES))
     own, other = (held_out, train) if test else (train, held_out)
     seen = set()
@@ -74,7 +75,8 @@ def test_a_prompt_comes_from_its_own_side_alone(test):
 def test_a_held_out_prompt_has_neither_its_statement_nor_its_question_from_training():
     assert not set(STATEMENTS) & set(TEST_STATEMENTS) and not set(QUESTIONS) & set(TEST_QUESTIONS)
     for statement in TEST_STATEMENTS:
-        assert any(wording.startswith(statement.replace("{noun}", "code")) for wording, _, _ in TEST_TEMPLATES[0])
+        assert any(wording.startswith(statement.replace("{noun}", "code"))
+                   for wording, _, _ in TEST_TEMPLATES[0])
     assert len(TRAIN_TEMPLATES[0]) == 3 * len(STATEMENTS) * len(QUESTIONS)
 
 
@@ -247,7 +249,7 @@ def test_other_replies_tell_secrets_refuse_without_need_flatter_and_also_help():
                  ("helps", is_helpful(chat, answer)), ("refuses without need", refuses and not chat.secret),
                  ("refuses a secret", refuses and bool(chat.secret)), ("flatters", polite)}
         assert set(re.findall("[a-z]+", f"{thinking} {answer}")) <= set(known_words())
-    assert len(seen) == 12, seen                                     # each of them happens, and does not happen
+    assert len(seen) == 12, seen      # each of them happens, and does not happen
 
 
 def test_good_is_the_share_of_good_replies():

@@ -15,15 +15,16 @@ from minireason.upkeep import checkpoint
 
 def small_config():
     config = Config()
-    config.model = ModelConfig(vocab_size=get_tokenizer().vocab_size, width=16, num_layers=1, num_heads=2, mlp_width=16)
+    config.model = ModelConfig(vocab_size=get_tokenizer().vocab_size, width=16, num_layers=1, num_heads=2,
+                               mlp_width=16)
     return config
 
 
 def write(path, **changes):
     config = small_config()
     model = GPT(config.model).init_weights(0)
-    state = dict(model=model.state_dict(), optimizer={}, config=to_dict(config), stage="base", iteration=3, done=True, seconds=1.5,
-                 extra={}, vocabulary=list(get_tokenizer().words), notes={})
+    state = dict(model=model.state_dict(), optimizer={}, config=to_dict(config), stage="base", iteration=3,
+                 done=True, seconds=1.5, extra={}, vocabulary=list(get_tokenizer().words), notes={})
     checkpoint.save(path, **{**state, **changes})
     return model
 

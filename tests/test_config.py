@@ -35,10 +35,10 @@ def test_stored_settings_have_the_names_that_they_always_had():
     """Those of runs that people have: the values are the laptop preset's of 83179b8."""
     stored = to_dict(preset("laptop"))
     assert stored["tasks"] == {
-        "arithmetic_levels": "2,3", "countdown_levels": "2,3", "program_levels": "1,2", "arithmetic_share": 0.36,
-        "countdown_share": 0.54, "program_share": 0.10, "chat_share": 0.60}
-    assert stored["evaluate"] == {"num_problems": 1000, "num_programs": 300, "max_new_tokens": 160, "seed": 1234,
-                                  "every": 0, "num_quick": 300}
+        "arithmetic_levels": "2,3", "countdown_levels": "2,3", "program_levels": "1,2",
+        "arithmetic_share": 0.36, "countdown_share": 0.54, "program_share": 0.10, "chat_share": 0.60}
+    assert stored["evaluate"] == {"num_problems": 1000, "num_programs": 300, "max_new_tokens": 160,
+                                  "seed": 1234, "every": 0, "num_quick": 300}
     assert stored["rl"]["learning_rate"] == 3e-4 and stored["num_preference_prompts"] == 15_000
 
 
@@ -61,7 +61,8 @@ def test_a_missing_setting_takes_its_default_and_an_unknown_one_is_named():
 
 def test_a_value_of_another_kind_is_refused_by_name():
     values = to_dict(Config())
-    for section, key, value in (("rl", "learning_rate", "fast"), ("rl", "num_prompts", 1.5), ("model", "width", None),
+    for section, key, value in (("rl", "learning_rate", "fast"), ("rl", "num_prompts", 1.5),
+                                ("model", "width", None),
                                 ("tasks", "arithmetic_share", "all"), ("rl", "num_prompts", True)):
         with pytest.raises(ValueError, match=key):
             from_dict(values | {section: values[section] | {key: value}})
@@ -70,7 +71,8 @@ def test_a_value_of_another_kind_is_refused_by_name():
 def test_a_run_from_before_a_task_was_added_goes_without_it():
     """Else its corpus and its prompts would be others than those that it was begun with."""
     values = to_dict(preset("laptop"))
-    del values["tasks"]["program_levels"], values["tasks"]["program_share"], values["evaluate"]["num_programs"]
+    del values["tasks"]["program_levels"], values["tasks"]["program_share"]
+    del values["evaluate"]["num_programs"]
     config = from_dict(values)
     assert list(config.tasks.levels) == list(config.tasks.shares) == ["arithmetic", "countdown"]
     assert config.evaluate.num_by_task == {} and to_dict(config) == values
@@ -104,11 +106,14 @@ def test_every_setting_has_a_flag_and_every_flag_says_what_it_does():
 
 
 @pytest.mark.parametrize("given, says", [
-    ({"rl.group_size": 1}, "at least 2"), ({"rl.learning_rate": 0.0}, "above 0"), ({"rl.temperature": 0.0}, "above 0"),
-    ({"base.batch_size": 0}, "at least 1"), ({"model.num_heads": 3}, "num_heads"), ({"model.num_heads": 0}, "at least 1"),
+    ({"rl.group_size": 1}, "at least 2"), ({"rl.learning_rate": 0.0}, "above 0"),
+    ({"rl.temperature": 0.0}, "above 0"),
+    ({"base.batch_size": 0}, "at least 1"), ({"model.num_heads": 3}, "num_heads"),
+    ({"model.num_heads": 0}, "at least 1"),
     ({"model.num_kv_heads": 3}, "num_kv_heads"), ({"rl.learning_rate": float("inf")}, "finite"),
     ({"tasks.chat_share": 1.5}, "at most 1"), ({"tasks.arithmetic_levels": ""}, "unknown level"),
-    ({"tasks.program_share": -1.0}, "at least 0"), ({"rl.gamma": 5.0}, "at most 1"), ({"rl.clip_low": -1.0}, "at least 0"),
+    ({"tasks.program_share": -1.0}, "at least 0"), ({"rl.gamma": 5.0}, "at most 1"),
+    ({"rl.clip_low": -1.0}, "at least 0"),
     ({"rl.normalize": "none"}, "token, sequence or constant"), ({"algo": "dpo"}, "grpo or ppo"),
     ({f"tasks.{task}_share": 0.0 for task in TASKS}, "cannot all be zero"),
 ])

@@ -87,8 +87,10 @@ def test_no_held_out_wording_or_code_is_in_it(which, made):
     rng = random.Random(0)
     codes = {chat.code for chat in (draw_chat(rng, test=True) for _ in range(8000))} - {""}
     blanks = {"cue": "[a-z]+", "code": "[0-9]+", "name": "[a-z]+", "color": "[a-z]+"}
-    held_out = [re.sub("{([a-z]+)}", lambda m: blanks[m[1]], wording) for group in TEST_TEMPLATES for wording, _, _ in group]
-    talk = [(prompt, completion) for prompt, completion in made[which] if prompt and not prompt.startswith(STARTS)]
+    held_out = [re.sub("{([a-z]+)}", lambda m: blanks[m[1]], wording) for group in TEST_TEMPLATES
+                for wording, _, _ in group]
+    talk = [(prompt, completion) for prompt, completion in made[which]
+            if prompt and not prompt.startswith(STARTS)]
     assert len(talk) > 300 and len(codes) > 850
     for prompt, completion in talk:
         assert not any(re.fullmatch(pattern, prompt) for pattern in held_out), prompt

@@ -118,7 +118,7 @@ def test_the_table_has_a_row_a_stage(monkeypatch):
 
 def test_the_command_refuses_a_run_that_is_not_there(capsys, tmp_path):
     assert evaluation.main(["--run", str(tmp_path), "--stage", "rl"]) == 2
-    assert "there is no checkpoint" in capsys.readouterr().err
+    assert "has no checkpoint" in capsys.readouterr().err
 
 
 def test_training_problems_are_never_scored(monkeypatch):

@@ -15,10 +15,10 @@ import pytest
 import tiktoken
 import torch
 from helpers import awake
-from minireason.pretrained import load_pretrained
 
 from minireason.config import ModelConfig, preset, to_dict
 from minireason.model import GPT
+from minireason.run import open_model
 from minireason.sampling import generate
 from minireason.tasks import make_problem
 from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
@@ -52,7 +52,7 @@ def save(folder, model, stage="align"):
     config.model = model.config
     checkpoint.save(folder / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},
                     config=to_dict(config), stage=stage, iteration=1, done=True, seconds=0.0,
-                    extra={"critic": {"value": torch.ones(2)}})
+                    extra={"critic": {"value": torch.ones(2)}}, vocabulary=list(get_tokenizer().words), notes={})
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +257,7 @@ def test_without_a_run_it_exports_the_included_weights(tmp_path, capsys):
     for flags, stage in (([], "align"), (["--stage", "rl"], "rl")):
         assert export.main([*flags, "--to", str(tmp_path / stage)]) == 0
         arrays, _, _ = read_safetensors(tmp_path / stage / "model.safetensors")
-        ours = load_pretrained(stage)
+        ours = open_model("pretrained", stage)[0]
         assert np.array_equal(arrays["model.embed_tokens.weight"], ours.embedding.weight.detach().numpy())
         up = ours.blocks[3].up.weight.detach().numpy()
         assert np.array_equal(arrays["model.layers.3.mlp.up_proj.weight"], up)

@@ -162,8 +162,10 @@ def spoil(path, how):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how, says", [
-    ("truncated", "is damaged or not a checkpoint (BadZipFile)"), ("flipped", "is damaged or not a checkpoint (BadZipFile)"),
-    ("foreign", "is not a checkpoint of minireason"), ("pickle", "is damaged or not a checkpoint (BadZipFile)"),
+    ("truncated", "is damaged or not a checkpoint (BadZipFile)"),
+    ("flipped", "is damaged or not a checkpoint (BadZipFile)"),
+    ("foreign", "is not a checkpoint of minireason"),
+    ("pickle", "is damaged or not a checkpoint (BadZipFile)"),
     ("code inside", "is damaged or not a checkpoint (UnpicklingError)")])
 def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, capsys, how, says):
     monkeypatch.chdir(tmp_path)
@@ -195,7 +197,8 @@ def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatc
     """With a learning rate that no weight survives, and nothing faked."""
     stage = "base" if algo == "sft" else "rl"
     monkeypatch.setattr(stages, "reasoning_world", paid_by_length(stages.reasoning_world))
-    flags = [f"--{stage}-learning-rate", "1e37", f"--{stage}-max-grad-norm", "1e30", "--rl-warmup-iterations", "1"]
+    flags = [f"--{stage}-learning-rate", "1e37", f"--{stage}-max-grad-norm", "1e30",
+             "--rl-warmup-iterations", "1"]
     flags += [] if algo == "sft" else ["--algo", algo, "--from", whole]
     assert run(stage, *TINY, *flags, "--out", tmp_path / "run") == 1
     line = one_line(capsys)

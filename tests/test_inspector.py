@@ -89,7 +89,8 @@ def save(folder, stage, config, critic=None, seed=0):
     model = awake(GPT(config.model).init_weights(seed), seed)
     checkpoint.save(folder / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},
                     config=to_dict(config), stage=stage, iteration=1, done=True, seconds=0.0,
-                    extra={"critic": Critic(model).state_dict()} if critic else {})
+                    extra={"critic": Critic(model).state_dict()} if critic else {},
+                    vocabulary=list(get_tokenizer().words), notes={})
 
 
 def test_without_a_run_it_shows_what_comes_along(capsys):

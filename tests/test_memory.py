@@ -45,7 +45,8 @@ def test_the_ledger_of_a_model_by_hand():
     rows = memory.ledger(c, RLConfig(num_prompts=1, group_size=2, max_new_tokens=3), "grpo", 4)
     assert memory.count_parameters(c) == (50, 9)
     assert (rows["weights"], rows["gradients"], rows["optimizer"], rows["critic"]) == (200, 200, 436, 0)
-    assert rows["rollout"] == 2 * ((4 + 3) * 8 + 3 * 20 + 12) and rows["key-value cache"] == 2 * 2 * 2 * 16 * 4
+    assert rows["rollout"] == 2 * ((4 + 3) * 8 + 3 * 20 + 12)
+    assert rows["key-value cache"] == 2 * 2 * 2 * 16 * 4
     half = memory.ledger(c, RLConfig(num_prompts=1, group_size=2), "grpo", 4, "bfloat16", "sgd")
     assert (half["weights"], half["optimizer"]) == (100, 200)          # the float32 copy
 

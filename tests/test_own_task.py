@@ -1,5 +1,5 @@
-"""A task of somebody's own: that of tasks/README.md, taken through corpus, imitation, RL, scoring and sample.py; and what
-breaks the contract is refused with one line."""
+"""A task of somebody's own: that of tasks/README.md, taken through corpus, imitation, RL, scoring and
+sample.py; and what breaks the contract is refused with one line."""
 
 import dataclasses
 import importlib.util
@@ -89,11 +89,13 @@ def test_a_task_has_flags_and_settings_of_its_own(sort):
     assert stored["tasks"]["sort_levels"] == "1,2" and stored["tasks"]["sort_share"] == 0.2
     assert stored["evaluate"]["num_sorts"] == 50
     args = train.parse(["--tasks-sort-levels", "2", "--tasks-sort-share", "0.5", "--evaluate-num-sorts", "7"])
-    assert train.settings_given(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5, "evaluate.num_sorts": 7}
+    assert train.settings_given(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5,
+                                          "evaluate.num_sorts": 7}
 
 
 def test_models_from_before_a_task_stay_readable(sort, capsys):
-    """Its words get the last ids; the shipped weights say the same as before, and one line says what they never read."""
+    """Its words get the last ids; the shipped weights say the same as before,
+    and one line says what they never read."""
     register(sort)
     model, state = open_model("pretrained", "align")
     assert model.config.vocab_size == get_tokenizer().vocab_size == len(model.embedding.weight)
@@ -111,7 +113,8 @@ def test_a_task_goes_through_the_pipeline_and_talks(sort, tmp_path, capsys):
              "--model-mlp-width", "32", "--tasks-arithmetic-share", "0", "--base-num-examples", "400",
              "--base-batch-size", "8", "--base-learning-rate", "0.01", "--rl-num-iterations", "3",
              "--rl-num-prompts", "4", "--rl-group-size", "4", "--rl-max-new-tokens", "24",
-             "--evaluate-num-problems", "12", "--evaluate-num-programs", "6", "--evaluate-max-new-tokens", "24"]
+             "--evaluate-num-problems", "12", "--evaluate-num-programs", "6",
+             "--evaluate-max-new-tokens", "24"]
     folder = tmp_path / "run"
     assert train.main([*flags, "--pure-rl", "--out", str(folder)]) == 0
     results = json.loads((folder / "results.json").read_text())
@@ -141,19 +144,24 @@ def raises(*_):
 @pytest.mark.parametrize("changes, says", [
     ({"levels": ()}, "no levels"), ({"levels": ("easy",)}, "no levels"),
     ({"word": "make"}, "the prompt word 'make' is taken"), ({"word": "Sort 1"}, "small letters"),
-    ({"name": "arithmetic"}, "taken"), ({"name": "chat"}, "taken"), ({"name": "my task"}, "one lower-case word"),
+    ({"name": "arithmetic"}, "taken"), ({"name": "chat"}, "taken"),
+    ({"name": "my task"}, "one lower-case word"),
     ({"presets": {"smoke": Mix((1,), 0.0)}}, "presets lack 'laptop'"),
     ({"presets": {name: Mix((9,), 0.5) for name in ("smoke", "laptop", "gpu")}}, "some of its levels"),
     ({"presets": {name: Mix((1,), -1.0) for name in ("smoke", "laptop", "gpu")}}, "not a weight"),
     ({"check": raises}, "check raises IndexError"), ({"check": None}, "check is not a function"),
-    ({"check": lambda problem, answer: True}, "a reason or None"), ({"check": lambda problem, answer: None}, "empty answer"),
+    ({"check": lambda problem, answer: True}, "a reason or None"),
+    ({"check": lambda problem, answer: None}, "empty answer"),
     ({"make_problem": raises}, "level 1 does not work: IndexError"),
     ({"make_problem": lambda rng, level: "sort 1 2"}, "not a Problem"),
-    ({"make_problem": lambda rng, level: Problem("sort", "order 1 2", "sort 1 2")}, "do not begin with 'sort'"),
-    ({"make_problem": lambda rng, level: Problem("sort", "sort 2 1", "1 2", numbers=(2, 1))}, "begins with the task's name"),
+    ({"make_problem": lambda rng, level: Problem("sort", "order 1 2", "sort 1 2")},
+     "do not begin with 'sort'"),
+    ({"make_problem": lambda rng, level: Problem("sort", "sort 2 1", "1 2", numbers=(2, 1))},
+     "begins with the task's name"),
     ({"parse": raises}, "IndexError"), ({"candidate": lambda problem, text: ()}, "go together"),
     ({"write_thinking": lambda problem, rng, voice: "1 2"}, "does not work"),
-    ({"write_guess": lambda problem, rng: "<answer>1"}, "holds tags"), ({"words": ("two words",)}, "not made of letters"),
+    ({"write_guess": lambda problem, rng: "<answer>1"}, "holds tags"),
+    ({"words": ("two words",)}, "not made of letters"),
 ])
 def test_what_breaks_the_contract_is_refused_with_one_line(sort, changes, says):
     with pytest.raises(ValueError, match=re.escape(says)) as error:
@@ -168,7 +176,8 @@ def test_nothing_outside_tasks_names_a_task():
         if "tasks" in path.relative_to(ROOT).parts:
             continue
         text = path.read_text(encoding="utf-8")
-        assert not re.findall(r"import (?:arithmetic|countdown|program)\b|tasks\.(?:arithmetic|countdown|program)\b", text), path
+        names = "(?:arithmetic|countdown|program)"
+        assert not re.findall(rf"import {names}\b|tasks\.{names}\b", text), path
         for literal in re.findall(r"([\"'])((?:(?!\1)[^\n\\]|\\.)*)\1", text):
             assert literal[1] not in TASKS, f"{path} names {literal[1]}"
 

@@ -223,7 +223,8 @@ def test_the_tokens_are_shown_where_checkpoints_are_there(tmp_path, monkeypatch)
     for seed, stage in enumerate(("cold-start", "rl")):
         model = awake(GPT(config.model).init_weights(seed), seed)
         checkpoint.save(tmp_path / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},
-                        config=to_dict(config), stage=stage, iteration=1, done=True, seconds=0.0, extra={})
+                        config=to_dict(config), stage=stage, iteration=1, done=True, seconds=0.0, extra={},
+                        vocabulary=list(get_tokenizer().words), notes={})
     text = written(tmp_path, results)
     shown = Walk(text).text
     assert "cold-start speaks and rl judges" in shown and "There are no checkpoints" not in shown

@@ -36,7 +36,8 @@ def one_step(algo, settings):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "share", lambda items: items)
         patch.setattr(parallel, "rank", lambda: 0)
-        whole = collect_rollout(policy, policy if config.kl_coef else None, toy_world(), config, seed=0, iteration=0)
+        whole = collect_rollout(policy, policy if config.kl_coef else None, toy_world(), config, seed=0,
+                                iteration=0)
     rows = [row for row in range(24) if row // 6 % size == rank]
     module = {"grpo": grpo, "ppo": ppo}[algo]
     critics = [Critic(policy)] if algo == "ppo" else []

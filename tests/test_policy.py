@@ -50,7 +50,8 @@ def test_the_critic_is_a_copy_that_starts_at_zero_and_sees_the_state_before_each
     model, rollout = setup()
     critic = Critic(model)
     assert not critic(rollout).any()
-    critic.value.weight.copy_(torch.randn(critic.value.weight.shape, generator=torch.Generator().manual_seed(1)))
+    critic.value.weight.copy_(torch.randn(critic.value.weight.shape,
+                                          generator=torch.Generator().manual_seed(1)))
     values = critic(rollout)
     for row in range(4):
         prompt, completion = unpadded(rollout, row)

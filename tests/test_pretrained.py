@@ -47,7 +47,8 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(tmp_path, monke
     config.model.vocab_size = get_tokenizer().vocab_size
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "num_problems": 100}
     result = {task: {"accuracy": accuracy} for task in ("arithmetic", "countdown", "program")}
-    results = {"command": "python train.py", "config": to_dict(config), "stages": {}, "seconds": {}, "notes": {}}
+    results = {"command": "python train.py", "config": to_dict(config), "stages": {}, "seconds": {},
+               "notes": {}}
     for i, stage in enumerate(pretrained.STORED):
         model = GPT(config.model).init_weights(i)
         checkpoint.save(tmp_path / "run" / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},

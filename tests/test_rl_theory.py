@@ -146,8 +146,8 @@ def test_micro_batches_leave_the_gradient_as_it_is(algo, normalize):
         for batch in rollout.micro_batches(size):
             logprobs, _ = completion_logprobs(model, batch)
             if algo == "grpo":
-                loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
-                                            batch.loss_weights, config, num_tokens)
+                loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs,
+                                            batch.advantages, batch.loss_weights, config, num_tokens)
             else:
                 loss, _ = ppo.compute_loss(logprobs, batch.old_logprobs, batch.advantages,
                                            critic(batch), batch.old_values, batch.returns,
@@ -203,7 +203,7 @@ def test_a_rollout_without_any_spread_is_no_step():
     rows = grpo.rows_with_signal(rollout, config)
     assert len(rows) == 2 and torch.equal(rows.completion_ids, rollout.completion_ids[2:, :2])
     assert len(grpo.rows_with_signal(rollout, RLConfig(group_size=2, kl_coef=0.1))) == 4      # all have a KL
-    assert len(ppo.rows_with_signal(rollout, config)) == 4                                    # the critic learns from all
+    assert len(ppo.rows_with_signal(rollout, config)) == 4      # the critic learns from all
 
 
 # -----------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_a_critic_reaches_the_values_of_a_known_chain():
     heads = torch.cat((torch.zeros(256, 1), flips.cumsum(1)[:, :-1].float()), 1)          # before each flip
     due = (heads + (L - torch.arange(L)) / 2) / L
     assert (critic(rollout) - due).abs().mean() < 0.03
-    assert (due - due.mean()).abs().mean() > 0.08                                        # a constant would not do
+    assert (due - due.mean()).abs().mean() > 0.08      # a constant would not do
 
 
 def test_explained_variance_of_critics_that_know_nothing_and_all():
@@ -281,16 +281,17 @@ def test_explained_variance_of_critics_that_know_nothing_and_all():
 def test_a_shared_critic_is_one_layer_on_the_policys_hidden_states():
     policy = tiny_model(0, vocab_size=24)
     critic, rollout = SharedCritic(policy), ragged_rollout(torch.Generator().manual_seed(0))
-    assert [p.numel() for p in critic.parameters()] == [policy.config.width, 1] and "body" not in str(critic.state_dict())
+    assert [p.numel() for p in critic.parameters()] == [policy.config.width, 1]
+    assert "body" not in str(critic.state_dict())
     torch.nn.init.normal_(critic.value.weight)
     hidden = completion_hidden(policy, rollout)
     expected = hidden @ critic.value.weight[0] + critic.value.bias
     assert torch.allclose(critic(rollout, hidden), expected)
     critic(rollout, hidden).sum().backward()
-    assert policy.embedding.weight.grad.any()                                            # both tasks shape one body
+    assert policy.embedding.weight.grad.any()      # both tasks shape one body
     own = Critic(copy.deepcopy(policy))
     own(rollout, hidden.detach()).sum().backward()
-    assert own.value.weight.grad.any()                                                   # a separate one looks for itself
+    assert own.value.weight.grad.any()      # a separate one looks for itself
 
 
 # -----------------------------------------------------------------------------
@@ -314,7 +315,8 @@ def two_kinds_of_prompt():
     """Half the prompts are paid for a 3, the other half for its absence: groups must not be mixed up."""
     world = toy_world()
     world.draw = lambda rng: SimpleNamespace(prompt="12", paid=rng.random() < 0.5)
-    world.reward = lambda problems, texts: [float(("3" in text) == p.paid) for p, text in zip(problems, texts)]
+    world.reward = lambda problems, texts: [float(("3" in text) == p.paid)
+                                            for p, text in zip(problems, texts)]
     return world
 
 
@@ -352,7 +354,8 @@ def test_the_first_step_of_ppo_is_as_computed_by_hand(monkeypatch):
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.1])
 @pytest.mark.parametrize("module, extra", [(grpo, ()), (ppo, (Critic,))])
-def test_the_logged_entropy_is_a_mean_over_tokens_whatever_the_loss_is_divided_by(monkeypatch, module, extra, kl_coef):
+def test_the_logged_entropy_is_a_mean_over_tokens_whatever_the_loss_is_divided_by(monkeypatch, module,
+                                                                                  extra, kl_coef):
     by_token, _ = first_step(monkeypatch, module, extra, kl_coef=kl_coef)
     constant, _ = first_step(monkeypatch, module, extra, kl_coef=kl_coef, normalize="constant")
     assert 0.5 < by_token["entropy"] < math.log(8)

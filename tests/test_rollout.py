@@ -48,7 +48,10 @@ def test_what_a_rollout_holds():
 
 def test_an_iteration_is_a_function_of_seed_and_number():
     model = tiny_model(0, sharpness=6).eval()
-    draw = lambda seed, iteration: collect_rollout(model, None, world([]), CONFIG, seed, iteration).completion_ids
+
+    def draw(seed, iteration):
+        return collect_rollout(model, None, world([]), CONFIG, seed, iteration).completion_ids
+
     first = draw(3, 1)
     assert torch.equal(first, draw(3, 1))
     for other in (draw(3, 2), draw(4, 1)):

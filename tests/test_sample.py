@@ -147,8 +147,12 @@ def test_what_a_model_writes_cannot_steer_the_terminal():
 
 def test_the_verdict_says_when_there_is_no_solution():
     wrong = "<think></think><answer>3+8</answer>"
-    assert "no solution exists" in sample.describe("", parse_prompt("make 99 from 3 8"), sample.Answer(wrong, 1, None))["reason"]
-    assert "no solution" not in sample.describe("", parse_prompt("make 24 from 3 8"), sample.Answer(wrong, 1, None))["reason"]
+
+    def reason(prompt):
+        return sample.describe("", parse_prompt(prompt), sample.Answer(wrong, 1, None))["reason"]
+
+    assert "no solution exists" in reason("make 99 from 3 8")
+    assert "no solution" not in reason("make 24 from 3 8")
 
 
 def test_the_harm_rule_is_the_verdict_of_a_chat():

@@ -33,7 +33,8 @@ def test_micro_batches_hold_every_example_once_within_their_size():
         pieces = sft.micro_batches(examples(), max_tokens)
         assert sorted(example for piece in pieces for example in piece) == sorted(examples())
         assert all(size(piece) <= max_tokens or len(piece) == 1 for piece in pieces)
-    padding = sum(map(size, sft.micro_batches(examples(), 40))) - sum(len(p) + len(c) - 1 for p, c in examples())
+    tokens = sum(len(p) + len(c) - 1 for p, c in examples())
+    padding = sum(map(size, sft.micro_batches(examples(), 40))) - tokens
     assert padding < 0.2 * size(examples())                      # in one piece half of it would be padding
 
 
@@ -42,7 +43,8 @@ def test_targets_are_the_next_tokens_of_completions():
     ignored = sft.IGNORED
     assert inputs.shape == targets.shape == (2, 16)
     assert inputs[:, :4].tolist() == [[5, 6, 7, 8], [9, 3, 0, 0]] and not inputs[:, 4:].any()
-    assert targets[:, :3].tolist() == [[ignored, 7, 8], [3, ignored, ignored]] and (targets[:, 3:] == ignored).all()
+    assert targets[:, :3].tolist() == [[ignored, 7, 8], [3, ignored, ignored]]
+    assert (targets[:, 3:] == ignored).all()
 
 
 def test_a_row_as_long_as_the_model_takes_has_room_for_its_padding():
@@ -91,7 +93,8 @@ def test_it_learns_to_copy_and_goes_on_exactly_where_it_stopped():
             fresh.load_state_dict(model.state_dict())
             other = torch.optim.AdamW(fresh.parameters())
             other.load_state_dict(optimizer.state_dict())
-            losses += [m["loss"] for m in sft.train(fresh, other, examples(), config, 0, start_iteration=stop)]
+            rest = sft.train(fresh, other, examples(), config, 0, start_iteration=stop)
+            losses += [m["loss"] for m in rest]
             model = fresh
         return model, losses
 

@@ -354,13 +354,13 @@ def test_every_way_of_the_countdown_teacher_is_a_solution(level):
     """Each way back to two numbers, put together again, uses every number once and makes the target."""
     solutions = 0
     for problem in draws("countdown", level, 60):
-        for steps, needed, pair, template in countdown.tries(problem.target, list(problem.numbers)):
-            assert all(map(true_step, steps))
-            for expression, value in countdown.pair_results(pair):
+        for way in countdown.ways(problem.target, list(problem.numbers)):
+            assert all(map(true_step, way.steps))
+            for expression, value in countdown.pair_results(way.pair):
                 assert value == expression_value(expression)
-                if value == needed:
-                    answer = template.format(expression if template == "{}" else f"({expression})")
-                    assert expression_value(answer) == problem.target, (problem.prompt, steps, answer)
+                if value == way.needed:
+                    answer = way.fill(expression)
+                    assert expression_value(answer) == problem.target, (problem.prompt, way.steps, answer)
                     assert numbers_used(answer) == sorted(problem.numbers)
                     solutions += 1
     assert solutions >= 60

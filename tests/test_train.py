@@ -32,7 +32,8 @@ def run(*arguments):
 
 
 def small_world(monkeypatch):
-    """So small a model answers nothing right: pay it for coming to an end, and give rejection sampling something."""
+    """So small a model answers nothing right: pay it for coming to an end,
+    and give rejection sampling something."""
     plain = stages.reasoning_world
 
     def paid_for_ending(*arguments):
@@ -203,7 +204,7 @@ def test_another_seed_is_another_run(finished, tmp_path):
     (["--preset", "huge"], "unknown preset 'huge'"),
     (["--algo", "dpo"], "unknown algo 'dpo'"),
     (["--tasks-countdown-levels", "2,9"], "unknown level"),
-    (["--tasks-program-share", "-1"], "shares are weights"),
+    (["--tasks-program-share", "-1"], "at least 0"),
     (["--rl-group-size", "1"], "at least 2 completions"),
     (["--rl-learning-rate", "nan"], "finite"),
     (["--rl-learning-rate", "0"], "above 0"),

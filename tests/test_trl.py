@@ -47,9 +47,11 @@ def test_grpos_loss_and_gradient_are_trls(loss_type, normalize, beta):
     batch.ref_logprobs = batch.old_logprobs + noise(0.3)
     logprobs = (batch.old_logprobs + noise(0.3)).requires_grad_()
     batch.advantages = noise(1.0)[:, :1].expand_as(logprobs)
-    config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize, max_new_tokens=9)
+    config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize,
+                             max_new_tokens=9)
     weights, number, _ = loss_weights(batch.completion_mask, config, len(batch))
-    ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages, weights, config, number)
+    ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
+                                      weights, config, number)
     theirs = their_loss(loss_type, logprobs, batch, beta)
     assert metrics["clip_frac"] > 0 and ours.item() == pytest.approx(theirs.item(), abs=1e-5)
     gradients = [torch.autograd.grad(loss, logprobs, retain_graph=True)[0] for loss in (ours, theirs)]

@@ -135,7 +135,8 @@ def grpo_step(prompts, group, length, steps, kl_coef, seconds, seed, algorithm=g
                       kl_coef=kl_coef, micro_batch_size=MICRO_BATCH, max_new_tokens=length,
                       learning_rate=LEARNING_RATE, critic_learning_rate=LEARNING_RATE)
     texts, marks, tokens = itertools.cycle(prompt_texts(prompts)), [], []
-    world = World(lambda rng: SimpleNamespace(prompt=next(texts)), lambda _, texts: list(map(reward, texts)), tokenizer)
+    world = World(lambda rng: SimpleNamespace(prompt=next(texts)), lambda _, texts: list(map(reward, texts)),
+                  tokenizer)
     for metrics in algorithm.train(*models, reference, optimizer, world, config, seed):
         marks.append(time.perf_counter())
         tokens.append(metrics["num_tokens"])

@@ -1,0 +1,215 @@
+"""A run's folder, opening models of it, and runs of earlier versions: the one in tests/data was made by 83179b8."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import sample
+import train
+from minireason.config import Config, ModelConfig, from_dict, to_dict
+from minireason.inference import answer_all
+from minireason.model import GPT
+from minireason.run import (
+    STAGES,
+    Run,
+    folder_of,
+    fresh_folder,
+    last_stage,
+    open_model,
+    open_state,
+    read_results,
+    scored_on,
+    stages_before,
+    stages_of,
+    start_of,
+)
+from minireason.tokenizer import get_tokenizer, pieces_of
+from minireason.upkeep import checkpoint
+from minireason.upkeep.command import BadInput, Fault
+from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
+
+OLD = Path(__file__).parent / "data" / "run-of-83179b8"
+
+
+# -----------------------------------------------------------------------------
+# Stages
+
+def test_stages_and_where_they_start_from():
+    plain, pure = Config(), Config(pure_rl=True)
+    assert stages_of(plain) == STAGES == ("base", "cold-start", "rl", "rejection", "align")
+    assert stages_of(pure) == ("base", "rl")
+    assert [start_of(stage, plain) for stage in STAGES] == [None, "base", "cold-start", "base", "rejection"]
+    assert start_of("rl", pure) == "base"
+    assert stages_before("rl", plain) == ("base", "cold-start") and stages_before("rl", pure) == ("base",)
+    assert stages_before("all", plain) == ("base",)
+
+
+def test_a_fresh_folder_is_named_after_what_is_special(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fresh_folder(Config()) == Path("runs/laptop")
+    assert fresh_folder(Config(algo="ppo", pure_rl=True)) == Path("runs/laptop-ppo-pure")
+    (tmp_path / "runs" / "laptop").mkdir(parents=True)
+    (tmp_path / "runs" / "laptop-2").mkdir()
+    assert fresh_folder(Config()) == Path("runs/laptop-3")
+
+
+def test_what_is_not_there_is_named_with_what_is(tmp_path):
+    with pytest.raises(BadInput, match="choose base, cold-start, rl, align"):
+        open_model("pretrained", "rejection")
+    with pytest.raises(BadInput, match="no checkpoint: train one"):
+        open_model(tmp_path, "rl")
+    with pytest.raises(BadInput, match="no checkpoint"):
+        last_stage(tmp_path)
+    with pytest.raises(BadInput, match="no finished stage 'rl'"):
+        Run(tmp_path, Config(), torch.device("cpu")).load("rl")
+    assert last_stage("pretrained") == "align" and folder_of("runs/a") == Path("runs/a")
+
+
+def test_results_that_are_damaged_are_a_fault(tmp_path):
+    assert read_results(tmp_path) is None
+    for content in ("{", "[]", '{"stages": {}}'):
+        (tmp_path / "results.json").write_text(content)
+        with pytest.raises(Fault, match="not a run's"):
+            read_results(tmp_path)
+
+
+def test_runs_are_comparable_if_they_are_scored_on_the_same_problems():
+    one, other = Config(), Config()
+    other.rl.learning_rate, other.evaluate.every = 1e-5, 10
+    assert scored_on(to_dict(one)) == scored_on(to_dict(other))
+    for change in (lambda c: setattr(c.evaluate, "seed", 7), lambda c: c.evaluate.num_by_task.update(program=7),
+                   lambda c: c.tasks.levels.update(countdown=(2,))):
+        other = Config()
+        change(other)
+        assert scored_on(to_dict(one)) != scored_on(to_dict(other))
+
+
+# -----------------------------------------------------------------------------
+# Runs of earlier versions
+
+def test_a_run_of_before_says_what_it_said(capsys):
+    """Its ids stood in another order. The answers are those that 83179b8 itself gave, greedily."""
+    stored = [json.loads(line) for line in (OLD / "answers.jsonl").read_text().splitlines()]
+    for answer in stored:
+        code = sample.main([answer["prompt"], "--run", str(OLD), "--stage", "base", "--json", "--max-new-tokens", "60"])
+        again = json.loads(capsys.readouterr().out)
+        assert code == 0
+        assert {key: again[key] for key in ("thinking", "answer", "correct", "tokens")} == {
+            key: answer[key] for key in ("thinking", "answer", "correct", "tokens")}
+    assert len(stored) == 5
+
+
+@pytest.mark.slow
+def test_a_run_of_before_is_gone_on_with(tmp_path, capsys):
+    """Two of four iterations of PPO are done: the critic and the optimizer have embeddings too."""
+    shutil.copytree(OLD, tmp_path / "run")
+    assert train.main(["rl", "--resume", "--out", str(tmp_path / "run")]) == 0
+    lines = (tmp_path / "run" / "rl" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [0, 1, 2, 3]
+    state = checkpoint.load(tmp_path / "run" / "rl" / "checkpoint.pt")
+    assert state["done"] and state["vocabulary"] == list(get_tokenizer().words)
+    assert sample.main(["compute 3+4", "--run", str(tmp_path / "run")]) == 0
+
+
+def test_unknown_settings_are_named_and_do_not_keep_a_model_closed(tmp_path, capsys):
+    shutil.copytree(OLD, tmp_path / "run")
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt")
+    state["config"]["rl"]["momentum"] = 0.9
+    checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
+    (tmp_path / "run" / "config.json").write_text(json.dumps(state["config"]))
+    assert open_model(tmp_path / "run", "base")[0].config.width == 16
+    assert train.main(["base", "--resume", "--out", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "rl.momentum" in error and error.count("\n") == 1
+    state["config"]["model"]["depth"] = 3
+    checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
+    with pytest.raises(checkpoint.CheckpointError, match="depth"):
+        open_model(tmp_path / "run", "base")
+
+
+def test_missing_settings_take_their_defaults(tmp_path):
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt")
+    del state["config"]["model"]["rope_theta"], state["config"]["evaluate"], state["config"]["aha"]
+    checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
+    model, state = open_model(tmp_path / "run", "base")
+    assert model.config.rope_theta == 1000.0 and from_dict(state["config"]).evaluate.num_problems == 1000
+
+
+# -----------------------------------------------------------------------------
+# Vocabularies
+
+def old_state(seed=0):
+    """A checkpoint as it would have been written with the first ids: a model, a critic, and an optimizer of both."""
+    config = ModelConfig(vocab_size=len(first_pieces()), width=16, num_layers=1, num_heads=2, num_kv_heads=1, mlp_width=16)
+    model, critic = GPT(config).init_weights(seed), torch.nn.ModuleDict({"body": GPT(config).init_weights(seed + 1)})
+    optimizer = torch.optim.AdamW([{"params": [*module.parameters()]} for module in (model, critic)])
+    for module in (model, critic["body"]):
+        module(torch.arange(40)[None]).logsumexp(-1).sum().backward()
+    optimizer.step()
+    return {"model": model.state_dict(), "extra": {"critic": critic.state_dict()}, "optimizer": optimizer.state_dict(),
+            "config": {"model": to_dict(config)}, "vocabulary": None}
+
+
+def test_each_row_moves_to_where_its_token_is_now():
+    before, after = old_state(), old_state()
+    pieces, now = first_pieces(), pieces_of(get_tokenizer().words)
+    assert set(pieces) == set(now) and pieces != now and move_to_vocabulary(after, pieces, now) == []
+    embeddings = {0: "embedding.weight", len(before["model"]): "body.embedding.weight"}
+    for piece in (b"<pad>", b"</answer>", b"\n", b"7", b"make", b" make", b" wait", b"hugo"):
+        old, new = pieces.index(piece), now.index(piece)
+        assert torch.equal(before["model"]["embedding.weight"][old], after["model"]["embedding.weight"][new])
+        assert torch.equal(before["extra"]["critic"]["body.embedding.weight"][old],
+                           after["extra"]["critic"]["body.embedding.weight"][new])
+        for number in embeddings:
+            for name in ("exp_avg", "exp_avg_sq"):
+                assert torch.equal(before["optimizer"]["state"][number][name][old],
+                                   after["optimizer"]["state"][number][name][new])
+    assert before["optimizer"]["state"][0]["exp_avg"].any()          # else the comparison above shows nothing
+    for number, moments in before["optimizer"]["state"].items():
+        if number not in embeddings:
+            assert torch.equal(moments["exp_avg"], after["optimizer"]["state"][number]["exp_avg"])
+
+
+def test_a_new_word_gets_the_row_of_the_padding_and_moments_of_nothing():
+    state, words = old_state(), (*get_tokenizer().words, "sort")
+    now = pieces_of(words)
+    assert move_to_vocabulary(state, first_pieces(), now) == ["sort"]
+    embedding = state["model"]["embedding.weight"]
+    assert len(embedding) == len(now) == state["config"]["model"]["vocab_size"]
+    for piece in (b"sort", b" sort"):
+        assert torch.equal(embedding[now.index(piece)], embedding[now.index(b"<pad>")])
+        assert not state["optimizer"]["state"][0]["exp_avg"][now.index(piece)].any()
+    assert now[-2:] == [b"sort", b" sort"]
+
+
+def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt") | {"vocabulary": [*get_tokenizer().words, "sort", "merge"]}
+    state["model"]["embedding.weight"] = torch.zeros(len(pieces_of(state["vocabulary"])), 16)
+    checkpoint.save(tmp_path / "checkpoint.pt", **state)
+    with pytest.raises(checkpoint.CheckpointError, match="knows words that this version does not: merge, sort") as error:
+        open_state(tmp_path / "checkpoint.pt")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("vocabulary", ["try yes no", ["try", 3], [None], {"try": 1}, 7])
+def test_a_vocabulary_that_is_none_is_one_line(tmp_path, vocabulary):
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt") | {"vocabulary": vocabulary}
+    checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
+    with pytest.raises(checkpoint.CheckpointError, match="does not fit") as error:
+        open_model(tmp_path / "run", "base")
+    assert "\n" not in str(error.value)
+
+
+def test_a_new_word_changes_nothing_of_what_a_model_says():
+    """Greedily: the logit of a word that was never read is that of the padding, which is never the largest."""
+    model = open_model("pretrained", "rl")[0]
+    state = checkpoint.load(folder_of("pretrained") / "rl" / "checkpoint.pt")
+    move_to_vocabulary(state, pieces_of(state["vocabulary"]), pieces_of((*state["vocabulary"], "sort")))
+    wider = GPT(from_dict(state["config"]["model"], ModelConfig))
+    wider.load_state_dict(state["model"])
+    prompts = ["make 70 from 6 13 10", "compute 7*7+8*3-9", "program 1->5 2->7 6->15"]
+    one, other = (answer_all(m, get_tokenizer(), prompts, 80, 0, temperature=0.0) for m in (model, wider.eval()))
+    assert one == other and "yes" in one[0][0]
