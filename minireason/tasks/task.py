@@ -80,7 +80,7 @@ class Task:
 
     # What its thoughts do, for counting behaviour
     find_steps: Callable[[str], list[Step]] = find_steps    # by default `left op right=result`
-    # What a try tries, from the text behind the word `try`, and whether it succeeds. None: nothing is counted.
+    # What a try tries, from the text behind the word `try`, and whether it succeeds. None: no tries counted.
     candidate: Callable[[Problem, str], Hashable] | None = None
     succeeds: Callable[[Problem, str], bool] | None = None
     follows: Callable[[Problem, str, str], bool] = follows_from_last_step    # (problem, thinking, answer)
