@@ -283,9 +283,11 @@ def stored_config(folder: Path) -> Config:
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        values["seed"], values["model"], values["tasks"]      # these were always there
+        missing = {"seed", "model", "tasks"} - set(values)       # what every version stored
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         config = from_dict(values)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise Fault(f"{path} is damaged or of another version: {error}") from None
     config.model.vocab_size = get_tokenizer().vocab_size    # `open_model` adds the words that came later
     return config
