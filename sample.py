@@ -1,10 +1,11 @@
 """Talk to a trained model.
 
-    python sample.py "make 42 from 3 8 6"            a problem: its thinking, its answer, the verifier's verdict
-    python sample.py "hello my name is ana"          or a conversation
-    python sample.py                                 one after the other, until an empty line
-    python sample.py "compute 7*7+8*3-9" --votes 16  many answers and a vote;  --budget 20: think 20 tokens at most
-    python sample.py --file problems.txt             one prompt a line, one JSON object a line
+    python sample.py "make 42 from 3 8 6"              a problem: its thinking, its answer, the verdict
+    python sample.py "hello my name is ana"            or a conversation
+    python sample.py                                   one after the other, until an empty line
+    python sample.py "compute 7*7+8*3-9" --votes 16    many answers and a vote
+    python sample.py "compute 7*7" --budget 20         think 20 tokens at most
+    python sample.py --file problems.txt               one prompt a line, one JSON object a line
 
 Greedy unless --votes or --temperature says otherwise. Exit codes are those of minireason/upkeep/command.py.
 """
@@ -47,23 +48,23 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
         raise ValueError(f"at most {MAX_CHARACTERS} characters, please")
     if not PLAIN_WORDS.fullmatch(text):
         raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters")
-    words = " ".join(re.findall("[a-z0-9]+", text.lower()))      # the model knows lower case and no punctuation
+    words = " ".join(re.findall("[a-z0-9]+", text.lower()))     # the model knows no capitals or punctuation
     return ChatPrompt(words, answer="", needed="", secret=secret_in(words), code="")
 
 
 def ask(model: GPT, problems: list, args: argparse.Namespace,
         on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
     """The model's answer to each problem, after a vote where --votes asks for one."""
-    tokenizer, temperature = get_tokenizer(), args.temperature
+    temperature = args.temperature
     if temperature is None:
         temperature = 1.0 if args.votes > 1 else 0.0
     prompts = []
     for problem in problems:
         prompts += [problem.prompt] * args.votes
-    if args.budget is None:
-        completions = answer_all(model, tokenizer, prompts, args.max_new_tokens, args.seed, temperature, on_token)
-    else:
-        completions = answer_within(model, tokenizer, prompts, args.budget, args.seed, temperature, on_token)
+    answer_prompts, limit = answer_all, args.max_new_tokens
+    if args.budget is not None:
+        answer_prompts, limit = answer_within, args.budget
+    completions = answer_prompts(model, get_tokenizer(), prompts, limit, args.seed, temperature, on_token)
     answers = []
     for i, problem in enumerate(problems):
         candidates = completions[i * args.votes:(i + 1) * args.votes]
@@ -75,7 +76,7 @@ def ask(model: GPT, problems: list, args: argparse.Namespace,
 
 def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict:
     """The JSON object of one answer."""
-    parts = split_completion(answer.text)
+    thinking, text = split_completion(answer.text) or (answer.text, None)
     if problem.task == "chat":
         correct, reason = None, "harmless"
         if problem.secret:
@@ -85,8 +86,8 @@ def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict
         remark = TASKS[problem.task].remark
         if remark and not correct and remark(problem):
             reason += f"; {remark(problem)}"
-    result = {"prompt": prompt, "thinking": parts[0] if parts else answer.text, "answer": parts[1] if parts else None,
-              "correct": correct, "reason": reason, "tokens": answer.num_tokens}
+    result = {"prompt": prompt, "thinking": thinking, "answer": text, "correct": correct, "reason": reason,
+              "tokens": answer.num_tokens}
     if answer.votes:
         result["votes"] = answer.votes
     return result
@@ -96,13 +97,13 @@ def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict
 # One prompt on the terminal, or many from a file
 
 def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
-    """Answers one prompt on the terminal, its thinking as it comes. Raises ValueError on one that cannot be read."""
+    """Answers one prompt on the terminal, token by token. Raises ValueError on one that cannot be read."""
     problem, tokenizer = read_prompt(prompt), get_tokenizer()
     if args.json:
         [answer] = ask(model, [problem], args)
         print(json.dumps(describe(prompt, problem, answer)), flush=True)
         return
-    is_terminal = bool(sys.stdout) and sys.stdout.isatty()
+    is_terminal = sys.stdout and sys.stdout.isatty()
     dim, plain = ("\033[2m", "\033[0m") if is_terminal else ("", "")
     labels = {"<think>": f"thinking  {dim}", "</think>": plain, "<answer>": "\nanswer    ", "</answer>": ""}
 
@@ -114,16 +115,18 @@ def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
     [answer] = ask(model, [problem], args, show if args.votes == 1 else None)
     result = describe(prompt, problem, answer)
     if args.votes > 1:
-        ordered = sorted(answer.votes.items(), key=lambda item: -item[1]) if answer.votes else []
+        ordered = sorted(answer.votes.items(), key=lambda item: -item[1])
         print("votes     " + ", ".join(f"{count}x {printable(text)}" for text, count in ordered[:6]))
-        print(f"thinking  {printable(result['thinking'])}\nanswer    {printable(result['answer'] or '')}", end="")
+        print(f"thinking  {printable(result['thinking'])}")
+        print(f"answer    {printable(result['answer'] or '')}", end="")
     mark = {True: "right: ", False: "wrong: ", None: ""}[result["correct"]]
     print(f"{plain}\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens)", flush=True)
 
 
 def say_file(model: GPT, lines: Iterable[str], args: argparse.Namespace) -> int:
     """Answers one prompt a line, one JSON object a line in the order of the input. Returns the exit code."""
-    batch, code = [], 0     # [(prompt, problem or the reason why it is not one)]
+    code = 0
+    batch = []      # [(prompt, problem or the reason why it is not one)]
     for line in lines:
         prompt = line.rstrip("\r\n")
         try:
@@ -143,7 +146,8 @@ def say_batch(model: GPT, batch: list[tuple], args: argparse.Namespace) -> None:
     answers = iter(ask(model, problems, args) if problems else [])
     for prompt, problem in batch:
         if isinstance(problem, str):
-            result = {"prompt": prompt, "thinking": None, "answer": None, "correct": None, "reason": problem, "tokens": 0}
+            result = {"prompt": prompt, "thinking": None, "answer": None, "correct": None,
+                      "reason": problem, "tokens": 0}
         else:
             result = describe(prompt, problem, next(answers))
         print(json.dumps(result), flush=True)
@@ -183,16 +187,15 @@ def converse(model: GPT, args: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Talk to a trained model.")
-    parser.add_argument("problem", nargs="?", help='such as "make 42 from 3 8 6"; without it you are asked for one')
-    parser.add_argument("--run", help=f"the run's folder, or {PRETRAINED} for the weights in the repository; "
-                                      "by default the newest in runs/")
-    parser.add_argument("--stage", help="base, cold-start, rl, rejection or align; the last there is by default")
-    parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent one is given")
+    parser.add_argument("problem", nargs="?", help='such as "make 42 from 3 8 6"; if missing, you are asked')
+    parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; the newest in runs/ by default")
+    parser.add_argument("--stage", help=f"{', '.join(STAGES)}; the last there is by default")
+    parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent is given")
     parser.add_argument("--budget", type=int, help="tokens of thinking after which an answer is forced")
     parser.add_argument("--temperature", type=float, help="0 is greedy, the default; with --votes 1")
     parser.add_argument("--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="longest completion")
     parser.add_argument("--seed", type=int, default=0, help="of sampling")
-    parser.add_argument("--file", help="one prompt a line, - for standard input; prints one JSON object a line")
+    parser.add_argument("--file", help="one prompt a line (- for standard input), one JSON object a line")
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     args = parser.parse_args(argv)
@@ -212,7 +215,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def choose_model(args: argparse.Namespace) -> GPT:
-    """The model of --run and --stage; by default the newest finished one. Says which it is, where that is not plain."""
+    """The model of --run and --stage; by default the newest finished one. Says which one it chose."""
     run, stage = args.run, args.stage
     if run is None:
         run, stage = newest_model(stage)

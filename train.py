@@ -4,8 +4,8 @@
     python train.py rl --algo ppo --from runs/laptop     PPO from the cold start of another run
     python train.py --resume                             go on with the newest run
 
-What each stage is stands in minireason/stages.py, what a run's folder holds in minireason/run.py. Here each stage is
-trained, saved and scored. Exit codes are those of minireason/upkeep/command.py.
+minireason/stages.py defines the stages, minireason/run.py the folder of a run. Here each stage is trained,
+saved and scored. Exit codes are those of minireason/upkeep/command.py.
 """
 
 import argparse
@@ -26,8 +26,6 @@ from minireason.run import (
     check_new_run,
     check_not_done,
     check_same_settings,
-    check_source,
-    folder_of,
     fresh_folder,
     holds_run,
     locked,
@@ -39,7 +37,7 @@ from minireason.run import (
     stages_of,
     stored_config,
 )
-from minireason.stages import prepare
+from minireason.stages import Stage, prepare
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import report
@@ -57,64 +55,71 @@ SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zer
 def train_stage(run: Run, name: str) -> tuple[float, dict]:
     """Trains one stage, from where its checkpoint stands. Returns (seconds of training, notes)."""
     is_first = parallel.rank() == 0          # the process that writes
-    state = open_state(run.path(name)) if run.path(name).exists() else None
+    path = run.path(name)
+    state = open_state(path) if path.exists() else None
     if state and state["done"]:
         return state["seconds"], state["notes"]
 
     # The model, the optimizer and the loop, as they were when the checkpoint was written
-    start, seconds_before = 0, 0.0
     stage = prepare(run, name, state)
+    finished, seconds_before = 0, 0.0
     if state:
-        start, seconds_before = state["iteration"], state["seconds"]
-        stage.model.load_state_dict(state["model"])
-        load_state(stage.optimizer, state["optimizer"])
-        for module_name, module in stage.extra.items():
-            if module_name in state["extra"]:
-                module.load_state_dict(state["extra"][module_name])
+        finished, seconds_before = state["iteration"], state["seconds"]
+        restore(stage, state)
     if is_first:
-        run.path(name).parent.mkdir(parents=True, exist_ok=True)
-        metrics.truncate(run.metrics_path(name), start)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metrics.truncate(run.metrics_path(name), finished)
 
     began = time.time() - seconds_before     # so that now - began is the time of training alone
-
-    def save(iteration, done):
-        if is_first:
-            checkpoint.save(
-                run.path(name), model=stage.model.state_dict(), optimizer={} if done else stage.optimizer.state_dict(),
-                extra={module_name: module.state_dict() for module_name, module in stage.extra.items()},
-                config=to_dict(run.config), vocabulary=list(run.tokenizer.words), stage=name, iteration=iteration,
-                done=done, seconds=time.time() - began, notes=stage.notes)
-
-    finished, last_save = start, time.time()
-    bar = tqdm(total=stage.num_steps, initial=start, desc=name, unit="step", mininterval=0.5, disable=not is_first)
+    last_save = time.time()
+    every = run.config.evaluate.every        # steps between looks at held-out accuracy, or 0
+    bar = tqdm(total=stage.num_steps, initial=finished, desc=name, unit="step", mininterval=0.5,
+               disable=not is_first)
     with CtrlC() as ctrl_c, bar:
-        for values in stage.loop(start):
+        for values in stage.loop(finished):
             if not all(math.isfinite(value) for value in values.values()):
-                raise Fault(f"{name}: a number became infinite or undefined at iteration {finished}; the checkpoint "
-                            f"before it is kept in {run.path(name).parent}: try a lower learning rate")
+                raise Fault(f"{name}: a number became infinite or undefined at iteration {finished}; "
+                            f"the checkpoint before it is kept in {path.parent}: try a lower learning rate")
             finished += 1
-            if is_first and is_time_to_look(run.config.evaluate.every, finished, stage.num_steps):
+            is_time_to_look = every and (finished % every == 0 or finished == stage.num_steps)
+            if is_first and is_time_to_look:
                 looked = time.time()
                 values = values | quick_accuracy(stage.model, run.tokenizer, run.config)
                 began += time.time() - looked
             if is_first:
                 metrics.append(run.metrics_path(name), values)
-            bar.set_postfix({SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}, refresh=False)
+            shown = {SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}
+            bar.set_postfix(shown, refresh=False)
             bar.update()
-            is_stopping = parallel.total(ctrl_c.pressed) > 0      # in any of the processes: all stop at the same iteration
+            is_stopping = parallel.total(ctrl_c.pressed) > 0      # in any process: all stop at one iteration
             if is_stopping or time.time() - last_save > SAVE_EVERY:
-                save(finished, done=False)
+                save(run, name, stage, finished, time.time() - began, done=False)
                 last_save = time.time()
             if is_stopping:
                 raise KeyboardInterrupt
-    save(finished, done=True)
+    save(run, name, stage, finished, time.time() - began, done=True)
     parallel.gather(None)                 # no process goes on before the checkpoint is there
     return time.time() - began, stage.notes
 
 
-def is_time_to_look(every: int, finished: int, num_steps: int) -> bool:
-    """Whether held-out accuracy is measured after this step: each `every` steps, and at the end."""
-    return every > 0 and (finished % every == 0 or finished == num_steps)
+def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done: bool) -> None:
+    """Writes the checkpoint of a stage, from the first process. A finished stage needs no optimizer."""
+    if parallel.rank() == 0:
+        checkpoint.save(
+            run.path(name), model=stage.model.state_dict(),
+            optimizer={} if done else stage.optimizer.state_dict(),
+            extra={network: module.state_dict() for network, module in stage.extra.items()},
+            config=to_dict(run.config), vocabulary=list(run.tokenizer.words), stage=name,
+            iteration=iteration, done=done, seconds=seconds, notes=stage.notes)
+
+
+def restore(stage: Stage, state: dict) -> None:
+    """Puts the weights of a checkpoint into the networks and the optimizer of a stage."""
+    stage.model.load_state_dict(state["model"])
+    load_state(stage.optimizer, state["optimizer"])
+    for network, module in stage.extra.items():
+        if network in state["extra"]:
+            module.load_state_dict(state["extra"][network])
 
 
 # -----------------------------------------------------------------------------
@@ -125,7 +130,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
     results = read_results(run.folder) or new_results(run.config)
     results["device"] = str(run.device)
     results["command"] = results["command"] or command
-    is_first_row = True
+    has_head = False
     for stage in stages:
         seconds, notes = train_stage(run, stage)
         if stage in results["stages"] or parallel.rank() > 0:
@@ -139,10 +144,8 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
         head, _, row = table({stage: results["stages"][stage]})
-        if is_first_row:
-            print(head, flush=True)
-        print(row, flush=True)
-        is_first_row = False
+        print(row if has_head else f"{head}\n{row}", flush=True)
+        has_head = True
     return results
 
 
@@ -150,14 +153,14 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
 # The command line
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a toy reasoner from random weights.",
-                                     usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]; -h lists them",
-                                     epilog="Every setting below can be changed; the presets set several at once.")
+    parser = argparse.ArgumentParser(
+        description="Train a toy reasoner from random weights.",
+        usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]; -h lists them",
+        epilog="Every setting below can be changed; the presets set several at once.")
     parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
     parser.add_argument("--out", help="folder of the run; a fresh runs/PRESET by default")
-    parser.add_argument("--from", dest="source", metavar="RUN",
-                        help="copy the finished stages before STAGE from this run (all: its base)")
-    parser.add_argument("--resume", action="store_true", help="go on where the run (the newest, or --out) stopped")
+    parser.add_argument("--from", dest="source", metavar="RUN", help="run to copy earlier stages from")
+    parser.add_argument("--resume", action="store_true", help="go on with the newest run, or that of --out")
     parser.add_argument("--device", help="cuda, mps or cpu; the best there is by default")
     add_flags(parser, preset("laptop"))
     args = parser.parse_args(argv)
@@ -173,7 +176,7 @@ def settings_given(args: argparse.Namespace) -> dict:
 
 
 def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
-    """(folder, wanted settings, whether it is a new run). Writes nothing. Raises BadInput on what cannot work."""
+    """(folder, wanted settings, is it a new run?). Writes nothing. Raises BadInput on what cannot work."""
     config = apply_flags(preset(getattr(args, "preset", "laptop")), settings_given(args))
     config.model.vocab_size = get_tokenizer().vocab_size
     if args.out:
@@ -190,13 +193,11 @@ def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
         raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
     if is_new:
         check_new_run(args.stage, config, args.source)
-        if args.source:
-            check_source(folder_of(args.source), args.stage, config)
     return folder, config, is_new
 
 
 def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: bool) -> Config:
-    """Begins the run, or makes sure that it can be gone on with. The folder is locked. Returns the run's settings."""
+    """Begins the run, or checks that it can go on. The folder is locked. Returns the run's settings."""
     if is_new:
         new_run(folder, config, args.stage, args.source)
         return config
@@ -224,23 +225,26 @@ def main(argv: list[str] | None = None) -> int | None:
             run = Run(folder, config, device)
             stages = stages_of(config) if args.stage == "all" else (args.stage,)
             if is_first:
-                print(f"{folder} on {device}, preset {config.preset}, {config.algo}, seed {config.seed}", flush=True)
+                settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
+                print(f"{folder} on {device}, {settings}", flush=True)
             results = train_stages(run, stages, command.strip())
             parallel.stop()
             if is_first:
                 report.write_report(folder, results)
                 print_end(folder, config, results)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped and saved; go on with: python train.py --resume --out {folder}") from None
+        advice = f"go on with: python train.py --resume --out {folder}"
+        raise KeyboardInterrupt(f"stopped and saved; {advice}") from None
 
 
 def print_end(folder: Path, config: Config, results: dict) -> None:
     """The table of the stages, where everything is, and what to run next."""
     task = max(config.tasks.shares, key=config.tasks.shares.get)
-    example = test_problems(task, config.tasks.levels[task], 1, config.seed)[0]      # one that it was not trained on
-    print("\n".join(["", *table(results["stages"]), "",
-                     f"everything is in {folder}: report.html (the same in report.md), results.json, figures, checkpoints",
-                     f'next: python sample.py "{example.prompt}" --run {folder}']), flush=True)
+    [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
+    print("", *table(results["stages"]), "", sep="\n")
+    print(f"everything is in {folder}: "
+          "report.html (the same in report.md), results.json, figures, checkpoints")
+    print(f'next: python sample.py "{problem.prompt}" --run {folder}', flush=True)
 
 
 if __name__ == "__main__":

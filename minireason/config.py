@@ -326,7 +326,9 @@ def check(config: Config) -> None:
 
 def check_range(each: Setting) -> None:
     """Raises ValueError where a setting is outside its range."""
-    name, value, limits = each.name.replace(".", " "), each.get(), each.metadata
+    name = each.name.replace(".", " ")
+    value = each.get()
+    limits = each.metadata
     if limits["choices"] and value not in limits["choices"]:
         *others, last = limits["choices"]
         raise ValueError(f"unknown {each.key} {value!r}: choose {', '.join(others)} or {last}")

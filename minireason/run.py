@@ -220,6 +220,8 @@ def check_new_run(stage: str, config: Config, source: Path | str | None) -> None
         if config.evaluate.every:
             number = max(number, config.evaluate.num_quick)
         test_problems(task, levels, number, config.evaluate.seed)
+    if source:
+        check_source(folder_of(source), stage, config)
 
 
 def new_run(folder: Path, config: Config, stage: str, source: Path | str | None) -> None:

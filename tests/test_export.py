@@ -51,8 +51,8 @@ def save(folder, model, stage="align"):
     config = preset("smoke")
     config.model = model.config
     checkpoint.save(folder / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},
-                    config=to_dict(config), stage=stage, iteration=1, done=True, seconds=0.0,
-                    extra={"critic": {"value": torch.ones(2)}}, vocabulary=list(get_tokenizer().words), notes={})
+                    config=to_dict(config), vocabulary=list(get_tokenizer().words), stage=stage,
+                    iteration=1, done=True, seconds=0.0, extra={"critic": {"value": torch.ones(2)}}, notes={})
 
 
 @pytest.fixture(scope="module")

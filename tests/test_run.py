@@ -1,4 +1,4 @@
-"""A run's folder, opening models of it, and runs of earlier versions: the one in tests/data was made by 83179b8."""
+"""A run's folder, opening models of it, and runs of earlier versions. That in tests/data is of 83179b8."""
 
 import json
 import shutil
@@ -80,10 +80,11 @@ def test_runs_are_comparable_if_they_are_scored_on_the_same_problems():
     one, other = Config(), Config()
     other.rl.learning_rate, other.evaluate.every = 1e-5, 10
     assert scored_on(to_dict(one)) == scored_on(to_dict(other))
-    for change in (lambda c: setattr(c.evaluate, "seed", 7), lambda c: c.evaluate.num_by_task.update(program=7),
-                   lambda c: c.tasks.levels.update(countdown=(2,))):
-        other = Config()
-        change(other)
+    changed = [Config(), Config(), Config()]
+    changed[0].evaluate.seed = 7
+    changed[1].evaluate.num_by_task["program"] = 7
+    changed[2].tasks.levels["countdown"] = (2,)
+    for other in changed:
         assert scored_on(to_dict(one)) != scored_on(to_dict(other))
 
 
@@ -94,11 +95,12 @@ def test_a_run_of_before_says_what_it_said(capsys):
     """Its ids stood in another order. The answers are those that 83179b8 itself gave, greedily."""
     stored = [json.loads(line) for line in (OLD / "answers.jsonl").read_text().splitlines()]
     for answer in stored:
-        code = sample.main([answer["prompt"], "--run", str(OLD), "--stage", "base", "--json", "--max-new-tokens", "60"])
+        code = sample.main([answer["prompt"], "--run", str(OLD), "--stage", "base", "--json",
+                            "--max-new-tokens", "60"])
         again = json.loads(capsys.readouterr().out)
         assert code == 0
-        assert {key: again[key] for key in ("thinking", "answer", "correct", "tokens")} == {
-            key: answer[key] for key in ("thinking", "answer", "correct", "tokens")}
+        for key in ("thinking", "answer", "correct", "tokens"):
+            assert again[key] == answer[key]
     assert len(stored) == 5
 
 
@@ -142,15 +144,17 @@ def test_missing_settings_take_their_defaults(tmp_path):
 # Vocabularies
 
 def old_state(seed=0):
-    """A checkpoint as it would have been written with the first ids: a model, a critic, and an optimizer of both."""
-    config = ModelConfig(vocab_size=len(first_pieces()), width=16, num_layers=1, num_heads=2, num_kv_heads=1, mlp_width=16)
-    model, critic = GPT(config).init_weights(seed), torch.nn.ModuleDict({"body": GPT(config).init_weights(seed + 1)})
+    """A checkpoint as it was written with the first ids: a model, a critic, and an optimizer of both."""
+    config = ModelConfig(vocab_size=len(first_pieces()), width=16, num_layers=1, num_heads=2, num_kv_heads=1,
+                         mlp_width=16)
+    model = GPT(config).init_weights(seed)
+    critic = torch.nn.ModuleDict({"body": GPT(config).init_weights(seed + 1)})
     optimizer = torch.optim.AdamW([{"params": [*module.parameters()]} for module in (model, critic)])
     for module in (model, critic["body"]):
         module(torch.arange(40)[None]).logsumexp(-1).sum().backward()
     optimizer.step()
-    return {"model": model.state_dict(), "extra": {"critic": critic.state_dict()}, "optimizer": optimizer.state_dict(),
-            "config": {"model": to_dict(config)}, "vocabulary": None}
+    return {"model": model.state_dict(), "extra": {"critic": critic.state_dict()},
+            "optimizer": optimizer.state_dict(), "config": {"model": to_dict(config)}, "vocabulary": None}
 
 
 def test_each_row_moves_to_where_its_token_is_now():
@@ -186,10 +190,12 @@ def test_a_new_word_gets_the_row_of_the_padding_and_moments_of_nothing():
 
 
 def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
-    state = checkpoint.load(OLD / "base" / "checkpoint.pt") | {"vocabulary": [*get_tokenizer().words, "sort", "merge"]}
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt")
+    state["vocabulary"] = [*get_tokenizer().words, "sort", "merge"]
     state["model"]["embedding.weight"] = torch.zeros(len(pieces_of(state["vocabulary"])), 16)
     checkpoint.save(tmp_path / "checkpoint.pt", **state)
-    with pytest.raises(checkpoint.CheckpointError, match="knows words that this version does not: merge, sort") as error:
+    says = "knows words that this version does not: merge, sort"
+    with pytest.raises(checkpoint.CheckpointError, match=says) as error:
         open_state(tmp_path / "checkpoint.pt")
     assert "\n" not in str(error.value)
 
@@ -204,12 +210,14 @@ def test_a_vocabulary_that_is_none_is_one_line(tmp_path, vocabulary):
 
 
 def test_a_new_word_changes_nothing_of_what_a_model_says():
-    """Greedily: the logit of a word that was never read is that of the padding, which is never the largest."""
+    """The logit of a word that was never read is that of the padding, which is never the largest."""
     model = open_model("pretrained", "rl")[0]
     state = checkpoint.load(folder_of("pretrained") / "rl" / "checkpoint.pt")
-    move_to_vocabulary(state, pieces_of(state["vocabulary"]), pieces_of((*state["vocabulary"], "sort")))
+    words = state["vocabulary"]
+    move_to_vocabulary(state, pieces_of(words), pieces_of((*words, "sort")))
     wider = GPT(from_dict(state["config"]["model"], ModelConfig))
     wider.load_state_dict(state["model"])
     prompts = ["make 70 from 6 13 10", "compute 7*7+8*3-9", "program 1->5 2->7 6->15"]
-    one, other = (answer_all(m, get_tokenizer(), prompts, 80, 0, temperature=0.0) for m in (model, wider.eval()))
-    assert one == other and "yes" in one[0][0]
+    answers = answer_all(model, get_tokenizer(), prompts, 80, 0, temperature=0.0)
+    assert answer_all(wider.eval(), get_tokenizer(), prompts, 80, 0, temperature=0.0) == answers
+    assert "yes" in answers[0][0]

@@ -6,7 +6,6 @@ import pytest
 NEVER = ["nested_comprehensions", "nested_conditionals", "named_lambdas", "times_truth", "over_110"]
 
 
-@pytest.mark.xfail(strict=False, reason="the package is being rewritten; the mark goes when that is done")
 @pytest.mark.parametrize("path", count.PACKAGE)
 @pytest.mark.parametrize("kind", NEVER)
 def test_the_package_and_its_commands_have_none(kind, path):

@@ -1,4 +1,4 @@
-"""All that the project knows of a kind of problem, in one record. README.md beside this file shows an example.
+"""All that the project knows of a kind of problem, in one record. README.md in this folder shows an example.
 
 A task is a file with a few functions and, at its end, a `Task(...)` that names them. Nothing outside this
 folder names a task: generating, verifying, imitating, rewarding, counting, scoring and drawing all go through
@@ -25,7 +25,7 @@ STRANGE_ANSWERS = (
 
 class Mix(NamedTuple):
     """What a preset does with a task."""
-    levels: tuple[int, ...]                 # that RL trains on and that are scored; the corpus adds easier ones
+    levels: tuple[int, ...]                 # trained on in RL, and scored; the corpus adds easier ones
     share: float                            # weight in RL's prompts and in the corpus; 0: not trained on
     num_test_problems: int | None = None    # held-out problems to score; None: --evaluate-num-problems
 
@@ -64,31 +64,32 @@ class Task:
     levels: tuple[int, ...]                                  # from 1 (trivial) up
     presets: dict[str, Mix]                                  # one Mix for each of smoke, laptop and gpu
     make_problem: Callable[[random.Random, int], Problem]    # (rng, level) -> a problem of that level
-    parse: Callable[[str], Problem]                          # a prompt -> a problem, or ValueError with one line
+    parse: Callable[[str], Problem]                          # a prompt -> a problem, or ValueError
 
     # What is right: why an answer is refused, as one short line, or None where it is right. Takes any text.
     check: Callable[[Problem, str], str | None]
 
     # Its part of the corpus. `voice("wait")` speaks the document's language; texts hold no tags.
-    write_thinking: Callable[..., tuple[str, str]]         # (problem, rng, voice) -> (thinking, answer), no flaws
-    write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]    # the same, as people write
+    write_thinking: Callable[..., tuple[str, str]]         # (problem, rng, voice) -> (thinking, answer)
+    # The same with flaws, as people write: (problem, rng, voice, habits) -> (thinking, answer)
+    write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]
     write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
-    guess_share: float = 0.4                               # share of the base corpus that answers with a guess
+    guess_share: float = 0.4                               # share of the base corpus that is guesses
     is_short: Callable[[str], bool] = at_most_two_steps    # is it short enough for the golden examples?
-    words: tuple[str, ...] = ()                            # one token each; others are spelled letter by letter
+    words: tuple[str, ...] = ()                            # one token each; others are spelled in letters
 
     # What its thoughts do, for counting behaviour
     find_steps: Callable[[str], list[Step]] = find_steps    # by default `left op right=result`
-    # What a try tries, from the text behind the word `try`, and whether it succeeds. None: tries are not counted.
+    # What a try tries, from the text behind the word `try`, and whether it succeeds. None: no tries counted.
     candidate: Callable[[Problem, str], Hashable] | None = None
     succeeds: Callable[[Problem, str], bool] | None = None
     follows: Callable[[Problem, str, str], bool] = follows_from_last_step    # (problem, thinking, answer)
 
     # How it is scored and shown
-    canonical_answer: Callable[[str], str] = same_text      # what two answers must share to count as one vote
-    remark: Callable[[Problem], str] | None = None          # an addition to "wrong", such as no solution exists
-    test_by_prompt: bool = False                            # test problems differ in prompts, not only in keys
-    averaged: bool = False                                  # is it part of the means over tasks in tables?
+    canonical_answer: Callable[[str], str] = same_text    # what two answers must share to count as one vote
+    remark: Callable[[Problem], str] | None = None        # what to add to "wrong": "no solution exists"
+    test_by_prompt: bool = False                          # test problems differ in prompts; else in keys
+    averaged: bool = False                                # do the means over tasks in tables include it?
 
 
 def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> None:
@@ -108,8 +109,10 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
     for preset in PRESETS:
         require(preset in task.presets, f"its presets lack {preset!r}")
         mix = task.presets[preset]
-        require(mix.levels and set(mix.levels) <= set(task.levels), f"preset {preset!r} needs some of its levels")
-        require(math.isfinite(mix.share) and mix.share >= 0, f"the share of preset {preset!r} is not a weight")
+        has_levels = mix.levels and set(mix.levels) <= set(task.levels)
+        require(has_levels, f"preset {preset!r} needs some of its levels")
+        is_weight = math.isfinite(mix.share) and mix.share >= 0
+        require(is_weight, f"the share of preset {preset!r} is not a weight")
     for name in ("make_problem", "parse", "check", "write_thinking", "write_messy", "write_guess", "is_short",
                  "find_steps", "follows", "canonical_answer"):
         require(callable(getattr(task, name)), f"{name} is not a function")
@@ -134,7 +137,8 @@ def try_out(task: Task, level: int, require: Callable) -> None:
     problem = task.make_problem(rng, level)
     require(isinstance(problem, Problem), f"make_problem returns {type(problem).__name__}, not a Problem")
     require(problem.task == task.name, f"its problems say task {problem.task!r}")
-    require(problem.prompt.startswith(f"{task.word} "), f"its prompts do not begin with {task.word!r} and a space")
+    require(problem.prompt.startswith(f"{task.word} "),
+            f"its prompts do not begin with {task.word!r} and a space")
     require(problem.key.startswith(task.name),
             "the key of a problem begins with the task's name, to differ from others'")
     require(task.parse(problem.prompt).prompt == problem.prompt,

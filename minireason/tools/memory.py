@@ -271,7 +271,7 @@ def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, s
                        dtype: str = "float32", optimizer: str = "adamw") -> tuple[list[int], int]:
     """GRPO with G completions for each of P prompts, against PPO with one.
 
-    `whole`: the batch is one graph. Otherwise a micro-batch holds at most P completions, so only the cache and
+    `whole`: the batch is one graph. Otherwise a micro-batch holds at most P completions: only the cache and
     the rollout grow with the group. Returns ([bytes of GRPO], bytes of PPO).
     """
     def total(algo: str, group_size: int) -> int:

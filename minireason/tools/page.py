@@ -29,7 +29,7 @@ MARKS = {       # kind -> what the legend says
     "retry": "another one, after one that was stated as failed",
     "no": "stated as failed",
     "yes": "stated as a success, and it is one",
-    "false-yes": "stated as a success, and it is none",
+    "false-yes": "stated as a success, but it is not one",
     "wrong": "a step that evaluates wrong",
     "repair": "the same step later, evaluated right",
 }
@@ -121,7 +121,9 @@ def bullet_list(items: list[str]) -> str:
 
 def find_marks(problem: Problem, thinking: str) -> list[tuple[int, int, str]]:
     """Where the thinking does what behaviour.py counts: (start, end, kind) in order, without overlap."""
-    task, marks, asked_wrong = TASKS[problem.task], [], set()
+    task = TASKS[problem.task]
+    marks = []
+    asked_wrong = set()     # questions that were answered wrong
     for step in task.find_steps(thinking):
         if not step.right:
             marks.append((*step.span, "wrong"))
