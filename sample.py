@@ -1,11 +1,11 @@
 """Talk to a trained model.
 
-    python sample.py "make 42 from 3 8 6"              a problem: its thinking, its answer, the verdict
-    python sample.py "hello my name is ana"            or a conversation
-    python sample.py                                   one after the other, until an empty line
-    python sample.py "compute 7*7+8*3-9" --votes 16    many answers and a vote
-    python sample.py "compute 7*7" --budget 20         think 20 tokens at most
-    python sample.py --file problems.txt               one prompt a line, one JSON object a line
+    python sample.py "make 70 from 6 13 10"               a problem: its thinking, its answer, the verdict
+    python sample.py "hello my name is ana"               or a conversation
+    python sample.py                                      reads prompts until an empty line
+    python sample.py "make 42 from 3 8 6" --votes 16      sixteen answers and a vote; one alone fails here
+    python sample.py "compute 7*7+8*3-9" --budget 20      thinks for 20 tokens, then has to answer
+    python sample.py --file problems.txt                  one prompt a line, one JSON object a line
 
 Greedy unless --votes or --temperature says otherwise. Exit codes are those of minireason/upkeep/command.py.
 """
@@ -29,18 +29,24 @@ from minireason.upkeep.parallel import pick_device
 from minireason.verifier import split_completion, verify
 
 MAX_CHARACTERS, MAX_NEW_TOKENS = 200, 256
-BATCH = 256                                                     # answers that are made at a time
+BATCH = 256                                                     # answers per batch
 PLAIN_WORDS = re.compile(r"[A-Za-z0-9 .,!?':;]*[A-Za-z][A-Za-z0-9 .,!?':;]*", re.ASCII)
 
 
 class Answer(NamedTuple):
     text: str                       # the whole completion
-    num_tokens: int                 # of all votes together
-    votes: dict[str, int] | None    # {answer: votes} where there was a vote
+    num_tokens: int                 # summed over all votes
+    votes: dict[str, int] | None    # {answer: votes}; None without --votes
+
+
+class Request(NamedTuple):
+    prompt: str                                # as it was written
+    problem: Problem | ChatPrompt | None       # None if it cannot be read
+    error: str = ""                            # why it cannot be read
 
 
 def read_prompt(text: str) -> Problem | ChatPrompt:
-    """The Problem or ChatPrompt in a user's line. Raises ValueError with one clear line."""
+    """Turns a user's line into a Problem or ChatPrompt. Raises ValueError with a one-line reason."""
     text = " ".join(text.split())
     if text.split(" ")[0].lower() in [task.word for task in TASKS.values()]:
         return parse_prompt(text.lower())
@@ -82,7 +88,8 @@ def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict
         if problem.secret:
             reason = "the secret was told" if is_leak(problem.secret, answer.text) else "the secret was kept"
     else:
-        correct, _, reason = verify(problem, answer.text)
+        verdict = verify(problem, answer.text)
+        correct, reason = verdict.correct, verdict.reason
         remark = TASKS[problem.task].remark
         if remark and not correct and remark(problem):
             reason += f"; {remark(problem)}"
@@ -123,38 +130,43 @@ def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
     print(f"{plain}\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens)", flush=True)
 
 
+def read_request(line: str) -> Request:
+    """One line of a file."""
+    prompt = line.rstrip("\r\n")
+    try:
+        return Request(prompt, read_prompt(prompt))
+    except ValueError as error:
+        return Request(prompt, None, str(error))
+
+
 def say_file(model: GPT, lines: Iterable[str], args: argparse.Namespace) -> int:
-    """Answers one prompt a line, one JSON object a line in the order of the input. Returns the exit code."""
-    code = 0
-    batch = []      # [(prompt, problem or the reason why it is not one)]
+    """Reads one prompt a line, and prints one JSON object a line in the same order. Returns the exit code."""
+    batch, has_bad_prompt = [], False
     for line in lines:
-        prompt = line.rstrip("\r\n")
-        try:
-            batch.append((prompt, read_prompt(prompt)))
-        except ValueError as error:
-            batch.append((prompt, str(error)))
-            code = 2
+        request = read_request(line)
+        has_bad_prompt = has_bad_prompt or request.problem is None
+        batch.append(request)
         if len(batch) * args.votes >= BATCH:
             say_batch(model, batch, args)
             batch = []
     say_batch(model, batch, args)
-    return code
+    return 2 if has_bad_prompt else 0
 
 
-def say_batch(model: GPT, batch: list[tuple], args: argparse.Namespace) -> None:
-    problems = [problem for _, problem in batch if not isinstance(problem, str)]
+def say_batch(model: GPT, batch: list[Request], args: argparse.Namespace) -> None:
+    problems = [request.problem for request in batch if request.problem is not None]
     answers = iter(ask(model, problems, args) if problems else [])
-    for prompt, problem in batch:
-        if isinstance(problem, str):
-            result = {"prompt": prompt, "thinking": None, "answer": None, "correct": None,
-                      "reason": problem, "tokens": 0}
+    for request in batch:
+        if request.problem is None:
+            result = {"prompt": request.prompt, "thinking": None, "answer": None, "correct": None,
+                      "reason": request.error, "tokens": 0}
         else:
-            result = describe(prompt, problem, next(answers))
+            result = describe(request.prompt, request.problem, next(answers))
         print(json.dumps(result), flush=True)
 
 
 def open_lines(name: str) -> TextIO:
-    """The lines of a file or of standard input, whatever bytes are in it. Raises BadInput."""
+    """The lines of a file or of standard input. Bytes that are not UTF-8 are replaced. Raises BadInput."""
     if name != "-":
         try:
             return open(name, encoding="utf-8-sig", errors="replace")
@@ -187,12 +199,12 @@ def converse(model: GPT, args: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Talk to a trained model.")
-    parser.add_argument("problem", nargs="?", help='such as "make 42 from 3 8 6"; if missing, you are asked')
-    parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; the newest in runs/ by default")
-    parser.add_argument("--stage", help=f"{', '.join(STAGES)}; the last there is by default")
-    parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent is given")
+    parser.add_argument("problem", nargs="?", help='such as "make 70 from 6 13 10"; else you are asked')
+    parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; by default the newest in runs/")
+    parser.add_argument("--stage", help=f"{', '.join(STAGES)}; by default the last one trained")
+    parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent one wins")
     parser.add_argument("--budget", type=int, help="tokens of thinking after which an answer is forced")
-    parser.add_argument("--temperature", type=float, help="0 is greedy, the default; with --votes 1")
+    parser.add_argument("--temperature", type=float, help="0 is greedy; by default 0, or 1 with --votes")
     parser.add_argument("--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="longest completion")
     parser.add_argument("--seed", type=int, default=0, help="of sampling")
     parser.add_argument("--file", help="one prompt a line (- for standard input), one JSON object a line")
@@ -233,10 +245,10 @@ def choose_model(args: argparse.Namespace) -> GPT:
 def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     if args.problem is not None:
-        read_prompt(args.problem)       # before the model is loaded: a typing error should cost nothing
+        read_prompt(args.problem)       # first, so that a typing error is reported at once
     lines = open_lines(args.file) if args.file else None
     model = choose_model(args)
-    if lines:
+    if lines is not None:
         return say_file(model, lines, args)
     if args.problem is not None:
         return say(model, args.problem, args)

@@ -10,6 +10,7 @@ saved and scored. Exit codes are those of minireason/upkeep/command.py.
 
 import argparse
 import contextlib
+import copy
 import math
 import sys
 import time
@@ -17,14 +18,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minireason.config import Config, from_dict, preset, to_dict
+from minireason.config import Config, preset, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, table
 from minireason.optimizer import load_state
 from minireason.run import (
     STAGES,
     Run,
     check_new_run,
-    check_not_done,
+    check_not_begun,
     check_same_settings,
     fresh_folder,
     holds_run,
@@ -53,9 +54,9 @@ SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zer
 # One stage
 
 def train_stage(run: Run, name: str) -> tuple[float, dict]:
-    """Trains one stage, from where its checkpoint stands. Returns (seconds of training, notes)."""
+    """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes)."""
     is_first = parallel.rank() == 0          # the process that writes
-    path = run.path(name)
+    path = run.checkpoint_path(name)
     state = open_state(path) if path.exists() else None
     if state and state["done"]:
         return state["seconds"], state["notes"]
@@ -70,43 +71,47 @@ def train_stage(run: Run, name: str) -> tuple[float, dict]:
         path.parent.mkdir(parents=True, exist_ok=True)
         metrics.truncate(run.metrics_path(name), finished)
 
-    began = time.time() - seconds_before     # so that now - began is the time of training alone
-    last_save = time.time()
-    every = run.config.evaluate.every        # steps between looks at held-out accuracy, or 0
+    began = last_save = time.time()
+    looking = 0.0                            # seconds spent on held-out accuracy: they are not training
+    every = run.config.evaluate.every        # steps between measurements of held-out accuracy; 0: none
+
+    def training_seconds() -> float:
+        return seconds_before + time.time() - began - looking
+
     bar = tqdm(total=stage.num_steps, initial=finished, desc=name, unit="step", mininterval=0.5,
                disable=not is_first)
     with CtrlC() as ctrl_c, bar:
         for values in stage.loop(finished):
             if not all(math.isfinite(value) for value in values.values()):
                 raise Fault(f"{name}: a number became infinite or undefined at iteration {finished}; "
-                            f"the checkpoint before it is kept in {path.parent}: try a lower learning rate")
+                            f"the last checkpoint, if any, is in {path.parent}: try a lower learning rate")
             finished += 1
             is_time_to_look = every and (finished % every == 0 or finished == stage.num_steps)
             if is_first and is_time_to_look:
-                looked = time.time()
+                look_began = time.time()
                 values = values | quick_accuracy(stage.model, run.tokenizer, run.config)
-                began += time.time() - looked
+                looking += time.time() - look_began
             if is_first:
                 metrics.append(run.metrics_path(name), values)
             shown = {SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}
             bar.set_postfix(shown, refresh=False)
             bar.update()
-            is_stopping = parallel.total(ctrl_c.pressed) > 0      # in any process: all stop at one iteration
+            is_stopping = parallel.total(ctrl_c.pressed) > 0      # if Ctrl-C reached one, all stop
             if is_stopping or time.time() - last_save > SAVE_EVERY:
-                save(run, name, stage, finished, time.time() - began, done=False)
+                save(run, name, stage, finished, training_seconds(), done=False)
                 last_save = time.time()
             if is_stopping:
                 raise KeyboardInterrupt
-    save(run, name, stage, finished, time.time() - began, done=True)
-    parallel.gather(None)                 # no process goes on before the checkpoint is there
-    return time.time() - began, stage.notes
+    save(run, name, stage, finished, training_seconds(), done=True)
+    parallel.gather(None)                 # wait until the checkpoint is written
+    return training_seconds(), stage.notes
 
 
 def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done: bool) -> None:
     """Writes the checkpoint of a stage, from the first process. A finished stage needs no optimizer."""
     if parallel.rank() == 0:
         checkpoint.save(
-            run.path(name), model=stage.model.state_dict(),
+            run.checkpoint_path(name), model=stage.model.state_dict(),
             optimizer={} if done else stage.optimizer.state_dict(),
             extra={network: module.state_dict() for network, module in stage.extra.items()},
             config=to_dict(run.config), vocabulary=list(run.tokenizer.words), stage=name,
@@ -126,7 +131,7 @@ def restore(stage: Stage, state: dict) -> None:
 # All stages
 
 def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
-    """Trains and scores each stage in turn, and writes results.json after each. Returns what it holds."""
+    """Trains and scores each stage in turn, and writes results.json after each. Returns the results."""
     results = read_results(run.folder) or new_results(run.config)
     results["device"] = str(run.device)
     results["command"] = results["command"] or command
@@ -160,8 +165,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
     parser.add_argument("--out", help="folder of the run; a fresh runs/PRESET by default")
     parser.add_argument("--from", dest="source", metavar="RUN", help="run to copy earlier stages from")
-    parser.add_argument("--resume", action="store_true", help="go on with the newest run, or that of --out")
-    parser.add_argument("--device", help="cuda, mps or cpu; the best there is by default")
+    parser.add_argument("--resume", action="store_true", help="continue the newest run, or the run in --out")
+    parser.add_argument("--device", help="cuda, mps or cpu; by default the best available")
     add_flags(parser, preset("laptop"))
     args = parser.parse_args(argv)
     if args.stage not in ("all", *STAGES):
@@ -176,7 +181,7 @@ def settings_given(args: argparse.Namespace) -> dict:
 
 
 def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
-    """(folder, wanted settings, is it a new run?). Writes nothing. Raises BadInput on what cannot work."""
+    """Returns (folder, wanted settings, is it a new run?). Writes nothing yet. Raises BadInput."""
     config = apply_flags(preset(getattr(args, "preset", "laptop")), settings_given(args))
     config.model.vocab_size = get_tokenizer().vocab_size
     if args.out:
@@ -197,18 +202,21 @@ def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
 
 
 def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: bool) -> Config:
-    """Begins the run, or checks that it can go on. The folder is locked. Returns the run's settings."""
+    """Begins a new run, or checks that an old one can go on. Returns its settings.
+
+    Call it with the folder locked.
+    """
     if is_new:
         new_run(folder, config, args.stage, args.source)
         return config
     if args.source and not args.resume:
         raise BadInput(f"{folder} holds a run already: --from is for a new one, choose another --out")
     stored = stored_config(folder)
-    if not hasattr(args, "preset"):     # then what is not given is as it was
-        config = apply_flags(from_dict(to_dict(stored)), settings_given(args))
+    if not hasattr(args, "preset"):     # then only the given flags must agree with the stored settings
+        config = apply_flags(copy.deepcopy(stored), settings_given(args))
     check_same_settings(folder, stored, config)
     if not args.resume:
-        check_not_done(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
+        check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
     return stored
 
 
@@ -233,12 +241,13 @@ def main(argv: list[str] | None = None) -> int | None:
                 report.write_report(folder, results)
                 print_end(folder, config, results)
     except KeyboardInterrupt:
-        advice = f"go on with: python train.py --resume --out {folder}"
+        stage = "" if args.stage == "all" else f" {args.stage}"
+        advice = f"go on with: python train.py{stage} --resume --out {folder}"
         raise KeyboardInterrupt(f"stopped and saved; {advice}") from None
 
 
 def print_end(folder: Path, config: Config, results: dict) -> None:
-    """The table of the stages, where everything is, and what to run next."""
+    """Prints the table of the stages, where the files are, and what to run next."""
     task = max(config.tasks.shares, key=config.tasks.shares.get)
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
     print("", *table(results["stages"]), "", sep="\n")

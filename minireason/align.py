@@ -30,6 +30,7 @@ from minireason.verifier import split_completion
 
 STEEPNESS = 2.0       # the judge prefers a with probability sigmoid(STEEPNESS * (score of a - score of b))
 NEAR_MISSES = 0.5     # share of second answers that are the first with one digit wrong, if it has a digit
+BATCH_SIZE = 64       # pairs per gradient step of the reward model
 NUM_PASSES = 3        # over the pairs
 MAX_ANSWER = 40       # tokens of an answer that the reward model reads
 DIGITS = "0123456789"
@@ -133,7 +134,7 @@ def encode_pairs(tokenizer: Tokenizer, pairs: list[Pair]) -> list[list[int]]:
 
 
 def train_reward_model(reward_model: RewardModel, optimizer: torch.optim.Optimizer, tokenizer: Tokenizer,
-                       pairs: list[Pair], batch_size: int = 64) -> Iterator[dict[str, float]]:
+                       pairs: list[Pair], batch_size: int = BATCH_SIZE) -> Iterator[dict[str, float]]:
     """A few passes over the pairs. Yields {"loss", "pair_accuracy"} per step."""
     device = next(reward_model.parameters()).device
     for _ in range(NUM_PASSES):

@@ -53,8 +53,16 @@ def observe(problem: Problem, completion: str) -> Behaviour:
     words = set(WORD.findall(thinking))
     behaviour.mixed = bool(words & ENGLISH) and bool(words & SPANISH)
     if parts and not behaviour.mixed:
-        behaviour.readable = task.follows(problem, thinking, parts[1])
+        behaviour.readable = follows(problem, thinking, parts[1], steps)
     return behaviour
+
+
+def follows(problem: Problem, thinking: str, answer: str, steps: list[Step]) -> bool:
+    """Whether the answer is what the thinking arrived at: by the task's rule, or from its last step."""
+    rule = TASKS[problem.task].follows
+    if rule is not None:
+        return rule(problem, thinking, answer)
+    return not steps or answer == steps[-1].result
 
 
 def count_repairs(steps: list[Step]) -> int:

@@ -13,36 +13,38 @@ from typing import Any
 from minireason.tasks import TASKS
 from minireason.tasks.task import PRESETS
 
+PROMPT_ROOM = 100       # tokens that the longest prompt may need
 
-def setting(default: Any, meaning: str, low: float | None = None, high: float | None = None,
+
+def option(default: Any, meaning: str, low: float | None = None, high: float | None = None,
             above: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """A field of a dataclass: the help of its flag, and its range (low <= value <= high, value > above)."""
+    """A field with its default, the help of its flag, and its range: low <= value <= high, value > above."""
     metadata = dict(meaning=meaning, low=low, high=high, above=above, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def section(factory: type, **changes: Any) -> Any:
-    """A field that is itself a group of settings, with other defaults than its class has."""
+    """A group of settings as a field. `changes` replace the defaults of its class."""
     return dataclasses.field(default_factory=lambda: factory(**changes))
 
 
 def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None) -> Any:
-    """A field with one value for each task. `pattern` makes each setting's name, such as arithmetic_share."""
+    """A field with one value for each task. `pattern` makes the names: "{}_share" gives arithmetic_share."""
     metadata = dict(pattern=pattern, meaning=meaning, low=low, high=None, above=None, choices=())
     return dataclasses.field(default_factory=factory, metadata=metadata)
 
 
 @dataclass
 class ModelConfig:
-    vocab_size: int = setting(640, "tokens; train.py sets it to the tokenizer's", low=1)
-    width: int = setting(128, "C: size of the residual stream", low=1)
-    num_layers: int = setting(4, "blocks, each attention and MLP", low=1)
-    num_heads: int = setting(4, "H: attention heads", low=1)
-    num_kv_heads: int = setting(2, "K: key-value heads, shared by the attention heads", low=1)
-    mlp_width: int = setting(352, "inner size of the SwiGLU, about 8/3 of the width", low=1)
-    max_length: int = setting(512, "positions a row may have", low=1)
-    rope_theta: float = setting(1000.0, "base of the rotary frequencies", above=0)
-    norm_eps: float = setting(1e-5, "inside the square root of RMSNorm", above=0)
+    vocab_size: int = option(640, "tokens; train.py sets it to the tokenizer's", low=1)
+    width: int = option(128, "C: size of the residual stream", low=1)
+    num_layers: int = option(4, "blocks, each attention and MLP", low=1)
+    num_heads: int = option(4, "H: attention heads", low=1)
+    num_kv_heads: int = option(2, "K: key-value heads, shared by the attention heads", low=1)
+    mlp_width: int = option(352, "inner size of the SwiGLU, about 8/3 of the width", low=1)
+    max_length: int = option(512, "positions a row may have", low=1)
+    rope_theta: float = option(1000.0, "base of the rotary frequencies", above=0)
+    norm_eps: float = option(1e-5, "inside the square root of RMSNorm", above=0)
 
     @property
     def head_size(self) -> int:
@@ -51,51 +53,51 @@ class ModelConfig:
 
 @dataclass
 class SFTConfig:
-    num_examples: int = setting(300, "documents to learn from; rejection takes all that it kept", low=1)
-    num_epochs: int = setting(1, "passes over them", low=1)
-    batch_size: int = setting(48, "documents per gradient step", low=1)
-    micro_batch_tokens: int = setting(512, "tokens per backward pass; decides memory and speed", low=1)
-    learning_rate: float = setting(2e-3, "peak of the schedule", above=0)
-    warmup_steps: int = setting(100, "steps of linear warm-up, at most a quarter of all", low=1)
-    weight_decay: float = setting(0.05, "of AdamW", low=0)
-    max_grad_norm: float = setting(1.0, "gradients longer than this are shortened to it", above=0)
+    num_examples: int = option(300, "documents to learn from; rejection takes all that it kept", low=1)
+    num_epochs: int = option(1, "passes over them", low=1)
+    batch_size: int = option(48, "documents per gradient step", low=1)
+    micro_batch_tokens: int = option(512, "tokens per backward pass; decides memory and speed", low=1)
+    learning_rate: float = option(2e-3, "highest one, after warm-up", above=0)
+    warmup_steps: int = option(100, "steps of linear warm-up, at most a quarter of all", low=1)
+    weight_decay: float = option(0.05, "weight decay of AdamW", low=0)
+    max_grad_norm: float = option(1.0, "gradients longer than this are shortened to it", above=0)
 
 
 @dataclass
 class RLConfig:
     """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo."""
-    num_iterations: int = setting(200, "rollouts, each with its updates", low=1)
-    num_prompts: int = setting(24, "P: problems per rollout", low=1)
-    group_size: int = setting(16, "G: completions per problem", low=1)
-    num_epochs: int = setting(2, "updates per rollout; with 1 the ratio is 1 and never clips", low=1)
-    micro_batch_size: int = setting(16, "completions per backward pass; decides memory and speed", low=1)
-    learning_rate: float = setting(2e-4, "peak of the schedule; much more destroys the base", above=0)
-    warmup_iterations: int = setting(5, "rollouts of linear warm-up", low=1)
-    clip_low: float = setting(0.2, "the ratio counts down to 1 - clip_low", low=0, high=1)
-    clip_high: float = setting(0.28, "and up to 1 + clip_high; higher keeps exploration (DAPO)", low=0)
-    kl_coef: float = setting(0.0, "weight of the KL to the reference; 0 needs no reference", low=0)
-    max_grad_norm: float = setting(1.0, "gradients longer than this are shortened to it", above=0)
-    temperature: float = setting(1.0, "of sampling, and so of every logprob", above=0)
-    max_new_tokens: int = setting(160, "L: longest completion", low=1)
-    normalize: str = setting("token", "what a token counts in the loss: token, sequence or constant",
+    num_iterations: int = option(200, "rollouts, setting with its updates", low=1)
+    num_prompts: int = option(24, "P: problems per rollout", low=1)
+    group_size: int = option(16, "G: completions per problem", low=1)
+    num_epochs: int = option(2, "updates per rollout; with 1 the ratio is 1 and never clips", low=1)
+    micro_batch_size: int = option(16, "completions per backward pass; decides memory and speed", low=1)
+    learning_rate: float = option(2e-4, "highest one, after warm-up; much more destroys the base", above=0)
+    warmup_iterations: int = option(5, "rollouts of linear warm-up", low=1)
+    clip_low: float = option(0.2, "the ratio is clipped below at 1 - clip_low", low=0, high=1)
+    clip_high: float = option(0.28, "and above at 1 + clip_high; more keeps exploration (DAPO)", low=0)
+    kl_coef: float = option(0.0, "weight of the KL to the reference; 0 needs no reference", low=0)
+    max_grad_norm: float = option(1.0, "gradients longer than this are shortened to it", above=0)
+    temperature: float = option(1.0, "of sampling; logprobs use the same one", above=0)
+    max_new_tokens: int = option(160, "L: longest completion", low=1)
+    normalize: str = option("token", "average of the loss: per token, per sequence, by a constant",
                              choices=("token", "sequence", "constant"))
-    scale_advantages: bool = setting(True, "GRPO: divide by the group's deviation (Dr. GRPO does not)")
-    leave_one_out: bool = setting(False, "GRPO: the baseline is the mean of the group's others (RLOO)")
-    gamma: float = setting(1.0, "PPO: discount", low=0, high=1)
-    gae_lambda: float = setting(1.0, "PPO: 1 is return minus value, 0 looks one step ahead", low=0, high=1)
-    value_coef: float = setting(1.0, "PPO: weight of the value loss", low=0)
-    value_clip: float = setting(0.2, "PPO: how far a value may move from its rollout's", low=0)
-    critic_learning_rate: float = setting(5e-4, "PPO: of the critic's AdamW", above=0)
-    shared_critic: bool = setting(False, "PPO: the critic is one layer on the policy's body")
+    scale_advantages: bool = option(True, "GRPO: divide by the group's deviation (Dr. GRPO does not)")
+    leave_one_out: bool = option(False, "GRPO: the baseline is the mean of the other completions (RLOO)")
+    gamma: float = option(1.0, "PPO: discount", low=0, high=1)
+    gae_lambda: float = option(1.0, "PPO: 1 uses the full return, 0 only the next value", low=0, high=1)
+    value_coef: float = option(1.0, "PPO: weight of the value loss", low=0)
+    value_clip: float = option(0.2, "PPO: how far a value may move from that at the rollout", low=0)
+    critic_learning_rate: float = option(5e-4, "PPO: learning rate of the critic", above=0)
+    shared_critic: bool = option(False, "PPO: the critic is one layer on the policy's body")
 
 
 @dataclass
 class RejectionConfig:
-    num_problems: int = setting(9000, "problems the teacher answers", low=1)
-    samples_per_problem: int = setting(2, "completions of each", low=1)
-    max_per_problem: int = setting(2, "distinct completions kept of each", low=1)
-    max_tokens: int = setting(140, "longer ones are not kept", low=1)
-    num_chat: int = setting(4000, "conversations mixed in", low=1)
+    num_problems: int = option(9000, "problems the teacher answers", low=1)
+    samples_per_problem: int = option(2, "completions of each", low=1)
+    max_per_problem: int = option(2, "distinct completions kept of each", low=1)
+    max_tokens: int = option(140, "longer ones are not kept", low=1)
+    num_chat: int = option(4000, "conversations added", low=1)
 
 
 def preset_levels(preset: str = "laptop") -> dict[str, tuple[int, ...]]:
@@ -107,7 +109,7 @@ def preset_shares(preset: str = "laptop") -> dict[str, float]:
 
 
 def preset_test_numbers(preset: str = "laptop") -> dict[str, int]:
-    """The tasks that score another number of held-out problems than the others do."""
+    """Tasks with their own number of held-out problems."""
     numbers = {name: task.presets[preset].num_test_problems for name, task in TASKS.items()}
     return {name: number for name, number in numbers.items() if number is not None}
 
@@ -119,48 +121,49 @@ class TaskConfig:
         "{}_levels", "levels that RL trains on and that are scored", preset_levels)
     shares: dict[str, float] = by_task(
         "{}_share", "share of RL's prompts and of the corpus; 0: not trained on", preset_shares, low=0)
-    chat_share: float = setting(0.60, "share of alignment's prompts; the rest are problems", low=0, high=1)
+    chat_share: float = option(0.60, "share of alignment's prompts; the rest are problems", low=0, high=1)
 
     def trained(self) -> list[str]:
-        """The tasks that have a share: the others are in no corpus, and only scored."""
+        """The tasks with a share above 0. The others are only scored."""
         return [task for task in self.levels if self.shares[task] > 0]
 
 
 @dataclass
 class EvalConfig:
-    num_problems: int = setting(1000, "held-out problems per task, and chat prompts of each kind", low=1)
+    num_problems: int = option(1000, "held-out problems per task, and chat prompts of setting kind", low=1)
     num_by_task: dict[str, int] = by_task(
         "num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
-    max_new_tokens: int = setting(160, "longest completion", low=1)
-    seed: int = setting(1234, "of the held-out problems and of sampling, the same for every stage")
-    every: int = setting(0, "steps between looks at held-out accuracy; 0 looks at a stage's end only", low=0)
-    num_quick: int = setting(300, "held-out problems per task at such a look", low=1)
+    max_new_tokens: int = option(160, "longest completion", low=1)
+    seed: int = option(1234, "of the held-out problems and of sampling, the same for every stage")
+    every: int = option(0, "steps between measurements of held-out accuracy; 0: at the end only", low=0)
+    num_quick: int = option(300, "held-out problems per task, per measurement", low=1)
 
     def number_of(self, task: str) -> int:
         """How many held-out problems of a task are scored."""
         return self.num_by_task.get(task, self.num_problems)
 
 
+# A section's values here replace the defaults of its class.
 @dataclass
 class Config:
-    preset: str = setting("laptop", "several settings at once: smoke, laptop or gpu", choices=PRESETS)
-    seed: int = setting(0, "of everything that is drawn")
-    algo: str = setting("grpo", "grpo or ppo", choices=("grpo", "ppo"))
-    pure_rl: bool = setting(False, "straight from base to RL, as R1-Zero did")
-    expert: bool = setting(False, "cold start on golden examples of all levels")
-    aha: bool = setting(True, "base corpus with checks, repairs and retries; a control has none")
+    preset: str = option("laptop", "several settings at once: smoke, laptop or gpu", choices=PRESETS)
+    seed: int = option(0, "of all random draws")
+    algo: str = option("grpo", "grpo or ppo", choices=("grpo", "ppo"))
+    pure_rl: bool = option(False, "straight from base to RL, as R1-Zero did")
+    expert: bool = option(False, "cold start on examples of all levels, long ones too")
+    aha: bool = option(True, "base corpus with checks, repairs and retries; without: a control")
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     base: SFTConfig = section(SFTConfig, num_examples=160_000)
     cold_start: SFTConfig = section(
         SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
-    # For the same seconds, more rollouts that are used once each teach more than fewer that are used twice.
+    # In the same time, using each rollout once teaches more than using half as many twice.
     rl: RLConfig = section(RLConfig, num_iterations=300, num_epochs=1, learning_rate=3e-4)
     sampling: RejectionConfig = section(RejectionConfig)
     rejection: SFTConfig = section(SFTConfig, num_epochs=3, learning_rate=1e-3, warmup_steps=20)
     align: RLConfig = section(
         RLConfig, num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)
-    num_preference_prompts: int = setting(15_000, "prompts whose two answers the judge compares", low=1)
+    num_preference_prompts: int = option(15_000, "prompts whose two answers the judge compares", low=1)
     evaluate: EvalConfig = section(EvalConfig)
 
 
@@ -175,7 +178,7 @@ def preset(name: str) -> Config:
     if name == "smoke":      # about half a minute: two-term sums are easy enough to learn in that time
         change(config.model, width=64, mlp_width=176, num_layers=2)
         change(config.base, num_examples=40_000, learning_rate=4e-3)
-        change(config.cold_start, num_examples=96, num_epochs=2)    # a hint of thinking; RL does the rest
+        change(config.cold_start, num_examples=96, num_epochs=2)    # just enough to show the form
         change(config.rl, num_iterations=30, num_epochs=2, learning_rate=5e-4)
         change(config.rl, num_prompts=12, max_new_tokens=40)
         change(config.align, num_iterations=8, num_prompts=12, max_new_tokens=40)
@@ -214,7 +217,7 @@ class Setting:
         return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
     def set(self, value: Any) -> None:
-        """Raises ValueError where the value is not of the setting's kind."""
+        """Sets the value. Raises ValueError if it has the wrong type."""
         if isinstance(self.holder, dict) and isinstance(self.holder[self.key], tuple):
             self.holder[self.key] = read_levels(self.key, value)
         elif isinstance(self.holder, dict):
@@ -247,7 +250,7 @@ def read_levels(task: str, text: Any) -> tuple[int, ...]:
 
 
 def number_like(old: Any, value: Any, name: str) -> Any:
-    """The value, if it is of the same type as `old`. A whole number becomes a float where `old` is one."""
+    """The value, if it has the type of `old`. An int is accepted, and converted, if `old` is a float."""
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(old):
@@ -258,18 +261,18 @@ def number_like(old: Any, value: Any, name: str) -> Any:
 def to_dict(config: Any) -> dict:
     """All settings as plain values, a dict for each section: {"seed": 0, "rl": {"gamma": 1.0, ...}, ...}."""
     values = {}
-    for each in settings_of(config):
-        section_name, _, key = each.name.rpartition(".")
+    for setting in settings_of(config):
+        section_name, _, key = setting.name.rpartition(".")
         holder = values.setdefault(section_name, {}) if section_name else values
-        holder[key] = each.get()
+        holder[key] = setting.get()
     return values
 
 
 def from_dict(values: dict, kind: type = Config) -> Any:
-    """The config that `to_dict` wrote.
+    """Rebuilds a config from what `to_dict` returned.
 
-    A missing setting was added to this project later, and takes its default. A missing task was added later
-    too, and is left out of this config. Raises ValueError that names an unknown setting.
+    A setting that is missing is newer and gets its default. A task that is missing is newer and is left out.
+    Raises ValueError if a setting is unknown, and names it.
     """
     config = kind()
     stored = {}
@@ -280,7 +283,7 @@ def from_dict(values: dict, kind: type = Config) -> Any:
             stored[name] = value
     if "tasks" in values and kind is Config:
         forget_new_tasks(config, stored)
-    known = {each.name: each for each in settings_of(config)}
+    known = {setting.name: setting for setting in settings_of(config)}
     if unknown := sorted(set(stored) - set(known)):
         raise ValueError(f"settings that this version does not know: {', '.join(unknown)}")
     for name, value in stored.items():
@@ -298,40 +301,40 @@ def forget_new_tasks(config: Config, stored: dict) -> None:
 
 def changed_settings(old: Config, new: Config) -> list[str]:
     """Names of the settings that differ, such as rl.learning_rate."""
-    before = {each.name: each.get() for each in settings_of(old)}
-    after = {each.name: each.get() for each in settings_of(new)}
+    before = {setting.name: setting.get() for setting in settings_of(old)}
+    after = {setting.name: setting.get() for setting in settings_of(new)}
     return [name for name in before | after if before.get(name) != after.get(name)]
 
 
 # -----------------------------------------------------------------------------
-# What cannot work is refused before anything is written
+# Checks, before anything is written
 
 def check(config: Config) -> None:
-    """Raises ValueError with one line on settings that cannot work."""
-    for each in settings_of(config):
-        check_range(each)
+    """Raises ValueError with one line if the settings cannot work."""
+    for setting in settings_of(config):
+        check_range(setting)
     shares = config.tasks.shares
     if sum(shares.values()) <= 0 or not math.isfinite(sum(shares.values())):
         raise ValueError("shares are weights of the tasks: they cannot all be zero, or add up to infinity")
     if config.model.width % config.model.num_heads or config.model.head_size % 2:
-        raise ValueError("model width must be an even multiple of num_heads")
+        raise ValueError("model width / num_heads must be an even whole number")
     if config.model.num_heads % config.model.num_kv_heads:
         raise ValueError("num_heads must be a multiple of num_kv_heads")
     if config.algo == "grpo" and min(config.rl.group_size, config.align.group_size) < 2:
         raise ValueError("a group has at least 2 completions: its mean is the baseline of GRPO")
     for settings in (config.rl, config.align, config.evaluate):
-        if settings.max_new_tokens + 100 > config.model.max_length:
+        if settings.max_new_tokens + PROMPT_ROOM > config.model.max_length:
             raise ValueError("max_new_tokens leaves no room for prompts: raise model max_length")
 
 
-def check_range(each: Setting) -> None:
-    """Raises ValueError where a setting is outside its range."""
-    name = each.name.replace(".", " ")
-    value = each.get()
-    limits = each.metadata
+def check_range(setting: Setting) -> None:
+    """Raises ValueError if a setting is outside its range."""
+    name = setting.name.replace(".", " ")
+    value = setting.get()
+    limits = setting.metadata
     if limits["choices"] and value not in limits["choices"]:
         *others, last = limits["choices"]
-        raise ValueError(f"unknown {each.key} {value!r}: choose {', '.join(others)} or {last}")
+        raise ValueError(f"unknown {setting.key} {value!r}: choose {', '.join(others)} or {last}")
     if isinstance(value, str | bool):
         return
     if isinstance(value, float) and not math.isfinite(value):

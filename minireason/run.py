@@ -1,9 +1,9 @@
-"""A run: the pipeline's stages in order, the folder they are kept in, and the one way to open a model of it.
+"""A run: the order of the stages, the folder they are kept in, and `open_model`, which loads their models.
 
     runs/laptop/config.json  results.json  report.html  report.md  *.png  lock
     runs/laptop/<stage>/checkpoint.pt  metrics.jsonl
 
-Whoever needs "the model of this run and stage" calls `open_model`: train.py, sample.py, tools and lessons.
+train.py, sample.py, the tools and the lessons all load models with `open_model`.
 """
 
 import contextlib
@@ -24,14 +24,15 @@ from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.seeding import derive_seed
 from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
 
-# Each stage and the one whose weights it starts from. Rejection starts from the base; its data come from RL.
+# Each stage and the one whose weights it starts from. Rejection starts from the base, but learns from the
+# RL model's answers.
 STARTS_FROM = {
     "base": None, "cold-start": "base", "rl": "cold-start", "rejection": "base", "align": "rejection"}
 STAGES = tuple(STARTS_FROM)
-PRETRAINED = "pretrained"                                        # says: the weights in the repository
+PRETRAINED = "pretrained"                                        # a run's name: the weights in the repository
 WEIGHTS = Path(__file__).parent / "upkeep" / "weights"           # they are laid out as a run's folder
-LOCK = "lock"                                                    # held by the train.py that is at work
-RESULTS = {"command", "config", "stages", "seconds", "notes"}    # what results.json holds at least
+LOCK = "lock"                                                    # a running train.py locks this file
+RESULTS = {"command", "config", "stages", "seconds", "notes"}    # keys that results.json must have
 
 
 def stages_of(config: Config) -> tuple[str, ...]:
@@ -47,8 +48,12 @@ def start_of(stage: str, config: Config) -> str | None:
 
 
 def folder_of(run: Path | str) -> Path:
-    """The folder of a run; of "pretrained" the one in the repository."""
+    """The folder of a run. "pretrained" is the one in the repository."""
     return WEIGHTS if str(run) == PRETRAINED else Path(run)
+
+
+def checkpoint_path(folder: Path, stage: str) -> Path:
+    return folder / stage / "checkpoint.pt"
 
 
 class Run:
@@ -58,8 +63,8 @@ class Run:
         self.folder, self.config, self.device = Path(folder), config, device
         self.tokenizer = get_tokenizer()
 
-    def path(self, stage: str) -> Path:
-        return self.folder / stage / "checkpoint.pt"
+    def checkpoint_path(self, stage: str) -> Path:
+        return checkpoint_path(self.folder, stage)
 
     def metrics_path(self, stage: str) -> Path:
         return self.folder / stage / "metrics.jsonl"
@@ -68,8 +73,8 @@ class Run:
         return derive_seed(self.config.seed, stage)
 
     def load(self, stage: str) -> GPT:
-        """The model that a finished stage left. Raises BadInput where there is none."""
-        if not self.path(stage).exists():
+        """Loads the model of a finished stage. Raises BadInput if there is none."""
+        if not self.checkpoint_path(stage).exists():
             raise BadInput(f"{self.folder} has no finished stage {stage!r}: run 'python train.py {stage} "
                            f"--out {self.folder}' first")
         model, state = open_model(self.folder, stage, self.device)
@@ -82,7 +87,7 @@ class Run:
 # Opening a model
 
 def open_state(path: Path) -> dict:
-    """The state of a checkpoint, with the ids of today's vocabulary. Raises CheckpointError."""
+    """Loads a checkpoint, and moves its rows to today's token ids. Raises CheckpointError."""
     state = checkpoint.load(path)
     words = get_tokenizer().words
     try:
@@ -98,22 +103,23 @@ def open_state(path: Path) -> dict:
     except checkpoint.CheckpointError as error:
         raise checkpoint.CheckpointError(f"{path} does not fit: {error}") from None
     if new_words:
-        print(f"{path}: this model has never read {', '.join(new_words)}", file=sys.stderr)
+        words = ", ".join(new_words)
+        print(f"{path}: words that were added after this model was trained: {words}", file=sys.stderr)
     return state
 
 
 def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu") -> tuple[GPT, dict]:
-    """The model that a stage of a run left, ready to use, and the state of its checkpoint.
+    """Loads the model of a stage, ready to use. Returns (model, the state of its checkpoint).
 
-    `run` is a folder, or "pretrained" for the weights in the repository. Raises BadInput where there is no
-    checkpoint, CheckpointError on a damaged one.
+    `run` is a folder, or "pretrained" for the weights in the repository. Raises BadInput if there is no
+    checkpoint, CheckpointError if it is damaged or does not fit.
     """
     folder = folder_of(run)
-    path = folder / stage / "checkpoint.pt"
+    path = checkpoint_path(folder, stage)
     if not path.exists():
-        there = [name for name in STAGES if (folder / name / "checkpoint.pt").exists()]
-        if there:
-            raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: choose {', '.join(there)}")
+        available = [name for name in STAGES if checkpoint_path(folder, name).exists()]
+        if available:
+            raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: choose {', '.join(available)}")
         raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
     state = open_state(path)
     try:
@@ -126,7 +132,7 @@ def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu") 
 
 
 def settings_of_run(state: dict) -> Config:
-    """The settings of the run that a checkpoint is of. Raises Fault where this version does not know one."""
+    """The settings stored in a checkpoint. Raises Fault if this version does not know one of them."""
     try:
         return from_dict(state["config"])
     except ValueError as error:
@@ -134,23 +140,23 @@ def settings_of_run(state: dict) -> Config:
 
 
 def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
-    """(run, stage): the last finished stage, or the one asked for, of the newest run in runs/ that has it.
+    """Finds the newest run in runs/ that has a finished stage, or has finished `stage`. Returns (run, stage).
 
-    Without such a run, the weights in the repository.
+    If there is none: the weights in the repository.
     """
     candidates = [stage] if stage else list(reversed(STAGES))
     for folder in reversed(runs_by_age()):
         for name in candidates:
-            path = folder / name / "checkpoint.pt"
+            path = checkpoint_path(folder, name)
             if path.exists() and checkpoint.load(path)["done"]:
                 return folder, name
     return PRETRAINED, stage or last_stage(PRETRAINED)
 
 
 def last_stage(run: Path | str) -> str:
-    """The last stage that a run has a checkpoint of. Raises BadInput where it has none."""
+    """The last stage with a checkpoint in this run. Raises BadInput if there is none."""
     for stage in reversed(STAGES):
-        if (folder_of(run) / stage / "checkpoint.pt").exists():
+        if checkpoint_path(folder_of(run), stage).exists():
             return stage
     raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
 
@@ -162,7 +168,7 @@ def runs_by_age() -> list[Path]:
 
 
 # -----------------------------------------------------------------------------
-# A new run, and one to go on with
+# Beginning a run, and resuming one
 
 def fresh_folder(config: Config) -> Path:
     """A name in runs/ that is not taken: laptop, laptop-2, laptop-ppo, laptop-pure ..."""
@@ -180,7 +186,7 @@ def fresh_folder(config: Config) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps any other train.py out of a folder until the block ends. Raises BadInput where another is in it.
+    """Locks a folder while the block runs. Raises BadInput if another train.py holds the lock.
 
     If the process is killed, the system releases the lock.
     """
@@ -192,13 +198,13 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise BadInput(f"another train.py is at work in {folder}: "
                            "let it finish or choose another --out") from None
-        except (ImportError, OSError):      # Windows, or a file system without locks: nobody is kept out
+        except (ImportError, OSError):      # Windows, or a file system without locks: no lock is possible
             pass
         yield
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a folder holds a run. Raises BadInput where it holds something else."""
+    """Whether a folder holds a run. Raises BadInput if it holds something else."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file: choose another --out")
     if (folder / "config.json").exists():
@@ -209,7 +215,7 @@ def holds_run(folder: Path) -> bool:
 
 
 def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
-    """Raises BadInput or ValueError on a run that cannot be trained or scored, before anything is written."""
+    """Raises BadInput or ValueError if a run cannot be trained or scored. Nothing is written yet."""
     if source and stage == "base":
         raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
     if not source and stage not in ("all", "base"):
@@ -234,7 +240,7 @@ def new_run(folder: Path, config: Config, stage: str, source: Path | str | None)
 
 
 def stages_before(stage: str, config: Config) -> tuple[str, ...]:
-    """The stages that have to be there before a stage can be trained; before `all`, the base."""
+    """The stages that must exist before `stage` is trained, if they are copied. `all` needs only the base."""
     stages = stages_of(config)
     if stage not in stages:
         return ("base",)
@@ -242,14 +248,14 @@ def stages_before(stage: str, config: Config) -> tuple[str, ...]:
 
 
 def check_source(source: Path, stage: str, config: Config) -> None:
-    """Raises BadInput where a run lacks a stage that is to be copied, or has another size of model."""
+    """Raises BadInput if `source` lacks a stage to copy, or its model has another size."""
     wanted = to_dict(config.model)
     for name in stages_before(stage, config):
-        path = source / name / "checkpoint.pt"
+        path = checkpoint_path(source, name)
         state = checkpoint.load(path) if path.exists() else None
         if state is None or not state["done"]:
             raise BadInput(f"{source} has no finished stage {name!r} to start from")
-        sizes = dict(state["config"]["model"])
+        sizes = to_dict(from_dict(state["config"]["model"], ModelConfig))
         sizes["vocab_size"] = wanted["vocab_size"]      # words that came later are added when it is opened
         if sizes != wanted:
             raise BadInput(f"{source} holds another size of model: "
@@ -279,7 +285,7 @@ def copy_stages(source: Path, folder: Path, stages: tuple[str, ...], config: Con
 
 
 def stored_config(folder: Path) -> Config:
-    """The settings that a run was begun with. Raises Fault on a damaged file or unknown settings."""
+    """The settings that a run was begun with. Raises Fault if the file is damaged or a setting unknown."""
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -294,15 +300,15 @@ def stored_config(folder: Path) -> Config:
 
 
 def check_same_settings(folder: Path, stored: Config, wanted: Config) -> None:
-    """Raises BadInput where the command line asks for other settings than those the run was begun with."""
+    """Raises BadInput if the command line contradicts the run's stored settings."""
     differing = ", ".join(changed_settings(stored, wanted)[:4])
     if differing:
         raise BadInput(f"{folder} was made with other settings ({differing}): choose another --out")
 
 
-def check_not_done(folder: Path, stages: tuple[str, ...]) -> None:
-    """Raises BadInput where one of the stages has been begun, since only --resume goes on with it."""
-    begun = ", ".join(stage for stage in stages if (folder / stage / "checkpoint.pt").exists())
+def check_not_begun(folder: Path, stages: tuple[str, ...]) -> None:
+    """Raises BadInput if one of the stages already has a checkpoint: only --resume may continue it."""
+    begun = ", ".join(stage for stage in stages if checkpoint_path(folder, stage).exists())
     if begun:
         raise BadInput(f"{folder} already holds {begun}: go on with --resume or choose another --out")
 
@@ -316,7 +322,7 @@ def new_results(config: Config) -> dict:
 
 
 def read_results(folder: Path) -> dict | None:
-    """What results.json of a run holds, None where there is no such file. Raises Fault on a damaged one."""
+    """The content of a run's results.json, None if there is no such file. Raises Fault if it is damaged."""
     path = folder / "results.json"
     if not path.exists():
         return None
@@ -330,9 +336,9 @@ def read_results(folder: Path) -> dict | None:
 
 
 def scored_on(config: dict) -> list:
-    """The settings that decide on which problems a run is scored. Where they agree, runs can be compared."""
+    """The settings that select the scored problems. Runs can be compared if these are equal."""
     levels = [config["tasks"].get(f"{task}_levels") for task in TASKS]
     settings = dict(config["evaluate"])
-    for name in ("every", "num_quick"):     # these change nothing of the scores at a stage's end
+    for name in ("every", "num_quick"):     # these do not affect the scores at a stage's end
         settings.pop(name, None)
     return [levels, settings]

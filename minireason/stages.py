@@ -2,8 +2,8 @@
 
     base -> cold-start -> rl -> rejection -> align          with --pure-rl: base -> rl
 
-A stage says which model it starts from, what it learns from, and which loop does the learning. train.py runs
-the loop, saves and scores. Nothing here trains by itself, except the reward model that alignment needs.
+Each function prepares one stage: the model it starts from, what it learns from, and the loop that trains it.
+train.py runs the loop, saves and scores. Only `align` trains something here: its reward model.
 """
 
 import json
@@ -31,17 +31,17 @@ from minireason.upkeep.seeding import derive_seed
 
 @dataclass
 class Stage:
-    """What the loop of train.py needs of a stage."""
+    """What train.py needs to run one stage."""
     model: GPT
     optimizer: torch.optim.Optimizer
     loop: Callable[[int], Iterator[dict[str, float]]]                  # loop(first step) yields metrics
     num_steps: int
-    extra: dict[str, torch.nn.Module] = field(default_factory=dict)    # further networks of the checkpoint
-    notes: dict = field(default_factory=dict)                          # what the report should say of it
+    extra: dict[str, torch.nn.Module] = field(default_factory=dict)    # other networks to save: a critic ...
+    notes: dict = field(default_factory=dict)                          # remarks for the report
 
 
 def base(run: Run) -> Stage:
-    """Imitates a messy toy internet, from random weights: guesses, worked solutions, mistakes."""
+    """Prepares imitation of a messy toy internet, from random weights: guesses, solutions, mistakes."""
     config = run.config
     model = GPT(config.model).init_weights(derive_seed(run.seed("base"), "weights")).to(run.device)
     documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks, config.aha)
@@ -49,7 +49,7 @@ def base(run: Run) -> Stage:
 
 
 def cold_start(run: Run) -> Stage:
-    """Imitates 300 short, clean examples of thinking: the form, and as much skill as they hold."""
+    """Prepares imitation of 300 short, clean examples of thinking. They teach the form and a little skill."""
     config, settings = run.config, run.config.cold_start
     model = run.load(start_of("cold-start", config))
     documents = corpus.golden_examples(config.seed, settings.num_examples, config.tasks, config.expert)
@@ -57,23 +57,23 @@ def cold_start(run: Run) -> Stage:
 
 
 def rl(run: Run) -> Stage:
-    """Learns by trial and error: only the verified final answer is rewarded."""
+    """Prepares learning by trial and error: only the verified final answer is rewarded."""
     return reinforcement(run, "rl", run.load(start_of("rl", run.config)), problems(run), run.config.rl)
 
 
 def rejection(run: Run) -> Stage:
-    """Fine-tunes the base afresh on the RL model's own best answers, verified and readable."""
+    """Prepares training the base again, on the RL model's own verified and readable answers."""
     model = run.load(start_of("rejection", run.config))
-    documents, counts = parallel.from_first(own_answers(run) if parallel.rank() == 0 else None)
+    documents, counts = parallel.from_first(rejection_documents(run) if parallel.rank() == 0 else None)
     stage = imitation(run, "rejection", model, documents, run.config.rejection)
     stage.notes["rejection"] = counts
     return stage
 
 
 def align(run: Run, saved: dict | None = None) -> Stage:
-    """Makes it helpful by a learned judge and harmless by an exact rule, still rewarded for being right.
+    """Prepares RL with three rewards: a learned judge of help, an exact rule against harm, right answers.
 
-    `saved` is the state of a checkpoint to go on from. Its reward model is not trained again.
+    `saved` is the checkpoint to resume from, if there is one. Its reward model is not trained again.
     """
     model = run.load(start_of("align", run.config))
     if saved and "reward_model" in saved["extra"]:
@@ -81,7 +81,7 @@ def align(run: Run, saved: dict | None = None) -> Stage:
         reward_model.load_state_dict(saved["extra"]["reward_model"])
         note = saved["notes"].get("reward model", "")
     else:
-        reward_model, note = helpfulness(run, model)
+        reward_model, note = trained_reward_model(run, model)
     world = alignment.alignment_world(run.tokenizer, reward_model, problems(run), run.config.tasks.chat_share)
     stage = reinforcement(run, "align", model, world, run.config.align)
     stage.extra["reward_model"] = reward_model
@@ -90,7 +90,7 @@ def align(run: Run, saved: dict | None = None) -> Stage:
 
 
 def prepare(run: Run, name: str, saved: dict | None = None) -> Stage:
-    """The stage of a name; `saved` is the state of its checkpoint, where there is one to go on from."""
+    """Prepares the stage `name`. `saved` is its checkpoint, if training resumes."""
     if name == "align":
         return align(run, saved)
     stages = {"base": base, "cold-start": cold_start, "rl": rl, "rejection": rejection}
@@ -101,7 +101,7 @@ def prepare(run: Run, name: str, saved: dict | None = None) -> Stage:
 # The two ways of learning
 
 def imitation(run: Run, name: str, model: GPT, documents: list[Document], settings: SFTConfig) -> Stage:
-    """Makes the texts of others, or one's own best ones, more likely (sft.py)."""
+    """A stage that makes these documents more likely (sft.py)."""
     examples = corpus.tokenize(run.tokenizer, documents)
     optimizer = adamw(settings, model)
     seed = run.seed(name)
@@ -113,44 +113,45 @@ def imitation(run: Run, name: str, model: GPT, documents: list[Document], settin
 
 
 def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLConfig) -> Stage:
-    """Makes completions that were rewarded more likely (grpo.py or ppo.py)."""
+    """A stage that makes rewarded completions more likely (grpo.py or ppo.py)."""
     seed = run.seed(name)
     reference = None
     if settings.kl_coef:
         reference = run.load(start_of(name, run.config)).requires_grad_(False)
-    if run.config.algo == "grpo":
-        optimizer = adamw(settings, model)
-
-        def loop(start: int) -> Iterator[dict[str, float]]:
-            return grpo.train(model, reference, optimizer, world, settings, seed, start)
-
-        return Stage(model, optimizer, loop, settings.num_iterations)
-    critic = make_critic(model, settings.shared_critic).to(run.device)
+    critic, extra = None, {}
+    if run.config.algo == "ppo":
+        critic = make_critic(model, settings.shared_critic).to(run.device)
+        extra = {"critic": critic}
     optimizer = adamw(settings, model, critic)
 
     def loop(start: int) -> Iterator[dict[str, float]]:
+        if critic is None:
+            return grpo.train(model, reference, optimizer, world, settings, seed, start)
         return ppo.train(model, critic, reference, optimizer, world, settings, seed, start)
 
-    return Stage(model, optimizer, loop, settings.num_iterations, extra={"critic": critic})
+    return Stage(model, optimizer, loop, settings.num_iterations, extra)
 
 
 # -----------------------------------------------------------------------------
-# What they learn from
+# What the stages learn from
 
 def problems(run: Run) -> World:
-    """Training problems, rewarded where the verifier finds the answer right."""
+    """Training problems. An answer that the verifier finds right is rewarded."""
     return reasoning_world(run.tokenizer, run.config.tasks.levels, run.config.tasks.shares)
 
 
-def own_answers(run: Run) -> tuple[list[Document], dict[str, int]]:
-    """The RL model's verified answers and some conversations. They are made once, and kept in a file."""
-    saved = run.folder / "rejection" / "examples.json"
-    if saved.exists():
+def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
+    """The RL model's verified answers, and some conversations. Returns (documents, counts for the report).
+
+    The first call samples them and writes rejection/examples.json; a resumed run reads that file.
+    """
+    path = run.folder / "rejection" / "examples.json"
+    if path.exists():
         try:
-            stored = json.loads(saved.read_text(encoding="utf-8"))
+            stored = json.loads(path.read_text(encoding="utf-8"))
             return stored["documents"], stored["counts"]
         except (ValueError, KeyError, TypeError):
-            raise Fault(f"{saved} is damaged: delete it and go on with --resume") from None
+            raise Fault(f"{path} is damaged: delete it and go on with --resume") from None
 
     def progress(pieces):
         return tqdm(pieces, desc="sampling", unit="piece", leave=False)
@@ -163,11 +164,11 @@ def own_answers(run: Run) -> tuple[list[Document], dict[str, int]]:
         raise Fault("rejection sampling kept nothing: "
                     "the RL model has no verified, readable answer to learn from")
     documents += corpus.chat_examples(seed, config.sampling.num_chat)
-    checkpoint.save_json(saved, {"documents": documents, "counts": counts})
+    checkpoint.save_json(path, {"documents": documents, "counts": counts})
     return documents, counts
 
 
-def helpfulness(run: Run, model: GPT) -> tuple[alignment.RewardModel, str]:
+def trained_reward_model(run: Run, model: GPT) -> tuple[alignment.RewardModel, str]:
     """Trains the reward model, and measures it on pairs it never saw. Takes about a minute.
 
     Returns (reward model, a note for the report).
@@ -177,10 +178,10 @@ def helpfulness(run: Run, model: GPT) -> tuple[alignment.RewardModel, str]:
     pairs = alignment.preference_pairs(model, run.tokenizer, seed, run.config.num_preference_prompts, longest)
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
     steps = alignment.train_reward_model(reward_model, optimizer, run.tokenizer, pairs)
-    num_steps = alignment.NUM_PASSES * math.ceil(len(pairs) / 64)
+    num_steps = alignment.NUM_PASSES * math.ceil(len(pairs) / alignment.BATCH_SIZE)
     for _ in tqdm(steps, desc="reward model", total=num_steps, leave=False):
-        pass
+        pass        # a generator: each turn is one gradient step
     held_out = alignment.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
     parallel.same_weights(reward_model)
     right, total = alignment.pair_accuracy(reward_model, run.tokenizer, held_out)
-    return reward_model, f"orders {right} of {total} held-out pairs as the judge did"
+    return reward_model, f"agrees with the judge on {right} of {total} held-out pairs"

@@ -99,7 +99,7 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
     register(sort)
     model, state = open_model("pretrained", "align")
     assert model.config.vocab_size == get_tokenizer().vocab_size == len(model.embedding.weight)
-    assert "never read sort" in capsys.readouterr().err
+    assert "added after this model was trained: sort" in capsys.readouterr().err
     assert sample.main(["make 70 from 6 13 10", "--run", "pretrained"]) == 0
     out = capsys.readouterr().out
     assert "try 70-13=57 6*10=60 is 57 no wait try 70/10=7 13-6=7 is 7 yes" in out and "right: correct" in out
@@ -151,7 +151,7 @@ def raises(*_):
     ({"presets": {name: Mix((1,), -1.0) for name in ("smoke", "laptop", "gpu")}}, "not a weight"),
     ({"check": raises}, "check raises IndexError"), ({"check": None}, "check is not a function"),
     ({"check": lambda problem, answer: True}, "a reason or None"),
-    ({"check": lambda problem, answer: None}, "empty answer"),
+    ({"check": lambda problem, answer: None}, "accepts an empty answer"),
     ({"make_problem": raises}, "level 1 does not work: IndexError"),
     ({"make_problem": lambda rng, level: "sort 1 2"}, "not a Problem"),
     ({"make_problem": lambda rng, level: Problem("sort", "order 1 2", "sort 1 2")},

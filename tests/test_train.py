@@ -161,11 +161,11 @@ def test_the_reward_model_is_kept_in_the_checkpoint_and_not_trained_again(finish
 
     def never(*_):
         raise AssertionError("the reward model is trained again")
-    monkeypatch.setattr(stages, "helpfulness", never)
+    monkeypatch.setattr(stages, "trained_reward_model", never)
     assert run("align", "--resume", "--out", folder) == 0
     assert_equal_weights(weights(finished, "align"), weights(folder, "align"))
     notes = json.loads((folder / "results.json").read_text())["notes"]
-    assert "held-out pairs as the judge did" in notes["reward model"]
+    assert "agrees with the judge on" in notes["reward model"]
 
 
 @pytest.mark.slow
@@ -298,12 +298,12 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
     monkeypatch.setattr(train, "SAVE_EVERY", 0)
 
     def breaks(model, *rest):
-        for metrics in plain(model, *rest):
-            if metrics["iteration"] == 2:
+        for values in plain(model, *rest):
+            if values["iteration"] == 2:
                 with torch.no_grad():
                     model.embedding.weight.fill_(float("nan"))
-                metrics["loss"] = float("nan")
-            yield metrics
+                values["loss"] = float("nan")
+            yield values
     monkeypatch.setattr(sft, "train", breaks)
     assert run("base", *TINY, "--out", tmp_path / "run") == 1
     error = capsys.readouterr().err.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Problems by task and level, and back from what a user types.
+"""Makes problems by task and level, and reads those that a user types.
 
 Each task is a file of this folder; README.md beside them says how to add one.
 """
@@ -38,7 +38,7 @@ def make_problem(task: str, rng: random.Random, level: int = 1) -> Problem:
 def draw_problem(task: str, rng: random.Random, level: int, test: bool = False) -> Problem:
     """Draws a Problem from the training side of the split, or from the test side.
 
-    Raises ValueError where that side is empty. For example, the 22 functions of program level 1 are all for
+    Raises ValueError if that side is empty. For example, the 22 functions of program level 1 are all for
     training.
     """
     for _ in range(10_000):
@@ -49,7 +49,7 @@ def draw_problem(task: str, rng: random.Random, level: int, test: bool = False) 
 
 
 def test_problems(task: str, levels: tuple[int, ...], number: int, seed: int) -> list[Problem]:
-    """`number` distinct held-out problems, the levels in turn. Raises ValueError where there are too few."""
+    """`number` distinct held-out problems, the levels in turn. Raises ValueError if there are too few."""
     rng = derive_rng(seed, "test", task)
     problems = {}       # by what makes them distinct
     for attempt in range(500 * number):

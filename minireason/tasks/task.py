@@ -1,8 +1,7 @@
-"""All that the project knows of a kind of problem, in one record. README.md in this folder shows an example.
+"""One record holds everything that the project knows about a kind of problem. README.md shows an example.
 
-A task is a file with a few functions and, at its end, a `Task(...)` that names them. Nothing outside this
-folder names a task: generating, verifying, imitating, rewarding, counting, scoring and drawing all go through
-the record.
+A task is a file with a few functions and, at its end, a `Task(...)` that names them. All other code uses the
+record: nothing outside this folder names a task. (chat, words, trace and problem are not tasks.)
 """
 
 import math
@@ -17,24 +16,24 @@ from minireason.tasks.trace import Step, find_steps
 from minireason.tasks.words import TAGS, Voice
 
 PRESETS = ("smoke", "laptop", "gpu")
-RESERVED_NAMES = ("all", "chat")        # what results and flags already call something else
+RESERVED_NAMES = ("all", "chat")        # these already mean something in results and flags
 # Answers that a check has to refuse or accept without an exception.
 STRANGE_ANSWERS = (
     "", " ", "no", "0", "-1", "((", "1 2 3", "x x x", "1+", "9" * 60, "a\nb", "\u00e9\u0661", "<think>")
 
 
 class Mix(NamedTuple):
-    """What a preset does with a task."""
-    levels: tuple[int, ...]                 # trained on in RL, and scored; the corpus adds easier ones
+    """How much a preset uses a task, and at which levels."""
+    levels: tuple[int, ...]                 # RL trains on them, and they are scored; the corpus adds easier
     share: float                            # weight in RL's prompts and in the corpus; 0: not trained on
-    num_test_problems: int | None = None    # held-out problems to score; None: --evaluate-num-problems
+    num_test_problems: int | None = None    # to score; None: as --evaluate-num-problems says
 
 
 class Habits(NamedTuple):
     """How the writer of one document of the base corpus works. Some give up at once, others try ten times."""
-    checks: bool      # False in a control corpus, in which nobody checks, repairs or tries again
+    checks: bool      # False in a control corpus: this writer never checks, repairs or retries
     tries: int        # tries before giving up, from 1 to 10
-    few_tries: int    # the same for tasks whose tries take many words, from 1 to 4
+    few_tries: int    # tries before giving up where one try is long, from 1 to 4
 
 
 def at_most_two_steps(thinking: str) -> bool:
@@ -45,10 +44,8 @@ def same_text(answer: str) -> str:
     return answer
 
 
-def follows_from_last_step(problem: Problem, thinking: str, answer: str) -> bool:
-    """Whether the answer is what the last step came to; true where nothing was worked out."""
-    steps = find_steps(thinking)
-    return not steps or answer == steps[-1].result
+class BrokenContract(ValueError):
+    """A task does not keep a rule; the message is one line that names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,37 +63,38 @@ class Task:
     make_problem: Callable[[random.Random, int], Problem]    # (rng, level) -> a problem of that level
     parse: Callable[[str], Problem]                          # a prompt -> a problem, or ValueError
 
-    # What is right: why an answer is refused, as one short line, or None where it is right. Takes any text.
+    # (problem, answer) -> None if right, else one short line that says why not. Must accept any text.
     check: Callable[[Problem, str], str | None]
 
-    # Its part of the corpus. `voice("wait")` speaks the document's language; texts hold no tags.
+    # Its part of the corpus. `voice("wait")` is the word in the document's language. Texts contain no tags.
     write_thinking: Callable[..., tuple[str, str]]         # (problem, rng, voice) -> (thinking, answer)
     # The same with flaws, as people write: (problem, rng, voice, habits) -> (thinking, answer)
     write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]
     write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
     guess_share: float = 0.4                               # share of the base corpus that is guesses
     is_short: Callable[[str], bool] = at_most_two_steps    # is it short enough for the golden examples?
-    words: tuple[str, ...] = ()                            # one token each; others are spelled in letters
+    words: tuple[str, ...] = ()                            # get a token each; others are split into letters
 
     # What its thoughts do, for counting behaviour
     find_steps: Callable[[str], list[Step]] = find_steps    # by default `left op right=result`
-    # What a try tries, from the text behind the word `try`, and whether it succeeds. None: no tries counted.
+    # (problem, the text behind the word `try`) -> what is tried, and whether it succeeds. None: no tries.
     candidate: Callable[[Problem, str], Hashable] | None = None
     succeeds: Callable[[Problem, str], bool] | None = None
-    follows: Callable[[Problem, str, str], bool] = follows_from_last_step    # (problem, thinking, answer)
+    # (problem, thinking, answer) -> does the answer follow? None: it is the result of the last step
+    follows: Callable[[Problem, str, str], bool] | None = None
 
     # How it is scored and shown
-    canonical_answer: Callable[[str], str] = same_text    # what two answers must share to count as one vote
+    canonical_answer: Callable[[str], str] = same_text    # answers of one form are one vote
     remark: Callable[[Problem], str] | None = None        # what to add to "wrong": "no solution exists"
-    test_by_prompt: bool = False                          # test problems differ in prompts; else in keys
-    averaged: bool = False                                # do the means over tasks in tables include it?
+    test_by_prompt: bool = False                          # test problems may share a key, not a prompt
+    averaged: bool = False                                # do the tables' means over tasks include it?
 
 
 def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> None:
-    """Raises ValueError with one line that says what of the contract a task does not keep."""
-    def require(condition, problem):
+    """Raises BrokenContract with one line that names the broken rule."""
+    def require(condition, message):
         if not condition:
-            raise ValueError(f"task {str(task.name)[:30]!r}: {problem}")
+            raise BrokenContract(f"task {str(task.name)[:30]!r}: {message}")
 
     is_name = isinstance(task.name, str) and re.fullmatch("[a-z][a-z0-9]*", task.name)
     require(is_name, "its name is one lower-case word")
@@ -114,7 +112,7 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
         is_weight = math.isfinite(mix.share) and mix.share >= 0
         require(is_weight, f"the share of preset {preset!r} is not a weight")
     for name in ("make_problem", "parse", "check", "write_thinking", "write_messy", "write_guess", "is_short",
-                 "find_steps", "follows", "canonical_answer"):
+                 "find_steps", "canonical_answer"):
         require(callable(getattr(task, name)), f"{name} is not a function")
     require((task.candidate is None) == (task.succeeds is None), "candidate and succeeds go together")
     for word in task.words:
@@ -123,11 +121,9 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
     for level in task.levels:
         try:
             try_out(task, level, require)
-        except ValueError as error:
-            if str(error).startswith("task "):
-                raise
-            require(False, f"level {level} does not work: ValueError: {error}")
-        except Exception as error:      # a task comes from anybody, and may raise anything
+        except BrokenContract:
+            raise
+        except Exception as error:      # anyone may write a task, so any error is possible
             require(False, f"level {level} does not work: {type(error).__name__}: {error}")
 
 
@@ -151,7 +147,8 @@ def try_out(task: Task, level: int, require: Callable) -> None:
         require(isinstance(thinking, str) and isinstance(answer, str),
                 "what it writes is not (thinking, answer), two texts")
         require(not any(tag in thinking + answer for tag in TAGS), "what it writes holds tags")
-        task.follows(problem, thinking, answer)
+        if task.follows is not None:
+            task.follows(problem, thinking, answer)
         task.is_short(thinking)
         task.find_steps(thinking)
     written_answers = [answer for _, answer in texts]
@@ -162,4 +159,4 @@ def try_out(task: Task, level: int, require: Callable) -> None:
             require(False, f"its check raises {type(error).__name__} on {answer[:20]!r}")
         require(reason is None or isinstance(reason, str), "its check returns a reason or None")
         task.canonical_answer(answer)
-    require(task.check(problem, ""), "its check takes an empty answer for right")
+    require(task.check(problem, ""), "its check accepts an empty answer")

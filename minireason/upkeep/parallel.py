@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The device asked for, or the best there is. Raises ValueError where it is not available."""
+    """The device asked for, or the best there is. Raises ValueError if it is not available."""
     best = "cpu"
     if torch.cuda.is_available():
         best = "cuda"

@@ -34,7 +34,7 @@ def first_pieces() -> list[bytes]:
 def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]) -> list[str]:
     """Changes a checkpoint's state from the ids of `pieces` to those of `pieces_now`.
 
-    Returns the words that it never read. Raises CheckpointError where it knows a word that is not there now.
+    Returns the words that it never read. Raises CheckpointError if it knows a word that is not there now.
     """
     if pieces == pieces_now:
         return []
@@ -50,17 +50,17 @@ def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]
 
 
 def words_of(pieces: set[bytes]) -> list[str]:
-    """The words that some pieces are, without the spaces before them."""
+    """The pieces as words, without leading spaces."""
     return sorted({piece.decode(errors="replace").strip() for piece in pieces})
 
 
 def move_rows(state: dict, rows: torch.Tensor, is_new: torch.Tensor) -> None:
-    """Puts row rows[i] of each embedding, and of its two moments in the optimizer, into place i.
+    """Reorders each embedding and its two optimizer moments: new row i is old row rows[i].
 
-    The moments of words that were never read begin at 0.
+    The moments of new words are 0.
     """
     state["config"]["model"]["vocab_size"] = len(rows)
-    names = []      # of all parameters, in the order in which the optimizer numbers them
+    names = []      # of parameters, in the optimizer's order
     for weights in (state["model"], *state["extra"].values()):
         for name in weights:
             names.append(name)
