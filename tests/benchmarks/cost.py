@@ -44,7 +44,8 @@ def seconds_of(group_size, max_new_tokens, width, num_steps):
     config.rl.group_size, config.rl.max_new_tokens = group_size, max_new_tokens
     config.rl.num_iterations = num_steps + 1
     texts = prompt_texts(config.rl.num_prompts)
-    endless = SimpleNamespace(encode_prompt=tokenizer.encode_prompt, decode=tokenizer.decode, pad_id=0, eos_id=None)
+    endless = SimpleNamespace(encode_prompt=tokenizer.encode_prompt, decode=tokenizer.decode, pad_id=0,
+                              eos_id=None)
 
     def draw(rng):
         return SimpleNamespace(prompt=rng.choice(texts))
