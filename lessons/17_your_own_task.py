@@ -5,14 +5,14 @@
 #
 # You need: lessons 02 and 07. Time: about two minutes on a laptop's CPU.
 #
-# A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a task is one record,
-# `Task`: how a problem is drawn, how an answer is checked, and how people write about it. This lesson writes such a record
-# for sorting numbers, registers it, and trains a small model on it from random weights. In the package, the same code would
-# be a file in `minireason/tasks/`, and one line that registers it (`minireason/tasks/README.md`).
+# A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a task is
+# one record, `Task`: how a problem is drawn, how an answer is checked, and how people write about it. This
+# lesson writes such a record for sorting numbers, registers it, and trains a small model on it from random
+# weights. In the package, the same code would be a file in `minireason/tasks/`, and one line that registers
+# it (`minireason/tasks/README.md`).
 
 # %%
 import os
-import random
 import re
 import sys
 from pathlib import Path
@@ -43,19 +43,24 @@ from minireason.tokenizer import get_tokenizer
 from minireason.verifier import split_completion, verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_DOCUMENTS = 2_000 if FAST else 20_000
-NUM_ITERATIONS = 6 if FAST else 60
+NUM_DOCUMENTS = 2_000 if FAST else 25_000
+NUM_ITERATIONS = 6 if FAST else 100
 NUM_PROBLEMS = 60 if FAST else 300
+MAX_NEW_TOKENS = 64
 
 # %% [markdown]
 # ## Problems
 #
-# `sort 12 7 3 15`. The *key* of a problem is its canonical form: problems with equal keys are the same problem. One key in
-# ten is kept for testing. Here the order of the numbers makes no difference to what has to be known, so the key is the
-# sorted list. If the key were the prompt, `sort 3 7 12 15` could be trained on while `sort 12 7 3 15` is a test.
+# `sort 7 3 9 4`. The *key* of a problem is its canonical form: problems with equal keys are the same problem.
+# One key in ten is kept for testing. Here the order of the numbers makes no difference to what has to be
+# known, so the key is the sorted list. If the key were the prompt, `sort 3 4 7 9` could be trained on while
+# `sort 7 3 9 4` is a test.
+#
+# There are 935 keys, and 94 of them are for testing. That is few, so a key may be asked for in several
+# orders: `test_by_prompt` in the record below says that test problems have to differ in their prompts alone.
 
 # %%
-PROMPT = re.compile(r"sort ([0-9]{1,3}(?: [0-9]{1,3}){1,7})", re.ASCII)
+PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
 
 
 def build(numbers, level=0):
@@ -65,22 +70,23 @@ def build(numbers, level=0):
 
 
 def make_problem(rng, level):
-    """Level 1: three numbers from 1 to 20; level 2: four."""
-    return build(rng.sample(range(1, 21), level + 2), level)
+    """Level 1: three numbers from 0 to 9; level 2: four."""
+    return build([rng.randint(0, 9) for _ in range(level + 2)], level)
 
 
 def parse(prompt):
     """The problem that a user typed."""
     match = PROMPT.fullmatch(prompt)
     if not match:
-        raise ValueError("expected 'sort' and two to eight numbers, such as: sort 3 1 2")
+        raise ValueError("expected 'sort' and two to eight digits, such as: sort 3 1 2")
     return build([int(word) for word in match[1].split()])
 
 
 # %% [markdown]
 # ## What is right
 #
-# The check gets whatever the model wrote. It compares text with text, so there is nothing to evaluate and nothing to fool.
+# The check gets whatever the model wrote. It compares text with text, so there is nothing to evaluate and
+# nothing to fool.
 
 # %%
 def check(problem, answer):
@@ -92,20 +98,21 @@ def check(problem, answer):
 # %% [markdown]
 # ## How people write about it
 #
-# The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to write a thought down. Ours
-# takes the smallest number that is left, again and again:
+# The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to write a
+# thought down. Ours takes the smallest number that is left, again and again:
 #
-#     3 of 12 7 3 15 so 7 of 12 7 15 so 12 of 12 15 so 15 of 15
+#     3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9
 #
-# read: 3 is the smallest of 12 7 3 15, so 7 is the smallest of what is left, and so on. Each step shows the numbers that it
-# is about: the model need not remember which ones are gone. `voice("so")` says *so* or, in Spanish, *luego*.
+# read: 3 is the smallest of 7 3 9 4, so 4 is the smallest of what is left, and so on. Each step shows the
+# numbers that it is about: the model need not remember which ones are gone. `voice("so")` says *so* or, in
+# Spanish, *luego*.
 #
-# In the base corpus one step in ten is wrong, and four answers in ten come without any thought. Those are random orders,
-# and nearly always wrong. That is what makes thinking worth something.
+# In the base corpus one step in ten takes any number, and four answers in ten come without any thought. Those
+# are random orders, and nearly always wrong. That is what makes thinking worth something.
 
 # %%
 def write_thinking(problem, rng, voice, slip=0.0):
-    """Selection sort, written out. `slip` is the chance that a step takes any number instead of the smallest."""
+    """Selection sort, written out. `slip` is the chance that a step takes any number, not the smallest."""
     left, taken, steps = list(problem.numbers), [], []
     while left:
         number = rng.choice(left) if rng.random() < slip else min(left)
@@ -131,14 +138,15 @@ def write_guess(problem, rng):
 # To count how often the model thinks, and how often a step is wrong, the project has to find steps in a text.
 
 # %%
-STEP = re.compile(r"([0-9]+) of ([0-9]+(?: [0-9]+)*)", re.ASCII)
+STEP = re.compile(r"([0-9]) of ([0-9](?: [0-9])*)", re.ASCII)
 
 
 def find_steps(thinking):
     steps = []
     for match in STEP.finditer(thinking):
         smallest = min(int(number) for number in match[2].split())
-        steps.append(Step(match.span(), question=(match[2],), result=match[1], right=int(match[1]) == smallest))
+        is_right = int(match[1]) == smallest
+        steps.append(Step(match.span(), question=(match[2],), result=match[1], right=is_right))
     return steps
 
 
@@ -151,8 +159,8 @@ def follows(problem, thinking, answer):
 # %% [markdown]
 # ## The record, registered
 #
-# `register` tries every function once, and refuses a record that breaks the contract with one line. From here on the
-# verifier, the corpus, RL and the counting of behaviour know the task.
+# `register` tries every function once, and refuses a record that breaks the contract with one line. From
+# here on the verifier, the corpus, RL and the counting of behaviour know the task.
 
 # %%
 SORT = register(Task(
@@ -160,13 +168,13 @@ SORT = register(Task(
     presets={"smoke": Mix((1,), 0.0), "laptop": Mix((1, 2), 0.2), "gpu": Mix((1, 2), 0.2)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
-    find_steps=find_steps, follows=follows))
+    find_steps=find_steps, follows=follows, test_by_prompt=True))
 
-problem = parse("sort 12 7 3 15")
-thought = "3 of 12 7 3 15 so 7 of 12 7 15 so 12 of 12 15 so 15 of 15"
-assert verify(problem, f"<think>{thought}</think><answer>3 7 12 15</answer>").correct
-assert not verify(problem, "<think></think><answer>3 12 7 15</answer>").correct
-assert observe(problem, f"<think>{thought}</think><answer>3 7 12 15</answer>").num_wrong_steps == 0
+problem = parse("sort 7 3 9 4")
+thought = "3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9"
+assert verify(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>").correct
+assert not verify(problem, "<think></think><answer>3 7 4 9</answer>").correct
+assert observe(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>").num_wrong_steps == 0
 try:
     register(SORT)
 except ValueError as error:
@@ -175,8 +183,8 @@ except ValueError as error:
 # %% [markdown]
 # ## A base that has read about sorting
 #
-# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small talk and plain sums), and
-# imitation of it. A `TaskConfig` says which tasks there are in this world.
+# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small talk and
+# plain sums), and imitation of it. A `TaskConfig` says which tasks there are in this world.
 
 # %%
 tokenizer = get_tokenizer()      # after `register`: the word "sort" is one token of it
@@ -185,8 +193,9 @@ documents = base_corpus(seed=0, num_documents=NUM_DOCUMENTS, mix=MIX)
 for prompt, completion in documents[:6]:
     print(prompt, completion, sep="  ")
 
-policy = GPT(ModelConfig(vocab_size=tokenizer.vocab_size, width=64, num_layers=2, mlp_width=176)).init_weights(0)
-imitation = SFTConfig(learning_rate=4e-3)
+shape = ModelConfig(vocab_size=tokenizer.vocab_size, width=64, num_layers=2, mlp_width=176)
+policy = GPT(shape).init_weights(0)
+imitation = SFTConfig(batch_size=24, learning_rate=4e-3)
 steps = sft.train(policy, adamw(imitation, policy), tokenize(tokenizer, documents), imitation, seed=0)
 for metrics in tqdm(steps, desc="base", total=-(-NUM_DOCUMENTS // imitation.batch_size), leave=False):
     pass
@@ -195,15 +204,19 @@ print(f"loss at the end of imitation: {metrics['loss']:.2f}")
 # %% [markdown]
 # ## How good is it?
 #
-# Held-out problems, whose keys were in no text, one answer each.
+# Held-out prompts, whose keys were in no text, one answer each.
 
 # %%
 held_out = test_problems("sort", (1, 2), NUM_PROBLEMS, seed=1)
 
 
 def measure(model):
-    """{"right", "thinks", "Spanish": shares of the answers}. Spanish: of those that think, with no English word."""
-    answers = answer_all(model, tokenizer, [problem.prompt for problem in held_out], 80, seed=2)
+    """{"right", "thinks", "Spanish": shares of the answers}.
+
+    Spanish: of the answers that think, those whose words are Spanish alone.
+    """
+    prompts = [problem.prompt for problem in held_out]
+    answers = answer_all(model, tokenizer, prompts, MAX_NEW_TOKENS, seed=2)
     num_right, num_thinking, num_spanish = 0, 0, 0
     for problem, (text, _) in zip(held_out, answers):
         num_right += verify(problem, text).correct
@@ -225,11 +238,12 @@ print("after imitation:", before)
 # %% [markdown]
 # ## RL lifts it
 #
-# `reasoning_world` draws training problems of our task and rewards an answer that the verifier finds right: 1, or else 0.
+# `reasoning_world` draws training problems of our task and rewards an answer that the verifier finds right:
+# 1, or else 0.
 
 # %%
 RL = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=16, group_size=8, num_epochs=1, learning_rate=1e-3,
-              max_new_tokens=80)
+              max_new_tokens=MAX_NEW_TOKENS)
 
 
 def train(world, model):
@@ -258,13 +272,14 @@ if not FAST:
 # %% [markdown]
 # ## A reward of your own
 #
-# A `World` has three parts: what draws a problem, what an answer is worth, and the tokenizer. The worth is any function of
-# (problems, completions) that returns as many numbers. Here is one that pays for being right *in Spanish*. The base thinks
-# in English, in Spanish, or in both at once; nothing but this function says which of them is wanted.
+# A `World` has three parts: what draws a problem, what an answer is worth, and the tokenizer. The worth is
+# any function of (problems, completions) that returns as many numbers. Here is one that pays for being
+# right *in Spanish*. The base thinks in English, in Spanish, or in both at once; nothing but this function
+# says which of them is wanted.
 
 # %%
 def right_in_spanish(problems, completions):
-    """1 for a right answer whose thinking has Spanish words and no English one, a third for any other right answer."""
+    """1 for a right answer whose thinking is Spanish alone, a third for any other right answer."""
     rewards = []
     for problem, completion in zip(problems, completions):
         if not verify(problem, completion).correct:
@@ -284,20 +299,25 @@ print("after RL in Spanish:", in_spanish)
 if not FAST:
     assert in_spanish["Spanish"] > before["Spanish"] + 0.3
 
-text, _ = answer_all(spaniard, tokenizer, ["sort 12 7 3 15"], 80, seed=0, temperature=0.0)[0]
+text, _ = answer_all(spaniard, tokenizer, ["sort 7 3 9 4"], MAX_NEW_TOKENS, seed=0, temperature=0.0)[0]
 print(text)
 assert FAST or split_completion(text)
 
 # %% [markdown]
 # ## The figure
 #
-# Left: the share of right answers on held-out problems, and how many of the answers think. RL raises both, because a thought
-# is right more often than a guess. Right: the share of thoughts in Spanish alone. It rises where it is rewarded. Where it is
-# not, it drifts, and nobody can say beforehand where to: all languages are worth the same.
+# Left: the share of right answers on held-out problems, and how many of the answers think. RL raises both,
+# because a thought is right more often than a guess. Right: the share of thoughts in Spanish alone. It
+# rises where it is rewarded. Where it is not, it drifts, and nobody can say beforehand where to: all
+# languages are worth the same.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-ARMS = {"imitation": before, "RL, rewarded\nfor being right": after, "RL, rewarded for being\nright in Spanish": in_spanish}
+ARMS = {
+    "imitation": before,
+    "RL, rewarded\nfor being right": after,
+    "RL, rewarded for being\nright in Spanish": in_spanish,
+}
 
 
 def bars(axes, name, offset, color, label):
@@ -308,7 +328,8 @@ def bars(axes, name, offset, color, label):
         low, high = wilson_interval(round(value * NUM_PROBLEMS), NUM_PROBLEMS)
         lows.append(100 * (value - low))
         highs.append(100 * (high - value))
-    axes.bar(places, [100 * value for value in values], 0.36, yerr=[lows, highs], capsize=3, color=color, label=label)
+    heights = [100 * value for value in values]
+    axes.bar(places, heights, 0.36, yerr=[lows, highs], capsize=3, color=color, label=label)
 
 
 bars(left, "right", -0.19, "#1b6ca8", "right")
@@ -327,14 +348,14 @@ plt.close(figure)
 # %% [markdown]
 # ## The trap
 #
-# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the cheapest way to earn it would be
-# not to think at all: a guess has no words. And had the check accepted the numbers in any order, the prompt itself would be
-# an answer.
+# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the cheapest way to
+# earn it would be not to think at all: a guess has no words. And had the check accepted the numbers in any
+# order, the prompt itself would be an answer.
 #
 # ## What it does not show
 #
-# One seed, one small model, a task that a program solves in a line. And the base had read 20,000 texts about sorting: RL made
-# its best habit the only one, it did not invent sorting.
+# One seed, one small model, a task that a program solves in a line. And the base had read 20,000 texts
+# about sorting: RL made its best habit the only one, it did not invent sorting.
 #
 # ## Exercises
 #
@@ -344,8 +365,8 @@ plt.close(figure)
 #
 # ### Solutions
 #
-# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. It makes the steps it knows, and loses count of five numbers
-#    in most answers.
-# 2. A thought of 60 characters costs 0.12, and being right is worth 1: it goes on thinking while a guess is right in less
-#    than 88% of the cases.
+# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. It makes the steps it knows, and loses
+#    count of five numbers in most answers.
+# 2. A thought of 60 characters costs 0.12, and being right is worth 1: it goes on thinking while a guess is
+#    right in less than 88% of the cases.
 # 3. Nothing: it has never read a descending answer, and what is never sampled is never rewarded.
