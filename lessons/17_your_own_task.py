@@ -13,6 +13,7 @@
 
 # %%
 import os
+import random
 import re
 import sys
 from pathlib import Path
@@ -38,13 +39,13 @@ from minireason.tasks import register, test_problems
 from minireason.tasks.problem import Problem
 from minireason.tasks.task import Mix, Task
 from minireason.tasks.trace import WORD, Step
-from minireason.tasks.words import ENGLISH, SPANISH
+from minireason.tasks.words import ENGLISH, SPANISH, Voice
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import split_completion, verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_DOCUMENTS = 2_000 if FAST else 25_000
-NUM_ITERATIONS = 6 if FAST else 100
+NUM_DOCUMENTS = 2_000 if FAST else 20_000
+NUM_ITERATIONS = 6 if FAST else 80
 NUM_PROBLEMS = 60 if FAST else 300
 MAX_NEW_TOKENS = 64
 
@@ -56,7 +57,7 @@ MAX_NEW_TOKENS = 64
 # known, so the key is the sorted list. If the key were the prompt, `sort 3 4 7 9` could be trained on while
 # `sort 7 3 9 4` is a test.
 #
-# There are 935 keys, and 94 of them are for testing. That is few, so a key may be asked for in several
+# There are 330 keys, and 35 of them are for testing. That is few, so a key may be asked for in several
 # orders: `test_by_prompt` in the record below says that test problems have to differ in their prompts alone.
 
 # %%
@@ -70,8 +71,8 @@ def build(numbers, level=0):
 
 
 def make_problem(rng, level):
-    """Level 1: three numbers from 0 to 9; level 2: four."""
-    return build([rng.randint(0, 9) for _ in range(level + 2)], level)
+    """Level 1: three digits; level 2: four."""
+    return build(rng.sample(range(10), level + 2), level)
 
 
 def parse(prompt):
@@ -170,11 +171,23 @@ SORT = register(Task(
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
     find_steps=find_steps, follows=follows, test_by_prompt=True))
 
+# %% [markdown]
+# ## By hand
+#
+# `sort 7 3 9 4`: the thought above has four steps, and none is wrong. A guess is one order of 24. A writer
+# who takes any number in one step of ten still takes the smallest of four with chance 1/4. So all steps are
+# right with chance (1 - 0.1 * 3/4) (1 - 0.1 * 2/3) (1 - 0.1 * 1/2) = 0.82.
+
+# %%
 problem = parse("sort 7 3 9 4")
 thought = "3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9"
 assert verify(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>").correct
 assert not verify(problem, "<think></think><answer>3 7 4 9</answer>").correct
-assert observe(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>").num_wrong_steps == 0
+behaviour = observe(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>")
+assert (behaviour.num_steps, behaviour.num_wrong_steps) == (4, 0)
+rng = random.Random(0)
+answers = [write_thinking(problem, rng, Voice(rng, "en"), slip=0.1)[1] for _ in range(5000)]
+assert abs(answers.count("3 4 7 9") / len(answers) - 0.82) < 0.02
 try:
     register(SORT)
 except ValueError as error:
@@ -363,10 +376,11 @@ plt.close(figure)
 # 2. Write a reward that takes 0.002 off for each character of the thinking. Does it still think?
 # 3. Change `check` so that it accepts the numbers in descending order as well. What does RL make of it?
 #
-# ### Solutions
+# <details><summary>Solutions</summary>
 #
 # 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. It makes the steps it knows, and loses
 #    count of five numbers in most answers.
 # 2. A thought of 60 characters costs 0.12, and being right is worth 1: it goes on thinking while a guess is
 #    right in less than 88% of the cases.
 # 3. Nothing: it has never read a descending answer, and what is never sampled is never rewarded.
+# </details>
