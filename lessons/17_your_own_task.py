@@ -329,9 +329,9 @@ assert FAST or split_completion(text)
 # ## The figure
 #
 # Left: the share of right answers on held-out problems, and how many of the answers think. RL raises both,
-# because a thought is right more often than a guess. Right: the share of thoughts in Spanish alone. It
-# rises where it is rewarded. Where it is not, it drifts, and nobody can say beforehand where to: all
-# languages are worth the same.
+# from 33% to 93% and from 57% to 100%: a thought is right more often than a guess, and most often where no
+# step is wrong. Right: the share of thoughts in Spanish alone. Where it is paid, it rises from 48% to 100%.
+# Where not, it drifts, and nobody can say beforehand where to: all languages are worth the same.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
@@ -389,9 +389,10 @@ plt.close(figure)
 #
 # <details><summary>Solutions</summary>
 #
-# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. It makes the steps it knows, and loses
-#    count of five numbers in most answers.
+# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. None of 300 is right: it has learned to copy
+#    lists of up to four numbers, and goes astray in the first step.
 # 2. A thought of 50 characters costs 0.10, and being right is worth 1: it goes on thinking while a guess is
 #    right less often than a thought by more than that.
-# 3. Nothing: it has never read a descending answer, and what is never sampled is never rewarded.
+# 3. Little: no thought that it has read goes downwards, and what is never sampled is never rewarded. A guess
+#    is right twice as often as before, but still far less often than a thought.
 # </details>
