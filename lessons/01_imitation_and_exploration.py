@@ -32,14 +32,15 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
-from minireason.pretrained import load_pretrained
 
 from minireason import grpo, sft
-from minireason.config import ModelConfig, RLConfig, SFTConfig
+from minireason.config import ModelConfig, RLConfig, SFTConfig, TaskConfig
 from minireason.corpus import base_corpus, tokenize, up_to
 from minireason.inference import answer_all
 from minireason.model import GPT
+from minireason.optimizer import adamw
 from minireason.rewards import World, reasoning_world
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
@@ -82,7 +83,7 @@ def pay_a_2(problems, texts):
 
 toy_tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
                                 decode=lambda ids: "".join(map(str, ids)))
-world = Task(draw_prompt, pay_a_2, toy_tokenizer)
+world = World(draw_prompt, pay_a_2, toy_tokenizer)
 
 
 def p_right():
@@ -155,7 +156,7 @@ def show_all(counts):
 
 
 ks = [2**i for i in range(NUM_SAMPLES.bit_length())]
-base = load_pretrained("base")
+base = open_model("pretrained", "base")[0]
 by_base = {}                                                         # {task: right samples of each problem}
 for task in ("arithmetic", "countdown"):
     by_base[task], _ = sample(base, test_problems(task, up_to(3), NUM_PROBLEMS, seed=1))
@@ -168,25 +169,23 @@ for task in ("arithmetic", "countdown"):
 # Against it more of the corpus, fresh documents about the same sums, for the same CPU time.
 
 # %%
-def adamw(model):
-    return torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-
-
-explorer, imitator = load_pretrained("base").train(), load_pretrained("base").train()
-sums = reasoning_task(tokenizer, {"arithmetic": (1,)}, {"arithmetic": 1.0})
+explorer, imitator = open_model("pretrained", "base")[0].train(), open_model("pretrained", "base")[0].train()
+mix = TaskConfig(levels={"arithmetic": (1,)}, shares={"arithmetic": 1.0})
+sums = reasoning_world(tokenizer, mix.levels, mix.shares)
 settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, group_size=12, max_new_tokens=60,
                     learning_rate=5e-4, micro_batch_size=48)
 start = time.process_time()
-curve = [line["reward"] for line in grpo.train(explorer, None, adamw(explorer), sums, settings, seed=0)]
+optimizer = adamw(settings, explorer)
+curve = [line["reward"] for line in grpo.train(explorer, None, optimizer, sums, settings, seed=0)]
 seconds = time.process_time() - start
 rewards = " ".join(f"{reward:.2f}" for reward in curve)
 print(f"reward by iteration: {rewards} in {seconds:.0f} CPU seconds")
 
-more_documents = base_corpus(1, 48 * 12 * NUM_ITERATIONS, {"arithmetic": (1,)})   # more than time allows
+more_documents = base_corpus(1, 48 * 12 * NUM_ITERATIONS, mix)                      # more than time allows
 more = tokenize(tokenizer, more_documents)
 start = time.process_time()
-settings = SFTConfig(learning_rate=5e-4, warmup_steps=10)
-for line in sft.train(imitator, adamw(imitator), more, settings, seed=0):
+settings = SFTConfig(learning_rate=5e-4, warmup_steps=10, weight_decay=0.0)
+for line in sft.train(imitator, adamw(settings, imitator), more, settings, seed=0):
     if time.process_time() - start > seconds:
         break
 print(f"imitation: {line['iteration'] + 1} steps, loss {line['loss']:.3f}")

@@ -80,7 +80,7 @@ assert not verify(chain, "64").well_formed
 # %%
 fresh = {}                                                       # {(task, level): share of new problems}
 for task in TASKS:
-    for level in TASKS[task].LEVELS:
+    for level in TASKS[task].levels:
         problems = [make_problem(task, rng, level) for _ in range(NUM_DRAWS)]
         keys = {problem.key: problem for problem in problems}
         fresh[task, level] = len(keys) / NUM_DRAWS

@@ -30,7 +30,6 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
-from minireason.pretrained import load_pretrained
 
 from minireason.config import ModelConfig, RLConfig
 from minireason.inference import answer_all
@@ -38,6 +37,7 @@ from minireason.model import Attention, KVCache, rotate
 from minireason.policy import completion_logprobs
 from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
+from minireason.run import open_model
 from minireason.sampling import generate, sampling_distribution
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import test_problems
@@ -50,7 +50,7 @@ NUM_SAMPLES = 2 if FAST else 4           # of each problem
 TEMPERATURES = (0.5, 1.0) if FAST else (0.1, 0.4, 0.7, 1.0, 1.3, 1.6)
 BATCHES = (1, 4) if FAST else (1, 16)
 NUM_TOKENS = 8 if FAST else 40
-model, tokenizer = load_pretrained("rl").requires_grad_(False), get_tokenizer()
+model, tokenizer = open_model("pretrained", "rl")[0].requires_grad_(False), get_tokenizer()
 
 # %% [markdown]
 # ## By hand: one head, three positions
@@ -153,13 +153,13 @@ assert torch.equal(cached[:1], alone) and torch.equal(uncached[:1, -NUM_TOKENS:]
 # the loss is a number.
 
 # %%
-task = reasoning_task(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
+world = reasoning_world(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
 config = RLConfig(num_prompts=4, group_size=2, max_new_tokens=60)
-rollout = collect_rollout(model, None, task, config, seed=0, iteration=0)
+rollout = collect_rollout(model, None, world, config, seed=0, iteration=0)
 logprobs, _ = completion_logprobs(model, rollout)
 assert torch.allclose(logprobs * rollout.completion_mask, rollout.old_logprobs, atol=1e-3)
 
-prompt = rollout.prompt_ids[0][rollout.prompt_mask[0] == 1]
+prompt = rollout.ids[0][:rollout.prompt_lengths[0]]
 completion = rollout.completion_ids[0][rollout.completion_mask[0] == 1]
 row = torch.cat([prompt, completion])
 logprobs = model(row[None])[0].log_softmax(-1)                                    # (T, V)

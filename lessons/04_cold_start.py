@@ -28,13 +28,14 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
-from minireason.pretrained import load_pretrained
 
 from minireason import sft
 from minireason.behaviour import observe
-from minireason.config import ModelConfig, SFTConfig, preset
-from minireason.corpus import SCORED_LEVELS, base_corpus, golden_examples, tokenize
+from minireason.config import ModelConfig, SFTConfig, TaskConfig, preset
+from minireason.corpus import base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
+from minireason.optimizer import adamw
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
@@ -56,6 +57,7 @@ tokenizer = get_tokenizer()
 
 # %%
 bigrams = torch.nn.Sequential(OrderedDict(embedding=torch.nn.Embedding(8, 8)))      # a row of logits a token
+bigrams.config = ModelConfig()                                                      # how long a row may be
 rows = bigrams.embedding.weight
 with torch.no_grad():
     rows.zero_()
@@ -135,13 +137,14 @@ for prompt, completion in SETS["300 easy"][:4]:
 # each.
 
 # %%
-settings, models = preset("laptop").cold_start, {"base": load_pretrained("base")}
+settings = preset("laptop").cold_start
+models = {"base": open_model("pretrained", "base")[0]}
 EXAMPLES = {"30 easy": SETS["300 easy"][:30], "300 easy": SETS["300 easy"],
             "3,000 expert": SETS["3,000 expert"]}
 for name, documents in EXAMPLES.items():
     settings.num_epochs = max(1, NUM_SEEN // len(documents))
-    model = models[name] = load_pretrained("base").train()
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=settings.weight_decay)
+    model = models[name] = open_model("pretrained", "base")[0].train()
+    optimizer = adamw(settings, model)
     lines = sft.train(model, optimizer, tokenize(tokenizer, documents), settings, seed=0)
     losses = [line["loss"] for line in lines]
     print(f"{name}: loss {losses[0]:.3f}, then {losses[-1]:.3f} after {len(losses)} steps")
@@ -158,7 +161,8 @@ TASKS = ("arithmetic", "countdown")
 FORM = ("well formed", "thinks", "mixes")
 SKILL = (("arithmetic", "right"), ("countdown", "right"), ("arithmetic", "wrong steps"),
          ("countdown", "false yes"))
-held_out = {task: test_problems(task, SCORED_LEVELS[task], NUM_PROBLEMS, seed=1) for task in TASKS}
+levels = TaskConfig().levels                                      # those that are scored
+held_out = {task: test_problems(task, levels[task], NUM_PROBLEMS, seed=1) for task in TASKS}
 skill = {}                                                        # {model: {task: counts}}
 bars = {}                                                         # {model: shares for each of three panels}
 for name, model in models.items():

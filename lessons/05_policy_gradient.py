@@ -129,7 +129,7 @@ def pay(problems, texts):
     return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
 
 
-world = Task(draw_prompt, pay, tokenizer)
+world = World(draw_prompt, pay, tokenizer)
 group_advantages = grpo.group_advantages
 
 

@@ -99,8 +99,12 @@ assert abs(one_token(1.0, 0.0, value=0.9, old_value=0.5, target=1.0)[2] - 0.045)
 
 # %%
 def flipped(flips):
-    return Rollout(torch.full((len(flips), 1), 5), torch.ones(len(flips), 1), flips,
-                   torch.ones(len(flips), L), torch.zeros(len(flips), L), flips.float().mean(1))
+    """A batch of completions (B, L) behind a prompt of one token."""
+    B = len(flips)
+    prompts = torch.full((B, 1), 5)
+    return Batch(ids=torch.cat([prompts, flips], 1), prompt_lengths=torch.ones(B, dtype=torch.long),
+                 completion_ids=flips, completion_mask=torch.ones(B, L), old_logprobs=torch.zeros(B, L),
+                 rewards=flips.float().mean(1))
 
 
 L, shape = 4, ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
@@ -130,7 +134,7 @@ def learn(gae_lambda, seed):
     config = RLConfig(gae_lambda=gae_lambda)
     history = []
     for _ in range(NUM_UPDATES + 1):
-        history.append(completion_values(critic, flipped(every)).detach())
+        history.append(critic(flipped(every)).detach())
         rollout = flipped(torch.randint(0, 2, (256, L), generator=generator))
         values = critic(rollout)
         rollout.old_values = values.detach()
@@ -177,7 +181,7 @@ def pay(problems, texts):
     return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
 
 
-world = Task(draw_prompt, pay, tokenizer)
+world = World(draw_prompt, pay, tokenizer)
 for num_epochs in (1, 4):
     config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8,
                       warmup_iterations=1, num_epochs=num_epochs, learning_rate=3e-3,

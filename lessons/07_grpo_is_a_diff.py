@@ -120,7 +120,7 @@ def pay(problems, texts):
     return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
 
 
-world = Task(draw_prompt, pay, tokenizer)
+world = World(draw_prompt, pay, tokenizer)
 ARMS = {"ppo": {}, "grpo": {},
         "grpo, no std (Dr. GRPO)": {"scale_advantages": False, "normalize": "constant"},
         "grpo, RLOO": {"scale_advantages": False, "leave_one_out": True}}

@@ -57,7 +57,8 @@ assert abs(metrics["approx_kl"] - (0.5 - math.log(1.5) - 0.1 - math.log(0.9)) / 
 assert metrics["clip_frac"] == 0.5
 ids = torch.zeros(4, 3, dtype=torch.long)
 mask = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 0]])
-rollout = Batch(ids, torch.zeros(4, dtype=torch.long), ids, mask, torch.zeros(4, 3), torch.tensor([1.0, 1, 0, 1]))
+rollout = Batch(ids=ids, prompt_lengths=torch.zeros(4, dtype=torch.long), completion_ids=ids,
+                completion_mask=mask, old_logprobs=torch.zeros(4, 3), rewards=torch.tensor([1.0, 1, 0, 1]))
 summary = rollout.summary(group_size=2)
 assert (summary["reward"], summary["zero_std_frac"], summary["completion_length"]) == (0.75, 0.5, 2.0)
 for p, G, by_hand in ((0.5, 2, 0.5), (0.5, 16, 2 / 2**16), (0.02, 2, 0.96), (0.02, 16, 0.72)):
@@ -80,7 +81,7 @@ def pay(problems, texts):
     return [float(text.count("5") == int(problem.prompt)) for problem, text in zip(problems, texts)]
 
 
-world = Task(draw_prompt, pay, tokenizer)
+world = World(draw_prompt, pay, tokenizer)
 METRICS = ("reward", "completion_length", "entropy", "zero_std_frac", "approx_kl", "clip_frac", "kl")
 ARMS = {"healthy": ({}, "#1b6ca8"), "rate x 33": ({"learning_rate": 0.1}, "#d1495b"),
         "rate / 30": ({"learning_rate": 1e-4}, "#999999"),

@@ -67,8 +67,8 @@ def k1_as_loss():
 
 def padding_in_the_mean():
     """Every position counts, what follows the end of a completion too."""
-    def all_positions(mask, config):
-        return torch.ones_like(mask), float(mask.numel())
+    def all_positions(mask, config, num_sampled):
+        return torch.ones_like(mask), float(mask.numel()), float(mask.numel())
     return patch.object(grpo, "loss_weights", all_positions)
 
 
@@ -135,7 +135,7 @@ def pay(problems, texts):
     return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
 
 
-world = Task(draw_prompt, pay, tokenizer)
+world = World(draw_prompt, pay, tokenizer)
 DEFAULTS = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 8,
             "micro_batch_size": 8, "learning_rate": 3e-3, "critic_learning_rate": 3e-3,
             "warmup_iterations": 1, "value_clip": 10.0}

@@ -25,19 +25,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
 
 import torch
-from minireason.pretrained import load_pretrained
 
 from minireason import grpo
 from minireason.behaviour import observe, summarize
 from minireason.config import RLConfig
 from minireason.inference import answer_all
-from minireason.pretrained import load_pretrained
-from minireason.rewards import Task, reasoning_task
+from minireason.optimizer import adamw
+from minireason.rewards import World, reasoning_world
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
-from minireason.upkeep.checkpoint import load_model
 from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
@@ -81,7 +80,7 @@ assert observe(*thought("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=
 # rewards is not paid.
 
 # %%
-plain = reasoning_task(tokenizer, {"countdown": (2, 3)}, {"countdown": 1.0})
+plain = reasoning_world(tokenizer, {"countdown": (2, 3)}, {"countdown": 1.0})
 summaries = []                                                   # of each iteration
 
 
@@ -97,11 +96,11 @@ def watched(problems, texts):
     return rewards
 
 
-model = load_pretrained("base").train()
+model = open_model("pretrained", "base")[0].train()
 settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, num_epochs=1, learning_rate=5e-4,
                     max_new_tokens=MAX_NEW_TOKENS)
-optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-lines = list(grpo.train(model, None, optimizer, Task(plain.draw, watched, tokenizer), settings, seed=0))
+world = World(plain.draw, watched, tokenizer)
+lines = list(grpo.train(model, None, adamw(settings, model), world, settings, seed=0))
 curves = {
     "reward": [line["reward"] for line in lines],
     "tokens / 100": [line["completion_length"] / 100 for line in lines],
@@ -185,8 +184,10 @@ def show(table, curves, about, path):
 
 
 problems = test_problems("countdown", (2, 3), NUM_PROBLEMS, seed=1)
-base, cold, rl = map(load_pretrained, ("base", "cold-start", "rl"))
-models = {"base": base, "base, RL": model, "cold start": cold, "then RL": rl}
+models = {"base": open_model("pretrained", "base")[0],
+          "base, RL": model,
+          "cold start": open_model("pretrained", "cold-start")[0],
+          "then RL": open_model("pretrained", "rl")[0]}
 table = {arm: by_level(model, problems) for arm, model in models.items()}
 path = Path(__file__).resolve().parent / "results" / f"11_pure_rl_and_aha{'-fast' if FAST else ''}.png"
 show(table, curves, f"countdown, {NUM_PROBLEMS} held-out problems", path)
@@ -196,8 +197,14 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
     from runs import RESULTS, STUDIES, behind_full, curve, ensure, row, save_claim
 
     COMMAND, FLAGS, SEEDS = behind_full(num_seeds=5)
-    PATHS = {"base": "seed-{}/base", "base, RL": "pure-{}/rl", "cold start": "seed-{}/cold-start",
-             "then RL": "seed-{}/rl", "control": "control-{}/base", "control, RL": "control-{}/rl"}
+    ARMS = {   # arm: (run, stage)
+        "base": ("seed-{}", "base"),
+        "base, RL": ("pure-{}", "rl"),
+        "cold start": ("seed-{}", "cold-start"),
+        "then RL": ("seed-{}", "rl"),
+        "control": ("control-{}", "base"),
+        "control, RL": ("control-{}", "rl"),
+    }
     PAIRS = (("base, RL", "base"), ("then RL", "cold start"), ("control, RL", "control"))      # after, before
     for seed in SEEDS:
         ensure(f"seed-{seed}", "--seed", seed, *FLAGS, needs="rl")
@@ -208,9 +215,10 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
 
     def measure(arm, problems):
         """What `by_level` says of the arm, for each seed."""
+        run, stage = ARMS[arm]
         rates = []
         for seed in SEEDS:
-            model = load_model(STUDIES / PATHS[arm].format(seed) / "checkpoint.pt")[0]
+            model, _ = open_model(STUDIES / run.format(seed), stage)
             rates.append(by_level(model, problems, 0))
         return rates
 
@@ -238,10 +246,10 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
     rows = []
     for task in ("arithmetic", "countdown"):
         problems = test_problems(task, (2, 3), 1000, seed=1234)
-        measured = {arm: measure(arm, problems) for arm in PATHS}
+        measured = {arm: measure(arm, problems) for arm in ARMS}
         for after, before in PAIRS:
             rows += rows_of(f"{after} less {before}", over_seeds(after, before))
-        table = {arm: over_seeds(arm) for arm in PATHS}
+        table = {arm: over_seeds(arm) for arm in ARMS}
         for arm, intervals in table.items():
             rows += rows_of(arm, intervals)
 

@@ -26,18 +26,19 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
-from minireason.pretrained import load_pretrained
 
 from minireason import grpo
 from minireason.behaviour import observe
 from minireason.config import RLConfig
 from minireason.corpus import base_corpus
 from minireason.inference import answer_all
+from minireason.optimizer import adamw
 from minireason.rewards import World, correctness, language_consistency, reasoning_world
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
-from minireason.upkeep.checkpoint import load_model, save_json
+from minireason.upkeep.checkpoint import save_json
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -71,7 +72,7 @@ assert not observe(problem, other_answer).readable                   # not what 
 assert language_consistency(problem, "") == 1.0                      # silence is consistent
 
 levels = {"arithmetic": (2, 3), "countdown": (2, 3)}
-plain = reasoning_task(tokenizer, levels, {"arithmetic": 0.4, "countdown": 0.6})
+plain = reasoning_world(tokenizer, levels, {"arithmetic": 0.4, "countdown": 0.6})
 
 
 def both(problems, texts):
@@ -92,17 +93,17 @@ def reinforce(model, reward, rate, steps=NUM_ITERATIONS, seed=0):
     """GRPO on the scored sums and countdown, in place. Returns the model."""
     settings = RLConfig(num_iterations=steps, num_prompts=NUM_PROMPTS, num_epochs=1, learning_rate=rate,
                         max_new_tokens=MAX_TOKENS)
-    optimizer = torch.optim.AdamW(model.train().parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    list(grpo.train(model, None, optimizer, World(plain.draw, reward, tokenizer), settings, seed))
+    world = World(plain.draw, reward, tokenizer)
+    list(grpo.train(model.train(), None, adamw(settings, model), world, settings, seed))
     return model
 
 
-models = {"base": load_pretrained("base"),
-          "base, RL": reinforce(load_pretrained("base"), plain.reward, 5e-4),
-          "base, RL on both": reinforce(load_pretrained("base"), both, 5e-4),
-          "cold start": load_pretrained("cold-start"),
-          "then RL": load_pretrained("rl"),
-          "then RL on both": reinforce(load_pretrained("rl"), both, 2e-4)}
+models = {"base": open_model("pretrained", "base")[0],
+          "base, RL": reinforce(open_model("pretrained", "base")[0], plain.reward, 5e-4),
+          "base, RL on both": reinforce(open_model("pretrained", "base")[0], both, 5e-4),
+          "cold start": open_model("pretrained", "cold-start")[0],
+          "then RL": open_model("pretrained", "rl")[0],
+          "then RL on both": reinforce(open_model("pretrained", "rl")[0], both, 2e-4)}
 
 # %% [markdown]
 # ## Side by side
@@ -186,13 +187,13 @@ if "--full" in sys.argv:      # C6, five seeds, or --seeds N; what else stands b
     from runs import RESULTS, STUDIES, behind_full, ensure, row, save_claim
 
     COMMAND, FLAGS, SEEDS = behind_full(num_seeds=5)
-    STARTS = {   # arm: (a stage, the learning rate where 100 iterations on both rewards follow, or None)
-        "base": ("seed-{}/base", None),
-        "base, RL": ("pure-{}/rl", None),
-        "base, RL on both": ("seed-{}/base", 5e-4),
-        "cold start": ("seed-{}/cold-start", None),
-        "then RL": ("seed-{}/rl", None),
-        "then RL on both": ("seed-{}/rl", 2e-4),
+    STARTS = {   # arm: (run, stage, the learning rate where 100 iterations on both rewards follow, or None)
+        "base": ("seed-{}", "base", None),
+        "base, RL": ("pure-{}", "rl", None),
+        "base, RL on both": ("seed-{}", "base", 5e-4),
+        "cold start": ("seed-{}", "cold-start", None),
+        "then RL": ("seed-{}", "rl", None),
+        "then RL on both": ("seed-{}", "rl", 2e-4),
     }
     problems = []
     for task in TASKS:
@@ -202,8 +203,8 @@ if "--full" in sys.argv:      # C6, five seeds, or --seeds N; what else stands b
         """Counts of an arm with one seed; measured once, and found again."""
         path = STUDIES / f"C6-{arm.replace(' ', '-')}-{seed}.json"
         if not path.exists():
-            stage, rate = STARTS[arm]
-            model = load_model(STUDIES / stage.format(seed) / "checkpoint.pt")[0]
+            run, stage, rate = STARTS[arm]
+            model, _ = open_model(STUDIES / run.format(seed), stage)
             if rate is not None:
                 model = reinforce(model, both, rate, 100, seed)
             save_json(path, look(answers(model, problems)))

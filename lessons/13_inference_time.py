@@ -28,13 +28,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from minireason.inference import answer_all, answer_within, vote
-from minireason.pretrained import load_pretrained
-
-from minireason.inference import answer_all, answer_within, vote
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
-from minireason.upkeep.checkpoint import load_model, save_json
+from minireason.upkeep.checkpoint import save_json
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -73,7 +71,8 @@ assert vote(parse_prompt("make 6 from 2 3"), products)[1] == {"3*2": 2, "2*3": 1
 # token for token.
 
 # %%
-model, prompts = load_pretrained("rl"), [problem.prompt for problem in problems["countdown"][:20]]
+model = open_model("pretrained", "rl")[0]
+prompts = [problem.prompt for problem in problems["countdown"][:20]]
 for text, _ in answer_within(model, tokenizer, prompts, 0, seed=0):
     assert text.startswith("<think></think><answer>")
 budgeted = answer_within(model, tokenizer, prompts, 300, seed=0)
@@ -223,7 +222,9 @@ def draw(runs, about, path):
     figure.savefig(path, dpi=120)
 
 
-models = dict(zip(COLORS, (load_pretrained("base"), load_pretrained("cold-start"), model)))
+models = {"base": open_model("pretrained", "base")[0],
+          "cold start": open_model("pretrained", "cold-start")[0],
+          "RL": model}
 runs = {task: [measure(models, problems[task], NUM_SAMPLES)] for task in TASKS}
 for name, *interval in rows_of(runs):
     print(f"{name:70}" + "{:6.2f} [{:5.2f}, {:5.2f}]".format(*interval))
@@ -242,7 +243,7 @@ if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands 
         path = STUDIES / f"C7-{task}-{seed}.json"
         if not path.exists():
             for name, stage in STAGES.items():
-                models[name] = load_model(STUDIES / f"seed-{seed}" / stage / "checkpoint.pt")[0]
+                models[name] = open_model(STUDIES / f"seed-{seed}", stage)[0]
             save_json(path, measure(models, test_problems(task, (2, 3), 1000, seed=1234), 32))
         return json.loads(path.read_text("utf-8"))
 

@@ -16,6 +16,7 @@
 # one language.
 
 # %%
+import json
 import os
 import sys
 from pathlib import Path
@@ -24,16 +25,16 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
 
 import torch
-from minireason.pretrained import load_pretrained
 
 from minireason import rejection, sft
 from minireason.behaviour import observe
-from minireason.config import RejectionConfig, from_dict, preset
-from minireason.corpus import SCORED_LEVELS, TASK_SHARES, chat_examples, tokenize
+from minireason.config import RejectionConfig, TaskConfig, from_dict, preset
+from minireason.corpus import chat_examples, tokenize
 from minireason.evaluate import rate
 from minireason.inference import answer_all
-from minireason.pretrained import load_pretrained
-from minireason.rewards import reasoning_task
+from minireason.optimizer import adamw
+from minireason.rewards import reasoning_world
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
@@ -76,24 +77,23 @@ for text, by_hand in JUDGED:
 def sample(model, world, config, seed, max_new_tokens):
     """(what is kept, as many documents that nobody filtered, how many samples each filter took)."""
     with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
-        kept, counts = rejection.sample_and_filter(model, tokenizer, task.draw, config, seed, max_new_tokens)
+        kept, counts = rejection.sample_and_filter(model, tokenizer, world.draw, config, seed, max_new_tokens)
     judged = [call.args[:2] for call in judge.call_args_list]   # (problem, completion)
     drawn = derive_rng(seed, "unfiltered").sample(judged, len(kept))
     return kept, [(problem.prompt, text) for problem, text in drawn], counts
 
 
 def teach(model, documents, settings, seed):
-    optimizer = torch.optim.AdamW(model.train().parameters(), betas=(0.9, 0.95),
-                                  weight_decay=settings.weight_decay)
-    lines = sft.train(model, optimizer, tokenize(tokenizer, documents), settings, seed)
+    examples = tokenize(tokenizer, documents)
+    lines = sft.train(model.train(), adamw(settings, model), examples, settings, seed)
     losses = [line["loss"] for line in lines]
     print(f"{len(documents)} documents, {len(losses)} steps, loss {losses[0]:.3f}, then {losses[-1]:.3f}")
     return model.eval()
 
 
-task = reasoning_task(tokenizer, SCORED_LEVELS, TASK_SHARES)
-config = RejectionConfig(num_problems=NUM_SAMPLED)
-kept, unfiltered, counts = sample(load_pretrained("rl"), task, config, 0, MAX_NEW_TOKENS)
+mix, config = TaskConfig(), RejectionConfig(num_problems=NUM_SAMPLED)
+world = reasoning_world(tokenizer, mix.levels, mix.shares)
+kept, unfiltered, counts = sample(open_model("pretrained", "rl")[0], world, config, 0, MAX_NEW_TOKENS)
 FATES = ("kept", "wrong", "repeated", "unreadable", "too long")
 fates = {fate: rate(counts[fate], counts["sampled"]) for fate in FATES}
 print("; ".join(f"{fate} {SHARE.format(**share)}" for fate, share in fates.items()))
@@ -105,14 +105,15 @@ print("; ".join(f"{fate} {SHARE.format(**share)}" for fate, share in fates.items
 # of `train.py`.
 
 # %%
-models = {"base": load_pretrained("base"), "teacher": load_pretrained("rl")}
+models = {"base": open_model("pretrained", "base")[0], "teacher": open_model("pretrained", "rl")[0]}
 PUPILS = (("student", "base", kept), ("unfiltered", "base", unfiltered), ("teacher-on", "rl", kept))
 for name, start, documents in PUPILS:
-    models[name] = teach(load_pretrained(start), documents, preset("laptop").rejection, 0)
+    model, _ = open_model("pretrained", start)
+    models[name] = teach(model, documents, preset("laptop").rejection, 0)
 
 problems = []
 for task in ("arithmetic", "countdown"):
-    problems += test_problems(task, SCORED_LEVELS[task], NUM_PROBLEMS, seed=1)
+    problems += test_problems(task, mix.levels[task], NUM_PROBLEMS, seed=1)
 prompts = [problem.prompt for problem in problems]
 right = {}                                                      # {model: right or wrong of each problem}
 form = {}                                                       # {model: {what: a share and its interval}}
@@ -189,7 +190,12 @@ figure.savefig(RESULTS / f"14_rejection_sampling{'-fast' if FAST else ''}.png", 
 
 # %%
 if "--full" in sys.argv:      # C9: teacher and student of three whole runs, and three more pupils of each
-    from runs import STUDIES, ensure, outcomes, read_results, row, save_claim, train
+    from runs import STUDIES, ensure, outcomes, row, save_claim
+
+    from minireason.evaluate import evaluate, mean_of_reasoning
+    from minireason.run import Run
+    from minireason.upkeep.checkpoint import save_json
+    from minireason.upkeep.parallel import pick_device
 
     SEEDS = (0, 1, 2)
     ARMS = {"unfiltered": ("base", "rl"), "teacher-on": ("rl", "rl"), "second-round": ("base", "rejection")}
@@ -200,23 +206,23 @@ if "--full" in sys.argv:      # C9: teacher and student of three whole runs, and
         path = STUDIES / f"rejection-{name}-{seed}.json"
         if not path.exists():
             start, teacher = ARMS[name]
-            task = reasoning_task(tokenizer, run.config.tasks.levels(), run.config.tasks.shares())
+            world = reasoning_world(tokenizer, run.config.tasks.levels, run.config.tasks.shares)
             draws = run.seed("rejection")
-            kept, drawn, _ = sample(run.load(teacher), task, run.config.sampling, draws,
+            kept, drawn, _ = sample(run.load(teacher), world, run.config.sampling, draws,
                                     run.config.rl.max_new_tokens)
             documents = drawn if name == "unfiltered" else kept
             documents = documents + chat_examples(draws, run.config.sampling.num_chat)
             pupil = teach(run.load(start), documents, run.config.rejection, draws)
-            stages = {name: train.evaluate(pupil, tokenizer, run.config)}
-            train.checkpoint.save_json(path, results | {"stages": stages})
-        return read_results(path)
+            stages = {name: evaluate(pupil, tokenizer, run.config)}
+            save_json(path, results | {"stages": stages})
+        return json.loads(path.read_text(encoding="utf-8"))
 
     stages = {name: [] for name in ("teacher", "student", *ARMS)}          # what was measured, for each seed
     bits = {name: [] for name in stages}                                   # right or wrong, for each seed
     for seed in SEEDS:
         results = ensure(f"seed-{seed}", "--seed", seed)
         folder, config = STUDIES / f"seed-{seed}", from_dict(results["config"])
-        run = train.Run(folder, config, train.checkpoint.pick_device())
+        run = Run(folder, config, pick_device())
         by_name = {"teacher": (results, "rl"), "student": (results, "rejection")}
         for name in ARMS:
             by_name[name] = (pupil_of(run, name, seed, results), name)
@@ -228,7 +234,7 @@ if "--full" in sys.argv:      # C9: teacher and student of three whole runs, and
     for name in stages:
         table[name] = {"right": row(f"{name} right", *bootstrap_interval(bits[name]))}
         for key in ("readable", "mixing"):
-            shares = [train.report.mean_of_reasoning(stage, key) or 0.0 for stage in stages[name]]
+            shares = [mean_of_reasoning(stage, key) or 0.0 for stage in stages[name]]
             table[name][key] = row(f"{name} {key}", sum(shares) / len(shares), min(shares), max(shares))
         rows += table[name].values()
     for one, other in (("student", "teacher"), ("unfiltered", "student"), ("teacher-on", "student"),

@@ -24,22 +24,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
 
-from minireason.pretrained import STAGES, load_pretrained
-
 from minireason.evaluate import mean_of_reasoning, table
 from minireason.inference import answer_all
-from minireason.pretrained import STAGES, load_pretrained
+from minireason.run import open_model, read_results
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import TASKS, parse_prompt
 from minireason.tasks.chat import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
-from minireason.tools.plots import COLORS, new_figure
-from minireason.tools.report import level_table, over_seeds, read_results
+from minireason.tools.plots import PALETTE, new_figure
+from minireason.tools.pretrained import STORED
+from minireason.tools.report import level_table, over_seeds
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 RECORDED = Path(__file__).resolve().parent / "results"
-run = read_results(RECORDED / "laptop" / "results.json")
+run = read_results(RECORDED / "laptop")
 seeds = json.loads((RECORDED / "seeds.json").read_text())
 stages = run["stages"]
 
@@ -141,16 +140,17 @@ def shorten(text):
 
 
 answers = {}                                                         # {stage: (text, tokens) of each prompt}
-for stage in STAGES:
-    model = load_pretrained(stage)
+for stage in STORED:
+    model, _ = open_model("pretrained", stage)
     answers[stage] = answer_all(model, get_tokenizer(), PROMPTS, 40 if FAST else 160, 1, 0.0)
 for i, prompt in enumerate(PROMPTS):
     print(prompt)
-    for stage in STAGES:
+    for stage in STORED:
         text, _ = answers[stage][i]
         print(f"    {stage:10} {shorten(text):92} {verdict(prompt, text)}")
 
 # %%
+COLORS = dict(zip(TASKS, PALETTE))
 HABITS = {"mixing": "#8a6fb0", "leaks": "#e0a030", "over-refusals": "#999999"}
 STEPS = ("rl - cold-start", "rejection - rl", "align - rejection")
 

@@ -5,10 +5,11 @@
 #
 # You need: lessons 02 and 07. Time: about two minutes on a laptop's CPU.
 #
-# A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a task is one record,
-# `Task`: how a problem is drawn, how an answer is checked, and how people write about it. This lesson writes such a record
-# for sorting numbers, registers it, and trains a small model on it from random weights. In the package, the same code would
-# be a file in `minireason/tasks/`, and one line that registers it (`minireason/tasks/README.md`).
+# A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a task is
+# one record, `Task`: how a problem is drawn, how an answer is checked, and how people write about it. This
+# lesson writes such a record for sorting numbers, registers it, and trains a small model on it from random
+# weights. In the package, the same code would be a file in `minireason/tasks/`, and one line that registers
+# it (`minireason/tasks/README.md`).
 
 # %%
 import os
@@ -38,24 +39,29 @@ from minireason.tasks import register, test_problems
 from minireason.tasks.problem import Problem
 from minireason.tasks.task import Mix, Task
 from minireason.tasks.trace import WORD, Step
-from minireason.tasks.words import ENGLISH, SPANISH
+from minireason.tasks.words import ENGLISH, SPANISH, Voice
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import split_completion, verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_DOCUMENTS = 2_000 if FAST else 20_000
-NUM_ITERATIONS = 6 if FAST else 60
+NUM_ITERATIONS = 6 if FAST else 80
 NUM_PROBLEMS = 60 if FAST else 300
+MAX_NEW_TOKENS = 64
 
 # %% [markdown]
 # ## Problems
 #
-# `sort 12 7 3 15`. The *key* of a problem is its canonical form: problems with equal keys are the same problem. One key in
-# ten is kept for testing. Here the order of the numbers makes no difference to what has to be known, so the key is the
-# sorted list. If the key were the prompt, `sort 3 7 12 15` could be trained on while `sort 12 7 3 15` is a test.
+# `sort 7 3 9 4`. The *key* of a problem is its canonical form: problems with equal keys are the same problem.
+# One key in ten is kept for testing. Here the order of the numbers makes no difference to what has to be
+# known, so the key is the sorted list. If the key were the prompt, `sort 3 4 7 9` could be trained on while
+# `sort 7 3 9 4` is a test.
+#
+# There are 330 keys, and 35 of them are for testing. That is few, so a key may be asked for in several
+# orders: `test_by_prompt` in the record below says that test problems have to differ in their prompts alone.
 
 # %%
-PROMPT = re.compile(r"sort ([0-9]{1,3}(?: [0-9]{1,3}){1,7})", re.ASCII)
+PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
 
 
 def build(numbers, level=0):
@@ -65,22 +71,23 @@ def build(numbers, level=0):
 
 
 def make_problem(rng, level):
-    """Level 1: three numbers from 1 to 20; level 2: four."""
-    return build(rng.sample(range(1, 21), level + 2), level)
+    """Level 1: three digits; level 2: four."""
+    return build(rng.sample(range(10), level + 2), level)
 
 
 def parse(prompt):
     """The problem that a user typed."""
     match = PROMPT.fullmatch(prompt)
     if not match:
-        raise ValueError("expected 'sort' and two to eight numbers, such as: sort 3 1 2")
+        raise ValueError("expected 'sort' and two to eight digits, such as: sort 3 1 2")
     return build([int(word) for word in match[1].split()])
 
 
 # %% [markdown]
 # ## What is right
 #
-# The check gets whatever the model wrote. It compares text with text, so there is nothing to evaluate and nothing to fool.
+# The check gets whatever the model wrote. It compares text with text, so there is nothing to evaluate and
+# nothing to fool.
 
 # %%
 def check(problem, answer):
@@ -92,20 +99,21 @@ def check(problem, answer):
 # %% [markdown]
 # ## How people write about it
 #
-# The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to write a thought down. Ours
-# takes the smallest number that is left, again and again:
+# The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to write a
+# thought down. Ours takes the smallest number that is left, again and again:
 #
-#     3 of 12 7 3 15 so 7 of 12 7 15 so 12 of 12 15 so 15 of 15
+#     3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9
 #
-# read: 3 is the smallest of 12 7 3 15, so 7 is the smallest of what is left, and so on. Each step shows the numbers that it
-# is about: the model need not remember which ones are gone. `voice("so")` says *so* or, in Spanish, *luego*.
+# read: 3 is the smallest of 7 3 9 4, so 4 is the smallest of what is left, and so on. Each step shows the
+# numbers that it is about: the model need not remember which ones are gone. `voice("so")` says *so* or, in
+# Spanish, *luego*.
 #
-# In the base corpus one step in ten is wrong, and four answers in ten come without any thought. Those are random orders,
-# and nearly always wrong. That is what makes thinking worth something.
+# In the base corpus one step in ten takes any number, and four answers in ten come without any thought. Those
+# are random orders, and nearly always wrong. That is what makes thinking worth something.
 
 # %%
 def write_thinking(problem, rng, voice, slip=0.0):
-    """Selection sort, written out. `slip` is the chance that a step takes any number instead of the smallest."""
+    """Selection sort, written out. `slip` is the chance that a step takes any number, not the smallest."""
     left, taken, steps = list(problem.numbers), [], []
     while left:
         number = rng.choice(left) if rng.random() < slip else min(left)
@@ -131,14 +139,15 @@ def write_guess(problem, rng):
 # To count how often the model thinks, and how often a step is wrong, the project has to find steps in a text.
 
 # %%
-STEP = re.compile(r"([0-9]+) of ([0-9]+(?: [0-9]+)*)", re.ASCII)
+STEP = re.compile(r"([0-9]) of ([0-9](?: [0-9])*)", re.ASCII)
 
 
 def find_steps(thinking):
     steps = []
     for match in STEP.finditer(thinking):
         smallest = min(int(number) for number in match[2].split())
-        steps.append(Step(match.span(), question=(match[2],), result=match[1], right=int(match[1]) == smallest))
+        is_right = int(match[1]) == smallest
+        steps.append(Step(match.span(), question=(match[2],), result=match[1], right=is_right))
     return steps
 
 
@@ -151,8 +160,8 @@ def follows(problem, thinking, answer):
 # %% [markdown]
 # ## The record, registered
 #
-# `register` tries every function once, and refuses a record that breaks the contract with one line. From here on the
-# verifier, the corpus, RL and the counting of behaviour know the task.
+# `register` tries every function once, and refuses a record that breaks the contract with one line. From
+# here on the verifier, the corpus, RL and the counting of behaviour know the task.
 
 # %%
 SORT = register(Task(
@@ -160,13 +169,25 @@ SORT = register(Task(
     presets={"smoke": Mix((1,), 0.0), "laptop": Mix((1, 2), 0.2), "gpu": Mix((1, 2), 0.2)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
-    find_steps=find_steps, follows=follows))
+    find_steps=find_steps, follows=follows, test_by_prompt=True))
 
-problem = parse("sort 12 7 3 15")
-thought = "3 of 12 7 3 15 so 7 of 12 7 15 so 12 of 12 15 so 15 of 15"
-assert verify(problem, f"<think>{thought}</think><answer>3 7 12 15</answer>").correct
-assert not verify(problem, "<think></think><answer>3 12 7 15</answer>").correct
-assert observe(problem, f"<think>{thought}</think><answer>3 7 12 15</answer>").num_wrong_steps == 0
+# %% [markdown]
+# ## By hand
+#
+# `sort 7 3 9 4`: the thought above has four steps, and none is wrong. A guess is one order of 24. A writer
+# who takes any number in one step of ten still takes the smallest of four with chance 1/4. So all steps are
+# right with chance (1 - 0.1 * 3/4) (1 - 0.1 * 2/3) (1 - 0.1 * 1/2) = 0.82.
+
+# %%
+problem = parse("sort 7 3 9 4")
+thought = "3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9"
+assert verify(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>").correct
+assert not verify(problem, "<think></think><answer>3 7 4 9</answer>").correct
+behaviour = observe(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>")
+assert (behaviour.num_steps, behaviour.num_wrong_steps) == (4, 0)
+rng = random.Random(0)
+answers = [write_thinking(problem, rng, Voice(rng, "en"), slip=0.1)[1] for _ in range(5000)]
+assert abs(answers.count("3 4 7 9") / len(answers) - 0.82) < 0.02
 try:
     register(SORT)
 except ValueError as error:
@@ -175,8 +196,8 @@ except ValueError as error:
 # %% [markdown]
 # ## A base that has read about sorting
 #
-# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small talk and plain sums), and
-# imitation of it. A `TaskConfig` says which tasks there are in this world.
+# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small talk and
+# plain sums), and imitation of it. A `TaskConfig` says which tasks there are in this world.
 
 # %%
 tokenizer = get_tokenizer()      # after `register`: the word "sort" is one token of it
@@ -185,8 +206,9 @@ documents = base_corpus(seed=0, num_documents=NUM_DOCUMENTS, mix=MIX)
 for prompt, completion in documents[:6]:
     print(prompt, completion, sep="  ")
 
-policy = GPT(ModelConfig(vocab_size=tokenizer.vocab_size, width=64, num_layers=2, mlp_width=176)).init_weights(0)
-imitation = SFTConfig(learning_rate=4e-3)
+shape = ModelConfig(vocab_size=tokenizer.vocab_size, width=64, num_layers=2, mlp_width=176)
+policy = GPT(shape).init_weights(0)
+imitation = SFTConfig(batch_size=24, learning_rate=4e-3)
 steps = sft.train(policy, adamw(imitation, policy), tokenize(tokenizer, documents), imitation, seed=0)
 for metrics in tqdm(steps, desc="base", total=-(-NUM_DOCUMENTS // imitation.batch_size), leave=False):
     pass
@@ -195,23 +217,27 @@ print(f"loss at the end of imitation: {metrics['loss']:.2f}")
 # %% [markdown]
 # ## How good is it?
 #
-# Held-out problems, whose keys were in no text, one answer each.
+# Held-out prompts, whose keys were in no text, one answer each.
 
 # %%
 held_out = test_problems("sort", (1, 2), NUM_PROBLEMS, seed=1)
 
 
 def measure(model):
-    """{"right", "thinks", "Spanish": shares of the answers}. Spanish: of those that think, with no English word."""
-    answers = answer_all(model, tokenizer, [problem.prompt for problem in held_out], 80, seed=2)
+    """{"right", "thinks", "Spanish": (how many answers, of how many)}.
+
+    Spanish: of the answers that think, those whose words are Spanish alone.
+    """
+    prompts = [problem.prompt for problem in held_out]
+    answers = answer_all(model, tokenizer, prompts, MAX_NEW_TOKENS, seed=2)
     num_right, num_thinking, num_spanish = 0, 0, 0
     for problem, (text, _) in zip(held_out, answers):
         num_right += verify(problem, text).correct
         if observe(problem, text).thinks:
             num_thinking += 1
             num_spanish += is_spanish(text)
-    return {"right": num_right / NUM_PROBLEMS, "thinks": num_thinking / NUM_PROBLEMS,
-            "Spanish": num_spanish / max(1, num_thinking)}
+    return {"right": (num_right, NUM_PROBLEMS), "thinks": (num_thinking, NUM_PROBLEMS),
+            "Spanish": (num_spanish, num_thinking)}
 
 
 def is_spanish(text):
@@ -219,17 +245,27 @@ def is_spanish(text):
     return bool(words & SPANISH) and not words & ENGLISH
 
 
+def share(number, total):
+    return number / max(1, total)
+
+
+def show(title, counts):
+    cells = [f"{name} {share(*pair):.0%} of {pair[1]}" for name, pair in counts.items()]
+    print(f"{title:21}" + ", ".join(cells))
+
+
 before = measure(policy)
-print("after imitation:", before)
+show("after imitation:", before)
 
 # %% [markdown]
 # ## RL lifts it
 #
-# `reasoning_world` draws training problems of our task and rewards an answer that the verifier finds right: 1, or else 0.
+# `reasoning_world` draws training problems of our task and rewards an answer that the verifier finds right:
+# 1, or else 0.
 
 # %%
 RL = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=16, group_size=8, num_epochs=1, learning_rate=1e-3,
-              max_new_tokens=80)
+              max_new_tokens=MAX_NEW_TOKENS)
 
 
 def train(world, model):
@@ -251,20 +287,21 @@ sorter = copy_of(policy)
 world = reasoning_world(tokenizer, MIX.levels, MIX.shares)
 rewards = train(world, sorter)
 after = measure(sorter)
-print("after RL:       ", after)
+show("after RL:", after)
 if not FAST:
-    assert after["right"] > before["right"] + 0.2
+    assert share(*after["right"]) > share(*before["right"]) + 0.4
 
 # %% [markdown]
 # ## A reward of your own
 #
-# A `World` has three parts: what draws a problem, what an answer is worth, and the tokenizer. The worth is any function of
-# (problems, completions) that returns as many numbers. Here is one that pays for being right *in Spanish*. The base thinks
-# in English, in Spanish, or in both at once; nothing but this function says which of them is wanted.
+# A `World` has three parts: what draws a problem, what an answer is worth, and the tokenizer. The worth is
+# any function of (problems, completions) that returns as many numbers. Here is one that pays for being
+# right *in Spanish*. The base thinks in English, in Spanish, or in both at once; nothing but this function
+# says which of them is wanted.
 
 # %%
 def right_in_spanish(problems, completions):
-    """1 for a right answer whose thinking has Spanish words and no English one, a third for any other right answer."""
+    """1 for a right answer whose thinking is Spanish alone, a third for any other right answer."""
     rewards = []
     for problem, completion in zip(problems, completions):
         if not verify(problem, completion).correct:
@@ -280,35 +317,41 @@ spanish_world = World(draw=world.draw, reward=right_in_spanish, tokenizer=tokeni
 spaniard = copy_of(policy)
 spanish_rewards = train(spanish_world, spaniard)
 in_spanish = measure(spaniard)
-print("after RL in Spanish:", in_spanish)
+show("after RL in Spanish:", in_spanish)
 if not FAST:
-    assert in_spanish["Spanish"] > before["Spanish"] + 0.3
+    assert share(*in_spanish["Spanish"]) > share(*before["Spanish"]) + 0.3
 
-text, _ = answer_all(spaniard, tokenizer, ["sort 12 7 3 15"], 80, seed=0, temperature=0.0)[0]
+text, _ = answer_all(spaniard, tokenizer, ["sort 7 3 9 4"], MAX_NEW_TOKENS, seed=0, temperature=0.0)[0]
 print(text)
 assert FAST or split_completion(text)
 
 # %% [markdown]
 # ## The figure
 #
-# Left: the share of right answers on held-out problems, and how many of the answers think. RL raises both, because a thought
-# is right more often than a guess. Right: the share of thoughts in Spanish alone. It rises where it is rewarded. Where it is
-# not, it drifts, and nobody can say beforehand where to: all languages are worth the same.
+# Left: the share of right answers on held-out problems, and how many of the answers think. RL raises both,
+# from 33% to 93% and from 57% to 100%: a thought is right more often than a guess, and most often where no
+# step is wrong. Right: the share of thoughts in Spanish alone. Where it is paid, it rises from 48% to 100%.
+# Where not, it drifts, and nobody can say beforehand where to: all languages are worth the same.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-ARMS = {"imitation": before, "RL, rewarded\nfor being right": after, "RL, rewarded for being\nright in Spanish": in_spanish}
+ARMS = {
+    "imitation": before,
+    "RL, rewarded\nfor being right": after,
+    "RL, rewarded for being\nright in Spanish": in_spanish,
+}
 
 
 def bars(axes, name, offset, color, label):
-    values = [arm[name] for arm in ARMS.values()]
+    """A share of each arm, in percent, with its 95% interval."""
     places = [i + offset for i in range(len(ARMS))]
-    lows, highs = [], []
-    for value in values:
-        low, high = wilson_interval(round(value * NUM_PROBLEMS), NUM_PROBLEMS)
-        lows.append(100 * (value - low))
-        highs.append(100 * (high - value))
-    axes.bar(places, [100 * value for value in values], 0.36, yerr=[lows, highs], capsize=3, color=color, label=label)
+    heights, below, above = [], [], []
+    for arm in ARMS.values():
+        value, (low, high) = share(*arm[name]), wilson_interval(*arm[name])
+        heights.append(100 * value)
+        below.append(100 * max(0, value - low))     # rounding may make it less than 0 where all are right
+        above.append(100 * max(0, high - value))
+    axes.bar(places, heights, 0.36, yerr=[below, above], capsize=3, color=color, label=label)
 
 
 bars(left, "right", -0.19, "#1b6ca8", "right")
@@ -316,10 +359,11 @@ bars(left, "thinks", 0.19, "#b9c7d6", "thinks")
 bars(right, "Spanish", 0.0, "#d1495b", "thoughts in Spanish alone")
 for axes in (left, right):
     axes.set_xticks(range(len(ARMS)), ARMS, fontsize=8)
-    axes.set_ylim(0, 105)
+    axes.set_ylim(0, 120)
+    axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("% of held-out answers" if axes is left else "% of the answers that think")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 name = "17_your_own_task-fast.png" if FAST else "17_your_own_task.png"
 figure.savefig(Path(__file__).resolve().parent / "results" / name, dpi=120)
 plt.close(figure)
@@ -327,14 +371,15 @@ plt.close(figure)
 # %% [markdown]
 # ## The trap
 #
-# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the cheapest way to earn it would be
-# not to think at all: a guess has no words. And had the check accepted the numbers in any order, the prompt itself would be
-# an answer.
+# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the cheapest way to
+# earn it would be not to think at all: a guess has no words. And had the check accepted the numbers in any
+# order, the prompt itself would be an answer.
 #
 # ## What it does not show
 #
-# One seed, one small model, a task that a program solves in a line. And the base had read 20,000 texts about sorting: RL made
-# its best habit the only one, it did not invent sorting.
+# One seed, one small model, a task that a program solves in a line. The 300 held-out prompts are of 35 keys,
+# so the intervals are too narrow. And the base had read 20,000 texts, most of them about sorting: RL made its
+# best habit the only one, it did not invent sorting.
 #
 # ## Exercises
 #
@@ -342,10 +387,12 @@ plt.close(figure)
 # 2. Write a reward that takes 0.002 off for each character of the thinking. Does it still think?
 # 3. Change `check` so that it accepts the numbers in descending order as well. What does RL make of it?
 #
-# ### Solutions
+# <details><summary>Solutions</summary>
 #
-# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. It makes the steps it knows, and loses count of five numbers
-#    in most answers.
-# 2. A thought of 60 characters costs 0.12, and being right is worth 1: it goes on thinking while a guess is right in less
-#    than 88% of the cases.
-# 3. Nothing: it has never read a descending answer, and what is never sampled is never rewarded.
+# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. None of 300 is right: it has learned to copy
+#    lists of up to four numbers, and goes astray in the first step.
+# 2. A thought of 50 characters costs 0.10, and being right is worth 1: it goes on thinking while a guess is
+#    right less often than a thought by more than that.
+# 3. Little: no thought that it has read goes downwards, and what is never sampled is never rewarded. A guess
+#    is right twice as often as before, but still far less often than a thought.
+# </details>

@@ -27,12 +27,14 @@ from minireason import grpo, rejection, sft
 from minireason.config import RejectionConfig, SFTConfig, preset
 from minireason.corpus import base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
-from minireason.rewards import reasoning_task
+from minireason.optimizer import adamw
+from minireason.rewards import reasoning_world
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
-from minireason.upkeep.checkpoint import load_model, save_json
+from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
@@ -43,11 +45,7 @@ NUM_QUICK = 300         # problems of each task in such a look
 TASKS = ("arithmetic", "countdown")
 COLORS = {"corpus": "#999999", "experts": "#e0a030", "expert iteration": "#5a9a5a", "RL": "#1b6ca8"}
 config, tokenizer = preset("laptop"), get_tokenizer()
-task = reasoning_task(tokenizer, config.tasks.levels(), config.tasks.shares())
-
-
-def adamw(model):
-    return torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.05)
+world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
 
 
 # -----------------------------------------------------------------------------
@@ -57,7 +55,7 @@ def imitate(model, documents, num_steps, seed):
     """`num_steps` steps on the documents, from the start again where they end."""
     settings = SFTConfig(learning_rate=5e-4, warmup_steps=10)
     settings.num_epochs = math.ceil(num_steps * settings.batch_size / len(documents))
-    lines = sft.train(model, adamw(model), tokenize(tokenizer, documents), settings, seed)
+    lines = sft.train(model, adamw(settings, model), tokenize(tokenizer, documents), settings, seed)
     for step, _ in zip(range(1, num_steps + 1), lines):
         if step % STEPS == 0:
             yield 1
@@ -75,7 +73,7 @@ def expert_iteration(model, iterations, seed):
     sampling = RejectionConfig(num_problems=600, samples_per_problem=4, max_per_problem=4)
     for i in range(iterations // ROUND):
         round_seed = derive_seed(seed, "round", i)
-        kept, _ = rejection.sample_and_filter(model, tokenizer, task.draw, sampling, round_seed, 160,
+        kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, sampling, round_seed, 160,
                                               pieces=5)
         if kept:
             for _ in imitate(model, kept, math.ceil(len(kept) / 48), seed):
@@ -85,7 +83,9 @@ def expert_iteration(model, iterations, seed):
 
 def rl(model, iterations, seed):
     config.rl.num_iterations = iterations
-    for _ in grpo.train(model, None, adamw(model), world, config.rl, seed):
+    # as in imitation, with a decay of the weights, which RL has none of elsewhere
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.05)
+    for _ in grpo.train(model, None, optimizer, world, config.rl, seed):
         yield 1
 
 
@@ -93,7 +93,7 @@ def rl(model, iterations, seed):
 
 def right(model, name, number):
     """1 or 0 for each of so many held-out problems of a task, one answer each."""
-    problems = test_problems(name, config.tasks.levels()[name], number, config.evaluate.seed)
+    problems = test_problems(name, config.tasks.levels[name], number, config.evaluate.seed)
     prompts = [problem.prompt for problem in problems]
     texts = answer_all(model.eval(), tokenizer, prompts, 160, config.evaluate.seed)
     model.train()
@@ -108,7 +108,7 @@ def quick_share(model):
 
 def train_arm(arm, name, iterations, seed):
     """{"looks": [[seconds, share right of both tasks]], task: right or wrong}."""
-    model = load_model(STUDIES / f"seed-{seed}" / "cold-start" / "checkpoint.pt")[0].train()
+    model = open_model(STUDIES / f"seed-{seed}", "cold-start")[0].train()
     looks, done, seconds = [[0.0, quick_share(model)]], 0, 0.0
     started = time.process_time()
     for cost in arm(model, iterations, seed):

@@ -16,7 +16,7 @@ RESULTS = ROOT / "lessons" / "results"
 STUDIES = ROOT / "runs" / "studies"
 
 import train
-from minireason.tools.report import read_results
+from minireason.run import read_results
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json
 
@@ -26,7 +26,7 @@ def ensure(name, *flags, needs=None):
 
     `needs` is the stage that has to be there (default: the first of the flags, or align).
     """
-    folder, path, flags_path = STUDIES / name, STUDIES / name / "results.json", STUDIES / f"{name}.flags.json"
+    folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
     stage = needs
     if stage is None:
         stage = "align"
@@ -40,7 +40,8 @@ def ensure(name, *flags, needs=None):
     if not flags_path.exists():
         STUDIES.mkdir(parents=True, exist_ok=True)
         save_json(flags_path, flags_as_text)
-    if not (path.exists() and stage in read_results(path)["stages"]):
+    results = read_results(folder)
+    if results is None or stage not in results["stages"]:
         resume = ["--resume"] if (folder / "config.json").exists() else []
         if resume and "--from" in flags:        # the stages before were copied when it began
             at = flags.index("--from")
@@ -48,7 +49,8 @@ def ensure(name, *flags, needs=None):
         code = train.main([*map(str, flags), "--out", str(folder), *resume])
         if code:
             sys.exit(code)
-    return read_results(path)
+        results = read_results(folder)
+    return results
 
 
 def behind_full(num_seeds):
@@ -84,7 +86,7 @@ def row(name, value, low=None, high=None):
 
 if __name__ == "__main__":
     for path in sorted(STUDIES.glob("*/results.json")):
-        results = read_results(path)
+        results = read_results(path.parent)
         rounded = {}
         for stage in results["stages"]:
             parts = [seconds for name, seconds in results["seconds"].items() if name.startswith(stage)]

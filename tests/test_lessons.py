@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from minireason.tasks import TASKS
+
 LESSONS = sorted((Path(__file__).parent.parent / "lessons").glob("[0-9][0-9]_*.py"))
+
+
+@pytest.fixture(autouse=True)
+def same_tasks_afterwards():
+    """Lesson 17 registers a task of its own, which other tests must not see."""
+    before = dict(TASKS)
+    yield
+    TASKS.clear()
+    TASKS.update(before)
 
 
 def run(path, monkeypatch):

@@ -87,8 +87,12 @@ def spread(values):
 def table_lines(name, pairs):
     """One line for each number that was measured in [(our numbers, their numbers)];
     a ratio is that of a pair."""
-    for what in dict.fromkeys(key for pair in pairs for numbers in pair for key in numbers):
-        ours, theirs = ([numbers[what] for numbers in side if what in numbers] for side in zip(*pairs))
+    measured = []       # names of numbers; some sides have some of them
+    for our_numbers, their_numbers in pairs:
+        measured += [*our_numbers, *their_numbers]
+    for what in dict.fromkeys(measured):
+        ours = [numbers[what] for numbers, _ in pairs if what in numbers]
+        theirs = [numbers[what] for _, numbers in pairs if what in numbers]
         ratios = [a[what] / b[what] for a, b in pairs if what in a and what in b]
         yield f"| {name} | {what} | {spread(ours)} | {spread(theirs)} | {spread(ratios)} |"
 

@@ -96,8 +96,10 @@ def ppo_step(prompts, group, length, steps, kl_coef, seconds, seed):
         config = PPOConfig(**trainer_settings(folder, rows, seed), total_episodes=(1 + steps) * rows,
                            num_ppo_epochs=1, local_rollout_forward_batch_size=rows, response_length=length,
                            stop_token="eos", kl_coef=kl_coef, lam=1.0, vf_coef=1.0, num_sample_generations=0)
-        prompt_ids = tokenizer(prompt_lines(prompts))["input_ids"]
-        data = Dataset.from_dict({"input_ids": [ids for ids in prompt_ids for _ in range(group)]})
+        prompt_ids = []                                                 # each `group` times
+        for ids in tokenizer(prompt_lines(prompts))["input_ids"]:
+            prompt_ids += [ids] * group
+        data = Dataset.from_dict({"input_ids": prompt_ids})
         trainer = PPOTrainer(config, tokenizer, model, None, judge, data, critic, eval_dataset=data,
                              callbacks=[clock(marks)])
         trainer.train()
