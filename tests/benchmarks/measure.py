@@ -135,10 +135,6 @@ def grpo_step(prompts, group, length, steps, kl_coef, seconds, seed, algorithm=g
                       kl_coef=kl_coef, micro_batch_size=MICRO_BATCH, max_new_tokens=length,
                       learning_rate=LEARNING_RATE, critic_learning_rate=LEARNING_RATE)
     texts, marks, tokens = itertools.cycle(prompt_texts(prompts)), [], []
-<<<<<<< HEAD
-    world = World(lambda rng: SimpleNamespace(prompt=next(texts)), lambda _, texts: list(map(reward, texts)),
-                  tokenizer)
-=======
 
     def draw(rng):
         return SimpleNamespace(prompt=next(texts))
@@ -147,7 +143,6 @@ def grpo_step(prompts, group, length, steps, kl_coef, seconds, seed, algorithm=g
         return [reward(text) for text in completions]
 
     world = World(draw, rewards_of, tokenizer)
->>>>>>> 0ba9aaf8ddf366e5000a276ec13eb8fa2f12438b
     for metrics in algorithm.train(*models, reference, optimizer, world, config, seed):
         marks.append(time.perf_counter())
         tokens.append(metrics["num_tokens"])
