@@ -57,7 +57,7 @@ def train_stage(run: Run, name: str) -> tuple[float, dict]:
     """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes)."""
     is_first = parallel.rank() == 0          # the process that writes
     path = run.checkpoint_path(name)
-    state = open_state(path) if path.exists() else None
+    state = open_state(path, run.tokenizer.words) if path.exists() else None
     if state and state["done"]:
         return state["seconds"], state["notes"]
 

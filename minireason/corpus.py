@@ -142,13 +142,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lines", type=int, default=25, help="documents to print")
+    parser.add_argument("--task", choices=list(TASKS), help="this task alone, instead of the laptop preset's mix")
     args = parser.parse_args(argv)
+    mix = TaskConfig()
+    if args.task:
+        mix.shares = dict.fromkeys(mix.shares, 0.0) | {args.task: 1.0}
     if args.which == "base":
-        documents = base_corpus(args.seed, args.lines)
+        documents = base_corpus(args.seed, args.lines, mix)
     elif args.which == "chat":
         documents = chat_examples(args.seed, args.lines)
     else:
-        documents = golden_examples(args.seed, args.lines, expert=args.which == "expert")
+        documents = golden_examples(args.seed, args.lines, mix, expert=args.which == "expert")
     for prompt, completion in documents:
         print(f"{prompt}\n    {completion}")
 

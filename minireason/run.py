@@ -61,7 +61,8 @@ class Run:
 
     def __init__(self, folder: Path | str, config: Config, device: torch.device):
         self.folder, self.config, self.device = Path(folder), config, device
-        self.tokenizer = get_tokenizer()
+        # A task that came later adds no words to this run: it ends with the bits that it would have had.
+        self.tokenizer = get_tokenizer(config.tasks.levels)
 
     def checkpoint_path(self, stage: str) -> Path:
         return checkpoint_path(self.folder, stage)
@@ -77,7 +78,7 @@ class Run:
         if not self.checkpoint_path(stage).exists():
             raise BadInput(f"{self.folder} has no finished stage {stage!r}: run 'python train.py {stage} "
                            f"--out {self.folder}' first")
-        model, state = open_model(self.folder, stage, self.device)
+        model, state = open_model(self.folder, stage, self.device, self.tokenizer.words)
         if not state["done"]:
             raise BadInput(f"stage {stage!r} of {self.folder} is unfinished: add --resume")
         return model
@@ -86,10 +87,13 @@ class Run:
 # -----------------------------------------------------------------------------
 # Opening a model
 
-def open_state(path: Path) -> dict:
-    """Loads a checkpoint, and moves its rows to today's token ids. Raises CheckpointError."""
+def open_state(path: Path, words: tuple[str, ...] | None = None) -> dict:
+    """Loads a checkpoint, and moves its rows to the token ids of `words`; by default of all known words.
+
+    Raises CheckpointError.
+    """
     state = checkpoint.load(path)
-    words = get_tokenizer().words
+    words = words or get_tokenizer().words
     try:
         stored = state["vocabulary"]
         if stored is not None and not isinstance(stored, list):
@@ -108,11 +112,13 @@ def open_state(path: Path) -> dict:
     return state
 
 
-def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu") -> tuple[GPT, dict]:
+def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu",
+               words: tuple[str, ...] | None = None) -> tuple[GPT, dict]:
     """Loads the model of a stage, ready to use. Returns (model, the state of its checkpoint).
 
-    `run` is a folder, or "pretrained" for the weights in the repository. Raises BadInput if there is no
-    checkpoint, CheckpointError if it is damaged or does not fit.
+    `run` is a folder, or "pretrained" for the weights in the repository. The model gets an embedding for each
+    of `words`, by default all known words. Raises BadInput if there is no checkpoint, CheckpointError if it
+    is damaged or does not fit.
     """
     folder = folder_of(run)
     path = checkpoint_path(folder, stage)
@@ -121,7 +127,7 @@ def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu") 
         if available:
             raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: choose {', '.join(available)}")
         raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
-    state = open_state(path)
+    state = open_state(path, words)
     try:
         model = GPT(from_dict(state["config"]["model"], ModelConfig))
         model.load_state_dict(state["model"])
@@ -294,8 +300,8 @@ def stored_config(folder: Path) -> Config:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         config = from_dict(values)
     except (ValueError, TypeError, AttributeError) as error:
-        raise Fault(f"{path} is damaged or of another version: {error}") from None
-    config.model.vocab_size = get_tokenizer().vocab_size    # `open_model` adds the words that came later
+        raise Fault(f"{path} is damaged, or of another version or other tasks: {error}") from None
+    config.model.vocab_size = get_tokenizer(config.tasks.levels).vocab_size     # older runs had fewer words
     return config
 
 

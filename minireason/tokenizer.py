@@ -24,11 +24,11 @@ PAD, EOS = "<pad>", "<eos>"
 SPECIAL = (PAD, EOS, *TAGS)
 
 
-def known_words() -> tuple[str, ...]:
+def known_words(tasks: Iterable[str] | None = None) -> tuple[str, ...]:
     """Every word that is a token, in the order of their ids: thinking, chat, then each task's own."""
     words = [*sorted(ENGLISH), *sorted(SPANISH), *CHAT]
-    for task in TASKS.values():
-        words += task.words
+    for name in TASKS if tasks is None else tasks:
+        words += TASKS[name].words
     return tuple(dict.fromkeys(words))      # the first of equal ones stays
 
 
@@ -87,9 +87,10 @@ def tokenizer_of(words: tuple[str, ...]) -> Tokenizer:
     return Tokenizer(words)
 
 
-def get_tokenizer() -> Tokenizer:
-    """The one tokenizer of the project. It knows the words of all tasks that are registered."""
-    return tokenizer_of(known_words())
+def get_tokenizer(tasks: Iterable[str] | None = None) -> Tokenizer:
+    """The one tokenizer of the project. It knows the words of these tasks;
+    by default of all that are registered."""
+    return tokenizer_of(known_words(tasks))
 
 
 def printable(text: str) -> str:

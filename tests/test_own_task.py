@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import sample
 import train
@@ -21,6 +22,7 @@ from minireason.tasks import TASKS, make_problem, parse_prompt, register
 from minireason.tasks.problem import Problem, is_test
 from minireason.tasks.task import Mix
 from minireason.tokenizer import get_tokenizer, known_words
+from minireason.upkeep import checkpoint, metrics
 from minireason.verifier import verify
 
 ROOT = Path(train.__file__).parent
@@ -133,6 +135,13 @@ def test_a_task_goes_through_the_pipeline_and_talks(sort, tmp_path, capsys):
     assert "tasks.sort_levels" in capsys.readouterr().err
 
 
+def sorting_problem(rng, level):
+    """As the example of the page makes it."""
+    numbers = rng.sample(range(1, 21), level + 2)
+    key = "sort " + " ".join(map(str, sorted(numbers)))
+    return Problem("sort", "sort " + " ".join(map(str, numbers)), key, level, numbers=tuple(numbers))
+
+
 def broken(task, **changes):
     return dataclasses.replace(task, **changes)
 
@@ -152,16 +161,29 @@ def raises(*_):
     ({"check": raises}, "check raises IndexError"), ({"check": None}, "check is not a function"),
     ({"check": lambda problem, answer: True}, "a reason or None"),
     ({"check": lambda problem, answer: None}, "accepts an empty answer"),
-    ({"make_problem": raises}, "level 1 does not work: IndexError"),
+    ({"make_problem": raises}, "it raises IndexError: list index out of range"),
     ({"make_problem": lambda rng, level: "sort 1 2"}, "not a Problem"),
-    ({"make_problem": lambda rng, level: Problem("sort", "order 1 2", "sort 1 2")},
+    ({"make_problem": lambda rng, level: Problem("sort", "order 1 2", "sort 1 2", level)},
      "do not begin with 'sort'"),
-    ({"make_problem": lambda rng, level: Problem("sort", "sort 2 1", "1 2", numbers=(2, 1))},
-     "begins with the task's name"),
+    ({"make_problem": lambda rng, level: Problem("sort", "sort 2 1", "1 2", level, numbers=(2, 1))},
+     "does not begin with the task's name"),
     ({"parse": raises}, "IndexError"), ({"candidate": lambda problem, text: ()}, "go together"),
-    ({"write_thinking": lambda problem, rng, voice: "1 2"}, "does not work"),
+    ({"write_thinking": lambda problem, rng, voice: "1 2"}, "it raises ValueError"),
     ({"write_guess": lambda problem, rng: "<answer>1"}, "holds tags"),
-    ({"words": ("two words",)}, "not made of letters"),
+    ({"words": ("two words",)}, "not made of letters"), ({"words": "sort"}, "not a tuple"),
+    ({"words": ("sort", "sort")}, "a word twice"), ({"levels": None}, "no levels"),
+    ({"presets": None}, "not a dict"),
+    ({"presets": {name: (1, 0.2) for name in ("smoke", "laptop", "gpu")}}, "is not a Mix"),
+    ({"presets": {name: Mix(1, 0.2) for name in ("smoke", "laptop", "gpu")}}, "as a tuple"),
+    ({"presets": {name: Mix((1,), "0.2") for name in ("smoke", "laptop", "gpu")}}, "not a weight"),
+    ({"presets": {name: Mix((1,), 0.2, 0) for name in ("smoke", "laptop", "gpu")}},
+     "not a whole number above 0"),
+    ({"guess_share": 2}, "between 0 and 1"), ({"example": "order 1"}, "it raises ValueError"),
+    ({"find_steps": lambda thinking: None}, "a list of Step"),
+    ({"check": lambda problem, answer: "never"}, "refuses all answers of write_thinking"),
+    ({"make_problem": lambda rng, level: sorting_problem(random.Random(), level)}, "something else than rng"),
+    ({"make_problem": lambda rng, level: sorting_problem(rng, 1)}, "say level 1"),
+    ({"make_problem": lambda rng, level: sorting_problem(random.Random(0), level)}, "are the same"),
 ])
 def test_what_breaks_the_contract_is_refused_with_one_line(sort, changes, says):
     with pytest.raises(ValueError, match=re.escape(says)) as error:
@@ -188,3 +210,28 @@ def test_each_level_of_each_task_reads_its_own_prompts():
             problem = make_problem(name, random.Random(level), level)
             assert parse_prompt(problem.prompt).prompt == problem.prompt
     assert tasks.prompt_words() == "compute, make or program"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_begun_before_a_task_was_added_ends_with_its_own_bits(sort, tmp_path, monkeypatch):
+    """The word of the new task is not one of the run's."""
+    flags = ["base", "--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1",
+             "--model-mlp-width", "32", "--base-num-examples", "240", "--base-batch-size", "8",
+             "--evaluate-num-problems", "5", "--evaluate-num-programs", "5", "--evaluate-max-new-tokens", "8"]
+    assert train.main([*flags, "--out", str(tmp_path / "whole")]) == 0
+    monkeypatch.setattr(train, "SAVE_EVERY", 0)
+    plain = metrics.append
+
+    def stop_in_the_middle(path, values):
+        if values["iteration"] == 12:
+            raise KeyboardInterrupt
+        plain(path, values)
+    with monkeypatch.context() as first_half:
+        first_half.setattr(metrics, "append", stop_in_the_middle)
+        assert train.main([*flags, "--out", str(tmp_path / "broken")]) == 130
+    register(sort)
+    assert train.main(["base", "--resume", "--out", str(tmp_path / "broken")]) == 0
+    first = checkpoint.load(tmp_path / "whole" / "base" / "checkpoint.pt")
+    second = checkpoint.load(tmp_path / "broken" / "base" / "checkpoint.pt")
+    assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
+    assert first["vocabulary"] == second["vocabulary"]
