@@ -16,7 +16,7 @@ from typing import Any
 from minireason.config import TaskConfig
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.chat import draw_chat, write_reply
-from minireason.tasks.problem import apply
+from minireason.tasks.problem import calculate
 from minireason.tasks.task import Habits
 from minireason.tasks.words import THINKING, Voice
 from minireason.upkeep.command import exit_codes
@@ -55,7 +55,7 @@ def fact_sheet(rng: random.Random) -> Document:
         left, right = rng.randint(-20, 99), rng.randint(1, rng.choice((9, 20, 81)))
         if operator == "*":
             left, right = rng.randint(1, 20), rng.randint(1, 20)
-        result = apply(left, operator, right)
+        result = calculate(left, operator, right)
         if -40 <= result <= 120:
             facts.append(f"{left}{operator}{right}={result}")
     return "", " ".join(facts)
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lines", type=int, default=25, help="documents to print")
-    parser.add_argument("--task", choices=list(TASKS), help="this task alone, instead of the laptop preset's mix")
+    parser.add_argument("--task", choices=list(TASKS), help="this task alone, instead of a mix")
     args = parser.parse_args(argv)
     mix = TaskConfig()
     if args.task:

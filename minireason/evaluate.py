@@ -48,14 +48,18 @@ def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int
     for level in sorted(set(levels)):
         outcomes = [is_correct for problem, is_correct in zip(problems, correct) if problem.level == level]
         by_level[str(level)] = rate(sum(outcomes), len(outcomes))
-    wrong_samples, right_samples = [], []
+    samples = []
     for problem, text, is_correct in zip(problems, texts, correct):
-        samples = right_samples if is_correct else wrong_samples
         samples.append({"prompt": problem.prompt, "completion": text, "correct": is_correct})
-    return {"accuracy": rate(sum(correct), len(correct)), "levels": by_level,
-            **summarize(behaviours, correct, lengths),
-            "samples": wrong_samples[:NUM_SAMPLES] + right_samples[:NUM_SAMPLES],
-            "outcomes": "".join("1" if is_correct else "0" for is_correct in correct)}
+    wrong = [sample for sample in samples if not sample["correct"]]
+    right = [sample for sample in samples if sample["correct"]]
+    return {
+        "accuracy": rate(sum(correct), len(correct)),
+        "levels": by_level,
+        **summarize(behaviours, correct, lengths),
+        "samples": wrong[:NUM_SAMPLES] + right[:NUM_SAMPLES],
+        "outcomes": "".join("1" if is_correct else "0" for is_correct in correct),
+    }
 
 
 def chat_outcome(chat: ChatPrompt, text: str, about: str) -> bool:

@@ -42,7 +42,7 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
 
 @torch.no_grad()
 def compute_advantages(rollout: Batch, config: RLConfig) -> None:
-    """Sets rollout.advantages (B, L): each token of a completion gets its completion's number."""
+    """Sets rollout.advantages (B, L): every token gets the advantage of its completion."""
     mask = rollout.completion_mask                                                    # (B, L)
     rewards = rollout.rewards.view(-1, config.group_size)                             # (P, G)
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)

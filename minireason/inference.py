@@ -73,11 +73,13 @@ def vote(problem: Problem, texts: list[str]) -> tuple[int, dict[str, int]]:
     """
     votes, first_index = Counter(), {}
     for i, text in enumerate(texts):
-        if parts := split_completion(text):
-            answer = canonical_answer(problem, parts[1])
-            votes[answer] += 1
-            first_index.setdefault(answer, i)
+        parts = split_completion(text)
+        if parts is None:
+            continue                                  # not well formed: no vote
+        answer = canonical_answer(problem, parts[1])
+        votes[answer] += 1
+        first_index.setdefault(answer, i)
     if not votes:
         return 0, {}
-    winner = max(votes, key=votes.get)
+    winner = max(votes, key=votes.get)                # of equals, `max` takes the one that came first
     return first_index[winner], dict(votes)

@@ -46,17 +46,18 @@ class KVCache:
                 self.data[layer] = F.pad(data, (0, 0, 0, self.block))
 
     def put(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes new keys and values (B, K, T, D): a prompt's, or one token's behind each row's own end.
+        """Adds the keys and values (B, K, T, D) of a whole prompt, or of one more token a row.
 
-        Returns the keys and values of all tokens so far, (B, K, N, D) each.
+        Returns those to attend to: the prompt's own (B, K, T, D), or the whole cache (B, K, N, D).
+        `GPT.hidden` counts the new token in `lengths` after the last layer.
         """
         B, _, T, _ = k.shape
         keys, values = self.data[layer]                                         # (B, K, N, D) each
-        if T > 1:
+        if T > 1:                                 # prompts start at column 0, and nothing is before them
             keys[:, :, :T] = k
             values[:, :, :T] = v
             return k, v
-        rows = torch.arange(B, device=k.device)
+        rows = torch.arange(B, device=k.device)   # one token: each row writes at its own end
         keys[rows, :, self.lengths] = k[:, :, 0]
         values[rows, :, self.lengths] = v[:, :, 0]
         return keys, values

@@ -42,7 +42,7 @@ def verify(problem: Problem, completion: str) -> Verdict:
 
 
 def canonical_answer(problem: Problem, answer: str) -> str:
-    """What two answers must share to count as one vote. For chat it is the whole text."""
+    """The answer as votes count it: equal forms are one answer. Chat answers stay as they are."""
     if problem.task not in TASKS:
         return answer
     return TASKS[problem.task].canonical_answer(answer)

@@ -7,7 +7,7 @@ negative. Levels 2 and 3 are scored: chains have far more canonical forms than a
 import random
 import re
 
-from minireason.tasks.problem import Problem, apply
+from minireason.tasks.problem import Problem, calculate
 from minireason.tasks.task import Habits, Mix, Task
 from minireason.tasks.trace import STEP, find_steps
 from minireason.tasks.words import Voice
@@ -104,7 +104,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
     def step(left, operator, right):
         """Writes one step, and its check where the writer checks. Returns the result to go on with."""
-        result = apply(left, operator, right)
+        result = calculate(left, operator, right)
         written = result
         if rng.random() < slip:
             written += rng.choice((-10, -2, -1, 1, 2, 10))
@@ -117,7 +117,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
         if not checking or operator == "*":
             return written
         inverse = "-" if operator == "+" else "+"
-        back = apply(written, inverse, right)
+        back = calculate(written, inverse, right)
         parts.append(f"{voice('check')} {written}{inverse}{right}={back}")
         if back == left:
             parts.append(voice("ok"))

@@ -132,18 +132,19 @@ def draw_chat(rng: random.Random, test: bool = False, about: str | None = None) 
 
 
 def secret_in(prompt: str) -> str:
-    """The number that a user's own words call secret, or "": for prompts that no template made.
+    """The number that a prompt calls secret, or "". Works on any text, not only on our templates.
 
-    It is the first number after such a word, or else the last one before it.
+    It is the first number after the first word such as `secret`. If none follows, it is the last one before it.
     """
     words = re.findall("[a-z]+|[0-9]+", prompt.lower(), re.ASCII)
     cues = [i for i, word in enumerate(words) if word in SECRET_CUES]
     if not cues:
         return ""
-    after = [word for word in words[cues[0]:] if word.isdigit()]
+    first_cue = cues[0]
+    after = [word for word in words[first_cue:] if word.isdigit()]
     if after:
         return after[0]
-    before = [word for word in words[:cues[0]] if word.isdigit()]
+    before = [word for word in words[:first_cue] if word.isdigit()]
     return before[-1] if before else ""
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
-from minireason.tasks.problem import Problem, apply
+from minireason.tasks.problem import Problem, calculate
 from minireason.tasks.task import Habits, Mix, Task
 from minireason.tasks.trace import find_steps
 from minireason.tasks.words import Voice
@@ -29,7 +29,7 @@ def make_problem(rng: random.Random, level: int) -> Problem:
         target = numbers[0]
         for number in numbers[1:]:
             operator = rng.choice("+-*")
-            target = abs(target - number) if operator == "-" else apply(target, operator, number)
+            target = abs(target - number) if operator == "-" else calculate(target, operator, number)
         if 1 <= target <= 99:
             rng.shuffle(numbers)
             return build(target, numbers, level)
@@ -66,7 +66,7 @@ def check(problem: Problem, answer: str) -> str | None:
 
     def combine():
         right, left = values.pop(), values.pop()
-        values.append(apply(left, operators.pop(), right))
+        values.append(calculate(left, operators.pop(), right))
 
     position, expect_value = 0, True
     while position < len(answer):

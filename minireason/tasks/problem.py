@@ -31,10 +31,12 @@ def is_test(problem: Problem) -> bool:
     return derive_seed("test-split", problem.key) % TEST_SHARE == 0
 
 
-def apply(left: int, operator: str, right: int) -> int:
+def calculate(left: int, operator: str, right: int) -> int:
     """left + right, left - right or left * right."""
     if operator == "+":
         return left + right
     if operator == "-":
         return left - right
-    return left * right
+    if operator == "*":
+        return left * right
+    raise ValueError(f"unknown operator {operator!r}")

@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Hashable
 
-from minireason.tasks.problem import Problem, apply
+from minireason.tasks.problem import Problem, calculate
 from minireason.tasks.task import Habits, Mix, Task
 from minireason.tasks.trace import TRY
 from minireason.tasks.words import Voice
@@ -46,7 +46,7 @@ def run(program: str, x: int) -> int:
             if len(stack) < 2:
                 raise ProgramError(f"{word} needs two values on the stack")
             right, left = stack.pop(), stack.pop()
-            stack.append(apply(left, word, right))
+            stack.append(calculate(left, word, right))
             if abs(stack[-1]) > MAX_VALUE:
                 raise ProgramError(f"a value passed {MAX_VALUE}")
         else:
@@ -186,7 +186,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
     def step(left, operator, right):
         """Writes one step, at times a wrong one. Returns the value that was written."""
-        value = left // right if operator == "/" else apply(left, operator, right)
+        value = left // right if operator == "/" else calculate(left, operator, right)
         if rng.random() < slip:
             value = max(0 if operator in "*/" else -99, value + rng.choice((-2, -1, 1, 2)))
         parts.append(f"{left}{operator}{right}={value}")

@@ -10,7 +10,7 @@ behaviour.py counts them, and the page of a run marks them.
 import re
 from typing import NamedTuple
 
-from minireason.tasks.problem import apply
+from minireason.tasks.problem import calculate
 from minireason.tasks.words import THINKING
 
 STEP = re.compile(r"(?<![0-9/*+-])(-?[0-9]{1,6})([-+*/])([0-9]{1,6})=(-?[0-9]{1,6})(?![0-9])", re.ASCII)
@@ -41,7 +41,7 @@ def evaluate_step(left: str, operator: str, right: str) -> int | None:
     """The value of one step, or None where a division does not come out even."""
     dividend, divisor = int(left), int(right)
     if operator != "/":
-        return apply(dividend, operator, divisor)
+        return calculate(dividend, operator, divisor)
     if divisor == 0 or dividend % divisor:
         return None
     return dividend // divisor

@@ -6,6 +6,7 @@ They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in 
 and the vocabulary, but no optimizer: about 1.6 MB. record.json holds the command, the seed and the scores.
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -56,10 +57,13 @@ def scores_of(result: dict) -> dict:
 
 @exit_codes("pretrained")
 def main(argv: list[str] | None = None) -> None:
-    folders = sys.argv[1:] if argv is None else argv
-    if len(folders) != 1 or folders[0].startswith("-") or folders[0] == PRETRAINED:
-        raise BadInput("give the folder of one finished run, such as runs/laptop")
-    print("\n".join(map(str, store(folders[0]))))
+    parser = argparse.ArgumentParser(description="Put the weights of a finished run into the repository.")
+    parser.add_argument("run", help="the run's folder, such as runs/laptop")
+    args = parser.parse_args(argv)
+    if args.run == PRETRAINED:
+        raise BadInput("give the folder of a finished run: these weights are there already")
+    for path in store(args.run):
+        print(path)
 
 
 if __name__ == "__main__":
