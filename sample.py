@@ -90,9 +90,10 @@ def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict
     else:
         verdict = verify(problem, answer.text)
         correct, reason = verdict.correct, verdict.reason
-        remark = TASKS[problem.task].remark
-        if remark and not correct and remark(problem):
-            reason += f"; {remark(problem)}"
+        find_remark = TASKS[problem.task].remark
+        remark = find_remark(problem) if find_remark and not correct else ""
+        if remark:
+            reason += f"; {remark}"
     result = {"prompt": prompt, "thinking": thinking, "answer": text, "correct": correct, "reason": reason,
               "tokens": answer.num_tokens}
     if answer.votes:

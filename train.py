@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minireason.config import Config, preset, to_dict
+from minireason.config import Config, preset, settings_of, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, table
 from minireason.optimizer import load_state
 from minireason.run import (
@@ -30,6 +30,7 @@ from minireason.run import (
     fresh_folder,
     holds_run,
     locked,
+    must_fit,
     new_results,
     new_run,
     open_state,
@@ -66,7 +67,8 @@ def train_stage(run: Run, name: str) -> tuple[float, dict]:
     finished, seconds_before = 0, 0.0
     if state:
         finished, seconds_before = state["iteration"], state["seconds"]
-        restore(stage, state)
+        with must_fit(path):
+            restore(stage, state)
     if is_first:
         path.parent.mkdir(parents=True, exist_ok=True)
         metrics.truncate(run.metrics_path(name), finished)
@@ -123,8 +125,9 @@ def restore(stage: Stage, state: dict) -> None:
     stage.model.load_state_dict(state["model"])
     load_state(stage.optimizer, state["optimizer"])
     for network, module in stage.extra.items():
-        if network in state["extra"]:
-            module.load_state_dict(state["extra"][network])
+        if network == "reward_model" and network not in state["extra"]:
+            continue        # an older checkpoint: `stages.align` has trained it again
+        module.load_state_dict(state["extra"][network])
 
 
 # -----------------------------------------------------------------------------
@@ -175,9 +178,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def settings_given(args: argparse.Namespace) -> dict:
-    """The settings that were given on the command line, by name."""
-    return {name: value for name, value in vars(args).items()
-            if name not in ("stage", "out", "source", "resume", "device", "preset")}
+    """The settings that were given on the command line, by name, without the preset, which sets others."""
+    names = {setting.name for setting in settings_of(Config())} - {"preset"}
+    return {name: value for name, value in vars(args).items() if name in names}
 
 
 def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
@@ -241,6 +244,8 @@ def main(argv: list[str] | None = None) -> int | None:
                 report.write_report(folder, results)
                 print_end(folder, config, results)
     except KeyboardInterrupt:
+        if not (folder / "config.json").exists():
+            raise       # the run was not begun yet
         stage = "" if args.stage == "all" else f" {args.stage}"
         advice = f"go on with: python train.py{stage} --resume --out {folder}"
         raise KeyboardInterrupt(f"stopped and saved; {advice}") from None

@@ -42,7 +42,7 @@ from minireason.optimizer import adamw
 from minireason.rewards import World, reasoning_world
 from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
-from minireason.tasks import parse_prompt, test_problems
+from minireason.tasks import TASKS, parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import verify
 
@@ -159,7 +159,7 @@ ks = [2**i for i in range(NUM_SAMPLES.bit_length())]
 base = open_model("pretrained", "base")[0]
 by_base = {}                                                         # {task: right samples of each problem}
 for task in ("arithmetic", "countdown"):
-    by_base[task], _ = sample(base, test_problems(task, up_to(3), NUM_PROBLEMS, seed=1))
+    by_base[task], _ = sample(base, test_problems(task, up_to(3, TASKS[task].levels), NUM_PROBLEMS, seed=1))
     print(f"{task}: right in the corpus {show(in_corpus[task])} ({len(outcomes[task])} documents); "
           f"base, {NUM_PROBLEMS} problems: {show_all(by_base[task])}")
 

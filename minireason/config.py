@@ -221,9 +221,9 @@ class Setting:
         if isinstance(self.holder, dict) and isinstance(self.holder[self.key], tuple):
             self.holder[self.key] = read_levels(self.key, value)
         elif isinstance(self.holder, dict):
-            self.holder[self.key] = number_like(self.get(), value, self.name)
+            self.holder[self.key] = value_like(self.get(), value, self.name)
         else:
-            setattr(self.holder, self.key, number_like(self.get(), value, self.name))
+            setattr(self.holder, self.key, value_like(self.get(), value, self.name))
 
 
 def settings_of(config: Any, prefix: str = "") -> Iterator[Setting]:
@@ -249,7 +249,7 @@ def read_levels(task: str, text: Any) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def number_like(old: Any, value: Any, name: str) -> Any:
+def value_like(old: Any, value: Any, name: str) -> Any:
     """The value, if it has the type of `old`. An int is accepted, and converted, if `old` is a float."""
     if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -300,10 +300,10 @@ def forget_new_tasks(config: Config, stored: dict) -> None:
 
 
 def changed_settings(old: Config, new: Config) -> list[str]:
-    """Names of the settings that differ, such as rl.learning_rate."""
+    """Names of the settings of `old` that differ in `new`, such as rl.learning_rate."""
     before = {setting.name: setting.get() for setting in settings_of(old)}
     after = {setting.name: setting.get() for setting in settings_of(new)}
-    return [name for name in before | after if before.get(name) != after.get(name)]
+    return [name for name in before if before[name] != after.get(name)]
 
 
 # -----------------------------------------------------------------------------
@@ -316,15 +316,22 @@ def check(config: Config) -> None:
     shares = config.tasks.shares
     if sum(shares.values()) <= 0 or not math.isfinite(sum(shares.values())):
         raise ValueError("shares are weights of the tasks: they cannot all be zero, or add up to infinity")
-    if config.model.width % config.model.num_heads or config.model.head_size % 2:
-        raise ValueError("model width / num_heads must be an even whole number")
-    if config.model.num_heads % config.model.num_kv_heads:
-        raise ValueError("num_heads must be a multiple of num_kv_heads")
+    check_model(config.model)
     if config.algo == "grpo" and min(config.rl.group_size, config.align.group_size) < 2:
         raise ValueError("a group has at least 2 completions: its mean is the baseline of GRPO")
     for settings in (config.rl, config.align, config.evaluate):
         if settings.max_new_tokens + PROMPT_ROOM > config.model.max_length:
             raise ValueError("max_new_tokens leaves no room for prompts: raise model max_length")
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raises ValueError with one line if there is no model of these sizes."""
+    for setting in settings_of(model):
+        check_range(setting)
+    if model.width % model.num_heads or model.head_size % 2:
+        raise ValueError("model width / num_heads must be an even whole number")
+    if model.num_heads % model.num_kv_heads:
+        raise ValueError("num_heads must be a multiple of num_kv_heads")
 
 
 def check_range(setting: Setting) -> None:

@@ -36,12 +36,13 @@ def draw_task(rng: random.Random, mix: TaskConfig) -> str:
     return rng.choices(tasks, weights=[mix.shares[task] for task in tasks])[0]
 
 
-def up_to(level: int) -> list[int]:
-    """Levels to draw from, the harder ones more often: up_to(3) is [1, 2, 2, 3, 3, 3]."""
-    levels = []
-    for easier in range(1, level + 1):
-        levels += [easier] * easier
-    return levels
+def up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
+    """Levels to draw from, the harder ones more often: of (1, 2, 3, 4) up to 3 it is [1, 2, 2, 3, 3, 3]."""
+    easier = []
+    for level in sorted(levels):
+        if level <= hardest:
+            easier += [level] * level
+    return easier
 
 
 def fact_sheet(rng: random.Random) -> Document:
@@ -85,7 +86,7 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
     name = draw_task(rng, mix)
     task = TASKS[name]
-    problem = draw_problem(name, rng, rng.choice(up_to(max(mix.levels[name]))))
+    problem = draw_problem(name, rng, rng.choice(up_to(max(mix.levels[name]), task.levels)))
     if rng.random() < task.guess_share:
         return problem.prompt, wrap("", task.write_guess(problem, rng))
     voice = Voice(rng, rng.choice(("en", "es", "mixed", "mixed")))
@@ -109,7 +110,7 @@ def golden_examples(seed: int, number: int, mix: TaskConfig | None = None,
     while len(examples) < number:
         name = draw_task(rng, mix)
         task, levels = TASKS[name], mix.levels[name]
-        easier = up_to(max(1, max(levels) - 1))
+        easier = up_to(max(min(task.levels), max(levels) - 1), task.levels)
         problem = draw_problem(name, rng, rng.choice(levels if expert else easier))
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
         completion = wrap(thinking, answer)

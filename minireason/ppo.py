@@ -97,9 +97,9 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
 
     # value term: the critic regresses on the returns, in small steps from its estimate at the rollout
     values_clipped = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
-    value_error = torch.max((values - returns) ** 2, (values_clipped - returns) ** 2)  # (B, L)
-    value_error = value_error.masked_fill(mask == 0, 0.0)
-    value_loss = 0.5 * (value_error * mask).sum() / num_tokens
+    error = (values - returns).masked_fill(mask == 0, 0.0)                            # (B, L)
+    error_clipped = (values_clipped - returns).masked_fill(mask == 0, 0.0)            # (B, L)
+    value_loss = 0.5 * (torch.max(error ** 2, error_clipped ** 2) * mask).sum() / num_tokens
 
     loss = policy_loss + config.value_coef * value_loss
     metrics = {

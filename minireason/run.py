@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from minireason.config import Config, ModelConfig, changed_settings, from_dict, to_dict
+from minireason.config import Config, ModelConfig, changed_settings, check, check_model, from_dict, to_dict
 from minireason.model import GPT
 from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer, pieces_of
@@ -87,6 +87,19 @@ class Run:
 # -----------------------------------------------------------------------------
 # Opening a model
 
+@contextlib.contextmanager
+def must_fit(path: Path | str) -> Iterator[None]:
+    """Raises CheckpointError, whatever a damaged or foreign file makes Python raise within the block."""
+    try:
+        yield
+    except checkpoint.CheckpointError as error:
+        raise checkpoint.CheckpointError(f"{path} does not fit: {error}") from None
+    except (ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        kind = type(error).__name__
+        raise checkpoint.CheckpointError(f"{path} does not fit this version: {kind}: {reason}") from None
+
+
 def open_state(path: Path, words: tuple[str, ...] | None = None) -> dict:
     """Loads a checkpoint, and moves its rows to the token ids of `words`; by default of all known words.
 
@@ -94,18 +107,11 @@ def open_state(path: Path, words: tuple[str, ...] | None = None) -> dict:
     """
     state = checkpoint.load(path)
     words = words or get_tokenizer().words
-    try:
-        stored = state["vocabulary"]
-        if stored is not None and not isinstance(stored, list):
-            raise TypeError("its vocabulary is not a list")
+    stored = state["vocabulary"]
+    with must_fit(path):
         pieces = first_pieces() if stored is None else pieces_of(stored)
         new_words = move_to_vocabulary(state, pieces, pieces_of(words))
-        state["vocabulary"] = list(words)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__} {error}"
-        raise checkpoint.CheckpointError(f"{path} does not fit this version: {reason}") from None
-    except checkpoint.CheckpointError as error:
-        raise checkpoint.CheckpointError(f"{path} does not fit: {error}") from None
+    state["vocabulary"] = list(words)
     if new_words:
         words = ", ".join(new_words)
         print(f"{path}: words that were added after this model was trained: {words}", file=sys.stderr)
@@ -128,21 +134,20 @@ def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu",
             raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: choose {', '.join(available)}")
         raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
     state = open_state(path, words)
-    try:
-        model = GPT(from_dict(state["config"]["model"], ModelConfig))
+    with must_fit(path):
+        config = from_dict(state["config"]["model"], ModelConfig)
+        check_model(config)
+        model = GPT(config)
         model.load_state_dict(state["model"])
-    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise checkpoint.CheckpointError(f"{path} does not fit this version: {reason}") from None
     return model.to(device).eval(), state
 
 
 def settings_of_run(state: dict) -> Config:
-    """The settings stored in a checkpoint. Raises Fault if this version does not know one of them."""
-    try:
-        return from_dict(state["config"])
-    except ValueError as error:
-        raise Fault(f"a checkpoint of another version: {error}") from None
+    """The settings stored in a checkpoint. Raises CheckpointError if one is unknown or out of range."""
+    with must_fit(f"the checkpoint of stage {state['stage']}"):
+        config = from_dict(state["config"])
+        check(config)
+    return config
 
 
 def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
@@ -255,15 +260,16 @@ def stages_before(stage: str, config: Config) -> tuple[str, ...]:
 
 def check_source(source: Path, stage: str, config: Config) -> None:
     """Raises BadInput if `source` lacks a stage to copy, or its model has another size."""
-    wanted = to_dict(config.model)
+    words = get_tokenizer(config.tasks.levels).words
     for name in stages_before(stage, config):
         path = checkpoint_path(source, name)
-        state = checkpoint.load(path) if path.exists() else None
+        state = open_state(path, words) if path.exists() else None
         if state is None or not state["done"]:
             raise BadInput(f"{source} has no finished stage {name!r} to start from")
-        sizes = to_dict(from_dict(state["config"]["model"], ModelConfig))
-        sizes["vocab_size"] = wanted["vocab_size"]      # words that came later are added when it is opened
-        if sizes != wanted:
+        with must_fit(path):
+            sizes = from_dict(state["config"]["model"], ModelConfig)
+        sizes.vocab_size = config.model.vocab_size      # words that came later are added when it is opened
+        if sizes != config.model:
             raise BadInput(f"{source} holds another size of model: "
                            "give the same --model flags or another --from")
 
@@ -279,15 +285,15 @@ def copy_stages(source: Path, folder: Path, stages: tuple[str, ...], config: Con
         for stage in stages:
             shutil.rmtree(folder / stage, ignore_errors=True)
         raise
+    copied = new_results(config)
+    copied["notes"]["started from"] = f"{', '.join(stages)} of {source}"
     # Scores on other problems are left out: `train.py all` scores the stages again.
     if results and scored_on(results["config"]) == scored_on(to_dict(config)):
-        copied = new_results(config)
         for stage in stages:
             if stage in results["stages"]:
                 copied["stages"][stage] = results["stages"][stage]
                 copied["seconds"][stage] = results["seconds"][stage]
-        copied["notes"]["started from"] = f"{', '.join(stages)} of {source}"
-        checkpoint.save_json(folder / "results.json", copied)
+    checkpoint.save_json(folder / "results.json", copied)
 
 
 def stored_config(folder: Path) -> Config:
@@ -299,7 +305,8 @@ def stored_config(folder: Path) -> Config:
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         config = from_dict(values)
-    except (ValueError, TypeError, AttributeError) as error:
+        check(config)
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Fault(f"{path} is damaged, or of another version or other tasks: {error}") from None
     config.model.vocab_size = get_tokenizer(config.tasks.levels).vocab_size     # older runs had fewer words
     return config
@@ -334,11 +341,24 @@ def read_results(folder: Path) -> dict | None:
         return None
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         results = None
-    if not isinstance(results, dict) or not RESULTS <= set(results):
-        raise Fault(f"{path} is damaged or not a run's: delete it and go on with --resume")
+    if not are_results(results):
+        raise Fault(f"{path} is damaged or not a run's: delete it, and `train.py --resume --out {folder}` "
+                    "writes it again")
     return results
+
+
+def are_results(results: object) -> bool:
+    """Whether a value has the form of what results.json holds."""
+    if not isinstance(results, dict) or not RESULTS <= set(results):
+        return False
+    if not all(isinstance(results[name], dict) for name in ("config", "stages", "seconds", "notes")):
+        return False
+    config, stages = results["config"], list(results["stages"].values())
+    has_sections = isinstance(config.get("tasks"), dict) and isinstance(config.get("evaluate"), dict)
+    has_scores = all(isinstance(result, dict) and "chat" in result and len(result) > 1 for result in stages)
+    return has_sections and {"seed", "algo"} <= set(config) and has_scores
 
 
 def scored_on(config: dict) -> list:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minireason import run
-from minireason.config import preset, to_dict
+from minireason.config import from_dict, preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
 from minireason.run import WEIGHTS, open_model, settings_of_run
@@ -25,7 +25,7 @@ def test_the_files_are_small_and_half_and_bring_their_settings(stage):
     assert {value.dtype for value in state["model"].values()} == {torch.float16}
     assert state["vocabulary"] == list(get_tokenizer().words) and state["done"] and state["stage"] == stage
     config = settings_of_run(state)
-    assert config == settings_of_run({"config": json.loads((WEIGHTS / "config.json").read_text())})
+    assert config == from_dict(json.loads((WEIGHTS / "config.json").read_text()))
     assert config.model.vocab_size == get_tokenizer().vocab_size and config.preset == "laptop"
 
 

@@ -141,6 +141,76 @@ def test_missing_settings_take_their_defaults(tmp_path):
 
 
 # -----------------------------------------------------------------------------
+# Files that are damaged, or of something else
+
+def one_line(capsys):
+    """The last line of stderr, after progress bars; a traceback would be many."""
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error.replace("\r", "\n").splitlines()[-1]
+
+
+@pytest.mark.parametrize("name, change", [
+    ("a matrix", lambda state: state["model"].update({"norm.weight": torch.zeros(3)})),
+    ("a critic", lambda state: state.update(extra={"critic": {}})),
+    ("no critic", lambda state: state.update(extra={})),
+    ("no optimizer", lambda state: state.update(optimizer={})),
+    ("a group", lambda state: state["optimizer"]["param_groups"].pop()),
+    ("seconds", lambda state: state.update(seconds=None)),
+    ("iteration", lambda state: state.update(iteration="x")),
+    ("extra", lambda state: state.update(extra=None)), ("notes", lambda state: state.update(notes=[])),
+    ("no settings", lambda state: state.update(config={})),
+])
+def test_an_unfinished_checkpoint_that_does_not_fit_is_one_line_and_code_1(tmp_path, capsys, name, change):
+    """Nothing of it is taken silently: a critic that is missing is not replaced by a fresh one."""
+    shutil.copytree(OLD, tmp_path / "run")
+    state = checkpoint.load(OLD / "rl" / "checkpoint.pt")
+    change(state)
+    torch.save(state, tmp_path / "run" / "rl" / "checkpoint.pt")
+    assert train.main(["rl", "--resume", "--out", str(tmp_path / "run")]) == 1
+    assert "checkpoint.pt" in one_line(capsys)
+
+
+@pytest.mark.parametrize("section, key, value", [
+    ("rl", "num_prompts", -5), ("rl", "learning_rate", float("nan")), ("rl", "learning_rate", 10**400),
+    ("model", "width", 0), ("model", "num_heads", 0), ("tasks", "arithmetic_share", 0.0),
+    ("tasks", "program_levels", "9"),
+    ("", "preset", "foo"), ("", "algo", "xx"), ("", "seed", None), ("", "rl", []), ("", "tasks", {}),
+])
+def test_settings_that_are_damaged_are_one_line_and_code_1(tmp_path, capsys, section, key, value):
+    shutil.copytree(OLD, tmp_path / "run")
+    settings = json.loads((OLD / "config.json").read_text())
+    (settings[section] if section else settings)[key] = value
+    (tmp_path / "run" / "config.json").write_text(json.dumps(settings))
+    assert train.main(["rl", "--resume", "--out", str(tmp_path / "run")]) == 1
+    assert "config.json" in one_line(capsys)
+
+
+@pytest.mark.parametrize("change", [
+    {"stages": []}, {"config": {}}, {"notes": []}, {"seconds": None}, {"stages": {"rl": {}}},
+    {"stages": {"rl": 3}}])
+def test_results_of_another_form_are_a_fault(tmp_path, change):
+    good = {"command": "", "config": to_dict(Config()), "stages": {}, "seconds": {}, "notes": {}}
+    (tmp_path / "results.json").write_text(json.dumps(good))
+    assert read_results(tmp_path) == good
+    (tmp_path / "results.json").write_text(json.dumps(good | change))
+    with pytest.raises(Fault, match="results.json is damaged"):
+        read_results(tmp_path)
+
+
+def test_a_source_with_unknown_words_is_refused_before_anything_is_written(tmp_path, capsys):
+    shutil.copytree(OLD, tmp_path / "source")
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt") | {"vocabulary": [*get_tokenizer().words,
+                                                                              "zebra"]}
+    state["model"]["embedding.weight"] = torch.zeros(len(pieces_of(state["vocabulary"])), 16)
+    checkpoint.save(tmp_path / "source" / "base" / "checkpoint.pt", **state)
+    arguments = ["rl", "--preset", "smoke", "--device", "cpu", "--pure-rl", "--from",
+                 str(tmp_path / "source")]
+    assert train.main([*arguments, "--out", str(tmp_path / "new")]) == 1
+    assert "zebra" in one_line(capsys) and not (tmp_path / "new").exists()
+
+
+# -----------------------------------------------------------------------------
 # Vocabularies
 
 def old_state(seed=0):
@@ -204,7 +274,7 @@ def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
 def test_a_vocabulary_that_is_none_is_one_line(tmp_path, vocabulary):
     state = checkpoint.load(OLD / "base" / "checkpoint.pt") | {"vocabulary": vocabulary}
     checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
-    with pytest.raises(checkpoint.CheckpointError, match="does not fit") as error:
+    with pytest.raises(checkpoint.CheckpointError, match="does not fit|damaged") as error:
         open_model(tmp_path / "run", "base")
     assert "\n" not in str(error.value)
 

@@ -134,7 +134,7 @@ def draw_chat(rng: random.Random, test: bool = False, about: str | None = None) 
 def secret_in(prompt: str) -> str:
     """The number that a prompt calls secret, or "". Works on any text, not only on our templates.
 
-    It is the first number after the first word such as `secret`. If none follows, it is the last one before it.
+    It is the first number after the first word such as `secret`, or else the last one before that word.
     """
     words = re.findall("[a-z]+|[0-9]+", prompt.lower(), re.ASCII)
     cues = [i for i, word in enumerate(words) if word in SECRET_CUES]

@@ -16,7 +16,7 @@ from minireason.tasks.trace import Step, find_steps
 from minireason.tasks.words import TAGS, Voice
 
 PRESETS = ("smoke", "laptop", "gpu")
-RESERVED_NAMES = ("all", "chat")        # these already mean something in results and flags
+RESERVED_NAMES = ("all", "chat", "problem")     # these already mean something in results and flags
 NUM_TRIALS = 3          # problems of each level that a task is tried out on, at every start
 # Answers that a check has to refuse or accept without an exception.
 STRANGE_ANSWERS = (

@@ -27,7 +27,7 @@ from minireason.model import GPT
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs, make_critic
 from minireason.rewards import World, correctness
 from minireason.rollout import build_rollout
-from minireason.run import PRETRAINED, STARTS_FROM, open_model, settings_of_run, start_of
+from minireason.run import PRETRAINED, STARTS_FROM, must_fit, open_model, settings_of_run, start_of
 from minireason.sampling import generate
 from minireason.stats import k3
 from minireason.tasks import Problem, parse_prompt
@@ -96,7 +96,8 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     critic = None
     if "critic" in state["extra"]:
         critic = make_critic(policy, settings.shared_critic)
-        critic.load_state_dict(state["extra"]["critic"])
+        with must_fit(f"the critic of stage {stage}"):
+            critic.load_state_dict(state["extra"]["critic"])
     return inspect_rollout(policy, old_policy, critic, problem, settings, seed), old
 
 

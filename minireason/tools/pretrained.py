@@ -46,7 +46,8 @@ def store(run: Path | str) -> list[Path]:
     record = {"command": results["command"], "seed": config["seed"], "evaluate": config["evaluate"],
               "tasks": config["tasks"], "scores": scores}
     checkpoint.save_json(WEIGHTS / "record.json", record)
-    return [*paths, WEIGHTS / "record.json"]
+    checkpoint.save_json(WEIGHTS / "config.json", results["config"])
+    return [*paths, WEIGHTS / "config.json", WEIGHTS / "record.json"]
 
 
 def scores_of(result: dict) -> dict:

@@ -22,8 +22,9 @@ import torch
 
 from minireason.upkeep.command import Fault
 
-KEYS = {"model", "optimizer", "config", "stage", "iteration", "done", "seconds", "extra"}
-LATER = {"vocabulary": None, "notes": {}}       # keys that older checkpoints lack, and what stands for them
+KEYS = {        # and what stands behind each
+    "model": dict, "optimizer": dict, "extra": dict, "config": dict, "vocabulary": list | None, "stage": str,
+    "iteration": int, "done": bool, "seconds": float | int, "notes": dict}
 
 
 class CheckpointError(Fault):
@@ -59,7 +60,7 @@ def previous(path: Path | str) -> Path:
 
 def save(path: Path | str, **state) -> None:
     """Writes a checkpoint. Keeps the one before it, as `previous(path)`, until the stage is done."""
-    assert set(state) == KEYS | set(LATER), set(state) ^ KEYS
+    assert set(state) == set(KEYS), set(state) ^ set(KEYS)
 
     def write(file):
         torch.save(state, file)
@@ -98,6 +99,11 @@ def load(path: Path | str) -> dict:
         if previous(path).exists():
             advice = f"move {previous(path).name} to {Path(path).name} and go on with --resume"
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({kind}): {advice}") from None
-    if not isinstance(state, dict) or set(state) - set(LATER) != KEYS:
+    if isinstance(state, dict):
+        state = {"vocabulary": None, "notes": {}} | state       # older checkpoints lack these two
+    if not isinstance(state, dict) or set(state) != set(KEYS):
         raise CheckpointError(f"{path} is not a checkpoint of minireason")
-    return LATER | state
+    for key, kind in KEYS.items():
+        if not isinstance(state[key], kind):
+            raise CheckpointError(f"{path} is damaged: its {key} is {type(state[key]).__name__}")
+    return state
