@@ -53,6 +53,7 @@ def test_a_score_ignores_the_rows_beside_it_and_the_padding():
     assert len({round(score, 4) for score in together}) == 3
 
 
+@pytest.mark.slow
 def test_the_loss_is_bradley_terry(pairs_of):
     reward_model = align.RewardModel(tiny_model())
     torch.nn.init.normal_(reward_model.score.weight)

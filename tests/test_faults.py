@@ -269,6 +269,7 @@ def test_a_file_is_answered_until_its_reader_leaves(whole, tmp_path):
     assert done.returncode == 1 and done.stderr == b""
 
 
+@pytest.mark.slow
 def test_no_command_needs_utf_8(tmp_path, monkeypatch, capsys):
     """A folder with an accent, a model that writes one, a user who types one,
     and a terminal that knows ASCII."""

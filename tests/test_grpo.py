@@ -124,6 +124,7 @@ def test_training_raises_the_reward(kl_coef):
         assert history[0]["kl"] < history[-1]["kl"]   # 0 in the first of two epochs
 
 
+@pytest.mark.slow
 def test_one_epoch_never_clips_and_two_do():
     """With one update a rollout the ratio is 1: the clip range is then without effect."""
     for num_epochs, expected in ((1, False), (4, True)):

@@ -93,6 +93,7 @@ def save(folder, stage, config, critic=None, seed=0):
                     vocabulary=list(get_tokenizer().words), notes={})
 
 
+@pytest.mark.slow
 def test_without_a_run_it_shows_what_comes_along(capsys):
     assert inspector.main(["compute 7*7+1", "--group-size", "2", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
