@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import SHIPPED
 
 import sample
 import train
@@ -28,13 +29,17 @@ from minireason.verifier import verify
 ROOT = Path(train.__file__).parent
 
 
-@pytest.fixture(scope="module")
-def sort(tmp_path_factory):
-    """The TASK of the file that tasks/README.md shows."""
+def example_of_the_page():
+    """The file that tasks/README.md shows."""
     page = (ROOT / "minireason" / "tasks" / "README.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return code
+
+
+@pytest.fixture(scope="module")
+def task_of_the_page(tmp_path_factory):
     path = tmp_path_factory.mktemp("tasks") / "sorting.py"
-    path.write_text(code, encoding="utf-8")
+    path.write_text(example_of_the_page(), encoding="utf-8")
     spec = importlib.util.spec_from_file_location("sorting", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -42,12 +47,21 @@ def sort(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def only_our_tasks():
+def tasks_as_before():
     """Takes out again what a test registered."""
     before = dict(TASKS)
     yield
     TASKS.clear()
     TASKS.update(before)
+
+
+@pytest.fixture
+def sort(task_of_the_page):
+    """The TASK of the page, not yet registered, even where somebody has added that very file."""
+    for task in list(TASKS.values()):
+        if task.name == task_of_the_page.name or task.word == task_of_the_page.word:
+            del TASKS[task.name]
+    return task_of_the_page
 
 
 def test_a_task_is_verified_counted_and_written(sort):
@@ -101,7 +115,8 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
     register(sort)
     model, state = open_model("pretrained", "align")
     assert model.config.vocab_size == get_tokenizer().vocab_size == len(model.embedding.weight)
-    assert "added after this model was trained: sort" in capsys.readouterr().err
+    [added] = re.findall("added after this model was trained: (.*)", capsys.readouterr().err)
+    assert "sort" in added.split(", ")      # beside the words of other tasks of somebody's own
     assert sample.main(["make 70 from 6 13 10", "--run", "pretrained"]) == 0
     out = capsys.readouterr().out
     assert "try 70-13=57 6*10=60 is 57 no wait try 70/10=7 13-6=7 is 7 yes" in out and "right: correct" in out
@@ -186,10 +201,11 @@ def raises(*_):
     ({"make_problem": lambda rng, level: sorting_problem(random.Random(0), level)}, "are the same"),
 ])
 def test_what_breaks_the_contract_is_refused_with_one_line(sort, changes, says):
+    before = dict(TASKS)
     with pytest.raises(ValueError, match=re.escape(says)) as error:
         register(broken(sort, **changes))
     assert str(error.value).startswith("task ") and "\n" not in str(error.value)
-    assert list(TASKS) == ["arithmetic", "countdown", "program"]
+    assert list(TASKS.items()) == list(before.items()) and set(SHIPPED) <= TASKS.keys()
 
 
 def test_nothing_outside_tasks_names_a_task():
@@ -201,7 +217,8 @@ def test_nothing_outside_tasks_names_a_task():
         names = "(?:arithmetic|countdown|program)"
         assert not re.findall(rf"import {names}\b|tasks\.{names}\b", text), path
         for literal in re.findall(r"([\"'])((?:(?!\1)[^\n\\]|\\.)*)\1", text):
-            assert literal[1] not in TASKS, f"{path} names {literal[1]}"
+            assert literal[1] not in TASKS, f"{path} says {literal[1]!r}: if it means another thing, " \
+                                            "choose another name for the task"
 
 
 def test_each_level_of_each_task_reads_its_own_prompts():
@@ -209,7 +226,9 @@ def test_each_level_of_each_task_reads_its_own_prompts():
         for level in task.levels:
             problem = make_problem(name, random.Random(level), level)
             assert parse_prompt(problem.prompt).prompt == problem.prompt
-    assert tasks.prompt_words() == "compute, make or program"
+    *others, last = [task.word for task in TASKS.values()]
+    assert others[:2] == ["compute", "make"] and "program" in (*others, last)
+    assert tasks.prompt_words() == f"{', '.join(others)} or {last}"
 
 
 @pytest.mark.slow
