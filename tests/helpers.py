@@ -5,10 +5,20 @@ from types import SimpleNamespace
 import torch
 
 from minireason.batch import Batch
-from minireason.config import ModelConfig
+from minireason.config import ModelConfig, TaskConfig
 from minireason.model import GPT
 from minireason.rewards import World
 from minireason.tokenizer import get_tokenizer
+
+# The tasks that come with the repository, which its stored runs know. Others may be registered beside them.
+SHIPPED = ("arithmetic", "countdown", "program")
+
+
+def shipped_mix():
+    """The laptop preset's mix of these tasks: with another one in it, all draws would be others."""
+    mix = TaskConfig()
+    return TaskConfig(levels={task: mix.levels[task] for task in SHIPPED},
+                      shares={task: mix.shares[task] for task in SHIPPED})
 
 
 def awake(model, seed=0):

@@ -5,6 +5,7 @@ import random
 import re
 
 import pytest
+from helpers import shipped_mix
 
 from minireason import evaluate as evaluation
 from minireason import tasks
@@ -101,7 +102,7 @@ def test_a_look_within_a_stage_counts_the_same_way(monkeypatch):
 
     answering(monkeypatch, reply)
     config = preset("laptop")
-    config.evaluate.num_quick = 30
+    config.evaluate.num_quick, config.tasks = 30, shipped_mix()
     assert evaluation.quick_accuracy(None, None, config) == {
         "held_out_arithmetic": 10 / 30, "held_out_countdown": 10 / 30, "held_out_program": 0.0}
 

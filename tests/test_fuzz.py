@@ -11,10 +11,11 @@ import time
 import tracemalloc
 
 import pytest
+from helpers import SHIPPED
 from reference import encode, expression_value, form, read_prompt, run_program, second_opinion
 
 from minireason.behaviour import observe
-from minireason.tasks import TASKS, make_problem, parse_prompt
+from minireason.tasks import make_problem, parse_prompt
 from minireason.tasks import program as programs
 from minireason.tokenizer import EOS, PAD, TAGS, get_tokenizer
 from minireason.verifier import canonical_answer, verify
@@ -68,10 +69,13 @@ def program_case(rng):
             return parse_prompt("program " + " ".join(f"{x}->{y}" for x, y in pairs)), " ".join(words)
 
 
+# A task of your own takes its place in these three tables. Without it, test_own_task.py tries it out.
 DRAWN = {"arithmetic": arithmetic_case, "countdown": countdown_case, "program": program_case}
 SYMBOLS = {"arithmetic": list("0123456789-+ .e_٣\n\x00"),
            "countdown": [*"0123456789+-*() /٣\n", "--", "()", "**"],
            "program": ["x", "+", "-", "*", *"0123456789", "10", "x +", " ", "  ", "/", "y", "٣", "\n"]}
+# How many changed answers are still right, at least; 0 where a right answer has one spelling only.
+MIN_CHANGED = {"arithmetic": 1, "countdown": CASES // 60, "program": CASES // 200}
 
 
 def mutate(rng, answer, task):
@@ -127,7 +131,7 @@ def answers(task, number):
 # -----------------------------------------------------------------------------
 # The verifier
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DRAWN)
 def test_no_false_accept_and_no_false_refusal(task):
     accepted, changed = 0, 0
     for problem, text, drawn in answers(task, CASES // 3):
@@ -138,10 +142,10 @@ def test_no_false_accept_and_no_false_refusal(task):
         assert right or not drawn or task == "program"        # where a shorter program means something else
         accepted, changed = accepted + right, changed + (right and not drawn)
     assert 0.08 < accepted / (CASES // 3) < 0.8
-    assert changed > {"arithmetic": 0, "countdown": CASES // 60, "program": CASES // 200}[task]
+    assert changed >= MIN_CHANGED.get(task, 0)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DRAWN)
 def test_completions_are_judged_as_their_form_and_answer_are(task):
     rng, well_formed, correct, number = random.Random(f"forms {task}"), 0, 0, CASES // 12
     pieces = ["<think>", "</think>", "<answer>", "</answer>", "<", ">", "/", " ", "\n", "64", "\ud800",
@@ -159,7 +163,7 @@ def test_completions_are_judged_as_their_form_and_answer_are(task):
     assert 0.25 * number < correct <= well_formed < 0.95 * number
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DRAWN)
 def test_what_right_answers_share_is_a_right_answer(task):
     rng = random.Random(task)
     for _ in range(300):
@@ -169,7 +173,7 @@ def test_what_right_answers_share_is_a_right_answer(task):
         assert canonical_answer(problem, canonical) == canonical
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DRAWN)
 @pytest.mark.parametrize("piece", ["(", "5", "9**", "x ", "x 2 * ", "</answer>", "\ud800", "٥", "5*", "()"])
 def test_time_and_memory_grow_with_the_text_and_no_faster(task, piece):
     """A thousand characters take less than a millisecond of this process's time, or five on a busy machine,
@@ -193,8 +197,8 @@ def test_time_and_memory_grow_with_the_text_and_no_faster(task, piece):
 # Prompts
 
 def drawn_prompt(rng):
-    """A prompt of one of the tasks, of our own or as a user may type it."""
-    task = rng.choice(list(TASKS))
+    """A prompt of one of the tasks that read_prompt knows, of our own or as a user may type it."""
+    task = rng.choice(SHIPPED)
     if rng.random() < 0.5:
         return make_problem(task, rng, rng.choice((1, 2, 3))).prompt
 

@@ -4,12 +4,19 @@ sample.py; and what breaks the contract is refused with one line."""
 import dataclasses
 import importlib.util
 import json
+import os
 import random
 import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import SHIPPED
+from test_fuzz import HOSTILE
 
 import sample
 import train
@@ -20,21 +27,26 @@ from minireason.corpus import base_corpus, golden_examples, wrap
 from minireason.run import open_model
 from minireason.tasks import TASKS, make_problem, parse_prompt, register
 from minireason.tasks.problem import Problem, is_test
-from minireason.tasks.task import Mix
+from minireason.tasks.task import Habits, Mix
+from minireason.tasks.words import SPANISH, TAGS, Voice
 from minireason.tokenizer import get_tokenizer, known_words
 from minireason.upkeep import checkpoint, metrics
-from minireason.verifier import verify
+from minireason.verifier import canonical_answer, verify
 
 ROOT = Path(train.__file__).parent
 
 
-@pytest.fixture(scope="module")
-def sort(tmp_path_factory):
-    """The TASK of the file that tasks/README.md shows."""
+def example_of_the_page():
+    """The file that tasks/README.md shows."""
     page = (ROOT / "minireason" / "tasks" / "README.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return code
+
+
+@pytest.fixture(scope="module")
+def task_of_the_page(tmp_path_factory):
     path = tmp_path_factory.mktemp("tasks") / "sorting.py"
-    path.write_text(code, encoding="utf-8")
+    path.write_text(example_of_the_page(), encoding="utf-8")
     spec = importlib.util.spec_from_file_location("sorting", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -42,12 +54,21 @@ def sort(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def only_our_tasks():
+def tasks_as_before():
     """Takes out again what a test registered."""
     before = dict(TASKS)
     yield
     TASKS.clear()
     TASKS.update(before)
+
+
+@pytest.fixture
+def sort(task_of_the_page):
+    """The TASK of the page, not yet registered, even where somebody has added that very file."""
+    for task in list(TASKS.values()):
+        if task.name == task_of_the_page.name or task.word == task_of_the_page.word:
+            del TASKS[task.name]
+    return task_of_the_page
 
 
 def test_a_task_is_verified_counted_and_written(sort):
@@ -101,7 +122,8 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
     register(sort)
     model, state = open_model("pretrained", "align")
     assert model.config.vocab_size == get_tokenizer().vocab_size == len(model.embedding.weight)
-    assert "added after this model was trained: sort" in capsys.readouterr().err
+    [added] = re.findall("added after this model was trained: (.*)", capsys.readouterr().err)
+    assert "sort" in added.split(", ")      # beside the words of other tasks of somebody's own
     assert sample.main(["make 70 from 6 13 10", "--run", "pretrained"]) == 0
     out = capsys.readouterr().out
     assert "try 70-13=57 6*10=60 is 57 no wait try 70/10=7 13-6=7 is 7 yes" in out and "right: correct" in out
@@ -186,10 +208,11 @@ def raises(*_):
     ({"make_problem": lambda rng, level: sorting_problem(random.Random(0), level)}, "are the same"),
 ])
 def test_what_breaks_the_contract_is_refused_with_one_line(sort, changes, says):
+    before = dict(TASKS)
     with pytest.raises(ValueError, match=re.escape(says)) as error:
         register(broken(sort, **changes))
     assert str(error.value).startswith("task ") and "\n" not in str(error.value)
-    assert list(TASKS) == ["arithmetic", "countdown", "program"]
+    assert list(TASKS.items()) == list(before.items()) and set(SHIPPED) <= TASKS.keys()
 
 
 def test_nothing_outside_tasks_names_a_task():
@@ -201,15 +224,14 @@ def test_nothing_outside_tasks_names_a_task():
         names = "(?:arithmetic|countdown|program)"
         assert not re.findall(rf"import {names}\b|tasks\.{names}\b", text), path
         for literal in re.findall(r"([\"'])((?:(?!\1)[^\n\\]|\\.)*)\1", text):
-            assert literal[1] not in TASKS, f"{path} names {literal[1]}"
+            assert literal[1] not in TASKS, f"{path} says {literal[1]!r}: if it means another thing, " \
+                                            "choose another name for the task"
 
 
-def test_each_level_of_each_task_reads_its_own_prompts():
-    for name, task in TASKS.items():
-        for level in task.levels:
-            problem = make_problem(name, random.Random(level), level)
-            assert parse_prompt(problem.prompt).prompt == problem.prompt
-    assert tasks.prompt_words() == "compute, make or program"
+def test_a_user_is_told_the_words_that_begin_a_problem():
+    *others, last = [task.word for task in TASKS.values()]
+    assert others[:2] == ["compute", "make"] and "program" in (*others, last)
+    assert tasks.prompt_words() == f"{', '.join(others)} or {last}"
 
 
 @pytest.mark.slow
@@ -235,3 +257,173 @@ def test_a_run_that_was_begun_before_a_task_was_added_ends_with_its_own_bits(sor
     second = checkpoint.load(tmp_path / "broken" / "base" / "checkpoint.pt")
     assert all(torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
     assert first["vocabulary"] == second["vocabulary"]
+
+
+# -----------------------------------------------------------------------------
+# Every task that is registered, yours too, on more problems than `register` tries
+
+EVERY_TASK = list(TASKS)
+NUM_PROBLEMS = 200      # of each level
+FULL_WIDTH = {ord(digit): 0xFEE0 + ord(digit) for digit in "0123456789"}      # int() would read these, too
+
+
+def problems_of(name):
+    """Problems of all levels in turn, always the same ones."""
+    found = []
+    for level in TASKS[name].levels:
+        rng = random.Random(f"{name} {level}")
+        found += [make_problem(name, rng, level) for _ in range(NUM_PROBLEMS)]
+    return found
+
+
+@pytest.mark.parametrize("name", EVERY_TASK)
+def test_every_task_draws_by_seed_and_reads_back_what_it_drew(name):
+    """Its key, too, at the levels that a preset uses: else a test problem would not be known as one."""
+    random.seed(3)
+    before, levels = random.getstate(), TASKS[name].levels
+    used = {level for mix in TASKS[name].presets.values() for level in mix.levels}
+    problems = problems_of(name)
+    assert problems == problems_of(name) and random.getstate() == before
+    assert [problem.level for problem in problems] == [n for n in levels for _ in range(NUM_PROBLEMS)]
+    for problem in problems:
+        assert problem.task == name and problem.key.startswith(name), problem
+        again = parse_prompt(problem.prompt)
+        assert (again.task, again.prompt) == (name, problem.prompt)
+        assert again.key == problem.key or problem.level not in used, problem
+    assert len({problem.prompt for problem in problems}) > len(levels)
+
+
+@pytest.mark.parametrize("name", EVERY_TASK)
+@pytest.mark.parametrize("chosen", ["smoke", "laptop", "gpu"])
+def test_every_task_has_problems_to_score_at_the_levels_of_a_preset(name, chosen):
+    mix = TASKS[name].presets[chosen]
+    number = min(mix.num_test_problems or 100, 100)
+    problems = tasks.test_problems(name, mix.levels, number, 1234)
+    assert len({problem.prompt for problem in problems}) == number and all(map(is_test, problems))
+
+
+@pytest.mark.parametrize("name", EVERY_TASK)
+def test_every_task_writes_by_seed_and_its_check_accepts_some_of_it(name):
+    task, accepted = TASKS[name], 0
+    for problem in problems_of(name):
+        thinking, answer = task.write_thinking(problem, random.Random(1), Voice(random.Random(2), "en"))
+        again = task.write_thinking(problem, random.Random(1), Voice(random.Random(2), "en"))
+        assert (thinking, answer) == again and not any(tag in thinking + answer for tag in TAGS)
+        right = task.check(problem, answer) is None
+        assert verify(problem, wrap(thinking, answer)).correct is right
+        if right:
+            accepted += 1
+            assert verify(problem, wrap("", canonical_answer(problem, answer))).correct
+            assert answer.isascii() and not set(re.findall("[a-z]+", thinking)) & SPANISH
+            strange = answer.translate(FULL_WIDTH)
+            assert strange == answer or task.check(problem, strange), f"{strange} is no answer: not ASCII"
+    assert accepted > 0
+
+
+@pytest.mark.parametrize("name", EVERY_TASK)
+def test_every_check_takes_any_text(name):
+    """A plain text such as 5 may be right now and then; one that is not plain ASCII never is."""
+    problems, accepted = problems_of(name)[::10], Counter()
+    for problem in problems:
+        for text in HOSTILE:
+            reason = TASKS[name].check(problem, text)
+            assert reason is None or reason.isprintable() and 0 < len(reason) < 200, (problem.prompt, text)
+            assert reason or text.isascii() and text.isprintable(), (problem.prompt, text)
+            accepted[text] += reason is None
+            canonical_answer(problem, text)
+    assert all(count < len(problems) for count in accepted.values()), accepted.most_common(3)
+
+
+@pytest.mark.parametrize("name", EVERY_TASK)
+def test_every_check_works_no_more_than_the_text_is_long(name):
+    """Counted in lines of Python. The longest texts show what no line shows, such as a regular expression
+    that goes back again and again: the test would hang."""
+    rng = random.Random(name)
+    for level in TASKS[name].levels:
+        problem = make_problem(name, rng, level)
+        _, answer = TASKS[name].write_thinking(problem, rng, Voice(rng, "en"))
+        for piece in (answer, f"{answer} ", answer[:1], "9", "1 ", "(", "9**", "-", "x ", "\u0665", "\n"):
+            short, longer = (lines_run(TASKS[name].check, problem, piece * (size // len(piece)))
+                             for size in (1000, 8000))
+            assert longer <= 8 * short + 100, (problem.prompt, piece)
+            TASKS[name].check(problem, piece * (100_000 // len(piece)))
+
+
+def lines_run(function, *arguments):
+    count, before = 0, sys.gettrace()
+
+    def trace(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+    sys.settrace(trace)
+    try:
+        function(*arguments)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("name", EVERY_TASK)
+def test_what_people_write_of_every_task_is_counted_whatever_happens_to_it(name):
+    rng, task = random.Random(name), TASKS[name]
+    for problem in problems_of(name):
+        habits = Habits(rng.random() < 0.5, rng.randint(1, 10), rng.randint(1, 4))
+        voice = Voice(rng, rng.choice(("en", "es", "mixed")))
+        thinking, answer = task.write_messy(problem, rng, voice, habits)
+        text = wrap(thinking, answer)
+        i, other = rng.randrange(len(text)), rng.choice(HOSTILE)
+        broken = text[:i] + rng.choice(("", other)) + text[i + rng.choice((0, 1, 8)):]
+        assert verify(problem, text).well_formed
+        for completion in (text, text[:i], broken, wrap(thinking + other, other), wrap(other, answer)):
+            found = observe(problem, completion)
+            assert found.well_formed == verify(problem, completion).well_formed, completion
+            assert 0 <= found.num_repairs <= found.num_wrong_steps <= found.num_steps, completion
+            assert 0 <= found.num_retries <= found.num_failed_tries <= found.num_tries, completion
+            assert 0 <= found.num_false_yes <= found.num_yes <= found.num_tries, completion
+
+
+@pytest.mark.parametrize("name", EVERY_TASK)
+def test_guesses_at_every_task_are_not_always_right(name):
+    """Else RL finds no reason to think."""
+    right = Counter()
+    for problem in problems_of(name):
+        guess = TASKS[name].write_guess(problem, random.Random(problem.prompt))
+        assert guess == TASKS[name].write_guess(problem, random.Random(problem.prompt))
+        right[problem.level] += verify(problem, wrap("", guess)).correct
+    assert all(right[level] < NUM_PROBLEMS for level in TASKS[name].levels), right
+
+
+# -----------------------------------------------------------------------------
+# The whole way of the page
+
+LOOK_AT_TASKS = "config corpus evaluate fuzz own_task page pretrained run structure tokenizer".split()
+
+
+@pytest.mark.slow
+def test_the_tests_are_green_with_the_example_of_the_page_in_its_place(tmp_path):
+    """In a copy of the repository, where it is a file and a line as the page says."""
+    copy = tmp_path / "copy"
+    unneeded = shutil.ignore_patterns("__pycache__", "benchmarks")
+    for folder in ("minireason", "tests", "lessons/results/laptop"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=unneeded)
+    for file in ("train.py", "sample.py", "pyproject.toml"):
+        shutil.copy(ROOT / file, copy)
+    folder = copy / "minireason" / "tasks"
+    (folder / "sorting.py").write_text(example_of_the_page(), encoding="utf-8")
+    lines = (folder / "__init__.py").read_text(encoding="utf-8").splitlines()
+    last = max(i for i, line in enumerate(lines) if line.startswith("register("))
+    lines.insert(last + 1, "register(sorting.TASK)")
+    lines.insert(lines.index("import random"), "from minireason.tasks import sorting")
+    (folder / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def run(*command):
+        return subprocess.run([sys.executable, *command], cwd=copy, capture_output=True, text=True,
+                              timeout=600, env={**os.environ, "PYTHONPATH": str(copy)})
+
+    assert run("-c", "from minireason.tasks import TASKS; print(*TASKS)").stdout.split()[-1] == "sort"
+    done = run("-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider",
+               *(f"tests/test_{name}.py" for name in LOOK_AT_TASKS))
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    num_passed = int(re.search("([0-9]+) passed", done.stdout)[1])
+    assert num_passed > 400 and "failed" not in done.stdout

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers import awake
+from helpers import SHIPPED, awake
 
 from minireason.behaviour import observe
 from minireason.config import preset, to_dict
@@ -110,15 +110,16 @@ def test_the_page_of_the_recorded_run(recorded):
     assert walk.pictures == [(folder / f"{name}.png").read_bytes() for name in ("stages", "rl", "align")]
     assert walk.links == ["#stages", "#curves", "#behaviours", "#transcripts", "#tokens", "#time-and-notes"]
     for result in results["stages"].values():
+        assert result.keys() == {*SHIPPED, "chat"}
         rates = [result["chat"]["leaks"]]
-        for task in TASKS:
+        for task in SHIPPED:
             rates += [result[task]["accuracy"], *result[task]["levels"].values()]
         for shown in rates:
             if shown["num_problems"]:
                 low, high = 100 * shown["low"], 100 * shown["high"]
                 assert f"{100 * shown['value']:.1f} [{low:.1f}, {high:.1f}]" in walk.cells
         assert f"{result['countdown']['false_yes']:.2f}" in walk.cells
-        for task in (*TASKS, "chat"):
+        for task in result:
             for sample in result[task]["samples"]:
                 assert printable(sample["prompt"]) in walk.text
                 assert printable(sample["completion"]) in walk.text
@@ -142,8 +143,8 @@ def test_what_a_model_wrote_stays_text(tmp_path):
     results = fabricated(samples, chat, f"python train.py {HOSTILE}", note=HOSTILE)
     text = written(tmp_path, results)
     walk = Walk(text)
-    # Two stages, each with four in three tasks and two in chat; then the command and the note.
-    assert walk.text.count(printable(HOSTILE)) == 2 * (3 * 4 + 2) + 2
+    # Two stages, each with four in every task and two in chat; then the command and the note.
+    assert walk.text.count(printable(HOSTILE)) == 2 * (len(TASKS) * 4 + 2) + 2
     assert "<script" not in text and "onerror=" not in re.sub(r"&lt;img.*?&gt;", "", text)
     assert not set(text) & {"\x00", "\x1b", "\u202e", "\ud800"}
     text.encode("utf-8")
@@ -183,7 +184,7 @@ def test_the_marks_are_as_many_as_are_counted():
     num_marks = 0
     for result in json.loads((RECORDED / "results.json").read_text())["stages"].values():
         samples = []
-        for task in TASKS:
+        for task in report.tasks_of(result):
             samples += result[task]["samples"]
         for sample in samples:
             problem, completion = parse_prompt(sample["prompt"]), sample["completion"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import SHIPPED
 
 import sample
 import train
@@ -26,12 +27,17 @@ from minireason.run import (
     stages_of,
     start_of,
 )
-from minireason.tokenizer import get_tokenizer, pieces_of
+from minireason.tokenizer import get_tokenizer, pieces_of, tokenizer_of
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
 
 OLD = Path(__file__).parent / "data" / "run-of-83179b8"
+
+
+def shipped_words():
+    """The vocabulary of the weights in the repository: today's words, without those of any other task."""
+    return tuple(checkpoint.load(folder_of("pretrained") / "rl" / "checkpoint.pt")["vocabulary"])
 
 
 # -----------------------------------------------------------------------------
@@ -112,7 +118,7 @@ def test_a_run_of_before_is_gone_on_with(tmp_path, capsys):
     lines = (tmp_path / "run" / "rl" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["iteration"] for line in lines] == [0, 1, 2, 3]
     state = checkpoint.load(tmp_path / "run" / "rl" / "checkpoint.pt")
-    assert state["done"] and state["vocabulary"] == list(get_tokenizer().words)
+    assert state["done"] and state["vocabulary"] == list(get_tokenizer(SHIPPED).words)
     assert sample.main(["compute 3+4", "--run", str(tmp_path / "run")]) == 0
 
 
@@ -122,7 +128,7 @@ def test_unknown_settings_are_named_and_do_not_keep_a_model_closed(tmp_path, cap
     state["config"]["rl"]["momentum"] = 0.9
     checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
     (tmp_path / "run" / "config.json").write_text(json.dumps(state["config"]))
-    assert open_model(tmp_path / "run", "base")[0].config.width == 16
+    assert open_model(tmp_path / "run", "base", words=shipped_words())[0].config.width == 16
     assert train.main(["base", "--resume", "--out", str(tmp_path / "run")]) == 1
     error = capsys.readouterr().err
     assert "rl.momentum" in error and error.count("\n") == 1
@@ -229,7 +235,7 @@ def old_state(seed=0):
 
 def test_each_row_moves_to_where_its_token_is_now():
     before, after = old_state(), old_state()
-    pieces, now = first_pieces(), pieces_of(get_tokenizer().words)
+    pieces, now = first_pieces(), pieces_of(shipped_words())
     assert set(pieces) == set(now) and pieces != now and move_to_vocabulary(after, pieces, now) == []
     embeddings = {0: "embedding.weight", len(before["model"]): "body.embedding.weight"}
     for piece in (b"<pad>", b"</answer>", b"\n", b"7", b"make", b" make", b" wait", b"hugo"):
@@ -248,7 +254,7 @@ def test_each_row_moves_to_where_its_token_is_now():
 
 
 def test_a_new_word_gets_the_row_of_the_padding_and_moments_of_nothing():
-    state, words = old_state(), (*get_tokenizer().words, "sort")
+    state, words = old_state(), (*shipped_words(), "sort")
     now = pieces_of(words)
     assert move_to_vocabulary(state, first_pieces(), now) == ["sort"]
     embedding = state["model"]["embedding.weight"]
@@ -261,10 +267,10 @@ def test_a_new_word_gets_the_row_of_the_padding_and_moments_of_nothing():
 
 def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
     state = checkpoint.load(OLD / "base" / "checkpoint.pt")
-    state["vocabulary"] = [*get_tokenizer().words, "sort", "merge"]
+    state["vocabulary"] = [*get_tokenizer().words, "zebra", "okapi"]
     state["model"]["embedding.weight"] = torch.zeros(len(pieces_of(state["vocabulary"])), 16)
     checkpoint.save(tmp_path / "checkpoint.pt", **state)
-    says = "knows words that this version does not: merge, sort"
+    says = "knows words that this version does not: okapi, zebra"
     with pytest.raises(checkpoint.CheckpointError, match=says) as error:
         open_state(tmp_path / "checkpoint.pt")
     assert "\n" not in str(error.value)
@@ -281,13 +287,14 @@ def test_a_vocabulary_that_is_none_is_one_line(tmp_path, vocabulary):
 
 def test_a_new_word_changes_nothing_of_what_a_model_says():
     """The logit of a word that was never read is that of the padding, which is never the largest."""
-    model = open_model("pretrained", "rl")[0]
+    words = shipped_words()
+    model = open_model("pretrained", "rl", words=words)[0]
     state = checkpoint.load(folder_of("pretrained") / "rl" / "checkpoint.pt")
-    words = state["vocabulary"]
     move_to_vocabulary(state, pieces_of(words), pieces_of((*words, "sort")))
     wider = GPT(from_dict(state["config"]["model"], ModelConfig))
     wider.load_state_dict(state["model"])
     prompts = ["make 70 from 6 13 10", "compute 7*7+8*3-9", "program 1->5 2->7 6->15"]
-    answers = answer_all(model, get_tokenizer(), prompts, 80, 0, temperature=0.0)
-    assert answer_all(wider.eval(), get_tokenizer(), prompts, 80, 0, temperature=0.0) == answers
+    answers = answer_all(model, tokenizer_of(words), prompts, 80, 0, temperature=0.0)
+    with_sort = tokenizer_of((*words, "sort"))
+    assert answer_all(wider.eval(), with_sort, prompts, 80, 0, temperature=0.0) == answers
     assert "yes" in answers[0][0]
