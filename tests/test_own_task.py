@@ -412,18 +412,19 @@ def test_the_tests_are_green_with_the_example_of_the_page_in_its_place(tmp_path)
     for file in ("train.py", "sample.py", "pyproject.toml"):
         shutil.copy(ROOT / file, copy)
     folder = copy / "minireason" / "tasks"
-    (folder / "sorting.py").write_text(example_of_the_page(), encoding="utf-8")
-    lines = (folder / "__init__.py").read_text(encoding="utf-8").splitlines()
-    last = max(i for i, line in enumerate(lines) if line.startswith("register("))
-    lines.insert(last + 1, "register(sorting.TASK)")
-    lines.insert(lines.index("import random"), "from minireason.tasks import sorting")
-    (folder / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if "sort" not in TASKS:         # else somebody has added it already
+        (folder / "sorting.py").write_text(example_of_the_page(), encoding="utf-8")
+        lines = (folder / "__init__.py").read_text(encoding="utf-8").splitlines()
+        last = max(i for i, line in enumerate(lines) if line.startswith("register("))
+        lines.insert(last + 1, "register(sorting.TASK)")
+        lines.insert(lines.index("import random"), "from minireason.tasks import sorting")
+        (folder / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def run(*command):
         return subprocess.run([sys.executable, *command], cwd=copy, capture_output=True, text=True,
                               timeout=600, env={**os.environ, "PYTHONPATH": str(copy)})
 
-    assert run("-c", "from minireason.tasks import TASKS; print(*TASKS)").stdout.split()[-1] == "sort"
+    assert run("-c", "from minireason.tasks import TASKS; print(*TASKS)").stdout.split().count("sort") == 1
     done = run("-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider",
                *(f"tests/test_{name}.py" for name in LOOK_AT_TASKS))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
