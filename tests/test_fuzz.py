@@ -17,7 +17,7 @@ from reference import encode, expression_value, form, read_prompt, run_program, 
 from minireason.behaviour import observe
 from minireason.tasks import make_problem, parse_prompt
 from minireason.tasks import program as programs
-from minireason.tokenizer import EOS, PAD, TAGS, get_tokenizer
+from minireason.tokenizer import EOS, PAD, SPECIAL, TAGS, get_tokenizer
 from minireason.verifier import canonical_answer, verify
 
 CASES = 1_000_000 if os.environ.get("MINIREASON_LONG") == "1" else 20_000
@@ -277,7 +277,8 @@ def test_programs_run_as_rewriting_says():
 @pytest.mark.slow
 def test_texts_are_cut_and_joined_as_the_rule_of_byte_pairs_says():
     tokenizer, rng = get_tokenizer(), random.Random("texts")
-    ranks = {tokenizer.encoding.decode_single_token_bytes(i): i for i in range(tokenizer.pad_id)}
+    ranks = {tokenizer.encoding.decode_single_token_bytes(i): i      # the special tokens come first
+             for i in range(len(SPECIAL), tokenizer.vocab_size)}
     words = [piece.decode() for piece in ranks if piece.isalpha() or piece[:1] == b" "]
     pieces = [*TAGS, PAD, EOS, *"0123456789+-*()=<>", "  ", "\n", "\r\n", "\x00", "é", "é", "٣", "👩‍👩",
               "\u2028", "sand", "THE", "a" * 30, "the1", "_", "\ud800", "\udfff", "\ud83d\ude00"]
@@ -293,7 +294,7 @@ def test_texts_are_cut_and_joined_as_the_rule_of_byte_pairs_says():
         assert ids == encode(plain, ranks) and tokenizer.decode(ids) == plain, text
         tagged = []
         for part in re.split(f"({'|'.join(TAGS)})", plain):
-            tagged += [tokenizer.vocab_size - 4 + TAGS.index(part)] if part in TAGS else encode(part, ranks)
+            tagged += [SPECIAL.index(part)] if part in TAGS else encode(part, ranks)
         assert tokenizer.encode_tagged(text) == tagged and tokenizer.decode(tagged) == plain, text
         drawn = [rng.randrange(tokenizer.vocab_size) for _ in range(rng.randint(0, 6))]
         spelled = b"".join(tokenizer.encoding.decode_single_token_bytes(i) for i in drawn

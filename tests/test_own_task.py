@@ -322,16 +322,18 @@ def test_every_task_writes_by_seed_and_its_check_accepts_some_of_it(name):
 
 @pytest.mark.parametrize("name", EVERY_TASK)
 def test_every_check_takes_any_text(name):
-    """A plain text such as 5 may be right now and then; one that is not plain ASCII never is."""
+    """A plain text such as 0 may be right now and then; one that is not plain ASCII on one line never is."""
     problems, accepted = problems_of(name)[::10], Counter()
     for problem in problems:
-        for text in HOSTILE:
+        _, answer = TASKS[name].write_thinking(problem, random.Random(1), Voice(random.Random(2), "en"))
+        near = [f"{answer}{text}" for text in HOSTILE] + [f"{text}{answer}" for text in HOSTILE]
+        for text in dict.fromkeys((*HOSTILE, *near, f"{answer}\n", f"\t{answer}", f"{answer}\x00")):
             reason = TASKS[name].check(problem, text)
             assert reason is None or reason.isprintable() and 0 < len(reason) < 200, (problem.prompt, text)
             assert reason or text.isascii() and text.isprintable(), (problem.prompt, text)
             accepted[text] += reason is None
             canonical_answer(problem, text)
-    assert all(count < len(problems) for count in accepted.values()), accepted.most_common(3)
+    assert all(accepted[text] < len(problems) for text in HOSTILE), accepted.most_common(3)
 
 
 @pytest.mark.parametrize("name", EVERY_TASK)
@@ -410,18 +412,19 @@ def test_the_tests_are_green_with_the_example_of_the_page_in_its_place(tmp_path)
     for file in ("train.py", "sample.py", "pyproject.toml"):
         shutil.copy(ROOT / file, copy)
     folder = copy / "minireason" / "tasks"
-    (folder / "sorting.py").write_text(example_of_the_page(), encoding="utf-8")
-    lines = (folder / "__init__.py").read_text(encoding="utf-8").splitlines()
-    last = max(i for i, line in enumerate(lines) if line.startswith("register("))
-    lines.insert(last + 1, "register(sorting.TASK)")
-    lines.insert(lines.index("import random"), "from minireason.tasks import sorting")
-    (folder / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if "sort" not in TASKS:         # else somebody has added it already
+        (folder / "sorting.py").write_text(example_of_the_page(), encoding="utf-8")
+        lines = (folder / "__init__.py").read_text(encoding="utf-8").splitlines()
+        last = max(i for i, line in enumerate(lines) if line.startswith("register("))
+        lines.insert(last + 1, "register(sorting.TASK)")
+        lines.insert(lines.index("import random"), "from minireason.tasks import sorting")
+        (folder / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def run(*command):
         return subprocess.run([sys.executable, *command], cwd=copy, capture_output=True, text=True,
                               timeout=600, env={**os.environ, "PYTHONPATH": str(copy)})
 
-    assert run("-c", "from minireason.tasks import TASKS; print(*TASKS)").stdout.split()[-1] == "sort"
+    assert run("-c", "from minireason.tasks import TASKS; print(*TASKS)").stdout.split().count("sort") == 1
     done = run("-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider",
                *(f"tests/test_{name}.py" for name in LOOK_AT_TASKS))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]

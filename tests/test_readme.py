@@ -1,12 +1,15 @@
 """What the README shows exists: its files, its commands, its figures and its metrics."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+from helpers import SHIPPED
 
 import sample
 import train
+from minireason.tasks import TASKS
 
 ROOT = Path(train.__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,13 +29,15 @@ def test_every_module_is_in_the_reading_order_or_called_upkeep():
 
 
 def test_the_reading_order_says_how_long_each_file_is():
-    """Within a tenth, so that mending a line does not break it."""
+    """Within a tenth, so that mending a line does not break it. A task of somebody's own does not count."""
+    added = [Path(inspect.getfile(TASKS[task].check)) for task in TASKS.keys() - set(SHIPPED)]
     rows = re.findall(r"^\| ((?:`[\w./]+`(?:, )?)+) \| ([\d, ]+) \|", README, re.MULTILINE)
     assert len(rows) > 15
     for names, counts in rows:
         for name, count in zip(re.findall("`([^`]+)`", names), counts.split(", "), strict=True):
             files = (ROOT / name).glob("*.py") if (ROOT / name).is_dir() else [ROOT / name]
-            lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+            lines = sum(len(path.read_text(encoding="utf-8").splitlines())
+                        for path in files if path not in added)
             assert abs(lines - int(count)) <= 0.1 * lines, f"{name} has {lines} lines"
 
 
