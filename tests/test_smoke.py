@@ -26,8 +26,8 @@ def test_imitation_learned(smoke_run):
 def test_thinking_spreads_in_rl(smoke_run):
     """Nobody pays for thinking; it spreads because its answers are right more often than guesses.
 
-    So few steps do not raise the accuracy of so small a model in every seed. That RL raises what is rewarded is
-    tested where there is room for it: test_ppo.py, and lessons 07 and 17.
+    So few steps do not raise the accuracy of so small a model in every seed. That RL raises what is
+    rewarded is tested where there is room for it: test_ppo.py, and lessons 07 and 17.
     """
     stages = results(smoke_run)
     before, after = (stages[stage]["arithmetic"]["thinks"] for stage in ("cold-start", "rl"))
