@@ -17,7 +17,7 @@ PROMPT_ROOM = 100       # tokens that the longest prompt may need
 
 
 def option(default: Any, meaning: str, low: float | None = None, high: float | None = None,
-            above: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+           above: float | None = None, choices: tuple[str, ...] = ()) -> Any:
     """A field with its default, the help of its flag, and its range: low <= value <= high, value > above."""
     metadata = dict(meaning=meaning, low=low, high=high, above=above, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
@@ -66,7 +66,7 @@ class SFTConfig:
 @dataclass
 class RLConfig:
     """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo."""
-    num_iterations: int = option(200, "rollouts, setting with its updates", low=1)
+    num_iterations: int = option(200, "rollouts, each with its updates", low=1)
     num_prompts: int = option(24, "P: problems per rollout", low=1)
     group_size: int = option(16, "G: completions per problem", low=1)
     num_epochs: int = option(2, "updates per rollout; with 1 the ratio is 1 and never clips", low=1)
@@ -130,7 +130,7 @@ class TaskConfig:
 
 @dataclass
 class EvalConfig:
-    num_problems: int = option(1000, "held-out problems per task, and chat prompts of setting kind", low=1)
+    num_problems: int = option(1000, "held-out problems per task, and chat prompts of each kind", low=1)
     num_by_task: dict[str, int] = by_task(
         "num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
     max_new_tokens: int = option(160, "longest completion", low=1)

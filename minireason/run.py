@@ -113,8 +113,8 @@ def open_state(path: Path, words: tuple[str, ...] | None = None) -> dict:
         new_words = move_to_vocabulary(state, pieces, pieces_of(words))
     state["vocabulary"] = list(words)
     if new_words:
-        words = ", ".join(new_words)
-        print(f"{path}: words that were added after this model was trained: {words}", file=sys.stderr)
+        added = ", ".join(new_words)
+        print(f"{path}: words that were added after this model was trained: {added}", file=sys.stderr)
     return state
 
 
