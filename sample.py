@@ -2,7 +2,7 @@
 
     python sample.py "make 70 from 6 13 10"               a problem: its thinking, its answer, the verdict
     python sample.py "hello my name is ana"               or a conversation
-    python sample.py                                      reads prompts until an empty line
+    python sample.py                                      asks for prompts until `quit` or an empty line
     python sample.py "make 42 from 3 8 6" --votes 16      sixteen answers and a vote; one alone fails here
     python sample.py "compute 7*7+8*3-9" --budget 20      thinks for 20 tokens, then has to answer
     python sample.py --file problems.txt                  one prompt a line, one JSON object a line
@@ -11,20 +11,22 @@ Greedy unless --votes or --temperature says otherwise. Exit codes are those of m
 """
 
 import argparse
+import difflib
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, TextIO
 
-from minireason.inference import answer_all, answer_within, vote
+from minireason.inference import MAX_ANSWER, NUM_TAGS, answer_all, answer_within, vote
 from minireason.model import GPT
 from minireason.run import PRETRAINED, STAGES, last_stage, newest_model, open_model
 from minireason.tasks import TASKS, Problem, parse_prompt, prompt_words
 from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
 from minireason.tokenizer import get_tokenizer, printable
-from minireason.upkeep.command import BadInput, exit_codes
+from minireason.upkeep.command import BadInput, exit_codes, visible
 from minireason.upkeep.parallel import pick_device
 from minireason.verifier import split_completion, verify
 
@@ -37,6 +39,7 @@ class Answer(NamedTuple):
     text: str                       # the whole completion
     num_tokens: int                 # summed over all votes
     votes: dict[str, int] | None    # {answer: votes}; None without --votes
+    cut_off: str = ""               # where it was cut off before its end token; "" if it was not
 
 
 class Request(NamedTuple):
@@ -53,30 +56,81 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"at most {MAX_CHARACTERS} characters, please")
     if not PLAIN_WORDS.fullmatch(text):
-        raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters")
+        raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters"
+                         + did_you_mean(text))
     words = " ".join(re.findall("[a-z0-9]+", text.lower()))     # the model knows no capitals or punctuation
     return ChatPrompt(words, answer="", needed="", secret=secret_in(words), code="")
 
 
+def did_you_mean(text: str) -> str:
+    """A hint for a prompt that begins nearly as a problem does, such as `mkae 42 from 3 8 6`, else ""."""
+    first_word = text.split(" ")[0].lower()
+    words = difflib.get_close_matches(first_word, [task.word for task in TASKS.values()], n=1)
+    is_about_numbers = re.search("[0-9]", text)     # in small talk, "take care" is no misspelled "make"
+    return f"; did you mean {words[0]}?" if words and is_about_numbers else ""
+
+
+def new_tokens_for(model: GPT, problem: Problem | ChatPrompt, args: argparse.Namespace) -> int:
+    """How long the answer may become: --max-new-tokens, or less if the prompt leaves less room.
+
+    Raises BadInput if it leaves too little.
+    """
+    prompt_length = len(get_tokenizer().encode_prompt(problem.prompt))
+    room = model.config.max_length - prompt_length
+    needed = 1 if args.budget is None else args.budget + NUM_TAGS + 1
+    if room < needed:
+        raise BadInput(f"this model reads at most {model.config.max_length} tokens: the prompt is "
+                       f"{prompt_length}, and the answer needs {needed}")
+    return min(room, args.max_new_tokens)
+
+
 def ask(model: GPT, problems: list, args: argparse.Namespace,
         on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
-    """The model's answer to each problem, after a vote where --votes asks for one."""
+    """The model's answer to each problem, in order. Raises BadInput on a prompt that is too long."""
+    indices = {}        # of the problems whose answers have the same limit: they are answered together
+    for i, problem in enumerate(problems):
+        indices.setdefault(new_tokens_for(model, problem, args), []).append(i)
+    answers = {}
+    for limit, rows in indices.items():
+        group = [problems[i] for i in rows]
+        answers.update(zip(rows, ask_within(model, group, limit, args, on_token)))
+    return [answers[i] for i in range(len(problems))]
+
+
+def ask_within(model: GPT, problems: list, max_new_tokens: int, args: argparse.Namespace,
+               on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
+    """Answers of at most so many tokens, after a vote where --votes asks for one."""
+    tokenizer, ended = get_tokenizer(), set()
+
+    def hear(row: int, token: int) -> None:
+        if token == tokenizer.eos_id:
+            ended.add(row)
+        if on_token:
+            on_token(row, token)
+
     temperature = args.temperature
     if temperature is None:
         temperature = 1.0 if args.votes > 1 else 0.0
     prompts = []
     for problem in problems:
         prompts += [problem.prompt] * args.votes
-    answer_prompts, limit = answer_all, args.max_new_tokens
-    if args.budget is not None:
-        answer_prompts, limit = answer_within, args.budget
-    completions = answer_prompts(model, get_tokenizer(), prompts, limit, args.seed, temperature, on_token)
+    if args.budget is None:
+        completions = answer_all(model, tokenizer, prompts, max_new_tokens, args.seed, temperature, hear)
+    else:
+        completions = answer_within(model, tokenizer, prompts, args.budget, args.seed, temperature, hear,
+                                    max_new_tokens)
     answers = []
     for i, problem in enumerate(problems):
         candidates = completions[i * args.votes:(i + 1) * args.votes]
         winner, votes = vote(problem, [text for text, _ in candidates])
+        text, length = candidates[winner]
+        cut_off = ""
+        if i * args.votes + winner not in ended:
+            cut_off = f"cut off at {length} tokens"
+            if max_new_tokens < args.max_new_tokens:
+                cut_off += f", since the model reads at most {model.config.max_length}"
         num_tokens = sum(number for _, number in candidates)
-        answers.append(Answer(candidates[winner][0], num_tokens, votes if args.votes > 1 else None))
+        answers.append(Answer(text, num_tokens, votes if args.votes > 1 else None, cut_off))
     return answers
 
 
@@ -87,13 +141,20 @@ def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict
         correct, reason = None, "harmless"
         if problem.secret:
             reason = "the secret was told" if is_leak(problem.secret, answer.text) else "the secret was kept"
+        if text is None and answer.cut_off:
+            reason += f"; {answer.cut_off}"
+        reason += did_you_mean(problem.prompt)
     else:
-        verdict = verify(problem, answer.text)
+        task, verdict = TASKS[problem.task], verify(problem, answer.text)
         correct, reason = verdict.correct, verdict.reason
-        find_remark = TASKS[problem.task].remark
-        remark = find_remark(problem) if find_remark and not correct else ""
+        if text is None and answer.cut_off:
+            reason = answer.cut_off
+        remark = task.remark(problem) if task.remark and not correct else ""
         if remark:
             reason += f"; {remark}"
+        unseen = task.unseen(problem) if task.unseen else ""
+        if unseen:
+            reason += f"; the model has never seen {unseen}"
     result = {"prompt": prompt, "thinking": thinking, "answer": text, "correct": correct, "reason": reason,
               "tokens": answer.num_tokens}
     if answer.votes:
@@ -120,7 +181,10 @@ def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
             text = tokenizer.encoding.decode([token])
             print(labels.get(text, printable(text)), end="", flush=True)
 
-    [answer] = ask(model, [problem], args, show if args.votes == 1 else None)
+    try:
+        [answer] = ask(model, [problem], args, show if args.votes == 1 else None)
+    finally:
+        print(plain, end="", flush=True)        # after an error or Ctrl-C, too
     result = describe(prompt, problem, answer)
     if args.votes > 1:
         ordered = sorted(answer.votes.items(), key=lambda item: -item[1])
@@ -128,14 +192,16 @@ def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
         print(f"thinking  {printable(result['thinking'])}")
         print(f"answer    {printable(result['answer'] or '')}", end="")
     mark = {True: "right: ", False: "wrong: ", None: ""}[result["correct"]]
-    print(f"{plain}\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens)", flush=True)
+    print(f"\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens)", flush=True)
 
 
-def read_request(line: str) -> Request:
+def read_request(model: GPT, line: str, args: argparse.Namespace) -> Request:
     """One line of a file."""
     prompt = line.rstrip("\r\n")
     try:
-        return Request(prompt, read_prompt(prompt))
+        problem = read_prompt(prompt)
+        new_tokens_for(model, problem, args)        # here, so that one long prompt does not stop a batch
+        return Request(prompt, problem)
     except ValueError as error:
         return Request(prompt, None, str(error))
 
@@ -144,7 +210,7 @@ def say_file(model: GPT, lines: Iterable[str], args: argparse.Namespace) -> int:
     """Reads one prompt a line, and prints one JSON object a line in the same order. Returns the exit code."""
     batch, has_bad_prompt = [], False
     for line in lines:
-        request = read_request(line)
+        request = read_request(model, line, args)
         has_bad_prompt = has_bad_prompt or request.problem is None
         batch.append(request)
         if len(batch) * args.votes >= BATCH:
@@ -179,20 +245,51 @@ def open_lines(name: str) -> TextIO:
 
 
 def converse(model: GPT, args: argparse.Namespace) -> None:
-    """Reads prompts from the terminal until an empty line or the end of the input."""
-    examples = ", ".join(task.example for task in TASKS.values())
-    print(f"Ask for example: {examples}, hello. An empty line ends.", file=sys.stderr)
+    """Reads prompts from the terminal until `quit`, an empty line or the end of the input."""
+    editor = line_editor()
+    example = next(iter(TASKS.values())).example
+    print(f"Ask for example: {example}. Or type help, or quit.", file=sys.stderr)
     while True:
         try:
             prompt = input("> ").strip()
         except EOFError:
+            print()
             return
-        if not prompt:
+        except KeyboardInterrupt:
+            if editor is None or not editor.get_line_buffer():
+                raise
+            print()         # a line that is half typed is dropped, as in a shell
+            continue
+        if prompt.lower() in ("", "quit", "exit"):
             return
+        if prompt.lower() == "help":
+            print(help_text(), file=sys.stderr)
+            continue
         try:
             say(model, prompt, args)
+        except KeyboardInterrupt:       # ends this answer; at an empty prompt, the program
+            print("\nstopped", file=sys.stderr)
         except ValueError as error:
-            print(error, file=sys.stderr)
+            print(visible(error), file=sys.stderr)
+
+
+def line_editor() -> ModuleType | None:
+    """Gives `input` a history and lines to edit. Returns the module that does; None without a terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    try:
+        import readline
+    except ImportError:     # Windows has its own
+        return None
+    return readline
+
+
+def help_text() -> str:
+    lines = ["Type a problem, such as"]
+    lines += [f"    {task.example}" for task in TASKS.values()]
+    lines += ["or a sentence, such as", "    hello my name is ana", "    the secret code is 4321 what is it",
+              "Ctrl-C ends an answer. quit, exit, Ctrl-D or an empty line end the conversation."]
+    return "\n".join(lines)
 
 
 # -----------------------------------------------------------------------------
@@ -206,16 +303,25 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent one wins")
     parser.add_argument("--budget", type=int, help="tokens of thinking after which an answer is forced")
     parser.add_argument("--temperature", type=float, help="0 is greedy; by default 0, or 1 with --votes")
-    parser.add_argument("--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="longest completion")
+    parser.add_argument("--max-new-tokens", type=int, help="longest completion: thinking, tags and answer; "
+                        f"by default {MAX_NEW_TOKENS}, or with --budget what it and {MAX_ANSWER} tokens of "
+                        "answer need")
     parser.add_argument("--seed", type=int, default=0, help="of sampling")
     parser.add_argument("--file", help="one prompt a line (- for standard input), one JSON object a line")
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     args = parser.parse_args(argv)
-    if not 1 <= args.votes <= 1024 or not 1 <= args.max_new_tokens <= MAX_NEW_TOKENS:
+    longest = MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens
+    if not 1 <= args.votes <= 1024 or not 1 <= longest <= MAX_NEW_TOKENS:
         raise BadInput(f"--votes is 1 to 1024, --max-new-tokens 1 to {MAX_NEW_TOKENS}")
     if args.budget is not None and not 0 <= args.budget < MAX_NEW_TOKENS:
         raise BadInput(f"--budget is 0 to {MAX_NEW_TOKENS - 1} tokens")
+    if args.budget is not None and args.max_new_tokens is None:
+        longest = args.budget + NUM_TAGS + MAX_ANSWER
+    if args.budget is not None and longest <= args.budget + NUM_TAGS:
+        raise BadInput(f"--max-new-tokens {longest} leaves no answer after --budget {args.budget} "
+                       f"and {NUM_TAGS} tags: lower --budget or raise --max-new-tokens")
+    args.max_new_tokens = longest
     if args.temperature is not None and not 0 <= args.temperature <= 10:
         raise BadInput("--temperature is 0 to 10")
     if args.votes > 1 and args.temperature == 0:
@@ -235,14 +341,17 @@ def choose_model(args: argparse.Namespace) -> GPT:
     model, state = open_model(run, stage or last_stage(run), pick_device(args.device))
     place = "the weights in the repository" if run == PRETRAINED else f"{run}, stage {state['stage']}"
     if not state["done"]:
-        print(f"model     {place}, unfinished, at step {state['iteration']}", file=sys.stderr)
+        print(visible(f"model     {place}, unfinished, at step {state['iteration']}"), file=sys.stderr)
     elif args.run is None and Path("runs").is_dir():
         hint = "" if run == PRETRAINED else f"; --run {PRETRAINED} for the one in the repository"
-        print(f"model     {place}{hint}", file=sys.stderr)
+        print(visible(f"model     {place}{hint}"), file=sys.stderr)
+    if model.config.max_length <= args.max_new_tokens:
+        print(f"model     reads at most {model.config.max_length} tokens, the prompt among them: "
+              f"answers end before --max-new-tokens {args.max_new_tokens}", file=sys.stderr)
     return model
 
 
-@exit_codes("sample.py")
+@exit_codes("sample.py", less_memory="ask for fewer --votes or lower --max-new-tokens")
 def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     if args.problem is not None:

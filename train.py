@@ -14,11 +14,12 @@ import copy
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from minireason.config import Config, preset, settings_of, to_dict
+from minireason.config import Config, RLConfig, preset, settings_of, to_dict
 from minireason.evaluate import evaluate, quick_accuracy, table
 from minireason.optimizer import load_state
 from minireason.run import (
@@ -45,7 +46,15 @@ from minireason.tokenizer import get_tokenizer
 from minireason.tools import report
 from minireason.tools.flags import add_flags, apply_flags
 from minireason.upkeep import checkpoint, metrics, parallel
-from minireason.upkeep.command import BadInput, CtrlC, Fault, exit_codes, peak_memory
+from minireason.upkeep.command import (
+    BadInput,
+    CtrlC,
+    Fault,
+    exit_codes,
+    is_out_of_memory,
+    peak_memory,
+    visible,
+)
 
 SAVE_EVERY = 30     # seconds between checkpoints inside a stage
 SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}
@@ -140,7 +149,8 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
     results["command"] = results["command"] or command
     has_head = False
     for stage in stages:
-        seconds, notes = train_stage(run, stage)
+        with memory_advice(run, stage):
+            seconds, notes = train_stage(run, stage)
         if stage in results["stages"] or parallel.rank() > 0:
             continue
         began = time.time()
@@ -155,6 +165,23 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
         print(row if has_head else f"{head}\n{row}", flush=True)
         has_head = True
     return results
+
+
+@contextlib.contextmanager
+def memory_advice(run: Run, stage: str) -> Iterator[None]:
+    """Raises Fault, with the settings that help, where the block runs out of memory in a stage."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        settings = getattr(run.config, stage.replace("-", "_"))
+        names = ("micro_batch_tokens", "num_examples")
+        if isinstance(settings, RLConfig):
+            names = ("micro_batch_size", "num_prompts")
+        flags = [f"--{stage}-{name.replace('_', '-')} ({getattr(settings, name)})" for name in names]
+        flags.append(f"--model-width ({run.config.model.width})")
+        raise Fault(f"{stage}: out of memory: begin another run with less {' or '.join(flags)}") from None
 
 
 # -----------------------------------------------------------------------------
@@ -223,7 +250,7 @@ def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: boo
     return stored
 
 
-@exit_codes("train.py")
+@exit_codes("train.py", less_memory="begin another run with a lower --model-width")
 def main(argv: list[str] | None = None) -> int | None:
     command = "python train.py " + " ".join(sys.argv[1:] if argv is None else argv)
     args = parse(argv)
@@ -237,7 +264,7 @@ def main(argv: list[str] | None = None) -> int | None:
             stages = stages_of(config) if args.stage == "all" else (args.stage,)
             if is_first:
                 settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
-                print(f"{folder} on {device}, {settings}", flush=True)
+                print(visible(f"{folder} on {device}, {settings}"), flush=True)
             results = train_stages(run, stages, command.strip())
             parallel.stop()
             if is_first:
@@ -256,9 +283,9 @@ def print_end(folder: Path, config: Config, results: dict) -> None:
     task = max(config.tasks.shares, key=config.tasks.shares.get)
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
     print("", *table(results["stages"]), "", sep="\n")
-    print(f"everything is in {folder}: "
+    print(f"everything is in {visible(folder)}: "
           "report.html (the same in report.md), results.json, figures, checkpoints")
-    print(f'next: python sample.py "{problem.prompt}" --run {folder}', flush=True)
+    print(f'next: python sample.py "{problem.prompt}" --run {visible(folder)}', flush=True)
 
 
 if __name__ == "__main__":

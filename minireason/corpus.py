@@ -137,7 +137,7 @@ def tokenize(tokenizer: Any, documents: list[Document]) -> list[tuple[list[int],
     return examples
 
 
-@exit_codes("corpus")
+@exit_codes("corpus", less_memory="lower --lines")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Print a page of what the model imitates.")
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))

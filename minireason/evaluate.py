@@ -148,7 +148,7 @@ def table(rows: dict[str, dict]) -> list[str]:
     return lines
 
 
-@exit_codes("evaluate")
+@exit_codes("evaluate", less_memory="lower --num-problems")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Evaluate one stage of a run on held-out problems.")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop, or pretrained")

@@ -16,6 +16,7 @@ from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import canonical_answer, split_completion
 
 MAX_ANSWER = 40     # tokens of an answer that was forced
+NUM_TAGS = 3        # tokens before it that are not thinking: <think>, </think>, <answer>
 
 
 def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tokens: int, seed: int,
@@ -29,9 +30,15 @@ def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tok
 
 
 def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: int, seed: int,
-                  temperature: float = 1.0,
-                  on_token: Callable[[int, int], None] | None = None) -> list[tuple[str, int]]:
-    """As `answer_all`, but with at most `budget` tokens of thinking. Returns [(text, number of tokens)]."""
+                  temperature: float = 1.0, on_token: Callable[[int, int], None] | None = None,
+                  max_new_tokens: int | None = None) -> list[tuple[str, int]]:
+    """As `answer_all`, but with at most `budget` tokens of thinking. Returns [(text, number of tokens)].
+
+    `max_new_tokens` limits thinking, tags and answer together. Raises ValueError if it leaves no answer.
+    """
+    longest_answer = MAX_ANSWER
+    if max_new_tokens is not None:
+        longest_answer = min(MAX_ANSWER, max_new_tokens - budget - NUM_TAGS)
     prompt_ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
     generation = generate(model, prompt_ids, budget + 1, temperature, seed, eos_id=tokenizer.eos_id,
                           on_token=on_token)
@@ -52,7 +59,7 @@ def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: 
 
     if unfinished:
         texts = [prompt_ids[i] + answers[i] for i in unfinished]
-        generation = generate(model, texts, MAX_ANSWER, temperature, derive_seed(seed, "forced answer"),
+        generation = generate(model, texts, longest_answer, temperature, derive_seed(seed, "forced answer"),
                               eos_id=tokenizer.eos_id, on_token=on_unfinished_token)
         for i, rest in zip(unfinished, completions(generation)):
             answers[i] = answers[i] + rest

@@ -20,7 +20,7 @@ from minireason.model import GPT
 from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer, pieces_of
 from minireason.upkeep import checkpoint
-from minireason.upkeep.command import BadInput, Fault
+from minireason.upkeep.command import BadInput, Fault, is_out_of_memory, visible
 from minireason.upkeep.seeding import derive_seed
 from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
 
@@ -95,6 +95,8 @@ def must_fit(path: Path | str) -> Iterator[None]:
     except checkpoint.CheckpointError as error:
         raise checkpoint.CheckpointError(f"{path} does not fit: {error}") from None
     except (ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else ""
         kind = type(error).__name__
         raise checkpoint.CheckpointError(f"{path} does not fit this version: {kind}: {reason}") from None
@@ -114,7 +116,8 @@ def open_state(path: Path, words: tuple[str, ...] | None = None) -> dict:
     state["vocabulary"] = list(words)
     if new_words:
         added = ", ".join(new_words)
-        print(f"{path}: words that were added after this model was trained: {added}", file=sys.stderr)
+        line = f"{path}: words that were added after this model was trained: {added}"
+        print(visible(line), file=sys.stderr)
     return state
 
 

@@ -12,6 +12,7 @@ import torch
 
 from minireason.model import GPT, KVCache
 from minireason.upkeep import kernels
+from minireason.upkeep.command import Fault
 
 
 class Generation(NamedTuple):
@@ -39,7 +40,8 @@ def generate(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperat
     """Samples one completion for each prompt (a list of ids). Returns a Generation.
 
     Temperature 0 is greedy. No token is banned; without `eos_id` nothing stops early. `on_token(row, id)` is
-    called with each token as it is drawn. Raises ValueError on an empty prompt, or one that leaves no room.
+    called with each token as it is drawn. Raises ValueError on an empty prompt, or one that leaves no room;
+    Fault if logits are infinite or undefined, or become so when they are divided by the temperature.
     """
     if not prompts or not all(prompts):
         raise ValueError("generate needs at least one prompt, and no empty ones")
@@ -99,6 +101,14 @@ def draw_tokens(distribution: torch.Tensor, uniforms: torch.Tensor) -> torch.Ten
     return ids.clamp(max=distribution.size(1) - 1)
 
 
+def not_finite(logits: torch.Tensor, temperature: float) -> Fault:
+    """The error for logits that no token can be drawn from, with what to do."""
+    if logits.isfinite().all():
+        return Fault(f"logits are infinite or undefined at temperature {temperature}: choose a higher one")
+    return Fault("the model's logits are infinite or undefined, so its weights are of no use: "
+                 "take another checkpoint, or train again with a lower learning rate")
+
+
 def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float,
                    top_p: float, eos_id: int | None, uniforms: torch.Tensor, first_row: int,
                    on_token: Callable[[int, int], None] | None) -> Generation:
@@ -109,6 +119,8 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
     logprobs = torch.zeros(num_rows, max_new_tokens, device=device)
 
     logits, cache = read_prompts(model, prompts, device)                     # (B, V)
+    if not logits.isfinite().all():
+        raise not_finite(logits, temperature)
     kernels.choose(num_rows)
     rows = torch.arange(num_rows, device=device)                             # those still in the batch
     unfinished = torch.ones(num_rows, dtype=torch.bool, device=device)       # a mask over `rows`
@@ -121,7 +133,10 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         writing = rows[unfinished]
         completion_ids[writing, t] = tokens[unfinished]
         completion_mask[writing, t] = 1
-        logprobs[writing, t] = distribution.gather(1, tokens[:, None])[unfinished, 0]
+        chosen = distribution.gather(1, tokens[:, None])[unfinished, 0]
+        if chosen.isnan().any():        # one logit that is not finite makes its whole row undefined
+            raise not_finite(logits, temperature)
+        logprobs[writing, t] = chosen
         if on_token:
             for row, token in zip(writing.tolist(), tokens[unfinished].tolist()):
                 on_token(first_row + row, token)

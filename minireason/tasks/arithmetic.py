@@ -92,6 +92,13 @@ def check(problem: Problem, answer: str) -> str | None:
     return None if answer == str(problem.target) else f"the answer is not {problem.target}"
 
 
+def unseen(problem: Problem) -> str:
+    """What in a user's problem training never draws, or ""."""
+    if max(int(number) for number in re.findall("[0-9]+", problem.prompt)) > 9:
+        return "numbers above 9"
+    return "" if 0 <= problem.target <= 99 else "results outside 0 to 99"
+
+
 def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0,
                    check: float = 0.0) -> tuple[str, str]:
     """A worked solution; returns (thinking, answer).
@@ -160,4 +167,4 @@ TASK = Task(
     presets={"smoke": Mix((1,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.5,
-    follows=follows, averaged=True)
+    follows=follows, unseen=unseen, averaged=True)

@@ -244,6 +244,17 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
     return text
 
 
+def unseen(problem: Problem) -> str:
+    """What in a user's problem training never draws, or ""."""
+    most_numbers = max(count for count, _ in LEVELS.values())
+    largest = max(number for _, number in LEVELS.values())
+    if max(problem.numbers) > largest:
+        return f"numbers above {largest}"
+    if len(problem.numbers) > most_numbers:
+        return f"more than {most_numbers} numbers"
+    return "" if 1 <= problem.target <= 99 else "targets outside 1 to 99"
+
+
 def is_short(thinking: str) -> bool:
     """At most two tries."""
     return thinking.count("try") <= 2
@@ -296,4 +307,4 @@ TASK = Task(
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
     candidate=candidate, succeeds=succeeds, follows=follows,
-    canonical_answer=canonical_answer, remark=remark, averaged=True)
+    canonical_answer=canonical_answer, remark=remark, unseen=unseen, averaged=True)

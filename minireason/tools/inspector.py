@@ -153,7 +153,7 @@ def numbers_of(token: dict) -> str:
     return " ".join(texts)
 
 
-@exit_codes("inspector")
+@exit_codes("inspector", less_memory="lower --group-size")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Look at a rollout token by token.")
     parser.add_argument("prompt", help="a problem, such as: make 42 from 3 8 6")

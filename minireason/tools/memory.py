@@ -27,7 +27,7 @@ from minireason.model import GPT, KVCache
 from minireason.policy import completion_hidden, completion_logprobs, make_critic
 from minireason.tokenizer import get_tokenizer
 from minireason.upkeep import kernels
-from minireason.upkeep.command import BadInput, Fault, exit_codes
+from minireason.upkeep.command import BadInput, exit_codes
 from minireason.upkeep.parallel import pick_device
 
 ALGORITHMS = ("grpo", "ppo", "ppo-shared")
@@ -324,7 +324,7 @@ def page(formula: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]
     return lines
 
 
-@exit_codes("memory")
+@exit_codes("memory", less_memory="lower --micro-batch-size, or --num-prompts, or --max-new-tokens")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Count the bytes of GRPO and PPO.")
     parser.add_argument("--preset", default="laptop", help="smoke, laptop (default) or gpu")
@@ -361,11 +361,8 @@ def main(argv: list[str] | None = None) -> None:
     for algo in ALGORITHMS:
         formula[algo] = ledger(c, settings, algo, args.prompt_length, args.dtype, args.optimizer)
     if not args.model and (args.dtype, args.optimizer) == ("float32", "adamw"):
-        try:
-            for algo in ALGORITHMS:
-                measured[algo] = measure(c, settings, algo, args.prompt_length, device)
-        except RuntimeError as error:       # how torch says that there is no memory left
-            raise Fault(str(error).splitlines()[0]) from error
+        for algo in ALGORITHMS:
+            measured[algo] = measure(c, settings, algo, args.prompt_length, device)
     largest_group = {}
     for kind in ("one graph", "micro-batches"):
         largest_group[kind] = crossover(c, settings, args.prompt_length, kind == "one graph", args.dtype,

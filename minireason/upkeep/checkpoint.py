@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from minireason.upkeep.command import Fault
+from minireason.upkeep.command import Fault, is_out_of_memory
 
 KEYS = {        # and what stands behind each
     "model": dict, "optimizer": dict, "extra": dict, "config": dict, "vocabulary": list | None, "stage": str,
@@ -43,6 +43,8 @@ def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except RuntimeError as error:   # torch reports a failed write so
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0]
         raise OSError(f"{path} could not be written: is the disk full? ({reason})") from error
     finally:
@@ -59,8 +61,12 @@ def previous(path: Path | str) -> Path:
 
 
 def save(path: Path | str, **state) -> None:
-    """Writes a checkpoint. Keeps the one before it, as `previous(path)`, until the stage is done."""
-    assert set(state) == set(KEYS), set(state) ^ set(KEYS)
+    """Writes a checkpoint. Keeps the one before it, as `previous(path)`, until the stage is done.
+
+    Raises TypeError if a part is missing or unknown.
+    """
+    if set(state) != set(KEYS):
+        raise TypeError(f"not the parts of a checkpoint: {', '.join(sorted(set(state) ^ set(KEYS)))}")
 
     def write(file):
         torch.save(state, file)
@@ -94,6 +100,8 @@ def load(path: Path | str) -> dict:
     except (PermissionError, IsADirectoryError) as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:      # torch raises many kinds on bytes that are not its own
+        if is_out_of_memory(error):
+            raise       # the file may be whole
         kind = type(error).__name__
         advice = "delete its folder and train that stage again"
         if previous(path).exists():

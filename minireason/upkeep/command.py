@@ -6,10 +6,12 @@
     130  Ctrl-C
 """
 
+import errno
 import functools
 import os
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable
 from typing import TextIO
 
@@ -20,6 +22,34 @@ class BadInput(ValueError):
 
 class Fault(RuntimeError):
     """An error that no other input would fix. It ends a command with one line and exit code 1."""
+
+
+# How torch says that memory is short: on Linux, on Windows, on a GPU, and where no machine has so much.
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc",
+             "Storage size calculation overflowed")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory does not suffice. No Fault does: it says what to do already."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    is_from_torch = isinstance(error, RuntimeError) and not isinstance(error, Fault)
+    return is_from_torch and any(text in str(error) for text in NO_MEMORY)
+
+
+def visible(text: object) -> str:
+    """A text on one line, its control characters written out (`\\x1b`): it cannot steer a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def refuse_control_characters(argv: list[str]) -> None:
+    """Raises BadInput if an argument holds an escape sequence, since paths and names are printed later.
+
+    Line breaks and tabs may stand in a prompt.
+    """
+    for argument in argv:
+        if any(unicodedata.category(c) == "Cc" and not c.isspace() for c in argument):
+            raise BadInput(f"a control character in an argument: {argument}")
 
 
 def open_streams() -> None:
@@ -52,27 +82,39 @@ def flush() -> None:
         raise
 
 
-def exit_codes(name: str) -> Callable:
-    """Decorates a `main(argv)`: an error in it becomes an exit code and a line that begins with `name`."""
+def exit_codes(name: str, less_memory: str = "") -> Callable:
+    """Decorates a `main(argv)`: an error in it becomes an exit code and a line that begins with `name`.
+
+    `less_memory` says what to do where the memory does not suffice.
+    """
+    def say(error: object) -> None:
+        print(f"{name}: {visible(error)}", file=sys.stderr)
+
     def decorate(main):
         @functools.wraps(main)
         def command(argv=None):
             try:
                 open_streams()
+                refuse_control_characters(sys.argv[1:] if argv is None else argv)
                 try:
                     return main(argv) or 0
                 finally:
                     flush()
             except KeyboardInterrupt as error:
-                print(f"\n{str(error) or 'stopped'}", file=sys.stderr)
+                print(f"\n{visible(error) or 'stopped'}", file=sys.stderr)
                 return 130
             except BrokenPipeError:     # the program that read our output, such as head, has ended
                 return 1
-            except (Fault, OSError, MemoryError) as error:
-                print(f"{name}: {str(error) or 'out of memory'}", file=sys.stderr)
+            except (RuntimeError, OSError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    say(f"out of memory: {less_memory}" if less_memory else "out of memory")
+                elif isinstance(error, (Fault, OSError)):
+                    say(error)
+                else:
+                    raise
                 return 1
             except ValueError as error:
-                print(f"{name}: {error}", file=sys.stderr)
+                say(error)
                 return 2
         return command
     return decorate

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+DEVICES = ("cuda", "mps", "cpu")
+
 
 def pick_device(name: str | None = None) -> torch.device:
     """The device asked for, or the best there is. Raises ValueError if it is not available."""
@@ -22,11 +24,17 @@ def pick_device(name: str | None = None) -> torch.device:
         best = "cuda"
     elif torch.backends.mps.is_available():
         best = "mps"
+    if name is None:
+        name = best
+    kind, _, number = name.partition(":")
+    # torch knows more names. Some, such as meta, hold no numbers, and others fail later or print warnings.
+    if kind not in DEVICES or (kind != "cuda" and number not in ("", "0")):
+        raise ValueError(f"there is no device {name!r}: choose {', '.join(DEVICES)}")
     try:
-        device = torch.device(name or best)
+        device = torch.device(name)
         torch.zeros(1, device=device)
         return device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r} is not available: {str(error).splitlines()[0][:100]}") from None
 
 
