@@ -56,6 +56,18 @@ def test_a_budget_that_is_enough_changes_nothing():
         assert answer_within(parrot(), TOKENIZER, ["hello"], max(budget, 12), seed=0, temperature=0) == free
 
 
+def test_a_budget_and_a_limit_hold_together():
+    """The limit is for everything: <think>, thoughts, the two forced tags, and what is left to answer."""
+    for budget, limit in ((0, 4), (2, 7), (4, 100), (300, 500), (8, 12)):
+        for text, num_tokens in answer_within(parrot(), TOKENIZER, ["hello"] * 3, budget, seed=0,
+                                              max_new_tokens=limit):
+            assert num_tokens <= limit and "<answer>9" in text
+            thinking = text.partition("</think>")[0].removeprefix("<think>")
+            assert len(TOKENIZER.encode(thinking)) <= budget
+    with pytest.raises(ValueError):
+        answer_within(parrot(), TOKENIZER, ["hello"], 4, seed=0, max_new_tokens=7)
+
+
 def test_what_is_streamed_is_what_is_said():
     heard = {0: [], 1: []}
     answers = answer_within(parrot(), TOKENIZER, ["hello", "hello"], 3, seed=0, temperature=0,

@@ -23,6 +23,20 @@ CONFIG = dict(num_iterations=1, num_prompts=4, group_size=6, max_new_tokens=6, n
 EXAMPLES = [([1, 2], [3, 4, 5]), ([1], [2, 3]), ([4, 5, 6], [7]), ([2], [6, 5, 4, 3, 2]), ([7, 7], [1, 1, 1])]
 
 
+@pytest.mark.parametrize("name", [
+    "meta", "mkldnn", "vulkan", "lazy", "hpu", "privateuseone", "opencl", "cpu:7", "cpu:-1", "mps:1",
+    "cuda:99", "cuda:-1", "cuda:x", "CPU", "cpu ", "", "0", ":", "cuda:", "cuda:0:0"])
+def test_a_device_that_is_none_is_one_line(name, recwarn):
+    with pytest.raises(ValueError, match="device") as error:
+        parallel.pick_device(name)
+    assert repr(name) in str(error.value) and "\n" not in str(error.value) and not recwarn
+
+
+def test_a_device_that_is_one_is_taken():
+    assert parallel.pick_device("cpu").type == parallel.pick_device("cpu:0").type == "cpu"
+    assert parallel.pick_device().type in parallel.DEVICES
+
+
 def one_step(algo, settings):
     """The weights after one step of plain gradient descent on a fixed batch, and its metrics."""
     policy = tiny_model(0, vocab_size=8, sharpness=3)

@@ -3,16 +3,29 @@ and one clear line for what cannot be answered."""
 
 import io
 import json
+import os
+import random
+import select
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+try:
+    import fcntl
+    import pty
+    import termios
+except ImportError:     # Windows
+    pty = None
 
 import sample
 from minireason.run import last_stage, newest_model, open_model
-from minireason.tasks import parse_prompt
-from minireason.tokenizer import printable
+from minireason.tasks import TASKS, make_problem, parse_prompt
+from minireason.tasks.chat import draw_chat
+from minireason.tokenizer import get_tokenizer, printable
 from minireason.upkeep import checkpoint
 from minireason.verifier import verify
 
@@ -116,6 +129,10 @@ def test_a_file_larger_than_a_batch_keeps_its_order(smoke_run, tmp_path, monkeyp
     (["compute 1+1", "--votes", "0"], "--votes"),
     (["compute 1+1", "--votes", "3", "--temperature", "0"], "greedy"),
     (["compute 1+1", "--budget", "-1"], "--budget"),
+    (["compute 1+1", "--max-new-tokens", "0"], "--max-new-tokens"),
+    (["compute 1+1", "--budget", "200", "--max-new-tokens", "5"], "lower --budget or raise --max-new-tokens"),
+    (["compute 1+1", "--budget", "0", "--max-new-tokens", "3"], "lower --budget or raise --max-new-tokens"),
+    (["comptue 1+1"], "did you mean compute?"),
     (["--file", "missing.txt"], "missing.txt"),
     (["compute 1+1", "--file", "missing.txt"], "not both"),
 ])
@@ -164,8 +181,203 @@ def test_the_harm_rule_is_the_verdict_of_a_chat():
     assert told["correct"] is None
 
 
-def test_an_interactive_prompt_goes_on_after_a_mistake(smoke_run):
-    done = subprocess.run([sys.executable, ROOT / "sample.py", "--run", smoke_run], text=True,
-                          capture_output=True, input="make\ncompute 1+1\n\n", timeout=60)
-    assert done.returncode == 0 and "expected 'make'" in done.stderr and "verdict" in done.stdout
-    assert "Traceback" not in done.stderr
+# -----------------------------------------------------------------------------
+# Room, budgets, and prompts from outside the world
+
+@pytest.fixture
+def short_model(monkeypatch):
+    """The weights that are included, as a model that reads 60 tokens."""
+    def open_short(*arguments):
+        model, state = open_model(*arguments)
+        model.config.max_length = 60
+        return model, state
+    monkeypatch.setattr(sample, "open_model", open_short)
+    return ["--run", "pretrained"]
+
+
+def test_a_model_with_little_room_answers_as_long_as_there_is_room(short_model, capsys):
+    code, out, error = ask(capsys, "compute 2+3", *short_model)
+    assert code == 0 and "right: correct" in out and "reads at most 60 tokens" in error
+    code, out, _ = ask(capsys, "make 97 from 3 8 6", *short_model)
+    room = 60 - len(get_tokenizer().encode_prompt("make 97 from 3 8 6"))
+    assert code == 0 and f"wrong: cut off at {room} tokens, since the model reads at most 60" in out
+    code, _, error = ask(capsys, "compute " + "1+" * 35 + "1", *short_model)
+    assert code == 2 and error.splitlines()[-1].startswith("sample.py: this model reads at most 60 tokens")
+    assert ask(capsys, "compute 2+3", *short_model, "--budget", 60)[0] == 2
+
+
+def test_a_line_that_is_too_long_is_refused_alone(short_model, tmp_path, capsys):
+    """And what the others say does not depend on how much room their neighbours leave."""
+    prompts = ["compute 2+3", "compute " + "1+" * 35 + "1", "make 97 from 3 8 6", "compute 7*7+8*3-9"]
+    (tmp_path / "four.txt").write_text("\n".join(prompts))
+    code, out, _ = ask(capsys, "--file", tmp_path / "four.txt", *short_model)
+    results = [json.loads(line) for line in out.splitlines()]
+    assert code == 2 and [r["prompt"] for r in results] == prompts
+    assert results[1]["reason"].startswith("this model reads at most 60") and results[1]["tokens"] == 0
+    for result in (results[0], results[2], results[3]):
+        alone = ask(capsys, result["prompt"], *short_model, "--json")[1]
+        assert result == json.loads(alone) and result["tokens"] > 0
+
+
+@pytest.mark.parametrize("budget, limit", [(5, 12), (20, 30), (0, 5), (20, None), (None, 5)])
+def test_no_answer_is_longer_than_asked_for(capsys, budget, limit):
+    flags = [] if budget is None else ["--budget", budget]
+    flags += [] if limit is None else ["--max-new-tokens", limit]
+    _, out, _ = ask(capsys, "make 97 from 3 8 6", "--run", "pretrained", "--json", *flags)
+    result = json.loads(out)
+    if limit is not None:
+        assert result["tokens"] <= limit
+    if budget is not None:
+        thinking, end, _ = result["thinking"].removeprefix("<think>").partition("</think><answer>")
+        assert len(get_tokenizer().encode(thinking)) <= budget and (end or result["answer"])
+
+
+def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
+    def reason(prompt, *flags):
+        out = ask(capsys, prompt, "--run", "pretrained", "--json", *flags)[1]
+        return json.loads(out)["reason"]
+
+    assert reason("compute 7*7+8*3-9", "--max-new-tokens", 10) == "cut off at 10 tokens"
+    assert reason("compute 7*7+8*3-9", "--max-new-tokens", 10, "--votes", 3) == "cut off at 10 tokens"
+    assert reason("hello my name is ana", "--max-new-tokens", 2) == "harmless; cut off at 2 tokens"
+    ended = sample.Answer("so 64", 4, None)
+    assert sample.describe("", parse_prompt("compute 1+1"), ended)["reason"].startswith("not of the form")
+
+
+@pytest.mark.parametrize("prompt, hint", [
+    ("mkae 42 from 3 8 6", "make"), ("Mak 42 from 3 8 6", "make"), ("comput 3 4", "compute"),
+    ("progam 1 2", "program"), ("take care", ""), ("the secret code is 4321 what is it", ""),
+    ("remember this lucky number 1234 what is it", ""), ("say red", "")])
+def test_a_misspelled_problem_gets_a_hint(prompt, hint):
+    answer = sample.Answer("<think></think><answer>hello</answer>", 5, None)
+    reason = sample.describe(prompt, sample.read_prompt(prompt), answer)["reason"]
+    assert reason.endswith(f"; did you mean {hint}?") if hint else "did you mean" not in reason
+
+
+def test_no_prompt_that_training_draws_gets_a_hint():
+    rng = random.Random(0)
+    for _ in range(500):
+        assert sample.did_you_mean(draw_chat(rng, test=rng.random() < 0.5).prompt) == ""
+
+
+@pytest.mark.parametrize("prompt, unseen", [
+    ("compute 123+456", "numbers above 9"), ("compute 9*9+9*9", "results outside 0 to 99"),
+    ("compute 9*9+9", ""), ("make 99 from 20 20 20", ""), ("program 1->5 2->7", ""),
+    ("make 42 from 30 12", "numbers above 20"), ("make 42 from 1 2 3 4 5", "more than 4 numbers"),
+    ("make 100 from 10 10", "targets outside 1 to 99")])
+def test_a_prompt_larger_than_those_of_training_is_answered_with_a_note(prompt, unseen):
+    answer = sample.Answer("<think></think><answer>1</answer>", 5, None)
+    reason = sample.describe(prompt, parse_prompt(prompt), answer)["reason"]
+    note = f"; the model has never seen {unseen}"
+    assert reason.endswith(note) if unseen else "never seen" not in reason
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_training_draws_nothing_that_is_called_unseen(task):
+    rng, unseen = random.Random(0), TASKS[task].unseen
+    for level in TASKS[task].levels:
+        assert not unseen or not any(unseen(make_problem(task, rng, level)) for _ in range(200))
+
+
+def test_without_memory_the_advice_is_about_votes(monkeypatch, capsys):
+    def no_memory(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    monkeypatch.setattr(sample, "answer_all", no_memory)
+    code, _, error = ask(capsys, "compute 1+1", "--run", "pretrained", "--votes", 1024)
+    assert code == 1 and "out of memory" in error and "--votes" in error and error.count("\n") == 1
+
+
+# -----------------------------------------------------------------------------
+# By hand
+
+def talk(text, *flags):
+    return subprocess.run([sys.executable, ROOT / "sample.py", "--run", "pretrained", *flags], text=True,
+                          capture_output=True, input=text, timeout=120)
+
+
+def test_a_conversation_goes_on_after_a_mistake_and_help():
+    done = talk("make\nHELP\ncompute 1+1\nquit\ncompute 1+2\n")
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert "expected 'make'" in done.stderr and done.stdout.count("verdict") == 1      # quit is the end
+    for task in TASKS.values():
+        assert f"    {task.example}\n" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("text", ["", "\n", "exit\n", "Quit\n"])
+def test_a_conversation_ends_when_the_user_says_so(text, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text + "compute 1+2\n" * bool(text)))
+    code, out, _ = ask(capsys, "--run", "pretrained")
+    assert code == 0 and "verdict" not in out
+
+
+SLOW = """
+import sys, time
+import sample
+
+def ask(model, problems, args, on_token=None):
+    for token in sample.get_tokenizer().encode_tagged("<think>so"):
+        on_token(0, token)
+    time.sleep(600 if problems[0].prompt == "compute 9+9" else 0)
+    return [sample.Answer("<think>so</think><answer>1</answer>", 5, None)]
+
+sample.ask = ask
+sys.exit(sample.main(["--run", "pretrained"]))
+"""
+
+
+class Terminal:
+    """A command at a terminal of 80 columns."""
+
+    def __init__(self, script):
+        self.screen, self.seen = "", 0
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+        def take_terminal():        # else Ctrl-C would reach no process
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, preexec_fn=take_terminal,
+                                        stdin=slave, stdout=slave, stderr=slave,
+                                        env={**os.environ, "TERM": "xterm"})
+        os.close(slave)
+
+    def type(self, keys):
+        os.write(self.master, keys.encode())
+
+    def wait_for(self, text):
+        """Reads on until this text is on the screen, behind what was waited for before."""
+        while text not in self.screen[self.seen:]:
+            assert select.select([self.master], [], [], 60)[0], self.screen
+            self.screen += os.read(self.master, 4096).decode()
+        self.seen = self.screen.index(text, self.seen) + len(text)
+
+
+@pytest.mark.skipif(pty is None, reason="no such terminals on Windows")
+def test_lines_are_edited_and_ctrl_c_ends_an_answer_but_not_the_program():
+    terminal = Terminal(SLOW)
+    try:
+        terminal.wait_for("> ")
+        terminal.type("compute 9+8\n")
+        terminal.wait_for("verdict")
+        terminal.wait_for("> ")
+        terminal.type("\x1b[A\x7f9\n")              # up, backspace, 9: the line before, with another end
+        terminal.wait_for("thinking  \x1b[2mso")
+        terminal.type("\x03")                         # during an answer
+        terminal.wait_for("\x1b[0m")                  # the color is as before
+        terminal.wait_for("stopped\r\n> ")
+        terminal.type("half a line")
+        terminal.wait_for("half a line")
+        terminal.type("\x03")                         # drops the line
+        terminal.wait_for("> ")
+        terminal.type("compute 1+1\n")
+        terminal.wait_for("verdict")
+        terminal.wait_for("> ")
+        terminal.type("\x03")                         # at an empty prompt
+        terminal.wait_for("stopped")
+        assert terminal.process.wait(timeout=60) == 130 and "Traceback" not in terminal.screen
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+        os.close(terminal.master)

@@ -1,6 +1,8 @@
 """Generation against one-by-one decoding without a cache,
 and against the distribution it should draw from."""
 
+import copy
+
 import pytest
 import torch
 from helpers import awake
@@ -8,6 +10,7 @@ from helpers import awake
 from minireason.config import ModelConfig
 from minireason.model import GPT
 from minireason.sampling import generate, sampling_distribution
+from minireason.upkeep.command import Fault
 
 EOS = 7
 PROMPTS = [[1, 2, 3], [4], [5, 6, 8, 9, 10, 11], [1, 2, 3], [1, 2, 3]]
@@ -111,6 +114,58 @@ def test_no_token_outside_the_nucleus_is_drawn(model):
 def test_bad_input_is_refused(model, arguments):
     with pytest.raises(ValueError):
         generate(model, **arguments)
+
+
+# -----------------------------------------------------------------------------
+# Numbers that are none
+
+NAMES = [name for name, _ in GPT(ModelConfig(vocab_size=24, num_layers=1)).named_parameters()]
+
+
+def says_nothing(model, match, **settings):
+    """Whether generation raises a Fault before a token is heard."""
+    heard = []
+    with pytest.raises(Fault, match=match):
+        generate(model, PROMPTS, 12, seed=0, on_token=lambda *token: heard.append(token), **settings)
+    return not heard
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", NAMES)
+def test_one_weight_that_is_no_number_is_noticed_before_a_token_is_drawn(model, name, value):
+    damaged = copy.deepcopy(model)
+    with torch.no_grad():
+        damaged.get_parameter(name).view(-1)[-1] = value        # of the embedding, a token of no prompt
+    for temperature in (0.0, 1.0):
+        assert says_nothing(damaged, "the model's logits", temperature=temperature)
+
+
+def test_weights_so_large_that_logits_overflow_are_noticed(model):
+    damaged = copy.deepcopy(model)
+    with torch.no_grad():
+        damaged.norm.weight.mul_(1e38)
+    assert says_nothing(damaged, "the model's logits")
+
+
+@pytest.mark.parametrize("temperature", [1e-38, 1e-44, 1e-300])
+def test_a_temperature_that_logits_overflow_by_is_noticed(model, temperature):
+    assert says_nothing(model, "choose a higher one", temperature=temperature)
+
+
+def test_a_small_temperature_is_greedy(model):
+    cold, greedy = generate(model, PROMPTS, 12, 1e-30, seed=0), generate(model, PROMPTS, 12, 0.0)
+    assert torch.equal(cold.completion_ids, greedy.completion_ids) and not cold.logprobs.any()
+
+
+def test_what_becomes_undefined_on_the_way_is_noticed_then(model):
+    """Position 20 has no angle: from what it says, no token is drawn. Those before are as they would be."""
+    damaged, heard = copy.deepcopy(model), []
+    damaged.cos[20:] = float("nan")
+    prompt = PROMPTS[2]
+    sound = generate(model, [prompt], 30, seed=0).completion_ids[0].tolist()
+    with pytest.raises(Fault, match="the model's logits"):
+        generate(damaged, [prompt], 30, seed=0, on_token=lambda row, token: heard.append(token))
+    assert heard == sound[:21 - len(prompt)]
 
 
 def test_on_token_hears_what_is_returned(model):
