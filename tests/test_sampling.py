@@ -140,6 +140,16 @@ def test_one_weight_that_is_no_number_is_noticed_before_a_token_is_drawn(model, 
         assert says_nothing(damaged, "the model's logits", temperature=temperature)
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_no_token_is_banned_by_a_damaged_weight(model, value):
+    """One of the two signs makes a logit -inf: the distribution would be sound, without that token."""
+    damaged = copy.deepcopy(model)
+    with torch.no_grad():
+        damaged.embedding.weight[-1, -1] = value
+    with pytest.raises(Fault):
+        generate(damaged, [[1, 2, 3]], 1, 0.0)
+
+
 def test_weights_so_large_that_logits_overflow_are_noticed(model):
     damaged = copy.deepcopy(model)
     with torch.no_grad():
