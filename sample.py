@@ -301,11 +301,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; by default the newest in runs/")
     parser.add_argument("--stage", help=f"{', '.join(STAGES)}; by default the last one trained")
     parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent one wins")
-    parser.add_argument("--budget", type=int, help="tokens of thinking after which an answer is forced")
+    parser.add_argument("--budget", type=int, help="tokens of thinking; then an answer is forced")
     parser.add_argument("--temperature", type=float, help="0 is greedy; by default 0, or 1 with --votes")
     parser.add_argument("--max-new-tokens", type=int, help="longest completion: thinking, tags and answer; "
-                        f"by default {MAX_NEW_TOKENS}, or with --budget what it and {MAX_ANSWER} tokens of "
-                        "answer need")
+                        f"by default {MAX_NEW_TOKENS}, or --budget and {MAX_ANSWER} more for the answer")
     parser.add_argument("--seed", type=int, default=0, help="of sampling")
     parser.add_argument("--file", help="one prompt a line (- for standard input), one JSON object a line")
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
@@ -345,9 +344,6 @@ def choose_model(args: argparse.Namespace) -> GPT:
     elif args.run is None and Path("runs").is_dir():
         hint = "" if run == PRETRAINED else f"; --run {PRETRAINED} for the one in the repository"
         print(visible(f"model     {place}{hint}"), file=sys.stderr)
-    if model.config.max_length <= args.max_new_tokens:
-        print(f"model     reads at most {model.config.max_length} tokens, the prompt among them: "
-              f"answers end before --max-new-tokens {args.max_new_tokens}", file=sys.stderr)
     return model
 
 

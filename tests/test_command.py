@@ -208,7 +208,7 @@ def test_what_is_said_of_an_error_stays_on_its_line_and_in_its_color(capsys):
     for error in (BadInput(f"no {RED}\n\u202e"), Fault(f"no {RED}\n\u202e")):
         raising(error)([])
         assert capsys.readouterr().err == "toy: no \\x1b[31mred\\n\\u202e\n"
-    assert visible("caf\u00e9 \U0001f600") == "caf\u00e9 \U0001f600"
+    assert visible("\u00e9 \U0001f600") == "\u00e9 \U0001f600"
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -132,7 +132,7 @@ def test_a_file_larger_than_a_batch_keeps_its_order(smoke_run, tmp_path, monkeyp
     (["compute 1+1", "--max-new-tokens", "0"], "--max-new-tokens"),
     (["compute 1+1", "--budget", "200", "--max-new-tokens", "5"], "lower --budget or raise --max-new-tokens"),
     (["compute 1+1", "--budget", "0", "--max-new-tokens", "3"], "lower --budget or raise --max-new-tokens"),
-    (["comptue 1+1"], "did you mean compute?"),
+    (["compuet 1+1"], "did you mean compute?"),
     (["--file", "missing.txt"], "missing.txt"),
     (["compute 1+1", "--file", "missing.txt"], "not both"),
 ])
@@ -196,13 +196,14 @@ def short_model(monkeypatch):
 
 
 def test_a_model_with_little_room_answers_as_long_as_there_is_room(short_model, capsys):
-    code, out, error = ask(capsys, "compute 2+3", *short_model)
-    assert code == 0 and "right: correct" in out and "reads at most 60 tokens" in error
+    code, out, _ = ask(capsys, "compute 2+3", *short_model)
+    assert code == 0 and "right: correct" in out
     code, out, _ = ask(capsys, "make 97 from 3 8 6", *short_model)
     room = 60 - len(get_tokenizer().encode_prompt("make 97 from 3 8 6"))
     assert code == 0 and f"wrong: cut off at {room} tokens, since the model reads at most 60" in out
     code, _, error = ask(capsys, "compute " + "1+" * 35 + "1", *short_model)
-    assert code == 2 and error.splitlines()[-1].startswith("sample.py: this model reads at most 60 tokens")
+    assert code == 2 and error.startswith("sample.py: this model reads at most 60 tokens")
+    assert error.count("\n") == 1
     assert ask(capsys, "compute 2+3", *short_model, "--budget", 60)[0] == 2
 
 
@@ -246,7 +247,7 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
 
 @pytest.mark.parametrize("prompt, hint", [
     ("mkae 42 from 3 8 6", "make"), ("Mak 42 from 3 8 6", "make"), ("comput 3 4", "compute"),
-    ("progam 1 2", "program"), ("take care", ""), ("the secret code is 4321 what is it", ""),
+    ("progran 1 2", "program"), ("take care", ""), ("the secret code is 4321 what is it", ""),
     ("remember this lucky number 1234 what is it", ""), ("say red", "")])
 def test_a_misspelled_problem_gets_a_hint(prompt, hint):
     answer = sample.Answer("<think></think><answer>hello</answer>", 5, None)

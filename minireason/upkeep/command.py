@@ -1,7 +1,7 @@
 """How every command ends: with an exit code, and after an error with one line on stderr that says why.
 
     0    done
-    1    a fault: a full disk, a damaged file, a loss that is not a number
+    1    a fault: a full disk, a damaged file, no memory, a loss that is not a number
     2    bad input: a setting, a prompt, or a run that does not exist
     130  Ctrl-C
 """
