@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = {
     0: "upkeep tools command seeding metrics tasks config tokenizer verifier behaviour corpus plots",
-    1: "model stats parallel kernels checkpoint vocabulary",
+    1: "model stats parallel neighbours kernels checkpoint vocabulary",
     2: "sampling batch optimizer",
     3: "policy inference rewards run",
     4: "rollout evaluate",

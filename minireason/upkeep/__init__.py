@@ -5,5 +5,6 @@
     command                one line and an exit code for each error
     seeding                every generator has a name
     kernels                which library multiplies
+    neighbours             other programs on the same cores
     parallel               several processes that learn as one
 """

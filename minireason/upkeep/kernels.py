@@ -15,6 +15,8 @@ import math
 
 import torch
 
+from minireason.upkeep import neighbours
+
 CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()
 # With AMX, "bf16" would mean what it says.
 FASTER_WITH_ONEDNN = CPU_CAPABILITY == "AVX512" and not torch.cpu._is_amx_tile_supported()
@@ -24,6 +26,7 @@ FEW_TOKENS = 64     # below it, MKL multiplies
 
 def choose(num_tokens: int) -> None:
     """Selects the matmul library for a batch of this size. Affects the whole process, until the next call."""
+    neighbours.watch()          # here, since all that computes passes by
     if FASTER_WITH_ONEDNN:
         torch.backends.mkldnn.matmul.fp32_precision = "bf16" if num_tokens >= FEW_TOKENS else "none"
 
