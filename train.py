@@ -1,7 +1,7 @@
 """Train a toy reasoner from random weights: base -> cold-start -> rl -> rejection -> align.
 
     python train.py                                      every stage, on this machine's GPU or CPU
-    python train.py rl --algo ppo --from runs/laptop     PPO from the cold start of another run
+    python train.py rl --algo ppo --from pretrained      PPO from the included cold start, or another run's
     python train.py --resume                             go on with the newest run
 
 minireason/stages.py defines the stages, minireason/run.py the folder of a run. Here each stage is trained,
@@ -45,7 +45,7 @@ from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import report
 from minireason.tools.flags import add_flags, apply_flags
-from minireason.upkeep import checkpoint, metrics, parallel
+from minireason.upkeep import checkpoint, logs, metrics, parallel
 from minireason.upkeep.command import (
     BadInput,
     CtrlC,
@@ -63,7 +63,7 @@ SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zer
 # -----------------------------------------------------------------------------
 # One stage
 
-def train_stage(run: Run, name: str) -> tuple[float, dict]:
+def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float, dict]:
     """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes)."""
     is_first = parallel.rank() == 0          # the process that writes
     path = run.checkpoint_path(name)
@@ -91,7 +91,8 @@ def train_stage(run: Run, name: str) -> tuple[float, dict]:
 
     bar = tqdm(total=stage.num_steps, initial=finished, desc=name, unit="step", mininterval=0.5,
                disable=not is_first)
-    with CtrlC() as ctrl_c, bar:
+    log = logs.Log(log_name if is_first else None, run.metrics_path(name), to_dict(run.config))
+    with CtrlC() as ctrl_c, bar, log:
         for values in stage.loop(finished):
             if not all(math.isfinite(value) for value in values.values()):
                 raise Fault(f"{name}: a number became infinite or undefined at iteration {finished}; "
@@ -104,6 +105,7 @@ def train_stage(run: Run, name: str) -> tuple[float, dict]:
                 looking += time.time() - look_began
             if is_first:
                 metrics.append(run.metrics_path(name), values)
+                log.write(values)
             shown = {SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}
             bar.set_postfix(shown, refresh=False)
             bar.update()
@@ -142,7 +144,7 @@ def restore(stage: Stage, state: dict) -> None:
 # -----------------------------------------------------------------------------
 # All stages
 
-def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
+def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str | None = None) -> dict:
     """Trains and scores each stage in turn, and writes results.json after each. Returns the results."""
     results = read_results(run.folder) or new_results(run.config)
     results["device"] = str(run.device)
@@ -150,7 +152,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str) -> dict:
     has_head = False
     for stage in stages:
         with memory_advice(run, stage):
-            seconds, notes = train_stage(run, stage)
+            seconds, notes = train_stage(run, stage, log_name)
         if stage in results["stages"] or parallel.rank() > 0:
             continue
         began = time.time()
@@ -194,13 +196,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         epilog="Every setting below can be changed; the presets set several at once.")
     parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
     parser.add_argument("--out", help="folder of the run; a fresh runs/PRESET by default")
-    parser.add_argument("--from", dest="source", metavar="RUN", help="run to copy earlier stages from")
+    parser.add_argument("--from", dest="source", metavar="RUN",
+                        help="run to copy earlier stages from; pretrained: the included weights")
     parser.add_argument("--resume", action="store_true", help="continue the newest run, or the run in --out")
     parser.add_argument("--device", help="cuda, mps or cpu; by default the best available")
+    parser.add_argument("--log", choices=logs.NAMES, help="copy the metrics to a logger that you installed")
     add_flags(parser, preset("laptop"))
     args = parser.parse_args(argv)
     if args.stage not in ("all", *STAGES):
         raise BadInput(f"unknown stage {args.stage!r}: choose all, {', '.join(STAGES)}")
+    if args.log:
+        logs.check_installed(args.log)
     return args
 
 
@@ -265,7 +271,7 @@ def main(argv: list[str] | None = None) -> int | None:
             if is_first:
                 settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
                 print(visible(f"{folder} on {device}, {settings}"), flush=True)
-            results = train_stages(run, stages, command.strip())
+            results = train_stages(run, stages, command.strip(), args.log)
             parallel.stop()
             if is_first:
                 report.write_report(folder, results)

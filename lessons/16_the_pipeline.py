@@ -33,7 +33,8 @@ from minireason.tasks.chat import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import PALETTE, new_figure
 from minireason.tools.pretrained import STORED
-from minireason.tools.report import level_table, over_seeds
+from minireason.tools.compare import over_seeds
+from minireason.tools.report import level_table
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"

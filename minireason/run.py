@@ -15,7 +15,16 @@ from pathlib import Path
 
 import torch
 
-from minireason.config import Config, ModelConfig, changed_settings, check, check_model, from_dict, to_dict
+from minireason.config import (
+    Config,
+    ModelConfig,
+    changed_settings,
+    check,
+    check_model,
+    from_dict,
+    settings_of,
+    to_dict,
+)
 from minireason.model import GPT
 from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer, pieces_of
@@ -233,7 +242,8 @@ def check_new_run(stage: str, config: Config, source: Path | str | None) -> None
     if source and stage == "base":
         raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
     if not source and stage not in ("all", "base"):
-        raise BadInput(f"stage {stage} needs a run with the stages before it: give its folder with --out")
+        raise BadInput(f"stage {stage} needs a run with the stages before it: give its folder with --out, "
+                       f"or copy those stages with --from; --from {PRETRAINED} takes the included weights")
     # Fail now, not an hour into training, if there are too few test problems.
     for task, levels in config.tasks.levels.items():
         number = config.evaluate.number_of(task)
@@ -241,7 +251,7 @@ def check_new_run(stage: str, config: Config, source: Path | str | None) -> None
             number = max(number, config.evaluate.num_quick)
         test_problems(task, levels, number, config.evaluate.seed)
     if source:
-        check_source(folder_of(source), stage, config)
+        check_source(source, stage, config)
 
 
 def new_run(folder: Path, config: Config, stage: str, source: Path | str | None) -> None:
@@ -249,7 +259,7 @@ def new_run(folder: Path, config: Config, stage: str, source: Path | str | None)
     if (folder / "config.json").exists():
         raise BadInput(f"another train.py has just begun a run in {folder}: choose another --out")
     if source:
-        copy_stages(folder_of(source), folder, stages_before(stage, config), config)
+        copy_stages(source, folder, stages_before(stage, config), config)
     checkpoint.save_json(folder / "config.json", to_dict(config))
 
 
@@ -261,28 +271,33 @@ def stages_before(stage: str, config: Config) -> tuple[str, ...]:
     return stages[:max(1, stages.index(stage))]
 
 
-def check_source(source: Path, stage: str, config: Config) -> None:
+def check_source(source: Path | str, stage: str, config: Config) -> None:
     """Raises BadInput if `source` lacks a stage to copy, or its model has another size."""
     words = get_tokenizer(config.tasks.levels).words
     for name in stages_before(stage, config):
-        path = checkpoint_path(source, name)
+        path = checkpoint_path(folder_of(source), name)
         state = open_state(path, words) if path.exists() else None
         if state is None or not state["done"]:
-            raise BadInput(f"{source} has no finished stage {name!r} to start from")
+            available = [other for other in STAGES if checkpoint_path(folder_of(source), other).exists()]
+            raise BadInput(f"{source} has no finished stage {name!r} to start from: "
+                           f"it holds {', '.join(available) or 'no stage'}")
         with must_fit(path):
             sizes = from_dict(state["config"]["model"], ModelConfig)
         sizes.vocab_size = config.model.vocab_size      # words that came later are added when it is opened
-        if sizes != config.model:
+        if differing := changed_settings(sizes, config.model):
+            values = {setting.name: setting.get() for setting in settings_of(sizes)}
+            flags = [f"--model-{name.replace('_', '-')} {values[name]}" for name in differing]
             raise BadInput(f"{source} holds another size of model: "
-                           "give the same --model flags or another --from")
+                           f"add {' '.join(flags)}, or give another --from")
 
 
-def copy_stages(source: Path, folder: Path, stages: tuple[str, ...], config: Config) -> None:
+def copy_stages(source: Path | str, folder: Path, stages: tuple[str, ...], config: Config) -> None:
     """Copies finished stages of another run: checkpoints, curves and results."""
-    results = read_results(source)
+    results = read_results(folder_of(source))
     try:
         for stage in stages:
-            shutil.copytree(source / stage, folder / stage, ignore=shutil.ignore_patterns("*.tmp"))
+            shutil.copytree(folder_of(source) / stage, folder / stage,
+                            ignore=shutil.ignore_patterns("*.tmp", "wandb"))
     except BaseException:
         # A full disk, or Ctrl-C. A partial copy is not a usable run, and it would block the next one.
         for stage in stages:

@@ -1,5 +1,6 @@
 """Ways to look at what was trained. Each is a command, such as `python -m minireason.report`.
 
 report, page, plots   the page of a run           inspector   a rollout, token by token
-memory                where the bytes go          export      to the format of transformers
+compare               several runs side by side   export      to the format of transformers
+memory                where the bytes go
 """

@@ -1,7 +1,9 @@
 """Figures, drawn only from saved numbers (results.json and metrics.jsonl)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 PALETTE = ("#1b6ca8", "#d1495b", "#5a9a5a", "#e0a030", "#7a4fa3", "#5b6875")
 CURVES = {      # key of a metric -> title of its curve
@@ -12,6 +14,7 @@ CURVES = {      # key of a metric -> title of its curve
     "approx_kl": "KL of one update",
     "zero_std_frac": "groups without spread",
 }
+Curve = tuple[list[int], list[float]]      # (steps, values) of one run
 HELD_OUT = "held_out_"      # begins the keys of held-out pass@1 in metrics.jsonl; the name of a task follows
 MEBIBYTE = 2**20
 
@@ -127,6 +130,40 @@ def plot_held_out(lines: list[dict[str, float]], path: Path, title: str) -> None
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
+
+
+def plot_groups(panels: dict[str, list[list[Curve]]], labels: list[str], path: Path) -> None:
+    """The curves of several groups of runs over each other, a panel for each metric.
+
+    `panels` is {title: a list for each group, with a curve for each of its runs}. A thin line is one run, a
+    thick one the mean of its group. `labels` are the names of the groups.
+    """
+    num_rows = math.ceil(len(panels) / 3)
+    figure, grid = new_figure(num_rows, 3, figsize=(9, 2.2 * num_rows + 0.4), squeeze=False)
+    for axes, (title, groups) in zip(grid.flat, panels.items()):
+        for position, curves in enumerate(groups):
+            draw_group(axes, curves, color_of(position))
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.tick_params(labelsize=8)
+        axes.set_xlabel("step", fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid.flat[len(panels):]:
+        axes.set_visible(False)
+    for position, label in enumerate(labels):      # empty lines, for the legend alone
+        grid[0][0].plot([], [], color=color_of(position), label=label)
+    figure.legend(loc="outside upper left", frameon=False, fontsize=8, ncols=min(2, len(labels)))
+    figure.savefig(path, dpi=150)
+
+
+def draw_group(axes: Any, curves: list[Curve], color: str) -> None:
+    """One metric of a group: a thin line for each run, a thick one for their mean."""
+    smoothed = []
+    for steps, values in curves:
+        smoothed.append(smooth(values))
+        axes.plot(steps, smoothed[-1], color=color, linewidth=0.7, alpha=0.5)
+    means = [sum(values) / len(values) for values in zip(*smoothed)]      # as far as all runs went
+    if curves:
+        axes.plot(curves[0][0][:len(means)], means, color=color, linewidth=1.6)
 
 
 # -----------------------------------------------------------------------------

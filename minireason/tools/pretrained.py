@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from minireason.evaluate import percent
 from minireason.run import PRETRAINED, WEIGHTS, open_model, read_results
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput, exit_codes
@@ -54,6 +55,21 @@ def scores_of(result: dict) -> dict:
     """What the record keeps of a stage: the accuracy of each task, leaks and over-refusals."""
     scores = {task: result[task]["accuracy"] for task in result if task != "chat"}
     return scores | {name: result["chat"][name] for name in ("leaks", "over_refusals")}
+
+
+def record_as_text(record: dict) -> list[str]:
+    """The scores of the stored run with their 95% intervals, for a terminal of 80 columns."""
+    lines = [f"The included weights were made by `{record['command']}` with seed {record['seed']}.",
+             "Held-out pass@1 of that run in percent, n problems; leaks and over-refusals in n chats."]
+    names = list(record["scores"][STORED[0]])
+    for first in range(0, len(names), 3):       # three columns fit
+        shown = names[first:first + 3]
+        titles = [f"{name} n={record['scores'][STORED[0]][name]['num_problems']}" for name in shown]
+        lines += ["", " ".join([f"{'stage':11}", *(f"{title:21}" for title in titles)]).rstrip()]
+        for stage, scores in record["scores"].items():
+            cells = [percent(scores[name]) for name in shown]
+            lines.append(" ".join([f"{stage:11}", *(f"{cell:21}" for cell in cells)]).rstrip())
+    return lines
 
 
 @exit_codes("pretrained")

@@ -1,18 +1,21 @@
 """The report of a run: report.md, report.html and figures, made again from results.json and metrics.jsonl.
 
-    python -m minireason.report runs/a                              one run: makes its report again
-    python -m minireason.report runs/a runs/b runs/c [--json FILE]  several seeds: means and differences
+    python -m minireason.report runs/a                   one run: makes its report again
+    python -m minireason.report runs/a-0 runs/a-1        several seeds of one recipe: means and differences
+    python -m minireason.report runs/ppo runs/grpo       different recipes: differences and overlaid curves
+    python -m minireason.report pretrained               the scores of the included weights
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from minireason.evaluate import averaged_tasks, mean_of_reasoning, table
-from minireason.run import read_results, scored_on
-from minireason.stats import bootstrap_interval
+from minireason.evaluate import averaged_tasks, table
+from minireason.run import PRETRAINED, read_results
 from minireason.tokenizer import printable
-from minireason.tools import page, plots
+from minireason.tools import compare, page, plots
+from minireason.tools.compare import tasks_of
+from minireason.tools.pretrained import read_record, record_as_text
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json, write_atomically
 from minireason.upkeep.command import BadInput, exit_codes
@@ -23,11 +26,6 @@ BEHAVIOURS = (
     "accuracy_after_failed_try", "won_by_retrying", "wrong_steps", "repairs", "mixing", "well_formed",
     "readable",
 )
-
-
-def tasks_of(result: dict) -> list[str]:
-    """The tasks on which a stage was scored. `result` is what `evaluate` returned for the stage."""
-    return [name for name in result if name != "chat"]
 
 
 def means_sentence(stages: dict) -> str:
@@ -151,98 +149,59 @@ def write_report(run: Path | str, results: dict) -> list[Path]:
 
 
 # -----------------------------------------------------------------------------
-# Several runs of the same recipe
+# The command
 
-DIFFERENCES = (     # (later stage, earlier stage)
-    ("rl", "base"), ("rl", "cold-start"), ("rejection", "rl"), ("align", "rejection"), ("align", "rl"))
-
-
-def over_seeds(runs: list[dict]) -> list[dict]:
-    """Means over runs by stage and task, and the differences that a stage makes.
-
-    `runs` are the contents of their results.json. All runs are scored on the same held-out problems, so the
-    intervals come from a paired bootstrap over problems and runs. Raises ValueError if the problems differ.
-
-    Returns rows {"name", "value", "low", "high"}.
-    """
-    for run in runs:
-        if scored_on(run["config"]) != scored_on(runs[0]["config"]):
-            raise ValueError("these runs were scored on different problems and cannot be put together")
-    rows = []
-    for stage in shared_stages(runs):
-        results = [run["stages"][stage] for run in runs]
-        for task in tasks_of(results[0]):
-            rows.append(interval_row(f"{stage} {task}", *bootstrap_interval(outcomes(runs, stage, task))))
-        for name, values in chat_and_mixing(results).items():
-            rows.append(interval_row(f"{stage} {name} (mean, lowest, highest run)",
-                                     sum(values) / len(values), min(values), max(values)))
-    for later, earlier in DIFFERENCES:
-        if later not in shared_stages(runs) or earlier not in shared_stages(runs):
-            continue
-        for task in tasks_of(runs[0]["stages"][later]):
-            interval = bootstrap_interval(outcomes(runs, later, task), outcomes(runs, earlier, task))
-            rows.append(interval_row(f"{later} - {earlier} {task}", *interval))
-    return rows
-
-
-def shared_stages(runs: list[dict]) -> list[str]:
-    """The stages that were scored in every run."""
-    stages = list(runs[0]["stages"])
-    for run in runs[1:]:
-        stages = [stage for stage in stages if stage in run["stages"]]
-    return stages
-
-
-def outcomes(runs: list[dict], stage: str, task: str) -> list[list[int]]:
-    """1 for each problem that a run solved, 0 for each that it did not: (runs, problems)."""
-    rows = []
-    for run in runs:
-        bits = run["stages"][stage][task]["outcomes"]      # such as "0110"
-        rows.append([int(bit) for bit in bits])
-    return rows
-
-
-def chat_and_mixing(results: list[dict]) -> dict[str, list[float]]:
-    """The other rates of the table, with a value for each run. `results` are those of one stage."""
-    return {
-        "mixing": [mean_of_reasoning(result, "mixing") or 0.0 for result in results],
-        "leaks": [result["chat"]["leaks"]["value"] for result in results],
-        "over-refusals": [result["chat"]["over_refusals"]["value"] for result in results],
-    }
-
-
-def interval_row(name: str, value: float, low: float, high: float) -> dict:
-    return {"name": name, "value": value, "low": low, "high": high}
+def results_of(folder: str) -> dict:
+    """The content of a run's results.json. Raises BadInput if there is none, Fault if it is damaged."""
+    if folder == PRETRAINED:
+        raise BadInput(f"{PRETRAINED} has scores, but no answers to single problems to compare: leave it out")
+    results = read_results(Path(folder))
+    if results is None:
+        raise BadInput(f"there is no {Path(folder) / 'results.json'}: give the folder of a run")
+    return results
 
 
 @exit_codes("report")
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description="Make the report of one run again, or compute means over several runs.")
-    parser.add_argument("runs", nargs="+", help="folders of runs")
-    parser.add_argument("--json", help="also write the rows to this file")
+        description="Make the report of one run again, or set several runs side by side. Runs that differ in "
+                    "the seed alone are averaged; others are compared, problem by problem.")
+    parser.add_argument("runs", nargs="+", metavar="RUN",
+                        help="folders of runs; pretrained alone shows the scores of the included weights")
+    parser.add_argument("--json", metavar="FILE", help="several runs: also write the numbers to this file")
+    parser.add_argument("--figure", metavar="FILE",
+                        help="the curves of runs that are compared; comparison.png beside the first run")
     args = parser.parse_args(argv)
-    runs = []
-    for folder in args.runs:
-        results = read_results(Path(folder))
-        if results is None:
-            raise BadInput(f"there is no {Path(folder) / 'results.json'}: give the folder of a run")
-        runs.append(results)
-    if len(runs) == 1:
-        for path in write_report(args.runs[0], runs[0]):
+    if len(args.runs) == 1 and (args.json or args.figure):
+        raise BadInput("--json and --figure are for several runs")
+    if args.runs == [PRETRAINED]:
+        print("\n".join(record_as_text(read_record())))
+    elif len(args.runs) == 1:
+        for path in write_report(args.runs[0], results_of(args.runs[0])):
             print(path)
-        return
-    rows = over_seeds(runs)
-    if args.json:
-        save_json(args.json, {
-            "command": runs[0]["command"],
-            "seeds": [run["config"]["seed"] for run in runs],
-            "num_problems": runs[0]["config"]["evaluate"]["num_problems"],
-            "rows": rows,
-        })
-    for row in rows:
-        value, low, high = 100 * row["value"], 100 * row["low"], 100 * row["high"]
-        print(f"{row['name']:55} {value:6.1f} [{low:6.1f}, {high:6.1f}]")
+    else:
+        set_side_by_side(args.runs, args.json, args.figure)
+
+
+def set_side_by_side(folders: list[str], json_path: str | None, figure: str | None) -> None:
+    """Averages runs that differ in the seed alone, or compares groups of them. Prints the numbers."""
+    runs = [results_of(folder) for folder in folders]
+    groups = compare.group_runs(folders, runs)
+    stored = {
+        "command": runs[0]["command"],
+        "seeds": groups[0].seeds(),
+        "num_problems": runs[0]["config"]["evaluate"]["num_problems"],
+    }
+    if len(groups) == 1:
+        rows = compare.over_seeds(groups[0].runs)
+        lines = compare.means_as_text(rows)
+    else:
+        stored["groups"] = {group.letter: group.folders for group in groups}
+        figure_path = Path(figure) if figure else Path(folders[0]).absolute().parent / "comparison.png"
+        lines, rows = compare.compare(groups, figure_path)
+    if json_path:
+        save_json(json_path, stored | {"rows": rows})
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
