@@ -31,9 +31,9 @@ from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import TASKS, parse_prompt
 from minireason.tasks.chat import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
 from minireason.tools.pretrained import STORED
-from minireason.tools.compare import over_seeds
 from minireason.tools.report import level_table
 from minireason.verifier import verify
 

@@ -125,12 +125,14 @@ def check_groups(folders: list[str], groups: list[Group]) -> None:
                                f"settings and the same seed {seeds[number]}: give one of them")
     first = groups[0]
     for group in groups[1:]:
+        both, differing = f"{first.folders[0]} and {group.folders[0]}", differing_settings(first, group)
         if scored_on(group.runs[0]["config"]) != scored_on(first.runs[0]["config"]):
-            raise BadInput(f"{first.folders[0]} and {group.folders[0]} were scored on different problems "
-                           f"and cannot be compared: see {', '.join(differing_settings(first, group)[:4])}")
+            about_problems = [name for name in differing
+                              if name.startswith("evaluate.") or name.endswith("_levels")]
+            raise BadInput(f"{both} were scored on different problems and cannot be compared: they differ in "
+                           f"{', '.join(about_problems)}")
         if group.seeds() != first.seeds():
-            raise BadInput(f"{first.folders[0]} and {group.folders[0]} differ in "
-                           f"{', '.join(differing_settings(first, group)[:4])}, and the seeds are "
+            raise BadInput(f"{both} differ in {', '.join(differing[:4])}, and their seeds are "
                            f"{numbers(first.seeds())} and {numbers(group.seeds())}: "
                            "give both with the same seeds")
     all_runs = [run for group in groups for run in group.runs]
