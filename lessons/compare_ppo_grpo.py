@@ -2,6 +2,8 @@
 
     python lessons/compare_ppo_grpo.py --from runs/laptop [--seeds 5] [--iterations 60] [--only grpo|ppo]
 
+`--from pretrained` takes the included weights.
+
 1. a grid of three learning rates for each, 20 iterations, one seed of its own; the best mean reward is taken
 2. the same number of iterations, prompts and completions for each, from the same cold start, with each seed
 3. lessons/results/C4.json (bytes), C5.json (accuracy, seconds) and C5.png
@@ -10,10 +12,13 @@
 import argparse
 
 import matplotlib.pyplot as plt
-from runs import RESULTS, curve, ensure, outcomes, row, save_claim
+from runs import RESULTS, STUDIES, curve, ensure, outcomes, row, save_claim
 
 from minireason.config import from_dict
+from minireason.evaluate import evaluate
+from minireason.run import open_model
 from minireason.stats import bootstrap_interval
+from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 
 GRID = ("1e-4", "3e-4", "6e-4")      # of the policy; the critic's stays at 5e-4
@@ -79,8 +84,18 @@ def draw(runs, names, config, start, finals, path):
     plt.close(figure)
 
 
-def rows_of(runs, config):
-    """(rows, {algorithm: (value, low, high) of the mean of the tasks})."""
+def score_of_start(name, results):
+    """How the cold start of a run was scored. The included weights come without the single answers, so that
+    the scores of their cold start are made here."""
+    if "cold-start" in results["stages"]:
+        return results["stages"]["cold-start"]
+    model, _ = open_model(STUDIES / name, "cold-start")
+    return evaluate(model, get_tokenizer(), from_dict(results["config"]))
+
+
+def rows_of(runs, config, cold_start):
+    """(rows, {algorithm: (value, low, high) of the mean of the tasks}). `cold_start` is the score of the model
+    that all runs began with."""
     bits, both = {}, {}              # right or wrong, for each seed: of a task, and of both
     for algo, results in runs.items():
         for task in TASKS:
@@ -89,7 +104,7 @@ def rows_of(runs, config):
     finals = {algo: bootstrap_interval(both[algo]) for algo in runs}
     start = []
     for task in TASKS:
-        start += outcomes(runs["grpo"][0], "cold-start", task)
+        start += [int(bit) for bit in cold_start[task]["outcomes"]]
 
     rows = [row("cold start, mean of the tasks", *bootstrap_interval([start]))]
     for algo in runs:
@@ -125,6 +140,8 @@ def main():
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--only", choices=("grpo", "ppo"), help="train the runs of this one and stop")
     args = parser.parse_args()
+    if args.seeds < 1 or args.iterations < 1:
+        parser.error("--seeds and --iterations are at least 1")
     runs, names, rates = {}, {}, {}
     for algo in [args.only] if args.only else ["grpo", "ppo"]:
         rates[algo], earned = tune(args.source, algo)
@@ -139,7 +156,7 @@ def main():
     if args.only:
         return
     config = from_dict(runs["grpo"][0]["config"])
-    rows, finals = rows_of(runs, config)
+    rows, finals = rows_of(runs, config, score_of_start(names["grpo"][0], runs["grpo"][0]))
     command = "python lessons/compare_ppo_grpo.py --from RUN "
     command += f"--seeds {args.seeds} --iterations {args.iterations}"
     seeds, number = list(range(args.seeds)), config.evaluate.num_problems

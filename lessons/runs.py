@@ -24,7 +24,8 @@ from minireason.upkeep.checkpoint import save_json
 def ensure(name, *flags, needs=None):
     """Results of the run runs/studies/`name` of `python train.py *flags`; trains what of it is not there yet.
 
-    `needs` is the stage that has to be there (default: the first of the flags, or align).
+    `needs` is the stage that has to be there (default: the first of the flags, or align). Ends the program
+    with the exit code of train.py if that fails, and with 2 if the run was made with other flags.
     """
     folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
     stage = needs
@@ -35,18 +36,25 @@ def ensure(name, *flags, needs=None):
     flags_as_text = []
     for flag in flags:
         flags_as_text.append(flag.relative_to(ROOT).as_posix() if isinstance(flag, Path) else str(flag))
-    if flags_path.exists() and json.loads(flags_path.read_text(encoding="utf-8")) != flags_as_text:
-        sys.exit(f"{folder} was made with other flags: delete or rename it")
-    if not flags_path.exists():
+    has_begun = (folder / "config.json").exists()
+    if has_begun and flags_path.exists():
+        begun_with = json.loads(flags_path.read_text(encoding="utf-8"))
+        if begun_with != flags_as_text:
+            print(f"{folder} was made with other flags ({' '.join(begun_with)}): delete or rename it",
+                  file=sys.stderr)
+            sys.exit(2)
+    else:       # flags without a run are those of one that was refused: they claim nothing
         STUDIES.mkdir(parents=True, exist_ok=True)
         save_json(flags_path, flags_as_text)
     results = read_results(folder)
     if results is None or stage not in results["stages"]:
-        resume = ["--resume"] if (folder / "config.json").exists() else []
-        if resume and "--from" in flags:        # the stages before were copied when it began
+        if has_begun and "--from" in flags:        # the stages before were copied when it began
             at = flags.index("--from")
             flags = flags[:at] + flags[at + 2:]
+        resume = ["--resume"] if has_begun else []
         code = train.main([*map(str, flags), "--out", str(folder), *resume])
+        if code and not (folder / "config.json").exists():
+            flags_path.unlink()
         if code:
             sys.exit(code)
         results = read_results(folder)
