@@ -60,7 +60,7 @@ def scores_of(result: dict) -> dict:
 def record_as_text(record: dict) -> list[str]:
     """The scores of the stored run with their 95% intervals, for a terminal of 80 columns."""
     lines = [f"The included weights were made by `{record['command']}` with seed {record['seed']}.",
-             "Held-out pass@1 of that run in percent, n problems; leaks and over-refusals in n chats."]
+             "Held-out pass@1 in percent on n problems; leaks and over-refusals in n chats."]
     names = list(record["scores"][STORED[0]])
     for first in range(0, len(names), 3):       # three columns fit
         shown = names[first:first + 3]
