@@ -94,8 +94,8 @@ def score_of_start(name, results):
 
 
 def rows_of(runs, config, cold_start):
-    """(rows, {algorithm: (value, low, high) of the mean of the tasks}). `cold_start` is the score of the model
-    that all runs began with."""
+    """(rows, {algorithm: (value, low, high) of the mean of the tasks}). `cold_start` are the scores of the
+    model that all runs began with."""
     bits, both = {}, {}              # right or wrong, for each seed: of a task, and of both
     for algo, results in runs.items():
         for task in TASKS:

@@ -202,9 +202,12 @@ def test_other_seeds_are_no_pair(pairs, capsys):
     assert "their seeds are 0, 1 and 0" in refused(capsys, *pairs[:3])
 
 
+OTHER_LEVELS = {"arithmetic": (2, 3), "countdown": (1,), "program": (1, 2)}
+
+
 @pytest.mark.parametrize("name, changes", [
     ("evaluate.seed", {"evaluate_seed": 5}), ("evaluate.num_problems", {"evaluate_num_problems": 5}),
-    ("tasks.countdown_levels", {"tasks_levels": {"arithmetic": (2, 3), "countdown": (1,), "program": (1, 2)}}),
+    ("tasks.countdown_levels", {"tasks_levels": OTHER_LEVELS}),
 ])
 def test_runs_that_were_scored_on_other_problems_are_refused(pairs, tmp_path, capsys, name, changes):
     other = store(tmp_path / "other", 0, algo="ppo", **changes)

@@ -1,19 +1,21 @@
 """The weights in the repository: small, loadable without running code, and as good as their record says."""
 
 import json
+import re
 
 import pytest
 import torch
 from helpers import SHIPPED
 
-from minireason import run
+import train
+from minireason import evaluate, run
 from minireason.config import from_dict, preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
 from minireason.run import WEIGHTS, open_model, settings_of_run
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer, pieces_of
-from minireason.tools import pretrained
+from minireason.tools import export, inspector, pretrained
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput
 
@@ -85,3 +87,59 @@ def test_damaged_and_missing_files_are_one_line(content, tmp_path, monkeypatch, 
     for name in ("pretrained", str(tmp_path / "nothing")):
         assert pretrained.main([name]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+# -----------------------------------------------------------------------------
+# --from pretrained, --run pretrained
+
+SHORT = ["--device", "cpu", "--rl-num-iterations", "1", "--rl-num-prompts", "2", "--rl-group-size", "2",
+         "--rl-max-new-tokens", "8", "--evaluate-num-problems", "4", "--evaluate-num-programs", "4",
+         "--evaluate-max-new-tokens", "8"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["grpo", "ppo"])
+def test_rl_begins_with_the_included_cold_start(tmp_path, algo):
+    folder = tmp_path / "run"
+    assert train.main(["rl", "--algo", algo, "--from", "pretrained", *SHORT, "--out", str(folder)]) == 0
+    ours, theirs = checkpoint.load(folder / "cold-start" / "checkpoint.pt")["model"], open_model(
+        "pretrained", "cold-start")[0].state_dict()
+    assert all(torch.equal(ours[name].float(), theirs[name]) for name in theirs)
+    results = json.loads((folder / "results.json").read_text())
+    assert list(results["stages"]) == ["rl"] and (folder / "report.html").exists()
+    assert results["notes"]["started from"] == "base, cold-start of pretrained"
+
+
+def test_the_stages_that_are_not_included_are_named(tmp_path, capsys):
+    config = train.choose_run(train.parse(["base", *SHORT]))[1]
+    for stage in ("cold-start", "rl", "rejection", "all"):
+        run.check_new_run(stage, config, "pretrained")      # can begin
+    assert train.main(["align", *SHORT, "--from", "pretrained", "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "pretrained has no finished stage 'rejection'" in error and error.count("\n") == 1
+    assert error.rstrip().endswith("it holds base, cold-start, rl, align")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_size_of_model_is_refused_with_the_flags_that_fit(tmp_path, capsys):
+    arguments = ["rl", "--preset", "smoke", "--from", "pretrained", "--out", str(tmp_path / "run")]
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("train.py: pretrained holds another size of model") and error.count("\n") == 1
+    flags = re.search("add (.*), or", error)[1].split()
+    assert flags[::2] == ["--model-width", "--model-num-layers", "--model-mlp-width"]
+    _, config, is_new = train.choose_run(train.parse([*arguments, *flags]))
+    assert is_new and config.preset == "smoke" and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command, arguments", [
+    (evaluate, ["--stage", "cold-start", "--num-problems", "2"]),
+    (inspector, ["compute 3+4", "--group-size", "2"]),
+    (export, ["--stage", "rl"]),
+])
+def test_the_commands_take_the_included_weights_by_name(tmp_path, capsys, command, arguments):
+    if command is export:
+        arguments = [*arguments, "--to", str(tmp_path / "exported")]
+    assert command.main([*arguments, "--run", "pretrained"]) == 0
+    assert capsys.readouterr().out.strip()
