@@ -135,9 +135,16 @@ def check_groups(folders: list[str], groups: list[Group]) -> None:
             raise BadInput(f"{both} differ in {', '.join(differing[:4])}, and their seeds are "
                            f"{numbers(first.seeds())} and {numbers(group.seeds())}: "
                            "give both with the same seeds")
-    all_runs = [run for group in groups for run in group.runs]
-    if not shared_stages(all_runs):
+    if not shared_stages(all_runs(groups)):
         raise BadInput("no stage was scored in all of these runs")
+
+
+def all_runs(groups: list[Group]) -> list[dict]:
+    """The results of all runs of all groups."""
+    runs = []
+    for group in groups:
+        runs += group.runs
+    return runs
 
 
 def numbers(values: list[int]) -> str:
@@ -285,18 +292,19 @@ def curves_of(groups: list[Group], stages: list[str]) -> dict[str, list[list[plo
     """
     panels = {}
     for stage in stages:
-        lines = []                     # (groups, runs, steps)
+        groups_lines, all_lines = [], []       # the metrics.jsonl of each run: by group, and in one list
         for group in groups:
-            lines.append([metrics.read(Path(folder) / stage / "metrics.jsonl") for folder in group.folders])
-        all_lines = [of_run for of_group in lines for of_run in of_group]
-        if all(of_run == all_lines[0] for of_run in all_lines):
+            lines = [metrics.read(Path(folder) / stage / "metrics.jsonl") for folder in group.folders]
+            groups_lines.append(lines)
+            all_lines += lines
+        if all(lines == all_lines[0] for lines in all_lines):
             continue
         titles = dict(CURVES)
-        for of_run in all_lines:
-            titles |= {plots.HELD_OUT + task: f"held-out {task}" for task in plots.held_out_tasks(of_run)}
+        for lines in all_lines:
+            titles |= {plots.HELD_OUT + task: f"held-out {task}" for task in plots.held_out_tasks(lines)}
         for key, title in titles.items():
-            if any(plots.has_curve(of_run, key) for of_run in all_lines):
-                panels[f"{stage}: {title}"] = [curves(of_group, key) for of_group in lines]
+            if any(plots.has_curve(lines, key) for lines in all_lines):
+                panels[f"{stage}: {title}"] = [curves(lines, key) for lines in groups_lines]
     return panels
 
 
@@ -315,7 +323,7 @@ def compare(groups: list[Group], figure: Path) -> tuple[list[str], list[dict]]:
 
     Returns (the lines to print, rows {"name", "value", "low", "high"}).
     """
-    first, stages = groups[0], shared_stages([run for group in groups for run in group.runs])
+    first, stages = groups[0], shared_stages(all_runs(groups))
     lines, rows = groups_as_text(groups), []
     for group in groups[1:]:
         found = differences(first, group, stages)
