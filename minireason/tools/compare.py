@@ -106,12 +106,16 @@ def group_runs(folders: list[str], runs: list[dict]) -> list[Group]:
         else:
             letter = chr(ord("A") + len(groups))
             groups.append(Group(letter, [folder], [run], settings))
-    check_groups(folders, groups)
+    check_given_once(folders, groups)
+    for group in groups[1:]:
+        check_pairs(groups[0], group)
+    if not shared_stages(all_runs(groups)):
+        raise BadInput("no stage was scored in all of these runs")
     return groups
 
 
-def check_groups(folders: list[str], groups: list[Group]) -> None:
-    """Raises BadInput if a run was given twice, or if runs cannot be paired problem by problem."""
+def check_given_once(folders: list[str], groups: list[Group]) -> None:
+    """Raises BadInput if a run was given twice: by a link or another spelling, or as a copy."""
     places = [Path(folder).resolve() for folder in folders]
     for number, place in enumerate(places):
         if place in places[:number]:
@@ -123,20 +127,20 @@ def check_groups(folders: list[str], groups: list[Group]) -> None:
             if seeds[number] == seeds[number - 1]:
                 raise BadInput(f"{group.folders[number - 1]} and {group.folders[number]} have the same "
                                f"settings and the same seed {seeds[number]}: give one of them")
-    first = groups[0]
-    for group in groups[1:]:
-        both, differing = f"{first.folders[0]} and {group.folders[0]}", differing_settings(first, group)
-        if scored_on(group.runs[0]["config"]) != scored_on(first.runs[0]["config"]):
-            about_problems = [name for name in differing
-                              if name.startswith("evaluate.") or name.endswith("_levels")]
-            raise BadInput(f"{both} were scored on different problems and cannot be compared: they differ in "
-                           f"{', '.join(about_problems)}")
-        if group.seeds() != first.seeds():
-            raise BadInput(f"{both} differ in {', '.join(differing[:4])}, and their seeds are "
-                           f"{numbers(first.seeds())} and {numbers(group.seeds())}: "
-                           "give both with the same seeds")
-    if not shared_stages(all_runs(groups)):
-        raise BadInput("no stage was scored in all of these runs")
+
+
+def check_pairs(first: Group, second: Group) -> None:
+    """Raises BadInput if the runs of two groups cannot be paired, seed by seed and problem by problem."""
+    both, differing = f"{first.folders[0]} and {second.folders[0]}", differing_settings(first, second)
+    if scored_on(first.runs[0]["config"]) != scored_on(second.runs[0]["config"]):
+        about_problems = [name for name in differing
+                          if name.startswith("evaluate.") or name.endswith("_levels")]
+        raise BadInput(f"{both} were scored on different problems and cannot be compared: they differ in "
+                       f"{', '.join(about_problems)}")
+    if first.seeds() != second.seeds():
+        raise BadInput(f"{both} differ in {', '.join(differing[:4])}, and their seeds are "
+                       f"{numbers(first.seeds())} and {numbers(second.seeds())}: "
+                       "give both with the same seeds")
 
 
 def all_runs(groups: list[Group]) -> list[dict]:
