@@ -131,7 +131,15 @@ def test_the_command(tmp_path, capsys):
     assert inspector.main(["compute 2+3", *run, "--html", str(tmp_path / "page.html")]) == 0
     shown = capsys.readouterr().out
     assert "cold-start speaks, rl judges" in shown and " value " in shown and shown.count("reward") == 2
-    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    page = (tmp_path / "page.html").read_text()
+    assert page.startswith("<!doctype html>") and '<meta name="viewport"' in page
+    legend = page[page.index("<body"):page.index("<section>")]
+    for style in (inspector.LIKELIER, inspector.LESS_LIKELY, inspector.CLIPPED):
+        assert style in legend
+    assert "cold-start speaks and rl judges" in legend
+    closed = Page()
+    closed.feed(page)
+    assert closed.open == []
     assert inspector.main(["compute 2+3", *run, "--group-size", "3", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
     for flags, code in ((["compute"], 2), (["compute 2+3", "--group-size", "1"], 2),

@@ -34,6 +34,9 @@ from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.upkeep.command import BadInput, exit_codes
 
+LIKELIER, LESS_LIKELY = "60, 160, 90", "210, 70, 70"      # red, green and blue of a token's background
+CLIPPED = "border-bottom: 2px solid #333"
+
 
 @torch.no_grad()
 def inspect_rollout(policy: GPT, old: GPT, critic: Critic | SharedCritic | None, problem: Problem,
@@ -120,11 +123,19 @@ def aligned(token: str, cells: list[str]) -> str:
     return " ".join([f"{token:>12}", *(f"{cell:>11}" for cell in cells)])
 
 
-def as_html(completions: list[dict], prompt: str) -> str:
-    """A section of a page. Tokens that the newer policy finds likelier are on green, the others on red.
+def legend(old: str, stage: str) -> str:
+    """A paragraph that says how to read `as_html`. Stage `old` speaks, stage `stage` judges."""
+    old, stage = html.escape(old), html.escape(stage)
+    return (f'<p>{old} speaks and {stage} judges. {stage} finds the token '
+            f'<span style="background: rgba({LIKELIER}, 0.5)">likelier</span> or '
+            f'<span style="background: rgba({LESS_LIKELY}, 0.5)">less likely</span> than {old} did: '
+            f'the stronger the colour, the greater the difference. '
+            f'<span style="{CLIPPED}">With a line under it</span> the token is clipped. '
+            "Its numbers show under the pointer.</p>")
 
-    Its numbers show under the pointer. A token with a line under it is clipped.
-    """
+
+def as_html(completions: list[dict], prompt: str) -> str:
+    """A section of a page: the completions, each token with its colours. `legend` explains them."""
     parts = [f"<section><h3>{html.escape(prompt)}</h3>"]
     for completion in completions:
         advantage = completion["tokens"][0]["advantage"]
@@ -132,14 +143,28 @@ def as_html(completions: list[dict], prompt: str) -> str:
                      f"advantage of the first token {advantage:.2f}<br>")
         for token in completion["tokens"]:
             strength = min(1.0, abs(token["logprob"] - token["old_logprob"]) / 2)
-            color = "60, 160, 90" if token["ratio"] > 1 else "210, 70, 70"
+            color = LIKELIER if token["ratio"] > 1 else LESS_LIKELY
             style = f"background: rgba({color}, {strength:.2f});"
             if token["clipped"]:
-                style += " border-bottom: 2px solid #333"
+                style += f" {CLIPPED}"
             text = html.escape(printable(token["token"]))
             parts.append(f'<span title="{numbers_of(token)}" style="{style}">{text}</span>')
         parts.append("</p>")
     return "\n".join([*parts, "</section>"])
+
+
+def whole_page(completions: list[dict], prompt: str, old: str, stage: str) -> str:
+    """The page that --html writes."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(prompt)}</title></head>
+<body style="font: 15px/1.9 monospace; max-width: 60em; margin: 2em auto; padding: 0 1em; \
+overflow-wrap: anywhere">
+{legend(old, stage)}
+{as_html(completions, prompt)}
+</body></html>
+"""
 
 
 def numbers_of(token: dict) -> str:
@@ -175,10 +200,8 @@ def main(argv: list[str] | None = None) -> None:
     problem = parse_prompt(args.prompt.strip().lower())
     completions, old = inspect_run(args.run, args.stage, problem, args.group_size, args.seed, args.old)
     if args.html:
-        page = [f'<!doctype html><meta charset="utf-8"><title>{html.escape(problem.prompt)}</title>',
-                '<body style="font: 15px/1.9 monospace; max-width: 60em; margin: 2em auto">',
-                as_html(completions, problem.prompt), "</body>\n"]
-        Path(args.html).write_text("".join(page), encoding="utf-8")
+        page = whole_page(completions, problem.prompt, old, args.stage)
+        Path(args.html).write_text(page, encoding="utf-8")
     if args.json:
         print(json.dumps(completions))
         return

@@ -253,10 +253,7 @@ def token_by_token(run: Path | str, stages: dict, tasks: list[str]) -> str:
             rows = []
     if not rows:
         return "<p>There are no checkpoints here that can be looked at.</p>"
-    return (f"<p>{safe(speaker)} speaks and rl judges: green where rl finds a token likelier, "
-            "red where less likely, a line under it where its ratio is clipped. "
-            "The numbers of a token show under the pointer.</p>"
-            + inspector.as_html(rows, problem.prompt))
+    return inspector.legend(speaker, "rl") + inspector.as_html(rows, problem.prompt)
 
 
 # -----------------------------------------------------------------------------
