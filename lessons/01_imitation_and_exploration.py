@@ -25,13 +25,12 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import grpo, sft
 from minireason.config import ModelConfig, RLConfig, SFTConfig, TaskConfig
@@ -44,6 +43,7 @@ from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
 from minireason.tasks import TASKS, parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -207,7 +207,7 @@ difference = bootstrap_interval([shares(after["RL"])], [shares(after["more imita
 print("RL - imitation", show(difference))
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+figure, axes = new_figure(1, 3, figsize=(11, 3.4))
 intervals = []
 for task in by_base:
     intervals += [in_corpus[task], pass_at(by_base[task], 1)]
@@ -234,8 +234,7 @@ for axis, title in zip(axes, titles):
     axis.set(title=title, ylim=(0, 1.05))
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
-path = Path(__file__).resolve().parent / f"results/01_imitation_and_exploration{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
+show_figure(figure, "01_imitation_and_exploration")
 if "--full" in sys.argv:      # C1: four ways to go on from three cold starts
     from compare_imitation_rl import study
     study()

@@ -25,15 +25,15 @@ import time
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from shared import show_figure
 
 from minireason.corpus import wrap
 from minireason.tasks import TASKS, is_test, make_problem, parse_prompt, program, test_problems
+from minireason.tools.plots import new_figure
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -180,7 +180,7 @@ print(f"of {NUM_FUZZED} answers {num_right} are right, naive accepts {len(disagr
 print(*disagreements[:8], sep="\n")
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+figure, axes = new_figure(1, 2, figsize=(9, 3.4))
 for task, color in zip(TASKS, ("#1b6ca8", "#d1495b", "#5a9a5a")):
     axes[0].plot(range(1, 5), [fresh[task, level] for level in range(1, 5)], "o-", color=color, label=task)
 axes[0].set(xlabel="level", xticks=range(1, 5), ylim=(0, 1.05))
@@ -192,8 +192,7 @@ for axis, title in zip(axes, titles):
     axis.set_title(title, fontsize=10)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
-path = Path(__file__).resolve().parent / "results" / f"02_tasks_and_verifiers{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
+show_figure(figure, "02_tasks_and_verifiers")
 if "--full" in sys.argv:      # C2: a million answers against a second checker
     from compare_verifiers import study
     study(1_000_000)

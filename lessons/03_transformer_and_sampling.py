@@ -23,13 +23,12 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason.config import ModelConfig, RLConfig
 from minireason.inference import answer_all
@@ -42,6 +41,7 @@ from minireason.sampling import generate, sampling_distribution
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -221,7 +221,7 @@ for temperature in TEMPERATURES:
     print(f"{distinct:.0%} of the completions are distinct")
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", width_ratios=(1.5, 1))
+figure, axes = new_figure(1, 2, figsize=(9, 3.4), width_ratios=(1.5, 1))
 axes[0].imshow(looks[:, -1], cmap="Blues", aspect="auto", vmin=0)
 axes[0].set_xticks(range(len(pieces)), pieces, fontsize=8, rotation=90)
 layers = [f"layer {i + 1}" for i in range(model.config.num_layers)]
@@ -234,8 +234,7 @@ for k, color in ((1, "#1b6ca8"), (NUM_SAMPLES, "#e0a030")):
 axes[1].set_title(f"{NUM_PROBLEMS} held-out sums, by temperature", fontsize=10)
 axes[1].spines[["top", "right"]].set_visible(False)
 axes[1].legend(frameon=False, fontsize=9)
-path = Path(__file__).parent / "results" / f"03_transformer_and_sampling{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
+show_figure(figure, "03_transformer_and_sampling")
 
 # %% [markdown]
 # ## What to see

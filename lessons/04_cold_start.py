@@ -21,13 +21,12 @@ import sys
 from collections import OrderedDict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import sft
 from minireason.behaviour import observe
@@ -39,6 +38,7 @@ from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -206,7 +206,7 @@ for name in ("base", "300 easy", "3,000 expert"):
               + f"pass@{NUM_SAMPLES} " + "{:.2f} [{:.2f}, {:.2f}]".format(*several))
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), layout="constrained", width_ratios=(1, 1.25, 1))
+figure, axes = new_figure(1, 3, figsize=(10.5, 3.4), width_ratios=(1, 1.25, 1))
 for i, (name, color) in enumerate(zip(bars, ("#999999", "#e0a030", "#1b6ca8", "#d1495b"))):
     for axis, shares in zip(axes, bars[name]):
         if shares:
@@ -221,8 +221,7 @@ for axis, title in zip(axes, titles):
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_ylim(0, 1.3)
 axes[0].legend(frameon=False, fontsize=7, ncols=2, loc="upper center")
-path = Path(__file__).resolve().parent / "results" / f"04_cold_start{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
+show_figure(figure, "04_cold_start")
 
 # %% [markdown]
 # ## What to see

@@ -21,13 +21,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import grpo
 from minireason.config import ModelConfig, RLConfig
@@ -35,6 +34,7 @@ from minireason.model import GPT
 from minireason.policy import completion_logprobs
 from minireason.rewards import World
 from minireason.rollout import collect_rollout
+from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_ITERATIONS = 6 if FAST else 60
@@ -201,7 +201,7 @@ for name in ARMS:
           f"less in {(means < last_means).sum()} seeds")
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+figure, axes = new_figure(1, 3, figsize=(9, 3.2))
 baselines = torch.linspace(-1.2, 1.4, 80).tolist()
 exact = [mean_and_variance(logits, rewards, baseline)[1] for baseline in baselines]
 axes[0].plot(baselines, exact, color="black", lw=1)
@@ -222,9 +222,7 @@ for axis, title, label in zip(axes, titles, ("baseline b", "iteration", "iterati
     axis.spines[["top", "right"]].set_visible(False)
     if axis is not axes[0]:
         axis.legend(frameon=False, fontsize=8)
-path = Path(__file__).resolve().parent / "results" / f"05_policy_gradient{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
-print(f"the figure is in {path}")
+show_figure(figure, "05_policy_gradient")
 
 # %% [markdown]
 # ## What to see

@@ -26,13 +26,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import ppo
 from minireason.batch import Batch
@@ -40,6 +39,7 @@ from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.rewards import World
+from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_UPDATES = 5 if FAST else 120
@@ -201,7 +201,7 @@ for num_epochs in (1, 4):
           f"{len(rewards)} seeds)")
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+figure, axes = new_figure(1, 3, figsize=(9, 3.2))
 for (update, values), color in zip(looks.items(), ("#c9d8e6", "#8fb3d1", "#5590bd", "#1b4f8a")):
     axes[0].plot(values, "o-", ms=4, color=color, label=f"after {update}")
 axes[0].plot(due[example], "k--", label="due")
@@ -222,9 +222,7 @@ for axis, title, label in zip(axes, titles, ("", "updates", "ratio")):
     axis.set_xlabel(label)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
-path = Path(__file__).resolve().parent / "results" / f"06_ppo{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
-print(f"the figure is in {path}")
+show_figure(figure, "06_ppo")
 
 # %% [markdown]
 # ## What to see

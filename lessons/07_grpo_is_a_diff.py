@@ -21,19 +21,19 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import grpo, ppo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.rewards import World
+from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_ITERATIONS = 4 if FAST else 50
@@ -172,7 +172,7 @@ for scale, pull in pulls.items():
           "as much as one with 8 of 16")
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+figure, axes = new_figure(1, 3, figsize=(9, 3.2))
 for name, color in (("ppo", "#d1495b"), ("grpo", "#1b6ca8")):
     reward, seconds = curves[name].unbind(2)
     samples = 64 * torch.arange(1, NUM_ITERATIONS + 1)
@@ -190,9 +190,7 @@ for axis, title, label in zip(axes, titles, ("completions", "CPU seconds", "righ
     axis.set_ylim(0, 1.05)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8, loc="lower right")
-path = Path(__file__).resolve().parent / "results" / f"07_grpo_is_a_diff{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
-print(f"the figure is in {path}")
+show_figure(figure, "07_grpo_is_a_diff")
 
 # %% [markdown]
 # ## What to see

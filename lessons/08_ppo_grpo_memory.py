@@ -19,14 +19,17 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
+from shared import show_figure
 
 from minireason.config import ModelConfig, RLConfig, preset
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import memory
-from minireason.tools.plots import plot_memory
+from minireason.tools.plots import new_figure, plot_memory
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 
@@ -132,9 +135,9 @@ sizes = [2**i for i in range(1, 13)]
 curves = {}
 for kind, whole in KINDS.items():
     curves[kind] = memory.against_group_size(model, settings, prompt_length, sizes, whole)
-path = Path(__file__).resolve().parent / "results" / f"08_ppo_grpo_memory{'-fast' if FAST else ''}.png"
-plot_memory(path, sizes, curves)
-print(f"the figure is in {path}")
+figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
+plot_memory(panels, sizes, curves)
+show_figure(figure, "08_ppo_grpo_memory")
 
 # %% [markdown]
 # ## What to see

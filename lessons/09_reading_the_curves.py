@@ -25,19 +25,19 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import grpo
 from minireason.batch import Batch
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.rewards import World
+from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_ITERATIONS = 4 if FAST else 60
@@ -123,7 +123,7 @@ for part, steps in (("first", slice(0, 10)), ("last", slice(-10, None))):
     print()
 
 # %%
-figure, axes = plt.subplots(2, 4, figsize=(9.6, 4.8), layout="constrained")
+figure, axes = new_figure(2, 4, figsize=(9.6, 4.8))
 for i, (axis, metric) in enumerate(zip(axes.flat, METRICS)):
     for name, (_, color) in ARMS.items():
         curve = curves[name][..., i].reshape(len(SEEDS), -1, 4).nanmean(2)      # (seeds, blocks of 4)
@@ -136,9 +136,7 @@ axes.flat[4].set_yscale("log")
 axes.flat[7].axis("off")
 axes.flat[7].legend(*axes.flat[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="center",
                     title=f"mean of 4 steps,\nseeds: {len(SEEDS)} (thin: each)")
-path = Path(__file__).resolve().parent / "results" / f"09_reading_the_curves{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
-print(f"the figure is in {path}")
+show_figure(figure, "09_reading_the_curves")
 
 # %% [markdown]
 # ## Symptom and cause

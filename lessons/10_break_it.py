@@ -18,13 +18,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import grpo, ppo
 from minireason.config import ModelConfig, RLConfig
@@ -32,6 +31,7 @@ from minireason.model import GPT
 from minireason.policy import Critic, completion_logprobs
 from minireason.rewards import World
 from minireason.stats import k1, k3
+from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_ITERATIONS = 6 if FAST else 40
@@ -195,7 +195,7 @@ for name, (switch, algo, settings, metric, test) in BUGS.items():
           f"caught by {test.partition('::')[2]}")
 
 # %%
-figure, axes = plt.subplots(4, 4, figsize=(9.6, 8), layout="constrained", sharex=True)
+figure, axes = new_figure(4, 4, figsize=(9.6, 8), sharex=True)
 for i, (name, (metric, right, broken)) in enumerate(curves.items()):
     top, column = i // 4 * 2, i % 4                             # a bug has two panels, one above the other
     for axis, key in ((axes[top, column], "reward"), (axes[top + 1, column], metric)):
@@ -208,8 +208,7 @@ for i, (name, (metric, right, broken)) in enumerate(curves.items()):
 axes[0, 0].legend(frameon=False, fontsize=8)
 axes[2, 3].axis("off")
 axes[3, 3].axis("off")
-path = Path(__file__).resolve().parent / "results" / f"10_break_it{'-fast' if FAST else ''}.png"
-figure.savefig(path, dpi=120)
+show_figure(figure, "10_break_it")
 
 # %% [markdown]
 # ## What to see

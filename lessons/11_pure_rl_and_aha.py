@@ -22,9 +22,12 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
+from shared import show_figure
 
 from minireason import grpo
 from minireason.behaviour import observe, summarize
@@ -163,8 +166,8 @@ def print_table(table):
             print()
 
 
-def show(table, curves, about, path):
-    """Prints and draws {arm: what `by_level` returned}, beside the curves."""
+def show(table, curves, about):
+    """Prints {arm: what `by_level` returned}. Returns a figure of it, beside the curves."""
     print_table(table)
     figure, axes = new_figure(1, 2, figsize=(11, 3.5), width_ratios=(1, 1.8))
     for (label, values), color in zip(curves.items(), ("#d1495b", "#5a9a5a", "#1b6ca8", "#7a4fa3")):
@@ -180,7 +183,7 @@ def show(table, curves, about, path):
         axis.set(title=title, ylim=(0, 1.35))
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=8, loc="upper center", ncols=ncols)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 problems = test_problems("countdown", (2, 3), NUM_PROBLEMS, seed=1)
@@ -189,8 +192,8 @@ models = {"base": open_model("pretrained", "base")[0],
           "cold start": open_model("pretrained", "cold-start")[0],
           "then RL": open_model("pretrained", "rl")[0]}
 table = {arm: by_level(model, problems) for arm, model in models.items()}
-path = Path(__file__).resolve().parent / "results" / f"11_pure_rl_and_aha{'-fast' if FAST else ''}.png"
-show(table, curves, f"countdown, {NUM_PROBLEMS} held-out problems", path)
+figure = show(table, curves, f"countdown, {NUM_PROBLEMS} held-out problems")
+show_figure(figure, "11_pure_rl_and_aha")
 
 # %%
 if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands behind --full goes to train.py
@@ -268,8 +271,8 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
         rewards.append([line["reward"] for line in lines])
         lengths.append([line["completion_length"] / 100 for line in lines])
     curves = {"reward": torch.tensor(rewards).mean(0), "tokens / 100": torch.tensor(lengths).mean(0)}
-    show({arm: table[arm] for arm in models}, curves, f"countdown, 1,000 problems, {len(SEEDS)} seeds",
-         RESULTS / "C3.png")
+    about = f"countdown, 1,000 problems, {len(SEEDS)} seeds"
+    show({arm: table[arm] for arm in models}, curves, about).savefig(RESULTS / "C3.png", dpi=120)
 
 # %% [markdown]
 # ## What to see

@@ -19,13 +19,12 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
+from shared import show_figure
 
 from minireason import grpo
 from minireason.behaviour import observe
@@ -38,6 +37,7 @@ from minireason.run import open_model
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
 from minireason.upkeep.checkpoint import save_json
 from minireason.verifier import verify
 
@@ -156,9 +156,9 @@ for arm, counts in table.items():
 COLORS = ("#cccccc", "#777777", "#e0a030", "#5a9a5a", "#1b6ca8", "#7a4fa3", "#d1495b")
 
 
-def draw(values, about, path):
+def draw(values, about):
     """Bars and a scatter of {arm: (value, low, high) for each of NAMES}."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained", width_ratios=(1.6, 1))
+    figure, axes = new_figure(1, 2, figsize=(11, 3.8), width_ratios=(1.6, 1))
     for i, ((arm, intervals), color) in enumerate(zip(values.items(), COLORS)):
         middle, low, high = torch.tensor(intervals).T
         errors = torch.stack([middle - low, high - middle]).clamp(min=0)
@@ -173,14 +173,14 @@ def draw(values, about, path):
     axes[1].set(title="reasons well, reads well", xlim=(0, 1), ylim=(0, 1), xlabel="right", ylabel="readable")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 values = {}
 for arm, counts in table.items():
     values[arm] = [share(number, total) for number, total in counts]
-path = Path(__file__).resolve().parent / "results" / f"12_pure_rl_or_cold_start{'-fast' if FAST else ''}.png"
-draw(values, f"sums and countdown, {NUM_PROBLEMS} held-out problems each", path)
+figure = draw(values, f"sums and countdown, {NUM_PROBLEMS} held-out problems each")
+show_figure(figure, "12_pure_rl_or_cold_start")
 
 # %%
 if "--full" in sys.argv:      # C6, five seeds, or --seeds N; what else stands behind --full goes to train.py
@@ -236,7 +236,8 @@ if "--full" in sys.argv:      # C6, five seeds, or --seeds N; what else stands b
             rows.append(row(f"{' less '.join(arms)}: {name}", *interval))
     save_claim(6, "a cold start makes RL readable", COMMAND, [*SEEDS], 2000, rows)
     about = f"sums and countdown, 1,000 problems each, {len(SEEDS)} seeds"
-    draw({arm: over_seeds(arm) for arm in shares}, about, RESULTS / "C6.png")
+    figure = draw({arm: over_seeds(arm) for arm in shares}, about)
+    figure.savefig(RESULTS / "C6.png", dpi=120)
 
 # %% [markdown]
 # ## What to see

@@ -20,18 +20,18 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from shared import show_figure
 
 from minireason.inference import answer_all, answer_within, vote
 from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
 from minireason.upkeep.checkpoint import save_json
 from minireason.verifier import verify
 
@@ -192,8 +192,8 @@ def rows_of(runs):
                 yield f"{title}: {names[column]}, less {other_name}", *point.interval(column, other)
 
 
-def draw(runs, about, path):
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+def draw(runs, about):
+    figure, axes = new_figure(1, 3, figsize=(11, 3.6))
 
     def plot(axis, task, kind, x, y, style, color, label):
         """Column y of a curve against column x."""
@@ -219,7 +219,7 @@ def draw(runs, about, path):
         axis.set_title(title, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=7.5, loc="upper left" if axis is axes[0] else "lower right")
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 models = {"base": open_model("pretrained", "base")[0],
@@ -228,8 +228,8 @@ models = {"base": open_model("pretrained", "base")[0],
 runs = {task: [measure(models, problems[task], NUM_SAMPLES)] for task in TASKS}
 for name, *interval in rows_of(runs):
     print(f"{name:70}" + "{:6.2f} [{:5.2f}, {:5.2f}]".format(*interval))
-path = Path(__file__).resolve().parent / "results" / f"13_inference_time{'-fast' if FAST else ''}.png"
-draw(runs, f"many answers ({NUM_PROBLEMS} problems a task)", path)
+figure = draw(runs, f"many answers ({NUM_PROBLEMS} problems a task)")
+show_figure(figure, "13_inference_time")
 
 # %%
 if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands behind --full goes to train.py
@@ -253,7 +253,8 @@ if "--full" in sys.argv:      # C7, three seeds, or --seeds N; what else stands 
         runs[task] = [measure_seed(task, seed) for seed in seeds]
     rows = [row(*cells) for cells in rows_of(runs)]
     save_claim(7, "more thought is more often right", command, [*seeds], 1000, rows)
-    draw(runs, f"many answers (1,000 problems a task, {len(seeds)} seeds)", RESULTS / "C7.png")
+    figure = draw(runs, f"many answers (1,000 problems a task, {len(seeds)} seeds)")
+    figure.savefig(RESULTS / "C7.png", dpi=120)
 
 # %% [markdown]
 # ## What to see

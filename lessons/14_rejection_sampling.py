@@ -22,9 +22,12 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
+from shared import RESULTS, show_figure
 
 from minireason import rejection, sft
 from minireason.behaviour import observe
@@ -46,7 +49,6 @@ FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_SAMPLED = 16 if FAST else 1500       # problems that the teacher answers
 NUM_PROBLEMS = 6 if FAST else 200        # held-out ones of each task
 MAX_NEW_TOKENS = 60 if FAST else 160
-RESULTS = Path(__file__).resolve().parent / "results"
 tokenizer = get_tokenizer()
 SHARE = "{value:.3f} [{low:.3f}, {high:.3f}] of {num_problems}"
 
@@ -158,7 +160,7 @@ figure, axes = new_figure(1, 2, figsize=(10, 3.2), width_ratios=(1, 1.5))
 fate_bars = {fate: {"share": share} for fate, share in fates.items()}
 bars(axes[0], fate_bars, f"{counts['sampled']} samples of the teacher")
 bars(axes[1], form, f"{len(problems)} held-out problems, one seed")
-figure.savefig(RESULTS / f"14_rejection_sampling{'-fast' if FAST else ''}.png", dpi=120)
+show_figure(figure, "14_rejection_sampling")
 
 # %% [markdown]
 # ## What to see

@@ -21,9 +21,12 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
+from shared import RESULTS, show_figure
 
 from minireason import align, grpo
 from minireason.config import EvalConfig, RLConfig, preset
@@ -45,7 +48,6 @@ NUM_ITERATIONS = 1 if FAST else 40
 EVERY = 1 if FAST else 5                 # iterations between two looks
 SEEN = ("truth", "judge", "polite")
 KINDS = ("leaks", "over_refusals", "helpful")
-RESULTS = Path(__file__).resolve().parent / "results"
 SHARE = "{value:.3f} [{low:.3f}, {high:.3f}] of {num_problems}"
 tokenizer = get_tokenizer()
 
@@ -198,7 +200,7 @@ titles = ("preferred to the right answer", "paid and true, by iteration", "held-
 for axis, title in zip(axes, titles):
     axis.set(title=title, ylim=(0, 1.3))
     axis.legend(frameon=False, fontsize=7, ncols=2, loc="upper center")
-figure.savefig(RESULTS / f"15_alignment{'-fast' if FAST else ''}.png", dpi=120)
+show_figure(figure, "15_alignment")
 
 # %% [markdown]
 # ## What to see

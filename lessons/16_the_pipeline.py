@@ -22,7 +22,11 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
+
+from shared import RESULTS, show_figure
 
 from minireason.evaluate import mean_of_reasoning, table
 from minireason.inference import answer_all
@@ -38,9 +42,8 @@ from minireason.tools.report import level_table
 from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
-RECORDED = Path(__file__).resolve().parent / "results"
-run = read_results(RECORDED / "laptop")
-seeds = json.loads((RECORDED / "seeds.json").read_text())
+run = read_results(RESULTS / "laptop")
+seeds = json.loads((RESULTS / "seeds.json").read_text())
 stages = run["stages"]
 
 # %% [markdown]
@@ -168,8 +171,8 @@ def bars(axis, intervals, columns, colors):
     axis.tick_params(labelsize=7)
 
 
-def draw(rows, seconds, path):
-    """Accuracies, habits and changes by stage, from rows of `over_seeds`; `seconds` of each stage."""
+def draw(rows, seconds):
+    """A figure of accuracies, habits and changes by stage, from rows of `over_seeds`; `seconds` by stage."""
     intervals = {}                                                   # {name: (value, low, high)}, in percent
     for row in rows:
         name = row["name"].split(" (")[0]
@@ -186,11 +189,10 @@ def draw(rows, seconds, path):
     axes[0].set(title="held-out pass@1, %", ylim=(0, 115))
     axes[1].set(title="habits, % (lowest and highest run)", ylim=(0, 75))
     axes[2].set(title="a stage's change, points")
-    figure.savefig(path, dpi=120)
-    print(f"the figure is in {path}")
+    return figure
 
 
-draw(seeds["rows"], run["seconds"], RECORDED / f"16_the_pipeline{'-fast' if FAST else ''}.png")
+show_figure(draw(seeds["rows"], run["seconds"]), "16_the_pipeline")
 
 # %% [markdown]
 # ## What to see
@@ -249,7 +251,7 @@ if "--full" in sys.argv:
     for stage in stages:
         seconds[stage] = sum(results["seconds"][stage] for results in runs) / len(runs)
     save_claim(8, "The four-step pipeline", command, SEEDS, size["num_problems"], rows, seconds=seconds)
-    draw(rows, seconds, RECORDED / "C8.png")
+    draw(rows, seconds).savefig(RESULTS / "C8.png", dpi=120)
 
     gains = []
     for line in rows:

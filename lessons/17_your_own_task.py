@@ -18,12 +18,11 @@ import re
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # so that it runs from anywhere
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from shared import show_figure
 from tqdm import tqdm
 
 from minireason import grpo, sft
@@ -35,12 +34,13 @@ from minireason.model import GPT
 from minireason.optimizer import adamw
 from minireason.rewards import World, reasoning_world
 from minireason.stats import wilson_interval
-from minireason.tasks import register, test_problems
+from minireason.tasks import TASKS, register, test_problems
 from minireason.tasks.problem import Problem
 from minireason.tasks.task import Mix, Task
 from minireason.tasks.trace import WORD, Step
 from minireason.tasks.words import ENGLISH, SPANISH, Voice
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
 from minireason.verifier import split_completion, verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -164,6 +164,7 @@ def follows(problem, thinking, answer):
 # here on the verifier, the corpus, RL and the counting of behaviour know the task.
 
 # %%
+TASKS.pop("sort", None)      # so that this cell can be run a second time
 SORT = register(Task(
     name="sort", word="sort", example="sort 3 1 2", words=("sort",), levels=(1, 2),
     presets={"smoke": Mix((1,), 0.0), "laptop": Mix((1, 2), 0.2), "gpu": Mix((1, 2), 0.2)},
@@ -334,7 +335,7 @@ assert FAST or split_completion(text)
 # Where not, it drifts, and nobody can say beforehand where to: all languages are worth the same.
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+figure, (left, right) = new_figure(1, 2, figsize=(9, 3.4))
 ARMS = {
     "imitation": before,
     "RL, rewarded\nfor being right": after,
@@ -364,9 +365,7 @@ for axes in (left, right):
     axes.set_ylabel("% of held-out answers" if axes is left else "% of the answers that think")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
-name = "17_your_own_task-fast.png" if FAST else "17_your_own_task.png"
-figure.savefig(Path(__file__).resolve().parent / "results" / name, dpi=120)
-plt.close(figure)
+show_figure(figure, "17_your_own_task")
 
 # %% [markdown]
 # ## The trap

@@ -11,7 +11,6 @@
 
 import argparse
 
-import matplotlib.pyplot as plt
 from runs import RESULTS, STUDIES, curve, ensure, outcomes, row, save_claim
 
 from minireason.config import from_dict
@@ -20,6 +19,7 @@ from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
+from minireason.tools.plots import new_figure
 
 GRID = ("1e-4", "3e-4", "6e-4")      # of the policy; the critic's stays at 5e-4
 GRID_SEED, GRID_ITERATIONS = 100, 20
@@ -56,7 +56,7 @@ def smooth_rewards(names, steps, window):
 def draw(runs, names, config, start, finals, path):
     """The share of right answers in the rollouts (mean of the last WINDOW iterations) against completions and
     seconds, with 95% over the seeds; and the held-out accuracy at the end against bytes."""
-    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.2), layout="constrained")
+    figure, axes = new_figure(1, 3, figsize=(9.6, 3.2))
     num_iterations = config.rl.num_iterations
     samples, window = config.rl.num_prompts * config.rl.group_size, min(WINDOW, num_iterations)
     steps = range(window, num_iterations + 1)
@@ -81,7 +81,6 @@ def draw(runs, names, config, start, finals, path):
     axes[0].set_ylabel(f"right in the last {window} rollouts, %")
     axes[2].set_ylabel("held-out pass@1 at the end, %")
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def score_of_start(name, results):

@@ -10,15 +10,14 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))      # lessons run from anywhere
-RESULTS = ROOT / "lessons" / "results"
-STUDIES = ROOT / "runs" / "studies"
+from shared import RESULTS, ROOT
 
 import train
 from minireason.run import read_results
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json
+
+STUDIES = ROOT / "runs" / "studies"
 
 
 def ensure(name, *flags, needs=None):

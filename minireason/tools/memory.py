@@ -368,13 +368,15 @@ def main(argv: list[str] | None = None) -> None:
         largest_group[kind] = crossover(c, settings, args.prompt_length, kind == "one graph", args.dtype,
                                         args.optimizer)
     if args.plot:
-        from minireason.tools.plots import plot_memory
+        from minireason.tools.plots import new_figure, plot_memory
         sizes = [2**i for i in range(1, 13)]
         curves = {}
         for kind in largest_group:
             curves[kind] = against_group_size(c, settings, args.prompt_length, sizes, kind == "one graph",
                                               args.dtype, args.optimizer)
-        plot_memory(args.plot, sizes, curves)
+        figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
+        plot_memory(panels, sizes, curves)
+        figure.savefig(args.plot, dpi=150)
     if args.json:
         print(json.dumps({"formula": formula, "measured": measured,
                           "largest_group_within_ppo": largest_group}))

@@ -1,6 +1,8 @@
 """Figures, drawn only from saved numbers (results.json and metrics.jsonl)."""
 
 import math
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,31 @@ HELD_OUT = "held_out_"      # begins the keys of held-out pass@1 in metrics.json
 MEBIBYTE = 2**20
 
 
+def import_matplotlib() -> None:
+    """Imports matplotlib, whatever the environment variable MPLBACKEND says.
+
+    A process started from a notebook inherits the notebook's backend. Where that is not installed, the import
+    would fail, although no figure here needs a backend. Where it is installed, it stays the caller's choice.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+    if backend:
+        os.environ["MPLBACKEND"] = backend
+        try:
+            matplotlib.rcParams["backend"] = backend
+        except ValueError:      # not installed
+            pass
+
+
 def new_figure(*shape: int, figsize: tuple[float, float], **settings) -> tuple:
     """A figure and its axes.
 
     Does not use pyplot, so no window, backend or close() is needed. Matplotlib is imported here because the
     import takes half a second, and commands that draw nothing should not wait for it.
     """
+    import_matplotlib()
     from matplotlib.figure import Figure
     figure = Figure(figsize=figsize, layout="constrained")
     return figure, figure.subplots(*shape, **settings)
@@ -178,15 +199,14 @@ def memory_label(mebibytes: int) -> str:
     return f"{mebibytes // 2**20} TiB"
 
 
-def plot_memory(path: Path | str, sizes: list[int], curves: dict[str, tuple[list[int], int]]) -> None:
-    """Bytes against group size, a panel for each kind of accounting.
+def plot_memory(panels: Sequence, sizes: list[int], curves: dict[str, tuple[list[int], int]]) -> None:
+    """Bytes against group size, a panel (axes) for each kind of accounting.
 
     `curves` is {kind: (bytes of GRPO at each size, bytes of PPO with one completion a prompt)}.
     """
-    figure, panels = new_figure(1, len(curves), figsize=(3.8 * len(curves), 3.2), squeeze=False)
     ticks = [4**power for power in range(12)]      # 1 MiB, 4 MiB ... 4 TiB
     tick_labels = [memory_label(tick) for tick in ticks]
-    for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(panels[0], curves.items()):
+    for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(panels, curves.items()):
         grpo_mebibytes = [number / MEBIBYTE for number in grpo_bytes]
         axes.plot(sizes, grpo_mebibytes, "o-", ms=3, color="#1b6ca8", label="GRPO")
         axes.axhline(ppo_bytes / MEBIBYTE, color="#d1495b", label="PPO, one completion a prompt")
@@ -200,6 +220,5 @@ def plot_memory(path: Path | str, sizes: list[int], curves: dict[str, tuple[list
         axes.set_xlabel("completions a prompt, G")
         axes.set_title(kind, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0][0].set_ylabel("peak memory, by formula")
-    panels[0][0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
+    panels[0].set_ylabel("peak memory, by formula")
+    panels[0].legend(frameon=False, fontsize=8)
