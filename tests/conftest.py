@@ -1,13 +1,23 @@
-"""One smoke run, made once and looked at by several tests."""
+"""What tests share: one smoke run, made once, and a world with the same tasks for each test."""
 
 import signal
 
 import pytest
 
 import train
+from minireason.tasks import TASKS
 
 # a shell that starts pytest in the background lets Ctrl-C be ignored, by it and by every process of its tests
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def tasks_as_before():
+    """Takes out again what a test registered, such as the task of lesson 17."""
+    before = dict(TASKS)
+    yield
+    TASKS.clear()
+    TASKS.update(before)
 
 
 @pytest.fixture(scope="session")

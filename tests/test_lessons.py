@@ -1,24 +1,33 @@
 """Every lesson runs from top to bottom, quickly, and what it says of the tests is true."""
 
 import importlib
+import os
+import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from minireason.tasks import TASKS
+FOLDER = Path(__file__).parent.parent / "lessons"
+LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+FIRST_LINES = """
+# Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
+FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
+sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
+"""
 
-LESSONS = sorted((Path(__file__).parent.parent / "lessons").glob("[0-9][0-9]_*.py"))
 
-
-@pytest.fixture(autouse=True)
-def same_tasks_afterwards():
-    """Lesson 17 registers a task of its own, which other tests must not see."""
-    before = dict(TASKS)
-    yield
-    TASKS.clear()
-    TASKS.update(before)
+@pytest.fixture
+def shared(monkeypatch, tmp_path):
+    """lessons/shared.py, made to save figures in tmp_path."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = importlib.import_module("shared")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    for variable in ("LESSON_FAST", "LESSON_RENEW"):
+        monkeypatch.delenv(variable, raising=False)
+    return module
 
 
 def run(path, monkeypatch):
@@ -28,28 +37,65 @@ def run(path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_a_lesson_runs(path, monkeypatch, capsys):
+def test_a_lesson_runs(path, monkeypatch, capsys, shared, tmp_path):
+    """From any folder. It saves its figure where the others are, and leaves the repository's own alone."""
+    before = {result: result.stat().st_mtime_ns for result in shared.RESULTS.rglob("*")}
+    monkeypatch.chdir(tmp_path)
     run(path, monkeypatch)
-    assert capsys.readouterr().out.strip()
+    figure = tmp_path / "runs" / "lessons" / f"{path.stem}-fast.png"
+    assert f"the figure is in {figure}" in capsys.readouterr().out and figure.stat().st_size > 2000
+    assert {result: result.stat().st_mtime_ns for result in shared.RESULTS.rglob("*")} == before
     lines = path.read_text().splitlines()
     assert lines[0] == "# %% [markdown]" and lines[1].startswith(f"# # {int(path.name[:2])}. ")
     assert any(line.startswith("# ## Exercises") for line in lines)
     assert any("Solutions" in line for line in lines)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["python", "python -P", "runpy"])
+def test_a_lesson_in_a_process_of_its_own_runs_from_anywhere(how, tmp_path):
+    """With the backend of a notebook that started it, and which is not installed."""
+    lesson = str(LESSONS[1])
+    arguments = {"python": [lesson], "python -P": ["-P", lesson],      # -P: its folder is not in sys.path
+                 "runpy": ["-c", f"import runpy; runpy.run_path({lesson!r})"]}[how]
+    environment = os.environ | {"LESSON_FAST": "1", "MPLBACKEND": "not-installed"}
+    done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True,
+                          text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    [path] = re.findall("the figure is in (.*)", done.stdout)
+    assert Path(path) == FOLDER.parent / "runs" / "lessons" / f"{LESSONS[1].stem}-fast.png"
+    assert Path(path).stat().st_size > 2000
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_on_one_idea_has_its_parts(path):
     """From the question to the solutions, in one order, and a figure under the lesson's own name."""
     text, found = path.read_text(), -1
-    for part in ("# Question: ", "# You need: ", "Time: ", "from minireason", "by hand", "savefig",
-                 "does not show",
-                 "# ## Exercises", "Solutions"):
+    for part in ("# Question: ", "# You need: ", "Time: ", "from minireason", "by hand", "show_figure(",
+                 "does not show", "# ## Exercises", "Solutions"):
         at = text.lower().find(part.lower(), found + 1)
-        drawn_elsewhere = part == "savefig" and "plot_" in text
-        assert at > found or drawn_elsewhere, f"{path.name} has no {part!r} behind what comes before it"
-        found = max(found, at)
+        assert at > found, f"{path.name} has no {part!r} behind what comes before it"
+        found = at
     assert "trap" in text.lower() and text.count("# %% [markdown]\n") >= 4
-    assert (path.parent / "results" / f"{path.stem}.png").exists()
+    assert f', "{path.stem}")' in text and (path.parent / "results" / f"{path.stem}.png").exists()
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_finds_the_repository_by_the_same_lines(path):
+    """A notebook has no `__file__`. What test_notebooks.py finds of some lessons is then true of all."""
+    text = path.read_text()
+    assert text.count(FIRST_LINES) == 1 and text.count("__file__") == 1
+    before, _, behind = text.partition(FIRST_LINES)
+    assert "minireason" not in before.split("# %%\n")[-1] and "from shared import" in behind
+
+
+def test_the_figures_of_the_repository_are_renewed_on_demand_only(shared, monkeypatch, tmp_path):
+    own_figures = Path(shared.RESULTS)
+    assert shared.figure_path("05_name") == tmp_path / "runs" / "lessons" / "05_name.png"
+    monkeypatch.setenv("LESSON_RENEW", "1")
+    assert shared.figure_path("05_name") == own_figures / "05_name.png"
+    monkeypatch.setenv("LESSON_FAST", "1")
+    assert shared.figure_path("05_name") == tmp_path / "runs" / "lessons" / "05_name-fast.png"
 
 
 @pytest.mark.slow

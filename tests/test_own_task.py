@@ -53,15 +53,6 @@ def task_of_the_page(tmp_path_factory):
     return module.TASK
 
 
-@pytest.fixture(autouse=True)
-def tasks_as_before():
-    """Takes out again what a test registered."""
-    before = dict(TASKS)
-    yield
-    TASKS.clear()
-    TASKS.update(before)
-
-
 @pytest.fixture
 def sort(task_of_the_page):
     """The TASK of the page, not yet registered, even where somebody has added that very file."""

@@ -1,0 +1,47 @@
+"""Figures are drawn whatever matplotlib backend a process inherits, and without pyplot."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOT_INSTALLED = "a-backend-of-another-environment"
+DRAW = """import os, sys
+sys.path.insert(0, sys.argv[1])
+from minireason.tools.plots import new_figure
+figure, axes = new_figure(figsize=(2, 2))
+figure.savefig("figure.png")
+import matplotlib
+print(os.environ["MPLBACKEND"], "matplotlib.pyplot" in sys.modules, matplotlib.get_backend(auto_select=False))
+"""
+
+
+def run(arguments, folder, backend):
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=folder, capture_output=True, text=True,
+                          env=os.environ | {"MPLBACKEND": backend}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("backend, left", [(NOT_INSTALLED, "None"), ("svg", "svg")])
+def test_figures_are_drawn_whatever_backend_is_inherited(backend, left, tmp_path):
+    """Without pyplot, so no window opens. A backend that can be used stays the caller's choice."""
+    assert run(["-c", DRAW, ROOT], tmp_path, backend).split() == [backend, "False", left]
+    assert (tmp_path / "figure.png").stat().st_size > 500
+
+
+@pytest.mark.slow
+def test_a_command_draws_with_the_backend_of_a_notebook(tmp_path):
+    command = ["-m", "minireason.memory", "--model", "7B", "--plot", tmp_path / "memory.png"]
+    run(command, ROOT, NOT_INSTALLED)
+    assert (tmp_path / "memory.png").stat().st_size > 2000
+
+
+def test_no_file_of_ours_chooses_a_backend_or_uses_pyplot():
+    never = re.compile(r"import matplotlib\.pyplot|matplotlib import pyplot|matplotlib\.use")
+    for path in [*(ROOT / "minireason").rglob("*.py"), *(ROOT / "lessons").glob("*.py"), *ROOT.glob("*.py")]:
+        assert not never.search(path.read_text(encoding="utf-8")), path
