@@ -71,7 +71,7 @@ def test_the_first_cell_of_each_lesson_finds_the_repository(place, tmp_path):
     run_cells(sources, folder)
 
 
-@pytest.mark.parametrize("number, folder", [("05", ROOT / "lessons"), ("08", ROOT), ("16", ROOT)])
+@pytest.mark.parametrize("number, folder", [("05", ROOT / "lessons"), ("16", ROOT)])
 def test_a_lesson_shows_its_figure_under_a_cell_and_saves_none(number, folder):
     [lesson] = [path for path in LESSONS if path.name.startswith(number)]
     before = figures_on_disk(lesson)
