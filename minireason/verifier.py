@@ -35,10 +35,12 @@ def verify(problem: Problem, completion: str) -> Verdict:
     parts = split_completion(completion)
     if parts is None:
         return Verdict(False, False, "not of the form <think>...</think><answer>...</answer>")
-    refusal = TASKS[problem.task].check(problem, parts[1])
+    task = TASKS[problem.task]
+    refusal = task.check(problem, parts[1])
     if refusal is not None:
         return Verdict(False, True, refusal)
-    return Verdict(True, True, "correct")
+    caveat = task.caveat(problem) if task.caveat else ""
+    return Verdict(True, True, f"correct; {caveat}" if caveat else "correct")
 
 
 def canonical_answer(problem: Problem, answer: str) -> str:

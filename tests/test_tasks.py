@@ -78,9 +78,9 @@ def test_unknown_levels_raise(task, level):
 
 
 def test_level_4_programs_never_stop_with_an_error():
-    """Four operations can pass the interpreter's bound on the hidden inputs (17**5 is over a million)."""
+    """Four operations can pass the interpreter's bound on the hidden inputs (30**5 is over a million)."""
     for problem in draws("program", 4, 300, seed=2951):
-        assert len(problem.hidden) == len(programs.HIDDEN_INPUTS)
+        assert len(problem.hidden) == programs.NUM_HIDDEN
 
 
 def test_seeds_depend_on_every_name():
@@ -154,6 +154,46 @@ def test_programs_of_scored_levels_have_one_meaning():
         assert shortest and (problem.level == 2 or fits[1])
         for answers in shortest:
             assert all(answers[x] == y for x, y in problem.hidden), problem
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_hidden_outputs_are_those_of_the_program_that_was_drawn(level, monkeypatch):
+    draw, drawn = programs.draw_program, []
+    monkeypatch.setattr(programs, "draw_program", lambda *args: drawn.append(draw(*args)) or drawn[-1])
+    rng = random.Random(level)
+    for _ in range(50):
+        problem = make_problem("program", rng, level)
+        assert len(problem.hidden) == programs.NUM_HIDDEN
+        assert all(run_program(drawn[-1], x) == y for x, y in problem.examples + problem.hidden)
+        assert not dict(problem.examples).keys() & dict(problem.hidden)
+
+
+def test_each_function_has_hidden_inputs_of_its_own():
+    inputs = {problem.key: frozenset(x for x, _ in problem.hidden) for problem in draws("program", 2, 300)}
+    assert len(set(inputs.values())) == len(inputs) > 100
+    uses = collections.Counter(x for chosen in inputs.values() for x in chosen)
+    assert set(uses) == set(programs.HIDDEN_INPUTS) and max(uses.values()) < 0.5 * len(inputs)
+
+
+@pytest.mark.parametrize("examples", [
+    ((1, 6), (2, 24), (3, 60)), ((1, 2), (2, 9), (4, 65)), ((-3, 40), (5, 96)), ((0, 7), (2, 47)),
+    ((0, 0), (3, 57)), ((4, 20),), ((0, 9),), ((10, 11), (12, 4000)), ((1, 1), (2, 7), (3, 2)),
+])
+def test_programs_of_three_operations_are_all_found(examples):
+    """Against all 27,000 of them, worked out forward. At input 0 alone longer programs are not looked for."""
+    values = {"x": tuple(x for x, _ in examples)}
+    operations = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
+    for _ in range(3):
+        longer = {}
+        for program, outputs in values.items():
+            for argument, (sign, operation) in itertools.product("123456789x", operations.items()):
+                pairs = [(y, x if argument == "x" else int(argument)) for y, (x, _) in zip(outputs, examples)]
+                longer[f"{program} {argument} {sign}"] = tuple(operation(*pair) for pair in pairs)
+        values = longer
+    expected = [program for program, outputs in values.items() if outputs == tuple(y for _, y in examples)]
+    if {x for x, _ in examples} == {0}:
+        expected = []
+    assert sorted(programs.fitting_programs(examples, 3)) == sorted(expected) and len(values) == 27_000
 
 
 # -----------------------------------------------------------------------------
@@ -286,9 +326,10 @@ def test_prompts_parse_back(level):
         assert (again.target, again.numbers) == (problem.target, problem.numbers)
 
 
-def test_program_prompts_parse_back():
-    """The hidden pairs are worked out anew from the examples alone."""
-    for problem in draws("program", 1, 200) + draws("program", 2, 300):
+@pytest.mark.parametrize("level", LEVELS)
+def test_program_prompts_parse_back(level):
+    """The hidden pairs are worked out anew from the examples alone, at the levels that are not scored too."""
+    for problem in draws("program", level, 200):
         assert parse_prompt(problem.prompt) == problem
 
 
@@ -473,3 +514,46 @@ def test_a_table_of_the_examples_is_no_program():
     # another writing of the function
     assert verify(problem, "<think></think><answer>x x + 1 +</answer>").correct
     assert not verify(problem, "<think></think><answer>1->3 2->5 4->9</answer>").correct
+
+
+def polynomial(roots):
+    """A program whose value is 0 at all roots: products of up to five factors, multiplied at the end."""
+    groups = []
+    for start in range(0, len(roots), 5):
+        first, *others = [f"x {root} -" if root >= 0 else f"x {-root} +" for root in roots[start:start + 5]]
+        groups.append(first + "".join(f" {factor} *" for factor in others))
+    return " ".join(groups) + " *" * (len(groups) - 1)
+
+
+def test_a_polynomial_through_hidden_inputs_is_no_way_around_them():
+    """2x+1 + (x-1)(x-2)(x-4)x(x-3)(x-5)(x-10)(x-11)(x-17) once fitted every input that was ever tested. And
+    who knows the hidden inputs of a problem passes the interpreter's bound before the last factor is 0."""
+    problem = parse_prompt("program 1->3 2->5 4->9")
+    once = "x 2 * 1 + " + polynomial([1, 2, 4, 0, 3, 5, 10, 11, 17]) + " +"
+    assert all(run_program(once, x) == 2 * x + 1 for x in (1, 2, 4, 0, 3, 5, 10, 11, 17))
+    assert not verify(problem, f"<think></think><answer>{once}</answer>").correct
+    rng = random.Random(0)
+    for problem in draws("program", 2, 40):
+        right = programs.shortest_programs(problem.examples)[0]
+        roots = [x for x, _ in problem.examples + problem.hidden]
+        for _ in range(20):
+            rng.shuffle(roots)
+            assert not verify(problem, f"<think></think><answer>{right} {polynomial(roots)} +</answer>").correct
+        assert verify(problem, f"<think></think><answer>{right}</answer>").correct
+
+
+@pytest.mark.parametrize("prompt, answer, correct, said", [
+    ("program 1->3 2->5 4->9", "x 2 * 1 +", True, ""),
+    ("program 1->3 2->5", "x 2 * 1 +", True, "shortest program"),
+    ("program 1->3 2->5", "x 2 * 1 + x 1 - x 2 - * +", False, "shortest program"),     # fits them too
+    ("program 1->3 4->6", "x 2 +", True, "shortest program"),
+    ("program 2->4", "x 2 +", True, "examples alone"),                                 # or x * 2, or x * x
+    ("program 2->4", "x x *", True, "examples alone"),
+    ("program 3->17 2->0", "x 5 * 8 - x * 4 -", True, "tested on 1 hidden inputs"),
+    ("program 1->99 2->98 3->97 4->96 5->95 6->0", "x", False, ""),
+    ("program 1->1 2->7 3->2", "x", False, ""),                # 2->7 is not 2: that needs no explanation
+])
+def test_a_verdict_says_what_it_does_not_know(prompt, answer, correct, said):
+    verdict = verify(parse_prompt(prompt), f"<think></think><answer>{answer}</answer>")
+    assert verdict.correct == correct, verdict
+    assert said in verdict.reason and (said or ";" not in verdict.reason), verdict.reason

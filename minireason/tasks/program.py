@@ -3,22 +3,29 @@
 Level 1: one operation; 2: two; 3: three; 4: four. A program is a list of words run on a stack: `x` pushes the
 input, a number pushes itself, + - * take two values and push one. It is verified on the examples shown and on
 hidden inputs, so a table of the examples is not enough. Two prompts for one function share their key.
+
+What a prompt means follows from its examples alone: the function of the shortest programs that fit them. So
+training, sample.py and a run's page read one problem alike. Each function has hidden inputs of its own.
 """
 
 import functools
 import itertools
 import random
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from minireason.tasks.problem import Problem, calculate
 from minireason.tasks.task import Habits, Mix, Task
 from minireason.tasks.trace import TRY
 from minireason.tasks.words import Voice
+from minireason.upkeep.seeding import derive_rng
 
 LEVELS = {1: 1, 2: 2, 3: 3, 4: 4}                   # level -> number of operations
-INPUTS = tuple(range(10))                           # shown examples come from here
-HIDDEN_INPUTS = (0, 3, 5, 10, 11, 17)               # where a program is tested besides
+KEY_INPUTS = (0, 3, 5, 10, 11, 17)                  # a function's outputs here are its key
+# Where a program is tested besides: at 10 of these, drawn for each function. A polynomial through all of them
+# and the examples would need values above MAX_VALUE on its way.
+HIDDEN_INPUTS, NUM_HIDDEN = range(-20, 31), 10
+OPERATIONS = tuple(itertools.product((*map(str, range(1, 10)), "x"), "+-*"))     # (argument, operator)
 MAX_STEPS, MAX_VALUE = 100, 10**6                   # bounds of the interpreter
 MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may type
 PROMPT = re.compile(r"program (-?[0-9]+->-?[0-9]+(?: -?[0-9]+->-?[0-9]+)*)", re.ASCII)
@@ -57,18 +64,21 @@ def run(program: str, x: int) -> int:
 
 
 def make_problem(rng: random.Random, level: int) -> Problem:
-    """Draws a program of the level, and examples that no simpler or equally short function fits."""
+    """Draws a program of the level, and examples that no other function of as few operations fits."""
     while True:
         program = draw_program(rng, LEVELS[level])
         inputs = sorted(rng.sample(range(1, 7), 3))
         try:
             examples = tuple((x, run(program, x)) for x in inputs)
-            hidden = tuple((x, run(program, x)) for x in HIDDEN_INPUTS)
+            signature = tuple((x, run(program, x)) for x in KEY_INPUTS)
         except ProgramError:      # `x x * x * x * x *` grows too large
             continue
         plain = all(0 <= y <= 99 for _, y in examples) and len({y for _, y in examples}) > 1
-        if plain and (level > 2 or occam(examples) == hidden):
-            return build(examples, hidden, level)
+        if not plain:
+            continue
+        problem = build(examples, level)
+        if problem.key == write_pairs(signature):     # else a shorter program has taken the examples
+            return problem
 
 
 def draw_program(rng: random.Random, num_operations: int) -> str:
@@ -80,19 +90,36 @@ def draw_program(rng: random.Random, num_operations: int) -> str:
     return " ".join(words)
 
 
-def build(examples: Pairs, hidden: Pairs, level: int = 0) -> Problem:
-    text = " ".join(f"{x}->{y}" for x, y in examples)
-    signature = hidden or examples
-    key = "program " + " ".join(f"{x}->{y}" for x, y in signature)
-    return Problem("program", f"program {text}", key, level, examples=tuple(examples), hidden=tuple(hidden))
+def build(examples: Pairs, level: int = 0) -> Problem:
+    """The problem of these examples.
+
+    Its hidden pairs are inputs on which the shortest programs that fit agree, drawn from a seed of the key.
+    They are few where the examples fit several functions, and none where no program of four operations fits.
+    """
+    programs = shortest_programs(examples)
+    signature = agreed(programs, KEY_INPUTS)
+    if len(signature) == len(KEY_INPUTS):
+        programs = programs[:1]     # all of them are one function, so one is enough
+    key = write_pairs(signature or examples)
+    shown = {x for x, _ in examples}
+    others = [x for x in shuffled_inputs(key) if x not in shown]
+    return Problem("program", write_pairs(examples), key, level, examples=examples,
+                   hidden=agreed(programs, others, NUM_HIDDEN))
+
+
+@functools.lru_cache(maxsize=10_000)
+def shuffled_inputs(key: str) -> list[int]:
+    """The hidden inputs in an order of this key's own."""
+    return derive_rng("hidden inputs", key).sample(HIDDEN_INPUTS, len(HIDDEN_INPUTS))
+
+
+def write_pairs(pairs: Pairs) -> str:
+    """How a prompt and a key list pairs: `program 1->3 2->5`."""
+    return "program " + " ".join(f"{x}->{y}" for x, y in pairs)
 
 
 def parse(prompt: str) -> Problem:
-    """The problem that a user typed. Raises ValueError with one clear line.
-
-    The hidden pairs are those on which the shortest programs that fit the examples agree. Where no program of
-    up to two operations fits, nothing is hidden.
-    """
+    """The problem that a user typed. Raises ValueError with one clear line."""
     match = PROMPT.fullmatch(prompt) if len(prompt) <= 100 else None
     if not match:
         raise ValueError("expected 'program' and pairs input->output, such as: program 1->3 2->5 4->9")
@@ -103,68 +130,139 @@ def parse(prompt: str) -> Problem:
     examples = tuple((int(x), int(y)) for x, y in pairs)
     if len(examples) > MAX_EXAMPLES or len(dict(examples)) != len(examples):
         raise ValueError(f"at most {MAX_EXAMPLES} pairs, each with another input")
-    return build(examples, occam(examples))
+    return build(examples)
+
+
+# -----------------------------------------------------------------------------
+# What examples mean
+
+def shortest_programs(examples: Pairs) -> list[str]:
+    """The programs of the fewest operations that fit all examples; none where four operations do not do."""
+    for num_operations in range(max(LEVELS.values()) + 1):
+        fitting = fitting_programs(examples, num_operations)
+        if fitting:
+            return fitting
+    return []
+
+
+def fitting_programs(examples: Pairs, num_operations: int) -> list[str]:
+    """The programs `x a op b op ...` that fit all examples. An argument is a digit from 1 to 9, or x.
+
+    Up to two operations are looked up. More are found backward: `4->27` by `... 3 *` needs `4->9` before.
+    """
+    if num_operations <= 2:
+        inputs, outputs = zip(*examples)
+        return programs_by_outputs(num_operations, inputs).get(outputs, [])
+    programs = []
+    searched = tuple((x, y) for x, y in examples if x != 0)     # at 0, anything may stand before `x *`
+    if not searched:
+        return programs
+    for argument, operator in OPERATIONS:
+        needed = undo(searched, argument, operator)
+        if needed is None:
+            continue
+        for program in fitting_programs(needed, num_operations - 1):
+            programs.append(f"{program} {argument} {operator}")
+    return [program for program in programs if fits(program, examples)]
+
+
+def undo(examples: Pairs, argument: str, operator: str) -> Pairs | None:
+    """What must stand before a last operation that makes these examples; None where nothing can."""
+    needed = []
+    for x, y in examples:
+        right = x if argument == "x" else int(argument)
+        if operator == "*":
+            if y % right != 0:
+                return None
+            left = y // right
+        else:
+            left = y - right if operator == "+" else y + right
+        needed.append((x, left))
+    return tuple(needed)
 
 
 @functools.cache
 def short_programs(num_operations: int) -> list[str]:
-    """All programs `x a op`, or `x a op b op` with constants 1 to 9 or x."""
-    arguments = [*map(str, range(1, 10)), "x"]
-    operations = [f" {argument} {operator}" for argument, operator in itertools.product(arguments, "+-*")]
+    """All programs of so many operations, up to two."""
+    operations = [f" {argument} {operator}" for argument, operator in OPERATIONS]
     return ["x" + "".join(chosen) for chosen in itertools.product(operations, repeat=num_operations)]
 
 
-@functools.cache
-def programs_by_output(num_operations: int, x: int) -> dict[int, list[str]]:
-    """{y: the short programs that turn x into y}"""
+@functools.lru_cache(maxsize=1000)
+def outputs_at(x: int, num_operations: int) -> list[int | None]:
+    """What each of the short programs gives for input x."""
+    return [output(program, x) for program in short_programs(num_operations)]
+
+
+@functools.lru_cache(maxsize=1000)
+def programs_by_outputs(num_operations: int, inputs: tuple[int, ...]) -> dict[tuple, list[str]]:
+    """{outputs: the short programs that turn the inputs into them}"""
     programs = {}
-    for program in short_programs(num_operations):
-        programs.setdefault(run(program, x), []).append(program)
+    columns = [outputs_at(x, num_operations) for x in inputs]
+    for program, *outputs in zip(short_programs(num_operations), *columns):
+        programs.setdefault(tuple(outputs), []).append(program)
     return programs
 
 
-def fitting_programs(examples: Pairs, num_operations: int) -> list[str]:
-    """The short programs that fit all examples."""
-    x, y = examples[0]
-    near = programs_by_output(num_operations, x).get(y, ()) if x in INPUTS else short_programs(num_operations)
-    return [program for program in near if fits(program, examples)]
+def output(program: str, x: int) -> int | None:
+    """What a program gives for input x; None where it stops."""
+    try:
+        return run(program, x)
+    except ProgramError:
+        return None
 
 
 def fits(program: str, examples: Pairs) -> bool:
-    """Whether a program turns each input into its output; one whose values grow too large fits nothing."""
-    try:
-        return all(run(program, x) == y for x, y in examples)
-    except ProgramError:
-        return False
+    """Whether a program turns each input into its output."""
+    return all(output(program, x) == y for x, y in examples)
 
 
-def occam(examples: Pairs) -> Pairs:
-    """What the shortest fitting programs (up to two operations) all answer on the hidden inputs."""
-    for num_operations in (0, 1, 2):
-        fitting = fitting_programs(examples, num_operations)
-        if not fitting:
-            continue
-        agreed = []
-        for x in HIDDEN_INPUTS:
-            outputs = {run(program, x) for program in fitting}
-            if len(outputs) == 1:
-                agreed.append((x, outputs.pop()))
-        return tuple(agreed)
-    return ()
+def agreed(programs: list[str], inputs: Iterable[int], most: int | None = None) -> Pairs:
+    """(x, y) for the inputs x on which all programs give the same y; of the first `most` such inputs."""
+    if not programs:
+        return ()
+    pairs = []
+    for x in inputs:
+        y = output(programs[0], x)
+        if y is not None and all(output(program, x) == y for program in programs):
+            pairs.append((x, y))
+            if len(pairs) == most:
+                break
+    return tuple(pairs)
 
+
+# -----------------------------------------------------------------------------
+# Answers
 
 def check(problem: Problem, answer: str) -> str | None:
     """Why a program is refused, or None. It is run on the examples that are shown and on hidden inputs."""
     try:
-        for shown, pairs in (("example", problem.examples), ("hidden input", problem.hidden)):
-            for x, y in pairs:
-                result = run(answer, x)
-                if result != y:
-                    return f"on {shown} {x} the program gives {result}, not {y}"
+        for x, y in problem.examples:
+            if run(answer, x) != y:
+                return f"on example {x} the program gives {run(answer, x)}, not {y}"
+        for x, y in problem.hidden:
+            if run(answer, x) != y:
+                reason = f"on hidden input {x} the program gives {run(answer, x)}, not {y}"
+                note = caveat(problem)
+                return f"{reason}; {note}" if note else reason
     except ProgramError as error:
         return str(error)
     return None
 
+
+def caveat(problem: Problem) -> str:
+    """What a verdict leaves open, or "": three examples that fix a function, tested on all hidden inputs."""
+    if not problem.hidden:
+        return "tested on the examples alone: they do not fix a function"
+    if len(problem.hidden) < NUM_HIDDEN:
+        return f"the examples fit several functions: tested on {len(problem.hidden)} hidden inputs, not {NUM_HIDDEN}"
+    if len(problem.examples) < 3:
+        return "so few examples fit many functions: the shortest program is taken as meant"
+    return ""
+
+
+# -----------------------------------------------------------------------------
+# What the corpus shows
 
 def has_line(examples: Pairs) -> bool:
     """Whether the first two examples lie on a line with a whole, positive slope."""
@@ -289,4 +387,4 @@ TASK = Task(
     presets={"smoke": Mix((1, 2), 0.0, 20), "laptop": Mix((1, 2), 0.10, 300), "gpu": Mix((1, 2), 0.10, 300)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
-    candidate=candidate, succeeds=succeeds, follows=follows, test_by_prompt=True)
+    candidate=candidate, succeeds=succeeds, follows=follows, caveat=caveat, test_by_prompt=True)
