@@ -538,7 +538,8 @@ def test_a_polynomial_through_hidden_inputs_is_no_way_around_them():
         roots = [x for x, _ in problem.examples + problem.hidden]
         for _ in range(20):
             rng.shuffle(roots)
-            assert not verify(problem, f"<think></think><answer>{right} {polynomial(roots)} +</answer>").correct
+            answer = f"{right} {polynomial(roots)} +"
+            assert not verify(problem, f"<think></think><answer>{answer}</answer>").correct
         assert verify(problem, f"<think></think><answer>{right}</answer>").correct
 
 
@@ -549,7 +550,7 @@ def test_a_polynomial_through_hidden_inputs_is_no_way_around_them():
     ("program 1->3 4->6", "x 2 +", True, "shortest program"),
     ("program 2->4", "x 2 +", True, "examples alone"),                                 # or x * 2, or x * x
     ("program 2->4", "x x *", True, "examples alone"),
-    ("program 3->17 2->0", "x 5 * 8 - x * 4 -", True, "tested on 1 hidden inputs"),
+    ("program 3->17 2->0", "x 5 * 8 - x * 4 -", True, "tested on 1 of 10 hidden inputs"),
     ("program 1->99 2->98 3->97 4->96 5->95 6->0", "x", False, ""),
     ("program 1->1 2->7 3->2", "x", False, ""),                # 2->7 is not 2: that needs no explanation
 ])

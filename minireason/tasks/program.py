@@ -252,10 +252,11 @@ def check(problem: Problem, answer: str) -> str | None:
 
 def caveat(problem: Problem) -> str:
     """What a verdict leaves open, or "": three examples that fix a function, tested on all hidden inputs."""
-    if not problem.hidden:
+    num_hidden = len(problem.hidden)
+    if num_hidden == 0:
         return "tested on the examples alone: they do not fix a function"
-    if len(problem.hidden) < NUM_HIDDEN:
-        return f"the examples fit several functions: tested on {len(problem.hidden)} hidden inputs, not {NUM_HIDDEN}"
+    if num_hidden < NUM_HIDDEN:
+        return f"the examples fit several functions: tested on {num_hidden} of {NUM_HIDDEN} hidden inputs"
     if len(problem.examples) < 3:
         return "so few examples fit many functions: the shortest program is taken as meant"
     return ""
