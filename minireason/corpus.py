@@ -16,7 +16,7 @@ from typing import Any
 from minireason.config import TaskConfig
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.chat import draw_chat, write_reply
-from minireason.tasks.problem import calculate
+from minireason.tasks.problem import calculate, is_test
 from minireason.tasks.task import Habits
 from minireason.tasks.words import THINKING, Voice
 from minireason.upkeep.command import exit_codes
@@ -45,10 +45,20 @@ def up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
     return easier
 
 
-def fact_sheet(rng: random.Random) -> Document:
+def gives_away(left: int, operator: str, right: int, mix: TaskConfig) -> bool:
+    """Whether a fact such as 7+8=15 is a test problem of a scored level, with its answer."""
+    for name, levels in mix.levels.items():
+        read_fact = TASKS[name].problem_of_fact
+        problem = read_fact(left, operator, right) if read_fact else None
+        if problem and problem.level in levels and is_test(problem):
+            return True
+    return False
+
+
+def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
     """Plain sums, as a multiplication table on the wall: knowledge without any use of it.
 
-    They are the steps that the teachers write.
+    They are the steps that the teachers write, but for those that give away a test problem.
     """
     facts = []
     while len(facts) < 8:
@@ -57,7 +67,7 @@ def fact_sheet(rng: random.Random) -> Document:
         if operator == "*":
             left, right = rng.randint(1, 20), rng.randint(1, 20)
         result = calculate(left, operator, right)
-        if -40 <= result <= 120:
+        if -40 <= result <= 120 and not gives_away(left, operator, right, mix):
             facts.append(f"{left}{operator}{right}={result}")
     return "", " ".join(facts)
 
@@ -80,7 +90,7 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     """
     draw = rng.random()
     if draw < 0.08:
-        return fact_sheet(rng)
+        return fact_sheet(rng, mix)
     if draw < 0.18:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))

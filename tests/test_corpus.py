@@ -14,9 +14,12 @@ from helpers import SHIPPED, shipped_mix
 from reference import expression_value, steps_of, true_step
 
 from minireason import corpus
+from minireason.config import TaskConfig, preset
+from minireason.rewards import reasoning_world
 from minireason.tasks import parse_prompt
 from minireason.tasks.chat import REFUSAL, TEST_TEMPLATES, draw_chat, is_leak, secret_in
 from minireason.tasks.problem import is_test
+from minireason.tasks.task import PRESETS
 from minireason.tasks.words import ENGLISH, SPANISH
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import split_completion, verify
@@ -83,6 +86,56 @@ def test_a_document_with_a_test_problem_would_be_seen():
     found = [is_test(problem)
              for problem, _, _ in problems_of([(prompt, corpus.wrap("", "1")) for prompt in prompts])]
     assert len(found) == len(prompts) and 0.02 < sum(found) / len(found) < 0.25
+
+
+def held_out_in(fact, mix):
+    """The test problems of scored levels that a fact such as 7+8=15 asks and answers, by trying prompts."""
+    left, operator, right = re.fullmatch("(-?[0-9]+)([-+*])([0-9]+)", fact.split("=")[0]).groups()
+    if not {left.lstrip("-"), right} <= set("123456789"):
+        return []                                                # levels 1 have digits only
+    prompts = []
+    if 1 in mix.levels["arithmetic"] and operator != "*" and 0 <= int(fact.split("=")[1]) <= 99:
+        prompts.append(f"compute {left}{operator}{right}")
+    if 1 in mix.levels["countdown"] and left in "123456789" and 1 <= int(fact.split("=")[1]) <= 99:
+        prompts.append(f"make {fact.split('=')[1]} from {left} {right}")
+    return [prompt for prompt in prompts if is_test(parse_prompt(prompt))]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_text_of_a_preset_asks_or_states_a_test_problem(name):
+    """By all kinds of text: prompts, facts, solutions, and what rejection sampling and RL are asked."""
+    mix = preset(name).tasks
+    documents = corpus.base_corpus(0, 2500, mix) + corpus.chat_examples(0, 300)
+    for which in ("plain", "golden", "expert"):
+        documents += MAKERS[which](0, 400, mix)
+    draw, rng = reasoning_world(None, mix.levels, mix.shares).draw, random.Random(0)
+    documents += [(draw(rng).prompt, "") for _ in range(400)]
+    num_facts = 0
+    for prompt, completion in documents:
+        if prompt.startswith(STARTS):
+            assert not is_test(parse_prompt(prompt)), prompt
+        assert not any(start in completion for start in STARTS), completion
+        assert not re.search("[0-9][-+*][0-9]+[-+*][0-9]+=", completion), completion     # a chain and its value
+        if not prompt:
+            num_facts += len(completion.split(" "))
+            assert not any(held_out_in(fact, mix) for fact in completion.split(" ")), completion
+    assert num_facts > 1000
+
+
+def test_facts_of_levels_that_are_not_scored_stay():
+    """The laptop preset scores longer sums: its sheets hold every sum of two digits."""
+    sums = TaskConfig(levels={"arithmetic": (1,), "countdown": (1,)}, shares={"arithmetic": 1, "countdown": 0})
+    documents = corpus.base_corpus(0, 4000, shipped_mix())
+    facts = [fact for prompt, completion in documents if not prompt for fact in completion.split(" ")]
+    assert len({fact for fact in facts if held_out_in(fact, sums)}) > 10
+
+
+def test_a_step_of_a_longer_solution_is_not_a_test_problem():
+    """`2*2+7` is worked out by 4+7=11, whether or not `compute 4+7` is a test problem: is_test says so."""
+    mix = preset("smoke").tasks
+    steps = [step for _, thinking, _ in problems_of(corpus.base_corpus(0, 6000, mix))
+             for step in steps_of(thinking)]
+    assert sum(bool(held_out_in(step, mix)) for step in steps) > 10
 
 
 @pytest.mark.parametrize("which", ["base", "plain", "chat"])

@@ -156,6 +156,16 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
     return str(problem.target + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10)))
 
 
+def problem_of_fact(left: int, operator: str, right: int) -> Problem | None:
+    """The problem of level 1 that a fact such as 7+8=15 or -5+9=4 answers, or None."""
+    if operator == "*":
+        return None
+    sign = "-" if left < 0 else "+"
+    problem = build([(sign, (abs(left),)), (operator, (right,))], level=1)
+    are_digits = 1 <= abs(left) <= 9 and 1 <= right <= 9
+    return problem if are_digits and 0 <= problem.target <= 99 else None
+
+
 def follows(problem: Problem, thinking: str, answer: str) -> bool:
     """Whether the answer is what the last step came to, leaving out steps that only check another one."""
     steps = find_steps(CHECK.sub("", thinking))
@@ -167,4 +177,4 @@ TASK = Task(
     presets={"smoke": Mix((1,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.5,
-    follows=follows, unseen=unseen, averaged=True)
+    problem_of_fact=problem_of_fact, follows=follows, unseen=unseen, averaged=True)

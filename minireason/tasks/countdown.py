@@ -260,6 +260,13 @@ def is_short(thinking: str) -> bool:
     return thinking.count("try") <= 2
 
 
+def problem_of_fact(left: int, operator: str, right: int) -> Problem | None:
+    """The problem of level 1 that a fact such as 7*8=56 solves, or None."""
+    target = calculate(left, operator, right)
+    are_digits = 1 <= left <= 9 and 1 <= right <= 9
+    return build(target, [left, right], level=1) if are_digits and 1 <= target <= 99 else None
+
+
 def candidate(problem: Problem, text: str) -> Hashable:
     """What a try tries: the left sides of its steps."""
     return tuple(step.question for step in find_steps(text))
@@ -306,5 +313,5 @@ TASK = Task(
     presets={"smoke": Mix((1, 2), 0.0), "laptop": Mix((2, 3), 0.54), "gpu": Mix((2, 3), 0.54)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
-    candidate=candidate, succeeds=succeeds, follows=follows,
+    problem_of_fact=problem_of_fact, candidate=candidate, succeeds=succeeds, follows=follows,
     canonical_answer=canonical_answer, remark=remark, unseen=unseen, averaged=True)

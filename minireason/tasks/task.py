@@ -75,6 +75,8 @@ class Task:
     write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
     guess_share: float = 0.4                               # share of the base corpus that is guesses
     is_short: Callable[[str], bool] = at_most_two_steps    # is it short enough for the golden examples?
+    # (7, "+", 8) -> the problem that the fact 7+8=15 asks and answers, with its level; or None
+    problem_of_fact: Callable[[int, str, int], Problem | None] | None = None
     words: tuple[str, ...] = ()                            # get a token each; others are split into letters
 
     # What its thoughts do, for counting behaviour
