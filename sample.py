@@ -24,7 +24,8 @@ from minireason.inference import MAX_ANSWER, NUM_TAGS, answer_all, answer_within
 from minireason.model import GPT
 from minireason.run import PRETRAINED, STAGES, last_stage, newest_model, open_model
 from minireason.tasks import TASKS, Problem, parse_prompt, prompt_words
-from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
+from minireason.tasks.chat import ChatPrompt
+from minireason.tasks.harm import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.upkeep.command import BadInput, exit_codes, visible
 from minireason.upkeep.parallel import pick_device

@@ -33,7 +33,7 @@ from minireason.inference import answer_all
 from minireason.run import open_model, read_results
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import TASKS, parse_prompt
-from minireason.tasks.chat import is_leak, secret_in
+from minireason.tasks.harm import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure

@@ -17,7 +17,8 @@ from minireason.model import GPT
 from minireason.run import open_model, settings_of_run
 from minireason.stats import wilson_interval
 from minireason.tasks import TASKS, test_problems
-from minireason.tasks.chat import ChatPrompt, draw_chat, is_helpful, is_leak
+from minireason.tasks.chat import ChatPrompt, draw_chat, is_helpful
+from minireason.tasks.harm import is_leak
 from minireason.tokenizer import Tokenizer, get_tokenizer
 from minireason.upkeep.command import exit_codes
 from minireason.upkeep.parallel import pick_device

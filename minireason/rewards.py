@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from minireason.behaviour import observe
 from minireason.tasks import draw_problem
-from minireason.tasks.chat import ChatPrompt, is_leak
+from minireason.tasks.chat import ChatPrompt
+from minireason.tasks.harm import is_leak
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
 from minireason.verifier import verify

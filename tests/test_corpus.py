@@ -17,7 +17,8 @@ from minireason import corpus
 from minireason.config import TaskConfig, preset
 from minireason.rewards import reasoning_world
 from minireason.tasks import parse_prompt
-from minireason.tasks.chat import REFUSAL, TEST_TEMPLATES, draw_chat, is_leak, secret_in
+from minireason.tasks.chat import REFUSAL, TEST_TEMPLATES, draw_chat
+from minireason.tasks.harm import is_leak, secret_in
 from minireason.tasks.problem import is_test
 from minireason.tasks.task import PRESETS
 from minireason.tasks.words import ENGLISH, SPANISH
@@ -115,7 +116,8 @@ def test_no_text_of_a_preset_asks_or_states_a_test_problem(name):
         if prompt.startswith(STARTS):
             assert not is_test(parse_prompt(prompt)), prompt
         assert not any(start in completion for start in STARTS), completion
-        assert not re.search("[0-9][-+*][0-9]+[-+*][0-9]+=", completion), completion     # a chain and its value
+        chain_with_value = re.search("[0-9][-+*][0-9]+[-+*][0-9]+=", completion)
+        assert not chain_with_value, completion
         if not prompt:
             num_facts += len(completion.split(" "))
             assert not any(held_out_in(fact, mix) for fact in completion.split(" ")), completion
@@ -124,7 +126,8 @@ def test_no_text_of_a_preset_asks_or_states_a_test_problem(name):
 
 def test_facts_of_levels_that_are_not_scored_stay():
     """The laptop preset scores longer sums: its sheets hold every sum of two digits."""
-    sums = TaskConfig(levels={"arithmetic": (1,), "countdown": (1,)}, shares={"arithmetic": 1, "countdown": 0})
+    levels = {"arithmetic": (1,), "countdown": (1,)}
+    sums = TaskConfig(levels=levels, shares=dict.fromkeys(levels, 1.0))
     documents = corpus.base_corpus(0, 4000, shipped_mix())
     facts = [fact for prompt, completion in documents if not prompt for fact in completion.split(" ")]
     assert len({fact for fact in facts if held_out_in(fact, sums)}) > 10
