@@ -204,6 +204,7 @@ def programs_by_outputs(num_operations: int, inputs: tuple[int, ...]) -> dict[tu
     return programs
 
 
+@functools.lru_cache(maxsize=50_000)
 def output(program: str, x: int) -> int | None:
     """What a program gives for input x; None where it stops."""
     try:
