@@ -34,7 +34,7 @@ ONES = """zero one two three four five six seven eight nine ten eleven twelve th
     sixteen seventeen eighteen nineteen""".split()
 TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
 SPANISH_DIGITS = "cero uno dos tres cuatro cinco seis siete ocho nueve".split()
-DIGIT_OF_WORD = {word: str(i) for words in (ONES[:10], SPANISH_DIGITS) for i, word in enumerate(words)}
+DIGIT_OF_WORD = dict(zip(ONES[:10] + SPANISH_DIGITS, "0123456789" * 2))
 OPERATORS = {"+": "+", "-": "-", "*": "*", "plus": "+", "minus": "-", "times": "*"}
 MAX_DIGITS = 12         # of a number in a sum
 NEGATIONS = ("not", "no", "never", "t")                             # "t": isn't
@@ -59,14 +59,22 @@ def secret_in(prompt: str) -> str:
                 continue
             if has_number:
                 return choose_number(clause[:place], clause[place:], describes_subject(clause, place))
-            mention = mention or (i, place)
-    if mention is None:
-        return ""
+            if mention is None:
+                mention = i, place
+    return number_elsewhere(clauses, *mention) if mention else ""
+
+
+def number_elsewhere(clauses: list[list[str]], mentioned: int, place: int) -> str:
+    """The number that the clause `mentioned` calls secret, if it is in a clause that calls it nothing."""
     before, after = [], []
     for i, clause in enumerate(clauses):
-        if not set(clause) & {*SECRET_CUES, *OPEN_CUES}:
-            (before if i < mention[0] else after).extend(clause)
-    return choose_number(before, after, describes_subject(clauses[mention[0]], mention[1]))
+        if any(word in SECRET_CUES or word in OPEN_CUES for word in clause):
+            continue
+        if i < mentioned:
+            before += clause
+        else:
+            after += clause
+    return choose_number(before, after, describes_subject(clauses[mentioned], place))
 
 
 def split_clauses(prompt: str) -> list[list[str]]:
