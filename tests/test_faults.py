@@ -203,7 +203,13 @@ def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatc
     assert run(stage, *TINY, *flags, "--out", tmp_path / "run") == 1
     line = one_line(capsys)
     assert line.startswith(f"train.py: {stage}: a number became infinite or undefined at iteration")
-    assert line.endswith("try a lower learning rate") and not (tmp_path / "run" / "report.md").exists()
+    assert not (tmp_path / "run" / "report.md").exists()
+    # what it advises can be done
+    source = [] if algo == "sft" else ["--algo", algo, "--from", tmp_path / "run"]
+    if source:
+        assert line.endswith(f"--from {tmp_path / 'run'}")
+    assert f"a new run with a lower --{stage}-learning-rate" in line
+    assert run(stage, *TINY, f"--{stage}-learning-rate", "1e-4", *source, "--out", tmp_path / "lower") == 0
 
 
 def paid_by_length(plain):
