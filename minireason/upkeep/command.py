@@ -72,7 +72,6 @@ def refuse_control_characters(argv: list[str]) -> None:
 # -----------------------------------------------------------------------------
 # Streams
 
-
 def open_streams() -> None:
     """Redirects closed streams to the null device, and escapes what the terminal cannot show (`\\xe9`)."""
     # A closed stream leaves its file descriptor free. The next open() would reuse the number, and what is
