@@ -227,10 +227,10 @@ def settings_given(args: argparse.Namespace) -> dict:
     return {name: value for name, value in vars(args).items() if name in names}
 
 
-def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
-    """Returns (folder, wanted settings, is it a new run?). Raises BadInput.
+def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config, bool]:
+    """Returns (folder, wanted settings, is it a new run?). Writes nothing yet. Raises BadInput.
 
-    When all is checked, it makes the folder of a new run without --out, and writes nothing else.
+    The folder is None where a new run needs one that is not taken.
     """
     config = apply_flags(preset(getattr(args, "preset", "laptop")), settings_given(args))
     config.model.vocab_size = get_tokenizer().vocab_size
@@ -247,7 +247,7 @@ def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
         raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
     if is_new:
         check_new_run(args.stage, config, args.source)
-    return folder or fresh_folder(config), config, is_new
+    return folder, config, is_new
 
 
 def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: bool) -> Config:
@@ -275,6 +275,8 @@ def main(argv: list[str] | None = None) -> int | None:
     device = parallel.start(parallel.pick_device(args.device))
     is_first = parallel.rank() == 0
     folder, config, is_new = parallel.from_first(choose_run(args) if is_first else None)
+    if folder is None:
+        folder = parallel.from_first(fresh_folder(config) if is_first else None)
     try:
         with locked(folder) if is_first else contextlib.nullcontext():
             config = parallel.from_first(open_run(args, folder, config, is_new) if is_first else None)
