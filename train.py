@@ -29,6 +29,7 @@ from minireason.run import (
     check_new_run,
     check_not_begun,
     check_same_settings,
+    check_shares,
     fresh_folder,
     holds_run,
     locked,
@@ -75,6 +76,7 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
 
     # The model, the optimizer and the loop, as they were when the checkpoint was written
     stage = prepare(run, name, state)
+    note_numbers(name, stage, state)
     finished, seconds_before = 0, 0.0
     if state:
         finished, seconds_before = state["iteration"], state["seconds"]
@@ -130,6 +132,22 @@ def exploded(run: Run, name: str, iteration: int) -> Fault:
                  f"would again: begin a new run with a lower --{name}-learning-rate{source}")
 
 
+def note_numbers(name: str, stage: Stage, saved: dict | None) -> None:
+    """Notes how many threads and processes train a stage. Says so if they are not those it was begun with.
+
+    They add up in another order, and so round in another way.
+    """
+    now = "threads={threads} processes={processes}".format(**parallel.numbers())
+    before = saved["notes"].get("ran with") if saved else None      # an older checkpoint lacks it
+    stage.notes["ran with"] = before or now
+    if before and before.split("; then ")[-1] != now:
+        stage.notes["ran with"] = f"{before}; then {now}"
+        if parallel.rank() == 0:
+            print(f"{name} was trained with {before} and goes on with {now}, so it will end with other bits: "
+                  "for the same, set OMP_NUM_THREADS to those threads, --nproc_per_node to those processes",
+                  file=sys.stderr)
+
+
 def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done: bool) -> None:
     """Writes the checkpoint of a stage, from the first process. A finished stage needs no optimizer."""
     if parallel.rank() == 0:
@@ -158,6 +176,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
     """Trains and scores each stage in turn, and writes results.json after each. Returns the results."""
     results = read_results(run.folder) or new_results(run.config, command)
     results["device"] = str(run.device)
+    results.update(parallel.numbers())      # of this command; "ran with" has those of each stage
     results["command"] = results["command"] or command      # an earlier version began without
     has_head = False
     for stage in stages:
@@ -170,6 +189,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
         results["stages"] = {name: scores[name] for name in STAGES if name in scores}
         results["seconds"][stage] = seconds
         results["seconds"][f"{stage} evaluation"] = time.monotonic() - began
+        results.setdefault("ran with", {})[stage] = notes.pop("ran with", "unknown")
         results["notes"].update(notes)
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
@@ -213,7 +233,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--log", choices=logs.NAMES, help="copy the metrics to a logger that you installed")
     add_flags(parser, preset("laptop"))
     args = parser.parse_args(argv)
-    args.command = shlex.join(["python", "train.py", *(sys.argv[1:] if argv is None else argv)])
+    args.command = shlex.join([*parallel.starter(), "train.py", *(sys.argv[1:] if argv is None else argv)])
     if args.stage not in ("all", *STAGES):
         raise BadInput(f"unknown stage {args.stage!r}: choose all, {', '.join(STAGES)}")
     if args.log:
@@ -264,22 +284,25 @@ def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: boo
     if not hasattr(args, "preset"):     # then only the given flags must agree with the stored settings
         config = apply_flags(copy.deepcopy(stored), settings_given(args))
     check_same_settings(folder, stored, config)
+    check_shares(args.stage, stored)
     if not args.resume:
         check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
     return stored
 
 
-@exit_codes("train.py", less_memory="begin another run with a lower --model-width", prints_results=False)
+@exit_codes("train.py", less_memory="begin another run with a lower --model-width", prints_results=False,
+            speaks=parallel.speaks)
 def main(argv: list[str] | None = None) -> int | None:
-    args = parse(argv)
-    device = parallel.start(parallel.pick_device(args.device))
+    parallel.start()
     is_first = parallel.rank() == 0
-    folder, config, is_new = parallel.from_first(choose_run(args) if is_first else None)
+    args = parallel.from_first(parse, argv)
+    device = parallel.own_device(parallel.pick_device(args.device))
+    folder, config, is_new = parallel.from_first(choose_run, args)
     if folder is None:
-        folder = parallel.from_first(fresh_folder(config) if is_first else None)
+        folder = parallel.from_first(fresh_folder, config)
     try:
         with locked(folder) if is_first else contextlib.nullcontext():
-            config = parallel.from_first(open_run(args, folder, config, is_new) if is_first else None)
+            config = parallel.from_first(open_run, args, folder, config, is_new)
             run = Run(folder, config, device)
             stages = stages_of(config) if args.stage == "all" else (args.stage,)
             if is_first:
@@ -292,9 +315,9 @@ def main(argv: list[str] | None = None) -> int | None:
                 print_end(folder, config, results)
     except (KeyboardInterrupt, Stopped) as error:
         if (folder / "config.json").exists():      # else the run was not begun yet
-            stage = "" if args.stage == "all" else f" {args.stage}"
-            advice = f"go on with: python train.py{stage} --resume --out {shlex.quote(str(folder))}"
-            error.args = (f"{str(error) or 'stopped'}; {advice}",)
+            stage = [] if args.stage == "all" else [args.stage]
+            advice = shlex.join([*parallel.starter(), "train.py", *stage, "--resume", "--out", str(folder)])
+            error.args = (f"{str(error) or 'stopped'}; go on with: {advice}",)
         raise
 
 
@@ -309,4 +332,4 @@ def print_end(folder: Path, config: Config, results: dict) -> None:
 
 
 if __name__ == "__main__":
-    parallel.leave(main())
+    parallel.leave(main)

@@ -8,6 +8,7 @@ train.py, sample.py, the tools and the lessons all load models with `open_model`
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from minireason.config import (
 from minireason.model import GPT
 from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer, pieces_of
-from minireason.upkeep import checkpoint
+from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.command import BadInput, Fault, is_out_of_memory, visible
 from minireason.upkeep.seeding import derive_seed
 from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
@@ -224,10 +225,14 @@ def locked(folder: Path) -> Iterator[None]:
     If the process is killed, the system releases the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "ab") as file:
+    with open(folder / LOCK, "ab") as file, contextlib.ExitStack() as stack:
         try:
             import fcntl
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The folder is locked too: if the file is deleted, the next train.py makes and locks another one.
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadInput(f"another train.py is at work in {folder}: "
                            "let it finish or choose another --out") from None
@@ -251,6 +256,7 @@ def holds_run(folder: Path) -> bool:
 
 def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
     """Raises BadInput or ValueError if a run cannot be trained or scored. Nothing is written yet."""
+    check_shares(stage, config)
     if source and stage == "base":
         raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
     if not source and stage not in ("all", "base"):
@@ -264,6 +270,18 @@ def check_new_run(stage: str, config: Config, source: Path | str | None) -> None
         test_problems(task, levels, number, config.evaluate.seed)
     if source:
         check_source(source, stage, config)
+
+
+def check_shares(stage: str, config: Config) -> None:
+    """Raises BadInput if a step of the stage has fewer prompts or documents than there are processes."""
+    for name in stages_of(config) if stage == "all" else (stage,):
+        settings = getattr(config, name.replace("-", "_"))
+        key = "num_prompts" if hasattr(settings, "num_prompts") else "batch_size"
+        number = getattr(settings, key)
+        if number < parallel.world_size():
+            flag = f"--{name}-{key}".replace("_", "-")
+            raise BadInput(f"{flag} {number} is too few for {parallel.world_size()} processes: each of them "
+                           "needs one at least")
 
 
 def new_run(folder: Path, config: Config, stage: str, source: Path | str | None, command: str) -> None:
@@ -374,8 +392,7 @@ def check_not_begun(folder: Path, stages: tuple[str, ...]) -> None:
 # Results
 
 def new_results(config: Config, command: str) -> dict:
-    return {"command": command, "config": to_dict(config), "threads": torch.get_num_threads(),
-            "stages": {}, "seconds": {}, "notes": {}}
+    return {"command": command, "config": to_dict(config), "stages": {}, "seconds": {}, "notes": {}}
 
 
 def read_results(folder: Path) -> dict | None:

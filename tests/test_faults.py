@@ -21,7 +21,7 @@ from test_train import ROOT, TINY, assert_equal_weights, run, weights
 import sample
 import train
 from minireason import evaluate, stages
-from minireason.run import LOCK
+from minireason.run import LOCK, locked
 from minireason.tools import export, inspector
 from minireason.upkeep import checkpoint
 
@@ -97,6 +97,17 @@ def test_two_that_begin_at_once_are_told_apart(tmp_path, capsys):
         fcntl.flock(file, fcntl.LOCK_EX)
         assert run("base", *TINY, "--out", tmp_path / "run") == 2
     assert "another train.py" in one_line(capsys) and os.listdir(tmp_path / "run") == [LOCK]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
+def test_a_lock_holds_when_its_file_is_deleted(tmp_path, capsys):
+    folder = tmp_path / "run"
+    with locked(folder):
+        (folder / LOCK).unlink()
+        assert run("base", *TINY, "--out", folder) == 2
+        assert "another train.py" in one_line(capsys)
+    with locked(folder):        # released, and its own to take
+        pass
 
 
 # -----------------------------------------------------------------------------

@@ -134,6 +134,54 @@ def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path,
     assert first == second
 
 
+@pytest.fixture
+def threads():
+    """Sets the number of threads, for this test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def interrupt(monkeypatch):
+    """Ctrl-C in the first step from here on."""
+    plain_clip = torch.nn.utils.clip_grad_norm_
+
+    def press(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return plain_clip(*arguments)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", press)
+
+
+def test_another_number_of_threads_is_said_on_resume_and_kept(tmp_path, monkeypatch, capsys, threads):
+    folder = tmp_path / "run"
+    threads(2)
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        assert run("base", *TINY, "--base-num-examples", "20", "--out", folder) == 130
+        assert run("base", "--resume", "--out", folder) == 130
+    assert "bits" not in capsys.readouterr().err
+    threads(1)
+    assert run("base", "--resume", "--out", folder) == 0
+    assert ("base was trained with threads=2 processes=1 and goes on with threads=1 processes=1, so it will "
+            "end with other bits: for the same, set OMP_NUM_THREADS") in capsys.readouterr().err
+    results = json.loads((folder / "results.json").read_text())
+    assert results["ran with"] == {"base": "threads=2 processes=1; then threads=1 processes=1"}
+    assert (results["threads"], results["processes"]) == (1, 1) and "ran with" not in results["notes"]
+
+
+def test_a_checkpoint_that_does_not_know_its_threads_goes_on_without_a_word(tmp_path, monkeypatch, capsys):
+    """As earlier versions wrote it."""
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        assert run("base", *TINY, "--base-num-examples", "20", "--out", tmp_path / "run") == 130
+    path = tmp_path / "run" / "base" / "checkpoint.pt"
+    state = checkpoint.load(path)
+    del state["notes"]["ran with"]
+    checkpoint.save(path, **state)
+    assert run("base", "--resume", "--out", tmp_path / "run") == 0
+    assert "bits" not in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     small_world(monkeypatch)

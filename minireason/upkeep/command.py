@@ -217,26 +217,34 @@ def signals_wait() -> Iterator[None]:
 # -----------------------------------------------------------------------------
 # Exit codes
 
-def exit_codes(name: str, less_memory: str = "", prints_results: bool = True) -> Callable:
+def always() -> bool:
+    return True
+
+
+def exit_codes(name: str, less_memory: str = "", prints_results: bool = True,
+               speaks: Callable[[], bool] = always) -> Callable:
     """Decorates a `main(argv)`: an error in it becomes an exit code and a line that begins with `name`.
 
     `less_memory` says what to do where the memory does not suffice. A command that prints its results fails
-    if they cannot be written; one that prints messages alone does not.
+    if they cannot be written; one that prints messages alone does not. `speaks()` says whether the line is to
+    be printed: of several processes that end together, one prints it.
     """
     def decorate(main):
         @functools.wraps(main)
         def command(argv=None):
             open_streams()
             with message_streams(stdout_too=not prints_results):
-                return exit_code(name, main, argv, less_memory)
+                return exit_code(name, main, argv, less_memory, speaks)
         return command
     return decorate
 
 
-def exit_code(name: str, main: Callable, argv: list[str] | None, less_memory: str) -> int:
+def exit_code(name: str, main: Callable, argv: list[str] | None, less_memory: str,
+              speaks: Callable[[], bool]) -> int:
     """Calls main(argv). Returns the exit code, after a line on stderr if there was an error."""
-    def say(error: object) -> None:
-        print(f"{name}: {visible(error)}", file=sys.stderr)
+    def say(error: object, start: str = f"{name}: ") -> None:
+        if speaks():
+            print(start + visible(error), file=sys.stderr)
 
     try:
         with on_stop_signals(raise_stopped):
@@ -246,7 +254,7 @@ def exit_code(name: str, main: Callable, argv: list[str] | None, less_memory: st
             finally:
                 flush()
     except (KeyboardInterrupt, Stopped) as error:
-        print(f"\n{visible(error) or 'stopped'}", file=sys.stderr)
+        say(str(error) or "stopped", start="\n")
         return 128 + getattr(error, "number", signal.SIGINT)
     except BrokenPipeError:     # the program that read our output, such as head, has ended
         return 1
