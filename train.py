@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import copy
 import math
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from minireason.run import (
     check_new_run,
     check_not_begun,
     check_same_settings,
+    check_shares,
     fresh_folder,
     holds_run,
     locked,
@@ -48,11 +50,12 @@ from minireason.tools.flags import add_flags, apply_flags
 from minireason.upkeep import checkpoint, logs, metrics, parallel
 from minireason.upkeep.command import (
     BadInput,
-    CtrlC,
     Fault,
+    Stopped,
     exit_codes,
     is_out_of_memory,
     peak_memory,
+    stop_after_step,
     visible,
 )
 
@@ -73,6 +76,7 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
 
     # The model, the optimizer and the loop, as they were when the checkpoint was written
     stage = prepare(run, name, state)
+    note_numbers(name, stage, state)
     finished, seconds_before = 0, 0.0
     if state:
         finished, seconds_before = state["iteration"], state["seconds"]
@@ -82,42 +86,66 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
         path.parent.mkdir(parents=True, exist_ok=True)
         metrics.truncate(run.metrics_path(name), finished)
 
-    began = last_save = time.time()
+    began = last_save = time.monotonic()     # a clock that is never set back
     looking = 0.0                            # seconds spent on held-out accuracy: they are not training
     every = run.config.evaluate.every        # steps between measurements of held-out accuracy; 0: none
 
     def training_seconds() -> float:
-        return seconds_before + time.time() - began - looking
+        return seconds_before + time.monotonic() - began - looking
 
     bar = tqdm(total=stage.num_steps, initial=finished, desc=name, unit="step", mininterval=0.5,
                disable=not is_first)
     log = logs.Log(log_name if is_first else None, run.metrics_path(name), to_dict(run.config))
-    with CtrlC() as ctrl_c, bar, log:
+    with stop_after_step() as request, bar, log:
         for values in stage.loop(finished):
             if not all(math.isfinite(value) for value in values.values()):
-                raise Fault(f"{name}: a number became infinite or undefined at iteration {finished}; "
-                            f"the last checkpoint, if any, is in {path.parent}: try a lower learning rate")
+                raise exploded(run, name, finished)
             finished += 1
             is_time_to_look = every and (finished % every == 0 or finished == stage.num_steps)
             if is_first and is_time_to_look:
-                look_began = time.time()
+                look_began = time.monotonic()
                 values = values | quick_accuracy(stage.model, run.tokenizer, run.config)
-                looking += time.time() - look_began
+                looking += time.monotonic() - look_began
             if is_first:
                 metrics.append(run.metrics_path(name), values)
                 log.write(values)
             shown = {SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}
             bar.set_postfix(shown, refresh=False)
             bar.update()
-            is_stopping = parallel.total(ctrl_c.pressed) > 0      # if Ctrl-C reached one, all stop
-            if is_stopping or time.time() - last_save > SAVE_EVERY:
+            stop_signal = max(parallel.gather(request.signal))     # if one process got one, all stop
+            if stop_signal or time.monotonic() - last_save > SAVE_EVERY:
                 save(run, name, stage, finished, training_seconds(), done=False)
-                last_save = time.time()
-            if is_stopping:
-                raise KeyboardInterrupt
-    save(run, name, stage, finished, training_seconds(), done=True)
-    parallel.gather(None)                 # wait until the checkpoint is written
+                last_save = time.monotonic()
+            if stop_signal:
+                raise Stopped(stop_signal, "stopped and saved")
+        save(run, name, stage, finished, training_seconds(), done=True)
+        stop_signal = max(parallel.gather(request.signal))         # waits until the checkpoint is written
+        if stop_signal:
+            raise Stopped(stop_signal, "stopped and saved")
     return training_seconds(), stage.notes
+
+
+def exploded(run: Run, name: str, iteration: int) -> Fault:
+    """What to say when a number is infinite or undefined. The same settings would lead there again."""
+    source = "" if name == "base" else f" and --from {run.folder}"
+    return Fault(f"{name}: a number became infinite or undefined at iteration {iteration}; with --resume it "
+                 f"would again: begin a new run with a lower --{name}-learning-rate{source}")
+
+
+def note_numbers(name: str, stage: Stage, saved: dict | None) -> None:
+    """Notes how many threads and processes train a stage. Says so if they are not those it was begun with.
+
+    They add up in another order, and so round in another way.
+    """
+    now = "threads={threads} processes={processes}".format(**parallel.numbers())
+    before = saved["notes"].get("ran with") if saved else None      # an older checkpoint lacks it
+    stage.notes["ran with"] = before or now
+    if before and before.split("; then ")[-1] != now:
+        stage.notes["ran with"] = f"{before}; then {now}"
+        if parallel.rank() == 0:
+            print(f"{name} was trained with {before} and goes on with {now}, so it will end with other bits: "
+                  "for the same, set OMP_NUM_THREADS to those threads, --nproc_per_node to those processes",
+                  file=sys.stderr)
 
 
 def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done: bool) -> None:
@@ -146,20 +174,22 @@ def restore(stage: Stage, state: dict) -> None:
 
 def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str | None = None) -> dict:
     """Trains and scores each stage in turn, and writes results.json after each. Returns the results."""
-    results = read_results(run.folder) or new_results(run.config)
+    results = read_results(run.folder) or new_results(run.config, command)
     results["device"] = str(run.device)
-    results["command"] = results["command"] or command
+    results.update(parallel.numbers())      # of this command; "ran with" has those of each stage
+    results["command"] = results["command"] or command      # an earlier version began without
     has_head = False
     for stage in stages:
         with memory_advice(run, stage):
             seconds, notes = train_stage(run, stage, log_name)
         if stage in results["stages"] or parallel.rank() > 0:
             continue
-        began = time.time()
+        began = time.monotonic()
         scores = results["stages"] | {stage: evaluate(run.load(stage), run.tokenizer, run.config)}
         results["stages"] = {name: scores[name] for name in STAGES if name in scores}
         results["seconds"][stage] = seconds
-        results["seconds"][f"{stage} evaluation"] = time.time() - began
+        results["seconds"][f"{stage} evaluation"] = time.monotonic() - began
+        results.setdefault("ran with", {})[stage] = notes.pop("ran with", "unknown")
         results["notes"].update(notes)
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
@@ -203,6 +233,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--log", choices=logs.NAMES, help="copy the metrics to a logger that you installed")
     add_flags(parser, preset("laptop"))
     args = parser.parse_args(argv)
+    args.command = shlex.join([*parallel.starter(), "train.py", *(sys.argv[1:] if argv is None else argv)])
     if args.stage not in ("all", *STAGES):
         raise BadInput(f"unknown stage {args.stage!r}: choose all, {', '.join(STAGES)}")
     if args.log:
@@ -216,10 +247,14 @@ def settings_given(args: argparse.Namespace) -> dict:
     return {name: value for name, value in vars(args).items() if name in names}
 
 
-def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
-    """Returns (folder, wanted settings, is it a new run?). Writes nothing yet. Raises BadInput."""
+def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config, bool]:
+    """Returns (folder, wanted settings, is it a new run?). Writes nothing yet. Raises BadInput.
+
+    The folder is None where a new run needs one that is not taken.
+    """
     config = apply_flags(preset(getattr(args, "preset", "laptop")), settings_given(args))
     config.model.vocab_size = get_tokenizer().vocab_size
+    folder = None
     if args.out:
         folder = Path(args.out)
     elif args.resume:
@@ -227,9 +262,7 @@ def choose_run(args: argparse.Namespace) -> tuple[Path, Config, bool]:
         if not folders:
             raise BadInput("there is no run to resume in runs/")
         folder = folders[-1]
-    else:
-        folder = fresh_folder(config)
-    is_new = not holds_run(folder)
+    is_new = folder is None or not holds_run(folder)
     if is_new and args.resume:
         raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
     if is_new:
@@ -243,45 +276,49 @@ def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: boo
     Call it with the folder locked.
     """
     if is_new:
-        new_run(folder, config, args.stage, args.source)
+        new_run(folder, config, args.stage, args.source, args.command)
         return config
     if args.source and not args.resume:
-        raise BadInput(f"{folder} holds a run already: --from is for a new one, choose another --out")
+        raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
     stored = stored_config(folder)
     if not hasattr(args, "preset"):     # then only the given flags must agree with the stored settings
         config = apply_flags(copy.deepcopy(stored), settings_given(args))
     check_same_settings(folder, stored, config)
+    check_shares(args.stage, stored)
     if not args.resume:
         check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
     return stored
 
 
-@exit_codes("train.py", less_memory="begin another run with a lower --model-width")
+@exit_codes("train.py", less_memory="begin another run with a lower --model-width", prints_results=False,
+            speaks=parallel.speaks)
 def main(argv: list[str] | None = None) -> int | None:
-    command = "python train.py " + " ".join(sys.argv[1:] if argv is None else argv)
-    args = parse(argv)
-    device = parallel.start(parallel.pick_device(args.device))
+    parallel.start()
     is_first = parallel.rank() == 0
-    folder, config, is_new = parallel.from_first(choose_run(args) if is_first else None)
+    args = parallel.from_first(parse, argv)
+    device = parallel.own_device(parallel.pick_device(args.device))
+    folder, config, is_new = parallel.from_first(choose_run, args)
+    if folder is None:
+        folder = parallel.from_first(fresh_folder, config)
     try:
         with locked(folder) if is_first else contextlib.nullcontext():
-            config = parallel.from_first(open_run(args, folder, config, is_new) if is_first else None)
+            config = parallel.from_first(open_run, args, folder, config, is_new)
             run = Run(folder, config, device)
             stages = stages_of(config) if args.stage == "all" else (args.stage,)
             if is_first:
                 settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
                 print(visible(f"{folder} on {device}, {settings}"), flush=True)
-            results = train_stages(run, stages, command.strip(), args.log)
+            results = train_stages(run, stages, args.command, args.log)
             parallel.stop()
             if is_first:
                 report.write_report(folder, results)
                 print_end(folder, config, results)
-    except KeyboardInterrupt:
-        if not (folder / "config.json").exists():
-            raise       # the run was not begun yet
-        stage = "" if args.stage == "all" else f" {args.stage}"
-        advice = f"go on with: python train.py{stage} --resume --out {folder}"
-        raise KeyboardInterrupt(f"stopped and saved; {advice}") from None
+    except (KeyboardInterrupt, Stopped) as error:
+        if (folder / "config.json").exists():      # else the run was not begun yet
+            stage = [] if args.stage == "all" else [args.stage]
+            advice = shlex.join([*parallel.starter(), "train.py", *stage, "--resume", "--out", str(folder)])
+            error.args = (f"{str(error) or 'stopped'}; go on with: {advice}",)
+        raise
 
 
 def print_end(folder: Path, config: Config, results: dict) -> None:
@@ -295,4 +332,4 @@ def print_end(folder: Path, config: Config, results: dict) -> None:
 
 
 if __name__ == "__main__":
-    parallel.leave(main())
+    parallel.leave(main)

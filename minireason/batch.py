@@ -74,21 +74,23 @@ class Batch:
         return lengths.argsort(stable=True).split(size)
 
     def summary(self, group_size: int) -> dict[str, float]:
-        """What the logs show of a rollout: means over the processes, but the sum of num_tokens."""
+        """What the logs show of a rollout, over all processes: means, and the number of tokens."""
         group_spread = self.rewards.view(-1, group_size).std(1, unbiased=False)            # (P,)
         mask = self.completion_mask
-        summary = {"reward": self.rewards.mean().item(),
-                   "completion_length": mask.sum(1).mean().item(),
-                   "zero_std_frac": (group_spread < 1e-6).float().mean().item(),
-                   "num_tokens": int(mask.sum())}
+        num_tokens = int(mask.sum())
+        means = {"reward": self.rewards.mean().item(),
+                 "completion_length": mask.sum(1).mean().item(),
+                 "zero_std_frac": (group_spread < 1e-6).float().mean().item()}
+        counts = {"reward": len(self), "completion_length": len(self), "zero_std_frac": len(group_spread)}
         if self.ref_logprobs is not None:
-            summary["kl"] = masked_mean(k3(self.old_logprobs, self.ref_logprobs), mask).item()
+            means["kl"] = masked_mean(k3(self.old_logprobs, self.ref_logprobs), mask).item()
+            counts["kl"] = num_tokens
+        summary = parallel.average(means, counts)
         if self.returns is not None:    # 1: the critic knew what would come; 0: no better than a constant
-            errors = (self.returns - self.old_values)[mask.bool()]
-            returns = self.returns[mask.bool()]
+            errors = parallel.concatenate((self.returns - self.old_values)[mask.bool()])
+            returns = parallel.concatenate(self.returns[mask.bool()])
             summary["explained_variance"] = 1 - (errors.var() / returns.var().clamp(min=1e-8)).item()
-        num_tokens = int(parallel.total(summary["num_tokens"]))
-        return {**parallel.average(summary), "num_tokens": num_tokens}
+        return {**summary, "num_tokens": int(parallel.total(num_tokens))}
 
 
 def longest(lengths: torch.Tensor) -> int:

@@ -8,6 +8,7 @@ train.py, sample.py, the tools and the lessons all load models with `open_model`
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from minireason.config import (
 from minireason.model import GPT
 from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer, pieces_of
-from minireason.upkeep import checkpoint
+from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.command import BadInput, Fault, is_out_of_memory, visible
 from minireason.upkeep.seeding import derive_seed
 from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
@@ -194,17 +195,27 @@ def runs_by_age() -> list[Path]:
 # Beginning a run, and resuming one
 
 def fresh_folder(config: Config) -> Path:
-    """A name in runs/ that is not taken: laptop, laptop-2, laptop-ppo, laptop-pure ..."""
+    """Makes a folder in runs/ with a name that is not taken: laptop, laptop-2, laptop-ppo, laptop-pure ..."""
     name = config.preset
     if config.algo == "ppo":
         name += "-ppo"
     if config.pure_rl:
         name += "-pure"
+    Path("runs").mkdir(exist_ok=True)
     folder, number = Path("runs") / name, 1
-    while folder.exists():
+    while not make_folder(folder):
         number += 1
         folder = Path("runs") / f"{name}-{number}"
     return folder
+
+
+def make_folder(folder: Path) -> bool:
+    """Makes a folder. Returns whether this process did: of several that try at once, one gets True."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -214,10 +225,14 @@ def locked(folder: Path) -> Iterator[None]:
     If the process is killed, the system releases the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "ab") as file:
+    with open(folder / LOCK, "ab") as file, contextlib.ExitStack() as stack:
         try:
             import fcntl
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The folder is locked too: if the file is deleted, the next train.py makes and locks another one.
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadInput(f"another train.py is at work in {folder}: "
                            "let it finish or choose another --out") from None
@@ -232,6 +247,8 @@ def holds_run(folder: Path) -> bool:
         raise BadInput(f"{folder} is a file: choose another --out")
     if (folder / "config.json").exists():
         return True
+    if (folder / "config.json.tmp").exists():
+        return False        # a beginning that was killed: see `new_run`
     if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
         raise BadInput(f"{folder} is not empty and holds no run: choose another --out")
     return False
@@ -239,6 +256,7 @@ def holds_run(folder: Path) -> bool:
 
 def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
     """Raises BadInput or ValueError if a run cannot be trained or scored. Nothing is written yet."""
+    check_shares(stage, config)
     if source and stage == "base":
         raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
     if not source and stage not in ("all", "base"):
@@ -254,13 +272,46 @@ def check_new_run(stage: str, config: Config, source: Path | str | None) -> None
         check_source(source, stage, config)
 
 
-def new_run(folder: Path, config: Config, stage: str, source: Path | str | None) -> None:
-    """Begins a run in a locked folder: copies earlier stages from `source`, and writes the settings."""
+def check_shares(stage: str, config: Config) -> None:
+    """Raises BadInput if a step of the stage has fewer prompts or documents than there are processes."""
+    for name in stages_of(config) if stage == "all" else (stage,):
+        settings = getattr(config, name.replace("-", "_"))
+        key = "num_prompts" if hasattr(settings, "num_prompts") else "batch_size"
+        number = getattr(settings, key)
+        if number < parallel.world_size():
+            flag = f"--{name}-{key}".replace("_", "-")
+            raise BadInput(f"{flag} {number} is too few for {parallel.world_size()} processes: each of them "
+                           "needs one at least")
+
+
+def new_run(folder: Path, config: Config, stage: str, source: Path | str | None, command: str) -> None:
+    """Begins a run in a locked folder: writes its settings and first results, copies stages from `source`.
+
+    The folder is a run from the moment at which config.json has its name. Until then there is a
+    config.json.tmp: it says that all the rest is of a beginning, which the same command may begin anew.
+    """
     if (folder / "config.json").exists():
         raise BadInput(f"another train.py has just begun a run in {folder}: choose another --out")
-    if source:
-        copy_stages(source, folder, stages_before(stage, config), config)
-    checkpoint.save_json(folder / "config.json", to_dict(config))
+
+    def write(file):
+        remove_beginning(folder)      # of a process that was killed
+        results = new_results(config, command)
+        if source:
+            copy_stages(source, folder, stages_before(stage, config), results)
+        checkpoint.save_json(folder / "results.json", results)
+        file.write(checkpoint.json_bytes(to_dict(config)))
+    try:
+        checkpoint.write_atomically(folder / "config.json", write)
+    finally:
+        if not (folder / "config.json").exists():       # the disk is full
+            remove_beginning(folder)
+
+
+def remove_beginning(folder: Path) -> None:
+    """Removes what `new_run` writes before the folder is a run."""
+    for stage in STAGES:
+        shutil.rmtree(folder / stage, ignore_errors=True)
+    (folder / "results.json").unlink(missing_ok=True)
 
 
 def stages_before(stage: str, config: Config) -> tuple[str, ...]:
@@ -272,7 +323,8 @@ def stages_before(stage: str, config: Config) -> tuple[str, ...]:
 
 
 def check_source(source: Path | str, stage: str, config: Config) -> None:
-    """Raises BadInput if `source` lacks a stage to copy, or its model has another size."""
+    """Raises BadInput if `source` lacks a stage to copy, or its model has another size; Fault on damage."""
+    read_results(folder_of(source))
     words = get_tokenizer(config.tasks.levels).words
     for name in stages_before(stage, config):
         path = checkpoint_path(folder_of(source), name)
@@ -291,27 +343,19 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
                            f"add {' '.join(flags)}, or give another --from")
 
 
-def copy_stages(source: Path | str, folder: Path, stages: tuple[str, ...], config: Config) -> None:
-    """Copies finished stages of another run: checkpoints, curves and results."""
-    results = read_results(folder_of(source))
-    try:
-        for stage in stages:
-            shutil.copytree(folder_of(source) / stage, folder / stage,
-                            ignore=shutil.ignore_patterns("*.tmp", "wandb"))
-    except BaseException:
-        # A full disk, or Ctrl-C. A partial copy is not a usable run, and it would block the next one.
-        for stage in stages:
-            shutil.rmtree(folder / stage, ignore_errors=True)
-        raise
-    copied = new_results(config)
-    copied["notes"]["started from"] = f"{', '.join(stages)} of {source}"
+def copy_stages(source: Path | str, folder: Path, stages: tuple[str, ...], results: dict) -> None:
+    """Copies finished stages of another run: checkpoints and curves, and into `results` their scores."""
+    for stage in stages:
+        shutil.copytree(folder_of(source) / stage, folder / stage,
+                        ignore=shutil.ignore_patterns("*.tmp", "wandb"))
+    results["notes"]["started from"] = f"{', '.join(stages)} of {source}"
     # Scores on other problems are left out: `train.py all` scores the stages again.
-    if results and scored_on(results["config"]) == scored_on(to_dict(config)):
+    scored = read_results(folder_of(source))
+    if scored and scored_on(scored["config"]) == scored_on(results["config"]):
         for stage in stages:
-            if stage in results["stages"]:
-                copied["stages"][stage] = results["stages"][stage]
-                copied["seconds"][stage] = results["seconds"][stage]
-    checkpoint.save_json(folder / "results.json", copied)
+            if stage in scored["stages"]:
+                results["stages"][stage] = scored["stages"][stage]
+                results["seconds"][stage] = scored["seconds"][stage]
 
 
 def stored_config(folder: Path) -> Config:
@@ -347,9 +391,8 @@ def check_not_begun(folder: Path, stages: tuple[str, ...]) -> None:
 # -----------------------------------------------------------------------------
 # Results
 
-def new_results(config: Config) -> dict:
-    return {"command": "", "config": to_dict(config), "threads": torch.get_num_threads(),
-            "stages": {}, "seconds": {}, "notes": {}}
+def new_results(config: Config, command: str) -> dict:
+    return {"command": command, "config": to_dict(config), "stages": {}, "seconds": {}, "notes": {}}
 
 
 def read_results(folder: Path) -> dict | None:

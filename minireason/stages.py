@@ -64,7 +64,7 @@ def rl(run: Run) -> Stage:
 def rejection(run: Run) -> Stage:
     """Prepares training the base again, on the RL model's own verified and readable answers."""
     model = run.load(start_of("rejection", run.config))
-    documents, counts = parallel.from_first(rejection_documents(run) if parallel.rank() == 0 else None)
+    documents, counts = parallel.from_first(rejection_documents, run)
     stage = imitation(run, "rejection", model, documents, run.config.rejection)
     stage.notes["rejection"] = counts
     return stage
@@ -179,7 +179,7 @@ def trained_reward_model(run: Run, model: GPT) -> tuple[alignment.RewardModel, s
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
     steps = alignment.train_reward_model(reward_model, optimizer, run.tokenizer, pairs)
     num_steps = alignment.NUM_PASSES * math.ceil(len(pairs) / alignment.BATCH_SIZE)
-    for _ in tqdm(steps, desc="reward model", total=num_steps, leave=False):
+    for _ in tqdm(steps, desc="reward model", total=num_steps, leave=False, disable=parallel.rank() > 0):
         pass        # a generator: each turn is one gradient step
     held_out = alignment.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
     parallel.same_weights(reward_model)

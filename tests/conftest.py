@@ -9,6 +9,9 @@ from minireason.tasks import TASKS
 
 # a shell that starts pytest in the background lets Ctrl-C be ignored, by it and by every process of its tests
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# nohup does so with SIGHUP; what has a handler here is not ignored by the processes of the tests
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,9 @@
 """Nothing half written, nothing run, one clear line for each bad file."""
 
+import os
 import pickle
 import random
+import signal
 
 import pytest
 import torch
@@ -138,3 +140,46 @@ def test_when_the_disk_is_full_the_old_file_stays(tmp_path, monkeypatch, fails):
         write(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_signal_waits_until_the_file_is_whole(tmp_path, monkeypatch):
+    """Within torch.save it would be reported as a full disk."""
+    plain, path = torch.save, tmp_path / "checkpoint.pt"
+
+    def save(state, file):
+        class Interrupted:
+            def write(self, content):
+                signal.raise_signal(signal.SIGINT)
+                return file.write(content)
+
+            def flush(self):
+                file.flush()
+        plain(state, Interrupted())
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        write(path)
+    assert checkpoint.load(path)["iteration"] == 3 and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("seconds, is_moved", [(1, True), (10, False)])
+def test_a_file_that_another_program_holds_is_waited_for(tmp_path, monkeypatch, seconds, is_moved):
+    """As a virus scanner on Windows does. The clock is the test's own."""
+    now, plain = 0.0, os.replace
+
+    def sleep(duration):
+        nonlocal now
+        now += duration
+
+    def replace(source, target):
+        if now < seconds:
+            raise PermissionError(13, "Permission denied")
+        plain(source, target)
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("os.replace", replace)
+    if is_moved:
+        checkpoint.save_json(tmp_path / "results.json", {})
+    else:
+        with pytest.raises(PermissionError):
+            checkpoint.save_json(tmp_path / "results.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"] * is_moved

@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +25,16 @@ import train
 from minireason.config import Config, settings_of
 from minireason.run import STAGES, WEIGHTS
 from minireason.upkeep import checkpoint
-from minireason.upkeep.command import BadInput, Fault, exit_codes, is_out_of_memory, visible
+from minireason.upkeep.command import (
+    STOP_SIGNALS,
+    BadInput,
+    Fault,
+    Stopped,
+    exit_codes,
+    is_out_of_memory,
+    stop_after_step,
+    visible,
+)
 
 ROOT = Path(__file__).parent.parent
 PATHS = {path.relative_to(ROOT).with_suffix(""): path
@@ -132,13 +142,103 @@ def test_a_reader_that_left_is_no_traceback(body):
     assert (done.returncode, done.stderr) == ((2, b"toy: no\n") if "BadInput" in body else (1, b""))
 
 
-def test_ctrl_c_from_outside_is_130():
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize("number, code", SIGNALS)
+def test_a_signal_from_outside_is_a_line_and_its_code(number, code):
     script = SCRIPT.format(body="print('here', flush=True); sys.stdin.read()")
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == b"here\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=120)[1] == b"\nstopped\n" and process.returncode == 130
+    process.send_signal(number)
+    assert process.communicate(timeout=120)[1] == b"\nstopped\n" and process.returncode == code
+
+
+def test_what_nohup_ignores_stays_ignored():
+    script = SCRIPT.format(body="signal.raise_signal(signal.SIGHUP); print('goes on')")
+    done = subprocess.run(["sh", "-c", 'trap "" HUP; exec "$0" -c "$1"', sys.executable, script], cwd=ROOT,
+                          capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"goes on\n", b"")
+
+
+@pytest.mark.parametrize("command, number, code", [
+    *[(["train.py"], number, code) for number, code in SIGNALS], (["sample.py"], *SIGNALS[0]),
+    *[(["-m", f"minireason.{name}"], *SIGNALS[0]) for name in ("memory", "evaluate", "report", "inspector")]])
+def test_a_signal_while_modules_are_imported_is_a_line_and_its_code(tmp_path, command, number, code):
+    """It comes in the middle of `import torch`, which swallows Ctrl-C at some of its lines."""
+    (tmp_path / "torch.py").write_text(
+        "import signal, time\n"
+        "try:\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "except BaseException: pass\n"
+        "print('swallowed')\n"
+        "raise SystemExit(9)\n")
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, timeout=120,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"\nstopped\n")
+
+
+def test_an_import_in_another_program_leaves_its_signals_alone():
+    script = ("import signal\nbefore = signal.getsignal(signal.SIGINT)\nimport minireason.upkeep.command\n"
+              "assert signal.getsignal(signal.SIGINT) == before == signal.default_int_handler\n"
+              "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL")
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=120, check=True)
+
+
+def test_a_command_gives_the_signals_back_and_runs_outside_the_main_thread_too():
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
+
+    @exit_codes("toy")
+    def main(argv=None):
+        return 7
+    assert main() == 7
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(main()))
+    thread.start()
+    thread.join()
+    assert codes == [7] and [signal.getsignal(number) for number in STOP_SIGNALS] == before
+
+
+def test_a_step_ends_before_a_signal_stops_it_and_a_second_one_does_not_wait():
+    steps = []
+    with pytest.raises(Stopped) as error, stop_after_step() as request:
+        signal.raise_signal(signal.SIGTERM)
+        steps.append(request.signal)
+        signal.raise_signal(signal.SIGINT)
+        steps.append("never")
+    assert steps == [signal.SIGTERM] and error.value.number == signal.SIGINT
+
+
+def test_a_signal_that_nobody_looked_at_stops_the_run_all_the_same():
+    with pytest.raises(Stopped) as error, stop_after_step():
+        signal.raise_signal(signal.SIGHUP)
+    assert error.value.number == signal.SIGHUP
+
+
+# -----------------------------------------------------------------------------
+# Messages that cannot be written
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("body, code, out", [
+    ("print('told')", 0, "told\n"),
+    ("print('lost', file=sys.stderr); print('told')", 0, "told\n"),
+    ("print('lost' * 10**6, file=sys.stderr, flush=True); print('told')", 0, "told\n"),
+    ("raise BadInput('lost')", 2, ""), ("raise Fault('lost')", 1, ""),
+    ("signal.raise_signal(signal.SIGTERM)", 143, "")])
+def test_a_full_disk_behind_stderr_changes_nothing(body, code, out):
+    assert toy(body, "2>/dev/full") == (code, out, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+@pytest.mark.parametrize("body, code", [
+    ("print('lost' * 10**6)", 0), ("print('lost')", 0), ("print('lost', flush=True); return 2", 2)])
+def test_a_command_whose_result_is_not_its_stdout_goes_on_without_it(body, code):
+    script = SCRIPT.replace('"toy"', '"toy", prints_results=False').format(body=body)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
+                              timeout=120, env={**os.environ, **BUFFERED})
+    assert (done.returncode, done.stderr) == (code, b"")
 
 
 # -----------------------------------------------------------------------------
@@ -296,6 +396,8 @@ def test_every_command_ends_this_way():
         [decorator] = main.decorator_list
         assert ast.unparse(decorator.func) == "exit_codes", name
         assert ast.literal_eval(decorator.args[0]) in (name, name.removesuffix(".py"))
+        prints_messages_alone = "prints_results=False" in ast.unparse(decorator)
+        assert prints_messages_alone == (name == "train.py")
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

@@ -21,7 +21,7 @@ from test_train import ROOT, TINY, assert_equal_weights, run, weights
 import sample
 import train
 from minireason import evaluate, stages
-from minireason.run import LOCK
+from minireason.run import LOCK, locked
 from minireason.tools import export, inspector
 from minireason.upkeep import checkpoint
 
@@ -97,6 +97,17 @@ def test_two_that_begin_at_once_are_told_apart(tmp_path, capsys):
         fcntl.flock(file, fcntl.LOCK_EX)
         assert run("base", *TINY, "--out", tmp_path / "run") == 2
     assert "another train.py" in one_line(capsys) and os.listdir(tmp_path / "run") == [LOCK]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
+def test_a_lock_holds_when_its_file_is_deleted(tmp_path, capsys):
+    folder = tmp_path / "run"
+    with locked(folder):
+        (folder / LOCK).unlink()
+        assert run("base", *TINY, "--out", folder) == 2
+        assert "another train.py" in one_line(capsys)
+    with locked(folder):        # released, and its own to take
+        pass
 
 
 # -----------------------------------------------------------------------------
@@ -203,7 +214,13 @@ def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatc
     assert run(stage, *TINY, *flags, "--out", tmp_path / "run") == 1
     line = one_line(capsys)
     assert line.startswith(f"train.py: {stage}: a number became infinite or undefined at iteration")
-    assert line.endswith("try a lower learning rate") and not (tmp_path / "run" / "report.md").exists()
+    assert not (tmp_path / "run" / "report.md").exists()
+    # what it advises can be done
+    source = [] if algo == "sft" else ["--algo", algo, "--from", tmp_path / "run"]
+    if source:
+        assert line.endswith(f"--from {tmp_path / 'run'}")
+    assert f"a new run with a lower --{stage}-learning-rate" in line
+    assert run(stage, *TINY, f"--{stage}-learning-rate", "1e-4", *source, "--out", tmp_path / "lower") == 0
 
 
 def paid_by_length(plain):

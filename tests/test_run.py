@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,11 +57,27 @@ def test_stages_and_where_they_start_from():
 
 def test_a_fresh_folder_is_named_after_what_is_special(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert fresh_folder(Config()) == Path("runs/laptop")
+    assert fresh_folder(Config()) == Path("runs/laptop") and Path("runs/laptop").is_dir()
     assert fresh_folder(Config(algo="ppo", pure_rl=True)) == Path("runs/laptop-ppo-pure")
-    (tmp_path / "runs" / "laptop").mkdir(parents=True)
-    (tmp_path / "runs" / "laptop-2").mkdir()
-    assert fresh_folder(Config()) == Path("runs/laptop-3")
+    assert fresh_folder(Config()) == Path("runs/laptop-2")
+    Path("runs/laptop-3").write_text("a file")
+    assert fresh_folder(Config()) == Path("runs/laptop-4")
+
+
+def test_three_that_begin_at_once_get_three_folders(tmp_path, monkeypatch):
+    """Each believes that a name is free, since none of them has made its folder yet."""
+    monkeypatch.chdir(tmp_path)
+    at_once = threading.Barrier(3)
+    plain = Path.mkdir
+
+    def mkdir(path, **kwargs):
+        if path.name == "laptop":
+            at_once.wait(60)
+        plain(path, **kwargs)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with ThreadPoolExecutor(3) as pool:
+        folders = list(pool.map(fresh_folder, [Config()] * 3))
+    assert sorted(folders) == [Path("runs/laptop"), Path("runs/laptop-2"), Path("runs/laptop-3")]
 
 
 def test_what_is_not_there_is_named_with_what_is(tmp_path):

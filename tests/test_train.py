@@ -134,6 +134,54 @@ def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path,
     assert first == second
 
 
+@pytest.fixture
+def threads():
+    """Sets the number of threads, for this test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def interrupt(monkeypatch):
+    """Ctrl-C in the first step from here on."""
+    plain_clip = torch.nn.utils.clip_grad_norm_
+
+    def press(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return plain_clip(*arguments)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", press)
+
+
+def test_another_number_of_threads_is_said_on_resume_and_kept(tmp_path, monkeypatch, capsys, threads):
+    folder = tmp_path / "run"
+    threads(2)
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        assert run("base", *TINY, "--base-num-examples", "20", "--out", folder) == 130
+        assert run("base", "--resume", "--out", folder) == 130
+    assert "bits" not in capsys.readouterr().err
+    threads(1)
+    assert run("base", "--resume", "--out", folder) == 0
+    assert ("base was trained with threads=2 processes=1 and goes on with threads=1 processes=1, so it will "
+            "end with other bits: for the same, set OMP_NUM_THREADS") in capsys.readouterr().err
+    results = json.loads((folder / "results.json").read_text())
+    assert results["ran with"] == {"base": "threads=2 processes=1; then threads=1 processes=1"}
+    assert (results["threads"], results["processes"]) == (1, 1) and "ran with" not in results["notes"]
+
+
+def test_a_checkpoint_that_does_not_know_its_threads_goes_on_without_a_word(tmp_path, monkeypatch, capsys):
+    """As earlier versions wrote it."""
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        assert run("base", *TINY, "--base-num-examples", "20", "--out", tmp_path / "run") == 130
+    path = tmp_path / "run" / "base" / "checkpoint.pt"
+    state = checkpoint.load(path)
+    del state["notes"]["ran with"]
+    checkpoint.save(path, **state)
+    assert run("base", "--resume", "--out", tmp_path / "run") == 0
+    assert "bits" not in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     small_world(monkeypatch)
@@ -193,6 +241,7 @@ def test_a_run_can_start_from_the_stages_of_another(finished, tmp_path, capsys):
             (["rl", *TINY, "--from", finished, "--out", tmp_path / "ppo"], "holds a run already")):
         assert run(*arguments) == 2
         assert says in capsys.readouterr().err
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
 
 
 @pytest.mark.slow
@@ -248,7 +297,7 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, argumen
     assert run(*arguments) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1 and "Traceback" not in error
-    assert not list(tmp_path.rglob("*.pt"))
+    assert not list(tmp_path.iterdir())         # a refused command leaves nothing behind
 
 
 def test_a_flag_that_argparse_refuses_is_code_2(capsys):
@@ -307,7 +356,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_p
     monkeypatch.setattr(sft, "train", breaks)
     assert run("base", *TINY, "--out", tmp_path / "run") == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "iteration 2" in error and "learning rate" in error
+    assert "iteration 2" in error and "a lower --base-learning-rate" in error
     state = checkpoint.load(tmp_path / "run" / "base" / "checkpoint.pt")
     assert state["iteration"] == 2 and not state["done"]
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
@@ -340,3 +389,150 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert "--resume" in error and "Traceback" not in error
     state = checkpoint.load(tmp_path / "run" / "base" / "checkpoint.pt")
     assert not state["done"] and state["iteration"] == lines.read_text().count("\n") > 3
+
+
+# -----------------------------------------------------------------------------
+# Signals, at a certain moment
+
+def stopped(capsys):
+    """What is said of it, without progress bars."""
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error.replace("\r", "\n").splitlines()[-1]
+
+
+def signals_at(monkeypatch, module, name, call, *numbers):
+    """Sends signals to this process before the n-th call of a function."""
+    plain, calls = getattr(module, name), 0
+
+    def interrupted(*arguments, **keywords):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            for number in numbers:
+                signal.raise_signal(number)
+        return plain(*arguments, **keywords)
+    monkeypatch.setattr(module, name, interrupted)
+
+
+@pytest.fixture
+def small_run(tmp_path, monkeypatch):
+    """The folder of a base that takes 60 steps, with its flags; figures are left out."""
+    monkeypatch.setattr(train.report, "write_report", lambda *_: None)
+    return tmp_path / "run", ["base", *TINY, "--evaluate-num-problems", "5", "--evaluate-num-programs", "5",
+                              "--evaluate-max-new-tokens", "8", "--out", tmp_path / "run"]
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_in_a_step_is_followed_by_a_save(small_run, monkeypatch, capsys, number, code):
+    folder, flags = small_run
+    with monkeypatch.context() as patch:
+        signals_at(patch, torch.nn.utils, "clip_grad_norm_", 3, number)
+        assert run(*flags) == code
+    assert stopped(capsys) == f"stopped and saved; go on with: python train.py base --resume --out {folder}"
+    assert checkpoint.load(folder / "base" / "checkpoint.pt")["iteration"] == 3
+
+
+def test_a_second_ctrl_c_within_one_step_does_not_say_that_anything_was_saved(small_run, monkeypatch, capsys):
+    folder, flags = small_run
+    with monkeypatch.context() as patch:
+        signals_at(patch, torch.nn.utils, "clip_grad_norm_", 3, signal.SIGINT, signal.SIGINT)
+        assert run(*flags) == 130
+    assert stopped(capsys) == f"stopped; go on with: python train.py base --resume --out {folder}"
+    assert not (folder / "base" / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save_every, save", [(1000, 1), (0, 60), (0, 61)])
+def test_ctrl_c_in_a_last_save_stops_after_it(small_run, monkeypatch, capsys, save_every, save):
+    """With a checkpoint after each of 60 steps, the 60th is that of the last step, the 61st of the stage."""
+    folder, flags = small_run
+    monkeypatch.setattr(train, "SAVE_EVERY", save_every)
+    with monkeypatch.context() as patch:
+        signals_at(patch, checkpoint, "save", save, signal.SIGINT)
+        assert run(*flags) == 130
+    assert stopped(capsys) == f"stopped and saved; go on with: python train.py base --resume --out {folder}"
+    assert checkpoint.load(folder / "base" / "checkpoint.pt")["done"]
+    assert run("base", "--resume", "--out", folder) == 0
+    assert list(json.loads((folder / "results.json").read_text())["stages"]) == ["base"]
+
+
+@pytest.mark.slow
+def test_what_is_known_before_a_stage_is_scored_is_kept(small_run, monkeypatch):
+    """The command, which --resume does not know, and the notes of the stage."""
+    folder, flags = small_run
+    plain = stages.base
+
+    def base(run):
+        stage = plain(run)
+        stage.notes["base"] = "a remark"
+        return stage
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "base", base)
+        signals_at(patch, train, "evaluate", 1, signal.SIGTERM)
+        assert run(*flags) == 143
+    assert run("base", "--resume", "--out", folder) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert results["command"] == f"python train.py base {' '.join(map(str, flags[1:]))}"
+    assert results["notes"] == {"base": "a remark"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_a_training_whose_messages_nobody_can_read_goes_on(small_run, monkeypatch):
+    """What `train.py 2>&1 | head -1` does once head has its line; and stderr goes to a full disk."""
+    folder, flags = small_run
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as broken, open("/dev/full", "w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", broken)
+        patch.setattr(sys, "stderr", full)
+        assert run(*flags) == 0
+    assert list(json.loads((folder / "results.json").read_text())["stages"]) == ["base"]
+
+
+# -----------------------------------------------------------------------------
+# A beginning that was killed
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_while_it_began_is_begun_anew_by_the_same_command(small_run, capsys):
+    folder, flags = small_run
+    (folder / "rl").mkdir(parents=True)
+    for name in ("config.json.tmp", "results.json", "rl/checkpoint.pt", "rl/metrics.jsonl.tmp"):
+        (folder / name).write_text("half a file")
+    assert run("--resume", "--out", folder) == 2
+    assert stopped(capsys).endswith("holds no run to resume: leave out --resume to start one")
+    assert run(*flags) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["base", "config.json", "lock", "results.json"]
+
+
+def test_a_folder_that_lost_its_settings_is_not_taken_for_a_beginning(small_run, capsys):
+    """Its stages are somebody's work."""
+    folder, flags = small_run
+    (folder / "base").mkdir(parents=True)
+    (folder / "base" / "checkpoint.pt").write_text("a week")
+    assert run(*flags) == 2
+    assert stopped(capsys).endswith("is not empty and holds no run: choose another --out")
+    assert (folder / "base" / "checkpoint.pt").read_text() == "a week"
+
+
+@pytest.mark.slow
+def test_a_copy_that_does_not_fit_on_the_disk_is_removed(small_run, tmp_path, monkeypatch):
+    folder, flags = small_run
+    assert run(*flags) == 0
+    plain, copies = shutil.copyfile, []
+
+    def copyfile(source, target, **keywords):
+        copies.append(target)
+        if len(copies) == 2:
+            raise OSError(28, "No space left on device")
+        return plain(source, target, **keywords)
+    again = ["cold-start", *flags[1:-1], tmp_path / "copy", "--from", folder]
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", copyfile)
+        assert run(*again) == 1
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["lock"]
+    assert run(*again) == 0
+    (folder / "results.json").write_text("{")
+    # nor does a damaged source leave anything
+    assert run(*again[:-3], tmp_path / "new", "--from", folder) == 1
+    assert not (tmp_path / "new").exists()

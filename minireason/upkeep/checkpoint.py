@@ -13,6 +13,7 @@ All randomness is derived from the seed and the iteration, so these are enough t
 import json
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from minireason.upkeep.command import Fault, is_out_of_memory
+from minireason.upkeep.command import Fault, is_out_of_memory, signals_wait
 
+PATIENCE = 2     # seconds for which a file that another program holds is waited for
 KEYS = {        # and what stands behind each
     "model": dict, "optimizer": dict, "extra": dict, "config": dict, "vocabulary": list | None, "stage": str,
     "iteration": int, "done": bool, "seconds": float | int, "notes": dict}
@@ -32,27 +34,49 @@ class CheckpointError(Fault):
 
 
 def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None:
-    """Calls write(file) on a temporary file, then moves that to `path` in one step. Raises OSError."""
+    """Calls write(file) on a temporary file, then moves that to `path` in one step. Raises OSError.
+
+    Ctrl-C and its like wait until that is done.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except RuntimeError as error:   # torch reports a failed write so
-        if is_out_of_memory(error):
-            raise
-        reason = str(error).splitlines()[0]
-        raise OSError(f"{path} could not be written: is the disk full? ({reason})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with signals_wait():
+        try:
+            with open(temporary, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            replace(temporary, path)
+        except RuntimeError as error:   # torch reports a failed write so
+            if is_out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise OSError(f"{path} could not be written: is the disk full? ({reason})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Moves a file to `path`. On Windows a virus scanner or a reader may hold `path` for a moment."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(0.05)
 
 
 def save_json(path: Path | str, value: Any) -> None:
-    write_atomically(path, lambda file: file.write((json.dumps(value, indent=1) + "\n").encode()))
+    write_atomically(path, lambda file: file.write(json_bytes(value)))
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value as the text of a JSON file."""
+    return (json.dumps(value, indent=1) + "\n").encode()
 
 
 def previous(path: Path | str) -> Path:

@@ -7,14 +7,26 @@ Losses are divided by the tokens of all processes, so that the sum of gradients 
 batch. In a run of one process, everything here leaves things as they are.
 """
 
+import contextlib
 import os
+import socket
 import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from minireason.upkeep.command import BadInput, Fault
+
 DEVICES = ("cuda", "mps", "cpu")
+JOIN_SECONDS = 300                  # to wait for the other processes; MINIREASON_JOIN_SECONDS changes it
+PATIENCE = timedelta(days=30)       # with one that works alone, as the first does when it scores a stage
+PLACE = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")      # torchrun sets these variables
+
+store = None                        # a dict that all processes see; None before they have joined
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -38,31 +50,136 @@ def pick_device(name: str | None = None) -> torch.device:
         raise ValueError(f"device {name!r} is not available: {str(error).splitlines()[0][:100]}") from None
 
 
-def start(device: torch.device) -> torch.device:
-    """Joins the other processes, if torchrun started this one. Returns the device for this process."""
-    if "RANK" not in os.environ or dist.is_initialized():
+# -----------------------------------------------------------------------------
+# Coming together, and leaving
+
+def start() -> None:
+    """Joins the other processes, if there are to be several.
+
+    Raises BadInput if the environment says only half of where, and Fault if the others do not come.
+    """
+    global store
+    several = "RANK" in os.environ or os.environ.get("WORLD_SIZE", "1") != "1"
+    if dist.is_initialized() or not several:
+        return
+    if missing := [name for name in PLACE if not os.environ.get(name)]:
+        raise BadInput("RANK or WORLD_SIZE asks for several processes, but there is no "
+                       f"{', '.join(missing)}: start with torchrun, or unset both")
+    number, size, port = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
+    if not 0 <= number < size:
+        raise BadInput(f"RANK is {number}, and must be from 0 to WORLD_SIZE - 1 = {size - 1}")
+    store = join(number, size, os.environ["MASTER_ADDR"], port)
+    # Gradients travel from GPU to GPU, all else by way of the CPUs.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=PATIENCE)
+
+
+def join(number: int, size: int, host: str, port: int) -> dist.Store:
+    """Waits until all processes have come. Returns what they can write to and read from."""
+    seconds = float(os.environ.get("MINIREASON_JOIN_SECONDS", JOIN_SECONDS))
+    give_up = time.monotonic() + seconds
+    advice = (f"within {seconds:g} seconds (MINIREASON_JOIN_SECONDS): start all {size} with torchrun, "
+              f"or unset {' and '.join(PLACE[:2])}")
+
+    def wait() -> bool:
+        time.sleep(0.05)
+        return time.monotonic() < give_up
+
+    has_host = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"     # torchrun itself
+    is_host = number == 0 and not has_host
+    # Torch waits too, but says so in 50 lines, and Ctrl-C would have to wait with it.
+    while not is_host and not answers(host, port):
+        if not wait():
+            raise Fault(f"process 0 did not answer at {host}:{port} {advice}")
+    try:
+        store = dist.TCPStore("localhost" if is_host else host, port, size, is_host,
+                              timedelta(seconds=seconds), wait_for_workers=False)
+        store.add("minireason/joined", 1)
+        while (present := store.add("minireason/joined", 0)) < size:
+            if not wait():
+                raise Fault(f"only {present} of {size} processes came {advice}")
+    except dist.DistError as error:
+        raise Fault(f"process {number} cannot join the others at {host}:{port}: "
+                    f"{str(error).splitlines()[0]}") from None
+    return store
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether there is a program at this address."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def starter() -> list[str]:
+    """The words of a command that start a script in as many processes as this one."""
+    if world_size() == 1:
+        return ["python"]
+    num_machines = int(os.environ.get("GROUP_WORLD_SIZE", 1))
+    if num_machines == 1:
+        return ["torchrun", f"--nproc_per_node={world_size()}"]
+    return ["torchrun", f"--nnodes={num_machines}", f"--nproc_per_node={world_size() // num_machines}"]
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The device of this process: each of several has its own GPU. Raises BadInput if there are too few."""
+    if world_size() == 1 or device.type != "cuda":
         return device
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return device
+    number = int(os.environ.get("LOCAL_RANK", rank()))
+    if number >= torch.cuda.device_count():
+        raise BadInput(f"this machine has {torch.cuda.device_count()} GPU, too few for a process each: start "
+                       "fewer processes, or add --device cpu")
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
 
 
 def stop() -> None:
     """Waits for all processes, then leaves the group. Leaving early would break the others' communication."""
     if dist.is_initialized():
-        dist.barrier()
+        with contact():
+            dist.barrier()
         dist.destroy_process_group()
 
 
-def leave(code: int) -> None:
-    """Ends this process. One of several skips Python's shutdown, in which a gloo thread sometimes aborts."""
+def leave(main: Callable[[], int]) -> None:
+    """Calls `main` and ends this process with the exit code that it returns.
+
+    One of several skips Python's shutdown, in which a gloo thread sometimes aborts.
+    """
+    try:
+        code = main()
+    except SystemExit as error:     # argparse has printed what was wrong, or the help
+        code = error.code or 0
     if "RANK" in os.environ:
         sys.stderr.flush()      # `exit_codes` has flushed stdout
         os._exit(code)
     sys.exit(code)
 
+
+def speaks() -> bool:
+    """Whether this process may say why it ends. Of several, only the first to ask: the others end with it."""
+    if not dist.is_initialized():
+        return True
+    try:
+        return store.add("minireason/ended", 1) == 1
+    except dist.DistError:      # process 0, which kept the store, has spoken and left
+        return False
+
+
+@contextlib.contextmanager
+def contact() -> Iterator[None]:
+    """Raises Fault if another process has ended within the block, or before."""
+    try:
+        yield
+    except RuntimeError as error:       # gloo has no kind of its own for this
+        raise Fault("another process has ended, or cannot be reached; go on with --resume "
+                    f"({str(error).splitlines()[0].split('. ')[0]})") from None
+
+
+# -----------------------------------------------------------------------------
+# Working together
 
 def rank() -> int:
     """Which of the processes this is; number 0 writes the files."""
@@ -71,6 +188,11 @@ def rank() -> int:
 
 def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def numbers() -> dict[str, int]:
+    """In how many threads and processes this run computes. With others it would round in another way."""
+    return {"threads": torch.get_num_threads(), "processes": world_size()}
 
 
 def share(items: list) -> list:
@@ -88,13 +210,23 @@ def gather(value: Any) -> list:
     if world_size() == 1:
         return [value]
     values = [None] * world_size()
-    dist.all_gather_object(values, value)
+    with contact():
+        dist.all_gather_object(values, value)
     return values
 
 
-def from_first(value: Any) -> Any:
-    """Process 0's value, in every process."""
-    return gather(value)[0]
+def from_first(function: Callable, *arguments: Any) -> Any:
+    """Calls a function in process 0. Returns its result, or raises its error, in every process."""
+    result = error = None
+    if rank() == 0:
+        try:
+            result = function(*arguments)
+        except (Exception, SystemExit) as raised:
+            error = raised
+    result, copied_error = gather((result, error))[0]
+    if error or copied_error:
+        raise error or copied_error     # the first process raises its own, which knows where it comes from
+    return result
 
 
 def add_up(dicts: list[dict[str, float]]) -> dict[str, float]:
@@ -110,13 +242,23 @@ def add_up(dicts: list[dict[str, float]]) -> dict[str, float]:
     return sums
 
 
-def average(numbers: dict[str, float]) -> dict[str, float]:
-    """The mean over all processes of a dict of numbers."""
-    all_numbers = gather(numbers)
-    means = {}
-    for key in numbers:
-        means[key] = sum(other[key] for other in all_numbers) / len(all_numbers)
-    return means
+def average(means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+    """The means over all processes, from each process's means and how many things each of them is of.
+
+    The shares of the processes differ where their number does not divide that of the prompts.
+    """
+    everyone = gather((means, counts))
+    averages = {}
+    for key in means:
+        # (m * n) / n == m in float64, for a mean m in float32: one process logs its own means, bit for bit.
+        weighted_sum = sum(their_means[key] * their_counts[key] for their_means, their_counts in everyone)
+        averages[key] = weighted_sum / sum(their_counts[key] for _, their_counts in everyone)
+    return averages
+
+
+def concatenate(vector: torch.Tensor) -> torch.Tensor:
+    """One vector on the CPU: this process's, and those of all others behind it or before."""
+    return torch.cat(gather(vector.cpu()))
 
 
 @torch.no_grad()
@@ -131,7 +273,8 @@ def add_gradients(*modules: torch.nn.Module) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     gradients = torch.cat([parameter.grad.flatten() for parameter in parameters])
-    dist.all_reduce(gradients)
+    with contact():
+        dist.all_reduce(gradients)
     sizes = [parameter.numel() for parameter in parameters]
     for parameter, gradient in zip(parameters, gradients.split(sizes)):
         parameter.grad = gradient.view_as(parameter).clone()
@@ -140,7 +283,9 @@ def add_gradients(*modules: torch.nn.Module) -> None:
 @torch.no_grad()
 def same_weights(*modules: torch.nn.Module) -> None:
     """Gives every process the weights of process 0."""
-    if world_size() > 1:
+    if world_size() == 1:
+        return
+    with contact():
         for module in modules:
             for parameter in module.parameters():
                 dist.broadcast(parameter.data, 0)
