@@ -47,7 +47,7 @@ def waited() -> float | None:
     try:
         total = 0
         for task in os.listdir("/proc/self/task"):
-            total += int(Path(f"/proc/self/task/{task}/schedstat").read_text("ascii").split()[1])
+            total += int(Path(f"/proc/self/task/{task}/schedstat").read_text(encoding="ascii").split()[1])
         return total / 1e9
     except (OSError, ValueError, IndexError):       # no Linux, or a thread that has just ended
         return None
