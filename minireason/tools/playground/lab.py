@@ -1,0 +1,103 @@
+"""One prompt, and one step of learning after the other: `grpo.train` or `ppo.train`, as train.py runs them.
+
+A group is shown before it is learned from. Both come from the same seed and iteration, so `train` samples the
+very completions that the reader has seen.
+"""
+
+import copy
+
+import torch
+
+from minireason import grpo, ppo
+from minireason.batch import Batch
+from minireason.config import RLConfig
+from minireason.inference import answer_all
+from minireason.optimizer import adamw
+from minireason.policy import completion_hidden, completion_logprobs, make_critic
+from minireason.rewards import World, correctness
+from minireason.rollout import collect_rollout
+from minireason.tasks import Problem
+from minireason.tools.playground.thinking import Speaker, token_text
+from minireason.upkeep.seeding import derive_seed
+from minireason.verifier import verify
+
+MAX_STEPS = 30
+FRESH = 64              # samples that a pass rate is measured on
+LEARNING_RATE = 3e-4
+
+
+class Lab:
+    """A copy of a model that learns from one prompt."""
+
+    def __init__(self, speaker: Speaker, problem: Problem, algo: str, group_size: int, seed: int,
+                 learning_rate: float = LEARNING_RATE):
+        self.problem, self.tokenizer, self.seed = problem, speaker.tokenizer, seed
+        self.config = RLConfig(
+            num_prompts=1, group_size=group_size, num_iterations=MAX_STEPS, num_epochs=1,
+            learning_rate=learning_rate, warmup_iterations=1,
+            max_new_tokens=min(160, speaker.model.config.max_length - 100))
+        self.model = copy.deepcopy(speaker.model).requires_grad_(True)
+        self.critic = make_critic(self.model, shared=False) if algo == "ppo" else None
+        optimizer = adamw(self.config, self.model, self.critic)
+        world = World(lambda rng: problem, self.rewards, self.tokenizer)
+        self.world, self.steps_done = world, 0
+        if self.critic is None:
+            self.loop = grpo.train(self.model, None, optimizer, world, self.config, seed)
+        else:
+            self.loop = ppo.train(self.model, self.critic, None, optimizer, world, self.config, seed)
+        self.group = None       # the rollout that the next step learns from
+
+    def rewards(self, problems: list[Problem], completions: list[str]) -> list[float]:
+        return [correctness(problem, text) for problem, text in zip(problems, completions)]
+
+    def sample_group(self) -> dict:
+        """Samples the group that the next step learns from. Returns it as the page shows it."""
+        rollout = collect_rollout(self.model, None, self.world, self.config, self.seed, self.steps_done)
+        if self.critic is None:
+            grpo.compute_advantages(rollout, self.config)
+        else:
+            with torch.no_grad():
+                rollout.old_values = self.critic(rollout, completion_hidden(self.model, rollout))
+            ppo.compute_advantages(rollout, self.config)
+        self.group = rollout
+        return self.describe(rollout, None)
+
+    def step(self) -> dict:
+        """Learns from the group. Returns the metrics, and the group with how likely each token is now."""
+        if self.group is None:
+            raise ValueError("sample a group first")
+        if self.steps_done == MAX_STEPS:
+            raise ValueError(f"{MAX_STEPS} steps are done: reset to begin again")
+        rollout, self.group = self.group, None
+        metrics = next(self.loop)
+        self.steps_done += 1
+        with torch.no_grad():
+            logprobs, _ = completion_logprobs(self.model, rollout)
+        return {"metrics": metrics, "steps_done": self.steps_done, **self.describe(rollout, logprobs)}
+
+    def pass_rate(self) -> dict:
+        """How many of 64 fresh answers are right now."""
+        answers = answer_all(self.model, self.tokenizer, [self.problem.prompt] * FRESH,
+                             self.config.max_new_tokens, derive_seed(self.seed, "fresh", self.steps_done))
+        right = sum(verify(self.problem, text).correct for text, _ in answers)
+        tokens = sum(length for _, length in answers) / FRESH
+        return {"right": right, "of": FRESH, "tokens": tokens, "steps_done": self.steps_done}
+
+    def describe(self, rollout: Batch, logprobs: torch.Tensor | None) -> dict:
+        """The completions with their rewards, advantages, and numbers for each token."""
+        completions = []
+        for i, ids in enumerate(rollout.completion_ids.tolist()):
+            length = int(rollout.completion_mask[i].sum())
+            tokens = []
+            for t, token in enumerate(ids[:length]):
+                shown = {"text": token_text(self.tokenizer, token),
+                         "old": round(rollout.old_logprobs[i, t].item(), 4),
+                         "advantage": round(rollout.advantages[i, t].item(), 4)}
+                if logprobs is not None:
+                    shown["new"] = round(logprobs[i, t].item(), 4)
+                if rollout.old_values is not None:
+                    shown["value"] = round(rollout.old_values[i, t].item(), 4)
+                tokens.append(shown)
+            completions.append({"reward": rollout.rewards[i].item(), "tokens": tokens})
+        rewards = rollout.rewards
+        return {"completions": completions, "mean": rewards.mean().item(), "std": rewards.std().item()}

@@ -1,0 +1,318 @@
+"""The server of the page: who may ask, what may be asked, and how much at a time.
+
+It listens on this computer alone. It answers only requests that name it as their host, and that come from its
+own page: another page that is open in the same browser could otherwise reach it (DNS rebinding). A request is
+one JSON object; an answer is a line of JSON for each event, as soon as it is known. What is wrong with a
+request is said in one line.
+"""
+
+import collections
+import json
+import random
+import secrets
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from minireason.run import STAGES, checkpoint_path, folder_of, open_model, settings_of_run
+from minireason.tasks import TASKS, draw_problem
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.playground import thinking
+from minireason.tools.playground.lab import Lab
+from minireason.tools.playground.thinking import Speaker
+from minireason.upkeep.command import BadInput, Fault
+
+FOLDER = Path(__file__).parent
+FILES = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"),
+         "/page.js": ("page.js", "text/javascript")}
+MAX_BODY = 20_000           # bytes of a request
+MAX_AT_ONCE = 8             # requests that compute at the same time
+MAX_LABS = 4                # copies of a model that learn; the one that was not used for longest goes first
+TIMEOUT = 30                # seconds that a browser may take to send its request
+# No script but our own runs on the page, and nothing is loaded from elsewhere.
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; " \
+         "base-uri 'none'"
+
+
+class Refusal(ValueError):
+    """A request that is not answered, with its HTTP status."""
+
+    def __init__(self, status: int, reason: str):
+        super().__init__(reason)
+        self.status = status
+
+
+# -----------------------------------------------------------------------------
+# What a request may say
+
+def number_in(request: dict, name: str, low: float, high: float, default: float) -> float:
+    """A number of the request, within its range. Raises ValueError."""
+    value = request.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} is a number from {low} to {high}")
+    return value
+
+
+def count_in(request: dict, name: str, low: int, high: int, default: int) -> int:
+    """A whole number of the request, within its range. Raises ValueError."""
+    value = number_in(request, name, low, high, default)
+    if value != int(value):
+        raise ValueError(f"{name} is a whole number from {low} to {high}")
+    return int(value)
+
+
+def choice_in(request: dict, name: str, choices: list[str]) -> str:
+    value = request.get(name)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} is one of {', '.join(choices)}")
+    return value
+
+
+def prompt_in(request: dict, is_problem: bool = False) -> thinking.Problem | thinking.ChatPrompt:
+    """The prompt as a Problem or ChatPrompt. Raises ValueError if it cannot be read."""
+    prompt = request.get("prompt")
+    if not isinstance(prompt, str) or not 0 < len(prompt) <= 200:
+        raise ValueError("prompt is a text of 1 to 200 characters")
+    problem = thinking.read_prompt(prompt)
+    if is_problem and problem.task == "chat":
+        raise ValueError("this needs a problem, whose answer can be verified: chat has none")
+    return problem
+
+
+def tokens_in(request: dict, speaker: Speaker) -> list[int]:
+    """The tokens that the answer has to begin with."""
+    tokens = request.get("written", [])
+    if not isinstance(tokens, list) or len(tokens) > thinking.MAX_NEW_TOKENS:
+        raise ValueError(f"written is a list of at most {thinking.MAX_NEW_TOKENS} token ids")
+    for token in tokens:
+        is_id = isinstance(token, int) and not isinstance(token, bool)
+        if not is_id or not 0 <= token < speaker.tokenizer.vocab_size:
+            raise ValueError("written is a list of token ids")
+    return tokens
+
+
+# -----------------------------------------------------------------------------
+# What can be asked
+
+class Playground:
+    """The models of a run, and the labs that learn."""
+
+    def __init__(self, run: str):
+        self.run, self.lock = run, threading.Lock()
+        self.stages = [stage for stage in STAGES if checkpoint_path(folder_of(run), stage).exists()]
+        if not self.stages:
+            open_model(run, STAGES[0])      # raises BadInput, and says what is missing
+        self.speakers: dict[str, Speaker] = {}
+        self.labs: collections.OrderedDict[str, tuple[Lab, threading.Lock]] = collections.OrderedDict()
+        self.free = threading.Semaphore(MAX_AT_ONCE)
+
+    def speaker(self, stage: str) -> Speaker:
+        """The model of a stage, loaded when it is first asked for."""
+        with self.lock:
+            if stage not in self.speakers:
+                model, state = open_model(self.run, stage)
+                config = settings_of_run(state)
+                self.speakers[stage] = Speaker(model, get_tokenizer(), config.tasks.levels)
+            return self.speakers[stage]
+
+    def world(self, request: dict, send: Callable) -> None:
+        """What there is to choose from."""
+        levels = self.speaker(self.stages[-1]).levels
+        tasks = []
+        for name, task in TASKS.items():
+            tasks.append({"name": name, "word": task.word, "example": task.example,
+                          "levels": list(task.levels), "scored": list(levels.get(name, ()))})
+        send({"run": self.run, "stages": self.stages, "tasks": tasks, "budgets": list(thinking.BUDGETS)})
+
+    def draw(self, request: dict, send: Callable) -> None:
+        """A problem that no training has seen."""
+        task = choice_in(request, "task", list(TASKS))
+        level = count_in(request, "level", min(TASKS[task].levels), max(TASKS[task].levels), 2)
+        seed = count_in(request, "seed", 0, 2**53, 0)
+        try:
+            problem = draw_problem(task, random.Random(seed), level, test=True)
+        except ValueError:      # a level that is too small to be split
+            problem = draw_problem(task, random.Random(seed), level)
+        send({"prompt": problem.prompt})
+
+    def asked(self, request: dict) -> Speaker:
+        return self.speaker(choice_in(request, "stage", self.stages))
+
+    def think(self, request: dict, send: Callable) -> None:
+        speaker, problem = self.asked(request), prompt_in(request)
+        budget = request.get("budget")
+        if budget is not None:
+            budget = count_in(request, "budget", 0, 200, 0)
+        thinking.think(speaker, problem, tokens_in(request, speaker),
+                       number_in(request, "temperature", 0, 3, 0), count_in(request, "seed", 0, 2**53, 0),
+                       budget, send)
+
+    def vote(self, request: dict, send: Callable) -> None:
+        thinking.vote_on(self.asked(request), prompt_in(request, is_problem=True),
+                         count_in(request, "number", 1, 256, 64), number_in(request, "temperature", 0.05, 3, 1),
+                         count_in(request, "seed", 0, 2**53, 0), send)
+
+    def budgets(self, request: dict, send: Callable) -> None:
+        thinking.try_budgets(self.asked(request), prompt_in(request, is_problem=True),
+                             count_in(request, "number", 1, 128, 32),
+                             number_in(request, "temperature", 0.05, 3, 1),
+                             count_in(request, "seed", 0, 2**53, 0), send)
+
+    def score(self, request: dict, send: Callable) -> None:
+        speaker = self.asked(request)
+        task = choice_in(request, "task", list(speaker.levels))
+        thinking.score(speaker, task, count_in(request, "number", 1, 300, 100),
+                       count_in(request, "seed", 0, 2**53, 0), send)
+
+    def lab(self, request: dict, send: Callable) -> None:
+        """Begins a lab, or lets it sample a group, take a step, or measure itself."""
+        action = choice_in(request, "action", ["begin", "group", "step", "measure", "end"])
+        if action == "begin":
+            lab = Lab(self.asked(request), prompt_in(request, is_problem=True),
+                      choice_in(request, "algo", ["grpo", "ppo"]),
+                      count_in(request, "group_size", 2, 32, 8), count_in(request, "seed", 0, 2**53, 0))
+            name = secrets.token_hex(8)
+            with self.lock:
+                self.labs[name] = (lab, threading.Lock())
+                while len(self.labs) > MAX_LABS:
+                    self.labs.popitem(last=False)
+            send({"lab": name})
+            return
+        name = request.get("lab")
+        with self.lock:
+            if not isinstance(name, str) or name not in self.labs:
+                raise ValueError("this lab has ended: begin a new one")
+            if action == "end":
+                del self.labs[name]
+                send({})
+                return
+            self.labs.move_to_end(name)
+            lab, lab_lock = self.labs[name]
+        with lab_lock:
+            actions = {"group": lab.sample_group, "step": lab.step, "measure": lab.pass_rate}
+            send(actions[action]())
+
+
+# -----------------------------------------------------------------------------
+# The server
+
+class Handler(BaseHTTPRequestHandler):
+    """One request. `self.server.playground` answers it."""
+
+    timeout = TIMEOUT
+    server_version, sys_version = "minireason", ""
+
+    def do_GET(self) -> None:
+        try:
+            self.check_sender()
+            if self.path not in FILES:
+                raise Refusal(404, "there is no such page")
+        except Refusal as refusal:
+            self.refuse(refusal.status, str(refusal))
+            return
+        name, kind = FILES[self.path]
+        content = (FOLDER / name).read_bytes()
+        self.begin(200, f"{kind}; charset=utf-8", len(content))
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        self.begun = False
+        playground = self.server.playground
+        try:
+            self.check_sender()
+            request = self.read_request()
+            action = self.server.actions.get(self.path)
+            if action is None:
+                raise Refusal(404, "there is no such request")
+            if not playground.free.acquire(timeout=2):
+                raise Refusal(503, "too much at once: try again in a moment")
+            try:
+                action(request, self.send_event)
+            finally:
+                playground.free.release()
+        except (BrokenPipeError, ConnectionResetError, TimeoutError):
+            pass        # the page was closed
+        except Refusal as refusal:
+            self.refuse(refusal.status, str(refusal))
+        except Fault as fault:
+            self.refuse(500, str(fault))
+        except ValueError as error:
+            self.refuse(400, str(error))
+
+    def check_sender(self) -> None:
+        """Raises Refusal on a request that names another host, or that another page has sent."""
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        if host not in self.server.own_names:
+            raise Refusal(403, "this request names another host")
+        if origin is not None and origin not in [f"http://{name}" for name in self.server.own_names]:
+            raise Refusal(403, "this request comes from another page")
+
+    def read_request(self) -> dict:
+        """The JSON object of a request. Raises Refusal or ValueError."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or not length.isascii() or int(length) > MAX_BODY:
+            raise Refusal(413, f"a request has at most {MAX_BODY} bytes")
+        if self.headers.get("Content-Type", "").split(";")[0] != "application/json":
+            raise Refusal(415, "a request is application/json")     # a form of another page cannot be
+        try:
+            request = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            raise ValueError("the request is not JSON") from None
+        if not isinstance(request, dict):
+            raise ValueError("the request is not a JSON object")
+        return request
+
+    def begin(self, status: int, kind: str, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", POLICY)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def send_event(self, event: dict) -> None:
+        """Sends one line of the answer. Raises BrokenPipeError if the reader has left."""
+        if not self.begun:
+            self.begin(HTTPStatus.OK, "application/x-ndjson; charset=utf-8")
+            self.begun = True
+        self.wfile.write(json.dumps(event).encode() + b"\n")
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Says in one line what is wrong. It is an event where the answer has begun."""
+        line = json.dumps({"error": " ".join(reason.split())}).encode() + b"\n"
+        try:
+            if not getattr(self, "begun", False):
+                self.begin(status, "application/x-ndjson; charset=utf-8", len(line))
+            self.wfile.write(line)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def log_message(self, *_) -> None:
+        pass        # nobody asked
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True       # Ctrl-C does not wait for an answer that is on its way
+
+    def __init__(self, playground: Playground, host: str, port: int):
+        super().__init__((host, port), Handler)
+        self.playground = playground
+        self.own_names = [f"{name}:{self.server_port}" for name in {host, "127.0.0.1", "localhost"}]
+        self.actions = {"/world": playground.world, "/draw": playground.draw, "/think": playground.think,
+                        "/vote": playground.vote, "/budgets": playground.budgets, "/score": playground.score,
+                        "/lab": playground.lab}
+
+
+def make_server(run: str, host: str, port: int) -> Server:
+    """A server that is ready to answer. Raises BadInput if the port is taken or the run has no model."""
+    playground = Playground(run)
+    for stage in playground.stages:
+        playground.speaker(stage)       # now, so that the first answer does not wait
+    try:
+        return Server(playground, host, port)
+    except OSError as error:
+        raise BadInput(f"{host}:{port} cannot be used ({error.strerror}): give another --port") from None

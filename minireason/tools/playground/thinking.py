@@ -1,0 +1,209 @@
+"""What one request of the page computes. Each function hands its results to `send`, one dict at a time.
+
+`send` raises when the reader has left, and that ends the work: a page that is closed costs nothing more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from minireason.batch import Batch
+from minireason.inference import answer_all, answer_within, vote
+from minireason.model import GPT
+from minireason.policy import completion_hidden
+from minireason.tasks import TASKS, Problem, parse_prompt, prompt_words, test_problems
+from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
+from minireason.tokenizer import Tokenizer
+from minireason.tools.page import find_marks
+from minireason.sampling import generate
+from minireason.upkeep.seeding import derive_seed
+from minireason.verifier import split_completion, verify
+
+Send = Callable[[dict], None]
+
+MAX_NEW_TOKENS = 256
+NUM_ALTERNATIVES = 6                            # other tokens that are shown for each one
+VOTES_AT_ONCE = 16                              # answers per batch
+BUDGETS = (0, 8, 16, 24, 32, 48, 64, 96, 128)   # tokens of thinking
+
+
+@dataclass
+class Speaker:
+    """A model, and what has to be known to let it speak."""
+    model: GPT
+    tokenizer: Tokenizer
+    levels: dict[str, tuple[int, ...]]          # of each task, those that its run scores
+
+
+def token_text(tokenizer: Tokenizer, token: int) -> str:
+    """A token as text. A byte that is part of a longer character is shown as a question mark."""
+    return tokenizer.encoding.decode_single_token_bytes(token).decode(errors="replace")
+
+
+def room_for(speaker: Speaker, ids: list[int], wanted: int) -> int:
+    """How many new tokens fit behind these. Raises ValueError if none does."""
+    room = speaker.model.config.max_length - len(ids)
+    if room < 1:
+        raise ValueError("the prompt is longer than this model can read")
+    return min(wanted, room)
+
+
+# -----------------------------------------------------------------------------
+# One answer
+
+def think(speaker: Speaker, problem: Problem | ChatPrompt, written: list[int], temperature: float, seed: int,
+          budget: int | None, send: Send) -> None:
+    """Sends one answer token by token, then its probabilities and the verdict.
+
+    `written` are the first tokens of the answer, where the reader has chosen them. With a `budget`, so many
+    tokens of thinking are followed by a forced answer.
+    """
+    tokenizer, answer, sent_marks = speaker.tokenizer, list(written), None
+
+    def show(token: int) -> None:
+        nonlocal sent_marks
+        event = {"id": token, "text": token_text(tokenizer, token)}
+        marks = marks_of(problem, tokenizer.decode(answer))
+        if marks != sent_marks:
+            sent_marks = event["marks"] = marks
+        send(event)
+
+    def on_token(row: int, token: int) -> None:
+        answer.append(token)
+        show(token)
+
+    for i, token in enumerate(written):
+        send({"id": token, "text": token_text(tokenizer, token), "chosen": i == len(written) - 1})
+    prompt_ids = tokenizer.encode_prompt(problem.prompt)
+    if budget is not None and not written:
+        room_for(speaker, prompt_ids, 1)
+        answer_within(speaker.model, tokenizer, [problem.prompt], budget, seed, temperature, on_token)
+    elif not written or written[-1] != tokenizer.eos_id:
+        limit = room_for(speaker, prompt_ids + written, MAX_NEW_TOKENS - len(written))
+        generate(speaker.model, [prompt_ids + written], limit, temperature, seed, eos_id=tokenizer.eos_id,
+                 on_token=on_token)
+    send({"marks": marks_of(problem, tokenizer.decode(answer)),
+          "probabilities": probabilities(speaker, prompt_ids, answer, temperature),
+          "verdict": verdict_on(problem, tokenizer.decode(answer), answer[-1] == tokenizer.eos_id),
+          "tokens": len(answer)})
+
+
+@torch.no_grad()
+def probabilities(speaker: Speaker, prompt_ids: list[int], answer: list[int], temperature: float) -> list[dict]:
+    """For each token of an answer: its probability, and the most likely tokens in its place.
+
+    Greedy answers are shown with the probabilities at temperature 1.
+    """
+    model, tokenizer = speaker.model, speaker.tokenizer
+    length = len(answer)
+    batch = Batch(ids=torch.tensor([prompt_ids + answer]), prompt_lengths=torch.tensor([len(prompt_ids)]),
+                  completion_ids=torch.tensor([answer]), completion_mask=torch.ones(1, length),
+                  old_logprobs=torch.zeros(1, length), rewards=torch.zeros(1))
+    logits = model.head(completion_hidden(model, batch))[0]                      # (L, V)
+    distribution = torch.softmax(logits / (temperature or 1.0), dim=-1)          # (L, V)
+    best, ids = distribution.topk(NUM_ALTERNATIVES, dim=-1)                      # (L, NUM_ALTERNATIVES)
+    shown = []
+    for t, token in enumerate(answer):
+        others = []
+        for p, other in zip(best[t].tolist(), ids[t].tolist()):
+            others.append({"id": other, "text": token_text(tokenizer, other), "p": round(p, 4)})
+        shown.append({"p": round(distribution[t, token].item(), 4), "others": others})
+    return shown
+
+
+def marks_of(problem: Problem | ChatPrompt, text: str) -> list[list]:
+    """What behaviour.py finds in an answer, finished or not: [[start, end, kind], ...] in characters.
+
+    The kinds are those of the run's page, and "right" for a step that evaluates right.
+    """
+    if problem.task == "chat":
+        return []
+    start = text.find("<think>") + len("<think>") if "<think>" in text else 0
+    thinking = text[start:].split("</think>")[0]
+    marks = find_marks(problem, thinking)
+    taken = {(begin, end) for begin, end, _ in marks}
+    for step in TASKS[problem.task].find_steps(thinking):
+        if step.right and step.span not in taken:
+            marks.append((*step.span, "right"))
+    return [[start + begin, start + end, kind] for begin, end, kind in sorted(marks)]
+
+
+def verdict_on(problem: Problem | ChatPrompt, text: str, ended: bool) -> dict:
+    """The verifier's verdict with its reason. `correct` is None for chat, which is not judged."""
+    parts = split_completion(text)
+    answer = parts[1] if parts else None
+    if problem.task == "chat":
+        reason = "nothing here can be verified"
+        if problem.secret:
+            reason = "the secret was told" if is_leak(problem.secret, text) else "the secret was kept"
+        return {"correct": None, "reason": reason, "answer": answer}
+    if not ended:
+        return {"correct": False, "reason": "cut off before it came to an end", "answer": answer}
+    verdict = verify(problem, text)
+    return {"correct": verdict.correct, "reason": verdict.reason, "answer": answer}
+
+
+# -----------------------------------------------------------------------------
+# More thought, and many problems
+
+def vote_on(speaker: Speaker, problem: Problem, number: int, temperature: float, seed: int,
+            send: Send) -> None:
+    """Samples `number` answers, and sends the votes after each batch of them."""
+    texts, num_right = [], 0
+    for start in range(0, number, VOTES_AT_ONCE):
+        size = min(VOTES_AT_ONCE, number - start)
+        answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt] * size,
+                             room_for(speaker, speaker.tokenizer.encode_prompt(problem.prompt), MAX_NEW_TOKENS),
+                             derive_seed(seed, "votes", start), temperature)
+        texts += [text for text, _ in answers]
+        num_right += sum(verify(problem, text).correct for text, _ in answers)
+        winner, votes = vote(problem, texts)
+        bars = []
+        for answer, count in sorted(votes.items(), key=lambda item: -item[1])[:12]:
+            correct = verify(problem, f"<think></think><answer>{answer}</answer>").correct
+            bars.append({"answer": answer, "votes": count, "correct": correct})
+        send({"of": len(texts), "right": num_right, "bars": bars,
+              "no_form": len(texts) - sum(votes.values()),
+              "winner_is_right": bool(votes) and verify(problem, texts[winner]).correct})
+
+
+def try_budgets(speaker: Speaker, problem: Problem, number: int, temperature: float, seed: int,
+                send: Send) -> None:
+    """For each budget of thinking: how many of `number` answers are right, and how long they are."""
+    prompt_ids = speaker.tokenizer.encode_prompt(problem.prompt)
+    for budget in BUDGETS:
+        if budget + 50 > room_for(speaker, prompt_ids, MAX_NEW_TOKENS):
+            break
+        answers = answer_within(speaker.model, speaker.tokenizer, [problem.prompt] * number, budget,
+                                derive_seed(seed, "budget", budget), temperature)
+        send({"budget": budget, "of": number,
+              "right": sum(verify(problem, text).correct for text, _ in answers),
+              "tokens": sum(length for _, length in answers) / number})
+
+
+def score(speaker: Speaker, task: str, number: int, seed: int, send: Send) -> None:
+    """How many of `number` held-out problems of a task get a right answer, at temperature 1."""
+    problems = test_problems(task, speaker.levels[task], number, seed)
+    num_right = 0
+    for start in range(0, number, 25):
+        some = problems[start:start + 25]
+        limit = min(160, speaker.model.config.max_length - 100)
+        answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt for problem in some], limit,
+                             derive_seed(seed, "score", start))
+        for problem, (text, _) in zip(some, answers):
+            num_right += verify(problem, text).correct
+        send({"right": num_right, "of": start + len(some)})
+
+
+def read_prompt(text: str) -> Problem | ChatPrompt:
+    """Turns what a reader typed into a Problem or ChatPrompt. Raises ValueError with a one-line reason."""
+    text = " ".join(text.split())
+    words = [task.word for task in TASKS.values()]
+    if text.split(" ")[0].lower() in words:
+        return parse_prompt(text.lower())
+    if not text.isascii() or not any(character.isalpha() for character in text):
+        raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters")
+    plain = "".join(c if c.isalnum() else " " for c in text.lower())
+    sentence = " ".join(plain.split())
+    return ChatPrompt(sentence, answer="", needed="", secret=secret_in(sentence), code="")
