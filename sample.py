@@ -49,28 +49,6 @@ class Request(NamedTuple):
     error: str = ""                            # why it cannot be read
 
 
-def read_prompt(text: str) -> Problem | ChatPrompt:
-    """Turns a user's line into a Problem or ChatPrompt. Raises ValueError with a one-line reason."""
-    text = " ".join(text.split())
-    if text.split(" ")[0].lower() in [task.word for task in TASKS.values()]:
-        return parse_prompt(text.lower())
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"at most {MAX_CHARACTERS} characters, please")
-    if not PLAIN_WORDS.fullmatch(text):
-        raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters"
-                         + did_you_mean(text))
-    words = " ".join(re.findall("[a-z0-9]+", text.lower()))     # the model knows no capitals or punctuation
-    return ChatPrompt(words, answer="", needed="", secret=secret_in(words), code="")
-
-
-def did_you_mean(text: str) -> str:
-    """A hint for a prompt that begins nearly as a problem does, such as `mkae 42 from 3 8 6`, else ""."""
-    first_word = text.split(" ")[0].lower()
-    words = difflib.get_close_matches(first_word, [task.word for task in TASKS.values()], n=1)
-    is_about_numbers = re.search("[0-9]", text)     # in small talk, "take care" is no misspelled "make"
-    return f"; did you mean {words[0]}?" if words and is_about_numbers else ""
-
-
 def new_tokens_for(model: GPT, problem: Problem | ChatPrompt, args: argparse.Namespace) -> int:
     """How long the answer may become: --max-new-tokens, or less if the prompt leaves less room.
 

@@ -18,7 +18,7 @@ LEVELS = {
     4: "rollout evaluate",
     5: "sft ppo grpo rejection align",
     6: "stages",
-    7: "inspector memory export pretrained page compare report flags train sample",
+    7: "inspector memory export pretrained page compare report playground flags train sample",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
 WORLD, STAGES = set(LEVELS[0].split()), set(LEVELS[5].split())

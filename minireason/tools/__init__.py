@@ -2,5 +2,5 @@
 
 report, page, plots   the page of a run           inspector   a rollout, token by token
 compare               several runs side by side   export      to the format of transformers
-memory                where the bytes go
+memory                where the bytes go          playground  a page on which a model thinks and learns
 """

@@ -56,7 +56,8 @@ function say(id, text, className = null) {
   if (className !== null) $(id).className = className;
 }
 
-const percent = share => share > 0 && share < 0.005 ? "<1%" : `${Math.round(100 * share)}%`;
+const percent = share => `${Math.round(100 * share)}%`;
+const probability = p => p < 0.005 ? "<1%" : p > 0.995 && p < 1 ? ">99%" : percent(p);
 const number = id => Number($(id).value);
 const visible = text => text.replace(/[\u0000-\u001f\u007f]/g, "?");
 
@@ -122,7 +123,7 @@ function addProbability(token, {p, others}) {
   token.p = p;
   token.others = others;
   token.span.style.borderBottomColor = `rgba(var(--unsure), ${(1 - p).toFixed(2)})`;
-  token.span.title = `${percent(p)} sure`;
+  token.span.title = `${probability(p)} sure`;
 }
 
 function showVerdict(place, verdict, tokens) {
@@ -147,7 +148,7 @@ function makeTokensButtons() {
   shown.forEach((token, i) => {
     token.span.setAttribute("role", "button");
     token.span.setAttribute("aria-pressed", "false");
-    token.span.setAttribute("aria-label", `${visible(token.text).trim() || "space"}, ${percent(token.p)}`);
+    token.span.setAttribute("aria-label", `${visible(token.text).trim() || "space"}, ${probability(token.p)}`);
     token.span.tabIndex = i === 0 ? 0 : -1;
     token.span.onclick = () => chooseToken(i);
     token.span.onkeydown = event => {
@@ -169,7 +170,7 @@ function chooseToken(i) {
   const buttons = shown[i].others.map(other => {
     const button = element("button", "", `${other.text === END ? "\u25a0 (the end)" : visible(other.text)} `);
     button.type = "button";
-    button.append(element("small", "", percent(other.p)));
+    button.append(element("small", "", probability(other.p)));
     button.onclick = () => {
       written = [...shown.slice(0, i).map(token => token.id), other.id];
       think();
@@ -354,13 +355,17 @@ async function tenSteps() {
 }
 
 function stepText(event) {
-  const text = `Step ${event.steps_done}: ${percent(event.mean)} of these answers were right. `;
-  if (event.std === 0) {
-    return text + "All have the same reward, so none is better than another, and GRPO learned nothing.";
+  const isGrpo = event.metrics.value_loss === undefined;
+  const right = `Step ${event.steps_done}: ${percent(event.mean)} of these answers were right. `;
+  if (isGrpo && event.std === 0) {
+    return right + "All have the same reward, so none is better than another: nothing was learned.";
   }
-  return text + `The loss is ${event.metrics.policy_loss.toFixed(3)}. The advantages of a group add up to 0, so `
-    + "the loss is near 0, and not 0 only because answers differ in length. What it says about learning is "
-    + "nothing; its gradient is what learns. Green tokens became likelier, yellow ones less likely.";
+  const loss = `The loss is ${event.metrics.policy_loss.toFixed(3)}, which tells nothing of progress: `;
+  const reason = isGrpo
+    ? "the advantages of a group add up to 0, and the loss is not 0 only because answers differ in length. "
+    : "the advantages of all tokens add up to 0. ";
+  const critic = isGrpo ? "" : "The curve under an answer is what the critic expected at each token. ";
+  return right + loss + reason + critic + "Green tokens became likelier, yellow ones less likely.";
 }
 
 function setBusy(isBusy) {
@@ -380,8 +385,8 @@ function showGroup(event, isAfter) {
     for (const token of completion.tokens) {
       const change = isAfter ? token.new - token.old : 0;
       const span = addToken(box, token.text);
-      span.title = `probability ${percent(Math.exp(token.old))}`
-        + (isAfter ? `, now ${percent(Math.exp(token.new))}` : "")
+      span.title = `probability ${probability(Math.exp(token.old))}`
+        + (isAfter ? `, now ${probability(Math.exp(token.new))}` : "")
         + (token.value === undefined ? "" : `, value ${token.value.toFixed(2)}`)
         + `, advantage ${token.advantage.toFixed(2)}`;
       if (Math.abs(change) > 0.005) span.classList.add(change > 0 ? "up" : "down");

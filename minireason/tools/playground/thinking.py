@@ -12,11 +12,11 @@ from minireason.batch import Batch
 from minireason.inference import answer_all, answer_within, vote
 from minireason.model import GPT
 from minireason.policy import completion_hidden
+from minireason.sampling import generate
 from minireason.tasks import TASKS, Problem, parse_prompt, prompt_words, test_problems
 from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
 from minireason.tokenizer import Tokenizer
 from minireason.tools.page import find_marks
-from minireason.sampling import generate
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import split_completion, verify
 

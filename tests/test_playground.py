@@ -1,0 +1,278 @@
+"""The playground's server, asked as its page asks, and as it must not be asked."""
+
+import http.client
+import json
+import threading
+
+import pytest
+import torch
+from helpers import tiny_model
+
+from minireason import grpo
+from minireason.run import PRETRAINED
+from minireason.tasks import TASKS, parse_prompt
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.playground import server as servers
+from minireason.tools.playground import thinking
+from minireason.tools.playground.lab import Lab
+from minireason.tools.playground.thinking import Speaker
+from minireason.verifier import verify
+
+PROMPT = "make 42 from 3 8 6"
+
+
+@pytest.fixture(scope="module")
+def server():
+    made = servers.make_server(PRETRAINED, "127.0.0.1", 0)
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+def post(server, path, request, headers=(), body=None):
+    """(status, events) of a request."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    body = json.dumps(request) if body is None else body
+    connection.request("POST", path, body, {"Content-Type": "application/json", **dict(headers)})
+    response = connection.getresponse()
+    lines = response.read().decode().splitlines()
+    connection.close()
+    return response.status, [json.loads(line) for line in lines]
+
+
+def refused(server, path, request, **more):
+    """The one line with which a request is refused."""
+    status, events = post(server, path, request, **more)
+    assert 400 <= status < 600 and len(events) == 1 and set(events[0]) == {"error"}
+    assert "\n" not in events[0]["error"] and "Traceback" not in events[0]["error"]
+    return status, events[0]["error"]
+
+
+# -----------------------------------------------------------------------------
+# Answers
+
+def test_an_answer_comes_token_by_token_and_is_judged_by_the_verifier(server):
+    _, events = post(server, "/think", {"prompt": PROMPT, "stage": "rl"})
+    *tokens, last = events
+    text = "".join(event["text"] for event in tokens).removesuffix("<eos>")
+    assert last["tokens"] == len(tokens) == len(last["probabilities"])
+    verdict = verify(parse_prompt(PROMPT), text)
+    assert last["verdict"]["correct"] == verdict.correct and last["verdict"]["reason"] == verdict.reason
+    for event, shown in zip(tokens, last["probabilities"]):     # greedy: what it said is the likeliest
+        assert shown["others"][0]["id"] == event["id"] and shown["p"] == shown["others"][0]["p"]
+    assert any(kind == "try" and text[start:end] == "try" for start, end, kind in last["marks"])
+
+
+def test_an_answer_goes_on_from_the_token_that_a_reader_chose(server):
+    _, [*tokens, last] = post(server, "/think", {"prompt": PROMPT, "stage": "rl"})
+    other = last["probabilities"][4]["others"][1]["id"]
+    written = [event["id"] for event in tokens[:4]] + [other]
+    _, [*branch, _] = post(server, "/think", {"prompt": PROMPT, "stage": "rl", "written": written})
+    assert [event["id"] for event in branch[:5]] == written and len(branch) > 5
+    assert [bool(event.get("chosen")) for event in branch[:6]] == [False] * 4 + [True, False]
+
+
+def test_the_seed_and_the_temperature_decide_what_is_said(server):
+    request = {"prompt": PROMPT, "stage": "base", "temperature": 1, "seed": 7}
+    first, second = post(server, "/think", request)[1], post(server, "/think", request)[1]
+    other = post(server, "/think", {**request, "seed": 8})[1]
+    assert first == second != other
+
+
+def test_a_budget_forces_the_answer(server):
+    _, [*tokens, last] = post(server, "/think", {"prompt": PROMPT, "stage": "rl", "budget": 8})
+    texts = [event["text"] for event in tokens]
+    assert texts[0] == "<think>" and texts[9:11] == ["</think>", "<answer>"]
+
+
+def test_marks_are_of_what_stands_there_finished_or_not():
+    problem = parse_prompt(PROMPT)
+    text = "<think>try 42-6=36 8*3=25 is 36 no wait try 42/3=14 8+6=14 is 14 yes"
+    found = [(text[start:end], kind) for start, end, kind in thinking.marks_of(problem, text)]
+    assert found == [("try", "try"), ("42-6=36", "right"), ("8*3=25", "wrong"), ("no", "no"),
+                     ("try", "retry"), ("42/3=14", "right"), ("8+6=14", "right"), ("yes", "yes")]
+    assert thinking.marks_of(problem, "<thi") == [] == thinking.marks_of(problem, "")
+
+
+def test_chat_is_answered_and_not_judged(server):
+    _, [*_, last] = post(server, "/think", {"prompt": "the secret code is 4821 what is it", "stage": "align"})
+    assert last["verdict"]["correct"] is None and "secret" in last["verdict"]["reason"]
+
+
+def test_votes_add_up_and_are_of_answers_that_the_verifier_knows(server):
+    _, events = post(server, "/vote", {"prompt": PROMPT, "stage": "rl", "number": 32})
+    assert [event["of"] for event in events] == [16, 32]
+    last = events[-1]
+    assert sum(bar["votes"] for bar in last["bars"]) + last["no_form"] <= 32
+    for bar in last["bars"]:
+        text = f"<think></think><answer>{bar['answer']}</answer>"
+        assert bar["correct"] == verify(parse_prompt(PROMPT), text).correct
+
+
+@pytest.mark.slow
+def test_budgets_and_scores_are_counts(server):
+    _, events = post(server, "/budgets", {"prompt": PROMPT, "stage": "rl", "number": 4})
+    assert [event["budget"] for event in events] == list(thinking.BUDGETS)
+    assert all(0 <= event["right"] <= event["of"] == 4 for event in events)
+    _, events = post(server, "/score", {"task": "arithmetic", "stage": "rl", "number": 50})
+    assert [event["of"] for event in events] == [25, 50] and events[-1]["right"] > 25
+
+
+def test_a_problem_can_be_drawn_of_each_task_and_level(server):
+    for task in TASKS.values():
+        for level in task.levels:
+            _, [event] = post(server, "/draw", {"task": task.name, "level": level, "seed": 1})
+            assert parse_prompt(event["prompt"]).task == task.name
+
+
+# -----------------------------------------------------------------------------
+# The lab
+
+def test_a_step_learns_from_the_very_group_that_was_shown(server):
+    _, [begun] = post(server, "/lab", {"action": "begin", "prompt": PROMPT, "stage": "cold-start",
+                                       "algo": "grpo", "group_size": 8})
+    request = {"lab": begun["lab"]}
+    _, [group] = post(server, "/lab", {**request, "action": "group"})
+    _, [step] = post(server, "/lab", {**request, "action": "step"})
+    assert step["metrics"]["reward"] == pytest.approx(group["mean"]) and step["steps_done"] == 1
+    before = [[token["text"] for token in completion["tokens"]] for completion in group["completions"]]
+    after = [[token["text"] for token in completion["tokens"]] for completion in step["completions"]]
+    assert before == after
+    assert refused(server, "/lab", {**request, "action": "step"})[1] == "sample a group first"
+    post(server, "/lab", {**request, "action": "end"})
+    assert "has ended" in refused(server, "/lab", {**request, "action": "step"})[1]
+
+
+def every_second(self, problems, completions):
+    """So small a model answers nothing right, and without a reward nothing moves."""
+    return [float(i % 2) for i in range(len(completions))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", ["grpo", "ppo"])
+def test_the_lab_ends_with_the_bits_of_the_training_that_train_py_runs(monkeypatch, algo):
+    speaker = Speaker(tiny_model(), get_tokenizer(), {})
+    problem = parse_prompt("compute 2+3")
+    monkeypatch.setattr(Lab, "rewards", every_second)
+    lab, plain = Lab(speaker, problem, algo, 4, seed=5), Lab(speaker, problem, algo, 4, seed=5)
+    for _ in range(3):
+        lab.sample_group()
+        lab.step()
+        next(plain.loop)            # without anyone who looks on
+    for one, other in zip(lab.model.parameters(), plain.model.parameters()):
+        assert torch.equal(one, other)
+    changed = [not torch.equal(one, other)
+               for one, other in zip(lab.model.parameters(), speaker.model.parameters())]
+    assert any(changed)             # and the model that was copied is as it was
+
+
+def test_grpo_and_no_other_code_takes_the_step(monkeypatch):
+    called = []
+    plain = grpo.compute_loss
+    monkeypatch.setattr(grpo, "compute_loss", lambda *a, **k: called.append(1) or plain(*a, **k))
+    monkeypatch.setattr(Lab, "rewards", every_second)
+    lab = Lab(Speaker(tiny_model(), get_tokenizer(), {}), parse_prompt("compute 2+3"), "grpo", 4, seed=0)
+    lab.sample_group()
+    lab.step()
+    assert called
+
+
+def test_old_labs_make_room_for_new_ones(server):
+    names = []
+    for _ in range(servers.MAX_LABS + 1):
+        _, [event] = post(server, "/lab", {"action": "begin", "prompt": PROMPT, "stage": "rl", "algo": "grpo"})
+        names.append(event["lab"])
+    assert len(server.playground.labs) == servers.MAX_LABS
+    assert "has ended" in refused(server, "/lab", {"lab": names[0], "action": "group"})[1]
+
+
+# -----------------------------------------------------------------------------
+# What is refused
+
+@pytest.mark.parametrize("request_, says", [
+    ({}, "stage"), ({"stage": "rl"}, "prompt"), ({"stage": "rl", "prompt": 5}, "prompt"),
+    ({"stage": "rl", "prompt": ""}, "prompt"), ({"stage": "rl", "prompt": "x" * 300}, "prompt"),
+    ({"stage": "../../etc", "prompt": PROMPT}, "stage"), ({"stage": ["rl"], "prompt": PROMPT}, "stage"),
+    ({"stage": "rl", "prompt": "make 1 from"}, "make"), ({"stage": "rl", "prompt": "\u00e9 \u0007"}, "neither"),
+    ({"stage": "rl", "prompt": PROMPT, "temperature": -1}, "temperature"),
+    ({"stage": "rl", "prompt": PROMPT, "temperature": "1"}, "temperature"),
+    ({"stage": "rl", "prompt": PROMPT, "temperature": True}, "temperature"),
+    ({"stage": "rl", "prompt": PROMPT, "seed": 1e300}, "seed"),
+    ({"stage": "rl", "prompt": PROMPT, "seed": 1.5}, "seed"),
+    ({"stage": "rl", "prompt": PROMPT, "budget": 10_000}, "budget"),
+    ({"stage": "rl", "prompt": PROMPT, "written": [10**9]}, "written"),
+    ({"stage": "rl", "prompt": PROMPT, "written": [1] * 300}, "written"),
+    ({"stage": "rl", "prompt": PROMPT, "written": "abc"}, "written"),
+])
+def test_a_bad_request_gets_one_line(server, request_, says):
+    status, error = refused(server, "/think", request_)
+    assert status == 400 and says in error
+
+
+@pytest.mark.parametrize("body", ["", "{", "[1]", "null", "[" * 10_000, '{"stage": NaN}', "\x00"])
+def test_what_is_no_json_object_gets_one_line(server, body):
+    assert refused(server, "/think", None, body=body)[0] == 400
+
+
+def test_other_hosts_and_other_pages_are_refused(server):
+    request = {"prompt": PROMPT, "stage": "rl"}
+    own = f"127.0.0.1:{server.server_port}"
+    for headers in ({"Host": "evil.example"}, {"Host": f"evil.example:{server.server_port}"},
+                    {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": f"https://{own}"}):
+        assert refused(server, "/think", request, headers=headers)[0] == 403
+    assert post(server, "/draw", {"task": "countdown", "level": 2}, {"Origin": f"http://{own}"})[0] == 200
+    # a form of another page can send no JSON type, and no other type is read
+    assert refused(server, "/think", request, headers={"Content-Type": "text/plain"})[0] == 415
+    assert refused(server, "/think", {"prompt": "x" * 30_000})[0] == 413
+    assert refused(server, "/nowhere", {})[0] == 404
+
+
+def test_only_the_files_of_the_page_are_served(server):
+    for path, status in (("/", 200), ("/page.js", 200), ("/page.css", 200), ("/server.py", 404),
+                         ("/../server.py", 404), ("//etc/passwd", 404), ("/page.js?x", 404)):
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == status, path
+        assert "default-src 'none'" in response.getheader("Content-Security-Policy")
+        connection.close()
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_writes_no_html():
+    files = {name: (servers.FOLDER / name).read_text(encoding="utf-8") for name, _ in servers.FILES.values()}
+    for name, text in files.items():
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), name
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert word not in files["page.js"]
+
+
+def test_a_reader_who_leaves_ends_the_work(server):
+    """The callback that sends a token raises, and the sampling stops there."""
+    sent = []
+
+    def send(event):
+        sent.append(event)
+        if len(sent) == 3:
+            raise BrokenPipeError
+
+    speaker = server.playground.speaker("rl")
+    with pytest.raises(BrokenPipeError):
+        thinking.think(speaker, parse_prompt(PROMPT), [], 0, 0, None, send)
+    assert len(sent) == 3
+
+
+def test_a_slow_request_keeps_no_other_waiting(server, monkeypatch):
+    is_over = threading.Event()
+    server.actions["/slow"] = lambda request, send: is_over.wait(30) and send({})
+    thread = threading.Thread(target=post, args=(server, "/slow", {}))
+    thread.start()
+    try:
+        assert post(server, "/draw", {"task": "countdown", "level": 2})[0] == 200
+        assert thread.is_alive()
+    finally:
+        is_over.set()
+        thread.join()
+        del server.actions["/slow"]

@@ -1,0 +1,185 @@
+"""The playground in a real browser: typed into, clicked, branched, compared, voted, trained.
+
+pip install -r tests/browser/requirements.txt, and an installed Chromium; else these tests are skipped.
+"""
+
+import shutil
+import threading
+
+import pytest
+
+from minireason.run import PRETRAINED
+from minireason.tools.playground.server import make_server
+
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r tests/browser/requirements.txt")
+BROWSER = (shutil.which("chromium") or shutil.which("chromium-browser")
+           or shutil.which("google-chrome") or shutil.which("chrome"))
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="no Chromium is installed")]
+
+
+@pytest.fixture(scope="module")
+def address():
+    server = make_server(PRETRAINED, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page as it opens, with its first answer. What the console says against it fails the test."""
+    complaints = []
+    context = browser.new_context(viewport={"width": 380, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("#answer [role=button]")
+    yield page
+    # a prompt that cannot be read is answered with status 400, which Chromium always mentions
+    assert [text for text in complaints if "status of 400" not in text] == []
+    context.close()
+
+
+def ask(page, prompt):
+    page.fill("#prompt", prompt)
+    page.press("#prompt", "Enter")
+    page.wait_for_selector("#verdict:not(:empty)")
+    page.wait_for_selector("#answer [role=button]")
+
+
+def test_a_typed_prompt_is_answered_and_a_token_leads_elsewhere(page):
+    ask(page, "make 70 from 6 13 10")
+    first = page.inner_text("#answer")
+    assert page.inner_text("#verdict").startswith(("Right", "Wrong"))
+    page.locator("#answer .token", has_text="-").first.click()
+    buttons = page.locator("#others button")
+    assert buttons.count() == 6
+    buttons.nth(1).click()
+    page.wait_for_selector("#answer .chosen")
+    page.wait_for_selector("#own:not([hidden])")
+    page.wait_for_selector("#answer [role=button]")
+    assert page.inner_text("#answer") != first
+    page.click("#own")
+    page.wait_for_selector("#answer .chosen", state="detached")
+    page.wait_for_selector("#answer [role=button]")
+    assert page.inner_text("#answer") == first
+
+
+def test_keys_alone_are_enough(page):
+    page.focus("#answer [role=button]")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert page.locator("#answer [aria-pressed=true]").count() == 1
+    page.wait_for_selector("#others button")
+    page.focus("#tab-think")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#compare").is_visible() and not page.locator("#think").is_visible()
+
+
+def test_a_link_shows_the_same_again(page, address):
+    ask(page, "compute 3+4*2")
+    page.locator("#answer .token").nth(3).click()
+    page.locator("#others button").nth(1).click()
+    page.wait_for_selector("#answer .chosen")
+    page.wait_for_selector("#answer [role=button]")
+    link, text = page.url, page.inner_text("#answer")
+    page.goto("about:blank")
+    page.goto(link)
+    page.wait_for_selector("#answer [role=button]")
+    assert page.input_value("#prompt") == "compute 3+4*2" and page.inner_text("#answer") == text
+
+
+def test_all_stages_answer_side_by_side(page):
+    page.click("#tab-compare")
+    page.click("#ask button[type=submit]")
+    for i in range(4):
+        page.wait_for_selector(f"#columns article:nth-child({i + 1}) .verdict:not(:empty)")
+
+
+def test_a_vote_and_a_budget(page):
+    page.click("#tab-more")
+    page.select_option("#votes", "16")
+    page.click("#vote")
+    page.wait_for_selector("#bars .bar")
+    assert page.inner_text("#vote-said").startswith("16 answers")
+    page.click("#force")
+    page.wait_for_selector("#forced-verdict:not(:empty)")
+
+
+def test_ten_steps_of_grpo_make_a_prompt_easier(page):
+    page.click("#tab-lab")
+    page.select_option("#stage", "cold-start")
+    page.click("#reset")
+    page.wait_for_selector("#step:not([disabled])")
+    assert page.locator("#group article").count() == 16
+    page.click("#step")
+    page.wait_for_selector("#group .up")
+    page.wait_for_selector("#ten:not([disabled])")
+    page.click("#ten")
+    page.locator("#lab-chart circle").nth(10).wait_for(timeout=200_000)
+    before, now = page.evaluate("[passRates[0].right, passRates[10].right]")
+    assert now > before
+
+
+@pytest.mark.parametrize("prompt", ["<b>bold</b>", "\"'>&amp;", "make <script> from 1", "a" * 200])
+def test_whatever_is_typed_stays_text(page, prompt):
+    page.fill("#prompt", prompt)
+    page.press("#prompt", "Enter")
+    page.wait_for_selector("#error:not(:empty), #verdict:not(:empty)")
+    assert page.locator("#answer b, #answer script, #error b, #error script").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [380, 1280])
+def test_nothing_is_wider_than_the_window(page, width, scheme):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    for tab in ("think", "compare", "more", "lab"):
+        page.click(f"#tab-{tab}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+CONTRAST = """scheme => {
+  const channels = color => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = place => {
+    for (let at = place; at; at = at.parentElement) {
+      const color = channels(getComputedStyle(at).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+  };
+  const low = [];
+  for (const place of document.querySelectorAll("body *")) {
+    const hasText = [...place.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!hasText || place.disabled || !place.offsetParent) continue;
+    const one = light(channels(getComputedStyle(place).color)), other = light(paper(place));
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (ratio < 4.5) low.push(`${place.className || place.tagName} ${ratio.toFixed(2)}`);
+  }
+  return low;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(page, scheme):
+    """The ratio of WCAG 2.1, at least 4.5."""
+    page.emulate_media(color_scheme=scheme)
+    for tab in ("think", "compare", "more", "lab"):
+        page.click(f"#tab-{tab}")
+        assert page.evaluate(CONTRAST, scheme) == []
