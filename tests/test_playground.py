@@ -94,7 +94,7 @@ def test_marks_are_of_what_stands_there_finished_or_not():
     found = [(text[start:end], kind) for start, end, kind in thinking.marks_of(problem, text)]
     assert found == [("try", "try"), ("42-6=36", "right"), ("8*3=25", "wrong"), ("no", "no"),
                      ("try", "retry"), ("42/3=14", "right"), ("8+6=14", "right"), ("yes", "yes")]
-    assert thinking.marks_of(problem, "<thi") == [] == thinking.marks_of(problem, "")
+    assert thinking.marks_of(problem, "<th") == [] == thinking.marks_of(problem, "")
 
 
 def test_chat_is_answered_and_not_judged(server):
@@ -183,7 +183,8 @@ def test_grpo_and_no_other_code_takes_the_step(monkeypatch):
 def test_old_labs_make_room_for_new_ones(server):
     names = []
     for _ in range(servers.MAX_LABS + 1):
-        _, [event] = post(server, "/lab", {"action": "begin", "prompt": PROMPT, "stage": "rl", "algo": "grpo"})
+        request = {"action": "begin", "prompt": PROMPT, "stage": "rl", "algo": "grpo"}
+        _, [event] = post(server, "/lab", request)
         names.append(event["lab"])
     assert len(server.playground.labs) == servers.MAX_LABS
     assert "has ended" in refused(server, "/lab", {"lab": names[0], "action": "group"})[1]
@@ -196,7 +197,8 @@ def test_old_labs_make_room_for_new_ones(server):
     ({}, "stage"), ({"stage": "rl"}, "prompt"), ({"stage": "rl", "prompt": 5}, "prompt"),
     ({"stage": "rl", "prompt": ""}, "prompt"), ({"stage": "rl", "prompt": "x" * 300}, "prompt"),
     ({"stage": "../../etc", "prompt": PROMPT}, "stage"), ({"stage": ["rl"], "prompt": PROMPT}, "stage"),
-    ({"stage": "rl", "prompt": "make 1 from"}, "make"), ({"stage": "rl", "prompt": "\u00e9 \u0007"}, "neither"),
+    ({"stage": "rl", "prompt": "make 1 from"}, "make"),
+    ({"stage": "rl", "prompt": "\u00e9 \u0007"}, "neither"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": -1}, "temperature"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": "1"}, "temperature"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": True}, "temperature"),

@@ -11,7 +11,7 @@ import pytest
 from minireason.run import PRETRAINED
 from minireason.tools.playground.server import make_server
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install -r tests/browser/requirements.txt")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs tests/browser/requirements.txt")
 BROWSER = (shutil.which("chromium") or shutil.which("chromium-browser")
            or shutil.which("google-chrome") or shutil.which("chrome"))
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="no Chromium is installed")]
@@ -43,7 +43,12 @@ def page(browser, address):
     context = browser.new_context(viewport={"width": 380, "height": 800})
     page = context.new_page()
     page.set_default_timeout(60_000)
-    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+
+    def hear(message):
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    page.on("console", hear)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(address)
     page.wait_for_selector("#answer [role=button]")

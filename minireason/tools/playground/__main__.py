@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m minireason.playground",
         description="Look at a model while it thinks and learns, in the browser.")
-    parser.add_argument("--run", help=f"folder of a run; by default {PRETRAINED}, the weights that are included")
+    parser.add_argument("--run", help=f"folder of a run; by default {PRETRAINED}: the included weights")
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to listen on; any other lets other computers in")
     parser.add_argument("--port", type=int, default=PORT, help=f"0 for any free one; by default {PORT}")

@@ -86,7 +86,7 @@ function addToken(box, text) {
 }
 
 // Shows answers in `box` as they come. Returns a function that takes the server's events.
-function answerIn(box, verdict, onToken = null) {
+function showAnswerIn(box, verdict, onToken = null) {
   const tokens = [];
   let at = 0;               // characters so far
   box.replaceChildren();
@@ -137,7 +137,7 @@ async function think() {
   say("error", "");
   $("others").replaceChildren();
   saveState();
-  const show = answerIn($("answer"), $("verdict"), (token, tokens) => { shown = tokens; });
+  const show = showAnswerIn($("answer"), $("verdict"), (token, tokens) => { shown = tokens; });
   $("own").hidden = written.length === 0;
   const ended = await ask("think", "/think", {...settings(), written}, show);
   if (ended) makeTokensButtons();
@@ -189,7 +189,7 @@ function compare() {
     const column = element("article");
     const box = element("div", "answer"), verdict = element("p", "verdict"), score = element("p", "score");
     column.append(element("h3", "", stage), score, box, verdict);
-    ask(`compare ${stage}`, "/think", {...settings(), stage}, answerIn(box, verdict));
+    ask(`compare ${stage}`, "/think", {...settings(), stage}, showAnswerIn(box, verdict));
     return column;
   });
   $("columns").replaceChildren(...columns);
@@ -227,7 +227,7 @@ function interval(right, of) {
 
 function answerWithin() {
   saveState();
-  ask("force", "/think", {...settings(), budget: number("budget")}, answerIn($("forced"), $("forced-verdict")));
+  ask("force", "/think", {...settings(), budget: number("budget")}, showAnswerIn($("forced"), $("forced-verdict")));
 }
 
 function measureBudgets() {

@@ -151,7 +151,8 @@ class Playground:
 
     def vote(self, request: dict, send: Callable) -> None:
         thinking.vote_on(self.asked(request), prompt_in(request, is_problem=True),
-                         count_in(request, "number", 1, 256, 64), number_in(request, "temperature", 0.05, 3, 1),
+                         count_in(request, "number", 1, 256, 64),
+                         number_in(request, "temperature", 0.05, 3, 1),
                          count_in(request, "seed", 0, 2**53, 0), send)
 
     def budgets(self, request: dict, send: Callable) -> None:

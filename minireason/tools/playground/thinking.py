@@ -90,7 +90,8 @@ def think(speaker: Speaker, problem: Problem | ChatPrompt, written: list[int], t
 
 
 @torch.no_grad()
-def probabilities(speaker: Speaker, prompt_ids: list[int], answer: list[int], temperature: float) -> list[dict]:
+def probabilities(speaker: Speaker, prompt_ids: list[int], answer: list[int],
+                  temperature: float) -> list[dict]:
     """For each token of an answer: its probability, and the most likely tokens in its place.
 
     Greedy answers are shown with the probabilities at temperature 1.
@@ -151,10 +152,10 @@ def vote_on(speaker: Speaker, problem: Problem, number: int, temperature: float,
             send: Send) -> None:
     """Samples `number` answers, and sends the votes after each batch of them."""
     texts, num_right = [], 0
+    limit = room_for(speaker, speaker.tokenizer.encode_prompt(problem.prompt), MAX_NEW_TOKENS)
     for start in range(0, number, VOTES_AT_ONCE):
         size = min(VOTES_AT_ONCE, number - start)
-        answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt] * size,
-                             room_for(speaker, speaker.tokenizer.encode_prompt(problem.prompt), MAX_NEW_TOKENS),
+        answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt] * size, limit,
                              derive_seed(seed, "votes", start), temperature)
         texts += [text for text, _ in answers]
         num_right += sum(verify(problem, text).correct for text, _ in answers)
