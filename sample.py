@@ -11,9 +11,7 @@ Greedy unless --votes or --temperature says otherwise. Exit codes are those of m
 """
 
 import argparse
-import difflib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,17 +21,17 @@ from typing import NamedTuple, TextIO
 from minireason.inference import MAX_ANSWER, NUM_TAGS, answer_all, answer_within, vote
 from minireason.model import GPT
 from minireason.run import PRETRAINED, STAGES, last_stage, newest_model, open_model
-from minireason.tasks import TASKS, Problem, parse_prompt, prompt_words
+from minireason.tasks import TASKS, Problem
 from minireason.tasks.chat import ChatPrompt
-from minireason.tasks.harm import is_leak, secret_in
+from minireason.tasks.harm import is_leak
+from minireason.tasks.prompts import did_you_mean, read_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.upkeep.command import BadInput, exit_codes, visible
 from minireason.upkeep.parallel import pick_device
 from minireason.verifier import split_completion, verify
 
-MAX_CHARACTERS, MAX_NEW_TOKENS = 200, 256
+MAX_NEW_TOKENS = 256
 BATCH = 256                                                     # answers per batch
-PLAIN_WORDS = re.compile(r"[A-Za-z0-9 .,!?':;]*[A-Za-z][A-Za-z0-9 .,!?':;]*", re.ASCII)
 
 
 class Answer(NamedTuple):

@@ -4,7 +4,8 @@ import difflib
 import re
 
 from minireason.tasks import TASKS, Problem, parse_prompt, prompt_words
-from minireason.tasks.chat import ChatPrompt, secret_in
+from minireason.tasks.chat import ChatPrompt
+from minireason.tasks.harm import secret_in
 
 MAX_CHARACTERS = 200
 PLAIN_WORDS = re.compile(r"[A-Za-z0-9 .,!?':;]*[A-Za-z][A-Za-z0-9 .,!?':;]*", re.ASCII)

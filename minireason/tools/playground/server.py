@@ -17,7 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from minireason.run import STAGES, checkpoint_path, folder_of, open_model, settings_of_run
-from minireason.tasks import TASKS, draw_problem
+from minireason.tasks import TASKS, Problem, draw_problem
+from minireason.tasks.chat import ChatPrompt
+from minireason.tasks.prompts import read_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.playground import thinking
 from minireason.tools.playground.lab import Lab
@@ -70,12 +72,12 @@ def choice_in(request: dict, name: str, choices: list[str]) -> str:
     return value
 
 
-def prompt_in(request: dict, is_problem: bool = False) -> thinking.Problem | thinking.ChatPrompt:
+def prompt_in(request: dict, is_problem: bool = False) -> Problem | ChatPrompt:
     """The prompt as a Problem or ChatPrompt. Raises ValueError if it cannot be read."""
     prompt = request.get("prompt")
     if not isinstance(prompt, str) or not 0 < len(prompt) <= 200:
         raise ValueError("prompt is a text of 1 to 200 characters")
-    problem = thinking.read_prompt(prompt)
+    problem = read_prompt(prompt)
     if is_problem and problem.task == "chat":
         raise ValueError("this needs a problem, whose answer can be verified: chat has none")
     return problem

@@ -13,8 +13,9 @@ from minireason.inference import answer_all, answer_within, vote
 from minireason.model import GPT
 from minireason.policy import completion_hidden
 from minireason.sampling import generate
-from minireason.tasks import TASKS, Problem, parse_prompt, prompt_words, test_problems
-from minireason.tasks.chat import ChatPrompt, is_leak, secret_in
+from minireason.tasks import TASKS, Problem, test_problems
+from minireason.tasks.chat import ChatPrompt
+from minireason.tasks.harm import is_leak
 from minireason.tokenizer import Tokenizer
 from minireason.tools.page import find_marks
 from minireason.upkeep.seeding import derive_seed
@@ -195,16 +196,3 @@ def score(speaker: Speaker, task: str, number: int, seed: int, send: Send) -> No
         for problem, (text, _) in zip(some, answers):
             num_right += verify(problem, text).correct
         send({"right": num_right, "of": start + len(some)})
-
-
-def read_prompt(text: str) -> Problem | ChatPrompt:
-    """Turns what a reader typed into a Problem or ChatPrompt. Raises ValueError with a one-line reason."""
-    text = " ".join(text.split())
-    words = [task.word for task in TASKS.values()]
-    if text.split(" ")[0].lower() in words:
-        return parse_prompt(text.lower())
-    if not text.isascii() or not any(character.isalpha() for character in text):
-        raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters")
-    plain = "".join(c if c.isalnum() else " " for c in text.lower())
-    sentence = " ".join(plain.split())
-    return ChatPrompt(sentence, answer="", needed="", secret=secret_in(sentence), code="")
