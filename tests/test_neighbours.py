@@ -100,6 +100,7 @@ def watched(monkeypatch, shares):
         total = None if share is None else (total or 0.0) + share * seconds
 
     monkeypatch.setattr(neighbours, "IdleTeam", Team)
+    monkeypatch.setattr(neighbours.torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(neighbours, "waited", lambda: total)
     monkeypatch.setattr(neighbours.time, "monotonic", lambda: clock)
     monkeypatch.setattr(neighbours.time, "sleep", sleep)

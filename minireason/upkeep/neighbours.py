@@ -63,7 +63,7 @@ def keep_watch() -> None:
         if before is not None and now_waited is not None:
             share = (now_waited - before) / (now - then)
             calm_looks = calm_looks + 1 if share < ALONE else 0
-            if team is None and share > CROWDED:
+            if team is None and share > CROWDED and torch.get_num_threads() > 1:
                 team = IdleTeam()
             elif team is not None and calm_looks >= CALM_LOOKS:
                 team.leave()
