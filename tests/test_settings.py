@@ -56,10 +56,15 @@ def refused(main, arguments, capsys):
     return error
 
 
+def never(*_):
+    raise AssertionError("this was not refused")
+
+
 @pytest.fixture
 def one_parser(monkeypatch):
-    """To build it takes longer than to read a command line."""
+    """To build it takes longer than to read a command line. And nothing goes on from there."""
     monkeypatch.setattr(train, "make_parser", lambda *_: PARSER)
+    monkeypatch.setattr(train, "choose_run", never)
 
 
 # -----------------------------------------------------------------------------
@@ -120,6 +125,7 @@ def test_both_ends_of_a_range_belong_to_it(setting, one_parser):
 ])
 def test_other_settings_are_refused_by_name(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "train_stages", never)
     assert says in refused(train.main, arguments, capsys)
     assert not list(tmp_path.iterdir())
 
