@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from minireason.config import Config, RLConfig, preset, settings_of, short, to_dict
@@ -336,7 +335,7 @@ def main(argv: list[str] | None = None) -> int | None:
             if is_first:
                 settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
                 print(visible(f"{folder} on {device}, {settings}"), flush=True)
-                print(size_and_time(config, args, device), flush=True)
+                print(size_and_time(config, args, device.type), flush=True)
             results = train_stages(run, stages, args.command, args.log)
             parallel.stop()
             if is_first:
@@ -350,14 +349,14 @@ def main(argv: list[str] | None = None) -> int | None:
         raise
 
 
-def size_and_time(config: Config, args: argparse.Namespace, device: torch.device) -> str:
+def size_and_time(config: Config, args: argparse.Namespace, device: str) -> str:
     """The number of parameters, and how long the run takes where that was measured: a preset as it is."""
     num_parameters, _ = count_parameters(config.model)
     size = f"{num_parameters / 1e6:.2f}M parameters"
     measured = preset(config.preset)
     measured.seed, measured.model.vocab_size = config.seed, config.model.vocab_size
     is_whole_run = args.stage == "all" and not args.resume and not args.source
-    if config == measured and is_whole_run and device.type == "cpu" and config.preset in DURATIONS:
+    if config == measured and is_whole_run and device == "cpu" and config.preset in DURATIONS:
         return f"{size}; about {DURATIONS[config.preset]} on two cores"
     return size
 

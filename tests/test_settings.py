@@ -14,7 +14,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import torch
 from helpers import awake, tiny_model
 
 import sample
@@ -340,7 +339,7 @@ def said_at_the_start(arguments, device="cpu"):
     args = train.parse(arguments)
     config = apply_flags(preset(getattr(args, "preset", "laptop")), train.settings_given(args))
     config.model.vocab_size = get_tokenizer().vocab_size
-    return train.size_and_time(config, args, torch.device(device))
+    return train.size_and_time(config, args, device)
 
 
 def test_a_run_says_how_large_its_model_is_and_how_long_it_takes_where_that_is_known():
