@@ -27,6 +27,7 @@ from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import inspector, memory
 from minireason.tools.flags import FIRST, apply_flags, similar_flags
+from minireason.tools.playground import __main__ as playground
 from minireason.upkeep.seeding import derive_rng
 
 ROOT = Path(train.__file__).parent
@@ -138,6 +139,7 @@ OWN_NUMBERS = {
                      {"--group-size": (2, 1024), "--show": (0, 1024), "--seed": (0, 2**63 - 1)}),
     sample.main: (["compute 2+3"], {"--votes": (1, 1024), "--budget": (0, 255), "--temperature": (0, 10),
                                     "--max-new-tokens": (1, 256), "--seed": (0, 2**63 - 1)}),
+    playground.main: ([], {"--port": (0, 65_535)}),
     corpus.main: (["base"], {"--lines": (1, 10_000), "--seed": (0, 2**63 - 1)}),
 }
 
