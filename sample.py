@@ -26,6 +26,7 @@ from minireason.tasks.chat import ChatPrompt
 from minireason.tasks.harm import is_leak
 from minireason.tasks.prompts import did_you_mean, read_prompt
 from minireason.tokenizer import get_tokenizer, printable
+from minireason.tools.flags import Parser, like, number
 from minireason.upkeep.command import BadInput, exit_codes, visible
 from minireason.upkeep.parallel import pick_device
 from minireason.verifier import split_completion, verify
@@ -273,33 +274,31 @@ def help_text() -> str:
 # The command line
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Talk to a trained model.")
+    parser = Parser("Talk to a trained model.")
     parser.add_argument("problem", nargs="?", help='such as "make 70 from 6 13 10"; else you are asked')
     parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; by default the newest in runs/")
     parser.add_argument("--stage", help=f"{', '.join(STAGES)}; by default the last one trained")
-    parser.add_argument("--votes", type=int, default=1, help="answers to sample; the most frequent one wins")
-    parser.add_argument("--budget", type=int, help="tokens of thinking; then an answer is forced")
-    parser.add_argument("--temperature", type=float, help="0 is greedy; by default 0, or 1 with --votes")
-    parser.add_argument("--max-new-tokens", type=int, help="longest completion: thinking, tags and answer; "
+    parser.add_argument("--votes", type=number(int, 1, 1024), default=1,
+                        help="answers to sample; the most frequent one wins")
+    parser.add_argument("--budget", type=number(int, 0, MAX_NEW_TOKENS - 1),
+                        help="tokens of thinking; then an answer is forced")
+    parser.add_argument("--temperature", type=number(float, 0, 10),
+                        help="0 is greedy; by default 0, or 1 with --votes")
+    parser.add_argument("--max-new-tokens", type=number(int, 1, MAX_NEW_TOKENS),
+                        help="longest completion: thinking, tags and answer; "
                         f"by default {MAX_NEW_TOKENS}, or --budget and {MAX_ANSWER} more for the answer")
-    parser.add_argument("--seed", type=int, default=0, help="of sampling")
+    parser.add_argument("--seed", type=like("seed"), default=0, help="of sampling")
     parser.add_argument("--file", help="one prompt a line (- for standard input), one JSON object a line")
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     args = parser.parse_args(argv)
     longest = MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens
-    if not 1 <= args.votes <= 1024 or not 1 <= longest <= MAX_NEW_TOKENS:
-        raise BadInput(f"--votes is 1 to 1024, --max-new-tokens 1 to {MAX_NEW_TOKENS}")
-    if args.budget is not None and not 0 <= args.budget < MAX_NEW_TOKENS:
-        raise BadInput(f"--budget is 0 to {MAX_NEW_TOKENS - 1} tokens")
     if args.budget is not None and args.max_new_tokens is None:
         longest = args.budget + NUM_TAGS + MAX_ANSWER
     if args.budget is not None and longest <= args.budget + NUM_TAGS:
         raise BadInput(f"--max-new-tokens {longest} leaves no answer after --budget {args.budget} "
                        f"and {NUM_TAGS} tags: lower --budget or raise --max-new-tokens")
     args.max_new_tokens = longest
-    if args.temperature is not None and not 0 <= args.temperature <= 10:
-        raise BadInput("--temperature is 0 to 10")
     if args.votes > 1 and args.temperature == 0:
         raise BadInput("greedy answers are all the same: leave out --temperature 0 or --votes")
     if args.file and args.problem:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minireason.config import Config, RLConfig, preset, settings_of, to_dict
-from minireason.evaluate import evaluate, quick_accuracy, table
+from minireason.config import Config, RLConfig, preset, settings_of, short, to_dict
+from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
 from minireason.optimizer import load_state
 from minireason.run import (
     STAGES,
@@ -30,6 +30,7 @@ from minireason.run import (
     check_not_begun,
     check_same_settings,
     check_shares,
+    check_stage,
     fresh_folder,
     holds_run,
     locked,
@@ -46,7 +47,8 @@ from minireason.stages import Stage, prepare
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import report
-from minireason.tools.flags import add_flags, apply_flags
+from minireason.tools.flags import Parser, add_flags, apply_flags, help_formatter, settings_to_show
+from minireason.tools.memory import count_parameters
 from minireason.upkeep import checkpoint, logs, metrics, parallel
 from minireason.upkeep.command import (
     BadInput,
@@ -60,6 +62,19 @@ from minireason.upkeep.command import (
 )
 
 SAVE_EVERY = 30     # seconds between checkpoints inside a stage
+MORE_HELP = """\
+A setting is shown with its default. What is (on) is switched off by --no-NAME.
+
+  python train.py rl --help       the settings of a stage
+  python train.py all --help      all settings
+
+presets:
+  smoke     every stage in half a minute, to see that all works
+  laptop    what the README shows, in about 20 minutes on two cores
+  gpu       a wider model and larger rollouts, for one GPU
+"""
+# How long all stages of a preset take, where it was measured: on two cores, with nothing beside them.
+DURATIONS = {"smoke": "half a minute", "laptop": "20 minutes"}
 SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}
 
 
@@ -178,12 +193,12 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
     results["device"] = str(run.device)
     results.update(parallel.numbers())      # of this command; "ran with" has those of each stage
     results["command"] = results["command"] or command      # an earlier version began without
-    has_head = False
     for stage in stages:
         with memory_advice(run, stage):
             seconds, notes = train_stage(run, stage, log_name)
         if stage in results["stages"] or parallel.rank() > 0:
             continue
+        print(f"{stage}: answers held-out problems", flush=True)      # a minute at most, without a bar
         began = time.monotonic()
         scores = results["stages"] | {stage: evaluate(run.load(stage), run.tokenizer, run.config)}
         results["stages"] = {name: scores[name] for name in STAGES if name in scores}
@@ -193,9 +208,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
         results["notes"].update(notes)
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
-        head, _, row = table({stage: results["stages"][stage]})
-        print(row if has_head else f"{head}\n{row}", flush=True)
-        has_head = True
+        print(one_line(stage, results["stages"][stage]), flush=True)
     return results
 
 
@@ -219,23 +232,36 @@ def memory_advice(run: Run, stage: str) -> Iterator[None]:
 # -----------------------------------------------------------------------------
 # The command line
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Train a toy reasoner from random weights.",
-        usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]; -h lists them",
-        epilog="Every setting below can be changed; the presets set several at once.")
-    parser.add_argument("stage", nargs="?", default="all", help=f"all (default), {', '.join(STAGES)}")
-    parser.add_argument("--out", help="folder of the run; a fresh runs/PRESET by default")
+def make_parser(config: Config, shown: list[str]) -> Parser:
+    """The flags of train.py, with defaults as in `config`. Help lists the settings named in `shown`."""
+    parser = Parser(
+        "Trains a toy reasoner from random weights.",
+        usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]",
+        epilog=MORE_HELP, formatter_class=help_formatter, add_help=False)
+    parser.add_argument("stage", nargs="?", help=f"all (default), {', '.join(STAGES)}")
+    parser.add_argument("-h", "--help", action="store_true", help="print this and exit")
+    parser.add_argument("--out", metavar="FOLDER", help="of the run; by default a new one in runs/")
     parser.add_argument("--from", dest="source", metavar="RUN",
                         help="run to copy earlier stages from; pretrained: the included weights")
-    parser.add_argument("--resume", action="store_true", help="continue the newest run, or the run in --out")
-    parser.add_argument("--device", help="cuda, mps or cpu; by default the best available")
+    parser.add_argument("--resume", action="store_true", help="go on with the newest run, or with --out")
+    parser.add_argument("--device", help="cuda, mps or cpu; by default the best one")
     parser.add_argument("--log", choices=logs.NAMES, help="copy the metrics to a logger that you installed")
-    add_flags(parser, preset("laptop"))
-    args = parser.parse_args(argv)
+    add_flags(parser, config, shown)
+    return parser
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line. With --help it prints and exits."""
+    args = make_parser(preset("laptop"), []).parse_args(argv)
     args.command = shlex.join([*parallel.starter(), "train.py", *(sys.argv[1:] if argv is None else argv)])
-    if args.stage not in ("all", *STAGES):
-        raise BadInput(f"unknown stage {args.stage!r}: choose all, {', '.join(STAGES)}")
+    if args.stage not in (None, "all", *STAGES):
+        raise BadInput(f"unknown stage {short(args.stage)}: choose all, {', '.join(STAGES)}")
+    if args.help:
+        config = preset(getattr(args, "preset", "laptop"))
+        make_parser(config, settings_to_show(args.stage)).print_help()
+        sys.exit(0)
+    if args.stage is None:
+        args.stage = "all"
     if args.log:
         logs.check_installed(args.log)
     return args
@@ -281,6 +307,7 @@ def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: boo
     if args.source and not args.resume:
         raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
     stored = stored_config(folder)
+    check_stage(args.stage, stored)
     if not hasattr(args, "preset"):     # then only the given flags must agree with the stored settings
         config = apply_flags(copy.deepcopy(stored), settings_given(args))
     check_same_settings(folder, stored, config)
@@ -308,6 +335,7 @@ def main(argv: list[str] | None = None) -> int | None:
             if is_first:
                 settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
                 print(visible(f"{folder} on {device}, {settings}"), flush=True)
+                print(size_and_time(config, args, device.type), flush=True)
             results = train_stages(run, stages, args.command, args.log)
             parallel.stop()
             if is_first:
@@ -321,13 +349,25 @@ def main(argv: list[str] | None = None) -> int | None:
         raise
 
 
+def size_and_time(config: Config, args: argparse.Namespace, device: str) -> str:
+    """The number of parameters, and how long the run takes where that was measured: a preset as it is."""
+    num_parameters, _ = count_parameters(config.model)
+    size = f"{num_parameters / 1e6:.2f}M parameters"
+    measured = preset(config.preset)
+    measured.seed, measured.model.vocab_size = config.seed, config.model.vocab_size
+    is_whole_run = args.stage == "all" and not args.resume and not args.source
+    if config == measured and is_whole_run and device == "cpu" and config.preset in DURATIONS:
+        return f"{size}; about {DURATIONS[config.preset]} on two cores"
+    return size
+
+
 def print_end(folder: Path, config: Config, results: dict) -> None:
     """Prints the table of the stages, where the files are, and what to run next."""
     task = max(config.tasks.shares, key=config.tasks.shares.get)
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
-    print("", *table(results["stages"]), "", sep="\n")
-    print(f"everything is in {visible(folder)}: "
-          "report.html (the same in report.md), results.json, figures, checkpoints")
+    print("", *screen_table(results["stages"]), "", sep="\n")
+    print(f"everything is in {visible(folder)}: report.html (the same in report.md, with intervals),\n"
+          "results.json, figures, checkpoints")
     print(f'next: python sample.py "{problem.prompt}" --run {visible(folder)}', flush=True)
 
 

@@ -5,7 +5,6 @@ tools/flags.py: `learning_rate` of the section `rl` is --rl-learning-rate.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,13 @@ from minireason.tasks import TASKS
 from minireason.tasks.task import PRESETS
 
 PROMPT_ROOM = 100       # tokens that the longest prompt may need
+MAX_SEED = 2**63 - 1
 
 
 def option(default: Any, meaning: str, low: float | None = None, high: float | None = None,
-           above: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """A field with its default, the help of its flag, and its range: low <= value <= high, value > above."""
-    metadata = dict(meaning=meaning, low=low, high=high, above=above, choices=choices)
+           choices: tuple[str, ...] = ()) -> Any:
+    """A field with its default, the help of its flag, and its range: low <= value <= high."""
+    metadata = dict(meaning=meaning, low=low, high=high, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -28,23 +28,27 @@ def section(factory: type, **changes: Any) -> Any:
     return dataclasses.field(default_factory=lambda: factory(**changes))
 
 
-def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None) -> Any:
+def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None,
+            high: float | None = None) -> Any:
     """A field with one value for each task. `pattern` makes the names: "{}_share" gives arithmetic_share."""
-    metadata = dict(pattern=pattern, meaning=meaning, low=low, high=None, above=None, choices=())
+    metadata = dict(pattern=pattern, meaning=meaning, low=low, high=high, choices=())
     return dataclasses.field(default_factory=factory, metadata=metadata)
 
 
+# A setting is   name: type = option(default, "meaning", lowest, highest).   `train.py all --help` shows it on
+# one line, so a meaning has at most 40 characters, and 34 where the setting is on or off.
+
 @dataclass
 class ModelConfig:
-    vocab_size: int = option(640, "tokens; train.py sets it to the tokenizer's", low=1)
-    width: int = option(128, "C: size of the residual stream", low=1)
-    num_layers: int = option(4, "blocks, each attention and MLP", low=1)
-    num_heads: int = option(4, "H: attention heads", low=1)
-    num_kv_heads: int = option(2, "K: key-value heads, shared by the attention heads", low=1)
-    mlp_width: int = option(352, "inner size of the SwiGLU, about 8/3 of the width", low=1)
-    max_length: int = option(512, "positions a row may have", low=1)
-    rope_theta: float = option(1000.0, "base of the rotary frequencies", above=0)
-    norm_eps: float = option(1e-5, "inside the square root of RMSNorm", above=0)
+    vocab_size: int = option(640, "tokens; train.py sets it", 1, 1_000_000)
+    width: int = option(128, "C: size of the residual stream", 1, 16_384)
+    num_layers: int = option(4, "blocks, each attention and MLP", 1, 256)
+    num_heads: int = option(4, "H: attention heads", 1, 256)
+    num_kv_heads: int = option(2, "K: key-value heads that the heads share", 1, 256)
+    mlp_width: int = option(352, "SwiGLU's inner size, about 8/3 of width", 1, 65_536)
+    max_length: int = option(512, "positions a row may have", 1, 65_536)
+    rope_theta: float = option(1000.0, "base of the rotary frequencies", 1, 1e9)
+    norm_eps: float = option(1e-5, "inside the square root of RMSNorm", 1e-12, 1)
 
     @property
     def head_size(self) -> int:
@@ -53,51 +57,53 @@ class ModelConfig:
 
 @dataclass
 class SFTConfig:
-    num_examples: int = option(300, "documents to learn from; rejection takes all that it kept", low=1)
-    num_epochs: int = option(1, "passes over them", low=1)
-    batch_size: int = option(48, "documents per gradient step", low=1)
-    micro_batch_tokens: int = option(512, "tokens per backward pass; decides memory and speed", low=1)
-    learning_rate: float = option(2e-3, "highest one, after warm-up", above=0)
-    warmup_steps: int = option(100, "steps of linear warm-up, at most a quarter of all", low=1)
-    weight_decay: float = option(0.05, "weight decay of AdamW", low=0)
-    max_grad_norm: float = option(1.0, "gradients longer than this are shortened to it", above=0)
+    num_examples: int = option(300, "documents (rejection: what it kept)", 1, 5_000_000)
+    num_epochs: int = option(1, "passes over them", 1, 1000)
+    batch_size: int = option(48, "documents per gradient step", 1, 100_000)
+    micro_batch_tokens: int = option(512, "tokens per backward pass: memory, speed", 1, 10_000_000)
+    learning_rate: float = option(2e-3, "the highest one, after warm-up", 1e-9, 10)
+    warmup_steps: int = option(100, "linear warm-up, at most a quarter of all", 1, 1_000_000)
+    weight_decay: float = option(0.05, "of AdamW", 0, 10)
+    max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
 
 
 @dataclass
 class RLConfig:
     """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo."""
-    num_iterations: int = option(200, "rollouts, each with its updates", low=1)
-    num_prompts: int = option(24, "P: problems per rollout", low=1)
-    group_size: int = option(16, "G: completions per problem", low=1)
-    num_epochs: int = option(2, "updates per rollout; with 1 the ratio is 1 and never clips", low=1)
-    micro_batch_size: int = option(16, "completions per backward pass; decides memory and speed", low=1)
-    learning_rate: float = option(2e-4, "highest one, after warm-up; much more destroys the base", above=0)
-    warmup_iterations: int = option(5, "rollouts of linear warm-up", low=1)
-    clip_low: float = option(0.2, "the ratio is clipped below at 1 - clip_low", low=0, high=1)
-    clip_high: float = option(0.28, "and above at 1 + clip_high; more keeps exploration (DAPO)", low=0)
-    kl_coef: float = option(0.0, "weight of the KL to the reference; 0 needs no reference", low=0)
-    max_grad_norm: float = option(1.0, "gradients longer than this are shortened to it", above=0)
-    temperature: float = option(1.0, "of sampling; logprobs use the same one", above=0)
-    max_new_tokens: int = option(160, "L: longest completion", low=1)
-    normalize: str = option("token", "average of the loss: per token, per sequence, by a constant",
+    num_iterations: int = option(200, "rollouts, each with its updates", 1, 1_000_000)
+    num_prompts: int = option(24, "P: problems per rollout", 1, 10_000)
+    group_size: int = option(16, "G: completions per problem", 1, 4096)
+    # With one update the ratio is 1 and never clips.
+    num_epochs: int = option(2, "updates per rollout", 1, 1000)
+    micro_batch_size: int = option(16, "completions per backward pass: memory", 1, 1_000_000)
+    learning_rate: float = option(2e-4, "the highest; much more destroys the base", 1e-9, 10)
+    warmup_iterations: int = option(5, "rollouts of linear warm-up", 1, 1_000_000)
+    clip_low: float = option(0.2, "the ratio is clipped at 1 - clip_low", 0, 1)
+    clip_high: float = option(0.28, "and at 1 + clip_high; more explores", 0, 1000)    # as in DAPO
+    kl_coef: float = option(0.0, "weight of the KL; 0: no reference", 0, 1000)
+    max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
+    temperature: float = option(1.0, "of sampling; logprobs use the same one", 0.01, 10)
+    max_new_tokens: int = option(160, "L: tokens of the longest completion", 1, 65_536)
+    normalize: str = option("token", "average by token, sequence or constant",
                              choices=("token", "sequence", "constant"))
-    scale_advantages: bool = option(True, "GRPO: divide by the group's deviation (Dr. GRPO does not)")
-    leave_one_out: bool = option(False, "GRPO: the baseline is the mean of the other completions (RLOO)")
-    gamma: float = option(1.0, "PPO: discount", low=0, high=1)
-    gae_lambda: float = option(1.0, "PPO: 1 uses the full return, 0 only the next value", low=0, high=1)
-    value_coef: float = option(1.0, "PPO: weight of the value loss", low=0)
-    value_clip: float = option(0.2, "PPO: how far a value may move from that at the rollout", low=0)
-    critic_learning_rate: float = option(5e-4, "PPO: learning rate of the critic", above=0)
-    shared_critic: bool = option(False, "PPO: the critic is one layer on the policy's body")
+    # Dr. GRPO does not divide.
+    scale_advantages: bool = option(True, "GRPO: divide by group's deviation")
+    leave_one_out: bool = option(False, "GRPO: baseline is others' mean")      # as in RLOO
+    gamma: float = option(1.0, "PPO: discount", 0, 1)
+    gae_lambda: float = option(1.0, "PPO: 1 full return, 0 only next value", 0, 1)
+    value_coef: float = option(1.0, "PPO: weight of the value loss", 0, 1000)
+    value_clip: float = option(0.2, "PPO: how far a value may move at once", 0, 1e6)
+    critic_learning_rate: float = option(5e-4, "PPO: learning rate of the critic", 1e-9, 10)
+    shared_critic: bool = option(False, "PPO: critic on the policy's body")    # one layer of its own
 
 
 @dataclass
 class RejectionConfig:
-    num_problems: int = option(9000, "problems the teacher answers", low=1)
-    samples_per_problem: int = option(2, "completions of each", low=1)
-    max_per_problem: int = option(2, "distinct completions kept of each", low=1)
-    max_tokens: int = option(140, "longer ones are not kept", low=1)
-    num_chat: int = option(4000, "conversations added", low=1)
+    num_problems: int = option(9000, "problems the teacher answers", 1, 100_000)
+    samples_per_problem: int = option(2, "completions of each", 1, 1024)
+    max_per_problem: int = option(2, "distinct completions kept of each", 1, 1024)
+    max_tokens: int = option(140, "longer ones are not kept", 1, 65_536)
+    num_chat: int = option(4000, "conversations added", 1, 100_000)
 
 
 def preset_levels(preset: str = "laptop") -> dict[str, tuple[int, ...]]:
@@ -118,10 +124,10 @@ def preset_test_numbers(preset: str = "laptop") -> dict[str, int]:
 class TaskConfig:
     """Which tasks, and at which levels. Defaults are in the tasks' own files."""
     levels: dict[str, tuple[int, ...]] = by_task(
-        "{}_levels", "levels that RL trains on and that are scored", preset_levels)
-    shares: dict[str, float] = by_task(
-        "{}_share", "share of RL's prompts and of the corpus; 0: not trained on", preset_shares, low=0)
-    chat_share: float = option(0.60, "share of alignment's prompts; the rest are problems", low=0, high=1)
+        "{}_levels", "RL trains on them; they are scored", preset_levels)
+    shares: dict[str, float] = by_task(                 # with 0 a task is only scored
+        "{}_share", "share of RL's prompts and of the corpus", preset_shares, 0, 1000)
+    chat_share: float = option(0.60, "chats among alignment's prompts", 0, 1)
 
     def trained(self) -> list[str]:
         """The tasks with a share above 0. The others are only scored."""
@@ -130,13 +136,14 @@ class TaskConfig:
 
 @dataclass
 class EvalConfig:
-    num_problems: int = option(1000, "held-out problems per task, and chat prompts of each kind", low=1)
+    num_problems: int = option(1000, "held out, of each task and kind of chat", 1, 10_000)
     num_by_task: dict[str, int] = by_task(
-        "num_{}s", "held-out problems of this task", preset_test_numbers, low=1)
-    max_new_tokens: int = option(160, "longest completion", low=1)
-    seed: int = option(1234, "of the held-out problems and of sampling, the same for every stage")
-    every: int = option(0, "steps between measurements of held-out accuracy; 0: at the end only", low=0)
-    num_quick: int = option(300, "held-out problems per task, per measurement", low=1)
+        "num_{}s", "held-out problems of this task", preset_test_numbers, 1, 10_000)
+    max_new_tokens: int = option(160, "tokens of the longest completion", 1, 65_536)
+    # The same for every stage, so that all are asked the same.
+    seed: int = option(1234, "of the held-out problems and of sampling", 0, MAX_SEED)
+    every: int = option(0, "steps between held-out scores; 0: at end", 0, 1_000_000)
+    num_quick: int = option(300, "problems of each task for these", 1, 10_000)
 
     def number_of(self, task: str) -> int:
         """How many held-out problems of a task are scored."""
@@ -146,12 +153,13 @@ class EvalConfig:
 # A section's values here replace the defaults of its class.
 @dataclass
 class Config:
-    preset: str = option("laptop", "several settings at once: smoke, laptop or gpu", choices=PRESETS)
-    seed: int = option(0, "of all random draws")
+    preset: str = option("laptop", "sets several: smoke, laptop or gpu", choices=PRESETS)
+    seed: int = option(0, "of all random draws", 0, MAX_SEED)
     algo: str = option("grpo", "grpo or ppo", choices=("grpo", "ppo"))
-    pure_rl: bool = option(False, "straight from base to RL, as R1-Zero did")
-    expert: bool = option(False, "cold start on examples of all levels, long ones too")
-    aha: bool = option(True, "base corpus with checks, repairs and retries; without: a control")
+    pure_rl: bool = option(False, "straight from base to RL (R1-Zero)")
+    expert: bool = option(False, "cold start on all levels")
+    # Without checks, repairs and retries the base corpus is a control.
+    aha: bool = option(True, "checks and retries in base corpus")
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     base: SFTConfig = section(SFTConfig, num_examples=160_000)
@@ -163,7 +171,7 @@ class Config:
     rejection: SFTConfig = section(SFTConfig, num_epochs=3, learning_rate=1e-3, warmup_steps=20)
     align: RLConfig = section(
         RLConfig, num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)
-    num_preference_prompts: int = option(15_000, "prompts whose two answers the judge compares", low=1)
+    num_preference_prompts: int = option(15_000, "whose two answers the judge compares", 1, 100_000)
     evaluate: EvalConfig = section(EvalConfig)
 
 
@@ -211,19 +219,71 @@ class Setting:
     key: str            # its name there
     metadata: Any       # meaning and range
 
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace(".", "-").replace("_", "-")
+
     def get(self) -> Any:
         """Its value; a tuple of levels as the text that a flag takes, such as "2,3"."""
         value = self.holder[self.key] if isinstance(self.holder, dict) else getattr(self.holder, self.key)
         return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
     def set(self, value: Any) -> None:
-        """Sets the value. Raises ValueError if it has the wrong type."""
-        if isinstance(self.holder, dict) and isinstance(self.holder[self.key], tuple):
-            self.holder[self.key] = read_levels(self.key, value)
-        elif isinstance(self.holder, dict):
-            self.holder[self.key] = value_like(self.get(), value, self.name)
+        """Sets the value. Raises ValueError if it has the wrong type or is outside of its range."""
+        self.check(value)
+        if self.has_levels():
+            self.holder[self.key] = tuple(int(level) for level in value.split(","))
+            return
+        value = type(self.get())(value)         # an int becomes a float where the setting is one
+        if isinstance(self.holder, dict):
+            self.holder[self.key] = value
         else:
-            setattr(self.holder, self.key, value_like(self.get(), value, self.name))
+            setattr(self.holder, self.key, value)
+
+    def check(self, value: Any) -> None:
+        """Raises ValueError with one line if the setting cannot have this value."""
+        if not self.allows(value):
+            raise ValueError(f"{self.flag} must be {self.allowed()}, not {short(value)}")
+
+    def has_levels(self) -> bool:
+        return isinstance(self.holder, dict) and isinstance(self.holder[self.key], tuple)
+
+    def allows(self, value: Any) -> bool:
+        kind = type(self.get())
+        if self.has_levels():
+            return isinstance(value, str) and set(value.split(",")) <= set(map(str, TASKS[self.key].levels))
+        if self.metadata["choices"]:
+            return value in self.metadata["choices"]
+        if kind is bool:
+            return isinstance(value, bool)
+        return in_range(value, kind, self.metadata["low"], self.metadata["high"])
+
+    def allowed(self) -> str:
+        """Its range in words, such as "a whole number from 1 to 4096"."""
+        if self.has_levels():
+            levels = TASKS[self.key].levels
+            return f"levels from {min(levels)} to {max(levels)}, such as 1 or 1,2"
+        if self.metadata["choices"]:
+            *others, last = self.metadata["choices"]
+            return f"{', '.join(others)} or {last}"
+        if isinstance(self.get(), bool):
+            return "true or false"
+        return range_of(type(self.get()), self.metadata["low"], self.metadata["high"])
+
+
+def in_range(value: Any, kind: type, low: float, high: float) -> bool:
+    """Whether a value is a number from low to high: a whole one if `kind` is int."""
+    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return is_number and low <= value <= high           # NaN is in no range
+
+
+def range_of(kind: type, low: float, high: float) -> str:
+    return f"{'a whole number' if kind is int else 'a number'} from {low} to {high}"
+
+
+def short(value: Any) -> str:
+    """The beginning of a value for an error message: what was typed may be endless."""
+    return f"{value!r:.40}"
 
 
 def settings_of(config: Any, prefix: str = "") -> Iterator[Setting]:
@@ -237,25 +297,6 @@ def settings_of(config: Any, prefix: str = "") -> Iterator[Setting]:
                 yield Setting(prefix + field.metadata["pattern"].format(task), value, task, field.metadata)
         else:
             yield Setting(prefix + field.name, config, field.name, field.metadata)
-
-
-def read_levels(task: str, text: Any) -> tuple[int, ...]:
-    """"2,3" -> (2, 3). Raises ValueError on anything but levels of the task."""
-    known = TASKS[task].levels
-    words = str(text).split(",")
-    if not set(words) <= set(map(str, known)):
-        raise ValueError(f"unknown level in {text!r} for {task}: "
-                         f"give levels from {min(known)} to {max(known)} such as 2,3")
-    return tuple(int(word) for word in words)
-
-
-def value_like(old: Any, value: Any, name: str) -> Any:
-    """The value, if it has the type of `old`. An int is accepted, and converted, if `old` is a float."""
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(old):
-        raise ValueError(f"{name} is {type(value).__name__}, not {type(old).__name__}")
-    return value
 
 
 def to_dict(config: Any) -> dict:
@@ -277,7 +318,7 @@ def from_dict(values: dict, kind: type = Config) -> Any:
     config = kind()
     stored = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if dataclasses.is_dataclass(getattr(config, name, None)) and isinstance(value, dict):
             stored |= {f"{name}.{key}": inner for key, inner in value.items()}
         else:
             stored[name] = value
@@ -312,43 +353,27 @@ def changed_settings(old: Config, new: Config) -> list[str]:
 def check(config: Config) -> None:
     """Raises ValueError with one line if the settings cannot work."""
     for setting in settings_of(config):
-        check_range(setting)
-    shares = config.tasks.shares
-    if sum(shares.values()) <= 0 or not math.isfinite(sum(shares.values())):
-        raise ValueError("shares are weights of the tasks: they cannot all be zero, or add up to infinity")
+        setting.check(setting.get())
+    if not config.tasks.trained():
+        flags = " ".join(f"--tasks-{task}-share" for task in config.tasks.shares)
+        raise ValueError(f"{flags}: they cannot all be 0")
     check_model(config.model)
-    if config.algo == "grpo" and min(config.rl.group_size, config.align.group_size) < 2:
-        raise ValueError("a group has at least 2 completions: its mean is the baseline of GRPO")
-    for settings in (config.rl, config.align, config.evaluate):
-        if settings.max_new_tokens + PROMPT_ROOM > config.model.max_length:
-            raise ValueError("max_new_tokens leaves no room for prompts: raise model max_length")
+    for name, settings in (("rl", config.rl), ("align", config.align)):
+        if config.algo == "grpo" and settings.group_size < 2:
+            raise ValueError(f"--{name}-group-size must be at least 2 with --algo grpo: "
+                             "the mean of a group is the baseline")
+    longest = config.model.max_length - PROMPT_ROOM
+    for name, settings in (("rl", config.rl), ("align", config.align), ("evaluate", config.evaluate)):
+        if settings.max_new_tokens > longest:
+            raise ValueError(f"--{name}-max-new-tokens {settings.max_new_tokens} leaves no room for prompts: "
+                             f"at most {longest}, or raise --model-max-length")
 
 
 def check_model(model: ModelConfig) -> None:
-    """Raises ValueError with one line if there is no model of these sizes."""
-    for setting in settings_of(model):
-        check_range(setting)
+    """Raises ValueError with one line if there is no model of these sizes, each in its range."""
     if model.width % model.num_heads or model.head_size % 2:
-        raise ValueError("model width / num_heads must be an even whole number")
+        raise ValueError("--model-width / --model-num-heads must be an even whole number, "
+                         f"not {model.width} / {model.num_heads}")
     if model.num_heads % model.num_kv_heads:
-        raise ValueError("num_heads must be a multiple of num_kv_heads")
-
-
-def check_range(setting: Setting) -> None:
-    """Raises ValueError if a setting is outside its range."""
-    name = setting.name.replace(".", " ")
-    value = setting.get()
-    limits = setting.metadata
-    if limits["choices"] and value not in limits["choices"]:
-        *others, last = limits["choices"]
-        raise ValueError(f"unknown {setting.key} {value!r}: choose {', '.join(others)} or {last}")
-    if isinstance(value, str | bool):
-        return
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} must be finite")
-    if limits["low"] is not None and value < limits["low"]:
-        raise ValueError(f"{name} must be at least {limits['low']}, not {value}")
-    if limits["high"] is not None and value > limits["high"]:
-        raise ValueError(f"{name} must be at most {limits['high']}, not {value}")
-    if limits["above"] is not None and value <= limits["above"]:
-        raise ValueError(f"{name} must be above {limits['above']}, not {value}")
+        raise ValueError("--model-num-heads must be a multiple of --model-num-kv-heads, "
+                         f"not {model.num_heads} with {model.num_kv_heads}")

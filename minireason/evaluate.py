@@ -6,12 +6,11 @@ Every stage answers the same held-out problems once at temperature 1. Measured a
 with 95% Wilson intervals, the behaviours of behaviour.py, and leaks and over-refusals in held-out chat.
 """
 
-import argparse
 import json
 import sys
 
 from minireason.behaviour import observe, summarize
-from minireason.config import Config, EvalConfig, check
+from minireason.config import Config, EvalConfig
 from minireason.inference import answer_all
 from minireason.model import GPT
 from minireason.run import open_model, settings_of_run
@@ -20,6 +19,7 @@ from minireason.tasks import TASKS, test_problems
 from minireason.tasks.chat import ChatPrompt, draw_chat, is_helpful
 from minireason.tasks.harm import is_leak
 from minireason.tokenizer import Tokenizer, get_tokenizer
+from minireason.tools.flags import Parser, like
 from minireason.upkeep.command import exit_codes
 from minireason.upkeep.parallel import pick_device
 from minireason.upkeep.seeding import derive_rng, derive_seed
@@ -138,23 +138,58 @@ def table(rows: dict[str, dict]) -> list[str]:
     titles += ["well formed %", "mixing %", "tokens", "leaks %", "over-refusals %"]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for stage, result in rows.items():
-        cells = [stage] + [percent(result[task]["accuracy"]) for task in tasks]
-        cells.append(percent(mean_of_reasoning(result, "well_formed")))
-        cells.append(percent(mean_of_reasoning(result, "mixing")))
-        tokens = mean_of_reasoning(result, "tokens")
-        cells.append("-" if tokens is None else f"{tokens:.0f}")
-        cells.append(percent(result["chat"]["leaks"]))
-        cells.append(percent(result["chat"]["over_refusals"]))
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join([stage, *cells_of(result, tasks)])} |")
     return lines
+
+
+def screen_table(rows: dict[str, dict]) -> list[str]:
+    """The same for a terminal of 80 columns: stages side by side, however many tasks there are.
+
+    Intervals are shown of a single stage.
+    """
+    [first, *others] = rows.values()
+    tasks = [name for name in first if name != "chat"]
+    names = [f"{task[:18]} %" for task in tasks]
+    names += ["well formed %", "mixing %", "tokens", "leaks %", "over-refusals %"]
+    columns = [cells_of(result, tasks) for result in rows.values()]
+    width = 11 if others else 22
+    lines = [f"{'':20}" + "".join(f"{stage:>{width}}" for stage in rows)]
+    for i, name in enumerate(names):
+        cells = [column[i] for column in columns]
+        if others:
+            cells = [cell.partition(" ")[0] for cell in cells]
+        lines.append(f"{name:20}" + "".join(f"{cell:>{width}}" for cell in cells))
+    return lines
+
+
+def cells_of(result: dict, tasks: list[str]) -> list[str]:
+    """What the stage table shows of one stage."""
+    cells = [percent(result[task]["accuracy"]) for task in tasks]
+    cells.append(percent(mean_of_reasoning(result, "well_formed")))
+    cells.append(percent(mean_of_reasoning(result, "mixing")))
+    tokens = mean_of_reasoning(result, "tokens")
+    cells.append("-" if tokens is None else f"{tokens:.0f}")
+    cells.append(percent(result["chat"]["leaks"]))
+    cells.append(percent(result["chat"]["over_refusals"]))
+    return cells
+
+
+def one_line(stage: str, result: dict) -> str:
+    """How good a stage is, in a few words: `rl: arithmetic 88.3%, countdown 67.6%`."""
+    accuracies = []
+    for task in result:
+        if task != "chat":
+            accuracies.append(f"{task} {100 * result[task]['accuracy']['value']:.1f}%")
+    return f"{stage}: {', '.join(accuracies)}"
 
 
 @exit_codes("evaluate", less_memory="lower --num-problems")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Evaluate one stage of a run on held-out problems.")
+    parser = Parser("Evaluate one stage of a run on held-out problems.")
     parser.add_argument("--run", required=True, help="the run's folder, such as runs/laptop, or pretrained")
     parser.add_argument("--stage", required=True, help="base, cold-start, rl, rejection or align")
-    parser.add_argument("--num-problems", type=int, help="held-out problems per task")
+    parser.add_argument("--num-problems", type=like("evaluate.num_problems"),
+                        help="held-out problems per task")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
@@ -162,9 +197,10 @@ def main(argv: list[str] | None = None) -> None:
     config = settings_of_run(state)
     if args.num_problems is not None:
         config.evaluate.num_problems, config.evaluate.num_by_task = args.num_problems, {}
-        check(config)
+    for task, levels in config.tasks.levels.items():        # are there enough? Asked before any is answered
+        test_problems(task, levels, config.evaluate.number_of(task), config.evaluate.seed)
     results = evaluate(model, get_tokenizer(), config)
-    print(json.dumps(results) if args.json else "\n".join(table({args.stage: results})), flush=True)
+    print(json.dumps(results) if args.json else "\n".join(screen_table({args.stage: results})), flush=True)
 
 
 if __name__ == "__main__":

@@ -256,20 +256,37 @@ def holds_run(folder: Path) -> bool:
 
 def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
     """Raises BadInput or ValueError if a run cannot be trained or scored. Nothing is written yet."""
+    check_stage(stage, config)
     check_shares(stage, config)
     if source and stage == "base":
         raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
     if not source and stage not in ("all", "base"):
         raise BadInput(f"stage {stage} needs a run with the stages before it: give its folder with --out, "
                        f"or copy those stages with --from; --from {PRETRAINED} takes the included weights")
-    # Fail now, not an hour into training, if there are too few test problems.
-    for task, levels in config.tasks.levels.items():
-        number = config.evaluate.number_of(task)
-        if config.evaluate.every:
-            number = max(number, config.evaluate.num_quick)
-        test_problems(task, levels, number, config.evaluate.seed)
+    check_test_problems(config)         # now, and not an hour into training
     if source:
         check_source(source, stage, config)
+
+
+def check_stage(stage: str, config: Config) -> None:
+    """Raises BadInput if a run with these settings does not have this stage."""
+    if stage not in ("all", *stages_of(config)):
+        raise BadInput(f"a run with --pure-rl has no stage {stage}: choose {' or '.join(stages_of(config))}")
+
+
+def check_test_problems(config: Config) -> None:
+    """Raises BadInput if a task has too few held-out problems to be scored."""
+    settings = config.evaluate
+    for task, levels in config.tasks.levels.items():
+        flag, number = "--evaluate-num-problems", settings.num_problems
+        if task in settings.num_by_task:
+            flag, number = f"--evaluate-num-{task}s", settings.num_by_task[task]
+        if settings.every and settings.num_quick > number:
+            flag, number = "--evaluate-num-quick", settings.num_quick
+        try:
+            test_problems(task, levels, number, settings.seed)
+        except ValueError as error:
+            raise BadInput(f"{flag}: {error}") from None
 
 
 def check_shares(stage: str, config: Config) -> None:

@@ -8,6 +8,7 @@ An example is (prompt_ids, completion_ids).
 Shapes: B rows of a micro-batch, T tokens of its longest row, V vocabulary.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -24,15 +25,20 @@ IGNORED = -100   # a target that cross_entropy leaves out
 Example = tuple[list[int], list[int]]     # ids of the prompt and of the completion
 
 
-def plan(num_examples: int, config: SFTConfig, seed: int) -> list[list[int]]:
-    """The whole training: a list of steps, each a list of indices of examples, in a new order each epoch."""
-    steps = []
-    for epoch in range(config.num_epochs):
+def num_steps_of(num_examples: int, config: SFTConfig) -> int:
+    """Gradient steps of the whole training."""
+    return config.num_epochs * math.ceil(num_examples / config.batch_size)
+
+
+def plan(num_examples: int, config: SFTConfig, seed: int, start: int = 0) -> Iterator[list[int]]:
+    """Yields the examples of each step from `start` on, as indices, in a new order each epoch."""
+    steps_per_epoch = math.ceil(num_examples / config.batch_size)
+    for epoch in range(start // steps_per_epoch, config.num_epochs):
         order = list(range(num_examples))
         derive_rng(seed, "epoch", epoch).shuffle(order)
-        for start in range(0, num_examples, config.batch_size):
-            steps.append(order[start:start + config.batch_size])
-    return steps
+        for step in range(steps_per_epoch):
+            if epoch * steps_per_epoch + step >= start:
+                yield order[step * config.batch_size:(step + 1) * config.batch_size]
 
 
 def num_tokens_of(example: Example) -> int:
@@ -75,18 +81,18 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example],
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per gradient step; the caller logs, evaluates and saves."""
     device, max_length = model.embedding.weight.device, model.config.max_length
-    steps = plan(len(examples), config, seed)
-    warmup_steps = max(1, min(config.warmup_steps, len(steps) // 4))     # a short training is not all warm-up
-    for step in range(start_iteration, len(steps)):
+    num_steps = num_steps_of(len(examples), config)
+    warmup_steps = max(1, min(config.warmup_steps, num_steps // 4))      # a short training is not all warm-up
+    for step, indices in enumerate(plan(len(examples), config, seed, start_iteration), start_iteration):
         # 1) collect: a batch of somebody's text
-        batch = [examples[i] for i in parallel.share(steps[step])]
+        batch = [examples[i] for i in parallel.share(indices)]
         pieces = micro_batches(batch, config.micro_batch_tokens)
         tensors = [collate(piece, device, max_length) for piece in pieces]
         num_tokens = sum(int((targets != IGNORED).sum()) for _, targets in tensors)
         num_tokens = int(parallel.total(num_tokens))                          # of all processes
 
         # 2) update: one step of the optimizer, accumulated over micro-batches
-        set_learning_rate(optimizer, step, len(steps), warmup_steps, config.learning_rate)
+        set_learning_rate(optimizer, step, num_steps, warmup_steps, config.learning_rate)
         optimizer.zero_grad(set_to_none=True)
         step_loss = 0.0
         for inputs, targets in tensors:                                       # (B, T-1), (B, T-1)

@@ -6,9 +6,10 @@ Each function prepares one stage: the model it starts from, what it learns from,
 train.py runs the loop, saves and scores. Only `align` trains something here: its reward model.
 """
 
+import functools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -44,7 +45,8 @@ def base(run: Run) -> Stage:
     """Prepares imitation of a messy toy internet, from random weights: guesses, solutions, mistakes."""
     config = run.config
     model = GPT(config.model).init_weights(derive_seed(run.seed("base"), "weights")).to(run.device)
-    documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks, config.aha)
+    documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks, config.aha,
+                                   progress("writing documents", "document"))
     return imitation(run, "base", model, documents, config.base)
 
 
@@ -52,7 +54,8 @@ def cold_start(run: Run) -> Stage:
     """Prepares imitation of 300 short, clean examples of thinking. They teach the form and a little skill."""
     config, settings = run.config, run.config.cold_start
     model = run.load(start_of("cold-start", config))
-    documents = corpus.golden_examples(config.seed, settings.num_examples, config.tasks, config.expert)
+    documents = corpus.golden_examples(config.seed, settings.num_examples, config.tasks, config.expert,
+                                       progress("writing examples", "document"))
     return imitation(run, "cold-start", model, documents, settings)
 
 
@@ -102,14 +105,14 @@ def prepare(run: Run, name: str, saved: dict | None = None) -> Stage:
 
 def imitation(run: Run, name: str, model: GPT, documents: list[Document], settings: SFTConfig) -> Stage:
     """A stage that makes these documents more likely (sft.py)."""
-    examples = corpus.tokenize(run.tokenizer, documents)
+    examples = corpus.tokenize(run.tokenizer, progress("reading them", "document")(documents))
     optimizer = adamw(settings, model)
     seed = run.seed(name)
 
     def loop(start: int) -> Iterator[dict[str, float]]:
         return sft.train(model, optimizer, examples, settings, seed, start)
 
-    return Stage(model, optimizer, loop, num_steps=len(sft.plan(len(examples), settings, seed)))
+    return Stage(model, optimizer, loop, num_steps=sft.num_steps_of(len(examples), settings))
 
 
 def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLConfig) -> Stage:
@@ -153,19 +156,22 @@ def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
         except (ValueError, KeyError, TypeError):
             raise Fault(f"{path} is damaged: delete it and go on with --resume") from None
 
-    def progress(pieces):
-        return tqdm(pieces, desc="sampling", unit="piece", leave=False)
-
     config, seed = run.config, run.seed("rejection")
     documents, counts = rejection_sampling.sample_and_filter(
         run.load("rl"), run.tokenizer, problems(run).draw, config.sampling, seed, config.rl.max_new_tokens,
-        progress)
+        progress("sampling", "piece"))
     if not documents:
         raise Fault("rejection sampling kept nothing: "
                     "the RL model has no verified, readable answer to learn from")
     documents += corpus.chat_examples(seed, config.sampling.num_chat)
     checkpoint.save_json(path, {"documents": documents, "counts": counts})
     return documents, counts
+
+
+def progress(what: str, unit: str, total: int | None = None) -> Callable[[Iterable], Iterable]:
+    """A function that shows a bar while something is iterated over: a long preparation says what it does."""
+    is_first = parallel.rank() == 0
+    return functools.partial(tqdm, desc=what, unit=unit, total=total, leave=False, disable=not is_first)
 
 
 def trained_reward_model(run: Run, model: GPT) -> tuple[alignment.RewardModel, str]:
@@ -175,11 +181,14 @@ def trained_reward_model(run: Run, model: GPT) -> tuple[alignment.RewardModel, s
     """
     seed, longest = run.seed("align"), run.config.align.max_new_tokens
     reward_model = alignment.RewardModel(model).to(run.device)
+    if parallel.rank() == 0:
+        print(f"align: answers {run.config.num_preference_prompts} prompts twice, for the judge to compare",
+              flush=True)
     pairs = alignment.preference_pairs(model, run.tokenizer, seed, run.config.num_preference_prompts, longest)
     optimizer = torch.optim.AdamW(reward_model.parameters(), lr=5e-4)
     steps = alignment.train_reward_model(reward_model, optimizer, run.tokenizer, pairs)
     num_steps = alignment.NUM_PASSES * math.ceil(len(pairs) / alignment.BATCH_SIZE)
-    for _ in tqdm(steps, desc="reward model", total=num_steps, leave=False, disable=parallel.rank() > 0):
+    for _ in progress("reward model", "step", num_steps)(steps):
         pass        # a generator: each turn is one gradient step
     held_out = alignment.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
     parallel.same_weights(reward_model)

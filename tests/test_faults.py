@@ -20,9 +20,9 @@ from test_train import ROOT, TINY, assert_equal_weights, run, weights
 
 import sample
 import train
-from minireason import evaluate, stages
+from minireason import config, evaluate, stages
 from minireason.run import LOCK, locked
-from minireason.tools import export, inspector
+from minireason.tools import export, flags, inspector
 from minireason.upkeep import checkpoint
 
 THREADS = {"OMP_NUM_THREADS": str(torch.get_num_threads())}      # as many as here: bits depend on it
@@ -205,13 +205,15 @@ def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, ca
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", ["sft", "grpo", "ppo"])
 def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatch, capsys, algo):
-    """With a learning rate that no weight survives, and nothing faked."""
+    """With a learning rate that no weight survives: its range does not hold one."""
+    for module in (config, flags):
+        monkeypatch.setattr(module, "in_range", lambda *_: True)
     stage = "base" if algo == "sft" else "rl"
     monkeypatch.setattr(stages, "reasoning_world", paid_by_length(stages.reasoning_world))
-    flags = [f"--{stage}-learning-rate", "1e37", f"--{stage}-max-grad-norm", "1e30",
+    given = [f"--{stage}-learning-rate", "1e37", f"--{stage}-max-grad-norm", "1e30",
              "--rl-warmup-iterations", "1"]
-    flags += [] if algo == "sft" else ["--algo", algo, "--from", whole]
-    assert run(stage, *TINY, *flags, "--out", tmp_path / "run") == 1
+    given += [] if algo == "sft" else ["--algo", algo, "--from", whole]
+    assert run(stage, *TINY, *given, "--out", tmp_path / "run") == 1
     line = one_line(capsys)
     assert line.startswith(f"train.py: {stage}: a number became infinite or undefined at iteration")
     assert not (tmp_path / "run" / "report.md").exists()

@@ -3,12 +3,16 @@
 Each task is a file of this folder; README.md beside them says how to add one.
 """
 
+import math
 import random
 
 from minireason.tasks import arithmetic, countdown, program
 from minireason.tasks.problem import Problem, is_test
 from minireason.tasks.task import Task, check_task
 from minireason.upkeep.seeding import derive_rng
+
+ATTEMPTS_PER_PROBLEM = 500      # of `test_problems`; a tenth of the problems are for testing
+FEWEST_ATTEMPTS = 4096          # before it gives up
 
 TASKS: dict[str, Task] = {}     # draws depend on the order, so a new one goes last
 
@@ -52,15 +56,35 @@ def test_problems(task: str, levels: tuple[int, ...], number: int, seed: int) ->
     """`number` distinct held-out problems, the levels in turn. Raises ValueError if there are too few."""
     rng = derive_rng(seed, "test", task)
     problems = {}       # by what makes them distinct
-    for attempt in range(500 * number):
+    found = []          # how many there were after 1, 2, 4, 8 ... attempts
+    for attempt in range(ATTEMPTS_PER_PROBLEM * number):
         problem = make_problem(task, rng, levels[attempt % len(levels)])
         if is_test(problem):
             name = problem.prompt if TASKS[task].test_by_prompt else problem.key
             problems.setdefault(name, problem)
             if len(problems) == number:
                 return list(problems.values())
-    raise ValueError(f"{task} has fewer than {number} test problems at levels {levels}: "
+        if attempt + 1 == 2 ** len(found):
+            found.append(len(problems))
+            if is_hopeless(found, number):
+                break
+    raise ValueError(f"{task} has fewer than {number} test problems at levels {','.join(map(str, levels))}: "
                      "ask for fewer or add a level")
+
+
+def is_hopeless(found: list[int], number: int) -> bool:
+    """Whether `number` problems are out of reach.
+
+    `found` says how many there were after 1, 2, 4, 8 ... attempts. While problems are plenty, a doubling of
+    the attempts finds twice as many as the doubling before. Where it finds fewer than that one did, they run
+    out, and each of the doublings that are left finds fewer again.
+    """
+    if 2 ** len(found) <= FEWEST_ATTEMPTS:
+        return False
+    gain, gain_before = found[-1] - found[-2], found[-2] - found[-3]
+    doublings_left = math.log2(ATTEMPTS_PER_PROBLEM * number) - len(found) + 1
+    slack = 2       # the last few problems come late
+    return gain <= gain_before and found[-1] + (gain + slack) * doublings_left < number
 
 
 def prompt_words() -> str:

@@ -16,7 +16,6 @@ Decoding with skip_special_tokens=True does what our `decode` does: it drops pad
 keeps the tags for a reward function to read.
 """
 
-import argparse
 import json
 import struct
 import sys
@@ -28,6 +27,7 @@ from minireason.config import ModelConfig
 from minireason.model import GPT
 from minireason.run import PRETRAINED, open_model
 from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
+from minireason.tools.flags import Parser
 from minireason.upkeep.checkpoint import CheckpointError, save_json, write_atomically
 from minireason.upkeep.command import exit_codes
 
@@ -223,7 +223,7 @@ def export(model: GPT, folder: Path | str) -> None:
 
 @exit_codes("export")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Write a trained model in the Llama format of transformers.")
+    parser = Parser("Write a trained model in the Llama format of transformers.")
     parser.add_argument("--run", default=PRETRAINED,
                         help="the run's folder, such as runs/laptop; by default, the included weights")
     parser.add_argument("--stage", default="align", help="base, cold-start, rl, rejection or align (default)")

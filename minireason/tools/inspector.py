@@ -12,7 +12,6 @@ The old policy answers a prompt G times, as in a rollout. The newer one says how
 With a critic in the checkpoint (a run of --algo ppo), values, returns and advantages are PPO's, else GRPO's.
 """
 
-import argparse
 import dataclasses
 import html
 import json
@@ -32,10 +31,12 @@ from minireason.sampling import generate
 from minireason.stats import k3
 from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
+from minireason.tools.flags import Parser, like, number
 from minireason.upkeep.command import BadInput, exit_codes
 
 LIKELIER, LESS_LIKELY = "60, 160, 90", "210, 70, 70"      # red, green and blue of a token's background
 CLIPPED = "border-bottom: 2px solid #333"
+HEADINGS = {"old_logprob": "old", "advantage": "adv."}      # of the columns that are too narrow for a name
 
 
 @torch.no_grad()
@@ -105,22 +106,32 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
 
 
 def as_text(completion: dict) -> str:
-    """A line per token."""
-    names = [name for name in completion["tokens"][0] if name != "token"]
-    lines = [f"reward {completion['reward']:g}", aligned("token", names)]
+    """A line of at most 80 columns per token. A `c` stands behind the ratio of a clipped one."""
+    names = [name for name in completion["tokens"][0] if name not in ("token", "clipped")]
+    headings = [HEADINGS.get(name, name) for name in names]
+    lines = [f"reward {completion['reward']:g}", aligned("token", headings)]
     for token in completion["tokens"]:
         cells = []
         for name in names:
-            if name == "clipped":
-                cells.append("clipped" if token[name] else "")
-            else:
-                cells.append(f"{token[name]:.4f}")
+            cell = six_characters(token[name])
+            if name == "ratio":
+                cell += "c" if token["clipped"] else " "
+            cells.append(cell)
         lines.append(aligned(printable(token["token"]), cells))
     return "\n".join(lines)
 
 
 def aligned(token: str, cells: list[str]) -> str:
-    return " ".join([f"{token:>12}", *(f"{cell:>11}" for cell in cells)])
+    return f"{token[:12]:>12}" + "".join(f"{cell:>8}" for cell in cells)
+
+
+def six_characters(value: float) -> str:
+    """The number with three decimals or fewer, or with an exponent where that is too long."""
+    for num_decimals in (3, 1, 0):
+        text = f"{value:.{num_decimals}f}"
+        if len(text) <= 6:
+            return text
+    return f"{value:.0e}"
 
 
 def legend(old: str, stage: str) -> str:
@@ -180,21 +191,19 @@ def numbers_of(token: dict) -> str:
 
 @exit_codes("inspector", less_memory="lower --group-size")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Look at a rollout token by token.")
+    parser = Parser("Look at a rollout token by token.")
     parser.add_argument("prompt", help="a problem, such as: make 42 from 3 8 6")
     parser.add_argument("--run", default=PRETRAINED,
                         help="the run's folder, such as runs/laptop; by default the included weights")
     parser.add_argument("--stage", default="rl",
                         help="the newer policy: cold-start, rl (default), rejection or align")
     parser.add_argument("--old", help="the stage that answers; by default the one that --stage started from")
-    parser.add_argument("--group-size", type=int, default=8, help="completions to compare")
-    parser.add_argument("--show", type=int, default=2, help="completions to print")
-    parser.add_argument("--seed", type=int, default=0, help="of sampling")
+    parser.add_argument("--group-size", type=number(int, 2, 1024), default=8, help="completions to compare")
+    parser.add_argument("--show", type=number(int, 0, 1024), default=2, help="completions to print")
+    parser.add_argument("--seed", type=like("seed"), default=0, help="of sampling")
     parser.add_argument("--html", metavar="FILE", help="write the coloured page of all completions as well")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
-    if args.group_size < 2 or args.show < 0:
-        raise BadInput("a group has at least 2 completions, and --show is not negative")
     if STARTS_FROM.get(args.stage) is None or args.old not in (None, *STARTS_FROM):
         raise BadInput(f"unknown stage: choose {', '.join(STARTS_FROM)}; base is for --old alone")
     problem = parse_prompt(args.prompt.strip().lower())

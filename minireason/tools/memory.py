@@ -12,7 +12,6 @@ While sampling, the key-value cache takes the place of the activations. Workspac
 copies and torch itself are not counted.
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -22,12 +21,13 @@ import torch
 
 from minireason import grpo, ppo
 from minireason.batch import Batch, loss_weights
-from minireason.config import ModelConfig, RLConfig, check, preset
+from minireason.config import ModelConfig, RLConfig, preset
 from minireason.model import GPT, KVCache
 from minireason.policy import completion_hidden, completion_logprobs, make_critic
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.flags import Parser, like, number
 from minireason.upkeep import kernels
-from minireason.upkeep.command import BadInput, exit_codes
+from minireason.upkeep.command import exit_codes
 from minireason.upkeep.parallel import pick_device
 
 ALGORITHMS = ("grpo", "ppo", "ppo-shared")
@@ -302,39 +302,46 @@ def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: boo
 # -----------------------------------------------------------------------------
 # The page
 
-def amount(number: int) -> str:
-    """Bytes as text: 1,536 KiB -> 1.50 MiB."""
-    if number >= 2**30:
-        return f"{number / 2**30:,.2f} GiB"
-    return f"{number / 2**20:,.2f} MiB"
-
-
 def page(formula: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]) -> list[str]:
-    """The ledger as lines. Both arguments are {algorithm: {row: bytes}}; `measured` may be empty."""
+    """The ledger as lines of at most 80 columns. Both arguments are {algorithm: {row: bytes}}.
+
+    `measured` may be empty.
+    """
     columns = []        # (algorithm, kind, {row: bytes})
     for algo in ALGORITHMS:
         columns.append((algo, "formula", formula[algo]))
         if measured:
             columns.append((algo, "measured", measured[algo]))
-    lines = [f"{'':16}" + "".join(f"{algo:>14}" for algo, _, _ in columns),
-             f"{'':16}" + "".join(f"{kind:>14}" for _, kind, _ in columns)]
-    for name in formula["grpo"]:
-        lines.append(f"{name:16}" + "".join(f"{amount(rows[name]):>14}" for _, _, rows in columns))
-    lines.append(f"{'peak':16}" + "".join(f"{amount(peak(rows)):>14}" for _, _, rows in columns))
+    unit, unit_bytes = "MiB", 2**20
+    if max(peak(rows) for _, _, rows in columns) >= 10_000 * 2**20:
+        unit, unit_bytes = "GiB", 2**30
+    titles, kinds = f"{'':16}", f"{unit:16}"
+    for algo, kind, _ in columns:
+        titles += f"{algo if kind == 'formula' else '':>10}"
+        kinds += f"{kind:>10}"
+    lines = [titles, kinds]
+    for name in [*formula["grpo"], "peak"]:
+        line = f"{name:16}"
+        for _, _, rows in columns:
+            num_bytes = peak(rows) if name == "peak" else rows[name]
+            line += f"{num_bytes / unit_bytes:10,.2f}"
+        lines.append(line)
     return lines
 
 
 @exit_codes("memory", less_memory="lower --micro-batch-size, or --num-prompts, or --max-new-tokens")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Count the bytes of GRPO and PPO.")
-    parser.add_argument("--preset", default="laptop", help="smoke, laptop (default) or gpu")
+    parser = Parser("Count the bytes of GRPO and PPO.")
+    parser.add_argument("--preset", type=like("preset"), default="laptop",
+                        help="smoke, laptop (default) or gpu")
     parser.add_argument("--model", choices=list(LARGE), help="a published size instead, by formula alone")
-    parser.add_argument("--num-prompts", type=int, help="P: problems per rollout")
-    parser.add_argument("--group-size", type=int, help="G: completions per problem")
-    parser.add_argument("--micro-batch-size", type=int, help="completions per backward pass")
-    parser.add_argument("--prompt-length", type=int, default=20, help="tokens of a prompt")
-    parser.add_argument("--max-new-tokens", type=int, help="tokens of a completion")
-    parser.add_argument("--kl-coef", type=float, help="above 0 a reference is kept")
+    parser.add_argument("--num-prompts", type=like("rl.num_prompts"), help="P: problems per rollout")
+    parser.add_argument("--group-size", type=number(int, 2, LIMIT), help="G: completions per problem")
+    parser.add_argument("--micro-batch-size", type=like("rl.micro_batch_size"),
+                        help="completions per backward pass")
+    parser.add_argument("--prompt-length", type=number(int, 1, 65_536), default=20, help="tokens of a prompt")
+    parser.add_argument("--max-new-tokens", type=like("rl.max_new_tokens"), help="tokens of a completion")
+    parser.add_argument("--kl-coef", type=like("rl.kl_coef"), help="above 0 a reference is kept")
     parser.add_argument("--dtype", choices=list(BYTES), default="float32",
                         help="of weights, gradients, activations and cache")
     parser.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw")
@@ -351,10 +358,6 @@ def main(argv: list[str] | None = None) -> None:
             setattr(settings, name, getattr(args, name))
     c = LARGE.get(args.model, config.model)
     c.max_length = max(c.max_length, settings.max_new_tokens + max(100, args.prompt_length))
-    config.model.max_length = c.max_length
-    check(config)
-    if args.prompt_length < 1:
-        raise BadInput("a prompt has at least 1 token")
     device = pick_device(args.device)
 
     formula, measured = {}, {}
@@ -382,14 +385,14 @@ def main(argv: list[str] | None = None) -> None:
                           "largest_group_within_ppo": largest_group}))
         return
     num_parameters, _ = count_parameters(c)
-    print(f"{num_parameters:,} parameters, {settings.num_prompts} prompts x {settings.group_size} "
-          f"completions of {settings.max_new_tokens} tokens, micro-batches of {settings.micro_batch_size}, "
-          f"{args.dtype}, {args.optimizer}")
+    print(f"{num_parameters:,} parameters in {args.dtype}, {args.optimizer},\n"
+          f"{settings.num_prompts} prompts x {settings.group_size} completions of {settings.max_new_tokens} "
+          f"tokens, micro-batches of {settings.micro_batch_size}")
     print("\n".join(page(formula, measured)))
     for kind, size in largest_group.items():
-        at_most = f"more than {size}" if size == LIMIT else str(size)
-        print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory than that "
-              f"with groups of up to {at_most}")
+        group = f"more than {size}" if size == LIMIT else f"up to {size}"
+        print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory\n"
+              f"    than that with groups of {group}")
 
 
 if __name__ == "__main__":

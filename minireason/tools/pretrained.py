@@ -6,13 +6,13 @@ They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in 
 and the vocabulary, but no optimizer: about 1.6 MB. record.json holds the command, the seed and the scores.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 from minireason.evaluate import percent
 from minireason.run import PRETRAINED, WEIGHTS, open_model, read_results
+from minireason.tools.flags import Parser
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput, exit_codes
 
@@ -74,7 +74,7 @@ def record_as_text(record: dict) -> list[str]:
 
 @exit_codes("pretrained")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Put the weights of a finished run into the repository.")
+    parser = Parser("Put the weights of a finished run into the repository.")
     parser.add_argument("run", help="the run's folder, such as runs/laptop")
     args = parser.parse_args(argv)
     if args.run == PRETRAINED:

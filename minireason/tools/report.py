@@ -6,7 +6,6 @@
     python -m minireason.report pretrained               the scores of the included weights
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from minireason.run import PRETRAINED, read_results
 from minireason.tokenizer import printable
 from minireason.tools import compare, page, plots
 from minireason.tools.compare import tasks_of
+from minireason.tools.flags import Parser
 from minireason.tools.pretrained import read_record, record_as_text
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json, write_atomically
@@ -163,8 +163,7 @@ def results_of(folder: str) -> dict:
 
 @exit_codes("report")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description="Make the report of one run again, or set several runs side by side. Runs that differ in "
+    parser = Parser("Make the report of one run again, or set several runs side by side. Runs that differ in "
                     "the seed alone are averaged; others are compared, problem by problem.")
     parser.add_argument("runs", nargs="+", metavar="RUN",
                         help="folders of runs; pretrained alone shows the scores of the included weights")

@@ -1,30 +1,28 @@
 """Starts the server, prints its address and opens the browser."""
 
-import argparse
 import sys
 import threading
 import webbrowser
 
 from minireason.run import PRETRAINED
+from minireason.tools.flags import Parser, number
 from minireason.tools.playground.server import make_server
-from minireason.upkeep.command import BadInput, exit_codes
+from minireason.upkeep.command import exit_codes
 
 PORT = 8017
 
 
 @exit_codes("playground")
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m minireason.playground",
-        description="Look at a model while it thinks and learns, in the browser.")
+    parser = Parser("Look at a model while it thinks and learns, in the browser.",
+                    prog="python -m minireason.playground")
     parser.add_argument("--run", help=f"folder of a run; by default {PRETRAINED}: the included weights")
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to listen on; any other lets other computers in")
-    parser.add_argument("--port", type=int, default=PORT, help=f"0 for any free one; by default {PORT}")
+    parser.add_argument("--port", type=number(int, 0, 65_535), default=PORT,
+                        help=f"0 for any free one; by default {PORT}")
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     args = parser.parse_args(argv)
-    if not 0 <= args.port <= 65535:
-        raise BadInput(f"--port is 0 to 65535, not {args.port}")
     server = make_server(args.run or PRETRAINED, args.host, args.port)
     address = f"http://{args.host}:{server.server_port}/"
     print(f"{address}   Ctrl-C ends it", flush=True)
