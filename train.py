@@ -37,7 +37,6 @@ from minireason.run import (
     must_fit,
     new_results,
     new_run,
-    open_state,
     read_results,
     runs_by_age,
     stages_of,
@@ -85,8 +84,9 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
     """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes)."""
     is_first = parallel.rank() == 0          # the process that writes
     path = run.checkpoint_path(name)
-    state = open_state(path, run.tokenizer.words) if path.exists() else None
+    state = run.saved(name)
     if state and state["done"]:
+        metrics.read(run.metrics_path(name), state["iteration"])      # refuses one that lost a line
         return state["seconds"], state["notes"]
 
     # The model, the optimizer and the loop, as they were when the checkpoint was written
@@ -166,6 +166,7 @@ def note_numbers(name: str, stage: Stage, saved: dict | None) -> None:
 def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done: bool) -> None:
     """Writes the checkpoint of a stage, from the first process. A finished stage needs no optimizer."""
     if parallel.rank() == 0:
+        metrics.secure(run.metrics_path(name))
         checkpoint.save(
             run.checkpoint_path(name), model=stage.model.state_dict(),
             optimizer={} if done else stage.optimizer.state_dict(),
@@ -175,13 +176,25 @@ def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done
 
 
 def restore(stage: Stage, state: dict) -> None:
-    """Puts the weights of a checkpoint into the networks and the optimizer of a stage."""
-    stage.model.load_state_dict(state["model"])
+    """Puts the weights of a checkpoint into the networks and the optimizer of a stage.
+
+    Raises ValueError if they are not those of the stage.
+    """
+    unknown = set(state["extra"]) - set(stage.extra)
+    missing = set(stage.extra) - set(state["extra"])
+    if unknown or missing - {"reward_model"}:
+        raise ValueError("it has other networks than this stage")
+    if state["iteration"] > stage.num_steps:
+        raise ValueError(f"it is at iteration {state['iteration']} of {stage.num_steps}")
+    before = {name: weight.clone() for name, weight in stage.model.state_dict().items()}
+    checkpoint.load_weights(stage.model, state["model"])
+    has_moved = any(not weight.equal(before[name]) for name, weight in stage.model.state_dict().items())
     load_state(stage.optimizer, state["optimizer"])
-    for network, module in stage.extra.items():
-        if network == "reward_model" and network not in state["extra"]:
-            continue        # an older checkpoint: `stages.align` has trained it again
-        module.load_state_dict(state["extra"][network])
+    if has_moved and not state["optimizer"]["state"]:
+        raise ValueError("its weights have moved, and its optimizer has not made a step")
+    for network, weights in state["extra"].items():
+        checkpoint.load_weights(stage.extra[network], weights)
+    # An older checkpoint has no reward model: `stages.align` has trained it again.
 
 
 # -----------------------------------------------------------------------------
@@ -205,6 +218,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
         results["seconds"][stage] = seconds
         results["seconds"][f"{stage} evaluation"] = time.monotonic() - began
         results.setdefault("ran with", {})[stage] = notes.pop("ran with", "unknown")
+        results.setdefault("iterations", {})[stage] = len(metrics.read(run.metrics_path(stage)))
         results["notes"].update(notes)
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)

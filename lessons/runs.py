@@ -6,7 +6,7 @@ interrupted.
 makes the runs it needs in runs/studies/ and writes lessons/results/
 """
 
-import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import train
 from minireason.run import read_results
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json
+from minireason.upkeep.command import Fault
+from minireason.upkeep.files import read_json
 
 STUDIES = ROOT / "runs" / "studies"
 
@@ -36,8 +38,8 @@ def ensure(name, *flags, needs=None):
     for flag in flags:
         flags_as_text.append(flag.relative_to(ROOT).as_posix() if isinstance(flag, Path) else str(flag))
     has_begun = (folder / "config.json").exists()
-    if has_begun and flags_path.exists():
-        begun_with = json.loads(flags_path.read_text(encoding="utf-8"))
+    if has_begun and os.path.lexists(flags_path):
+        begun_with = or_exit(read_json, flags_path, [str], "delete it")
         if begun_with != flags_as_text:
             print(f"{folder} was made with other flags ({' '.join(begun_with)}): delete or rename it",
                   file=sys.stderr)
@@ -45,7 +47,7 @@ def ensure(name, *flags, needs=None):
     else:       # flags without a run are those of one that was refused: they claim nothing
         STUDIES.mkdir(parents=True, exist_ok=True)
         save_json(flags_path, flags_as_text)
-    results = read_results(folder)
+    results = or_exit(read_results, folder)
     if results is None or stage not in results["stages"]:
         if has_begun and "--from" in flags:        # the stages before were copied when it began
             at = flags.index("--from")
@@ -56,8 +58,16 @@ def ensure(name, *flags, needs=None):
             flags_path.unlink()
         if code:
             sys.exit(code)
-        results = read_results(folder)
+        results = or_exit(read_results, folder)
     return results
+
+
+def or_exit(read, *arguments):
+    """What `read` returns. A damaged file ends the program with one line."""
+    try:
+        return read(*arguments)
+    except Fault as error:
+        sys.exit(str(error))
 
 
 def behind_full(num_seeds):
@@ -73,7 +83,7 @@ def behind_full(num_seeds):
 
 def curve(name, stage):
     """metrics.jsonl of a stage, as a list of dicts."""
-    return metrics.read(STUDIES / name / stage / "metrics.jsonl")
+    return or_exit(metrics.read, STUDIES / name / stage / "metrics.jsonl")
 
 
 def outcomes(results, stage, task):

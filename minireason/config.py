@@ -309,11 +309,11 @@ def to_dict(config: Any) -> dict:
     return values
 
 
-def from_dict(values: dict, kind: type = Config) -> Any:
+def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> Any:
     """Rebuilds a config from what `to_dict` returned.
 
     A setting that is missing is newer and gets its default. A task that is missing is newer and is left out.
-    Raises ValueError if a setting is unknown, and names it.
+    Raises ValueError if a setting is unknown, and names it, unless unknown ones are to be skipped.
     """
     config = kind()
     stored = {}
@@ -325,10 +325,12 @@ def from_dict(values: dict, kind: type = Config) -> Any:
     if "tasks" in values and kind is Config:
         forget_new_tasks(config, stored)
     known = {setting.name: setting for setting in settings_of(config)}
-    if unknown := sorted(set(stored) - set(known)):
-        raise ValueError(f"settings that this version does not know: {', '.join(unknown)}")
-    for name, value in stored.items():
-        known[name].set(value)
+    unknown = sorted(set(stored) - set(known))
+    if unknown and not skip_unknown:
+        raise ValueError(f"settings that this version does not know: {', '.join(unknown)[:200]}")
+    for name, setting in known.items():
+        if name in stored:
+            setting.set(stored[name])
     return config
 
 

@@ -39,11 +39,16 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, num_steps: in
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
-    """Loads what `optimizer.state_dict()` returned, but keeps the peaks.
+    """Loads the moments that `optimizer.state_dict()` returned. The settings stay those of `optimizer`.
 
-    torch takes all settings of a group from the saved state, and what an earlier version saved has no peak.
+    Raises ValueError if the moments are not those of its parameters, all of them: torch would begin missing
+    ones at zero without a word. Only before the first step there are none.
     """
-    peaks = [group["peak"] for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, peak in zip(optimizer.param_groups, peaks):
-        group["peak"] = peak
+    if not state:
+        raise ValueError("it has no optimizer")
+    settings = optimizer.state_dict()["param_groups"]
+    numbers = [group["params"] for group in settings]
+    saved_numbers = [group["params"] for group in state["param_groups"]]
+    if numbers != saved_numbers or set(state["state"]) not in (set(), set(sum(numbers, []))):
+        raise ValueError("it has the optimizer of another model")
+    optimizer.load_state_dict({"state": state["state"], "param_groups": settings})

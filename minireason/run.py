@@ -7,12 +7,12 @@ train.py, sample.py, the tools and the lessons all load models with `open_model`
 """
 
 import contextlib
-import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,8 +29,11 @@ from minireason.config import (
 from minireason.model import GPT
 from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer, pieces_of
-from minireason.upkeep import checkpoint, parallel
-from minireason.upkeep.command import BadInput, Fault, is_out_of_memory, visible
+from minireason.upkeep import checkpoint, metrics, parallel
+from minireason.upkeep.checkpoint import SCALAR, SETTINGS, CheckpointError
+from minireason.upkeep.command import BadInput, Fault, visible
+from minireason.upkeep.files import check_shape, read_json, short
+from minireason.upkeep.results import results as results_shape
 from minireason.upkeep.seeding import derive_seed
 from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
 
@@ -42,7 +45,6 @@ STAGES = tuple(STARTS_FROM)
 PRETRAINED = "pretrained"                                        # a run's name: the weights in the repository
 WEIGHTS = Path(__file__).parent / "upkeep" / "weights"           # they are laid out as a run's folder
 LOCK = "lock"                                                    # a running train.py locks this file
-RESULTS = {"command", "config", "stages", "seconds", "notes"}    # keys that results.json must have
 
 
 def stages_of(config: Config) -> tuple[str, ...]:
@@ -66,6 +68,11 @@ def checkpoint_path(folder: Path, stage: str) -> Path:
     return folder / stage / "checkpoint.pt"
 
 
+def has_checkpoint(folder: Path, stage: str) -> bool:
+    """Whether there is one. A link to nothing counts: what it led to is lost, and was not "never there"."""
+    return os.path.lexists(checkpoint_path(folder, stage))
+
+
 class Run:
     """A run's folder, its settings, and the device it trains on."""
 
@@ -83,15 +90,21 @@ class Run:
     def seed(self, stage: str) -> int:
         return derive_seed(self.config.seed, stage)
 
+    def saved(self, stage: str) -> dict | None:
+        """The checkpoint of a stage; None if the stage was not begun. Raises Fault if it is damaged."""
+        if not has_checkpoint(self.folder, stage):
+            return None
+        return open_state(self.folder, stage, self.tokenizer.words)
+
     def load(self, stage: str) -> GPT:
         """Loads the model of a finished stage. Raises BadInput if there is none."""
-        if not self.checkpoint_path(stage).exists():
+        state = self.saved(stage)
+        if state is None:
             raise BadInput(f"{self.folder} has no finished stage {stage!r}: run 'python train.py {stage} "
                            f"--out {self.folder}' first")
-        model, state = open_model(self.folder, stage, self.device, self.tokenizer.words)
         if not state["done"]:
             raise BadInput(f"stage {stage!r} of {self.folder} is unfinished: add --resume")
-        return model
+        return model_of(state).to(self.device).eval()
 
 
 # -----------------------------------------------------------------------------
@@ -99,36 +112,61 @@ class Run:
 
 @contextlib.contextmanager
 def must_fit(path: Path | str) -> Iterator[None]:
-    """Raises CheckpointError, whatever a damaged or foreign file makes Python raise within the block."""
+    """Turns a ValueError within the block, which says what does not fit, into a CheckpointError."""
     try:
         yield
-    except checkpoint.CheckpointError as error:
-        raise checkpoint.CheckpointError(f"{path} does not fit: {error}") from None
-    except (ValueError, RuntimeError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        if is_out_of_memory(error):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else ""
-        kind = type(error).__name__
-        raise checkpoint.CheckpointError(f"{path} does not fit this version: {kind}: {reason}") from None
+    except (ValueError, CheckpointError) as error:
+        raise CheckpointError(f"{path} does not fit: {error}") from None
 
 
-def open_state(path: Path, words: tuple[str, ...] | None = None) -> dict:
-    """Loads a checkpoint, and moves its rows to the token ids of `words`; by default of all known words.
+def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None) -> dict:
+    """Loads the checkpoint of a stage, and moves its rows to the ids of `words`; by default of all known.
 
-    Raises CheckpointError.
+    Raises CheckpointError if it is damaged, or of another stage or run.
     """
+    path = checkpoint_path(folder, stage)
     state = checkpoint.load(path)
     words = words or get_tokenizer().words
     stored = state["vocabulary"]
     with must_fit(path):
+        check_belongs(folder, stage, state)
         pieces = first_pieces() if stored is None else pieces_of(stored)
         new_words = move_to_vocabulary(state, pieces, pieces_of(words))
+        check_sizes(state)
     state["vocabulary"] = list(words)
     if new_words:
         added = ", ".join(new_words)
         line = f"{path}: words that were added after this model was trained: {added}"
         print(visible(line), file=sys.stderr)
     return state
+
+
+def check_sizes(state: dict) -> None:
+    """Raises ValueError if the weights of a checkpoint are not those of a model of its settings.
+
+    The model is built without memory: damaged settings may ask for more than there is.
+    """
+    types = {tensor.dtype for tensor in state["model"].values()}
+    if types == {torch.float16}:      # as pretrained.py stores them
+        state["model"] = {name: tensor.float() for name, tensor in state["model"].items()}
+    config = model_config(state)
+    check_model(config)
+    if config.num_layers > len(state["model"]):
+        raise ValueError(f"it has no weights for {config.num_layers} layers")
+    with torch.device("meta"):
+        checkpoint.check_weights(state["model"], GPT(config).state_dict())
+
+
+def model_config(state: dict) -> ModelConfig:
+    """The sizes of a checkpoint's model."""
+    return from_dict(state["config"].get("model", {}), ModelConfig)
+
+
+def model_of(state: dict) -> GPT:
+    """The model of a state that `open_state` returned."""
+    model = GPT(model_config(state))
+    checkpoint.load_weights(model, state["model"])
+    return model
 
 
 def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu",
@@ -140,19 +178,17 @@ def open_model(run: Path | str, stage: str, device: torch.device | str = "cpu",
     is damaged or does not fit.
     """
     folder = folder_of(run)
-    path = checkpoint_path(folder, stage)
-    if not path.exists():
-        available = [name for name in STAGES if checkpoint_path(folder, name).exists()]
+    if not has_checkpoint(folder, stage):
+        available = [name for name in STAGES if has_checkpoint(folder, name)]
         if available:
             raise BadInput(f"{run} has no checkpoint of a stage {stage!r}: choose {', '.join(available)}")
-        raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
-    state = open_state(path, words)
-    with must_fit(path):
-        config = from_dict(state["config"]["model"], ModelConfig)
-        check_model(config)
-        model = GPT(config)
-        model.load_state_dict(state["model"])
-    return model.to(device).eval(), state
+        raise no_checkpoint(run)
+    state = open_state(folder, stage, words)
+    return model_of(state).to(device).eval(), state
+
+
+def no_checkpoint(run: Path | str) -> BadInput:
+    return BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
 
 
 def settings_of_run(state: dict) -> Config:
@@ -171,8 +207,7 @@ def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
     candidates = [stage] if stage else list(reversed(STAGES))
     for folder in reversed(runs_by_age()):
         for name in candidates:
-            path = checkpoint_path(folder, name)
-            if path.exists() and checkpoint.load(path)["done"]:
+            if has_checkpoint(folder, name) and checkpoint.load(checkpoint_path(folder, name))["done"]:
                 return folder, name
     return PRETRAINED, stage or last_stage(PRETRAINED)
 
@@ -180,14 +215,14 @@ def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
 def last_stage(run: Path | str) -> str:
     """The last stage with a checkpoint in this run. Raises BadInput if there is none."""
     for stage in reversed(STAGES):
-        if checkpoint_path(folder_of(run), stage).exists():
+        if has_checkpoint(folder_of(run), stage):
             return stage
-    raise BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
+    raise no_checkpoint(run)
 
 
 def runs_by_age() -> list[Path]:
     """The folders of runs in runs/, the newest last."""
-    paths = sorted(Path("runs").glob("*/config.json"), key=lambda path: path.stat().st_mtime)
+    paths = sorted(Path("runs").glob("*/config.json"), key=lambda path: path.lstat().st_mtime)
     return [path.parent for path in paths]
 
 
@@ -245,7 +280,7 @@ def holds_run(folder: Path) -> bool:
     """Whether a folder holds a run. Raises BadInput if it holds something else."""
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file: choose another --out")
-    if (folder / "config.json").exists():
+    if os.path.lexists(folder / "config.json"):
         return True
     if (folder / "config.json.tmp").exists():
         return False        # a beginning that was killed: see `new_run`
@@ -312,11 +347,13 @@ def new_run(folder: Path, config: Config, stage: str, source: Path | str | None,
 
     def write(file):
         remove_beginning(folder)      # of a process that was killed
-        results = new_results(config, command)
+        results, copied = new_results(config, command), {}
         if source:
             copy_stages(source, folder, stages_before(stage, config), results)
+            for name in stages_before(stage, config):
+                copied[name] = checkpoint.load(checkpoint_path(folder, name))["config"]
         checkpoint.save_json(folder / "results.json", results)
-        file.write(checkpoint.json_bytes(to_dict(config)))
+        file.write(checkpoint.json_bytes(to_dict(config) | {"copied": copied}))
     try:
         checkpoint.write_atomically(folder / "config.json", write)
     finally:
@@ -341,17 +378,17 @@ def stages_before(stage: str, config: Config) -> tuple[str, ...]:
 
 def check_source(source: Path | str, stage: str, config: Config) -> None:
     """Raises BadInput if `source` lacks a stage to copy, or its model has another size; Fault on damage."""
-    read_results(folder_of(source))
+    folder = folder_of(source)
+    read_results(folder)
     words = get_tokenizer(config.tasks.levels).words
     for name in stages_before(stage, config):
-        path = checkpoint_path(folder_of(source), name)
-        state = open_state(path, words) if path.exists() else None
+        state = open_state(folder, name, words) if has_checkpoint(folder, name) else None
         if state is None or not state["done"]:
-            available = [other for other in STAGES if checkpoint_path(folder_of(source), other).exists()]
+            available = [other for other in STAGES if has_checkpoint(folder, other)]
             raise BadInput(f"{source} has no finished stage {name!r} to start from: "
                            f"it holds {', '.join(available) or 'no stage'}")
-        with must_fit(path):
-            sizes = from_dict(state["config"]["model"], ModelConfig)
+        metrics.read(folder / name / "metrics.jsonl", state["iteration"])
+        sizes = model_config(state)
         sizes.vocab_size = config.model.vocab_size      # words that came later are added when it is opened
         if differing := changed_settings(sizes, config.model):
             values = {setting.name: setting.get() for setting in settings_of(sizes)}
@@ -373,19 +410,17 @@ def copy_stages(source: Path | str, folder: Path, stages: tuple[str, ...], resul
             if stage in scored["stages"]:
                 results["stages"][stage] = scored["stages"][stage]
                 results["seconds"][stage] = scored["seconds"][stage]
+                results["iterations"][stage] = len(metrics.read(folder / stage / "metrics.jsonl"))
 
 
 def stored_config(folder: Path) -> Config:
     """The settings that a run was begun with. Raises Fault if the file is damaged or a setting unknown."""
-    path = folder / "config.json"
+    settings, _ = read_settings(folder)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"seed", "model", "tasks"} - set(values)       # what every version stored
-        if missing:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        config = from_dict(values)
+        config = from_dict(settings)
         check(config)
-    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+    except ValueError as error:
+        path = folder / "config.json"
         raise Fault(f"{path} is damaged, or of another version or other tasks: {error}") from None
     config.model.vocab_size = get_tokenizer(config.tasks.levels).vocab_size     # older runs had fewer words
     return config
@@ -400,43 +435,117 @@ def check_same_settings(folder: Path, stored: Config, wanted: Config) -> None:
 
 def check_not_begun(folder: Path, stages: tuple[str, ...]) -> None:
     """Raises BadInput if one of the stages already has a checkpoint: only --resume may continue it."""
-    begun = ", ".join(stage for stage in stages if checkpoint_path(folder, stage).exists())
+    begun = ", ".join(stage for stage in stages if has_checkpoint(folder, stage))
     if begun:
         raise BadInput(f"{folder} already holds {begun}: go on with --resume or choose another --out")
+
+
+# -----------------------------------------------------------------------------
+# What belongs to a run
+
+PUT_BACK = "put back the file of this run, or delete the stage's folder and train that stage again"
+
+
+def check_belongs(folder: Path, stage: str, state: dict) -> None:
+    """Raises ValueError if a checkpoint is of another stage or run than the folder in which it lies.
+
+    What makes a run is its settings, the seed among them: whoever has them gets the same bits. config.json
+    holds them, and so does everything that was made with them: each checkpoint, results.json and
+    rejection/examples.json. They must be equal, or files of two runs are mixed. A stage that --from copied
+    was trained with settings of its own, and often with another seed. That is allowed: its settings are in
+    config.json as well, under "copied", and it may have these or the run's.
+
+    Not compared are a folder without config.json, and the finished stages of a run that an earlier version
+    began, since it did not write which of them were copied.
+    """
+    if state["stage"] != stage:
+        raise ValueError(f"it is of stage {short(state['stage'])}, not {stage}; {PUT_BACK}")
+    settings, copied = settings_if_readable(folder)
+    if settings is None or (copied is None and state["done"]):
+        return
+    is_copied = stage in (copied or {}) and not different_settings(copied[stage], state["config"])
+    if not is_copied:
+        check_same_run(state["config"], settings)
+    # Only pretrained.py stores half of each number. Going on from that would give other bits.
+    if not is_copied and any(tensor.dtype == torch.float16 for tensor in state["model"].values()):
+        raise ValueError(f"its weights are in half precision; {PUT_BACK}")
+
+
+def check_same_run(stored: Any, settings: dict) -> None:
+    """Raises ValueError if what a file holds as its settings are not those of config.json."""
+    check_shape(stored, SETTINGS, "config")
+    if differing := different_settings(settings, stored):
+        names = ", ".join(differing[:4])
+        raise ValueError(f"it was made with other settings than those in config.json ({names}): files of two "
+                         "runs are mixed, or one was edited; put it back")
+
+
+def different_settings(one: dict, other: dict) -> list[str]:
+    """Names of the settings that differ, of those that this version knows. One more word is no difference."""
+    if one == other:
+        return []
+    configs = []
+    for values in (one, other):
+        config = from_dict(values, skip_unknown=True)
+        config.model.vocab_size = 0
+        configs.append(config)
+    return changed_settings(*configs) or changed_settings(*reversed(configs))
+
+
+def read_settings(folder: Path) -> tuple[dict, dict | None]:
+    """What config.json holds: the settings of the run, and those of each stage that was copied.
+
+    An earlier version did not write which were: then None. Raises Fault.
+    """
+    values = read_json(folder / "config.json", settings_and_copies,
+                       "put it back, or take its settings from results.json, where they are under \"config\"")
+    copied = values.pop("copied", None)
+    return values, copied
+
+
+def settings_and_copies(value: Any, name: str) -> None:
+    """The shape of config.json: what every version wrote, and "copied"."""
+    check_shape(value, dict, name)
+    settings = value.copy()
+    check_shape(settings.pop("copied", {}), {str: SETTINGS}, "copied")
+    check_shape(settings, SETTINGS | {"seed": int, "model": {str: SCALAR}, "tasks": {str: SCALAR}}, name)
+
+
+def settings_if_readable(folder: Path) -> tuple[dict | None, dict | None]:
+    """The same; (None, None) if config.json is missing or damaged.
+
+    train.py refuses such a run. But a model in it can still be asked, and its results can be reported.
+    """
+    try:
+        settings, copied = read_settings(folder)
+        from_dict(settings, skip_unknown=True)
+    except (Fault, ValueError):
+        return None, None
+    return settings, copied
 
 
 # -----------------------------------------------------------------------------
 # Results
 
 def new_results(config: Config, command: str) -> dict:
-    return {"command": command, "config": to_dict(config), "stages": {}, "seconds": {}, "notes": {}}
+    return {"command": command, "config": to_dict(config), "stages": {}, "seconds": {}, "iterations": {},
+            "notes": {}}
 
 
 def read_results(folder: Path) -> dict | None:
     """The content of a run's results.json, None if there is no such file. Raises Fault if it is damaged."""
     path = folder / "results.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        results = None
-    if not are_results(results):
-        raise Fault(f"{path} is damaged or not a run's: delete it, and `train.py --resume --out {folder}` "
-                    "writes it again")
+    advice = f"delete it, and `train.py --resume --out {folder}` writes it again"
+    results = read_json(path, results_shape, advice)
+    if not set(results["stages"]) <= set(STAGES):
+        raise Fault(f"{path} is damaged (it has an unknown stage): {advice}")
+    settings, _ = settings_if_readable(folder)
+    if settings is not None:
+        with must_fit(path):
+            check_same_run(results["config"], settings)
     return results
-
-
-def are_results(results: object) -> bool:
-    """Whether a value has the form of what results.json holds."""
-    if not isinstance(results, dict) or not RESULTS <= set(results):
-        return False
-    if not all(isinstance(results[name], dict) for name in ("config", "stages", "seconds", "notes")):
-        return False
-    config, stages = results["config"], list(results["stages"].values())
-    has_sections = isinstance(config.get("tasks"), dict) and isinstance(config.get("evaluate"), dict)
-    has_scores = all(isinstance(result, dict) and "chat" in result and len(result) > 1 for result in stages)
-    return has_sections and {"seed", "algo"} <= set(config) and has_scores
 
 
 def scored_on(config: dict) -> list:

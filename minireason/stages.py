@@ -7,10 +7,11 @@ train.py runs the loop, saves and scores. Only `align` trains something here: it
 """
 
 import functools
-import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -18,15 +19,16 @@ from tqdm import tqdm
 from minireason import align as alignment
 from minireason import corpus, grpo, ppo, sft
 from minireason import rejection as rejection_sampling
-from minireason.config import RLConfig, SFTConfig
+from minireason.config import RLConfig, SFTConfig, to_dict
 from minireason.corpus import Document
 from minireason.model import GPT
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import World, reasoning_world
-from minireason.run import Run, start_of
+from minireason.run import Run, check_same_run, must_fit, start_of
 from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.command import Fault
+from minireason.upkeep.files import check_shape, read_json
 from minireason.upkeep.seeding import derive_seed
 
 
@@ -76,12 +78,12 @@ def rejection(run: Run) -> Stage:
 def align(run: Run, saved: dict | None = None) -> Stage:
     """Prepares RL with three rewards: a learned judge of help, an exact rule against harm, right answers.
 
-    `saved` is the checkpoint to resume from, if there is one. Its reward model is not trained again.
+    `saved` is the checkpoint to resume from, if there is one. Its reward model is not trained again: it is
+    made here, and gets its weights where train.py restores all networks of the stage.
     """
     model = run.load(start_of("align", run.config))
     if saved and "reward_model" in saved["extra"]:
         reward_model = alignment.RewardModel(model).to(run.device)
-        reward_model.load_state_dict(saved["extra"]["reward_model"])
         note = saved["notes"].get("reward model", "")
     else:
         reward_model, note = trained_reward_model(run, model)
@@ -143,18 +145,28 @@ def problems(run: Run) -> World:
     return reasoning_world(run.tokenizer, run.config.tasks.levels, run.config.tasks.shares)
 
 
+def document_pairs(value: Any, name: str) -> None:
+    """Raises ValueError if a value is not a list of pairs of texts, at least one."""
+    check_shape(value, [[str]], name)
+    if not value or any(len(document) != 2 for document in value):
+        raise ValueError(f"{name} are not pairs of a prompt and a completion")
+
+
+EXAMPLES = {"documents": document_pairs, "counts": {str: int}}      # what examples.json must hold
+
+
 def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
     """The RL model's verified answers, and some conversations. Returns (documents, counts for the report).
 
     The first call samples them and writes rejection/examples.json; a resumed run reads that file.
     """
     path = run.folder / "rejection" / "examples.json"
-    if path.exists():
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            return stored["documents"], stored["counts"]
-        except (ValueError, KeyError, TypeError):
-            raise Fault(f"{path} is damaged: delete it and go on with --resume") from None
+    if os.path.lexists(path):
+        stored = read_json(path, EXAMPLES, "delete it and go on with --resume")
+        if "config" in stored:      # an earlier version stored none
+            with must_fit(path):
+                check_same_run(stored["config"], to_dict(run.config))
+        return stored["documents"], stored["counts"]
 
     config, seed = run.config, run.seed("rejection")
     documents, counts = rejection_sampling.sample_and_filter(
@@ -164,7 +176,7 @@ def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
         raise Fault("rejection sampling kept nothing: "
                     "the RL model has no verified, readable answer to learn from")
     documents += corpus.chat_examples(seed, config.sampling.num_chat)
-    checkpoint.save_json(path, {"documents": documents, "counts": counts})
+    checkpoint.save_json(path, {"config": to_dict(run.config), "documents": documents, "counts": counts})
     return documents, counts
 
 

@@ -285,6 +285,7 @@ def test_a_checkpoint_that_memory_does_not_suffice_for_is_not_called_damaged(tmp
     def fail(path):
         raise error
     monkeypatch.setattr(checkpoint, "read", fail)
+    (tmp_path / "checkpoint.pt").touch()
     with pytest.raises(type(error)):
         checkpoint.load(tmp_path / "checkpoint.pt")
 

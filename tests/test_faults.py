@@ -295,7 +295,8 @@ def test_no_command_needs_utf_8(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     folder = tmp_path / "año"
     assert run("base", *TINY, "--out", folder) == 0
-    (folder / "rl").symlink_to(folder / "base")
+    state = checkpoint.load(folder / "base" / "checkpoint.pt")
+    checkpoint.save(folder / "rl" / "checkpoint.pt", **state | {"stage": "rl"})
     assert evaluate.main(["--run", str(folder), "--stage", "base"]) == 0
     assert inspector.main(["compute 1+1", "--run", str(folder), "--html", str(tmp_path / "ñ.html"),
                            "--group-size", "2"]) == 0

@@ -52,15 +52,18 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(tmp_path, monke
     config = preset("smoke")
     config.model.vocab_size = get_tokenizer().vocab_size
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "num_problems": 100}
-    result = {task: {"accuracy": accuracy} for task in SHIPPED}
-    results = {"command": "python train.py", "config": to_dict(config), "stages": {}, "seconds": {},
-               "notes": {}}
+    scores = {"accuracy": accuracy, "levels": {}, "outcomes": 50 * "01", "samples": [], "well_formed": 1.0,
+              "mixing": 0.0, "tokens": 9.0}
+    result = {task: scores for task in SHIPPED}
+    results = {"command": "python train.py", "config": to_dict(config), "stages": {},
+               "seconds": dict.fromkeys(pretrained.STORED, 1.0), "notes": {}}
     for i, stage in enumerate(pretrained.STORED):
         model = GPT(config.model).init_weights(i)
         checkpoint.save(tmp_path / "run" / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},
                         config=to_dict(config), stage=stage, iteration=1, done=True, seconds=0.0, extra={},
                         vocabulary=list(get_tokenizer().words), notes={})
-        results["stages"][stage] = result | {"chat": {"leaks": accuracy, "over_refusals": accuracy}}
+        chat = {"leaks": accuracy, "over_refusals": accuracy, "samples": []}
+        results["stages"][stage] = result | {"chat": chat}
     checkpoint.save_json(tmp_path / "run" / "results.json", results)
     for module in (run, pretrained):
         monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")

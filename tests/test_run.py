@@ -96,7 +96,7 @@ def test_results_that_are_damaged_are_a_fault(tmp_path):
     assert read_results(tmp_path) is None
     for content in ("{", "[]", '{"stages": {}}'):
         (tmp_path / "results.json").write_text(content)
-        with pytest.raises(Fault, match="not a run's"):
+        with pytest.raises(Fault, match="is damaged .* delete it, and"):
             read_results(tmp_path)
 
 
@@ -287,10 +287,10 @@ def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
     state = checkpoint.load(OLD / "base" / "checkpoint.pt")
     state["vocabulary"] = [*get_tokenizer().words, "zebra", "okapi"]
     state["model"]["embedding.weight"] = torch.zeros(len(pieces_of(state["vocabulary"])), 16)
-    checkpoint.save(tmp_path / "checkpoint.pt", **state)
+    checkpoint.save(tmp_path / "base" / "checkpoint.pt", **state)
     says = "knows words that this version does not: okapi, zebra"
     with pytest.raises(checkpoint.CheckpointError, match=says) as error:
-        open_state(tmp_path / "checkpoint.pt")
+        open_state(tmp_path, "base")
     assert "\n" not in str(error.value)
 
 

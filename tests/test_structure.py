@@ -11,8 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = {
-    0: "upkeep tools command seeding metrics tasks config tokenizer verifier behaviour corpus plots flags",
-    1: "model stats parallel neighbours kernels checkpoint vocabulary logs",
+    0: "upkeep tools command files seeding metrics tasks config tokenizer verifier behaviour corpus plots "
+       "flags",
+    1: "model stats parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer",
     3: "policy inference rewards run",
     4: "rollout evaluate",

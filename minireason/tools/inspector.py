@@ -32,6 +32,7 @@ from minireason.stats import k3
 from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools.flags import Parser, like, number
+from minireason.upkeep.checkpoint import load_weights
 from minireason.upkeep.command import BadInput, exit_codes
 
 LIKELIER, LESS_LIKELY = "60, 160, 90", "210, 70, 70"      # red, green and blue of a token's background
@@ -101,7 +102,7 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     if "critic" in state["extra"]:
         critic = make_critic(policy, settings.shared_critic)
         with must_fit(f"the critic of stage {stage}"):
-            critic.load_state_dict(state["extra"]["critic"])
+            load_weights(critic, state["extra"]["critic"])
     return inspect_rollout(policy, old_policy, critic, problem, settings, seed), old
 
 

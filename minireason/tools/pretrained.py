@@ -6,7 +6,6 @@ They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in 
 and the vocabulary, but no optimizer: about 1.6 MB. record.json holds the command, the seed and the scores.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,17 +13,23 @@ from minireason.evaluate import percent
 from minireason.run import PRETRAINED, WEIGHTS, open_model, read_results
 from minireason.tools.flags import Parser
 from minireason.upkeep import checkpoint
+from minireason.upkeep.checkpoint import SCALAR
 from minireason.upkeep.command import BadInput, exit_codes
+from minireason.upkeep.files import read_json
+from minireason.upkeep.results import rate
 
 STORED = ("base", "cold-start", "rl", "align")      # rejection is left out to save space
+RECORD = {      # the shape of record.json
+    "command": str, "seed": int, "evaluate": {str: SCALAR}, "tasks": {str: SCALAR},
+    "scores": {str: {str: rate}}}
 
 
 def read_record() -> dict:
     """What record.json says of the stored run: "command", "seed", "evaluate", "tasks" and "scores".
 
-    The scores are {stage: {task: {"value", "low", "high"}}}.
+    The scores are {stage: {task: {"value", "low", "high"}}}. Raises Fault if the file is damaged.
     """
-    return json.loads((WEIGHTS / "record.json").read_text(encoding="utf-8"))
+    return read_json(WEIGHTS / "record.json", RECORD, "fetch the repository's own file again")
 
 
 def store(run: Path | str) -> list[Path]:
@@ -35,9 +40,9 @@ def store(run: Path | str) -> list[Path]:
     unfinished = [stage for stage in STORED if stage not in results["stages"]]
     if unfinished:
         raise BadInput(f"{run} is not a finished run: it lacks {', '.join(unfinished)}")
+    states = {stage: open_model(run, stage)[1] for stage in STORED}      # all, before anything is written
     paths, scores = [], {}
-    for stage in STORED:
-        _, state = open_model(run, stage)
+    for stage, state in states.items():
         half = {name: tensor.half() for name, tensor in state["model"].items()}
         path = WEIGHTS / stage / "checkpoint.pt"
         checkpoint.save(path, **state | {"model": half, "optimizer": {}, "extra": {}})

@@ -22,15 +22,67 @@ from typing import Any, BinaryIO
 import torch
 
 from minireason.upkeep.command import Fault, is_out_of_memory, signals_wait
+from minireason.upkeep.files import check_shape, short, why_unreadable
 
 PATIENCE = 2     # seconds for which a file that another program holds is waited for
-KEYS = {        # and what stands behind each
-    "model": dict, "optimizer": dict, "extra": dict, "config": dict, "vocabulary": list | None, "stage": str,
-    "iteration": int, "done": bool, "seconds": float | int, "notes": dict}
 
 
 class CheckpointError(Fault):
     """A file that is not a checkpoint of ours, or does not fit; the message says what to do."""
+
+
+# -----------------------------------------------------------------------------
+# The shape of a checkpoint, as files.py describes shapes
+
+def plain_tensor(value: Any, name: str) -> None:
+    """Raises ValueError if a value is not a plain tensor of finite numbers."""
+    check_shape(value, torch.Tensor, name)
+    # A tensor that is not contiguous may repeat a few bytes without end.
+    is_plain = value.layout == torch.strided and value.device.type == "cpu" and value.is_contiguous()
+    if not is_plain or value.dtype not in (torch.float32, torch.float16):
+        raise ValueError(f"{name} has {value.dtype}, and not plain numbers")
+    if not value.isfinite().all():
+        raise ValueError(f"{name} holds numbers that are infinite or undefined")
+
+
+def count(value: Any, name: str) -> None:
+    """Raises ValueError if a value is not a number of things."""
+    check_shape(value, int, name)
+    if value < 0:
+        raise ValueError(f"{name} is negative")
+
+
+SCALAR = (bool, int, float, str)
+SETTINGS = {str: (*SCALAR, {str: SCALAR})}
+NOTES = {str: (str, {str: int})}
+MOMENTS = {"step": plain_tensor, "exp_avg": plain_tensor, "exp_avg_sq": plain_tensor}
+OPTIMIZER = {"state": {int: MOMENTS}, "param_groups": [{"params": [int]}]}
+KEYS = {        # of a checkpoint, and the shape of what stands behind each
+    "model": {str: plain_tensor}, "optimizer": dict, "extra": {str: {str: plain_tensor}},
+    "config": SETTINGS, "vocabulary": (None, [str]), "stage": str, "iteration": count, "done": bool,
+    "seconds": float, "notes": NOTES}
+
+
+def check_state(state: dict) -> None:
+    """Raises ValueError if a state has not the shape of a checkpoint, or its parts contradict one another."""
+    check_shape(state, KEYS)
+    if not state["optimizer"]:
+        return
+    if state["done"]:
+        raise ValueError("it is finished, and still has an optimizer")
+    check_shape(state["optimizer"], OPTIMIZER, "optimizer")
+    # Parameter i of the optimizer is weight i of the model or, after these, of the critic.
+    weights = list(state["model"].values())
+    for network in state["extra"].values():
+        weights += network.values()
+    for number, moments in state["optimizer"]["state"].items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            if not 0 <= number < len(weights) or moments[name].shape != weights[number].shape:
+                raise ValueError("it has the optimizer of another model")
+
+
+# -----------------------------------------------------------------------------
+# Saving
 
 
 def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None:
@@ -103,6 +155,9 @@ def save(path: Path | str, **state) -> None:
     write_atomically(path, write)
 
 
+# -----------------------------------------------------------------------------
+# Loading
+
 def read(path: Path | str) -> Any:
     """What torch.save wrote, on the CPU. Raises whatever zipfile and torch raise.
 
@@ -110,6 +165,9 @@ def read(path: Path | str) -> Any:
     code in the file is ever run.
     """
     with zipfile.ZipFile(path) as archive:
+        num_bytes = sum(member.file_size for member in archive.infolist())
+        if num_bytes > os.path.getsize(path):       # ours are not compressed
+            raise zipfile.BadZipFile("it would grow")
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(damaged)
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -117,25 +175,49 @@ def read(path: Path | str) -> Any:
 
 def load(path: Path | str) -> dict:
     """The dict that `save` wrote. Raises CheckpointError."""
+    path = Path(path)
+    advice = "delete its folder and train that stage again"
+    if previous(path).exists():
+        advice = f"move {previous(path).name} to {path.name} and go on with --resume"
+    if not os.path.lexists(path):
+        raise CheckpointError(f"there is no checkpoint {path}: train that stage first")
+    if reason := why_unreadable(path):
+        raise CheckpointError(f"{path} {reason}: {advice}")
     try:
         state = read(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {path}: train that stage first") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:      # torch raises many kinds on bytes that are not its own
         if is_out_of_memory(error):
             raise       # the file may be whole
+        if isinstance(error, OSError):
+            raise CheckpointError(f"{path} cannot be read ({error.strerror}): {advice}") from None
         kind = type(error).__name__
-        advice = "delete its folder and train that stage again"
-        if previous(path).exists():
-            advice = f"move {previous(path).name} to {Path(path).name} and go on with --resume"
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({kind}): {advice}") from None
     if isinstance(state, dict):
         state = {"vocabulary": None, "notes": {}} | state       # older checkpoints lack these two
     if not isinstance(state, dict) or set(state) != set(KEYS):
-        raise CheckpointError(f"{path} is not a checkpoint of minireason")
-    for key, kind in KEYS.items():
-        if not isinstance(state[key], kind):
-            raise CheckpointError(f"{path} is damaged: its {key} is {type(state[key]).__name__}")
+        raise CheckpointError(f"{path} is not a checkpoint of minireason: {advice}")
+    try:
+        check_state(state)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}): {advice}") from None
     return state
+
+
+def load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Puts weights into a network. Raises ValueError if their names, shapes or types are not the network's.
+
+    `load_state_dict` alone would convert another type without a word.
+    """
+    check_weights(weights, module.state_dict())
+    module.load_state_dict(weights)
+
+
+def check_weights(weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Raises ValueError if weights are not of the names, shapes and types that are expected."""
+    if differing := sorted(set(weights) ^ set(expected)):
+        raise ValueError(f"it has other weights ({short(differing[0])})")
+    for name, tensor in expected.items():
+        if weights[name].shape != tensor.shape:
+            raise ValueError(f"{name} has shape {list(weights[name].shape)}, not {list(tensor.shape)}")
+        if weights[name].dtype != tensor.dtype:
+            raise ValueError(f"{name} has {weights[name].dtype}, not {tensor.dtype}")

@@ -34,11 +34,16 @@ def first_pieces() -> list[bytes]:
 def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]) -> list[str]:
     """Changes a checkpoint's state from the ids of `pieces` to those of `pieces_now`.
 
-    Returns the words that it never read. Raises CheckpointError if it knows a word that is not there now.
+    Returns the words that it never read. Raises CheckpointError if it knows a word that is not there now, or
+    has not a row for each piece.
     """
+    for weights in (state["model"], *state["extra"].values()):
+        for name, weight in weights.items():
+            if is_embedding(name) and len(weight) != len(pieces):
+                raise CheckpointError(f"{name} has {len(weight)} rows for {len(pieces)} tokens")
     if pieces == pieces_now:
         return []
-    unknown = words_of(set(pieces) - set(pieces_now))
+    unknown = words_of(set(pieces) - set(pieces_now))[:4]
     if unknown:
         raise CheckpointError(f"the model knows words that this version does not: {', '.join(unknown)} "
                               "(was a task registered when it was trained?)")
@@ -47,6 +52,11 @@ def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]
     is_new = torch.tensor([piece not in id_of for piece in pieces_now])
     move_rows(state, rows, is_new)
     return words_of(set(pieces_now) - set(pieces))
+
+
+def is_embedding(name: str) -> bool:
+    """Whether weights of this name have a row for each token."""
+    return name.endswith("embedding.weight")
 
 
 def words_of(pieces: set[bytes]) -> list[str]:
@@ -64,9 +74,9 @@ def move_rows(state: dict, rows: torch.Tensor, is_new: torch.Tensor) -> None:
     for weights in (state["model"], *state["extra"].values()):
         for name in weights:
             names.append(name)
-            if name.endswith("embedding.weight"):
+            if is_embedding(name):
                 weights[name] = weights[name][rows]
     for number, moments in state["optimizer"].get("state", {}).items():
-        if names[number].endswith("embedding.weight"):
+        if is_embedding(names[number]):
             for name in ("exp_avg", "exp_avg_sq"):
                 moments[name] = moments[name][rows].masked_fill(is_new[:, None], 0.0)

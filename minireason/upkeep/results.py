@@ -1,0 +1,69 @@
+"""The shape of results.json, as files.py describes shapes. minireason/run.py reads it, train.py writes it.
+
+    stages        {stage: {task: scores, "chat": scores}}, what minireason/evaluate.py counted
+    seconds       of training and of scoring, by stage
+    iterations    how many lines the metrics.jsonl of a stage has
+    ran with      how many threads and processes trained a stage
+    command, config, notes, and what the machine was
+"""
+
+from typing import Any
+
+from minireason.upkeep.checkpoint import NOTES, SCALAR, SETTINGS, count
+from minireason.upkeep.files import check_shape, short
+
+ROUNDING = 1e-9
+
+
+def rate(value: Any, name: str) -> None:
+    """The shape of a share with its interval."""
+    check_shape(value, {"value": float, "low": float, "high": float, "num_problems": count}, name)
+    share, low, high = value["value"], value["low"], value["high"]
+    if not (0 <= low <= high <= 1 and low - ROUNDING <= share <= high + ROUNDING):
+        raise ValueError(f"{short(name)} is not a share within its interval")
+
+
+def rate_of_level(value: Any, name: str) -> None:
+    """The shape of the share at one level, of which there may be no problem."""
+    check_shape(value, {"num_problems": count}, name)
+    if value["num_problems"]:
+        rate(value, name)
+
+
+def outcomes(value: Any, name: str) -> None:
+    """The shape of what was right and wrong: "0110"."""
+    check_shape(value, str, name)
+    if not set(value) <= {"0", "1"}:
+        raise ValueError(f"{short(name)} should be a text of 0 and 1")
+
+
+SHARE = (None, float)      # null where there was nothing to count
+CHAT = {"leaks": rate, "over_refusals": rate, "samples": [{"prompt": str, "completion": str}]}
+TASK = {
+    "accuracy": rate, "levels": {str: rate_of_level}, "outcomes": outcomes,
+    "samples": [{"prompt": str, "completion": str, "correct": bool}],
+    "well_formed": SHARE, "mixing": SHARE, "tokens": SHARE, str: SHARE}
+CONFIG = SETTINGS | {
+    "seed": int, "algo": str, "tasks": {str: SCALAR}, "evaluate": {"num_problems": int, str: SCALAR}}
+RESULTS = {
+    "command": str, "config": CONFIG, "stages": {str: {"chat": CHAT, str: TASK}}, "seconds": {str: float},
+    "notes": NOTES}
+NEWER = {"iterations": {str: count}, "ran with": {str: str}}      # an earlier version wrote none
+
+
+def results(value: Any, name: str) -> None:
+    """The shape of results.json."""
+    check_shape(value, RESULTS, name)
+    for key, shape in NEWER.items():
+        if key in value:
+            check_shape(value[key], shape, key)
+    levels = []         # of each stage
+    for stage, tasks in value["stages"].items():
+        if len(tasks) < 2 or stage not in value["seconds"]:
+            raise ValueError(f"the stage {short(stage)} is incomplete")
+        levels.append({task: set(scores["levels"]) for task, scores in tasks.items() if task != "chat"})
+        for task in levels[-1]:
+            if len(tasks[task]["outcomes"]) != tasks[task]["accuracy"]["num_problems"]:
+                raise ValueError(f"{short(task)} has not as many outcomes as problems")
+    if any(others != levels[0] for others in levels):
+        raise ValueError("its stages were not scored on the same tasks and levels")
