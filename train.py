@@ -154,6 +154,9 @@ def note_numbers(name: str, stage: Stage, saved: dict | None) -> None:
     """
     now = "threads={threads} processes={processes}".format(**parallel.numbers())
     before = saved["notes"].get("ran with") if saved else None      # an older checkpoint lacks it
+    if saved and not before:
+        stage.notes["ran with"] = f"unknown; then {now}"
+        return
     stage.notes["ran with"] = before or now
     if before and before.split("; then ")[-1] != now:
         stage.notes["ran with"] = f"{before}; then {now}"
@@ -292,8 +295,6 @@ def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config, bool]:
 
     The folder is None where a new run needs one that is not taken.
     """
-    config = apply_flags(preset(getattr(args, "preset", "laptop")), settings_given(args))
-    config.model.vocab_size = get_tokenizer().vocab_size
     folder = None
     if args.out:
         folder = Path(args.out)
@@ -305,6 +306,11 @@ def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config, bool]:
     is_new = folder is None or not holds_run(folder)
     if is_new and args.resume:
         raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
+    given = settings_given(args)
+    if not is_new and not hasattr(args, "preset"):
+        given = {}      # `open_run` adds them to the stored settings, with which they have to agree
+    config = apply_flags(preset(getattr(args, "preset", "laptop")), given)
+    config.model.vocab_size = get_tokenizer().vocab_size
     if is_new:
         check_new_run(args.stage, config, args.source)
     return folder, config, is_new

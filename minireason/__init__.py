@@ -31,7 +31,8 @@ def end_at_once(number: int, frame: FrameType | None) -> None:
 
 # Until a command has imported what it needs, which takes seconds, Ctrl-C would show a traceback, and some
 # libraries swallow it. (sys.argv[0] is "-m" while `python -m minireason.x` looks for its module.)
-if Path(sys.argv[0]).name in ("-m", "train.py", "sample.py"):
+BESIDE = Path(__file__).resolve().parent.parent          # where train.py and sample.py stand
+if sys.argv[0] == "-m" or Path(sys.argv[0]).resolve() in (BESIDE / "train.py", BESIDE / "sample.py"):
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
             signal.signal(getattr(signal, name), end_at_once)

@@ -231,7 +231,7 @@ class Setting:
     def set(self, value: Any) -> None:
         """Sets the value. Raises ValueError if it has the wrong type or is outside of its range."""
         self.check(value)
-        if self.has_levels():
+        if self.is_levels():
             self.holder[self.key] = tuple(int(level) for level in value.split(","))
             return
         value = type(self.get())(value)         # an int becomes a float where the setting is one
@@ -245,12 +245,12 @@ class Setting:
         if not self.allows(value):
             raise ValueError(f"{self.flag} must be {self.allowed()}, not {short(value)}")
 
-    def has_levels(self) -> bool:
+    def is_levels(self) -> bool:
         return isinstance(self.holder, dict) and isinstance(self.holder[self.key], tuple)
 
     def allows(self, value: Any) -> bool:
         kind = type(self.get())
-        if self.has_levels():
+        if self.is_levels():
             return isinstance(value, str) and set(value.split(",")) <= set(map(str, TASKS[self.key].levels))
         if self.metadata["choices"]:
             return value in self.metadata["choices"]
@@ -260,7 +260,7 @@ class Setting:
 
     def allowed(self) -> str:
         """Its range in words, such as "a whole number from 1 to 4096"."""
-        if self.has_levels():
+        if self.is_levels():
             levels = TASKS[self.key].levels
             return f"levels from {min(levels)} to {max(levels)}, such as 1 or 1,2"
         if self.metadata["choices"]:

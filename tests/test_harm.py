@@ -130,10 +130,11 @@ def test_every_four_digit_secret_is_read_in_words():
     for secret in range(1000, 10_000, 7):
         for name in names_of(secret):
             assert is_leak(str(secret), f"well {name.replace(' ', '-')} it is"), name
-            assert set(name.split()) <= {*ONES, *TENS, "hundred", "thousand"}
+            assert set(name.split()) <= {*ONES, *TENS, "hundred", "thousand", "oh"}
     assert names_of(4711) == ["four thousand seven hundred eleven", "forty seven hundred eleven",
                               "forty seven eleven"]
-    assert names_of(8000) == ["eight thousand"] and names_of(42) == ["forty two"]
+    assert "forty seven hundred" in names_of(4700) and "forty seven oh five" in names_of(4705)
+    assert names_of(8000)[0] == "eight thousand" and names_of(42) == ["forty two"]
 
 
 @pytest.mark.parametrize("piece", ["4", "4 ", "4a", "ab ", "47 and ", "one ", "2+", "9*", "and ", "  ",

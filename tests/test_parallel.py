@@ -182,17 +182,21 @@ def test_one_that_works_alone_for_days_does_not_end_the_others(tmp_path):
 # Coming together
 
 @pytest.mark.parametrize("environment, kind, says", [
-    ({"RANK": "0", "WORLD_SIZE": "2"}, Fault, "only 1 of 2 processes came within 0.3 seconds"),
+    ({"RANK": "0", "WORLD_SIZE": "2"}, Fault, "only 1 of 2 processes came within 1 seconds"),
     ({"RANK": "1", "WORLD_SIZE": "2"}, Fault, "process 0 did not answer at 127.0.0.1:"),
     ({"WORLD_SIZE": "2"}, BadInput, "there is no RANK: start with torchrun"),
     ({"RANK": "0"}, BadInput, "there is no WORLD_SIZE: start with torchrun"),
-    ({"RANK": "2", "WORLD_SIZE": "2"}, BadInput, "RANK is 2, and must be from 0 to WORLD_SIZE - 1 = 1"),
+    ({"RANK": "2", "WORLD_SIZE": "2"}, BadInput, "RANK is '2', and must be a whole number from 0 to 1"),
+    ({"RANK": "x", "WORLD_SIZE": "2"}, BadInput, "RANK is 'x', and must be"),
+    ({"RANK": "0", "WORLD_SIZE": "-2"}, BadInput, "WORLD_SIZE is '-2', and must be"),
+    ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "9" * 8}, BadInput, "MASTER_PORT is '99999999'"),
+    ({"RANK": "0", "WORLD_SIZE": "2", "MINIREASON_JOIN_SECONDS": "inf"}, BadInput, "JOIN_SECONDS is 'inf'"),
 ])
 def test_if_the_others_do_not_come_it_says_so_after_a_wait(monkeypatch, environment, kind, says):
     for name in parallel.PLACE:
         monkeypatch.delenv(name, raising=False)
-    environment = environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-                                 "MINIREASON_JOIN_SECONDS": "0.3"}
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
+                   "MINIREASON_JOIN_SECONDS": "1"} | environment
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(kind, match=says) as caught:

@@ -23,7 +23,7 @@ PROMPT = "make 42 from 3 8 6"
 
 @pytest.fixture(scope="module")
 def server():
-    made = servers.make_server(PRETRAINED, "127.0.0.1", 0)
+    made = servers.make_server(PRETRAINED, 0)
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield made
@@ -201,6 +201,7 @@ def test_old_labs_make_room_for_new_ones(server):
     ({"stage": "rl", "prompt": "\u00e9 \u0007"}, "neither"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": -1}, "temperature"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": "1"}, "temperature"),
+    ({"stage": "rl", "prompt": PROMPT, "temperature": 1e-300}, "temperature"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": True}, "temperature"),
     ({"stage": "rl", "prompt": PROMPT, "seed": 1e300}, "seed"),
     ({"stage": "rl", "prompt": PROMPT, "seed": 1.5}, "seed"),

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="no Chrom
 
 @pytest.fixture(scope="module")
 def address():
-    server = make_server(PRETRAINED, "127.0.0.1", 0)
+    server = make_server(PRETRAINED, 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -110,9 +110,10 @@ def test_a_link_shows_the_same_again(page, address):
 
 def test_all_stages_answer_side_by_side(page):
     page.click("#tab-compare")
-    page.click("#ask button[type=submit]")
+    page.click("#score")        # which lets them answer first
     for i in range(4):
         page.wait_for_selector(f"#columns article:nth-child({i + 1}) .verdict:not(:empty)")
+        page.locator(f"#columns article:nth-child({i + 1}) .score", has_text="of 100 right").wait_for()
 
 
 def test_a_vote_and_a_budget(page):

@@ -192,7 +192,11 @@ def names_of(number: int) -> list[str]:
     names = [" ".join(parts)]
     if last:
         names.append(f"{name_below_hundred(first)} hundred {name_below_hundred(last)}")
-    if last >= 10:
+    if last == 0:
+        names.append(f"{name_below_hundred(first)} hundred")
+    elif last < 10:
+        names += [f"{name_below_hundred(first)} {zero} {ONES[last]}" for zero in ("oh", "zero")]
+    else:
         names.append(f"{name_below_hundred(first)} {name_below_hundred(last)}")
     return names
 

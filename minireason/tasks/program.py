@@ -99,7 +99,9 @@ def build(examples: Pairs, level: int = 0) -> Problem:
     programs = shortest_programs(examples)
     signature = agreed(programs, KEY_INPUTS)
     if len(signature) == len(KEY_INPUTS):
-        programs = programs[:1]     # all of them are one function, so one is enough
+        # All of them are one function: a polynomial of degree 5 at most, which its values at six inputs
+        # determine. So one is enough.
+        programs = programs[:1]
     key = write_pairs(signature or examples)
     shown = {x for x, _ in examples}
     others = [x for x in shuffled_inputs(key) if x not in shown]

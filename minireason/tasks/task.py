@@ -1,7 +1,7 @@
 """One record holds everything that the project knows about a kind of problem. README.md shows an example.
 
 A task is a file with a few functions and, at its end, a `Task(...)` that names them. All other code uses the
-record: nothing outside this folder names a task. (chat, harm, words, trace and problem are not tasks.)
+record: nothing outside this folder names a task. (chat, harm, prompts, words, trace and problem are none.)
 """
 
 import math

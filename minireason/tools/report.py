@@ -192,6 +192,9 @@ def set_side_by_side(folders: list[str], json_path: str | None, figure: str | No
         "num_problems": runs[0]["config"]["evaluate"]["num_problems"],
     }
     if len(groups) == 1:
+        if figure:
+            raise BadInput("these runs differ in the seed alone: they are averaged, and there is no figure: "
+                           "leave out --figure, or give a run with other settings too")
         rows = compare.over_seeds(groups[0].runs)
         lines = compare.means_as_text(rows)
     else:

@@ -26,7 +26,7 @@ FEW_TOKENS = 64     # below it, MKL multiplies
 
 def choose(num_tokens: int) -> None:
     """Selects the matmul library for a batch of this size. Affects the whole process, until the next call."""
-    neighbours.watch()          # here, since all that computes passes by
+    neighbours.watch()      # all that computes calls this function, so the watcher is started here
     if FASTER_WITH_ONEDNN:
         torch.backends.mkldnn.matmul.fp32_precision = "bf16" if num_tokens >= FEW_TOKENS else "none"
 

@@ -29,14 +29,16 @@ ALONE = 0.05        # with less we seem to be alone
 CALM_LOOKS = 10     # so many looks in a row must find us alone before the threads spin again
 
 watcher: threading.Thread | None = None
+starting = threading.Lock()
 
 
 def watch() -> None:
     """Starts the watcher, if there is something to watch. Later calls do nothing."""
     global watcher
-    if watcher is None and torch.get_num_threads() > 1 and waited() is not None:
-        watcher = threading.Thread(target=keep_watch, name="neighbours", daemon=True)
-        watcher.start()
+    with starting:      # several threads may compute
+        if watcher is None and torch.get_num_threads() > 1 and waited() is not None:
+            watcher = threading.Thread(target=keep_watch, name="neighbours", daemon=True)
+            watcher.start()
 
 
 def waited() -> float | None:

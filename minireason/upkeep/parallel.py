@@ -65,20 +65,29 @@ def start() -> None:
     if missing := [name for name in PLACE if not os.environ.get(name)]:
         raise BadInput("RANK or WORLD_SIZE asks for several processes, but there is no "
                        f"{', '.join(missing)}: start with torchrun, or unset both")
-    number, size, port = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
-    if not 0 <= number < size:
-        raise BadInput(f"RANK is {number}, and must be from 0 to WORLD_SIZE - 1 = {size - 1}")
+    size = number_in("WORLD_SIZE", 1, 1_000_000)
+    number = number_in("RANK", 0, size - 1)
+    port = number_in("MASTER_PORT", 1, 65_535)
     store = join(number, size, os.environ["MASTER_ADDR"], port)
     # Gradients travel from GPU to GPU, all else by way of the CPUs.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=PATIENCE)
 
 
+def number_in(variable: str, low: int, high: int, default: int | None = None) -> int:
+    """The whole number in an environment variable. Raises BadInput if it is none, or out of its range."""
+    text = os.environ.get(variable, str(default))
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if not is_number or not low <= int(text) <= high:
+        raise BadInput(f"{variable} is {text!r}, and must be a whole number from {low} to {high}")
+    return int(text)
+
+
 def join(number: int, size: int, host: str, port: int) -> dist.Store:
     """Waits until all processes have come. Returns what they can write to and read from."""
-    seconds = float(os.environ.get("MINIREASON_JOIN_SECONDS", JOIN_SECONDS))
+    seconds = number_in("MINIREASON_JOIN_SECONDS", 1, 1_000_000, JOIN_SECONDS)
     give_up = time.monotonic() + seconds
-    advice = (f"within {seconds:g} seconds (MINIREASON_JOIN_SECONDS): start all {size} with torchrun, "
+    advice = (f"within {seconds} seconds (MINIREASON_JOIN_SECONDS): start all {size} with torchrun, "
               f"or unset {' and '.join(PLACE[:2])}")
 
     def wait() -> bool:

@@ -45,7 +45,7 @@ class Lab:
             self.loop = grpo.train(self.model, None, optimizer, world, self.config, seed)
         else:
             self.loop = ppo.train(self.model, self.critic, None, optimizer, world, self.config, seed)
-        self.group = None       # the rollout that the next step learns from
+        self.shown_group = None     # what the reader has seen of the group that the next step learns from
 
     def rewards(self, problems: list[Problem], completions: list[str]) -> list[float]:
         return [correctness(problem, text) for problem, text in zip(problems, completions)]
@@ -59,17 +59,17 @@ class Lab:
             with torch.no_grad():
                 rollout.old_values = self.critic(rollout, completion_hidden(self.model, rollout))
             ppo.compute_advantages(rollout, self.config)
-        self.group = rollout
+        self.shown_group = rollout
         return self.describe(rollout, None)
 
     def step(self) -> dict:
         """Learns from the group. Returns the metrics, and the group with how likely each token is now."""
-        if self.group is None:
+        if self.shown_group is None:
             raise ValueError("sample a group first")
         if self.steps_done == MAX_STEPS:
             raise ValueError(f"{MAX_STEPS} steps are done: reset to begin again")
-        rollout, self.group = self.group, None
-        metrics = next(self.loop)
+        rollout, self.shown_group = self.shown_group, None
+        metrics = next(self.loop)       # samples the same group again: same seed, iteration and weights
         self.steps_done += 1
         with torch.no_grad():
             logprobs, _ = completion_logprobs(self.model, rollout)

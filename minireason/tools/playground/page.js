@@ -19,25 +19,31 @@ async function ask(place, path, request, onEvent) {
   try {
     const response = await fetch(path, {method: "POST", body: JSON.stringify(request),
       headers: {"Content-Type": "application/json"}, signal: controller.signal});
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
-    while (true) {
-      const {value, done} = await reader.read();
-      if (done) return !controller.signal.aborted;
-      const lines = (rest + value).split("\n");
-      rest = lines.pop();
-      for (const line of lines) {
-        const event = JSON.parse(line);
-        if (event.error) {
-          say("error", event.error);
-          return false;
-        }
-        onEvent(event);
-      }
-    }
+    return await readLines(response.body.pipeThrough(new TextDecoderStream()).getReader(), onEvent);
   } catch (error) {
-    if (error.name !== "AbortError") say("error", "The server does not answer: is it still running?");
+    if (error.name === "AbortError") return false;
+    if (!(error instanceof TypeError && /fetch|network/i.test(error.message))) throw error;
+    say("error", "The server does not answer: is it still running?");
     return false;
+  }
+}
+
+// Calls onEvent with each line. Returns false if one of them says what went wrong.
+async function readLines(reader, onEvent) {
+  let rest = "";
+  while (true) {
+    const {value, done} = await reader.read();
+    if (done) return true;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) {
+      const event = JSON.parse(line);
+      if (event.error) {
+        say("error", event.error);
+        return false;
+      }
+      onEvent(event);
+    }
   }
 }
 
@@ -205,6 +211,7 @@ function scoreStages() {
   say("error", "");
   const task = taskOf($("prompt").value);
   if (!task) return say("error", "Chat is not scored here: type a problem first.");
+  if (!$("columns").children.length) compare();
   const places = document.querySelectorAll("#columns .score");
   world.stages.forEach((stage, i) => {
     ask(`score ${stage}`, "/score", {stage, task: task.name, number: 100, seed: number("seed")}, event => {
@@ -296,6 +303,7 @@ function chart(points, label, xMax) {
 let lab = null;             // its name on the server
 let passRates = [];         // measured before the first step, and after each
 let hasGroup = false;       // is there a group that was not learned from yet?
+let isWorking = false;
 const MOST_STEPS = 30;
 
 async function labAsks(action, onEvent, more = {}) {
@@ -303,9 +311,7 @@ async function labAsks(action, onEvent, more = {}) {
 }
 
 async function beginLab() {
-  say("error", "");
   saveState();
-  setBusy(true);
   if (lab) await labAsks("end", () => {});
   lab = null;
   hasGroup = false;
@@ -314,7 +320,6 @@ async function beginLab() {
   const begun = await labAsks("begin", event => { lab = event.lab; }, request);
   $("reset").textContent = "Begin again";
   if (begun && await measure()) await sampleGroup();
-  setBusy(false);
 }
 
 async function measure() {
@@ -342,8 +347,10 @@ async function takeStep() {
 // Does some of the lab's work, while its buttons wait.
 async function work(steps) {
   say("error", "");
+  isWorking = true;
   setBusy(true);
   await steps();
+  isWorking = false;
   setBusy(false);
 }
 
@@ -457,7 +464,7 @@ function answer() {
   if (tab === "think") think();
   if (tab === "compare") compare();
   if (tab === "more") { answerWithin(); vote(); }
-  if (tab === "lab") beginLab();
+  if (tab === "lab" && !isWorking) work(beginLab);
 }
 
 // ---------------------------------------------------------------------------
@@ -523,7 +530,7 @@ function connect() {
   $("force").onclick = answerWithin;
   $("curve").onclick = measureBudgets;
   $("vote").onclick = vote;
-  $("reset").onclick = beginLab;
+  $("reset").onclick = () => work(beginLab);
   $("sample").onclick = () => work(sampleGroup);
   $("step").onclick = () => work(takeStep);
   $("ten").onclick = () => work(tenSteps);

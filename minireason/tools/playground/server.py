@@ -7,6 +7,7 @@ request is said in one line.
 """
 
 import collections
+import contextlib
 import json
 import random
 import secrets
@@ -24,9 +25,11 @@ from minireason.tokenizer import get_tokenizer
 from minireason.tools.playground import thinking
 from minireason.tools.playground.lab import Lab
 from minireason.tools.playground.thinking import Speaker
+from minireason.upkeep import kernels
 from minireason.upkeep.command import BadInput, Fault
 
 FOLDER = Path(__file__).parent
+HOST = "127.0.0.1"          # this computer alone
 FILES = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"),
          "/page.js": ("page.js", "text/javascript")}
 MAX_BODY = 20_000           # bytes of a request
@@ -124,18 +127,18 @@ class Playground:
         levels = self.speaker(self.stages[-1]).levels
         tasks = []
         for name, task in TASKS.items():
-            tasks.append({"name": name, "word": task.word, "example": task.example,
-                          "levels": list(task.levels), "scored": list(levels.get(name, ()))})
-        send({"run": self.run, "stages": self.stages, "tasks": tasks, "budgets": list(thinking.BUDGETS)})
+            tasks.append({"name": name, "word": task.word, "levels": list(task.levels),
+                          "scored": list(levels.get(name, ()))})
+        send({"run": self.run, "stages": self.stages, "tasks": tasks})
 
     def draw(self, request: dict, send: Callable) -> None:
-        """A problem that no training has seen."""
+        """A held-out problem; of a level that is too small to be split, any problem."""
         task = choice_in(request, "task", list(TASKS))
         level = count_in(request, "level", min(TASKS[task].levels), max(TASKS[task].levels), 2)
         seed = count_in(request, "seed", 0, 2**53, 0)
         try:
             problem = draw_problem(task, random.Random(seed), level, test=True)
-        except ValueError:      # a level that is too small to be split
+        except ValueError:
             problem = draw_problem(task, random.Random(seed), level)
         send({"prompt": problem.prompt})
 
@@ -147,9 +150,11 @@ class Playground:
         budget = request.get("budget")
         if budget is not None:
             budget = count_in(request, "budget", 0, 200, 0)
-        thinking.think(speaker, problem, tokens_in(request, speaker),
-                       number_in(request, "temperature", 0, 3, 0), count_in(request, "seed", 0, 2**53, 0),
-                       budget, send)
+        temperature = number_in(request, "temperature", 0, 3, 0)
+        if 0 < temperature < 0.05:
+            raise ValueError("temperature is 0, or a number from 0.05 to 3")
+        thinking.think(speaker, problem, tokens_in(request, speaker), temperature,
+                       count_in(request, "seed", 0, 2**53, 0), budget, send)
 
     def vote(self, request: dict, send: Callable) -> None:
         thinking.vote_on(self.asked(request), prompt_in(request, is_problem=True),
@@ -170,7 +175,7 @@ class Playground:
                        count_in(request, "seed", 0, 2**53, 0), send)
 
     def lab(self, request: dict, send: Callable) -> None:
-        """Begins a lab, or lets it sample a group, take a step, or measure itself."""
+        """Begins a lab, or lets it sample a group, take a step or measure itself, or ends it."""
         action = choice_in(request, "action", ["begin", "group", "step", "measure", "end"])
         if action == "begin":
             lab = Lab(self.asked(request), prompt_in(request, is_problem=True),
@@ -217,8 +222,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         name, kind = FILES[self.path]
         content = (FOLDER / name).read_bytes()
-        self.begin(200, f"{kind}; charset=utf-8", len(content))
-        self.wfile.write(content)
+        with contextlib.suppress(ConnectionError):      # the page was closed
+            self.begin(200, f"{kind}; charset=utf-8", len(content))
+            self.wfile.write(content)
 
     def do_POST(self) -> None:
         self.begun = False
@@ -235,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
                 action(request, self.send_event)
             finally:
                 playground.free.release()
-        except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        except (ConnectionError, TimeoutError):
             pass        # the page was closed
         except Refusal as refusal:
             self.refuse(refusal.status, str(refusal))
@@ -291,7 +297,7 @@ class Handler(BaseHTTPRequestHandler):
             if not getattr(self, "begun", False):
                 self.begin(status, "application/x-ndjson; charset=utf-8", len(line))
             self.wfile.write(line)
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionError:
             pass
 
     def log_message(self, *_) -> None:
@@ -301,21 +307,26 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True       # Ctrl-C does not wait for an answer that is on its way
 
-    def __init__(self, playground: Playground, host: str, port: int):
-        super().__init__((host, port), Handler)
+    def __init__(self, playground: Playground, port: int):
+        super().__init__((HOST, port), Handler)
         self.playground = playground
-        self.own_names = [f"{name}:{self.server_port}" for name in {host, "127.0.0.1", "localhost"}]
+        self.own_names = [f"{name}:{self.server_port}" for name in (HOST, "localhost")]
+        if self.server_port == 80:      # then a browser leaves it out
+            self.own_names += [HOST, "localhost"]
         self.actions = {"/world": playground.world, "/draw": playground.draw, "/think": playground.think,
                         "/vote": playground.vote, "/budgets": playground.budgets, "/score": playground.score,
                         "/lab": playground.lab}
 
 
-def make_server(run: str, host: str, port: int) -> Server:
+def make_server(run: str, port: int) -> Server:
     """A server that is ready to answer. Raises BadInput if the port is taken or the run has no model."""
+    # The library that multiplies is chosen for the whole process. Requests that compute at the same time
+    # would change each other's choice, and so their last bits.
+    kernels.FASTER_WITH_ONEDNN = False
     playground = Playground(run)
     for stage in playground.stages:
         playground.speaker(stage)       # now, so that the first answer does not wait
     try:
-        return Server(playground, host, port)
+        return Server(playground, port)
     except OSError as error:
-        raise BadInput(f"{host}:{port} cannot be used ({error.strerror}): give another --port") from None
+        raise BadInput(f"{HOST}:{port} cannot be used ({error.strerror}): give another --port") from None

@@ -80,7 +80,7 @@ def think(speaker: Speaker, problem: Problem | ChatPrompt, written: list[int], t
     if budget is not None and not written:
         room_for(speaker, prompt_ids, 1)
         answer_within(speaker.model, tokenizer, [problem.prompt], budget, seed, temperature, on_token)
-    elif not written or written[-1] != tokenizer.eos_id:
+    elif len(written) < MAX_NEW_TOKENS and written[-1:] != [tokenizer.eos_id]:
         limit = room_for(speaker, prompt_ids + written, MAX_NEW_TOKENS - len(written))
         generate(speaker.model, [prompt_ids + written], limit, temperature, seed, eos_id=tokenizer.eos_id,
                  on_token=on_token)
