@@ -83,8 +83,9 @@ const END = "<eos>";
 
 // Puts a token at the end of `box`, and returns its span. A space before a word stays outside of it.
 function addToken(box, text) {
-  if (text.startsWith(" ") || text === END) box.append(" ");
-  const span = element("span", "token", text === END ? "\u25a0" : visible(text.replace(/^ /, "")));
+  const hasSpace = /^ ./.test(text);
+  if (hasSpace || text === END) box.append(" ");
+  const span = element("span", "token", text === END ? "\u25a0" : visible(hasSpace ? text.slice(1) : text));
   if (text === END) span.title = "the end";
   if (/^<.*>$/.test(text)) span.classList.add("tag");
   box.append(span);
@@ -108,7 +109,7 @@ function showAnswerIn(box, verdict, onToken = null) {
       if (onToken) onToken(token, tokens);
     }
     if (event.marks) paint(tokens, event.marks);
-    if (event.probabilities) event.probabilities.forEach((shownFor, i) => addProbability(tokens[i], shownFor));
+    if (event.probabilities) event.probabilities.forEach((numbers, i) => addProbability(tokens[i], numbers));
     if (event.verdict) showVerdict(verdict, event.verdict, event.tokens);
   };
 }
@@ -128,7 +129,8 @@ function paint(tokens, marks) {
 function addProbability(token, {p, others}) {
   token.p = p;
   token.others = others;
-  token.span.style.borderBottomColor = `rgba(var(--unsure), ${(1 - p).toFixed(2)})`;
+  const strength = Math.min(1, 0.3 + 1.2 * (1 - p));
+  if (p < 0.95) token.span.style.borderBottomColor = `rgba(var(--unsure), ${strength})`;
   token.span.title = `${probability(p)} sure`;
 }
 
@@ -154,7 +156,8 @@ function makeTokensButtons() {
   shown.forEach((token, i) => {
     token.span.setAttribute("role", "button");
     token.span.setAttribute("aria-pressed", "false");
-    token.span.setAttribute("aria-label", `${visible(token.text).trim() || "space"}, ${probability(token.p)}`);
+    const name = visible(token.text).trim() || "space";
+    token.span.setAttribute("aria-label", `${name}, ${probability(token.p)}`);
     token.span.tabIndex = i === 0 ? 0 : -1;
     token.span.onclick = () => chooseToken(i);
     token.span.onkeydown = event => {
@@ -177,9 +180,10 @@ function chooseToken(i) {
     const button = element("button", "", `${other.text === END ? "\u25a0 (the end)" : visible(other.text)} `);
     button.type = "button";
     button.append(element("small", "", probability(other.p)));
-    button.onclick = () => {
+    button.onclick = async () => {
       written = [...shown.slice(0, i).map(token => token.id), other.id];
-      think();
+      await think();
+      if (shown[i] && tab === "think") shown[i].span.focus();
     };
     return button;
   });
@@ -189,12 +193,19 @@ function chooseToken(i) {
 // ---------------------------------------------------------------------------
 // All stages at once
 
+const MEANING = {
+  "base": "imitated a messy corpus", "cold-start": "and 300 clean examples",
+  "rl": "then trial and error", "rejection": "taught by its own right answers",
+  "align": "made helpful and harmless"};
+
 function compare() {
   saveState();
   const columns = world.stages.map(stage => {
     const column = element("article");
     const box = element("div", "answer"), verdict = element("p", "verdict"), score = element("p", "score");
-    column.append(element("h3", "", stage), score, box, verdict);
+    const title = element("h3", "", stage);
+    title.append(element("small", "", MEANING[stage] || ""));
+    column.append(title, score, box, verdict);
     ask(`compare ${stage}`, "/think", {...settings(), stage}, showAnswerIn(box, verdict));
     return column;
   });
@@ -213,10 +224,12 @@ function scoreStages() {
   if (!task) return say("error", "Chat is not scored here: type a problem first.");
   if (!$("columns").children.length) compare();
   const places = document.querySelectorAll("#columns .score");
+  for (const place of places) place.textContent = "answering ...";
   world.stages.forEach((stage, i) => {
     ask(`score ${stage}`, "/score", {stage, task: task.name, number: 100, seed: number("seed")}, event => {
       const [low, high] = interval(event.right, event.of);
-      places[i].textContent = `${event.right} of ${event.of} right (95%: ${percent(low)} to ${percent(high)})`;
+      const bounds = `95%: ${percent(low)} to ${percent(high)}`;
+      places[i].textContent = `${event.right} of ${event.of} right (${bounds})`;
     });
   });
 }
@@ -234,7 +247,8 @@ function interval(right, of) {
 
 function answerWithin() {
   saveState();
-  ask("force", "/think", {...settings(), budget: number("budget")}, showAnswerIn($("forced"), $("forced-verdict")));
+  ask("force", "/think", {...settings(), budget: number("budget")},
+      showAnswerIn($("forced"), $("forced-verdict")));
 }
 
 function measureBudgets() {
@@ -255,7 +269,8 @@ function vote() {
     for (const {answer, votes, correct} of event.bars) {
       const bar = element("div", "bar" + (correct ? " good" : ""));
       bar.style.width = percent(votes / event.bars[0].votes);
-      cells.push(element("span", "", visible(answer)), bar, element("span", "", `${votes}${correct ? " right" : ""}`));
+      const count = element("span", "", `${votes}${correct ? " right" : ""}`);
+      cells.push(element("span", "", visible(answer)), bar, count);
     }
     $("bars").replaceChildren(...cells);
   });
@@ -283,8 +298,9 @@ function chart(points, label, xMax) {
     add("line", {class: "axis", x1: left, x2: W - right, y1: y(share), y2: y(share)});
     add("text", {x: left - 6, y: y(share) + 4, "text-anchor": "end"}, percent(share));
   }
-  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
-    add("text", {x: x(part * xMax), y: H - bottom + 16, "text-anchor": "middle"}, String(Math.round(part * xMax)));
+  for (const part of [0, 1 / 3, 2 / 3, 1]) {
+    const value = Math.round(part * xMax);
+    add("text", {x: x(value), y: H - bottom + 16, "text-anchor": "middle"}, String(value));
   }
   add("text", {x: (left + W) / 2, y: H - 4, "text-anchor": "middle"}, label);
   for (const point of points) {
@@ -293,7 +309,9 @@ function chart(points, label, xMax) {
   }
   const path = points.map(point => `${x(point.x)},${y(point.right / point.of)}`).join(" ");
   add("polyline", {class: "line", points: path});
-  for (const point of points) add("circle", {class: "dot", cx: x(point.x), cy: y(point.right / point.of), r: 3.5});
+  for (const point of points) {
+    add("circle", {class: "dot", cx: x(point.x), cy: y(point.right / point.of), r: 3.5});
+  }
   return svg;
 }
 
@@ -302,6 +320,7 @@ function chart(points, label, xMax) {
 
 let lab = null;             // its name on the server
 let passRates = [];         // measured before the first step, and after each
+let labTitle = "";          // what it learns, and how
 let hasGroup = false;       // is there a group that was not learned from yet?
 let isWorking = false;
 const MOST_STEPS = 30;
@@ -316,16 +335,22 @@ async function beginLab() {
   lab = null;
   hasGroup = false;
   passRates = [];
-  const request = {...settings(), algo: $("algo").value, group_size: number("group-size")};
+  const request = {...settings(), algo: $("algo").value, group_size: number("group-size"),
+                   rate: $("rate").value};
+  labTitle = `${request.algo.toUpperCase()} from ${request.stage}, ${request.prompt}`;
+  $("group").replaceChildren();
+  $("lab-chart").replaceChildren();
   const begun = await labAsks("begin", event => { lab = event.lab; }, request);
   $("reset").textContent = "Begin again";
   if (begun && await measure()) await sampleGroup();
 }
 
 async function measure() {
+  say("lab-said", $("lab-said").textContent || "Measuring 64 answers ...");
   return labAsks("measure", event => {
     passRates.push({x: event.steps_done, right: event.right, of: event.of});
-    $("lab-chart").replaceChildren(chart(passRates, "steps; share of 64 fresh answers that are right", 30));
+    $("lab-chart").replaceChildren(element("h3", "", labTitle),
+                                   chart(passRates, "steps (right answers of 64 fresh ones)", 30));
   });
 }
 
@@ -365,14 +390,15 @@ function stepText(event) {
   const isGrpo = event.metrics.value_loss === undefined;
   const right = `Step ${event.steps_done}: ${percent(event.mean)} of these answers were right. `;
   if (isGrpo && event.std === 0) {
-    return right + "All have the same reward, so none is better than another: nothing was learned.";
+    const reason = event.mean ? "The prompt is solved already" : "The prompt is too hard";
+    return right + `${reason}, so GRPO learned nothing. Draw ${event.mean ? "a harder" : "an easier"} one.`;
   }
-  const loss = `The loss is ${event.metrics.policy_loss.toFixed(3)}, which tells nothing of progress: `;
-  const reason = isGrpo
-    ? "the advantages of a group add up to 0, and the loss is not 0 only because answers differ in length. "
-    : "the advantages of all tokens add up to 0. ";
-  const critic = isGrpo ? "" : "The curve under an answer is what the critic expected at each token. ";
-  return right + loss + reason + critic + "Green tokens became likelier, yellow ones less likely.";
+  const colors = "Green tokens became likelier, yellow ones less likely. ";
+  const critic = isGrpo ? "" : "The curve under an answer is what the critic expected, from 0 to 1. ";
+  const remark = isGrpo ? ", and it differs from 0 only as far as answers differ in length." : ".";
+  const loss = `The loss, ${event.metrics.policy_loss.toFixed(3)}, is no measure of progress: `
+    + `advantages add up to 0${remark}`;
+  return right + colors + critic + loss;
 }
 
 function setBusy(isBusy) {
@@ -426,7 +452,7 @@ function valueCurve(tokens) {
 // ---------------------------------------------------------------------------
 // The state of the page stands in its address, so that a link shows the same
 
-const KEPT = ["prompt", "stage", "temperature", "seed", "algo", "group-size", "budget", "votes"];
+const KEPT = ["prompt", "stage", "temperature", "seed", "algo", "group-size", "rate", "budget", "votes"];
 let tab = "think";
 
 function saveState() {
@@ -458,6 +484,23 @@ function showTab(name) {
   }
 }
 
+function openTab(name) {
+  showTab(name);
+  saveState();
+  say("error", "");
+  const isEmpty = {think: !shown.length, compare: !$("columns").children.length}[name];
+  if (isEmpty) answer();
+}
+
+// The answers on the page belong to a prompt and settings that were changed: they go, so as not to mislead.
+function forgetAnswer() {
+  written = [];
+  shown = [];
+  for (const id of ["answer", "others", "columns", "forced", "bars", "budget-chart"]) $(id).replaceChildren();
+  for (const id of ["verdict", "forced-verdict", "vote-said"]) say(id, "");
+  $("own").hidden = true;
+}
+
 // What the button "Answer" does depends on what is looked at.
 function answer() {
   say("error", "");
@@ -470,8 +513,23 @@ function answer() {
 // ---------------------------------------------------------------------------
 // The beginning
 
+const EXAMPLES = ["compute 7*7+8*3-9", "make 70 from 6 13 10", "program 1->5 2->7 6->15",
+                  "hello my name is ana"];
+
+function askFor(prompt) {
+  $("prompt").value = prompt;
+  forgetAnswer();
+  answer();
+}
+
 function addExamples() {
-  const label = element("span", "", "Draw one:");
+  for (const prompt of EXAMPLES) {
+    const button = element("button", "", prompt);
+    button.type = "button";
+    button.onclick = () => askFor(prompt);
+    $("tryout").append(button);
+  }
+  const label = element("span", "", "Or a held-out one:");
   const buttons = world.tasks.map(task => {
     const select = element("select");
     select.setAttribute("aria-label", `Level of ${task.name}`);
@@ -486,9 +544,7 @@ function addExamples() {
     button.onclick = () => {
       const seed = Math.floor(1e6 * Math.random());
       ask("draw", "/draw", {task: task.name, level: Number(select.value), seed}, event => {
-        $("prompt").value = event.prompt;
-        written = [];
-        answer();
+        askFor(event.prompt);
       });
     };
     const pair = element("span", "pair");
@@ -505,16 +561,16 @@ function connect() {
     answer();
   };
   for (const name of ["think", "compare", "more", "lab"]) {
-    $(`tab-${name}`).onclick = () => { showTab(name); saveState(); };
+    $(`tab-${name}`).onclick = () => openTab(name);
   }
   document.querySelector(".tabs").onkeydown = event => {
     const names = ["think", "compare", "more", "lab"];
     const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     if (!step) return;
-    showTab(names[(names.indexOf(tab) + step + names.length) % names.length]);
+    openTab(names[(names.indexOf(tab) + step + names.length) % names.length]);
     $(`tab-${tab}`).focus();
   };
-  $("prompt").oninput = () => { written = []; };
+  for (const id of ["prompt", "stage", "temperature", "seed"]) $(id).oninput = forgetAnswer;
   $("budget").oninput = () => { $("budget-shown").textContent = `${$("budget").value} tokens`; };
   $("link").onclick = async () => {
     saveState();

@@ -23,7 +23,7 @@ from minireason.tasks.chat import ChatPrompt
 from minireason.tasks.prompts import read_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.playground import thinking
-from minireason.tools.playground.lab import Lab
+from minireason.tools.playground.lab import LEARNING_RATES, Lab
 from minireason.tools.playground.thinking import Speaker
 from minireason.upkeep import kernels
 from minireason.upkeep.command import BadInput, Fault
@@ -180,7 +180,8 @@ class Playground:
         if action == "begin":
             lab = Lab(self.asked(request), prompt_in(request, is_problem=True),
                       choice_in(request, "algo", ["grpo", "ppo"]),
-                      count_in(request, "group_size", 2, 32, 8), count_in(request, "seed", 0, 2**53, 0))
+                      count_in(request, "group_size", 2, 32, 8), count_in(request, "seed", 0, 2**53, 0),
+                      LEARNING_RATES[choice_in({"rate": "normal"} | request, "rate", list(LEARNING_RATES))])
             name = secrets.token_hex(8)
             with self.lock:
                 self.labs[name] = (lab, threading.Lock())
