@@ -1,4 +1,4 @@
-"""How fast training and sampling are beside other programs, with threads that sleep and with threads that spin.
+"""How fast training and sampling are beside other programs: with threads that sleep, threads that spin, one.
 
     python tests/benchmarks/neighbours.py             on a quiet machine: four minutes, quiet and busy in turn
 
@@ -26,7 +26,7 @@ from minireason.run import PRETRAINED, open_model
 from minireason.tokenizer import get_tokenizer
 from minireason.upkeep import neighbours
 
-WAYS = ("sleep", "spin", "one thread")      # threads sleep beside neighbours (as always), spin, or there is one
+WAYS = ("sleep", "spin", "one thread")      # "sleep" is what every command does
 
 
 def imitation(seconds):
