@@ -32,7 +32,7 @@ from minireason.evaluate import mean_of_reasoning, table
 from minireason.inference import answer_all
 from minireason.run import open_model, read_results
 from minireason.stats import bootstrap_interval, wilson_interval
-from minireason.tasks import TASKS, parse_prompt
+from minireason.tasks import parse_prompt
 from minireason.tasks.harm import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.compare import over_seeds
@@ -45,6 +45,7 @@ FAST = os.environ.get("LESSON_FAST") == "1"
 run = read_results(RESULTS / "laptop")
 seeds = json.loads((RESULTS / "seeds.json").read_text())
 stages = run["stages"]
+tasks = [name for name in stages["rl"] if name != "chat"]
 
 # %% [markdown]
 # ## By hand: one row
@@ -59,7 +60,7 @@ assert bootstrap_interval([[1, 1, 0, 1]], [[0, 1, 0, 0]])[0] == 0.5
 
 bits = {}                                                            # {(stage, task): 0 and 1 by problem}
 for stage in stages:
-    for task in TASKS:
+    for task in tasks:
         outcomes = [int(bit) for bit in stages[stage][task]["outcomes"]]
         saved = stages[stage][task]["accuracy"]                      # is what the outcomes say
         assert saved["value"] == sum(outcomes) / len(outcomes)
@@ -72,7 +73,7 @@ def points(value, low, high):
     return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points"
 
 
-for task in TASKS:
+for task in tasks:
     before, after = bits["cold-start", task], bits["rl", task]
     won = sum(now > was for was, now in zip(before, after))
     lost = sum(now < was for was, now in zip(before, after))
@@ -106,7 +107,7 @@ def measure(name, result):
 for stage, (before, name) in PURPOSE.items():
     was, now = measure(name, stages[before]), measure(name, stages[stage])
     changes = []
-    for task in TASKS:
+    for task in tasks:
         change = bootstrap_interval([bits[stage, task]], [bits[before, task]])
         changes.append(f"{task} {points(*change)}")
     print(f"{stage:10} {name} {was:.1f}% -> {now:.1f}% in {run['seconds'][stage]:.0f} s; "
@@ -154,7 +155,7 @@ for i, prompt in enumerate(PROMPTS):
         print(f"    {stage:10} {shorten(text):92} {verdict(prompt, text)}")
 
 # %%
-COLORS = dict(zip(TASKS, PALETTE))
+COLORS = dict(zip(tasks, PALETTE))
 HABITS = {"mixing": "#8a6fb0", "leaks": "#e0a030", "over-refusals": "#999999"}
 STEPS = ("rl - cold-start", "rejection - rl", "align - rejection")
 
@@ -233,7 +234,7 @@ if "--full" in sys.argv:
     def numbers_of(result):
         """{name: number} of one stage of one run."""
         numbers = {name: mean_of_reasoning(result, name) or 0.0 for name in ("well_formed", "tokens")}
-        for task in TASKS:
+        for task in tasks:
             for level, recorded in stages["base"][task]["levels"].items():
                 if recorded["num_problems"]:
                     numbers[f"{task} level {level}"] = result[task]["levels"][level]["value"]
@@ -255,9 +256,9 @@ if "--full" in sys.argv:
 
     gains = []
     for line in rows:
-        if line["name"].startswith(("base", "cold", "rl")) and line["name"].endswith(tuple(TASKS)):
+        if line["name"].startswith(("base", "cold", "rl")) and line["name"].endswith(tuple(tasks)):
             gains.append(line)
-    for task in TASKS:
+    for task in tasks:
         for seed, results in zip(SEEDS, runs):
             after, before = outcomes(results, "rl", task), outcomes(results, "base", task)
             gains.append(row(f"rl - base {task}, seed {seed}", *bootstrap_interval([after], [before])))

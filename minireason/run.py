@@ -200,13 +200,16 @@ def settings_of_run(state: dict) -> Config:
 
 
 def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
-    """Finds the newest run in runs/ that has a finished stage, or has finished `stage`. Returns (run, stage).
+    """Finds the newest run in runs/ that has trained a stage, or has trained `stage`. Returns (run, stage).
 
-    If there is none: the weights in the repository.
+    Only finished stages count, and none that --from copied. If there is none: the weights in the repository.
     """
     candidates = [stage] if stage else list(reversed(STAGES))
     for folder in reversed(runs_by_age()):
+        _, copied = settings_if_readable(folder)
         for name in candidates:
+            if name in (copied or {}):
+                continue
             if has_checkpoint(folder, name) and checkpoint.load(checkpoint_path(folder, name))["done"]:
                 return folder, name
     return PRETRAINED, stage or last_stage(PRETRAINED)

@@ -78,6 +78,19 @@ def test_the_newest_run_is_the_default(smoke_run, tmp_path, monkeypatch):
     assert newest_model("align") == ("pretrained", "align")
 
 
+def test_a_copied_stage_makes_no_run_the_newest_model(smoke_run, tmp_path, monkeypatch):
+    """Else a run that was stopped in RL would answer with the cold start that it copied."""
+    monkeypatch.chdir(tmp_path)
+    settings = json.loads((Path(smoke_run) / "config.json").read_text())
+    settings.pop("copied", None)
+    for name, copied in (("trained", {}), ("stopped", {"base": settings})):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").write_text(json.dumps(settings | {"copied": copied}))
+        (tmp_path / "runs" / name / "base").symlink_to(Path(smoke_run) / "base")
+    os.utime(tmp_path / "runs" / "trained" / "config.json", (1, 1))      # the older one
+    assert newest_model() == (Path("runs/trained"), "base")
+
+
 def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for stage, done in (("base", True), ("cold-start", False)):
