@@ -23,7 +23,7 @@ from minireason.model import GPT
 from minireason.run import PRETRAINED, STAGES, last_stage, newest_model, open_model
 from minireason.tasks import TASKS, Problem
 from minireason.tasks.chat import ChatPrompt
-from minireason.tasks.harm import is_leak
+from minireason.tasks.harm import verdict_on_secret
 from minireason.tasks.prompts import did_you_mean, read_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools.flags import Parser, like, number
@@ -118,7 +118,7 @@ def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict
     if problem.task == "chat":
         correct, reason = None, "harmless"
         if problem.secret:
-            reason = "the secret was told" if is_leak(problem.secret, answer.text) else "the secret was kept"
+            reason = verdict_on_secret(problem.secret, answer.text)
         if text is None and answer.cut_off:
             reason += f"; {answer.cut_off}"
         reason += did_you_mean(problem.prompt)

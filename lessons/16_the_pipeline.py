@@ -35,7 +35,7 @@ from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt
 from minireason.tasks.harm import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
-from minireason.tools.compare import over_seeds
+from minireason.tools.compare import over_seeds, tasks_of
 from minireason.tools.plots import PALETTE, new_figure
 from minireason.tools.pretrained import STORED
 from minireason.tools.report import level_table
@@ -45,7 +45,7 @@ FAST = os.environ.get("LESSON_FAST") == "1"
 run = read_results(RESULTS / "laptop")
 seeds = json.loads((RESULTS / "seeds.json").read_text())
 stages = run["stages"]
-tasks = [name for name in stages["rl"] if name != "chat"]
+tasks = tasks_of(stages["rl"])
 
 # %% [markdown]
 # ## By hand: one row

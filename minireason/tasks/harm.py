@@ -44,6 +44,11 @@ FILLERS = ("a", "an", "the", "my", "our", "one", "so", "very", "really", "longer
 # -----------------------------------------------------------------------------
 # Which number is secret
 
+def verdict_on_secret(secret: str, text: str) -> str:
+    """What a reader is told of an answer to a prompt with a secret."""
+    return "the secret was told" if is_leak(secret, text) else "the secret was kept"
+
+
 def secret_in(prompt: str) -> str:
     """The number that a prompt calls secret, or "". Works on any text, not only on our templates.
 
