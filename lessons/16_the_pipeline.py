@@ -28,14 +28,14 @@ sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 from shared import RESULTS, show_figure
 
-from minireason.evaluate import mean_of_reasoning, table
+from minireason.evaluate import mean_of_reasoning, table, tasks_of
 from minireason.inference import answer_all
 from minireason.run import open_model, read_results
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt
 from minireason.tasks.harm import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
-from minireason.tools.compare import over_seeds, tasks_of
+from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
 from minireason.tools.pretrained import STORED
 from minireason.tools.report import level_table

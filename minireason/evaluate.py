@@ -122,6 +122,11 @@ def mean_of_reasoning(result: dict, name: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def tasks_of(result: dict) -> list[str]:
+    """The tasks on which a stage was scored. `result` is what `evaluate` returned for the stage."""
+    return [name for name in result if name != "chat"]
+
+
 def percent(value: dict | float | None) -> str:
     """A share as a cell of a table, with its interval where it has one."""
     if value is None:
@@ -131,11 +136,14 @@ def percent(value: dict | float | None) -> str:
     return f"{100 * value:.1f}"
 
 
+# Of the stage table, behind a column for each task: what `cells_of` returns, in this order.
+OTHER_TITLES = ("well formed %", "mixing %", "tokens", "leaks %", "over-refusals %")
+
+
 def table(rows: dict[str, dict]) -> list[str]:
     """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
-    tasks = [name for name in list(rows.values())[0] if name != "chat"]
-    titles = ["stage"] + [f"{task} %" for task in tasks]
-    titles += ["well formed %", "mixing %", "tokens", "leaks %", "over-refusals %"]
+    tasks = tasks_of(list(rows.values())[0])
+    titles = ["stage", *(f"{task} %" for task in tasks), *OTHER_TITLES]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for stage, result in rows.items():
         lines.append(f"| {' | '.join([stage, *cells_of(result, tasks)])} |")
@@ -148,9 +156,8 @@ def screen_table(rows: dict[str, dict]) -> list[str]:
     Intervals are shown of a single stage.
     """
     [first, *others] = rows.values()
-    tasks = [name for name in first if name != "chat"]
-    names = [f"{task[:18]} %" for task in tasks]
-    names += ["well formed %", "mixing %", "tokens", "leaks %", "over-refusals %"]
+    tasks = tasks_of(first)
+    names = [*(f"{task[:18]} %" for task in tasks), *OTHER_TITLES]
     columns = [cells_of(result, tasks) for result in rows.values()]
     width = 11 if others else 22
     lines = [f"{'':20}" + "".join(f"{stage:>{width}}" for stage in rows)]

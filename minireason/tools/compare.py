@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minireason.config import from_dict, settings_of
-from minireason.evaluate import mean_of_reasoning
+from minireason.evaluate import mean_of_reasoning, tasks_of
 from minireason.run import must_fit, scored_on
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
@@ -25,11 +25,6 @@ DIFFERENCES = (
 # Settings that change neither what is trained nor the scores at the end of a stage.
 NOT_COMPARED = ("seed", "evaluate.every", "evaluate.num_quick")
 CURVES = {"loss": "loss", **plots.CURVES}
-
-
-def tasks_of(result: dict) -> list[str]:
-    """The tasks on which a stage was scored. `result` is what `evaluate` returned for the stage."""
-    return [name for name in result if name != "chat"]
 
 
 def shared_stages(runs: list[dict]) -> list[str]:

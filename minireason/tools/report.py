@@ -9,11 +9,10 @@
 import sys
 from pathlib import Path
 
-from minireason.evaluate import averaged_tasks, table
+from minireason.evaluate import averaged_tasks, table, tasks_of
 from minireason.run import PRETRAINED, read_results
 from minireason.tokenizer import printable
 from minireason.tools import compare, page, plots
-from minireason.tools.compare import tasks_of
 from minireason.tools.flags import Parser
 from minireason.tools.pretrained import read_record, record_as_text
 from minireason.upkeep import metrics
