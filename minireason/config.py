@@ -127,6 +127,8 @@ class TaskConfig:
         "{}_levels", "RL trains on them; they are scored", preset_levels)
     shares: dict[str, float] = by_task(                 # with 0 a task is only scored
         "{}_share", "share of RL's prompts and of the corpus", preset_shares, 0, 1000)
+    # No text that is imitated tries more often. So whatever RL adds to it is its own.
+    max_tries: int = option(2, "most tries in a text to imitate", 1, 10)
     chat_share: float = option(0.60, "chats among alignment's prompts", 0, 1)
 
     def trained(self) -> list[str]:
@@ -160,6 +162,8 @@ class Config:
     expert: bool = option(False, "cold start on all levels")
     # Without checks, repairs and retries the base corpus is a control.
     aha: bool = option(True, "checks and retries in base corpus")
+    # Without it RL after the cold start mixes languages again: nothing else speaks against it.
+    language_price: float = option(0.5, "taken off RL's reward for mixing them", 0, 1)
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     base: SFTConfig = section(SFTConfig, num_examples=160_000)

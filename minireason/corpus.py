@@ -17,7 +17,8 @@ from minireason.config import TaskConfig
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.chat import draw_chat, write_reply
 from minireason.tasks.problem import calculate, is_test
-from minireason.tasks.task import Habits
+from minireason.tasks.task import Habits, Task
+from minireason.tasks.trace import split_tries
 from minireason.tasks.words import THINKING, Voice
 from minireason.tools.flags import Parser, like, number
 from minireason.upkeep.command import exit_codes
@@ -73,14 +74,11 @@ def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
     return "", " ".join(facts)
 
 
-def draw_habits(rng: random.Random, aha: bool) -> Habits:
-    """How the writer of a document works.
-
-    Both numbers are drawn whatever the task is. So the texts of a task stay the same when another is added.
-    """
+def draw_habits(rng: random.Random, aha: bool, max_tries: int) -> Habits:
+    """How the writer of a document works. Some give up at their first failure, none goes on for long."""
     if not aha:
-        return Habits(checks=False, tries=1, few_tries=1)
-    return Habits(checks=True, tries=rng.choice((1, 2, 3, 4, 6, 10)), few_tries=rng.choice((1, 2, 4)))
+        return Habits(checks=False, tries=1)
+    return Habits(checks=True, tries=rng.randint(1, max_tries))
 
 
 def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Document:
@@ -101,7 +99,7 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     if rng.random() < task.guess_share:
         return problem.prompt, wrap("", task.write_guess(problem, rng))
     voice = Voice(rng, rng.choice(("en", "es", "mixed", "mixed")))
-    return problem.prompt, wrap(*task.write_messy(problem, rng, voice, draw_habits(rng, aha)))
+    return problem.prompt, wrap(*task.write_messy(problem, rng, voice, draw_habits(rng, aha, mix.max_tries)))
 
 
 def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, aha: bool = True,
@@ -115,6 +113,13 @@ def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, ah
     return [base_document(rng, mix, aha) for _ in progress(range(num_documents))]
 
 
+def is_short(task: Task, thinking: str, max_tries: int) -> bool:
+    """Whether a golden example may hold this: few tries, or few steps where the task has no tries."""
+    if task.candidate is not None:
+        return len(split_tries(thinking)) <= max_tries
+    return task.is_short(thinking)
+
+
 def golden_example(rng: random.Random, mix: TaskConfig, expert: bool = False) -> Document:
     """Clean, correct, English only. Short and below the hardest level, or with `expert` of all levels."""
     while True:
@@ -125,7 +130,7 @@ def golden_example(rng: random.Random, mix: TaskConfig, expert: bool = False) ->
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
         completion = wrap(thinking, answer)
         is_lucky = THINKING["giveup"][0] in thinking     # nothing was found, and then it was guessed
-        is_fit = expert or task.is_short(thinking)
+        is_fit = expert or is_short(task, thinking, mix.max_tries)
         if is_fit and not is_lucky and verify(problem, completion).correct:
             return problem.prompt, completion
 

@@ -41,13 +41,23 @@ class World:
 
 
 def reasoning_world(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]],
-                    shares: dict[str, float]) -> World:
-    """Training problems of the given {task: levels} and {task: share}, rewarded for correctness alone."""
+                    shares: dict[str, float], language_price: float = 0.0) -> World:
+    """Training problems of the given {task: levels} and {task: share}, rewarded for a right answer.
+
+    One whose thinking mixes languages loses `language_price` of its reward of 1: R1's reward for language
+    consistency (arXiv:2501.12948, section 2.3.2). Wrong answers earn nothing in either case.
+    """
     def draw(rng: random.Random) -> Problem:
         task = rng.choices(list(shares), weights=shares.values())[0]
         return draw_problem(task, rng, rng.choice(levels[task]))
 
+    def worth(problem: Problem, completion: str) -> float:
+        value = correctness(problem, completion)
+        if value and language_price and not language_consistency(problem, completion):
+            value -= language_price
+        return value
+
     def reward(problems: list[Problem], completions: list[str]) -> list[float]:
-        return [correctness(problem, completion) for problem, completion in zip(problems, completions)]
+        return [worth(problem, completion) for problem, completion in zip(problems, completions)]
 
     return World(draw, reward, tokenizer)

@@ -141,8 +141,13 @@ def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLCon
 # What the stages learn from
 
 def problems(run: Run) -> World:
-    """Training problems. An answer that the verifier finds right is rewarded."""
-    return reasoning_world(run.tokenizer, run.config.tasks.levels, run.config.tasks.shares)
+    """Training problems. An answer that the verifier finds right is rewarded.
+
+    Pure RL pays for right answers alone, as R1-Zero did. Otherwise mixing languages has its price, as in R1.
+    """
+    config = run.config
+    language_price = 0.0 if config.pure_rl else config.language_price
+    return reasoning_world(run.tokenizer, config.tasks.levels, config.tasks.shares, language_price)
 
 
 def document_pairs(value: Any, name: str) -> None:

@@ -361,7 +361,7 @@ def lines_run(function, *arguments):
 def test_what_people_write_of_every_task_is_counted_whatever_happens_to_it(name):
     rng, task = random.Random(name), TASKS[name]
     for problem in problems_of(name):
-        habits = Habits(rng.random() < 0.5, rng.randint(1, 10), rng.randint(1, 4))
+        habits = Habits(rng.random() < 0.5, rng.randint(1, 10))
         voice = Voice(rng, rng.choice(("en", "es", "mixed")))
         thinking, answer = task.write_messy(problem, rng, voice, habits)
         text = wrap(thinking, answer)

@@ -140,16 +140,20 @@ def strips(target: int, numbers: list[int]) -> list[tuple[str, int, list[int], s
     """Backward moves: the last number used, what the others must then make, and how to put it back.
 
     Returns [(step, needed, rest, template)], e.g. ("42-6=36", 36, [3, 8], "{}+6") for 42 from 3 8 6.
+    They come in a fixed order, so that each follows from the one before it: each number is subtracted, then
+    those that divide the target are divided by, then each is added.
     """
-    moves = {}
-    for i, last in enumerate(numbers):
-        rest = numbers[:i] + numbers[i + 1:]
+    moves = {}      # by step, since two equal numbers make the same move
+    last_and_rest = [(last, numbers[:i] + numbers[i + 1:]) for i, last in enumerate(numbers)]
+    for last, rest in last_and_rest:
         if target >= last:
             moves[f"{target}-{last}={target - last}"] = (target - last, rest, f"{{}}+{last}")
-        if last > target:
+        else:
             moves[f"{last}-{target}={last - target}"] = (last - target, rest, f"{last}-{{}}")
+    for last, rest in last_and_rest:
         if last > 1 and target % last == 0:
             moves[f"{target}/{last}={target // last}"] = (target // last, rest, f"{{}}*{last}")
+    for last, rest in last_and_rest:
         if target + last <= 99:
             moves[f"{target}+{last}={target + last}"] = (target + last, rest, f"{{}}-{last}")
     return [(step, *move) for step, move in moves.items()]
@@ -195,13 +199,15 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
     A try strips numbers off the target, and combines the last two to come nearest to what is needed. What is
     needed stands beside what was found, so the verdict needs no memory. Without that, a small model said yes
-    to two of three tries that had failed.
+    to two of three tries that had failed. Tries follow the order of `strips` from a random place on. So the
+    next one can be told from the last, and who can tell it may go on for longer than any text did.
     `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a
     failed try is called a success. After `max_tries` failures the writer gives up and answers anything.
     """
     parts = []
     candidates = list(ways(problem.target, list(problem.numbers)))
-    rng.shuffle(candidates)
+    first = rng.randrange(len(candidates))
+    candidates = candidates[first:] + candidates[:first]
     for i, way in enumerate(candidates[:max_tries]):
         link = voice("wait")        # drawn for the first try too, so the texts of a seed stay the same
         if i > 0:
@@ -253,11 +259,6 @@ def unseen(problem: Problem) -> str:
     if len(problem.numbers) > most_numbers:
         return f"more than {most_numbers} numbers"
     return "" if 1 <= problem.target <= 99 else "targets outside 1 to 99"
-
-
-def is_short(thinking: str) -> bool:
-    """At most two tries."""
-    return thinking.count("try") <= 2
 
 
 def problem_of_fact(left: int, operator: str, right: int) -> Problem | None:
@@ -312,6 +313,6 @@ TASK = Task(
     levels=tuple(LEVELS),
     presets={"smoke": Mix((1, 2), 0.0), "laptop": Mix((2, 3), 0.54), "gpu": Mix((2, 3), 0.54)},
     make_problem=make_problem, parse=parse, check=check,
-    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
     problem_of_fact=problem_of_fact, candidate=candidate, succeeds=succeeds, follows=follows,
     canonical_answer=canonical_answer, remark=remark, unseen=unseen, averaged=True)

@@ -351,7 +351,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
     """Programs as people find them: with slips, and at times any program that fits the first example."""
-    return write_thinking(problem, rng, voice, slip=0.03, careless=0.15, max_tries=habits.few_tries)
+    return write_thinking(problem, rng, voice, slip=0.03, careless=0.15, max_tries=habits.tries)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:

@@ -32,10 +32,9 @@ class Mix(NamedTuple):
 
 
 class Habits(NamedTuple):
-    """How the writer of one document of the base corpus works. Some give up at once, others try ten times."""
-    checks: bool      # False in a control corpus: this writer never checks, repairs or retries
-    tries: int        # tries before giving up, from 1 to 10
-    few_tries: int    # tries before giving up where one try is long, from 1 to 4
+    """How the writer of one document of the base corpus works. Some give up at once, others try again."""
+    checks: bool    # False in a control corpus: this writer never checks, repairs or retries
+    tries: int      # tries before giving up, from 1 to TaskConfig.max_tries
 
 
 def at_most_two_steps(thinking: str) -> bool:
@@ -74,7 +73,7 @@ class Task:
     write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]
     write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
     guess_share: float = 0.4                               # share of the base corpus that is guesses
-    is_short: Callable[[str], bool] = at_most_two_steps    # is it short enough for the golden examples?
+    is_short: Callable[[str], bool] = at_most_two_steps    # short enough for a golden example? (no tries)
     # (7, "+", 8) -> the problem that the fact 7+8=15 asks and answers, with its level; or None
     problem_of_fact: Callable[[int, str, int], Problem | None] | None = None
     words: tuple[str, ...] = ()                            # get a token each; others are split into letters
@@ -190,7 +189,7 @@ def check_problem(task: Task, problem: Problem, level: int, require: Callable) -
 def check_texts(task: Task, problem: Problem, rng: random.Random, require: Callable) -> bool:
     """What the task writes about a problem, and how it takes answers.
     Returns whether its solution is right."""
-    habits = Habits(checks=True, tries=2, few_tries=2)
+    habits = Habits(checks=True, tries=2)
     thinking, solution = task.write_thinking(problem, rng, Voice(rng, "en"))
     texts = [(thinking, solution),
              task.write_messy(problem, rng, Voice(rng, "mixed"), habits),
