@@ -356,7 +356,8 @@ TASK = Task(
     levels=tuple(LEVELS),
     # Prompts of one function share a key, and there are not ten thousand functions. So test problems are told
     # apart by their prompts.
-    presets={"smoke": Mix((1, 2), 0.0), "laptop": Mix((2, 3, 4), 0.10), "gpu": Mix((2, 3, 4), 0.10)},
+    presets={"smoke": Mix((1, 2), 0.0, 20), "laptop": Mix((2, 3, 4), 0.10, 1000),
+             "gpu": Mix((2, 3, 4), 0.10, 1000)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
     candidate=candidate, succeeds=succeeds, follows=follows, unseen=unseen, caveat=caveat,
