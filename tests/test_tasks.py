@@ -5,6 +5,7 @@ import collections
 import itertools
 import random
 import re
+from fractions import Fraction
 
 import pytest
 from reference import (
@@ -26,7 +27,7 @@ from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import verify
 
 TASKS, LEVELS = ("arithmetic", "countdown", "program"), (1, 2, 3, 4)
-SCORED = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (2, 3)}
+SCORED = {"arithmetic": (2, 3), "countdown": (2, 3), "program": (2, 3, 4)}
 
 
 def draws(task, level, number, seed=0):
@@ -75,12 +76,6 @@ def test_unknown_tasks_raise(task):
 @pytest.mark.parametrize("level", [0, 5, -1, 10**9, 1.5, "1", None])
 def test_unknown_levels_raise(task, level):
     fails_with_one_line(make_problem, task, random.Random(0), level)
-
-
-def test_level_4_programs_never_stop_with_an_error():
-    """Four operations can pass the interpreter's bound on the hidden inputs (30**5 is over a million)."""
-    for problem in draws("program", 4, 300, seed=2951):
-        assert len(problem.hidden) == programs.NUM_HIDDEN
 
 
 def test_seeds_depend_on_every_name():
@@ -132,40 +127,60 @@ def test_program_levels(level):
         assert problem.hidden and problem.level == level
 
 
-def short_programs():
-    """Every program of one and two operations, and what it answers."""
-    table = {1: [], 2: []}
-    words = [f" {argument} {operator}" for argument in "123456789x" for operator in "+-*"]
-    inputs = sorted({*range(1, 7), *programs.HIDDEN_INPUTS})
-    for count in table:
-        for chosen in itertools.product(words, repeat=count):
-            program = "x" + "".join(chosen)
-            table[count].append((program, {x: run_program(program, x) for x in inputs}))
-    return table
+def whole_polynomial(examples):
+    """The coefficients of Lagrange's polynomial through the examples, lowest first;
+    None where one is a fraction."""
+    total = [Fraction(0)] * len(examples)
+    for x, y in examples:
+        term = [Fraction(y)]
+        for other, _ in examples:
+            if other != x:      # times (X - other) / (x - other)
+                shifted, lowered = [Fraction(0), *term], [-other * factor for factor in term] + [Fraction(0)]
+                term = [(a + b) / (x - other) for a, b in zip(shifted, lowered)]
+        total = [a + b for a, b in zip(total, term)]
+    return [int(a) for a in total] if all(a.denominator == 1 for a in total) else None
 
 
-def test_programs_of_scored_levels_have_one_meaning():
-    """The shortest programs that fit the examples, found by brute force, agree with what is hidden."""
-    table = short_programs()
-    for problem in draws("program", 1, 60) + draws("program", 2, 120):
-        fits = {count: [answers for _, answers in rows if all(answers[x] == y for x, y in problem.examples)]
-                for count, rows in table.items()}
-        shortest = fits[1] or fits[2]
-        assert shortest and (problem.level == 2 or fits[1])
-        for answers in shortest:
-            assert all(answers[x] == y for x, y in problem.hidden), problem
+def test_examples_mean_the_polynomial_of_the_lowest_degree_through_them():
+    rng, fractions = random.Random(0), 0
+    for _ in range(600):
+        inputs = rng.sample(range(-9, 10), rng.randint(2, 6))
+        if rng.random() < 0.5:
+            a, b, c, d = (rng.randint(-4, 4) for _ in range(4))
+            examples = tuple((x, a * x**3 + b * x * x + c * x + d) for x in inputs)
+        else:
+            examples = tuple((x, rng.randint(-99, 99)) for x in inputs)
+        problem = parse_prompt("program " + " ".join(f"{x}->{y}" for x, y in examples))
+        expected = whole_polynomial(examples)
+        fractions += expected is None
+        assert (problem.hidden == ()) is (expected is None)
+        for x, y in problem.hidden:
+            assert y == sum(factor * x**power for power, factor in enumerate(expected))
+    assert 100 < fractions < 400
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_hidden_outputs_are_those_of_the_program_that_was_drawn(level, monkeypatch):
-    draw, drawn = programs.draw_program, []
-    monkeypatch.setattr(programs, "draw_program", lambda *args: drawn.append(draw(*args)) or drawn[-1])
-    rng = random.Random(level)
-    for _ in range(50):
-        problem = make_problem("program", rng, level)
+@pytest.mark.parametrize("level, squares", [(1, {0}), (2, {0}), (3, {1}), (4, {2, 3})])
+def test_levels_of_programs_are_lines_and_parabolas(level, squares):
+    """Read off the hidden outputs, of which three are enough."""
+    found = set()
+    for problem in draws("program", level, 150):
+        offset, slope, square = (*whole_polynomial(problem.hidden[:3]), 0, 0)[:3]
+        assert all(y == square * x * x + slope * x + offset for x, y in problem.examples + problem.hidden)
         assert len(problem.hidden) == programs.NUM_HIDDEN
-        assert all(run_program(drawn[-1], x) == y for x, y in problem.examples + problem.hidden)
         assert not dict(problem.examples).keys() & dict(problem.hidden)
+        assert abs(slope) <= programs.MAX_SLOPE and abs(offset) <= programs.MAX_OFFSET
+        assert level > 1 or slope == 1 or offset == 0
+        (first, second, third), _ = zip(*problem.examples)
+        assert 1 <= first == second - 1 < third - 1 <= programs.MAX_INPUT - 1
+        found.add(square)
+    assert found == squares
+
+
+@pytest.mark.slow
+def test_a_thousand_held_out_programs_are_of_three_hundred_functions():
+    levels = tasks.TASKS["program"].presets["laptop"].levels
+    keys = collections.Counter(problem.key for problem in tasks.test_problems("program", levels, 1000, 1234))
+    assert len(keys) >= 300 and max(keys.values()) <= 10        # no function has more than ten prompts
 
 
 def test_each_function_has_hidden_inputs_of_its_own():
@@ -173,27 +188,6 @@ def test_each_function_has_hidden_inputs_of_its_own():
     assert len(set(inputs.values())) == len(inputs) > 100
     uses = collections.Counter(x for chosen in inputs.values() for x in chosen)
     assert set(uses) == set(programs.HIDDEN_INPUTS) and max(uses.values()) < 0.5 * len(inputs)
-
-
-@pytest.mark.parametrize("examples", [
-    ((1, 6), (2, 24), (3, 60)), ((1, 2), (2, 9), (4, 65)), ((-3, 40), (5, 96)), ((0, 7), (2, 47)),
-    ((0, 0), (3, 57)), ((4, 20),), ((0, 9),), ((10, 11), (12, 4000)), ((1, 1), (2, 7), (3, 2)),
-])
-def test_programs_of_three_operations_are_all_found(examples):
-    """Against all 27,000 of them, worked out forward. At input 0 alone longer programs are not looked for."""
-    values = {"x": tuple(x for x, _ in examples)}
-    operations = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
-    for _ in range(3):
-        longer = {}
-        for program, outputs in values.items():
-            for argument, (sign, operation) in itertools.product("123456789x", operations.items()):
-                pairs = [(y, x if argument == "x" else int(argument)) for y, (x, _) in zip(outputs, examples)]
-                longer[f"{program} {argument} {sign}"] = tuple(operation(*pair) for pair in pairs)
-        values = longer
-    expected = [program for program, outputs in values.items() if outputs == tuple(y for _, y in examples)]
-    if {x for x, _ in examples} == {0}:
-        expected = []
-    assert sorted(programs.fitting_programs(examples, 3)) == sorted(expected) and len(values) == 27_000
 
 
 # -----------------------------------------------------------------------------
@@ -304,10 +298,10 @@ def test_test_problems_are_distinct_and_seeded(task):
     assert {p.level for p in problems} == set(SCORED[task])
 
 
-def test_a_side_of_the_split_that_is_empty_raises():
-    """Program level 1 has 22 functions and none of them is for testing:
-    looking for one must come to an end."""
-    fails_with_one_line(lambda: draw_problem("program", random.Random(0), 1, test=True))
+def test_a_side_of_the_split_that_is_empty_raises(monkeypatch):
+    """Where no problem is for testing, looking for one must come to an end."""
+    monkeypatch.setattr(tasks, "is_test", lambda problem: False)
+    fails_with_one_line(lambda: draw_problem("countdown", random.Random(0), 1, test=True))
 
 
 def test_too_few_test_problems_raise():
@@ -421,16 +415,50 @@ def test_countdown_traces_that_end_in_yes_are_right(level):
     assert right > 30
 
 
-@pytest.mark.parametrize("level", (1, 2))
-def test_program_traces_that_end_in_yes_are_right(level):
-    rng, right = random.Random(level), 0
+@pytest.mark.parametrize("level", LEVELS)
+def test_program_traces_end_in_a_program_that_is_right(level):
+    """There are four curves to try, and one of them is the function that was drawn."""
+    rng = random.Random(level)
     for problem in draws("program", level, 100):
         thinking, answer = programs.write_thinking(problem, rng, Voice(rng, "en"))
-        assert all(map(true_step, steps_of(thinking)))
-        if thinking.endswith(" yes"):
-            assert all(run_program(answer, x) == y for x, y in problem.examples)
-            right += 1
-    assert right > 30
+        assert all(map(true_step, steps_of(thinking))) and len(steps_of(thinking)) == thinking.count("=")
+        assert thinking.endswith(" yes") and thinking.count("try") <= 4
+        assert all(run_program(answer, x) == y for x, y in problem.examples + problem.hidden)
+
+
+def squares_of(program, problem):
+    """How often x*x is in a program, by its second difference."""
+    first, second, third = (run_program(program, x) for x in (0, 1, 2))
+    return (third - 2 * second + first) // 2
+
+
+def test_texts_of_two_tries_show_every_next_step():
+    """From the line to one square, two, three, and again to the line. Every try fits two examples; one that
+    is followed by another misses the third."""
+    rng, shown = random.Random(0), collections.Counter()
+    for problem in draws("program", 4, 200):
+        thinking, _ = programs.write_thinking(problem, rng, Voice(rng, "en"), max_tries=2)
+        tried = [" ".join(programs.candidate(problem, text)) for text in thinking.split("try")[1:]]
+        for program in tried:
+            assert all(run_program(program, x) == y for x, y in problem.examples[:2])
+        assert len(tried) <= 2 and all(programs.check(problem, program) for program in tried[:-1])
+        shown[tuple(squares_of(program, problem) for program in tried)] += 1
+    assert {(0, 1), (1, 2), (2, 3), (3, 0)} <= set(shown) <= {(0, 1), (1, 2), (2, 3), (3, 0), (2,), (3,)}
+
+
+@pytest.mark.parametrize("prompt, squares, texts", [
+    ("program 1->5 2->7 4->17", 0, "7-5=2 1*2=2 5-2=3 try x 2 * 3 + 4*2=8 8+3=11 is 17 no wait "
+     "try x 2 - 2 + x 1 - * 5 + 4-2=2 2+2=4 4-1=3 4*3=12 12+5=17 is 17 yes"),
+    ("program 2->8 3->14 5->38", 2, "14-8=6 try x 3 - 2 * 6 + x 2 - * 8 + "
+     "5-3=2 2*2=4 4+6=10 5-2=3 10*3=30 30+8=38 is 38 yes"),
+    ("program 1->9 2->9 3->11", 0, "9-9=0 1*0=0 9-0=9 try 9 is 11 no wait "
+     "try x 2 - x 1 - * 9 + 3-2=1 3-1=2 1*2=2 2+9=11 is 11 yes"),
+    ("program 2->9 3->7 4->5", 0, "7-9=-2 2*2=4 9+4=13 try 13 x 2 * - 4*2=8 13-8=5 is 5 yes"),
+])
+def test_thoughts_of_programs_by_hand(prompt, squares, texts, monkeypatch):
+    rng, problem = random.Random(0), parse_prompt(prompt)
+    monkeypatch.setattr(rng, "randint", lambda low, high: squares)
+    assert programs.write_thinking(problem, rng, Voice(rng, "en"))[0] == texts
 
 
 def test_guesses_are_right_as_often_as_asked():
@@ -534,7 +562,7 @@ def test_a_polynomial_through_hidden_inputs_is_no_way_around_them():
     assert not verify(problem, f"<think></think><answer>{once}</answer>").correct
     rng = random.Random(0)
     for problem in draws("program", 2, 40):
-        right = programs.shortest_programs(problem.examples)[0]
+        right = programs.write_guess(problem, rng, right=1.0)
         roots = [x for x, _ in problem.examples + problem.hidden]
         for _ in range(20):
             rng.shuffle(roots)
@@ -545,12 +573,14 @@ def test_a_polynomial_through_hidden_inputs_is_no_way_around_them():
 
 @pytest.mark.parametrize("prompt, answer, correct, said", [
     ("program 1->3 2->5 4->9", "x 2 * 1 +", True, ""),
-    ("program 1->3 2->5", "x 2 * 1 +", True, "shortest program"),
-    ("program 1->3 2->5", "x 2 * 1 + x 1 - x 2 - * +", False, "shortest program"),     # fits them too
-    ("program 1->3 4->6", "x 2 +", True, "shortest program"),
+    ("program 1->3 2->5", "x 2 * 1 +", True, "two examples"),
+    ("program 1->3 2->5", "x 2 * 1 + x 1 - x 2 - * +", False, "two examples"),         # fits them too
+    ("program 1->3 4->6", "x 2 +", True, "two examples"),
+    ("program 3->17 2->0", "x 2 - 17 *", True, "two examples"),
     ("program 2->4", "x 2 +", True, "examples alone"),                                 # or x * 2, or x * x
     ("program 2->4", "x x *", True, "examples alone"),
-    ("program 3->17 2->0", "x 5 * 8 - x * 4 -", True, "tested on 1 of 10 hidden inputs"),
+    ("program 1->0 2->0 3->0 4->0 5->0 6->9960", "x 1 - x 2 - * x 3 - * x 4 - * x 5 - * 83 *", True,
+     "tested on 7 of 10 hidden inputs"),                       # -3 to 0 and 7 to 9: else it passes a million
     ("program 1->99 2->98 3->97 4->96 5->95 6->0", "x", False, ""),
     ("program 1->1 2->7 3->2", "x", False, ""),                # 2->7 is not 2: that needs no explanation
 ])

@@ -42,8 +42,8 @@ def make_problem(task: str, rng: random.Random, level: int = 1) -> Problem:
 def draw_problem(task: str, rng: random.Random, level: int, test: bool = False) -> Problem:
     """Draws a Problem from the training side of the split, or from the test side.
 
-    Raises ValueError if that side is empty. For example, the 22 functions of program level 1 are all for
-    training.
+    Raises ValueError if that side is empty. A task of your own may have so few problems that all of them are
+    for training.
     """
     for _ in range(10_000):
         problem = make_problem(task, rng, level)

@@ -1,10 +1,12 @@
 """Tiny programs: `program 1->3 2->5 4->9`. Find a postfix program like `x 2 * 1 +` that fits the examples.
 
-Level 1: one operation; 2: two; 3: three; 4: four. A program is a list of words run on a stack: `x` pushes the
-input, a number pushes itself, + - * take two values and push one. It is verified on the examples shown and on
-hidden inputs, so a table of the examples is not enough. Two prompts for one function share their key.
+Level 1: x+7 or 3*x; 2: a line, 2*x+1; 3: a parabola with one square, x*x+5*x-2; 4: one with two.
+A program is a list of words run on a stack: `x` pushes the input, a number pushes itself, + - * take two
+values and push one. It is verified on the examples shown and on hidden inputs, so a table of the examples is
+not enough. Two prompts for one function share their key.
 
-What a prompt means follows from its examples alone: the function of the shortest programs that fit them. So
+Every program computes a polynomial with whole coefficients. What a prompt means follows from its examples
+alone: the polynomial of the lowest degree through them, a line through two and a parabola through three. So
 training, sample.py and a run's page read one problem alike. Each function has hidden inputs of its own.
 """
 
@@ -12,7 +14,7 @@ import functools
 import itertools
 import random
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable
 
 from minireason.tasks.problem import Problem, calculate
 from minireason.tasks.task import Habits, Mix, Task
@@ -20,12 +22,13 @@ from minireason.tasks.trace import TRY
 from minireason.tasks.words import Voice
 from minireason.upkeep.seeding import derive_rng
 
-LEVELS = {1: 1, 2: 2, 3: 3, 4: 4}                   # level -> number of operations
+LEVELS = {1: (0,), 2: (0,), 3: (1,), 4: (2,)}       # level -> how many squares its functions may have
+MAX_SQUARES, MAX_SLOPE, MAX_OFFSET = 2, 20, 30      # of the functions that are drawn
+MAX_INPUT = 6                                       # of the examples that are drawn
 KEY_INPUTS = (0, 3, 5, 10, 11, 17)                  # a function's outputs here are its key
 # Where a program is tested besides: at 10 of these, drawn for each function. A polynomial through all of them
 # and the examples would need values above MAX_VALUE on its way.
 HIDDEN_INPUTS, NUM_HIDDEN = range(-20, 31), 10
-OPERATIONS = tuple(itertools.product((*map(str, range(1, 10)), "x"), "+-*"))     # (argument, operator)
 MAX_STEPS, MAX_VALUE = 100, 10**6                   # bounds of the interpreter
 MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may type
 PROMPT = re.compile(r"program (-?[0-9]+->-?[0-9]+(?: -?[0-9]+->-?[0-9]+)*)", re.ASCII)
@@ -64,49 +67,35 @@ def run(program: str, x: int) -> int:
 
 
 def make_problem(rng: random.Random, level: int) -> Problem:
-    """Draws a program of the level, and examples that no other function of as few operations fits."""
+    """Draws a function of the level, and three examples of it. The first two inputs are neighbours."""
     while True:
-        program = draw_program(rng, LEVELS[level])
-        inputs = sorted(rng.sample(range(1, 7), 3))
-        try:
-            examples = tuple((x, run(program, x)) for x in inputs)
-            signature = tuple((x, run(program, x)) for x in KEY_INPUTS)
-        except ProgramError:      # `x x * x * x * x *` grows too large
-            continue
-        plain = all(0 <= y <= 99 for _, y in examples) and len({y for _, y in examples}) > 1
-        if not plain:
-            continue
-        problem = build(examples, level)
-        if problem.key == write_pairs(signature):     # else a shorter program has taken the examples
-            return problem
-
-
-def draw_program(rng: random.Random, num_operations: int) -> str:
-    words = ["x"]
-    for _ in range(num_operations):
-        is_number = rng.random() < 0.85 or num_operations == 1
-        words.append(str(rng.randint(1, 9)) if is_number else "x")
-        words.append(rng.choice("+-*"))
-    return " ".join(words)
+        squares = rng.choice(LEVELS[level])
+        slope, offset = rng.randint(-MAX_SLOPE, MAX_SLOPE), rng.randint(-MAX_OFFSET, MAX_OFFSET)
+        if level == 1:
+            slope, offset = rng.choice(((1, offset), (slope, 0)))
+        first = rng.randint(1, MAX_INPUT - 2)
+        inputs = (first, first + 1, rng.randint(first + 2, MAX_INPUT))
+        outputs = [squares * x * x + slope * x + offset for x in inputs]
+        if min(outputs) >= 0 and max(outputs) <= 99 and len(set(outputs)) > 1:
+            return build(tuple(zip(inputs, outputs)), level)
 
 
 def build(examples: Pairs, level: int = 0) -> Problem:
-    """The problem of these examples.
+    """The problem of these examples. Its hidden pairs are drawn from a seed of the key.
 
-    Its hidden pairs are inputs on which the shortest programs that fit agree, drawn from a seed of the key.
-    They are few where the examples fit several functions, and none where no program of four operations fits.
+    There are none where no program fits the examples, or one example could mean anything.
     """
-    programs = shortest_programs(examples)
-    signature = agreed(programs, KEY_INPUTS)
-    if len(signature) == len(KEY_INPUTS):
-        # All of them are one function: a polynomial of degree 5 at most, which its values at six inputs
-        # determine. So one is enough.
-        programs = programs[:1]
-    key = write_pairs(signature or examples)
+    coefficients = interpolate(examples)
+    if coefficients is None or len(examples) < 2:
+        return Problem("program", write_pairs(examples), write_pairs(examples), level, examples=examples)
+    key = write_pairs(tuple((x, evaluate(examples, coefficients, x)) for x in KEY_INPUTS))
     shown = {x for x, _ in examples}
-    others = [x for x in shuffled_inputs(key) if x not in shown]
-    return Problem("program", write_pairs(examples), key, level, examples=examples,
-                   hidden=agreed(programs, others, NUM_HIDDEN))
+    hidden = []
+    for x in shuffled_inputs(key):
+        y = evaluate(examples, coefficients, x)
+        if x not in shown and abs(y) <= MAX_VALUE and len(hidden) < NUM_HIDDEN:
+            hidden.append((x, y))
+    return Problem("program", write_pairs(examples), key, level, examples=examples, hidden=tuple(hidden))
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -138,100 +127,38 @@ def parse(prompt: str) -> Problem:
 # -----------------------------------------------------------------------------
 # What examples mean
 
-def shortest_programs(examples: Pairs) -> list[str]:
-    """The programs of the fewest operations that fit all examples; none where four operations do not do."""
-    for num_operations in range(max(LEVELS.values()) + 1):
-        fitting = fitting_programs(examples, num_operations)
-        if fitting:
-            return fitting
-    return []
+def interpolate(examples: Pairs) -> list[int] | None:
+    """The polynomial of the lowest degree through the examples, in Newton's form; None if it is not whole.
 
-
-def fitting_programs(examples: Pairs, num_operations: int) -> list[str]:
-    """The programs `x a op b op ...` that fit all examples. An argument is a digit from 1 to 9, or x.
-
-    Up to two operations are looked up. More are found backward: `4->27` by `... 3 *` needs `4->9` before.
+    Its coefficients a, b, c ... stand for a + b*(x-x1) + c*(x-x1)*(x-x2) ... Each is found from the examples
+    before: what is missing at the next one is divided by the product that its coefficient stands before.
     """
-    if num_operations <= 2:
-        inputs, outputs = zip(*examples)
-        return programs_by_outputs(num_operations, inputs).get(outputs, [])
-    programs = []
-    searched = tuple((x, y) for x, y in examples if x != 0)     # at 0, anything may stand before `x *`
-    if not searched:
-        return programs
-    for argument, operator in OPERATIONS:
-        needed = undo(searched, argument, operator)
-        if needed is None:
-            continue
-        for program in fitting_programs(needed, num_operations - 1):
-            programs.append(f"{program} {argument} {operator}")
-    return [program for program in programs if fits(program, examples)]
-
-
-def undo(examples: Pairs, argument: str, operator: str) -> Pairs | None:
-    """What must stand before a last operation that makes these examples; None where nothing can."""
-    needed = []
+    coefficients = []
     for x, y in examples:
-        right = x if argument == "x" else int(argument)
-        if operator == "*":
-            if y % right != 0:
-                return None
-            left = y // right
-        else:
-            left = y - right if operator == "+" else y + right
-        needed.append((x, left))
-    return tuple(needed)
+        missing = y - evaluate(examples, coefficients, x)
+        product = 1
+        for earlier, _ in examples[:len(coefficients)]:
+            product *= x - earlier
+        if missing % product != 0:
+            return None
+        coefficients.append(missing // product)
+    return coefficients
 
 
-@functools.cache
-def short_programs(num_operations: int) -> list[str]:
-    """All programs of so many operations, up to two."""
-    operations = [f" {argument} {operator}" for argument, operator in OPERATIONS]
-    return ["x" + "".join(chosen) for chosen in itertools.product(operations, repeat=num_operations)]
-
-
-@functools.lru_cache(maxsize=1000)
-def outputs_at(x: int, num_operations: int) -> list[int | None]:
-    """What each of the short programs gives for input x."""
-    return [output(program, x) for program in short_programs(num_operations)]
-
-
-@functools.lru_cache(maxsize=1000)
-def programs_by_outputs(num_operations: int, inputs: tuple[int, ...]) -> dict[tuple, list[str]]:
-    """{outputs: the short programs that turn the inputs into them}"""
-    programs = {}
-    columns = [outputs_at(x, num_operations) for x in inputs]
-    for program, *outputs in zip(short_programs(num_operations), *columns):
-        programs.setdefault(tuple(outputs), []).append(program)
-    return programs
-
-
-@functools.lru_cache(maxsize=50_000)
-def output(program: str, x: int) -> int | None:
-    """What a program gives for input x; None where it stops."""
-    try:
-        return run(program, x)
-    except ProgramError:
-        return None
+def evaluate(examples: Pairs, coefficients: list[int], x: int) -> int:
+    """The value at x of a polynomial in Newton's form: a + (x-x1) * (b + (x-x2) * (c + ...))."""
+    value = 0
+    for coefficient, (earlier, _) in reversed(list(zip(coefficients, examples))):
+        value = coefficient + (x - earlier) * value
+    return value
 
 
 def fits(program: str, examples: Pairs) -> bool:
     """Whether a program turns each input into its output."""
-    return all(output(program, x) == y for x, y in examples)
-
-
-def agreed(programs: list[str], inputs: Iterable[int], most: int | None = None) -> Pairs:
-    """(x, y) for the inputs x on which all programs give the same y; of the first `most` such inputs."""
-    if not programs:
-        return ()
-    pairs = []
-    for x in inputs:
-        y = output(programs[0], x)
-        if y is not None and all(output(program, x) == y for program in programs):
-            pairs.append((x, y))
-            if len(pairs) == most:
-                break
-    return tuple(pairs)
+    try:
+        return all(run(program, x) == y for x, y in examples)
+    except ProgramError:
+        return False
 
 
 # -----------------------------------------------------------------------------
@@ -259,87 +186,92 @@ def caveat(problem: Problem) -> str:
     if num_hidden == 0:
         return "tested on the examples alone: they do not fix a function"
     if num_hidden < NUM_HIDDEN:
-        return f"the examples fit several functions: tested on {num_hidden} of {NUM_HIDDEN} hidden inputs"
+        return f"tested on {num_hidden} of {NUM_HIDDEN} hidden inputs: the others' outputs are too large"
     if len(problem.examples) < 3:
-        return "so few examples fit many functions: the shortest program is taken as meant"
+        return "two examples fit many functions: the line through them is taken as meant"
     return ""
 
 
 # -----------------------------------------------------------------------------
 # What the corpus shows
 
-def has_line(examples: Pairs) -> bool:
-    """Whether the first two examples lie on a line with a whole, positive slope."""
-    (x1, y1), (x2, y2) = examples[:2]
-    return y2 > y1 and (y2 - y1) % (x2 - x1) == 0
+def write_line(slope: int, offset: int) -> str:
+    """`x 2 * 1 +`, or `9 x 2 * -` where the slope is negative."""
+    if slope > 0:
+        return f"x{times(slope)}{plus(offset)}"
+    return f"{offset} x{times(-slope)} -" if slope < 0 else str(offset)
+
+
+def write_parabola(examples: Pairs, squares: int, slope: int) -> str:
+    """`x 2 - 3 * 5 + x 1 - * 4 +`, which is ((x-x2) * squares + slope) * (x-x1) + y1.
+
+    It fits the first example, and the second one too if `slope` is that of the line through both.
+    """
+    (x1, y1), (x2, _) = examples[:2]
+    return f"x {x2} -{times(squares)}{plus(slope)} x {x1} - *{plus(y1)}"
+
+
+def times(factor: int) -> str:
+    return f" {factor} *" if factor != 1 else ""
+
+
+def plus(number: int) -> str:
+    if number == 0:
+        return ""
+    return f" {number} +" if number > 0 else f" {-number} -"
 
 
 def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, max_tries: int = 6,
                    careless: float = 0.0) -> tuple[str, str]:
-    """Programs, each tested on examples that it was not made from. Returns (thinking, answer).
+    """Curves through two examples, each tested on the third. Returns (thinking, answer).
 
-        2-1=1 7-5=2 2/1=2 so 1*2=2 5-2=3 try x 2 * 3 + 6*2=12 12+3=15 is 15 yes
+        7-5=2 1*2=2 5-2=3 try x 2 * 3 + 4*2=8 8+3=11 is 17 no wait try x 2 - 2 + x 1 - * 5 +
+        4-2=2 2+2=4 4-1=3 4*3=12 12+5=17 is 17 yes
 
-    Each test ends in a comparison that is written out. First comes the line through two examples; after it,
-    or with chance `careless` before it, any program that fits the first example. `slip`: the chance that a
-    fact is wrong. After `max_tries` failures the writer gives up.
+    The first curve is the line through both. Each next one has a square more: the slope 2 gives way to
+    (x-2) + 2, then to (x-2)*2 + 2, which changes nothing at the inputs 1 and 2. The writer begins anywhere in
+    this order and goes on with the line after the last curve. So texts of few tries show every next step, and
+    each try ends in a comparison that is written out. `slip`: the chance that a fact is wrong; `careless`:
+    that a try is any program that fits the first example. After `max_tries` failures the writer gives up.
     """
     parts = []
+    (x1, y1), (x2, y2) = problem.examples[:2]
 
     def step(left, operator, right):
         """Writes one step, at times a wrong one. Returns the value that was written."""
-        value = left // right if operator == "/" else calculate(left, operator, right)
+        value = calculate(left, operator, right)
         if rng.random() < slip:
-            value = max(0 if operator in "*/" else -99, value + rng.choice((-2, -1, 1, 2)))
+            value = max(0 if operator == "*" else -99, value + rng.choice((-2, -1, 1, 2)))
         parts.append(f"{left}{operator}{right}={value}")
         return value
 
-    def line():
-        """Writes out the line through the first two examples. Returns the program that it is."""
-        (x1, y1), (x2, y2) = problem.examples[:2]
-        parts.extend([f"{x2}-{x1}={x2 - x1}", f"{y2}-{y1}={y2 - y1}"])
-        slope = step(y2 - y1, "/", x2 - x1)
-        parts.append(voice("so"))
-        offset = step(y1, "-", step(x1, "*", slope))
-        program = "x"
-        if slope != 1:
-            program += f" {slope} *"
-        if offset != 0:
-            program += f" {abs(offset)} {'+' if offset > 0 else '-'}"
-        return program
-
     def test(program, examples):
         """Writes out a program's values, up to the first example that it misses. Returns whether all fit."""
-        words = program.split(" ")
         for x, y in examples:
-            value = x
-            for argument, operator in zip(words[1::2], words[2::2]):
-                value = step(value, operator, x if argument == "x" else int(argument))
+            value = write_run(program, x, step)
             parts.append(f"{voice('is')} {y}")
             if value != y:
                 return False
-            ok = voice("ok")        # drawn for the last example too, so the texts of a seed stay the same
             if (x, y) != examples[-1]:
-                parts.append(ok)
+                parts.append(voice("ok"))
         return True
 
-    straight = has_line(problem.examples)
-    others = []     # programs that fit the first example, and are not lines where a line has been tried
-    for num_operations in (1, 2):
-        for program in fitting_programs(problem.examples[:1], num_operations):
-            if "x" in program[1:] or not straight:
-                others.append(program)
-    rng.shuffle(others)
+    squares, slope = rng.randint(0, MAX_SQUARES), None
     for i in range(max_tries):
-        wait = voice("wait")        # drawn for the first try too
         if i > 0:
-            parts.append(wait)
-        if straight and (i == 0 or slip) and rng.random() >= careless:
-            program, untested = line(), problem.examples[2:]
-        elif others:
-            program, untested = others.pop(), problem.examples[1:]
+            parts.append(voice("wait"))
+        if rng.random() < careless:
+            program, untested = write_guess(problem, rng, right=0.0), problem.examples[1:]
         else:
-            break
+            if slope is None or squares == 0:
+                slope = step(y2, "-", y1)
+            if squares == 0:
+                offset = step(y1, "-" if slope >= 0 else "+", step(x1, "*", abs(slope)))
+                program = write_line(slope, offset)
+            else:
+                program = write_parabola(problem.examples, squares, slope)
+            untested = problem.examples[2:]
+            squares = (squares + 1) % (MAX_SQUARES + 1)
         parts += [voice("try"), program]
         if test(program, untested):
             parts.append(voice("yes"))
@@ -349,23 +281,54 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
     return " ".join(parts), write_guess(problem, rng, right=0.0)
 
 
+def write_run(program: str, x: int, step: Callable[[int, str, int], int]) -> int:
+    """Runs a program, and writes each of its operations by `step`. Returns the value that it leaves."""
+    stack = []
+    for word in program.split(" "):
+        if word in "+-*":
+            right, left = stack.pop(), stack.pop()
+            stack.append(step(left, word, right))
+        else:
+            stack.append(x if word == "x" else int(word))
+    return stack[0]
+
+
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
-    """Programs as people find them: with slips, and at times any program that fits the first example."""
+    """Programs as people find them: with slips, and at times any program at all."""
     return write_thinking(problem, rng, voice, slip=0.03, careless=0.15, max_tries=habits.tries)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
-    """A program without thinking: one that fits with the given chance, else a random one."""
+    """A program without thinking: one that fits with the given chance, else any through the first example."""
+    (x1, y1), (x2, y2) = problem.examples[:2]
+    slope = (y2 - y1) // (x2 - x1)
     if rng.random() < right:
-        for num_operations in (1, 2):
-            if fitting := fitting_programs(problem.examples, num_operations):
-                return fitting[0]
-    return draw_program(rng, rng.choice((1, 2)))
+        for squares in range(MAX_SQUARES + 1):
+            program = write_curve(problem.examples, squares, slope)
+            if fits(program, problem.examples):
+                return program
+    return write_curve(problem.examples, rng.randint(0, MAX_SQUARES), slope + rng.randint(-3, 3))
 
 
-def is_short(thinking: str) -> bool:
-    """At most two tries."""
-    return thinking.count("try") <= 2
+def write_curve(examples: Pairs, squares: int, slope: int) -> str:
+    """The curve with so many squares that the teacher writes, when this is the slope of its line."""
+    x1, y1 = examples[0]
+    if squares == 0:
+        return write_line(slope, y1 - slope * x1)
+    return write_parabola(examples, squares, slope)
+
+
+def unseen(problem: Problem) -> str:
+    """What in a user's problem training never draws, or ""."""
+    inputs = [x for x, _ in problem.examples]
+    outputs = [y for _, y in problem.examples]
+    if min(inputs) < 1 or max(inputs) > MAX_INPUT:
+        return f"inputs outside 1 to {MAX_INPUT}"
+    if min(outputs) < 0 or max(outputs) > 99:
+        return "outputs outside 0 to 99"
+    if len(inputs) > 1 and inputs[1] != inputs[0] + 1:
+        return "first two inputs that are not neighbours"
+    return ""
 
 
 def candidate(problem: Problem, text: str) -> Hashable:
@@ -386,9 +349,11 @@ def follows(problem: Problem, thinking: str, answer: str) -> bool:
 TASK = Task(
     name="program", word="program", example="program 1->5 2->7 6->15", words=("program", "x"),
     levels=tuple(LEVELS),
-    # These levels have few functions, and prompts of one function share a key. So there are 300 test problems
-    # only, and they are told apart by their prompts.
-    presets={"smoke": Mix((1, 2), 0.0, 20), "laptop": Mix((1, 2), 0.10, 300), "gpu": Mix((1, 2), 0.10, 300)},
+    # Prompts of one function share a key, and there are not ten thousand functions. So test problems are told
+    # apart by their prompts.
+    presets={"smoke": Mix((1, 2), 0.0, 20), "laptop": Mix((2, 3, 4), 0.10, 1000),
+             "gpu": Mix((2, 3, 4), 0.10, 1000)},
     make_problem=make_problem, parse=parse, check=check,
-    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, is_short=is_short,
-    candidate=candidate, succeeds=succeeds, follows=follows, caveat=caveat, test_by_prompt=True)
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
+    candidate=candidate, succeeds=succeeds, follows=follows, unseen=unseen, caveat=caveat,
+    test_by_prompt=True)
