@@ -22,7 +22,7 @@ from minireason.tasks.trace import TRY
 from minireason.tasks.words import Voice
 from minireason.upkeep.seeding import derive_rng
 
-LEVELS = {1: (0,), 2: (0,), 3: (1,), 4: (2,)}       # level -> how many squares its functions may have
+LEVELS = {1: 0, 2: 0, 3: 1, 4: 2}                   # level -> how many squares its functions have
 MAX_SQUARES, MAX_SLOPE, MAX_OFFSET = 2, 20, 30      # of the functions that are drawn
 MAX_INPUT = 6                                       # of the examples that are drawn
 KEY_INPUTS = (0, 3, 5, 10, 11, 17)                  # a function's outputs here are its key
@@ -69,7 +69,7 @@ def run(program: str, x: int) -> int:
 def make_problem(rng: random.Random, level: int) -> Problem:
     """Draws a function of the level, and three examples of it. The first two inputs are neighbours."""
     while True:
-        squares = rng.choice(LEVELS[level])
+        squares = LEVELS[level]
         slope, offset = rng.randint(-MAX_SLOPE, MAX_SLOPE), rng.randint(-MAX_OFFSET, MAX_OFFSET)
         if level == 1:
             slope, offset = rng.choice(((1, offset), (slope, 0)))
@@ -92,8 +92,10 @@ def build(examples: Pairs, level: int = 0) -> Problem:
     shown = {x for x, _ in examples}
     hidden = []
     for x in shuffled_inputs(key):
+        if len(hidden) == NUM_HIDDEN:
+            break
         y = evaluate(examples, coefficients, x)
-        if x not in shown and abs(y) <= MAX_VALUE and len(hidden) < NUM_HIDDEN:
+        if x not in shown and abs(y) <= MAX_VALUE:
             hidden.append((x, y))
     return Problem("program", write_pairs(examples), key, level, examples=examples, hidden=tuple(hidden))
 
