@@ -27,6 +27,9 @@ from minireason.verifier import verify
 
 Document = tuple[str, str]              # prompt, completion
 
+FACTS_PER_SHEET = 8
+LANGUAGES = ("en", "es", "mixed", "mixed")      # of the writers of the base corpus
+
 
 def wrap(thinking: str, answer: str) -> str:
     return f"<think>{thinking}</think><answer>{answer}</answer>"
@@ -60,18 +63,42 @@ def gives_away(left: int, operator: str, right: int, mix: TaskConfig) -> bool:
 def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
     """Plain sums, as a multiplication table on the wall: knowledge without any use of it.
 
-    They are the steps that the teachers write, but for those that give away a test problem.
+    They are the steps that the teachers write, but for those that give away a test problem. A model that
+    errs in one step of ten cannot gain by longer thinking, so steps come before all else.
     """
     facts = []
-    while len(facts) < 8:
-        operator = rng.choice("++--*")
-        left, right = rng.randint(-20, 99), rng.randint(1, rng.choice((9, 20, 81)))
-        if operator == "*":
+    while len(facts) < FACTS_PER_SHEET:
+        operator = rng.choice("+++---**//")
+        if operator in "+-":
+            left, right = rng.randint(-20, 99), rng.randint(1, rng.choice((9, 20, 99)))
+        else:
             left, right = rng.randint(1, 20), rng.randint(1, 20)
+        if operator == "/":
+            dividend, quotient = left * right, left
+            if dividend <= 99 and not gives_away(left, "*", right, mix):
+                facts.append(f"{dividend}/{right}={quotient}")
+            continue
         result = calculate(left, operator, right)
         if -40 <= result <= 120 and not gives_away(left, operator, right, mix):
             facts.append(f"{left}{operator}{right}={result}")
     return "", " ".join(facts)
+
+
+def comparison_sheet(rng: random.Random) -> Document:
+    """Pairs of numbers, half of them equal: `57 is 57 yes 60 is 57 no`. Each try ends in such a comparison.
+
+    Who says yes to a try that failed stops there, and learns nothing from thinking longer.
+    """
+    voice = Voice(rng, rng.choice(LANGUAGES))
+    comparisons = []
+    while len(comparisons) < FACTS_PER_SHEET:
+        found = needed = rng.randint(0, 99)
+        if rng.random() < 0.5:
+            needed = found + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10, rng.randint(-40, 40)))
+        if needed >= 0:
+            verdict = voice("yes") if found == needed else voice("no")
+            comparisons.append(f"{found} {voice('is')} {needed} {verdict}")
+    return "", " ".join(comparisons)
 
 
 def draw_habits(rng: random.Random, aha: bool, max_tries: int) -> Habits:
@@ -88,9 +115,11 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     checks, repairs or tries again (a control).
     """
     draw = rng.random()
-    if draw < 0.08:
-        return fact_sheet(rng, mix)
     if draw < 0.18:
+        return fact_sheet(rng, mix)
+    if draw < 0.25:
+        return comparison_sheet(rng)
+    if draw < 0.35:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
     name = draw_task(rng, mix)
@@ -98,7 +127,7 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     problem = draw_problem(name, rng, rng.choice(up_to(max(mix.levels[name]), task.levels)))
     if rng.random() < task.guess_share:
         return problem.prompt, wrap("", task.write_guess(problem, rng))
-    voice = Voice(rng, rng.choice(("en", "es", "mixed", "mixed")))
+    voice = Voice(rng, rng.choice(LANGUAGES))
     return problem.prompt, wrap(*task.write_messy(problem, rng, voice, draw_habits(rng, aha, mix.max_tries)))
 
 
