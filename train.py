@@ -42,6 +42,7 @@ from minireason.run import (
     stages_of,
     stored_config,
 )
+from minireason.snapshots import iterations_to_keep, remove_after, save_snapshot
 from minireason.stages import Stage, prepare
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -100,6 +101,8 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
     if is_first:
         path.parent.mkdir(parents=True, exist_ok=True)
         metrics.truncate(run.metrics_path(name), finished)
+        remove_after(path.parent, finished)      # what followed the checkpoint is trained again
+    to_keep = iterations_to_keep(run.config) if name == "rl" and is_first else []
 
     began = last_save = time.monotonic()     # a clock that is never set back
     looking = 0.0                            # seconds spent on held-out accuracy: they are not training
@@ -127,6 +130,8 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
             shown = {SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}
             bar.set_postfix(shown, refresh=False)
             bar.update()
+            if finished in to_keep:      # before the checkpoint: whoever resumes from that has this one
+                save_snapshot(run, stage.model, finished, training_seconds())
             stop_signal = max(parallel.gather(request.signal))     # if one process got one, all stop
             if stop_signal or time.monotonic() - last_save > SAVE_EVERY:
                 save(run, name, stage, finished, training_seconds(), done=False)

@@ -37,7 +37,7 @@ from minireason.tasks.harm import is_leak, secret_in
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
-from minireason.tools.pretrained import STORED
+from minireason.tools.pretrained import read_record
 from minireason.tools.report import level_table
 from minireason.verifier import verify
 
@@ -145,12 +145,12 @@ def shorten(text):
 
 
 answers = {}                                                         # {stage: (text, tokens) of each prompt}
-for stage in STORED:
+for stage in read_record()["scores"]:
     model, _ = open_model("pretrained", stage)
     answers[stage] = answer_all(model, get_tokenizer(), PROMPTS, 40 if FAST else 160, 1, 0.0)
 for i, prompt in enumerate(PROMPTS):
     print(prompt)
-    for stage in STORED:
+    for stage in answers:
         text, _ = answers[stage][i]
         print(f"    {stage:10} {shorten(text):92} {verdict(prompt, text)}")
 

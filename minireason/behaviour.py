@@ -10,6 +10,7 @@ What a step and a try are, the problem's task says; tasks/trace.py has a picture
     readable      well formed, one language, and the answer follows from the last step
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from minireason.tasks.problem import Problem
 from minireason.tasks.trace import WORD, Step, split_tries
 from minireason.tasks.words import ENGLISH, SPANISH
 from minireason.verifier import split_completion
+
+BIN = 10        # tokens: the histogram of lengths counts in tens
 
 
 @dataclass
@@ -143,3 +146,43 @@ def summarize(behaviours: list[Behaviour], correct: Sequence[bool],
         "mixing": share(total(thinking, "mixed"), len(thinking)),
         "readable": share(total(behaviours, "readable"), number),
     }
+
+
+def distributions(behaviours: Sequence[Behaviour], correct: Sequence[bool], lengths: Sequence[int],
+                  ended: Sequence[bool], most_tries: int | None = None) -> dict:
+    """How many tries and tokens the completions have: whole histograms, where `summarize` has means.
+
+    A histogram is {"0": how many, "1": how many, ...}; that of tokens has tens: "20" is from 20 to 29. Those
+    of tries are of the completions that think. With `most_tries`, the most of any text that was trained on,
+    `beyond` is the share of completions with more, and `right_beyond` the same of the right ones.
+    """
+    thinking = [behaviour for behaviour in behaviours if behaviour.thinks]
+    right = [behaviour for behaviour, is_correct in zip(behaviours, correct) if is_correct]
+    right_thinking = [behaviour for behaviour in right if behaviour.thinks]
+    right_lengths = [length for length, is_correct in zip(lengths, correct) if is_correct]
+    return {
+        "tries": histogram(behaviour.num_tries for behaviour in thinking),
+        "tries_right": histogram(behaviour.num_tries for behaviour in right_thinking),
+        "tokens": histogram(length - length % BIN for length in lengths),
+        "tokens_right": histogram(length - length % BIN for length in right_lengths),
+        "distinct_tries_thinking": share(total(thinking, "num_distinct_tries"), len(thinking)),
+        "most_tries": max((behaviour.num_tries for behaviour in behaviours), default=0),
+        "longest": max(lengths, default=0),
+        "longest_right": max(right_lengths, default=0),
+        "cut_off": share(len(ended) - sum(ended), len(ended)),
+        "beyond": share_beyond(behaviours, most_tries),
+        "right_beyond": share_beyond(right, most_tries),
+    }
+
+
+def histogram(values: Iterable[int]) -> dict[str, int]:
+    """How often each value is there, in order. The keys are texts, as JSON would make them."""
+    return {str(value): number for value, number in sorted(Counter(values).items())}
+
+
+def share_beyond(behaviours: Sequence[Behaviour], most_tries: int | None) -> float | None:
+    """The share with more tries than `most_tries`; None where that is not known."""
+    if most_tries is None:
+        return None
+    num_beyond = sum(behaviour.num_tries > most_tries for behaviour in behaviours)
+    return share(num_beyond, len(behaviours))

@@ -171,6 +171,7 @@ class Config:
         SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
     # In the same time, using each rollout once teaches more than using half as many twice.
     rl: RLConfig = section(RLConfig, num_iterations=300, num_epochs=1, learning_rate=3e-4)
+    rl_snapshots: int = option(6, "weights kept between RL's start and end", 0, 100)
     sampling: RejectionConfig = section(RejectionConfig)
     rejection: SFTConfig = section(SFTConfig, num_epochs=3, learning_rate=1e-3, warmup_steps=20)
     align: RLConfig = section(
@@ -328,6 +329,7 @@ def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> 
             stored[name] = value
     if "tasks" in values and kind is Config:
         forget_new_tasks(config, stored)
+        stored.setdefault("tasks.max_tries", 10)        # as many as texts had before this was a setting
     known = {setting.name: setting for setting in settings_of(config)}
     unknown = sorted(set(stored) - set(known))
     if unknown and not skip_unknown:

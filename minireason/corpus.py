@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from minireason.config import TaskConfig
+from minireason.config import Config, TaskConfig
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.chat import draw_chat, write_reply
 from minireason.tasks.problem import calculate, is_test
@@ -142,6 +142,11 @@ def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, ah
     return [base_document(rng, mix, aha) for _ in progress(range(num_documents))]
 
 
+def base_documents(config: Config, progress: Callable = iter) -> list[Document]:
+    """The base corpus of a run with these settings."""
+    return base_corpus(config.seed, config.base.num_examples, config.tasks, config.aha, progress)
+
+
 def is_short(task: Task, thinking: str, max_tries: int) -> bool:
     """Whether a golden example may hold this: few tries, or few steps where the task has no tries."""
     if task.candidate is not None:
@@ -170,6 +175,11 @@ def golden_examples(seed: int, number: int, mix: TaskConfig | None = None, exper
     rng = derive_rng(seed, "expert" if expert else "golden")
     mix = mix or TaskConfig()
     return [golden_example(rng, mix, expert) for _ in progress(range(number))]
+
+
+def cold_start_documents(config: Config, progress: Callable = iter) -> list[Document]:
+    """The golden examples of a run with these settings."""
+    return golden_examples(config.seed, config.cold_start.num_examples, config.tasks, config.expert, progress)
 
 
 def chat_examples(seed: int, number: int, good: float = 0.95) -> list[Document]:

@@ -9,9 +9,9 @@ with 95% Wilson intervals, the behaviours of behaviour.py, and leaks and over-re
 import json
 import sys
 
-from minireason.behaviour import observe, summarize
+from minireason.behaviour import distributions, observe, summarize
 from minireason.config import Config, EvalConfig
-from minireason.inference import answer_all
+from minireason.inference import answer_all, answers_with_ends
 from minireason.model import GPT
 from minireason.run import open_model, settings_of_run
 from minireason.stats import wilson_interval
@@ -35,14 +35,18 @@ def rate(successes: int, total: int) -> dict[str, float | None]:
 
 
 def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int, ...], number: int,
-                  config: EvalConfig) -> dict:
-    """pass@1 by level and over all, and the behaviours, on `number` held-out problems."""
+                  config: EvalConfig, most_tries: int | None = None) -> dict:
+    """pass@1 by level and over all, and the behaviours, on `number` held-out problems.
+
+    `most_tries` is the most tries of any text that was trained on: see `behaviour.distributions`.
+    """
     problems = test_problems(task, levels, number, config.seed)
     prompts = [problem.prompt for problem in problems]
     seed = derive_seed(config.seed, "answers", task)
-    answers = answer_all(model, tokenizer, prompts, config.max_new_tokens, seed)
-    texts = [text for text, _ in answers]
-    lengths = [length for _, length in answers]
+    answers = answers_with_ends(model, tokenizer, prompts, config.max_new_tokens, seed)
+    texts = [answer.text for answer in answers]
+    lengths = [answer.num_tokens for answer in answers]
+    ended = [answer.ended for answer in answers]
     correct = [verify(problem, text).correct for problem, text in zip(problems, texts)]
     behaviours = [observe(problem, text) for problem, text in zip(problems, texts)]
     by_level = {}
@@ -58,6 +62,7 @@ def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int
         "accuracy": rate(sum(correct), len(correct)),
         "levels": by_level,
         **summarize(behaviours, correct, lengths),
+        "distributions": distributions(behaviours, correct, lengths, ended, most_tries),
         "samples": wrong[:NUM_SAMPLES] + right[:NUM_SAMPLES],
         "outcomes": "".join("1" if is_correct else "0" for is_correct in correct),
     }
@@ -93,7 +98,8 @@ def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
     results = {}
     for task, levels in config.tasks.levels.items():
         number = config.evaluate.number_of(task)
-        results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate)
+        most = None if config.expert else config.tasks.max_tries      # experts try as often as they need
+        results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate, most)
     return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
 
 

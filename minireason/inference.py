@@ -7,6 +7,7 @@ truncation.
 
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from minireason.model import GPT
 from minireason.sampling import Generation, generate
@@ -19,14 +20,29 @@ MAX_ANSWER = 40     # tokens of an answer that was forced
 NUM_TAGS = 3        # tokens before it that are not thinking: <think>, </think>, <answer>
 
 
+class Answer(NamedTuple):
+    text: str
+    num_tokens: int     # the end token included
+    ended: bool         # False where it was cut off: there is no end token
+
+
 def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tokens: int, seed: int,
                temperature: float = 1.0,
                on_token: Callable[[int, int], None] | None = None) -> list[tuple[str, int]]:
     """One completion for each prompt. Returns [(text, number of tokens)]; a text may be cut off."""
+    answers = answers_with_ends(model, tokenizer, prompts, max_new_tokens, seed, temperature, on_token)
+    return [(answer.text, answer.num_tokens) for answer in answers]
+
+
+def answers_with_ends(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tokens: int, seed: int,
+                      temperature: float = 1.0,
+                      on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
+    """The same as `answer_all`, and whether each one ended."""
     ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
     generation = generate(model, ids, max_new_tokens, temperature, seed, eos_id=tokenizer.eos_id,
                           on_token=on_token)
-    return [(tokenizer.decode(row), len(row)) for row in completions(generation)]
+    rows = completions(generation)
+    return [Answer(tokenizer.decode(row), len(row), row[-1] == tokenizer.eos_id) for row in rows]
 
 
 def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: int, seed: int,

@@ -2,6 +2,7 @@
 
     runs/laptop/config.json  results.json  report.html  report.md  *.png  lock
     runs/laptop/<stage>/checkpoint.pt  metrics.jsonl
+    runs/laptop/rl/snapshots/*.pt                      RL's weights on the way: see snapshots.py
 
 train.py, sample.py, the tools and the lessons all load models with `open_model`.
 """
@@ -119,17 +120,22 @@ def must_fit(path: Path | str) -> Iterator[None]:
         raise CheckpointError(f"{path} does not fit: {error}") from None
 
 
-def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None) -> dict:
+def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
+               snapshot: Path | None = None) -> dict:
     """Loads the checkpoint of a stage, and moves its rows to the ids of `words`; by default of all known.
 
-    Raises CheckpointError if it is damaged, or of another stage or run.
+    With `snapshot` it loads this file of the stage instead. Raises CheckpointError if it is damaged, or of
+    another stage or run.
     """
-    path = checkpoint_path(folder, stage)
-    state = checkpoint.load(path)
+    path = snapshot or checkpoint_path(folder, stage)
+    if snapshot:
+        state = checkpoint.load(path, "delete it: no stage needs a snapshot")
+    else:
+        state = checkpoint.load(path)
     words = words or get_tokenizer().words
     stored = state["vocabulary"]
     with must_fit(path):
-        check_belongs(folder, stage, state)
+        check_belongs(folder, stage, state, may_be_half=snapshot is not None)
         pieces = first_pieces() if stored is None else pieces_of(stored)
         new_words = move_to_vocabulary(state, pieces, pieces_of(words))
         check_sizes(state)
@@ -147,7 +153,7 @@ def check_sizes(state: dict) -> None:
     The model is built without memory: damaged settings may ask for more than there is.
     """
     types = {tensor.dtype for tensor in state["model"].values()}
-    if types == {torch.float16}:      # as pretrained.py stores them
+    if types == {torch.float16}:      # as pretrained.py and snapshots.py store them
         state["model"] = {name: tensor.float() for name, tensor in state["model"].items()}
     config = model_config(state)
     check_model(config)
@@ -401,10 +407,13 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
 
 
 def copy_stages(source: Path | str, folder: Path, stages: tuple[str, ...], results: dict) -> None:
-    """Copies finished stages of another run: checkpoints and curves, and into `results` their scores."""
+    """Copies finished stages of another run: checkpoints and curves, and into `results` their scores.
+
+    The snapshots stay behind. They show how the other run learned, and that run still has them.
+    """
     for stage in stages:
         shutil.copytree(folder_of(source) / stage, folder / stage,
-                        ignore=shutil.ignore_patterns("*.tmp", "wandb"))
+                        ignore=shutil.ignore_patterns("*.tmp", "wandb", "snapshots"))
     results["notes"]["started from"] = f"{', '.join(stages)} of {source}"
     # Scores on other problems are left out: `train.py all` scores the stages again.
     scored = read_results(folder_of(source))
@@ -449,7 +458,7 @@ def check_not_begun(folder: Path, stages: tuple[str, ...]) -> None:
 PUT_BACK = "put back the file of this run, or delete the stage's folder and train that stage again"
 
 
-def check_belongs(folder: Path, stage: str, state: dict) -> None:
+def check_belongs(folder: Path, stage: str, state: dict, may_be_half: bool = False) -> None:
     """Raises ValueError if a checkpoint is of another stage or run than the folder in which it lies.
 
     What makes a run is its settings, the seed among them: whoever has them gets the same bits. config.json
@@ -469,8 +478,9 @@ def check_belongs(folder: Path, stage: str, state: dict) -> None:
     is_copied = stage in (copied or {}) and not different_settings(copied[stage], state["config"])
     if not is_copied:
         check_same_run(state["config"], settings)
-    # Only pretrained.py stores half of each number. Going on from that would give other bits.
-    if not is_copied and any(tensor.dtype == torch.float16 for tensor in state["model"].values()):
+    # Going on from half of each number would give other bits.
+    is_half = any(tensor.dtype == torch.float16 for tensor in state["model"].values())
+    if is_half and not is_copied and not may_be_half:
         raise ValueError(f"its weights are in half precision; {PUT_BACK}")
 
 

@@ -47,18 +47,16 @@ def base(run: Run) -> Stage:
     """Prepares imitation of a messy toy internet, from random weights: guesses, solutions, mistakes."""
     config = run.config
     model = GPT(config.model).init_weights(derive_seed(run.seed("base"), "weights")).to(run.device)
-    documents = corpus.base_corpus(config.seed, config.base.num_examples, config.tasks, config.aha,
-                                   progress("writing documents", "document"))
+    documents = corpus.base_documents(config, progress("writing documents", "document"))
     return imitation(run, "base", model, documents, config.base)
 
 
 def cold_start(run: Run) -> Stage:
     """Prepares imitation of 300 short, clean examples of thinking. They teach the form and a little skill."""
-    config, settings = run.config, run.config.cold_start
+    config = run.config
     model = run.load(start_of("cold-start", config))
-    documents = corpus.golden_examples(config.seed, settings.num_examples, config.tasks, config.expert,
-                                       progress("writing examples", "document"))
-    return imitation(run, "cold-start", model, documents, settings)
+    documents = corpus.cold_start_documents(config, progress("writing examples", "document"))
+    return imitation(run, "cold-start", model, documents, config.cold_start)
 
 
 def rl(run: Run) -> Stage:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from minireason.behaviour import Behaviour, observe, summarize
+from minireason.behaviour import Behaviour, distributions, observe, summarize
 from minireason.tasks import parse_prompt
 from minireason.verifier import split_completion
 
@@ -298,3 +298,27 @@ def test_a_summary_does_not_depend_on_the_order_of_completions():
     expected = summarize(*zip(*rows))
     rng.shuffle(rows)
     assert summarize(*zip(*rows)) == expected and None not in (expected["giving_up"], expected["wrong_steps"])
+
+
+def test_distributions_by_hand():
+    three = "try 42-6=36 3+8=11 no wait try 42/6=7 8-3=5 no wait try 42/3=14 8+6=14 yes"
+    circle = "try 42-6=36 3+8=11 no wait try 42-6=36 3+8=11 no wait try 42-6=36 3+8=11 no"
+    rows = [   # (thinking, right, tokens, ended)
+        (three, True, 60, True), (circle, False, 160, False), ("try 42/3=14 8+6=14 yes", True, 19, True),
+        ("try 42/3=14 8+6=14 yes", False, 20, True), ("", True, 9, True)]
+    seen = [observe(MAKE, wrap(thinking)) for thinking, *_ in rows]
+    _, right, lengths, ended = zip(*rows)
+    assert distributions(seen, right, lengths, ended, most_tries=2) == {
+        "tries": {"1": 2, "3": 2}, "tries_right": {"1": 1, "3": 1},
+        "tokens": {"0": 1, "10": 1, "20": 1, "60": 1, "160": 1}, "tokens_right": {"0": 1, "10": 1, "60": 1},
+        "distinct_tries_thinking": 6 / 4, "most_tries": 3, "longest": 160, "longest_right": 60,
+        "cut_off": 1 / 5, "beyond": 2 / 5, "right_beyond": 1 / 3}
+    assert distributions(seen, right, lengths, ended, most_tries=3)["beyond"] == 0
+    assert distributions(seen, right, lengths, ended)["right_beyond"] is None
+    assert distributions([], [], [], [], 2)["beyond"] is None
+
+
+def test_a_histogram_is_in_the_order_of_its_numbers():
+    seen = [Behaviour(True, thinks=True, num_tries=number) for number in (10, 9, 2, 10)]
+    spread = distributions(seen, [False] * 4, [100, 20, 9, 105], [True] * 4)
+    assert list(spread["tries"]) == ["2", "9", "10"] and list(spread["tokens"]) == ["0", "20", "100"]

@@ -368,6 +368,7 @@ def test_every_command_works_without_asserts_and_docstrings(tmp_path):
         "minireason.tools.memory": ["--preset", "smoke", "--num-prompts", "2", "--group-size", "2"],
         "minireason.tools.export": ["--to", str(tmp_path / "llama")],
         "minireason.tools.report": [run],
+        "minireason.tools.thinking": ["--run", run, "--num-problems", "2", "--documents", "20"],
     }
     calls = [(module, ["--help"]) for module in COMMANDS]
     calls += list(actions.items())

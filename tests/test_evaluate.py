@@ -10,6 +10,7 @@ from helpers import shipped_mix
 from minireason import evaluate as evaluation
 from minireason import tasks
 from minireason.config import preset
+from minireason.inference import Answer
 from minireason.tasks import draw_problem, is_test, parse_prompt
 from minireason.tasks.chat import SECRET_CUES
 from minireason.tasks.countdown import write_guess
@@ -32,7 +33,11 @@ def answering(monkeypatch, reply):
     def answer_all(model, tokenizer, prompts, max_new_tokens, seed, temperature=1.0):
         seeds.append(seed)
         return [(reply(i, prompt), 7 + i % 2) for i, prompt in enumerate(prompts)]
+
+    def answers_with_ends(*arguments):
+        return [Answer(*answer, ended=answer[1] != 7) for answer in answer_all(*arguments)]
     monkeypatch.setattr(evaluation, "answer_all", answer_all)
+    monkeypatch.setattr(evaluation, "answers_with_ends", answers_with_ends)
     return seeds
 
 
@@ -53,6 +58,22 @@ def test_accuracy_is_the_share_of_right_answers_by_level(monkeypatch, task):
         assert result["levels"][str(level)]["num_problems"] == len(rows)
     assert result["tokens"] == 7.5 and result["well_formed"] == 1.0
     assert [s["correct"] for s in result["samples"]] == [False] * 3 + [True] * 3
+
+
+def test_tries_and_lengths_are_counted_whole(monkeypatch):
+    """Every third answer tries three times and is right, the others once and are wrong; half are cut off."""
+    def reply(i, prompt):
+        if i % 3 == 0 and prompt.startswith("make"):
+            return wrap(solution(parse_prompt(prompt)), "try 1+1=3 no wait try 1+1=4 no wait try 1+1=2 yes")
+        return wrap("7+", "try 1+1=2 yes")
+    answering(monkeypatch, reply)
+    config = preset("laptop")
+    config.evaluate.num_problems, config.evaluate.num_by_task, config.tasks = 60, {}, shipped_mix()
+    spread = evaluation.evaluate(None, None, config, {"countdown": 2})["countdown"]["distributions"]
+    assert spread["tries"] == {"1": 40, "3": 20} and spread["tries_right"] == {"3": 20}
+    assert spread["tokens"] == {"0": 60} and spread["longest"] == 8 and spread["cut_off"] == 0.5
+    assert spread["beyond"] == 1 / 3 and spread["right_beyond"] == 1
+    assert evaluation.evaluate(None, None, config)["countdown"]["distributions"]["beyond"] is None
 
 
 def test_a_rate_carries_the_wilson_interval():

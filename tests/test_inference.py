@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minireason.config import ModelConfig
-from minireason.inference import answer_all, answer_within, vote
+from minireason.inference import answer_all, answer_within, answers_with_ends, vote
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
 
@@ -38,6 +38,15 @@ def test_without_a_budget_the_whole_sentence_is_said():
 
 def test_a_text_that_is_cut_off_stays_as_it_is():
     assert answer_all(parrot(), TOKENIZER, ["hello"], 3, seed=0) == [("<think>try so", 3)]
+
+
+def test_an_answer_ended_if_its_end_token_is_there():
+    """At the limit too: the last token that fits may be the end token, or the one before it."""
+    full = len(TOKENIZER.encode_tagged(SENTENCE)) + 1
+    for limit, ended in ((full + 5, True), (full, True), (full - 1, False), (3, False)):
+        [answer] = answers_with_ends(parrot(), TOKENIZER, ["hello"], limit, seed=0)
+        assert answer.ended == ended and answer.num_tokens == min(limit, full)
+        assert [(answer.text, answer.num_tokens)] == answer_all(parrot(), TOKENIZER, ["hello"], limit, seed=0)
 
 
 def test_a_budget_cuts_the_thinking_and_forces_an_answer():

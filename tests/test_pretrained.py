@@ -2,25 +2,31 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
 from helpers import SHIPPED
 
+import sample
 import train
 from minireason import evaluate, run
 from minireason.config import from_dict, preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
 from minireason.run import WEIGHTS, open_model, settings_of_run
+from minireason.snapshots import rl_models, save_snapshot, snapshot_path, snapshots_in
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer, pieces_of
 from minireason.tools import export, inspector, pretrained
+from minireason.tools.playground.server import Playground
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput
 
+INCLUDED = [stage for stage in run.STAGES if run.has_checkpoint(WEIGHTS, stage)]
 
-@pytest.mark.parametrize("stage", pretrained.STORED)
+
+@pytest.mark.parametrize("stage", INCLUDED)
 def test_the_files_are_small_and_half_and_bring_their_settings(stage):
     path = WEIGHTS / stage / "checkpoint.pt"
     assert path.stat().st_size < 2 * 2**20
@@ -48,7 +54,9 @@ def test_the_models_are_as_good_as_recorded(stage):
         assert low < record["scores"][stage][task]["value"] < high
 
 
-def test_storing_and_loading_keep_the_model_up_to_half_precision(tmp_path, monkeypatch):
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A finished run with two snapshots, in run/, and a place for its weights in weights/. Returns both."""
     config = preset("smoke")
     config.model.vocab_size = get_tokenizer().vocab_size
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "num_problems": 100}
@@ -56,23 +64,76 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(tmp_path, monke
               "mixing": 0.0, "tokens": 9.0}
     result = {task: scores for task in SHIPPED}
     results = {"command": "python train.py", "config": to_dict(config), "stages": {},
-               "seconds": dict.fromkeys(pretrained.STORED, 1.0), "notes": {}}
-    for i, stage in enumerate(pretrained.STORED):
+               "seconds": dict.fromkeys(run.STAGES, 1.0), "notes": {}}
+    for i, stage in enumerate(run.STAGES):
         model = GPT(config.model).init_weights(i)
         checkpoint.save(tmp_path / "run" / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},
-                        config=to_dict(config), stage=stage, iteration=1, done=True, seconds=0.0, extra={},
+                        config=to_dict(config), stage=stage, iteration=30, done=True, seconds=0.0, extra={},
                         vocabulary=list(get_tokenizer().words), notes={})
         chat = {"leaks": accuracy, "over_refusals": accuracy, "samples": []}
         results["stages"][stage] = result | {"chat": chat}
+    for iteration in (10, 20):
+        save_snapshot(run.Run(tmp_path / "run", config, torch.device("cpu")), model, iteration, seconds=1.0)
     checkpoint.save_json(tmp_path / "run" / "results.json", results)
     for module in (run, pretrained):
         monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
-    assert pretrained.main([str(tmp_path / "run")]) == 0
-    loaded, state = open_model("pretrained", "align")
-    assert all(torch.equal(a.half().float(), b) for a, b in zip(model.parameters(), loaded.parameters()))
-    assert settings_of_run(state) == config
-    record = json.loads((tmp_path / "weights" / "record.json").read_text())
-    assert record["seed"] == 0 and record["scores"]["rl"]["countdown"] == accuracy
+    return tmp_path / "run", tmp_path / "weights"
+
+
+def test_storing_and_loading_keep_the_model_up_to_half_precision(stored):
+    folder, weights = stored
+    assert pretrained.main([str(folder)]) == 0
+    for stage in run.STAGES:
+        (loaded, state), (model, _) = open_model("pretrained", stage), open_model(folder, stage)
+        assert all(torch.equal(a.half().float(), b) for a, b in zip(model.parameters(), loaded.parameters()))
+        assert to_dict(settings_of_run(state)) == state["config"]
+    record = json.loads((weights / "record.json").read_text())
+    assert record["seed"] == 0 and record["scores"]["rejection"]["countdown"]["value"] == 0.5
+    assert list(record["scores"]) == list(run.STAGES)
+    assert "rejection" in "\n".join(pretrained.record_as_text(pretrained.read_record()))
+
+
+def test_snapshots_are_stored_too_and_replace_those_of_the_run_before(stored):
+    folder, weights = stored
+    assert pretrained.main([str(folder)]) == 0
+    assert snapshots_in(weights / "rl") == [10, 20]
+    assert [iteration for iteration, _ in rl_models("pretrained")] == [0, 10, 20, 30]
+    snapshot_path(folder / "rl", 10).unlink()
+    assert pretrained.main([str(folder)]) == 0
+    assert snapshots_in(weights / "rl") == [20]
+    shutil.rmtree(folder / "rl" / "snapshots")
+    assert pretrained.main([str(folder)]) == 0
+    assert [iteration for iteration, _ in rl_models("pretrained")] == [0, 30]
+
+
+def test_what_is_too_large_or_too_many_is_refused_before_anything_is_written(stored, monkeypatch, capsys):
+    folder, weights = stored
+    num_bytes = sum(path.stat().st_size for path in folder.rglob("*.pt"))
+    monkeypatch.setattr(pretrained, "MOST_BYTES", num_bytes // 4)
+    assert pretrained.main([str(folder)]) == 2 and "must be below" in capsys.readouterr().err
+    monkeypatch.setattr(pretrained, "MOST_BYTES", num_bytes)
+    monkeypatch.setattr(pretrained, "MOST_SNAPSHOTS", 1)
+    assert pretrained.main([str(folder)]) == 2 and "has 2 snapshots" in capsys.readouterr().err
+    assert not weights.exists()
+    monkeypatch.setattr(pretrained, "MOST_SNAPSHOTS", 2)
+    assert pretrained.main([str(folder)]) == 0
+    assert sum(path.stat().st_size for path in weights.rglob("*.pt")) < num_bytes
+
+
+def test_the_included_weights_are_few_bytes():
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*.pt")) < pretrained.MOST_BYTES == 20e6
+
+
+def test_weights_with_all_stages_and_snapshots_do_everything(stored, capsys):
+    """`train.py --from pretrained`, sample.py, evaluate and the playground."""
+    folder, weights = stored
+    assert pretrained.main([str(folder)]) == 0
+    config = train.choose_run(train.parse(["align", "--preset", "smoke", "--from", "pretrained"]))[1]
+    run.check_new_run("align", config, "pretrained")
+    assert sample.main(["compute 3+4", "--run", "pretrained", "--stage", "rejection"]) in (0, 2)
+    assert evaluate.main(["--run", "pretrained", "--stage", "rejection", "--num-problems", "2"]) == 0
+    assert Playground("pretrained").stages == list(run.STAGES)
+    assert run.last_stage("pretrained") == "align" and "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"not torch at all", {"config": {}, "model": {}}])
@@ -120,7 +181,9 @@ def last_line(capsys):
     return refusal
 
 
-def test_the_stages_that_are_not_included_are_named(tmp_path, capsys):
+def test_the_stages_that_are_not_included_are_named(tmp_path, monkeypatch, capsys):
+    shutil.copytree(WEIGHTS, tmp_path / "weights", ignore=shutil.ignore_patterns("rejection"))
+    monkeypatch.setattr(run, "WEIGHTS", tmp_path / "weights")
     config = train.choose_run(train.parse(["base", *SHORT]))[1]
     for stage in ("cold-start", "rl", "rejection", "all"):
         run.check_new_run(stage, config, "pretrained")      # can begin

@@ -15,11 +15,11 @@ LEVELS = {
        "flags",
     1: "model stats parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer",
-    3: "policy inference rewards run",
+    3: "policy inference rewards run snapshots",
     4: "rollout evaluate",
     5: "sft ppo grpo rejection align",
     6: "stages",
-    7: "inspector memory export pretrained page compare report playground train sample",
+    7: "inspector memory export thinking pretrained page compare report playground train sample",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
 WORLD, STAGES = set(LEVELS[0].split()), set(LEVELS[5].split())

@@ -222,3 +222,48 @@ def plot_memory(panels: Sequence, sizes: list[int], curves: dict[str, tuple[list
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("peak memory, by formula")
     panels[0].legend(frameon=False, fontsize=8)
+
+
+# -----------------------------------------------------------------------------
+# Thinking
+
+def plot_thinking(panels: list[dict], path: Path) -> None:
+    """How many tries and tokens texts and answers have: a column for each panel, a row for each histogram.
+
+    A panel is {"title", "width", "most", "rows"}: the width of a bar; what no text goes beyond, or None; and
+    {name: (histogram of all, histogram of the right ones, mean of all)}, with numbers as keys.
+    """
+    names = list(panels[0]["rows"])
+    figure, grid = new_figure(len(names), len(panels), sharex="col", squeeze=False,
+                              figsize=(0.6 + 2.2 * len(panels), 0.7 + 0.85 * len(names)))
+    for column, panel in zip(grid.T, panels):
+        for axes, name in zip(column, names):
+            draw_thinking(axes, *panel["rows"][name], panel["width"], panel["most"])
+        column[0].set_title(panel["title"], fontsize=9, loc="left")
+        column[-1].set_xlabel("tries" if panel["width"] == 1 else "tokens", fontsize=8)
+    for axes, name in zip(grid[:, 0], names):
+        axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
+    grid[0][0].bar([1], [0], color="#b9c7d6", label="all")        # no bars: for the legend alone
+    grid[0][0].bar([1], [0], color=PALETTE[0], label="of these, right")
+    grid[0][0].plot([], [], color=PALETTE[1], linewidth=1, label="the most of any text it was taught from")
+    figure.legend(loc="outside upper left", frameon=False, fontsize=8, ncols=3)
+    figure.savefig(path, dpi=150)
+
+
+def draw_thinking(axes: Any, everything: dict[int, int], right: dict[int, int], mean: float | None,
+                  width: int, most: int | None) -> None:
+    """One histogram as shares: all of it pale, and before it what is right. The mean stands beside."""
+    num_all = sum(everything.values())
+    for counts, color in ((everything, "#b9c7d6"), (right, PALETTE[0])):
+        shares = [number / num_all for number in counts.values()]
+        middle = width / 2 if width > 1 else 0      # a bin begins at its value; a number of tries is a point
+        axes.bar([value + middle for value in counts], shares, 0.9 * width, color=color)
+    if mean is not None:
+        axes.text(0.98, 0.92, f"mean {mean:.3g}", transform=axes.transAxes, fontsize=7, ha="right", va="top",
+                  backgroundcolor="white")
+    if most is not None:
+        axes.axvline(most + 0.5, color=PALETTE[1], linewidth=1)
+    axes.set_yticks([])
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.tick_params(labelsize=7)
+    axes.spines[["top", "right", "left"]].set_visible(False)

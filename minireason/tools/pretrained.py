@@ -3,14 +3,20 @@
     python -m minireason.pretrained runs/laptop
 
 They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in half precision, all settings
-and the vocabulary, but no optimizer: about 1.6 MB. record.json holds the command, the seed and the scores.
+and the vocabulary, but no optimizer: about 1.6 MB. rl/snapshots/ holds those of RL's way (snapshots.py).
+record.json holds the command, the seed and the scores.
 """
 
+import io
+import shutil
 import sys
 from pathlib import Path
 
+import torch
+
 from minireason.evaluate import percent
-from minireason.run import PRETRAINED, WEIGHTS, open_model, read_results
+from minireason.run import PRETRAINED, STAGES, WEIGHTS, checkpoint_path, open_model, read_results
+from minireason.snapshots import FOLDER, open_snapshot, snapshot_path, snapshots_in
 from minireason.tools.flags import Parser
 from minireason.upkeep import checkpoint
 from minireason.upkeep.checkpoint import SCALAR
@@ -18,7 +24,8 @@ from minireason.upkeep.command import BadInput, exit_codes
 from minireason.upkeep.files import read_json
 from minireason.upkeep.results import rate
 
-STORED = ("base", "cold-start", "rl", "align")      # rejection is left out to save space
+MOST_SNAPSHOTS = 8
+MOST_BYTES = 20_000_000      # of all weights: everyone who fetches the repository fetches them
 RECORD = {      # the shape of record.json
     "command": str, "seed": int, "evaluate": {str: SCALAR}, "tasks": {str: SCALAR},
     "scores": {str: {str: rate}}}
@@ -33,27 +40,56 @@ def read_record() -> dict:
 
 
 def store(run: Path | str) -> list[Path]:
-    """Writes the weights and the record of a run. Returns the paths. Raises BadInput on an unfinished run."""
+    """Writes the weights and the record of a run. Returns the paths.
+
+    Raises BadInput if the run is unfinished, or its weights are too many bytes.
+    """
     results = read_results(Path(run))
     if results is None:
         raise BadInput(f"{run} has no results.json: give the folder of a finished run")
-    unfinished = [stage for stage in STORED if stage not in results["stages"]]
+    unfinished = [stage for stage in STAGES if stage not in results["stages"]]
     if unfinished:
         raise BadInput(f"{run} is not a finished run: it lacks {', '.join(unfinished)}")
-    states = {stage: open_model(run, stage)[1] for stage in STORED}      # all, before anything is written
-    paths, scores = [], {}
-    for stage, state in states.items():
-        half = {name: tensor.half() for name, tensor in state["model"].items()}
-        path = WEIGHTS / stage / "checkpoint.pt"
-        checkpoint.save(path, **state | {"model": half, "optimizer": {}, "extra": {}})
-        paths.append(path)
-        scores[stage] = scores_of(results["stages"][stage])
+    states = states_of(run)      # all, before anything is written
+    check_sizes(run, states)
+    shutil.rmtree(WEIGHTS / "rl" / FOLDER, ignore_errors=True)      # those of the run that was stored before
+    for path, state in states.items():
+        checkpoint.save(path, **state)
+    scores = {stage: scores_of(results["stages"][stage]) for stage in STAGES}
     config = results["config"]
     record = {"command": results["command"], "seed": config["seed"], "evaluate": config["evaluate"],
               "tasks": config["tasks"], "scores": scores}
     checkpoint.save_json(WEIGHTS / "record.json", record)
     checkpoint.save_json(WEIGHTS / "config.json", results["config"])
-    return [*paths, WEIGHTS / "config.json", WEIGHTS / "record.json"]
+    return [*states, WEIGHTS / "config.json", WEIGHTS / "record.json"]
+
+
+def states_of(run: Path | str) -> dict[Path, dict]:
+    """What is stored of a run: {where it goes: its state}, in half precision and without optimizers."""
+    states = {}
+    for stage in STAGES:
+        states[checkpoint_path(WEIGHTS, stage)] = open_model(run, stage)[1]
+    for iteration in snapshots_in(Path(run) / "rl"):
+        states[snapshot_path(WEIGHTS / "rl", iteration)] = open_snapshot(run, iteration)[1]
+    for path, state in states.items():
+        states[path] = state | {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
+    return states
+
+
+def check_sizes(run: Path | str, states: dict[Path, dict]) -> None:
+    """Raises BadInput if there are too many snapshots, or too many bytes in all."""
+    num_snapshots = len(states) - len(STAGES)
+    if num_snapshots > MOST_SNAPSHOTS:
+        raise BadInput(f"{run} has {num_snapshots} snapshots of RL: at most {MOST_SNAPSHOTS} are stored, so "
+                       f"remove some from {Path(run) / 'rl' / FOLDER}")
+    num_bytes = 0
+    for state in states.values():
+        file = io.BytesIO()
+        torch.save(state, file)
+        num_bytes += file.tell()
+    if num_bytes >= MOST_BYTES:
+        raise BadInput(f"the weights of {run} are {num_bytes / 1e6:.1f} MB, and all that is stored must be "
+                       f"below {MOST_BYTES / 1e6:.0f} MB: remove snapshots or train a smaller model")
 
 
 def scores_of(result: dict) -> dict:
@@ -66,10 +102,11 @@ def record_as_text(record: dict) -> list[str]:
     """The scores of the stored run with their 95% intervals, for a terminal of 80 columns."""
     lines = [f"The included weights were made by `{record['command']}` with seed {record['seed']}.",
              "Held-out pass@1 in percent on n problems; leaks and over-refusals in n chats."]
-    names = list(record["scores"][STORED[0]])
+    first_stage = list(record["scores"].values())[0]
+    names = list(first_stage)
     for first in range(0, len(names), 3):       # three columns fit
         shown = names[first:first + 3]
-        titles = [f"{name} n={record['scores'][STORED[0]][name]['num_problems']}" for name in shown]
+        titles = [f"{name} n={first_stage[name]['num_problems']}" for name in shown]
         lines += ["", " ".join([f"{'stage':11}", *(f"{title:21}" for title in titles)]).rstrip()]
         for stage, scores in record["scores"].items():
             cells = [percent(scores[name]) for name in shown]

@@ -173,10 +173,14 @@ def read(path: Path | str) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def load(path: Path | str) -> dict:
-    """The dict that `save` wrote. Raises CheckpointError."""
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights in half precision: to look at a model, and not to train it further."""
+    return {name: tensor.half() for name, tensor in weights.items()}
+
+
+def load(path: Path | str, advice: str = "delete its folder and train that stage again") -> dict:
+    """The dict that `save` wrote. Raises CheckpointError, with the advice."""
     path = Path(path)
-    advice = "delete its folder and train that stage again"
     if previous(path).exists():
         advice = f"move {previous(path).name} to {path.name} and go on with --resume"
     if not os.path.lexists(path):

@@ -30,6 +30,13 @@ def rate_of_level(value: Any, name: str) -> None:
         rate(value, name)
 
 
+def histogram(value: Any, name: str) -> None:
+    """The shape of how often each number is there: {"0": 12, "1": 3}."""
+    check_shape(value, {str: count}, name)
+    if not all(key.isascii() and key.isdecimal() for key in value):
+        raise ValueError(f"{short(name)} has a key that is not a number")
+
+
 def outcomes(value: Any, name: str) -> None:
     """The shape of what was right and wrong: "0110"."""
     check_shape(value, str, name)
@@ -37,17 +44,31 @@ def outcomes(value: Any, name: str) -> None:
         raise ValueError(f"{short(name)} should be a text of 0 and 1")
 
 
+DISTRIBUTIONS = {
+    "tries": histogram, "tries_right": histogram, "tokens": histogram, "tokens_right": histogram,
+    str: (None, float)}
 SHARE = (None, float)      # null where there was nothing to count
 CHAT = {"leaks": rate, "over_refusals": rate, "samples": [{"prompt": str, "completion": str}]}
 TASK = {
     "accuracy": rate, "levels": {str: rate_of_level}, "outcomes": outcomes,
     "samples": [{"prompt": str, "completion": str, "correct": bool}],
     "well_formed": SHARE, "mixing": SHARE, "tokens": SHARE, str: SHARE}
+
+
+def scores_of_task(value: Any, name: str) -> None:
+    """The shape of a task's scores. An earlier version wrote no distributions."""
+    check_shape(value, dict, name)
+    scores = value.copy()
+    if "distributions" in scores:
+        check_shape(scores.pop("distributions"), DISTRIBUTIONS, f"{name}.distributions")
+    check_shape(scores, TASK, name)
+
+
 CONFIG = SETTINGS | {
     "seed": int, "algo": str, "tasks": {str: SCALAR}, "evaluate": {"num_problems": int, str: SCALAR}}
 RESULTS = {
-    "command": str, "config": CONFIG, "stages": {str: {"chat": CHAT, str: TASK}}, "seconds": {str: float},
-    "notes": NOTES}
+    "command": str, "config": CONFIG, "stages": {str: {"chat": CHAT, str: scores_of_task}},
+    "seconds": {str: float}, "notes": NOTES}
 NEWER = {"iterations": {str: count}, "ran with": {str: str}}      # an earlier version wrote none
 
 
