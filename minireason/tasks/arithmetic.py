@@ -145,8 +145,8 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
 
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
-    """A solution as people write it: one step in ten is wrong, and one writer in four checks each step."""
-    return write_thinking(problem, rng, voice, slip=0.10, check=0.25 if habits.checks else 0.0)
+    """A solution as people write it: one step in thirty is wrong, one writer in four checks each step."""
+    return write_thinking(problem, rng, voice, slip=0.03, check=0.25 if habits.checks else 0.0)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
@@ -176,5 +176,5 @@ TASK = Task(
     name="arithmetic", word="compute", example="compute 7*7+8*3-9", words=("compute",), levels=tuple(LEVELS),
     presets={"smoke": Mix((1,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
     make_problem=make_problem, parse=parse, check=check,
-    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.5,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.3,
     problem_of_fact=problem_of_fact, follows=follows, unseen=unseen, averaged=True)

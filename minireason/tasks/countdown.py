@@ -230,7 +230,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
     """Tries as people write them: slips, careless combinations, and failures that are called a success."""
-    return write_thinking(problem, rng, voice, slip=0.05, careless=0.15, blind=0.05, max_tries=habits.tries)
+    return write_thinking(problem, rng, voice, slip=0.015, careless=0.08, blind=0.015, max_tries=habits.tries)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:

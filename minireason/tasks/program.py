@@ -297,7 +297,7 @@ def write_run(program: str, x: int, step: Callable[[int, str, int], int]) -> int
 
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
     """Programs as people find them: with slips, and at times any program at all."""
-    return write_thinking(problem, rng, voice, slip=0.03, careless=0.15, max_tries=habits.tries)
+    return write_thinking(problem, rng, voice, slip=0.01, careless=0.08, max_tries=habits.tries)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:

@@ -72,7 +72,7 @@ class Task:
     # The same with flaws, as people write: (problem, rng, voice, habits) -> (thinking, answer)
     write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]
     write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
-    guess_share: float = 0.4                               # share of the base corpus that is guesses
+    guess_share: float = 0.25                              # share of the base corpus that is guesses
     is_short: Callable[[str], bool] = at_most_two_steps    # short enough for a golden example? (no tries)
     # (7, "+", 8) -> the problem that the fact 7+8=15 asks and answers, with its level; or None
     problem_of_fact: Callable[[int, str, int], Problem | None] | None = None
