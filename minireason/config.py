@@ -83,7 +83,7 @@ class RLConfig:
     kl_coef: float = option(0.0, "weight of the KL; 0: no reference", 0, 1000)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
     temperature: float = option(1.0, "of sampling; logprobs use the same one", 0.01, 10)
-    max_new_tokens: int = option(160, "L: tokens of the longest completion", 1, 65_536)
+    max_new_tokens: int = option(208, "L: tokens of the longest completion", 1, 65_536)
     normalize: str = option("token", "average by token, sequence or constant",
                              choices=("token", "sequence", "constant"))
     # Dr. GRPO does not divide.
@@ -99,11 +99,11 @@ class RLConfig:
 
 @dataclass
 class RejectionConfig:
-    num_problems: int = option(9000, "problems the teacher answers", 1, 100_000)
+    num_problems: int = option(6000, "problems the teacher answers", 1, 100_000)
     samples_per_problem: int = option(2, "completions of each", 1, 1024)
     max_per_problem: int = option(2, "distinct completions kept of each", 1, 1024)
-    max_tokens: int = option(140, "longer ones are not kept", 1, 65_536)
-    num_chat: int = option(4000, "conversations added", 1, 100_000)
+    max_tokens: int = option(190, "longer ones are not kept", 1, 65_536)
+    num_chat: int = option(2500, "conversations added", 1, 100_000)
 
 
 def preset_levels(preset: str = "laptop") -> dict[str, tuple[int, ...]]:
@@ -141,7 +141,7 @@ class EvalConfig:
     num_problems: int = option(1000, "held out, of each task and kind of chat", 1, 10_000)
     num_by_task: dict[str, int] = by_task(
         "num_{}s", "held-out problems of this task", preset_test_numbers, 1, 10_000)
-    max_new_tokens: int = option(160, "tokens of the longest completion", 1, 65_536)
+    max_new_tokens: int = option(208, "tokens of the longest completion", 1, 65_536)
     # The same for every stage, so that all are asked the same.
     seed: int = option(1234, "of the held-out problems and of sampling", 0, MAX_SEED)
     every: int = option(0, "steps between held-out scores; 0: at end", 0, 1_000_000)
@@ -166,17 +166,18 @@ class Config:
     language_price: float = option(0.5, "taken off RL's reward for mixing them", 0, 1)
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
-    base: SFTConfig = section(SFTConfig, num_examples=160_000)
+    # Small batches: with as many documents in half as many steps the model knows far fewer facts.
+    base: SFTConfig = section(SFTConfig, num_examples=100_000, batch_size=24)
     cold_start: SFTConfig = section(
         SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
     # In the same time, using each rollout once teaches more than using half as many twice.
-    rl: RLConfig = section(RLConfig, num_iterations=300, num_epochs=1, learning_rate=3e-4)
+    rl: RLConfig = section(RLConfig, num_iterations=150, num_epochs=1, learning_rate=3e-4)
     rl_snapshots: int = option(6, "weights kept between RL's start and end", 0, 100)
     sampling: RejectionConfig = section(RejectionConfig)
-    rejection: SFTConfig = section(SFTConfig, num_epochs=3, learning_rate=1e-3, warmup_steps=20)
+    rejection: SFTConfig = section(SFTConfig, num_epochs=2, learning_rate=1e-3, warmup_steps=20)
     align: RLConfig = section(
-        RLConfig, num_iterations=100, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)
-    num_preference_prompts: int = option(15_000, "whose two answers the judge compares", 1, 100_000)
+        RLConfig, num_iterations=60, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)
+    num_preference_prompts: int = option(10_000, "whose two answers the judge compares", 1, 100_000)
     evaluate: EvalConfig = section(EvalConfig)
 
 

@@ -1,6 +1,6 @@
 """The optimizer of every stage, and the learning rate over a training.
 
-    rate(step) = peak * min(1, (step + 1) / warmup_steps) * (1 - 0.9 * step / num_steps)
+    rate(step) = peak * min(1, (step + 1) / warmup_steps) * (1 - step / num_steps)
 
 Steps are large while there is much to learn and small at the end, where the noise of few samples
 averages out.
@@ -26,9 +26,9 @@ def adamw(config: SFTConfig | RLConfig, model: GPT,
 
 
 def learning_rate_at(step: int, num_steps: int, warmup_steps: int, peak: float) -> float:
-    """Linear warm-up to the peak, then linear decay to a tenth of it."""
+    """Linear warm-up to the peak, and linear decay to zero from the start on."""
     warmup = min(1.0, (step + 1) / warmup_steps)
-    return peak * warmup * (1.0 - 0.9 * step / num_steps)
+    return peak * warmup * (1.0 - step / num_steps)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, num_steps: int, warmup_steps: int,

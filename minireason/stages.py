@@ -172,8 +172,12 @@ def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
         return stored["documents"], stored["counts"]
 
     config, seed = run.config, run.seed("rejection")
+    # The student begins at the base. A task that is rare in RL would be learnt from few examples here, and
+    # programs lost five points by that. So each task gives as many problems as another.
+    shares = dict.fromkeys(config.tasks.trained(), 1.0)
+    world = reasoning_world(run.tokenizer, config.tasks.levels, shares)
     documents, counts = rejection_sampling.sample_and_filter(
-        run.load("rl"), run.tokenizer, problems(run).draw, config.sampling, seed, config.rl.max_new_tokens,
+        run.load("rl"), run.tokenizer, world.draw, config.sampling, seed, config.rl.max_new_tokens,
         progress("sampling", "piece"))
     if not documents:
         raise Fault("rejection sampling kept nothing: "
