@@ -19,48 +19,58 @@ import torch.nn.functional as F
 from minireason.config import ModelConfig
 
 
-class KVCache:
-    """Keys and values of each layer, (2, B, K, N, D), and how many positions each row has filled.
+NEVER = -1e30    # added to a score, it leaves a weight of 0; with -inf, a column that sees nothing would be NaN
 
-    N grows by `block` positions whenever a row has filled it.
+
+class KVCache:
+    """Keys and values of each layer, (2, B, K, N, D), for rows whose next tokens share a column.
+
+    So a shorter prompt starts further to the right, with nothing before it:
+
+        p p p p c c . .     rotary positions are columns: only the distance of two tokens matters
+        . . p p c c . .     mask (B, 1, 1, N): 0 where a row has a token, NEVER elsewhere
+
+    N grows by `block` columns whenever all are filled.
     """
 
-    def __init__(self, config: ModelConfig, num_rows: int, room: int,
-                 device: torch.device | str | None = None, dtype: torch.dtype | None = None, block: int = 1):
-        self.block = block
-        num_positions = math.ceil(room / block) * block
-        shape = (2, num_rows, config.num_kv_heads, num_positions, config.head_size)
+    def __init__(self, config: ModelConfig, lengths: torch.Tensor, room: int,
+                 dtype: torch.dtype | None = None, block: int = 1):
+        """`lengths` (B,) are those of the prompts, which `GPT.hidden` reads first."""
+        device = lengths.device
+        num_columns = math.ceil(room / block) * block
+        shape = (2, len(lengths), config.num_kv_heads, num_columns, config.head_size)
         self.data = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
-        self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)   # (B,)
+        self.longest, self.block = int(lengths.max()), block
+        self.num_filled = 0                                                     # columns that have been read
+        columns = torch.arange(num_columns, device=device)                      # (N,)
+        is_token = (columns >= self.longest - lengths[:, None]) & (columns < self.longest)      # (B, N)
+        self.mask = torch.where(is_token, 0.0, NEVER)[:, None, None]
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps only these rows (indices), in this order; an index may repeat."""
-        self.lengths = self.lengths[rows]
+        self.mask = self.mask[rows]
         for layer, data in enumerate(self.data):      # layer by layer: never two copies of the whole cache
             self.data[layer] = data.index_select(1, rows)
 
     def make_room(self) -> None:
-        """Makes sure that each row has room for one more token."""
-        if int(self.lengths.max()) == self.data[0].size(3):
+        """Makes sure that each row has room for one more token, and shows its column to the mask."""
+        if self.num_filled == self.mask.size(-1):
+            self.mask = F.pad(self.mask, (0, self.block), value=NEVER)
             for layer, data in enumerate(self.data):
                 self.data[layer] = F.pad(data, (0, 0, 0, self.block))
+        self.mask[..., self.num_filled] = 0.0
 
     def put(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds the keys and values (B, K, T, D) of a whole prompt, or of one more token a row.
+        """Adds the keys and values (B, K, T, D) of the prompts, or of one more token a row.
 
-        Returns those to attend to: the prompt's own (B, K, T, D), or the whole cache (B, K, N, D).
-        `GPT.hidden` counts the new token in `lengths` after the last layer.
+        Returns those to attend to: the prompts' own (B, K, T, D), or the whole cache (B, K, N, D).
+        `GPT.hidden` counts the new columns in `num_filled` after the last layer.
         """
-        B, _, T, _ = k.shape
         keys, values = self.data[layer]                                         # (B, K, N, D) each
-        if T > 1:                                 # prompts start at column 0, and nothing is before them
-            keys[:, :, :T] = k
-            values[:, :, :T] = v
-            return k, v
-        rows = torch.arange(B, device=k.device)   # one token: each row writes at its own end
-        keys[rows, :, self.lengths] = k[:, :, 0]
-        values[rows, :, self.lengths] = v[:, :, 0]
-        return keys, values
+        start, end = self.num_filled, self.num_filled + k.size(2)
+        keys[:, :, start:end] = k
+        values[:, :, start:end] = v
+        return (k, v) if start == 0 else (keys, values)
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -150,24 +160,21 @@ class GPT(nn.Module):
         B, T = ids.shape
         if T > self.config.max_length:
             raise ValueError(f"{T} tokens are more than the model's {self.config.max_length}")
-        one_token = cache is not None and T == 1
-        if one_token:
-            cache.make_room()
-            columns = torch.arange(cache.data[0].size(3), device=ids.device)    # (N,)
-            empty = columns > cache.lengths[:, None]                            # (B, N), beyond this token
-            mask = torch.zeros(B, 1, 1, len(columns), device=ids.device)
-            mask.masked_fill_(empty[:, None, None], float("-inf"))              # (B, 1, 1, N)
-            cos = self.cos[cache.lengths][:, None, None]                        # (B, 1, 1, D/2)
-            sin = self.sin[cache.lengths][:, None, None]                        # (B, 1, 1, D/2)
-        else:
-            # (T, T), -inf where a token would look ahead
-            mask = torch.full((T, T), float("-inf"), device=ids.device).triu(1)
+        if cache is None or cache.num_filled == 0:
+            # (T, T), NEVER where a token would look ahead
+            mask = torch.full((T, T), NEVER, device=ids.device).triu(1)
             cos, sin = self.cos[:T], self.sin[:T]                               # (T, D/2) each
+            if cache is not None:
+                mask = mask + cache.mask[..., :T]                               # (B, 1, T, T)
+        else:
+            cache.make_room()
+            mask = cache.mask                                                   # (B, 1, 1, N)
+            cos, sin = self.cos[cache.num_filled], self.sin[cache.num_filled]   # (D/2,) each
         x = self.embedding(ids)                                                 # (B, T, C)
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, mask, cache, layer)
-        if one_token:
-            cache.lengths = cache.lengths + 1
+        if cache is not None:
+            cache.num_filled = max(cache.longest, cache.num_filled + 1)         # the prompts, or one more token
         return self.norm(x)
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:

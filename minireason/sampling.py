@@ -70,18 +70,17 @@ def generate(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperat
 def read_prompts(model: GPT, prompts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, KVCache]:
     """Reads each distinct prompt once. Returns (logits (B, V) of the first new token, cache of B rows)."""
     distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))      # in the order of their first row
-    lengths = torch.tensor([len(prompt) for prompt in distinct], device=device)
-    T = kernels.padded(int(lengths.max()), model.config.max_length)
+    longest = max(len(prompt) for prompt in distinct)
+    T = kernels.padded(longest, model.config.max_length)
     prompt_ids = torch.zeros(len(distinct), T, dtype=torch.long)
     for i, prompt in enumerate(distinct):
-        prompt_ids[i, :len(prompt)] = torch.tensor(prompt)
+        prompt_ids[i, longest - len(prompt):longest] = torch.tensor(prompt)      # they end in the same column
 
     kernels.choose(prompt_ids.numel())
-    cache = KVCache(model.config, len(distinct), T, device, model.embedding.weight.dtype, block=kernels.TILE)
+    lengths = torch.tensor([len(prompt) for prompt in distinct], device=device)
+    cache = KVCache(model.config, lengths, T, model.embedding.weight.dtype, block=kernels.TILE)
     hidden = model.hidden(prompt_ids.to(device), cache)                      # (distinct, T, C)
-    cache.lengths = lengths
-    last_hidden = hidden[torch.arange(len(distinct), device=device), lengths - 1]
-    logits = model.head(last_hidden)                                         # (distinct, V)
+    logits = model.head(hidden[:, longest - 1])                              # (distinct, V)
 
     # each row gets a copy of what its prompt left
     index_of = {prompt: i for i, prompt in enumerate(distinct)}

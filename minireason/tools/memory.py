@@ -240,7 +240,8 @@ def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
         reference_bytes = bytes_of(GPT(c).to(device).parameters())
     num_rows = min(settings.num_prompts * settings.group_size, CHUNK)
     room = prompt_length + settings.max_new_tokens - 1              # the last token is not read
-    cache = KVCache(c, num_rows, room, device, block=kernels.TILE)
+    prompt_lengths = torch.full((num_rows,), prompt_length, device=device)
+    cache = KVCache(c, prompt_lengths, room, block=kernels.TILE)
     return {
         "weights": weights,
         "gradients": gradients,
