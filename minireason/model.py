@@ -99,9 +99,8 @@ class Attention(nn.Module):
 
         # heads that share a key are stacked along T, so that one product serves them all
         q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
-        scores = (q @ k.transpose(2, 3)).view(B, H, T, -1)                      # (B, H, T, N)
-        weights = torch.softmax(scores.add_(mask), dim=-1)                      # (B, H, T, N)
-        y = weights.view(B, K, -1, weights.size(-1)) @ v                        # (B, K, H/K * T, D)
+        scores = (q @ k.transpose(2, 3)).add_(mask)                             # (B, K, H/K * T, N)
+        y = torch.softmax(scores, dim=-1) @ v                                   # (B, K, H/K * T, D)
         y = y.view(B, H, T, D).transpose(1, 2).reshape(B, T, C)                 # heads side by side
         return self.out(y)
 
@@ -166,6 +165,8 @@ class GPT(nn.Module):
             cos, sin = self.cos[:T], self.sin[:T]                               # (T, D/2) each
             if cache is not None:
                 mask = mask + cache.mask[..., :T]                               # (B, 1, T, T)
+            repeats = self.config.num_heads // self.config.num_kv_heads
+            mask = torch.cat([mask] * repeats, dim=-2)                          # (..., H/K * T, T)
         else:
             cache.make_room()
             mask = cache.mask                                                   # (B, 1, 1, N)
