@@ -74,9 +74,13 @@ class KVCache:
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary positions, half-split as in Llama: pairs are (i, i + D/2). x (B, heads, T, D)."""
-    left, right = x.chunk(2, dim=-1)                                            # (B, heads, T, D/2) each
-    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+    """Rotary positions, half-split as in Llama: pairs are (i, i + D/2). x (B, heads, T, D).
+
+    The sines of the left half are negative: (left, right) becomes
+    (left * cos - right * sin, right * cos + left * sin).
+    """
+    swapped = x.roll(x.size(-1) // 2, dims=-1)                                  # (right, left)
+    return x * cos + swapped * sin
 
 
 class Attention(nn.Module):
@@ -135,8 +139,10 @@ class GPT(nn.Module):
         frequencies = config.rope_theta ** -exponents                           # (D/2,)
         positions = torch.arange(config.max_length).float()                     # (max_length,)
         angles = torch.outer(positions, frequencies)                            # (max_length, D/2)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        cos, sin = angles.cos(), angles.sin()
+        # both halves of a head, (max_length, D)
+        self.register_buffer("cos", torch.cat((cos, cos), dim=1), persistent=False)
+        self.register_buffer("sin", torch.cat((-sin, sin), dim=1), persistent=False)
 
     def init_weights(self, seed: int) -> "GPT":
         """Fresh weights from a seed: std 0.7/sqrt(inputs), but 0 where a block writes into the residual
@@ -162,7 +168,7 @@ class GPT(nn.Module):
         if cache is None or cache.num_filled == 0:
             # (T, T), NEVER where a token would look ahead
             mask = torch.full((T, T), NEVER, device=ids.device).triu(1)
-            cos, sin = self.cos[:T], self.sin[:T]                               # (T, D/2) each
+            cos, sin = self.cos[:T], self.sin[:T]                               # (T, D) each
             if cache is not None:
                 mask = mask + cache.mask[..., :T]                               # (B, 1, T, T)
             repeats = self.config.num_heads // self.config.num_kv_heads
@@ -170,7 +176,7 @@ class GPT(nn.Module):
         else:
             cache.make_room()
             mask = cache.mask                                                   # (B, 1, 1, N)
-            cos, sin = self.cos[cache.num_filled], self.sin[cache.num_filled]   # (D/2,) each
+            cos, sin = self.cos[cache.num_filled], self.sin[cache.num_filled]   # (D,) each
         x = self.embedding(ids)                                                 # (B, T, C)
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, mask, cache, layer)

@@ -91,13 +91,13 @@ def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: 
     num_written = num_rows * length                     # that the head predicts
     ids = num_tokens * INT64 + num_written * INT64
     body = num_tokens * (c.num_layers * block + 3 * C + 1) * itemsize + ids
-    head = num_written * (C + V + 1) * itemsize
+    head = num_written * (C + V) * itemsize             # what the temperature divided, and log-probabilities
     if algo == "grpo":
         return body + head + num_written * 8 * itemsize
     value = num_written * 9 * itemsize
     policy = num_written * 6 * itemsize
     if algo == "ppo-shared":
-        return body + head + value + policy
+        return body + head + num_written * C * itemsize + value + policy        # the critic's input as well
     critic = body + num_written * C * itemsize
     return body + head + critic + value + policy
 
