@@ -123,7 +123,7 @@ assert torch.allclose(logits[:, :-1], changed[:, :-1], atol=1e-4)
 likeliest = tokenizer.decode([logits[0, -1].argmax().item()])
 print(f"what comes next: {likeliest}, with p = {logits[0, -1].softmax(0).max():.3f}")
 
-cache = KVCache(model.config, torch.tensor([5]), len(text))
+cache = KVCache(model.config, torch.tensor([5]), 5, len(text))
 hidden = [model.hidden(ids[:, :5], cache)]                                        # reads five at once
 hidden += [model.hidden(ids[:, t:t + 1], cache) for t in range(5, len(text))]     # then one by one
 assert torch.allclose(model.head(torch.cat(hidden, 1)), logits, atol=1e-3)

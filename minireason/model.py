@@ -18,8 +18,7 @@ import torch.nn.functional as F
 
 from minireason.config import ModelConfig
 
-
-NEVER = -1e30    # added to a score, it leaves a weight of 0; with -inf, a column that sees nothing would be NaN
+NEVER = -1e30    # added to a score, it leaves a weight of 0. With -inf, what sees nothing would be NaN.
 
 
 class KVCache:
@@ -33,17 +32,17 @@ class KVCache:
     N grows by `block` columns whenever all are filled.
     """
 
-    def __init__(self, config: ModelConfig, lengths: torch.Tensor, room: int,
+    def __init__(self, config: ModelConfig, lengths: torch.Tensor, longest: int, room: int,
                  dtype: torch.dtype | None = None, block: int = 1):
-        """`lengths` (B,) are those of the prompts, which `GPT.hidden` reads first."""
+        """For prompts of these lengths (B,), whose last tokens are in column `longest` - 1."""
         device = lengths.device
         num_columns = math.ceil(room / block) * block
         shape = (2, len(lengths), config.num_kv_heads, num_columns, config.head_size)
         self.data = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
-        self.longest, self.block = int(lengths.max()), block
+        self.longest, self.block = longest, block
         self.num_filled = 0                                                     # columns that have been read
         columns = torch.arange(num_columns, device=device)                      # (N,)
-        is_token = (columns >= self.longest - lengths[:, None]) & (columns < self.longest)      # (B, N)
+        is_token = (columns >= longest - lengths[:, None]) & (columns < longest)        # (B, N)
         self.mask = torch.where(is_token, 0.0, NEVER)[:, None, None]
 
     def select(self, rows: torch.Tensor) -> None:
@@ -71,6 +70,15 @@ class KVCache:
         keys[:, :, start:end] = k
         values[:, :, start:end] = v
         return (k, v) if start == 0 else (keys, values)
+
+
+def join(caches: list[KVCache]) -> KVCache:
+    """One cache with the rows of several, whose columns are the same. The first one becomes it."""
+    joined = caches[0]
+    joined.mask = torch.cat([cache.mask for cache in caches])
+    for layer in range(len(joined.data)):
+        joined.data[layer] = torch.cat([cache.data[layer] for cache in caches], dim=1)
+    return joined
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -181,7 +189,7 @@ class GPT(nn.Module):
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, mask, cache, layer)
         if cache is not None:
-            cache.num_filled = max(cache.longest, cache.num_filled + 1)         # the prompts, or one more token
+            cache.num_filled = max(cache.longest, cache.num_filled + 1)     # the prompts, or one more token
         return self.norm(x)
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -71,7 +71,7 @@ def test_cached_decoding_of_ragged_rows_equals_the_whole_forward(block):
     prompts = torch.zeros(3, 9, dtype=torch.long)                            # two columns more than needed
     for row, length in enumerate(lengths):
         prompts[row, 7 - length:7] = ids[row, :length]
-    cache = KVCache(model.config, lengths, 9, dtype=torch.float64, block=block)     # has to grow
+    cache = KVCache(model.config, lengths, 7, 9, dtype=torch.float64, block=block)     # has to grow
     model.hidden(prompts, cache)
     for step in range(33):
         tokens = ids[torch.arange(3), lengths + step]                        # the next token of each row
@@ -84,7 +84,7 @@ def test_cached_decoding_of_ragged_rows_equals_the_whole_forward(block):
 @torch.no_grad()
 def test_dropping_and_repeating_cache_rows():
     model, ids = tiny(), torch.arange(12).view(2, 6)
-    cache = KVCache(model.config, torch.tensor([6, 6]), 9, dtype=torch.float64)
+    cache = KVCache(model.config, torch.tensor([6, 6]), 6, 9, dtype=torch.float64)
     model.hidden(ids, cache)
     cache.select(torch.tensor([1, 1, 0]))
     logits = model.head(model.hidden(torch.tensor([[20], [21], [22]]), cache))[:, 0]
