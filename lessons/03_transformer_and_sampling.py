@@ -70,11 +70,11 @@ value[0, 2] = 1.0
 head.out.weight[0, 0] = 1.0
 x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])       # (T, C)
 mask = torch.full((3, 3), float("-inf")).triu(1)      # what cannot be looked at
-output = head(x[None], torch.ones(3, 2), torch.zeros(3, 2), mask)
+output = head(x[None], torch.ones(3, 4), torch.zeros(3, 4), mask)
 assert torch.allclose(output[0, :, 0], torch.tensor([6.0, 10.0, 5.0]))
 
 # Positions: (1, 0) turned by a right angle is (0, 1).
-turned = rotate(torch.tensor([[[[1.0, 0.0]]]]), torch.zeros(1), torch.ones(1))
+turned = rotate(torch.tensor([[[[1.0, 0.0]]]]), torch.zeros(2), torch.tensor([-1.0, 1.0]))
 assert torch.allclose(turned, torch.tensor([0.0, 1]))
 
 # Query and key at 5 and 2 have the same product as at 105 and 102.
@@ -109,7 +109,7 @@ attention_maps = []                                                             
 def watched(scores, dim):
     """torch.softmax, and a note of what it returned."""
     weights = softmax(scores, dim)
-    attention_maps.append(weights[:, :, :len(text), :len(text)])                  # (1, H, T, T)
+    attention_maps.append(weights.view(1, -1, len(text), len(text)))              # (1, H, T, T)
     return weights
 
 
@@ -123,9 +123,8 @@ assert torch.allclose(logits[:, :-1], changed[:, :-1], atol=1e-4)
 likeliest = tokenizer.decode([logits[0, -1].argmax().item()])
 print(f"what comes next: {likeliest}, with p = {logits[0, -1].softmax(0).max():.3f}")
 
-cache = KVCache(model.config, 1, len(text))
+cache = KVCache(model.config, torch.tensor([5]), 5, len(text))
 hidden = [model.hidden(ids[:, :5], cache)]                                        # reads five at once
-cache.lengths = cache.lengths + 5
 hidden += [model.hidden(ids[:, t:t + 1], cache) for t in range(5, len(text))]     # then one by one
 assert torch.allclose(model.head(torch.cat(hidden, 1)), logits, atol=1e-3)
 

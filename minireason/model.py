@@ -18,55 +18,77 @@ import torch.nn.functional as F
 
 from minireason.config import ModelConfig
 
+NEVER = -1e30    # added to a score, it leaves a weight of 0. With -inf, what sees nothing would be NaN.
+
 
 class KVCache:
-    """Keys and values of each layer, (2, B, K, N, D), and how many positions each row has filled.
+    """Keys and values of each layer, (2, B, K, N, D), for rows whose next tokens share a column.
 
-    N grows by `block` positions whenever a row has filled it.
+    So a shorter prompt starts further to the right, with nothing before it:
+
+        p p p p c c . .     rotary positions are columns: only the distance of two tokens matters
+        . . p p c c . .     mask (B, 1, 1, N): 0 where a row has a token, NEVER elsewhere
+
+    N grows by `block` columns whenever all are filled.
     """
 
-    def __init__(self, config: ModelConfig, num_rows: int, room: int,
-                 device: torch.device | str | None = None, dtype: torch.dtype | None = None, block: int = 1):
-        self.block = block
-        num_positions = math.ceil(room / block) * block
-        shape = (2, num_rows, config.num_kv_heads, num_positions, config.head_size)
+    def __init__(self, config: ModelConfig, lengths: torch.Tensor, longest: int, room: int,
+                 dtype: torch.dtype | None = None, block: int = 1):
+        """For prompts of these lengths (B,), whose last tokens are in column `longest` - 1."""
+        device = lengths.device
+        num_columns = math.ceil(room / block) * block
+        shape = (2, len(lengths), config.num_kv_heads, num_columns, config.head_size)
         self.data = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
-        self.lengths = torch.zeros(num_rows, dtype=torch.long, device=device)   # (B,)
+        self.longest, self.block = longest, block
+        self.num_filled = 0                                                     # columns that have been read
+        columns = torch.arange(num_columns, device=device)                      # (N,)
+        is_token = (columns >= longest - lengths[:, None]) & (columns < longest)        # (B, N)
+        self.mask = torch.where(is_token, 0.0, NEVER)[:, None, None]
 
     def select(self, rows: torch.Tensor) -> None:
         """Keeps only these rows (indices), in this order; an index may repeat."""
-        self.lengths = self.lengths[rows]
+        self.mask = self.mask[rows]
         for layer, data in enumerate(self.data):      # layer by layer: never two copies of the whole cache
             self.data[layer] = data.index_select(1, rows)
 
     def make_room(self) -> None:
-        """Makes sure that each row has room for one more token."""
-        if int(self.lengths.max()) == self.data[0].size(3):
+        """Makes sure that each row has room for one more token, and shows its column to the mask."""
+        if self.num_filled == self.mask.size(-1):
+            self.mask = F.pad(self.mask, (0, self.block), value=NEVER)
             for layer, data in enumerate(self.data):
                 self.data[layer] = F.pad(data, (0, 0, 0, self.block))
+        self.mask[..., self.num_filled] = 0.0
 
     def put(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds the keys and values (B, K, T, D) of a whole prompt, or of one more token a row.
+        """Adds the keys and values (B, K, T, D) of the prompts, or of one more token a row.
 
-        Returns those to attend to: the prompt's own (B, K, T, D), or the whole cache (B, K, N, D).
-        `GPT.hidden` counts the new token in `lengths` after the last layer.
+        Returns those to attend to: the prompts' own (B, K, T, D), or the whole cache (B, K, N, D).
+        `GPT.hidden` counts the new columns in `num_filled` after the last layer.
         """
-        B, _, T, _ = k.shape
         keys, values = self.data[layer]                                         # (B, K, N, D) each
-        if T > 1:                                 # prompts start at column 0, and nothing is before them
-            keys[:, :, :T] = k
-            values[:, :, :T] = v
-            return k, v
-        rows = torch.arange(B, device=k.device)   # one token: each row writes at its own end
-        keys[rows, :, self.lengths] = k[:, :, 0]
-        values[rows, :, self.lengths] = v[:, :, 0]
-        return keys, values
+        start, end = self.num_filled, self.num_filled + k.size(2)
+        keys[:, :, start:end] = k
+        values[:, :, start:end] = v
+        return (k, v) if start == 0 else (keys, values)
+
+
+def join(caches: list[KVCache]) -> KVCache:
+    """One cache with the rows of several, whose columns are the same. The first one becomes it."""
+    joined = caches[0]
+    joined.mask = torch.cat([cache.mask for cache in caches])
+    for layer in range(len(joined.data)):
+        joined.data[layer] = torch.cat([cache.data[layer] for cache in caches], dim=1)
+    return joined
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary positions, half-split as in Llama: pairs are (i, i + D/2). x (B, heads, T, D)."""
-    left, right = x.chunk(2, dim=-1)                                            # (B, heads, T, D/2) each
-    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+    """Rotary positions, half-split as in Llama: pairs are (i, i + D/2). x (B, heads, T, D).
+
+    The sines of the left half are negative: (left, right) becomes
+    (left * cos - right * sin, right * cos + left * sin).
+    """
+    swapped = x.roll(x.size(-1) // 2, dims=-1)                                  # (right, left)
+    return x * cos + swapped * sin
 
 
 class Attention(nn.Module):
@@ -89,9 +111,8 @@ class Attention(nn.Module):
 
         # heads that share a key are stacked along T, so that one product serves them all
         q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
-        scores = (q @ k.transpose(2, 3)).view(B, H, T, -1)                      # (B, H, T, N)
-        weights = torch.softmax(scores.add_(mask), dim=-1)                      # (B, H, T, N)
-        y = weights.view(B, K, -1, weights.size(-1)) @ v                        # (B, K, H/K * T, D)
+        scores = (q @ k.transpose(2, 3)).add_(mask)                             # (B, K, H/K * T, N)
+        y = torch.softmax(scores, dim=-1) @ v                                   # (B, K, H/K * T, D)
         y = y.view(B, H, T, D).transpose(1, 2).reshape(B, T, C)                 # heads side by side
         return self.out(y)
 
@@ -126,8 +147,10 @@ class GPT(nn.Module):
         frequencies = config.rope_theta ** -exponents                           # (D/2,)
         positions = torch.arange(config.max_length).float()                     # (max_length,)
         angles = torch.outer(positions, frequencies)                            # (max_length, D/2)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        cos, sin = angles.cos(), angles.sin()
+        # both halves of a head, (max_length, D)
+        self.register_buffer("cos", torch.cat((cos, cos), dim=1), persistent=False)
+        self.register_buffer("sin", torch.cat((-sin, sin), dim=1), persistent=False)
 
     def init_weights(self, seed: int) -> "GPT":
         """Fresh weights from a seed: std 0.7/sqrt(inputs), but 0 where a block writes into the residual
@@ -150,24 +173,23 @@ class GPT(nn.Module):
         B, T = ids.shape
         if T > self.config.max_length:
             raise ValueError(f"{T} tokens are more than the model's {self.config.max_length}")
-        one_token = cache is not None and T == 1
-        if one_token:
-            cache.make_room()
-            columns = torch.arange(cache.data[0].size(3), device=ids.device)    # (N,)
-            empty = columns > cache.lengths[:, None]                            # (B, N), beyond this token
-            mask = torch.zeros(B, 1, 1, len(columns), device=ids.device)
-            mask.masked_fill_(empty[:, None, None], float("-inf"))              # (B, 1, 1, N)
-            cos = self.cos[cache.lengths][:, None, None]                        # (B, 1, 1, D/2)
-            sin = self.sin[cache.lengths][:, None, None]                        # (B, 1, 1, D/2)
+        if cache is None or cache.num_filled == 0:
+            # (T, T), NEVER where a token would look ahead
+            mask = torch.full((T, T), NEVER, device=ids.device).triu(1)
+            cos, sin = self.cos[:T], self.sin[:T]                               # (T, D) each
+            if cache is not None:
+                mask = mask + cache.mask[..., :T]                               # (B, 1, T, T)
+            repeats = self.config.num_heads // self.config.num_kv_heads
+            mask = torch.cat([mask] * repeats, dim=-2)                          # (..., H/K * T, T)
         else:
-            # (T, T), -inf where a token would look ahead
-            mask = torch.full((T, T), float("-inf"), device=ids.device).triu(1)
-            cos, sin = self.cos[:T], self.sin[:T]                               # (T, D/2) each
+            cache.make_room()
+            mask = cache.mask                                                   # (B, 1, 1, N)
+            cos, sin = self.cos[cache.num_filled], self.sin[cache.num_filled]   # (D,) each
         x = self.embedding(ids)                                                 # (B, T, C)
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, mask, cache, layer)
-        if one_token:
-            cache.lengths = cache.lengths + 1
+        if cache is not None:
+            cache.num_filled = max(cache.longest, cache.num_filled + 1)     # the prompts, or one more token
         return self.norm(x)
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:

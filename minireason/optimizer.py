@@ -22,7 +22,8 @@ def adamw(config: SFTConfig | RLConfig, model: GPT,
     if critic is not None:
         groups.append({"params": list(critic.parameters()), "peak": config.critic_learning_rate})
     weight_decay = getattr(config, "weight_decay", 0.0)      # RL has none
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay,
+                             fused=True)     # one kernel for all: 1 instead of 5 ms
 
 
 def learning_rate_at(step: int, num_steps: int, warmup_steps: int, peak: float) -> float:

@@ -37,12 +37,11 @@ def completion_logprobs(model: GPT, batch: Batch, temperature: float = 1.0,
     """
     if hidden is None:
         hidden = completion_hidden(model, batch)                                    # (B, L, C)
-    logits = model.head(hidden) / temperature                                       # (B, L, V)
-    log_normalizer = logits.logsumexp(-1)                                           # (B, L)
-    logprobs = logits.gather(2, batch.completion_ids[..., None])[..., 0] - log_normalizer
-    with torch.no_grad():   # H = log Z - sum p * logit
-        probabilities = (logits - log_normalizer[..., None]).exp()                  # (B, L, V)
-        entropy = log_normalizer - (probabilities * logits).sum(-1)                 # (B, L)
+    logits = model.head(hidden / temperature)                                       # (B, L, V)
+    distribution = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
+    logprobs = distribution.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)
+    with torch.no_grad():
+        entropy = -(distribution.exp() * distribution).sum(-1)                      # (B, L)
     return logprobs, entropy
 
 

@@ -10,9 +10,12 @@ from typing import NamedTuple
 
 import torch
 
-from minireason.model import GPT, KVCache
+from minireason.model import GPT, KVCache, join
 from minireason.upkeep import kernels
 from minireason.upkeep.command import Fault
+
+PROMPT_TOKENS = 512     # of prompts that are read at once: what they need fits into the processor's cache
+BLOCK = 16              # columns by which the key-value cache grows
 
 
 class Generation(NamedTuple):
@@ -71,17 +74,21 @@ def read_prompts(model: GPT, prompts: list[list[int]], device: torch.device) -> 
     """Reads each distinct prompt once. Returns (logits (B, V) of the first new token, cache of B rows)."""
     distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))      # in the order of their first row
     lengths = torch.tensor([len(prompt) for prompt in distinct], device=device)
-    T = kernels.padded(int(lengths.max()), model.config.max_length)
+    longest = int(lengths.max())
+    T = kernels.padded(longest, model.config.max_length)
     prompt_ids = torch.zeros(len(distinct), T, dtype=torch.long)
-    for i, prompt in enumerate(distinct):
-        prompt_ids[i, :len(prompt)] = torch.tensor(prompt)
+    for i, prompt in enumerate(distinct):       # they end in the same column
+        prompt_ids[i, longest - len(prompt):longest] = torch.tensor(prompt)
 
-    kernels.choose(prompt_ids.numel())
-    cache = KVCache(model.config, len(distinct), T, device, model.embedding.weight.dtype, block=kernels.TILE)
-    hidden = model.hidden(prompt_ids.to(device), cache)                      # (distinct, T, C)
-    cache.lengths = lengths
-    last_hidden = hidden[torch.arange(len(distinct), device=device), lengths - 1]
-    logits = model.head(last_hidden)                                         # (distinct, V)
+    num_at_once = max(1, PROMPT_TOKENS // T)
+    caches, logits = [], []
+    for ids, some_lengths in zip(prompt_ids.split(num_at_once), lengths.split(num_at_once)):
+        kernels.choose(ids.numel())
+        cache = KVCache(model.config, some_lengths, longest, T, model.embedding.weight.dtype, BLOCK)
+        hidden = model.hidden(ids.to(device), cache)                         # (some, T, C)
+        logits.append(model.head(hidden[:, longest - 1]))                    # (some, V)
+        caches.append(cache)
+    cache, logits = join(caches), torch.cat(logits)
 
     # each row gets a copy of what its prompt left
     index_of = {prompt: i for i, prompt in enumerate(distinct)}
@@ -95,7 +102,7 @@ def draw_tokens(distribution: torch.Tensor, uniforms: torch.Tensor) -> torch.Ten
 
     Takes log-probabilities (B, V) and numbers in 0..1 (B,). Returns ids (B,).
     """
-    cumulative = distribution.to(uniforms.dtype).exp().cumsum(-1)            # (B, V)
+    cumulative = distribution.exp().cumsum(-1, dtype=uniforms.dtype)         # (B, V)
     threshold = uniforms[:, None] * cumulative[:, -1:]                       # (B, 1); the last is nearly 1
     ids = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
     return ids.clamp(max=distribution.size(1) - 1)
@@ -115,7 +122,6 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
     """`generate` for as many rows as one cache holds; `first_row` is the number of the first one."""
     device, num_rows = uniforms.device, len(prompts)
     completion_ids = torch.zeros(num_rows, max_new_tokens, dtype=torch.long, device=device)
-    completion_mask = torch.zeros(num_rows, max_new_tokens, device=device)
     logprobs = torch.zeros(num_rows, max_new_tokens, device=device)
 
     logits, cache = read_prompts(model, prompts, device)                     # (B, V)
@@ -129,16 +135,15 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         if temperature == 0:
             tokens = distribution.argmax(-1)                                 # (rows,)
         else:
-            tokens = draw_tokens(distribution, uniforms[rows, t])
-        writing = rows[unfinished]
-        completion_ids[writing, t] = tokens[unfinished]
-        completion_mask[writing, t] = 1
-        chosen = distribution.gather(1, tokens[:, None])[unfinished, 0]
-        if chosen.isnan().any():        # one logit that is not finite makes its whole row undefined
+            tokens = draw_tokens(distribution, uniforms[:, t])
+        chosen = distribution.gather(1, tokens[:, None])[:, 0]               # (rows,)
+        # one logit that is not finite makes its whole row undefined
+        if chosen.sum().isnan() and chosen[unfinished].isnan().any():
             raise not_finite(logits, temperature)
-        logprobs[writing, t] = chosen
+        completion_ids[rows, t] = tokens        # of finished rows as well: what they say is left out below
+        logprobs[rows, t] = chosen
         if on_token:
-            for row, token in zip(writing.tolist(), tokens[unfinished].tolist()):
+            for row, token in zip(rows[unfinished].tolist(), tokens[unfinished].tolist()):
                 on_token(first_row + row, token)
 
         if eos_id is not None:
@@ -151,8 +156,14 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         if num_kept < 0.75 * len(rows):
             unfinished_first = unfinished.int().argsort(descending=True, stable=True)
             kept = unfinished_first[:num_kept]
-            rows, tokens, unfinished = rows[kept], tokens[kept], unfinished[kept]
+            rows, tokens, unfinished, uniforms = rows[kept], tokens[kept], unfinished[kept], uniforms[kept]
             cache.select(kept)
             kernels.choose(len(rows))
         logits = model.head(model.hidden(tokens[:, None], cache))[:, 0]      # (rows, V)
-    return Generation(completion_ids, completion_mask, logprobs)
+
+    completion_mask = torch.ones_like(completion_ids)
+    if eos_id is not None:
+        is_end = (completion_ids == eos_id).long()
+        completion_mask = (is_end.cumsum(1) - is_end == 0).long()            # no end token before this one
+    return Generation(completion_ids * completion_mask, completion_mask.float(),
+                      logprobs.masked_fill(completion_mask == 0, 0.0))

@@ -13,7 +13,8 @@ from minireason.sampling import generate
 from minireason.upkeep import kernels
 
 
-def test_padding_is_to_the_next_multiple_and_no_further_than_the_model():
+def test_padding_is_to_the_next_multiple_and_no_further_than_the_model(monkeypatch):
+    monkeypatch.setattr(kernels, "TILE", 16)
     assert [kernels.padded(n) for n in (1, 15, 16, 17, 33)] == [16, 16, 16, 32, 48]
     assert [kernels.padded(n, 40) for n in (1, 32, 33, 40)] == [16, 32, 40, 40]
     assert kernels.padded(41, 40) == 41             # never shorter: the model says that this is too long
@@ -58,6 +59,7 @@ def everything(model):
 
 @pytest.mark.parametrize("max_length", [256, 41])
 def test_without_the_tricks_every_result_stays_the_same_to_rounding(monkeypatch, max_length):
+    monkeypatch.setattr(kernels, "TILE", 16)
     config = ModelConfig(vocab_size=24, width=32, num_layers=2, num_heads=4, num_kv_heads=1, mlp_width=48,
                          max_length=max_length)
     model = GPT(config)

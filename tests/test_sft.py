@@ -7,6 +7,7 @@ from helpers import tiny_model
 from minireason import sft
 from minireason.config import ModelConfig, SFTConfig
 from minireason.model import GPT
+from minireason.upkeep import kernels
 
 
 def examples(number=40):
@@ -43,7 +44,7 @@ def test_micro_batches_hold_every_example_once_within_their_size():
 def test_targets_are_the_next_tokens_of_completions():
     inputs, targets = sft.collate([([5, 6], [7, 8]), ([9], [3])], "cpu")
     ignored = sft.IGNORED
-    assert inputs.shape == targets.shape == (2, 16)
+    assert inputs.shape == targets.shape == (2, kernels.padded(3))
     assert inputs[:, :4].tolist() == [[5, 6, 7, 8], [9, 3, 0, 0]] and not inputs[:, 4:].any()
     assert targets[:, :3].tolist() == [[ignored, 7, 8], [3, ignored, ignored]]
     assert (targets[:, 3:] == ignored).all()

@@ -14,6 +14,7 @@ copies and torch itself are not counted.
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Iterable
 
@@ -24,6 +25,7 @@ from minireason.batch import Batch, loss_weights
 from minireason.config import ModelConfig, RLConfig, preset
 from minireason.model import GPT, KVCache
 from minireason.policy import completion_hidden, completion_logprobs, make_critic
+from minireason.sampling import BLOCK
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import Parser, like, number
 from minireason.upkeep import kernels
@@ -91,13 +93,13 @@ def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: 
     num_written = num_rows * length                     # that the head predicts
     ids = num_tokens * INT64 + num_written * INT64
     body = num_tokens * (c.num_layers * block + 3 * C + 1) * itemsize + ids
-    head = num_written * (C + V + 1) * itemsize
+    head = num_written * (C + V) * itemsize             # what the temperature divided, and log-probabilities
     if algo == "grpo":
         return body + head + num_written * 8 * itemsize
     value = num_written * 9 * itemsize
     policy = num_written * 6 * itemsize
     if algo == "ppo-shared":
-        return body + head + value + policy
+        return body + head + num_written * C * itemsize + value + policy        # the critic's input as well
     critic = body + num_written * C * itemsize
     return body + head + critic + value + policy
 
@@ -132,7 +134,7 @@ def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dt
         critic_numbers, critic_tensors = critic_numbers + numbers, critic_tensors + tensors
     critic = 2 * critic_numbers * size                                  # weights and gradients
     critic += optimizer_bytes(critic_numbers, critic_tensors, optimizer, size)
-    cache_positions = kernels.padded(S + L - 1)                         # the last token is not read
+    cache_positions = math.ceil((S + L - 1) / BLOCK) * BLOCK            # the last token is not read
     cache_numbers = 2 * c.num_layers * min(B, CHUNK) * c.num_kv_heads * c.head_size * cache_positions
     return {
         "weights": numbers * size,
@@ -240,7 +242,8 @@ def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
         reference_bytes = bytes_of(GPT(c).to(device).parameters())
     num_rows = min(settings.num_prompts * settings.group_size, CHUNK)
     room = prompt_length + settings.max_new_tokens - 1              # the last token is not read
-    cache = KVCache(c, num_rows, room, device, block=kernels.TILE)
+    prompt_lengths = torch.full((num_rows,), prompt_length, device=device)
+    cache = KVCache(c, prompt_lengths, prompt_length, room, block=BLOCK)
     return {
         "weights": weights,
         "gradients": gradients,
