@@ -70,7 +70,7 @@ def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
     while len(facts) < FACTS_PER_SHEET:
         operator = rng.choice("+++---**//")
         if operator in "+-":
-            left, right = rng.randint(-20, 99), rng.randint(1, rng.choice((9, 20, 99)))
+            left, right = rng.randint(-20, 99), rng.randint(1, rng.choice((9, 99, 99)))
         else:
             left, right = rng.randint(1, 20), rng.randint(1, 20)
         if operator == "/":
@@ -115,11 +115,11 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     checks, repairs or tries again (a control).
     """
     draw = rng.random()
-    if draw < 0.18:
-        return fact_sheet(rng, mix)
     if draw < 0.25:
+        return fact_sheet(rng, mix)
+    if draw < 0.33:
         return comparison_sheet(rng)
-    if draw < 0.35:
+    if draw < 0.43:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
     name = draw_task(rng, mix)
