@@ -127,7 +127,8 @@ class TaskConfig:
         "{}_levels", "RL trains on them; they are scored", preset_levels)
     shares: dict[str, float] = by_task(                 # with 0 a task is only scored
         "{}_share", "share of RL's prompts and of the corpus", preset_shares, 0, 1000)
-    # No text that is imitated tries more often. What RL adds to it is its own: see it with 2 and --pure-rl.
+    # No text of the base corpus or of a cold start tries more often, but for `expert`. What RL adds to it is
+    # its own: see it with 2 and --pure-rl.
     max_tries: int = option(6, "most tries in a text to imitate", 1, 10)
     chat_share: float = option(0.60, "chats among alignment's prompts", 0, 1)
 
@@ -318,7 +319,8 @@ def to_dict(config: Any) -> dict:
 def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> Any:
     """Rebuilds a config from what `to_dict` returned.
 
-    A setting that is missing is newer and gets its default. A task that is missing is newer and is left out.
+    A setting that is missing is newer and gets its default, or what runs did before it was a setting. A task
+    that is missing is newer and is left out.
     Raises ValueError if a setting is unknown, and names it, unless unknown ones are to be skipped.
     """
     config = kind()
@@ -330,7 +332,9 @@ def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> 
             stored[name] = value
     if "tasks" in values and kind is Config:
         forget_new_tasks(config, stored)
-        stored.setdefault("tasks.max_tries", 10)        # as many as texts had before this was a setting
+        # Settings that are newer than some runs, which did this before.
+        stored.setdefault("tasks.max_tries", 10)
+        stored.setdefault("language_price", 0.0)
     known = {setting.name: setting for setting in settings_of(config)}
     unknown = sorted(set(stored) - set(known))
     if unknown and not skip_unknown:

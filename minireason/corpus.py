@@ -4,8 +4,8 @@
 
 A document is (prompt, completion), both text. The base corpus holds everything that reinforcement learning
 can use: answers without thinking (often wrong), worked solutions in two languages and in both at once,
-slips, some of them noticed and repaired, tries and retries, and giving up. Nothing in it says which part is
-good.
+slips, some of them noticed and repaired, tries and retries, and giving up. No text of it tries more often
+than TaskConfig.max_tries says: longer searches are for RL to find. Nothing says which part is good.
 """
 
 import random
@@ -63,8 +63,8 @@ def gives_away(left: int, operator: str, right: int, mix: TaskConfig) -> bool:
 def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
     """Plain sums, as a multiplication table on the wall: knowledge without any use of it.
 
-    They are the steps that the teachers write, but for those that give away a test problem. A model that
-    errs in one step of ten cannot gain by longer thinking, so steps come before all else.
+    They are the steps that the teachers write, but for those that give away a test problem. Divisions come
+    out even. A model that errs in one step of ten gains little by longer thinking, so facts are practised.
     """
     facts = []
     while len(facts) < FACTS_PER_SHEET:
@@ -102,7 +102,7 @@ def comparison_sheet(rng: random.Random) -> Document:
 
 
 def draw_habits(rng: random.Random, aha: bool, max_tries: int) -> Habits:
-    """How the writer of a document works. Some give up at their first failure, none goes on for long."""
+    """How the writer of a document works. Some give up at their first failure, none tries beyond max_tries."""
     if not aha:
         return Habits(checks=False, tries=1)
     return Habits(checks=True, tries=rng.randint(1, max_tries))
@@ -155,7 +155,10 @@ def is_short(task: Task, thinking: str, max_tries: int) -> bool:
 
 
 def golden_example(rng: random.Random, mix: TaskConfig, expert: bool = False) -> Document:
-    """Clean, correct, English only. Short and below the hardest level, or with `expert` of all levels."""
+    """Clean, correct, English only. Short and below the hardest level.
+
+    With `expert` it is of any scored level and as long as it takes, so it may have more tries than max_tries.
+    """
     while True:
         name = draw_task(rng, mix)
         task, levels = TASKS[name], mix.levels[name]

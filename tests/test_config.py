@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 from helpers import SHIPPED
@@ -15,6 +16,7 @@ from minireason.config import (
     settings_of,
     to_dict,
 )
+from minireason.run import stored_config
 from minireason.tasks import TASKS
 from minireason.tools.flags import Parser, add_flags, apply_flags
 
@@ -41,7 +43,8 @@ def test_stored_settings_have_the_names_that_they_always_had():
         stored["evaluate"].pop(f"num_{task}s", None)
     assert stored["tasks"] == {
         "arithmetic_levels": "2,3", "countdown_levels": "2,3", "program_levels": "2,3,4",
-        "arithmetic_share": 0.36, "countdown_share": 0.54, "program_share": 0.10, "chat_share": 0.60}
+        "arithmetic_share": 0.36, "countdown_share": 0.54, "program_share": 0.10, "max_tries": 2,
+        "chat_share": 0.60}
     assert stored["evaluate"] == {"num_problems": 1000, "num_programs": 1000, "max_new_tokens": 160,
                                   "seed": 1234, "every": 0, "num_quick": 300}
     assert stored["rl"]["learning_rate"] == 3e-4 and stored["num_preference_prompts"] == 15_000
@@ -82,6 +85,18 @@ def test_a_run_from_before_a_task_was_added_goes_without_it():
     config = from_dict(values)
     assert list(config.tasks.levels) == list(config.tasks.shares) == ["arithmetic", "countdown"]
     assert config.evaluate.num_by_task == {} and to_dict(config) == values
+
+
+def test_a_run_from_before_tries_and_languages_were_settings_goes_on_as_it_began():
+    """Its texts had up to ten tries, and RL paid a right answer 1, whatever its language."""
+    values = to_dict(preset("laptop"))
+    del values["tasks"]["max_tries"], values["language_price"]
+    config = from_dict(values)
+    assert config.tasks.max_tries == 10 and config.language_price == 0.0
+    new = from_dict(to_dict(preset("laptop")))
+    assert new.tasks.max_tries == 2 and new.language_price == 0.5
+    old = stored_config(Path(__file__).parent / "data" / "run-of-83179b8")
+    assert old.tasks.max_tries == 10 and old.language_price == 0.0
 
 
 def test_what_differs_between_two_configs_is_named():

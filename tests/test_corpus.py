@@ -1,6 +1,7 @@
 """What the model imitates: seeded, free of test problems,
 with everything in it that it promises to have or to lack."""
 
+import dataclasses
 import os
 import random
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers import SHIPPED, shipped_mix
-from reference import expression_value, steps_of, true_step
+from reference import steps_of, true_step
 
 from minireason import corpus
 from minireason.config import TaskConfig, preset
@@ -48,6 +49,16 @@ def problems_of(documents):
 
 def words_of(text):
     return re.findall("[a-z]+", text)
+
+
+def facts_of(documents):
+    """What stands on the sheets of facts, such as 7+8=15."""
+    return [fact for prompt, completion in documents if not prompt
+            for fact in completion.split(" ") if "=" in fact]
+
+
+def num_tries(text):
+    return sum(word in ("try", "prueba") for word in words_of(text))
 
 
 def says(text, *words):
@@ -91,14 +102,16 @@ def test_a_document_with_a_test_problem_would_be_seen():
 
 def held_out_in(fact, mix):
     """The test problems of scored levels that a fact such as 7+8=15 asks and answers, by trying prompts."""
-    left, operator, right = re.fullmatch("(-?[0-9]+)([-+*])([0-9]+)", fact.split("=")[0]).groups()
+    left, operator, right, result = re.fullmatch("(-?[0-9]+)([-+*/])([0-9]+)=(-?[0-9]+)", fact).groups()
+    if operator == "/":                                          # 56/7=8 says that 8*7 makes 56
+        left, operator, result = result, "*", left
     if not {left.lstrip("-"), right} <= set("123456789"):
         return []                                                # levels 1 have digits only
     prompts = []
-    if 1 in mix.levels["arithmetic"] and operator != "*" and 0 <= int(fact.split("=")[1]) <= 99:
+    if 1 in mix.levels["arithmetic"] and operator != "*" and 0 <= int(result) <= 99:
         prompts.append(f"compute {left}{operator}{right}")
-    if 1 in mix.levels["countdown"] and left in "123456789" and 1 <= int(fact.split("=")[1]) <= 99:
-        prompts.append(f"make {fact.split('=')[1]} from {left} {right}")
+    if 1 in mix.levels["countdown"] and left in "123456789" and 1 <= int(result) <= 99:
+        prompts.append(f"make {result} from {left} {right}")
     return [prompt for prompt in prompts if is_test(parse_prompt(prompt))]
 
 
@@ -111,17 +124,15 @@ def test_no_text_of_a_preset_asks_or_states_a_test_problem(name):
         documents += MAKERS[which](0, 400, mix)
     draw, rng = reasoning_world(None, mix.levels, mix.shares).draw, random.Random(0)
     documents += [(draw(rng).prompt, "") for _ in range(400)]
-    num_facts = 0
     for prompt, completion in documents:
         if prompt.startswith(STARTS):
             assert not is_test(parse_prompt(prompt)), prompt
         assert not any(start in completion for start in STARTS), completion
         chain_with_value = re.search("[0-9][-+*][0-9]+[-+*][0-9]+=", completion)
         assert not chain_with_value, completion
-        if not prompt:
-            num_facts += len(completion.split(" "))
-            assert not any(held_out_in(fact, mix) for fact in completion.split(" ")), completion
-    assert num_facts > 1000
+    facts = facts_of(documents)
+    assert not [fact for fact in facts if held_out_in(fact, mix)]
+    assert len(facts) > 1000 and sum("/" in fact for fact in facts) > 100
 
 
 def test_facts_of_levels_that_are_not_scored_stay():
@@ -129,8 +140,8 @@ def test_facts_of_levels_that_are_not_scored_stay():
     levels = {"arithmetic": (1,), "countdown": (1,)}
     sums = TaskConfig(levels=levels, shares=dict.fromkeys(levels, 1.0))
     documents = corpus.base_corpus(0, 4000, shipped_mix())
-    facts = [fact for prompt, completion in documents if not prompt for fact in completion.split(" ")]
-    assert len({fact for fact in facts if held_out_in(fact, sums)}) > 10
+    held_out = {fact for fact in facts_of(documents) if held_out_in(fact, sums)}
+    assert len(held_out) > 10 and {re.search("[0-9]([-+*/])", fact)[1] for fact in held_out} == set("+-*/")
 
 
 def test_a_step_of_a_longer_solution_is_not_a_test_problem():
@@ -182,12 +193,49 @@ def test_tokens_hold_the_text_and_end_in_the_end_token(which, made):
 # The base corpus
 
 def test_facts_on_the_sheets_are_true(made):
-    sheets = [completion for prompt, completion in made["base"] if not prompt]
-    facts = [fact for sheet in sheets for fact in sheet.split(" ")]
-    assert len(facts) > 2000 and {re.search("[0-9]([-+*])", fact)[1] for fact in facts} == set("+-*")
+    """Divisions come out even."""
+    facts = facts_of(made["base"])
+    assert len(facts) > 2000 and {re.search("[0-9]([-+*/])", fact)[1] for fact in facts} == set("+-*/")
     for fact in facts:
-        left, result = fact.split("=")
-        assert expression_value(left) == int(result), fact
+        assert steps_of(fact) == [fact] and true_step(fact), fact
+
+
+def test_comparisons_on_the_sheets_are_true(made):
+    """`57 is 57 yes 60 is 57 no`: about half are of equal numbers, in either language and in both at once."""
+    sheets = [completion for prompt, completion in made["base"] if not prompt and "=" not in completion]
+    seen, languages = Counter(), set()
+    for sheet in sheets:
+        comparisons = re.findall("([0-9]+) (?:is|da) ([0-9]+) (yes|vale|no|mal)", sheet)
+        assert len(sheet.split(" ")) == 4 * len(comparisons), sheet
+        for found, needed, verdict in comparisons:
+            assert (verdict in ("yes", "vale")) is (found == needed), sheet
+            seen[verdict in ("yes", "vale")] += 1
+        languages.add((says(sheet, *ENGLISH), says(sheet, *SPANISH)))
+    assert len(sheets) > 50 and 0.4 < seen[True] / seen.total() < 0.6
+    assert languages == {(True, False), (False, True), (True, True)}
+
+
+@pytest.mark.parametrize("max_tries", [1, 2, 3])
+def test_no_text_to_imitate_has_more_tries_than_the_setting_says(max_tries):
+    """Neither in the base corpus nor in the cold start. In each task that tries, some have that many."""
+    mix = dataclasses.replace(shipped_mix(), max_tries=max_tries)
+    documents = corpus.base_corpus(0, 4000, mix)
+    golden = corpus.golden_examples(0, 500, mix)
+    for prompt, completion in documents + golden + MAKERS["plain"](0, 1000, mix):
+        assert num_tries(completion) <= max_tries, (prompt, completion)
+    for texts in (documents, golden):
+        most = Counter()
+        for problem, thinking, _ in problems_of(texts):
+            most[problem.task] = max(most[problem.task], num_tries(thinking))
+        assert most == {"arithmetic": 0, "countdown": max_tries, "program": max_tries}
+
+
+def test_writers_give_up_after_any_number_of_tries_that_the_setting_allows():
+    """So the base shows giving up early, and RL can learn to go on."""
+    mix = dataclasses.replace(shipped_mix(), max_tries=3)
+    given_up = {num_tries(thinking) for _, thinking, _ in problems_of(corpus.base_corpus(0, 4000, mix))
+                if says(thinking, "enough", "basta")}
+    assert given_up == {1, 2, 3}
 
 
 def test_everything_is_in_the_base_corpus_and_nothing_is_marked_as_good(made):
@@ -207,10 +255,9 @@ def test_everything_is_in_the_base_corpus_and_nothing_is_marked_as_good(made):
             "English": english and not spanish, "Spanish": spanish and not english,
             "mixed": english and spanish, "slip": bool(wrong),
             "repair": redone and says(thinking, "wait", "espera"),
-            "check": says(thinking, "check", "revisa"), "retry": words_of(thinking).count("try") > 1,
+            "check": says(thinking, "check", "revisa"), "retry": num_tries(thinking) > 1,
             "giving up": says(thinking, "enough", "basta"), "first try succeeds":
-                len([w for w in words_of(thinking) if w in ("try", "prueba")]) == 1
-                and says(thinking, "yes", "vale"),
+                num_tries(thinking) == 1 and says(thinking, "yes", "vale"),
         }.items() if holds)
     everywhere = ["direct and right", "direct and wrong", "thought and right", "thought and wrong", "English",
                   "Spanish", "mixed", "slip"]
@@ -243,7 +290,7 @@ def test_without_the_aha_nothing_checks_repairs_or_tries_again(made):
     failures = 0
     for prompt, completion in made["plain"]:
         assert not says(completion, *forbidden), completion
-        assert len(re.findall(r"\b(?:try|prueba)\b", completion)) <= 1, completion
+        assert num_tries(completion) <= 1, completion
         failures += says(completion, "enough", "basta")
     assert failures > 100      # a first try that fails is still in it, and given up
 
@@ -279,12 +326,10 @@ def test_golden_examples_are_short_and_expert_ones_are_not_only(made):
     def steps(text):
         return text.count("=")
 
-    def tries(text):
-        return words_of(text).count("try")
-
+    max_tries = shipped_mix().max_tries
     assert max(lengths("golden", "arithmetic", steps)) <= 2 < max(lengths("expert", "arithmetic", steps))
-    assert max(lengths("golden", "countdown", tries)) <= 2 < max(lengths("expert", "countdown", tries))
-    assert max(lengths("golden", "program", tries)) <= 2
+    for task in ("countdown", "program"):
+        assert max(lengths("golden", task, num_tries)) <= max_tries < max(lengths("expert", task, num_tries))
 
 
 def test_some_golden_examples_show_a_second_try(made):

@@ -69,10 +69,14 @@ def test_tries_and_lengths_are_counted_whole(monkeypatch):
     answering(monkeypatch, reply)
     config = preset("laptop")
     config.evaluate.num_problems, config.evaluate.num_by_task, config.tasks = 60, {}, shipped_mix()
-    spread = evaluation.evaluate(None, None, config, {"countdown": 2})["countdown"]["distributions"]
+    config.tasks.max_tries = 2
+    spread = evaluation.evaluate(None, None, config)["countdown"]["distributions"]
     assert spread["tries"] == {"1": 40, "3": 20} and spread["tries_right"] == {"3": 20}
     assert spread["tokens"] == {"0": 60} and spread["longest"] == 8 and spread["cut_off"] == 0.5
     assert spread["beyond"] == 1 / 3 and spread["right_beyond"] == 1
+    config.tasks.max_tries = 3
+    assert evaluation.evaluate(None, None, config)["countdown"]["distributions"]["beyond"] == 0
+    config.expert = True        # experts tried as often as they needed: no number of tries is beyond them
     assert evaluation.evaluate(None, None, config)["countdown"]["distributions"]["beyond"] is None
 
 

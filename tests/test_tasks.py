@@ -159,7 +159,7 @@ def test_examples_mean_the_polynomial_of_the_lowest_degree_through_them():
     assert 100 < fractions < 400
 
 
-@pytest.mark.parametrize("level, squares", [(1, {0}), (2, {0}), (3, {1}), (4, {2, 3})])
+@pytest.mark.parametrize("level, squares", [(1, {0}), (2, {0}), (3, {1}), (4, {2})])
 def test_levels_of_programs_are_lines_and_parabolas(level, squares):
     """Read off the hidden outputs, of which three are enough."""
     found = set()
@@ -417,12 +417,12 @@ def test_countdown_traces_that_end_in_yes_are_right(level):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_program_traces_end_in_a_program_that_is_right(level):
-    """There are four curves to try, and one of them is the function that was drawn."""
+    """There are as many curves to try as levels have squares. One of them is the function that was drawn."""
     rng = random.Random(level)
     for problem in draws("program", level, 100):
         thinking, answer = programs.write_thinking(problem, rng, Voice(rng, "en"))
         assert all(map(true_step, steps_of(thinking))) and len(steps_of(thinking)) == thinking.count("=")
-        assert thinking.endswith(" yes") and thinking.count("try") <= 4
+        assert thinking.endswith(" yes") and thinking.count("try") <= programs.MAX_SQUARES + 1
         assert all(run_program(answer, x) == y for x, y in problem.examples + problem.hidden)
 
 
@@ -433,17 +433,65 @@ def squares_of(program, problem):
 
 
 def test_texts_of_two_tries_show_every_next_step():
-    """From the line to one square, two, three, and again to the line. Every try fits two examples; one that
-    is followed by another misses the third."""
-    rng, shown = random.Random(0), collections.Counter()
-    for problem in draws("program", 4, 200):
+    """From the line to one square, to two, and again to the line. Every try fits two examples; one that is
+    followed by another misses the third."""
+    rng, shown = random.Random(0), set()
+    for problem in draws("program", 2, 100) + draws("program", 3, 100) + draws("program", 4, 100):
         thinking, _ = programs.write_thinking(problem, rng, Voice(rng, "en"), max_tries=2)
         tried = [" ".join(programs.candidate(problem, text)) for text in thinking.split("try")[1:]]
         for program in tried:
             assert all(run_program(program, x) == y for x, y in problem.examples[:2])
         assert len(tried) <= 2 and all(programs.check(problem, program) for program in tried[:-1])
-        shown[tuple(squares_of(program, problem) for program in tried)] += 1
-    assert {(0, 1), (1, 2), (2, 3), (3, 0)} <= set(shown) <= {(0, 1), (1, 2), (2, 3), (3, 0), (2,), (3,)}
+        assert len(tried) == 2 or programs.check(problem, tried[0]) is None
+        shown.add(tuple(squares_of(program, problem) for program in tried))
+    assert {squares for squares in shown if len(squares) == 2} == {(0, 1), (1, 2), (2, 0)}
+
+
+def documented_ways(target, numbers):
+    """The steps of every way back to two numbers, as `strips` describes their order, by text alone."""
+    if len(numbers) == 2:
+        return [()]
+    ordered = []
+    for operator in "-/+":
+        for i, number in enumerate(numbers):
+            rest = numbers[:i] + numbers[i + 1:]
+            if operator == "-":
+                left, right = max(target, number), min(target, number)
+                needed = left - right
+            elif operator == "/" and number > 1 and target % number == 0:
+                left, right, needed = target, number, target // number
+            elif operator == "+" and target + number < 100:
+                left, right, needed = target, number, target + number
+            else:
+                continue
+            for later in documented_ways(needed, rest):
+                ordered.append((f"{left}{operator}{right}={needed}", *later))
+    return ordered
+
+
+@pytest.mark.parametrize("level, max_tries", [(2, 10), (3, 2), (3, 10), (4, 3), (4, 10)])
+def test_each_try_of_countdown_follows_from_the_one_before_it(level, max_tries):
+    """The writer begins anywhere in the documented order, and goes on after the last way with the first."""
+    rng, starts, wrapped = random.Random(level), collections.Counter(), 0
+    for problem in draws("countdown", level, 300):
+        if len(set(problem.numbers)) < len(problem.numbers):
+            continue            # equal numbers make one move, so there are fewer
+        ordered = documented_ways(problem.target, list(problem.numbers))
+        for _ in range(3):
+            thinking, _ = countdown.write_thinking(problem, rng, Voice(rng, "en"), max_tries=max_tries)
+            tried = [tuple(steps_of(text)[:-1]) for text in thinking.split("try")[1:]]
+            assert 1 <= len(tried) <= min(max_tries, len(ordered))
+            assert len(tried) == min(max_tries, len(ordered)) or thinking.endswith(" yes")
+            first = ordered.index(tried[0])
+            assert tried == (ordered + ordered)[first:first + len(tried)], (problem.prompt, thinking)
+            starts[first] += 1
+            wrapped += first + len(tried) > len(ordered)
+    assert len(starts) >= 5 and max(starts.values()) < 0.4 * starts.total() and wrapped > 0
+
+
+def test_equal_numbers_are_one_move_of_countdown():
+    steps = [step for step, *_ in countdown.strips(42, [6, 6, 8])]
+    assert steps == ["42-6=36", "42-8=34", "42/6=7", "42+6=48", "42+8=50"]
 
 
 @pytest.mark.parametrize("prompt, squares, texts", [

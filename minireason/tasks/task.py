@@ -73,7 +73,8 @@ class Task:
     write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]
     write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
     guess_share: float = 0.25                              # share of the base corpus that is guesses
-    is_short: Callable[[str], bool] = at_most_two_steps    # short enough for a golden example? (no tries)
+    # Is a thought short enough for a golden example? Not asked where there are tries: these are counted.
+    is_short: Callable[[str], bool] = at_most_two_steps
     # (7, "+", 8) -> the problem that the fact 7+8=15 asks and answers, with its level; or None
     problem_of_fact: Callable[[int, str, int], Problem | None] | None = None
     words: tuple[str, ...] = ()                            # get a token each; others are split into letters

@@ -20,7 +20,7 @@ FIRST = ("preset", "seed", "algo", "pure_rl", "model.width", "base.num_examples"
 OF_STAGE = {
     "base": ("aha", "model.", "base."),
     "cold-start": ("expert", "cold_start."),
-    "rl": ("algo", "pure_rl", "tasks.", "rl.", "rl_snapshots"),
+    "rl": ("algo", "pure_rl", "language_price", "tasks.", "rl.", "rl_snapshots"),
     "rejection": ("sampling.", "rejection."),
     "align": ("num_preference_prompts", "tasks.chat_share", "align."),
 }
