@@ -102,7 +102,7 @@ def comparison_sheet(rng: random.Random) -> Document:
 
 
 def draw_habits(rng: random.Random, aha: bool, max_tries: int) -> Habits:
-    """How the writer of a document works. Some give up at their first failure, none tries beyond max_tries."""
+    """How the writer of a document works. Some give up at their first failure, none exceeds max_tries."""
     if not aha:
         return Habits(checks=False, tries=1)
     return Habits(checks=True, tries=rng.randint(1, max_tries))

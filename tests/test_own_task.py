@@ -27,7 +27,7 @@ from minireason.corpus import base_corpus, golden_examples, wrap
 from minireason.run import open_model
 from minireason.tasks import TASKS, make_problem, parse_prompt, register
 from minireason.tasks.problem import Problem, is_test
-from minireason.tasks.task import Habits, Mix
+from minireason.tasks.task import Habits, Mix, Task
 from minireason.tasks.words import SPANISH, TAGS, Voice
 from minireason.tokenizer import get_tokenizer, known_words
 from minireason.upkeep import checkpoint, metrics
@@ -60,6 +60,15 @@ def sort(task_of_the_page):
         if task.name == task_of_the_page.name or task.word == task_of_the_page.word:
             del TASKS[task.name]
     return task_of_the_page
+
+
+def test_the_page_says_the_defaults_of_the_record():
+    page = (ROOT / "minireason" / "tasks" / "README.md").read_text(encoding="utf-8")
+    assert f"| `guess_share` | {Task.guess_share} |" in page
+    assert f"`--tasks-max-tries` says ({TaskConfig().max_tries})" in page
+    for field in Habits._fields:
+        assert f"`habits.{field}`" in page
+    assert set(re.findall("habits[.]([a-z_]+)", page)) == set(Habits._fields)
 
 
 def test_a_task_is_verified_counted_and_written(sort):
