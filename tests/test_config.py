@@ -35,7 +35,7 @@ def test_a_preset_survives_the_disk(name):
 
 
 def test_stored_settings_have_the_names_that_they_always_had():
-    """Those of runs that people have: the values are the laptop preset's.
+    """Those of runs that people have. The values of lengths and amounts may change, the names may not.
     A task of somebody's own adds settings with its name, and no others."""
     stored = to_dict(preset("laptop"))
     for task in TASKS.keys() - set(SHIPPED):
@@ -45,9 +45,11 @@ def test_stored_settings_have_the_names_that_they_always_had():
         "arithmetic_levels": "2,3", "countdown_levels": "2,3", "program_levels": "2,3,4",
         "arithmetic_share": 0.36, "countdown_share": 0.54, "program_share": 0.10, "max_tries": 2,
         "chat_share": 0.60}
-    assert stored["evaluate"] == {"num_problems": 1000, "num_programs": 1000, "max_new_tokens": 160,
-                                  "seed": 1234, "every": 0, "num_quick": 300}
-    assert stored["rl"]["learning_rate"] == 3e-4 and stored["num_preference_prompts"] == 15_000
+    assert stored["evaluate"].keys() == {"num_problems", "num_programs", "max_new_tokens", "seed", "every",
+                                         "num_quick"}
+    assert stored["evaluate"]["num_problems"] == 1000 and stored["evaluate"]["seed"] == 1234
+    assert {"learning_rate", "num_iterations", "max_new_tokens"} <= stored["rl"].keys()
+    assert {"num_preference_prompts", "language_price", "rl_snapshots"} <= stored.keys()
 
 
 def test_an_unknown_preset_raises():
@@ -59,7 +61,7 @@ def test_a_missing_setting_takes_its_default_and_an_unknown_one_is_named():
     values = to_dict(preset("smoke"))
     del values["rl"]["clip_high"], values["aha"], values["align"]
     config = from_dict(values)
-    assert config.rl.clip_high == 0.28 and config.aha and config.align.num_iterations == 100
+    assert config.rl.clip_high == 0.28 and config.aha and config.align == Config().align
     values["rl"]["momentum"] = 0.9
     with pytest.raises(ValueError, match="rl.momentum"):
         from_dict(values)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from minireason.config import preset
+from minireason.config import from_dict, preset
 from minireason.corpus import base_corpus, base_documents, cold_start_documents, golden_examples
 from minireason.run import PRETRAINED, folder_of, read_settings, stored_config
 from minireason.tasks import parse_prompt
@@ -44,8 +44,9 @@ def tries_in(documents, word):
 def test_the_texts_are_those_of_the_run_and_their_tries_are_counted(measured):
     run, _ = measured
     settings, _ = read_settings(folder_of(PRETRAINED))
-    corpus = base_corpus(settings["seed"], NUM_DOCUMENTS, preset("laptop").tasks)
-    golden = golden_examples(settings["seed"], settings["cold_start"]["num_examples"], preset("laptop").tasks)
+    mix = from_dict(settings).tasks
+    corpus = base_corpus(settings["seed"], NUM_DOCUMENTS, mix)
+    golden = golden_examples(settings["seed"], settings["cold_start"]["num_examples"], mix)
     assert (run["documents"], run["documents_counted"]) == (settings["base"]["num_examples"], NUM_DOCUMENTS)
     for task, word in (("countdown", "make"), ("program", "program")):
         of_corpus, of_golden = tries_in(corpus, word), tries_in(golden, word)
