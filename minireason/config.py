@@ -168,7 +168,7 @@ class Config:
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     # Small batches: with as many documents in half as many steps the model knows far fewer facts.
-    base: SFTConfig = section(SFTConfig, num_examples=100_000, batch_size=24)
+    base: SFTConfig = section(SFTConfig, num_examples=120_000, batch_size=24)
     cold_start: SFTConfig = section(
         SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
     # In the same time, using each rollout once teaches more than using half as many twice.

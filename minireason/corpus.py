@@ -115,11 +115,11 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     checks, repairs or tries again (a control).
     """
     draw = rng.random()
-    if draw < 0.25:
+    if draw < 0.14:
         return fact_sheet(rng, mix)
-    if draw < 0.33:
+    if draw < 0.18:
         return comparison_sheet(rng)
-    if draw < 0.43:
+    if draw < 0.26:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
     name = draw_task(rng, mix)
