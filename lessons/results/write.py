@@ -9,6 +9,7 @@ replaced. NUMBERS are single numbers inside a sentence; TABLES are whole tables,
 """
 
 import fnmatch
+import functools
 import json
 import re
 import sys
@@ -27,6 +28,7 @@ EVERY_RUN = "(mean, lowest, highest run)"
 # -----------------------------------------------------------------------------
 # From the files
 
+@functools.cache
 def read(name):
     return json.loads((HERE / name).read_text(encoding="utf-8"))
 
@@ -331,7 +333,6 @@ NUMBERS = {
     "C5": lambda: f"{100 * find('C5.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
     "C5-seconds": seconds_ratio,
     "C6": lambda: percent(find("C6.json", "base, RL: readable"), 0),
-    "C6-cold": lambda: percent(find("C6.json", "then RL: readable"), 0),
     "C7": lambda: points("C7.json", "countdown, RL 32, * tokens: vote, less that of 1"),
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
     "C9": lambda: points_interval(find("C9.json", "student - teacher")).split()[0],
