@@ -1,5 +1,5 @@
-"""What the pages show exists: files, links, commands, figures, metrics. README.md is one page, and numbers are
-those of the JSON files. PAGES are those that a visitor reads."""
+"""What the pages show exists: files, links, commands, figures. README.md is one page, and its numbers are
+those of the JSON files. PAGES are the pages that a visitor reads."""
 
 import importlib.util
 import inspect
@@ -50,7 +50,8 @@ def test_no_paragraph_of_the_readme_is_a_table_in_disguise():
 def test_the_terms_of_the_readme_are_explained_where_they_are_first_used():
     """An explained term is in italics. No prose and no table uses it before that."""
     text = "\n".join(line for line in README.splitlines() if not line.startswith(("    ", "#", "![")))
-    for term in ("held out", "pass@1", "verifier", "reward", "completion", "advantage", "group", "critic", "KL"):
+    for term in ("pass@1", "held out", "verifier", "reward", "completion", "token", "advantage", "group",
+                 "critic", "KL"):
         first = re.search(rf"\*?\b{term}\b", text)
         assert first and first[0].startswith("*"), term
 
@@ -233,7 +234,10 @@ def test_there_are_such_commands():
     assert len(commands("train.py")) >= 4 and len(commands("sample.py")) >= 4
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (minireason[\w.]*)", ALL.replace("\n", " ")))))
+MODULES = set(re.findall(r"python\s+-m\s+(minireason[\w.]*)", ALL))
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
 def test_every_module_that_is_run_is_there(module):
     assert importlib.util.find_spec(module) is not None
 

@@ -34,7 +34,7 @@ def read(name):
 
 
 def find(file, pattern):
-    """The row of a file whose name fits the pattern; `*` stands for anything. Raises KeyError if none fits."""
+    """The row of a file whose name fits the pattern; `*` stands for anything. KeyError if there is none."""
     for row in read(file)["rows"]:
         if fnmatch.fnmatchcase(row["name"], pattern):
             return row
@@ -141,18 +141,20 @@ def imitation_differences():
 def verifier_errors():
     rows = []
     for task in TASKS:
-        wrong = find("C2.json", f"{task}: accepted, and wrong")
-        right = find("C2.json", f"{task}: refused, and right")
-        rows.append([task, f"{wrong['value'] * wrong['of']:.0f} of {wrong['of']:,}",
-                     f"{100_000 * wrong['high']:.1f}", f"{right['value'] * right['of']:.0f} of {right['of']:,}",
-                     f"{100_000 * right['high']:.1f}"])
+        cells = [task]
+        for kind in ("accepted, and wrong", "refused, and right"):
+            row = find("C2.json", f"{task}: {kind}")
+            cells.append(f"{row['value'] * row['of']:.0f} of {row['of']:,}")
+            cells.append(f"{100_000 * row['high']:.1f}")
+        rows.append(cells)
     return table(["task", "wrong, and accepted", "at most in 100,000", "right, and refused",
                   "at most in 100,000"], rows)
 
 
 def aha():
     """Behaviour in countdown, with the corpus as it is and with one without retries."""
-    names = {"right %": "accuracy", "thinks %": "thinks", "tries again after a failed try %": "retry_after_failure",
+    names = {"right %": "accuracy", "thinks %": "thinks",
+             "tries again after a failed try %": "retry_after_failure",
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
              "right after a failed try %": "accuracy_after_failed_try",
              "right answers won by trying again %": "won_by_retrying", "wrong steps repaired %": "repairs"}
@@ -166,7 +168,8 @@ def aha():
 
 
 def aha_differences():
-    names = {"right %": "accuracy", "thinks %": "thinks", "tries again after a failed try %": "retry_after_failure",
+    names = {"right %": "accuracy", "thinks %": "thinks",
+             "tries again after a failed try %": "retry_after_failure",
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
              "right after a failed try %": "accuracy_after_failed_try", "wrong steps repaired %": "repairs"}
     pairs = {"pure RL minus base": "base, RL less base", "RL minus cold start": "then RL less cold start",
@@ -178,8 +181,8 @@ def aha_differences():
 def memory():
     kinds = {"weights": "weights", "gradients": "gradients", "optimizer": "optimizer",
              "critic, with its gradients and optimizer": "critic", "rollout": "rollout",
-             "activations of a micro-batch": "activations", "key-value cache while sampling": "key-value cache",
-             "peak": "peak"}
+             "activations of a micro-batch": "activations",
+             "key-value cache while sampling": "key-value cache", "peak": "peak"}
     columns = {"GRPO": "grpo {}, bytes by formula", "PPO": "ppo {}, bytes by formula",
                "PPO, shared critic": "ppo-shared {}, bytes by formula"}
     return grid("C4.json", "MiB", kinds, columns, lambda row: f"{row['value'] / 2 ** 20:.1f}")
@@ -193,9 +196,8 @@ def ppo_and_grpo():
 
 
 def ppo_and_grpo_cost():
-    columns = {"seconds an iteration (median, least, most)": "{} seconds per iteration (median, least, most)"}
-    seconds = grid("C5.json", "", {"GRPO": "grpo", "PPO": "ppo"}, columns, plain_interval)
-    return seconds
+    columns = {"seconds an iteration (median, least, most)": "{} seconds per iteration*"}
+    return grid("C5.json", "", {"GRPO": "grpo", "PPO": "ppo"}, columns, plain_interval)
 
 
 def ppo_long():
@@ -206,9 +208,9 @@ def ppo_long():
 
 
 def readability():
-    arms = {"corpus": "corpus", "base": "base", "pure RL": "base, RL", "pure RL, one language rewarded":
-            "base, RL on both", "cold start": "cold start", "RL after it": "then RL",
-            "RL after it, one language rewarded": "then RL on both"}
+    arms = {"corpus": "corpus", "base": "base", "pure RL": "base, RL",
+            "pure RL, one language rewarded": "base, RL on both", "cold start": "cold start",
+            "RL after it": "then RL", "RL after it, one language rewarded": "then RL on both"}
     columns = {"right %": "{}: right", "readable %": "{}: readable", "mixing %": "{}: mixing"}
     return grid("C6.json", "model", arms, columns)
 
@@ -253,7 +255,8 @@ def teacher_differences():
 
 
 def alignment():
-    names = {"leaks %": "leaks", "over-refusals %": "over_refusals", "helpful %": "helpful", "truth %": "truth"}
+    names = {"leaks %": "leaks", "over-refusals %": "over_refusals", "helpful %": "helpful",
+             "truth %": "truth"}
     columns = {"with the KL": f"KL x 0.05 {{}} {EVERY_RUN}", "without": f"KL x 0.0 {{}} {EVERY_RUN}"}
     shares = grid("C10.json", "", names, columns)
     scores = grid("C10.json", "", {"polite words an answer": "polite", "judge's score": "judge"}, columns,
