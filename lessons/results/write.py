@@ -131,6 +131,14 @@ def imitation():
     return grid("C1.json", "after", arms, columns)
 
 
+def imitation_seconds():
+    seconds = read("C1.json")["seconds"]
+    rows = []
+    for arm, of_seeds in seconds.items():
+        rows.append([arm, str(min(of_seeds)), str(max(of_seeds))])
+    return table(["CPU seconds after the cold start", "shortest run", "longest run"], rows)
+
+
 def imitation_differences():
     arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
             "3,000 expert solutions": "experts"}
@@ -178,6 +186,13 @@ def aha_differences():
     return grid("C3.json", "countdown", names, columns, points_interval)
 
 
+def long_sums():
+    names = {"wrong steps %": "wrong_steps", "wrong steps repaired %": "repairs"}
+    columns = {"base": "sums of four to eight terms: {}, base",
+               "pure RL": "sums of four to eight terms: {}, base, RL"}
+    return grid("C3.json", "sums of four to eight terms, one seed", names, columns)
+
+
 def memory():
     kinds = {"weights": "weights", "gradients": "gradients", "optimizer": "optimizer",
              "critic, with its gradients and optimizer": "critic", "rollout": "rollout",
@@ -202,7 +217,7 @@ def ppo_and_grpo_cost():
 
 def ppo_long():
     columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
-    rows = grid("ppo.json", "300 iterations, one seed", {"GRPO": "grpo", "PPO": "ppo"}, columns)
+    rows = grid("ppo.json", f"{read('ppo.json')['iterations']} iterations, one seed", {"GRPO": "grpo", "PPO": "ppo"}, columns)
     difference = grid("ppo.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
     return rows + "\n".join(difference.splitlines()[3:]) + "\n"
 
@@ -283,10 +298,12 @@ TABLES = {
         "seeds.json", ["rl - base", "rl - cold-start", "rejection - rl", "align - rejection", "align - rl"]),
     "C1-table": imitation,
     "C1-differences-table": imitation_differences,
+    "C1-seconds-table": imitation_seconds,
     "experts-table": experts,
     "C2-table": verifier_errors,
     "C3-table": aha,
     "C3-differences-table": aha_differences,
+    "C3-sums-table": long_sums,
     "C4-table": memory,
     "C5-table": ppo_and_grpo,
     "C5-cost-table": ppo_and_grpo_cost,
@@ -322,6 +339,10 @@ def seconds_ratio():
     return f"{ppo / find('C5.json', 'grpo seconds per iteration*')['value']:.1f}"
 
 
+def num_seeds(file):
+    return str(len(read(file)["seeds"]))
+
+
 def num_checked_answers():
     return f"{sum(row['of'] for row in read('C2.json')['rows']):,}"
 
@@ -342,6 +363,9 @@ NUMBERS = {
     "C10": lambda: percent(find("seeds.json", f"align leaks {EVERY_RUN}")),
     "C11": lambda: points("C11.json", "rl - base program"),
 }
+
+for claim in ("C1", "C3", "C5", "C6", "C7", "C8", "C9", "C10", "C11"):
+    NUMBERS[f"{claim}-seeds"] = functools.partial(num_seeds, f"{claim}.json")
 
 
 def filled(text):
