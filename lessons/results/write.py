@@ -217,7 +217,8 @@ def ppo_and_grpo_cost():
 
 def ppo_long():
     columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
-    rows = grid("ppo.json", f"{read('ppo.json')['iterations']} iterations, one seed", {"GRPO": "grpo", "PPO": "ppo"}, columns)
+    title = f"{read('ppo.json')['iterations']} iterations, one seed"
+    rows = grid("ppo.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
     difference = grid("ppo.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
     return rows + "\n".join(difference.splitlines()[3:]) + "\n"
 
