@@ -90,6 +90,12 @@ def test_a_number_that_is_not_that_of_its_file_is_found_and_put_right(write, tmp
     assert write.main() == 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_of_prose_begins_with_a_comment(name):
+    """Markdown takes such a line for HTML: links and italics in it would stay as they are typed."""
+    assert not re.search(r"^ *<!--[\w-]+-->.", PAGES[name], re.MULTILINE)
+
+
 def test_each_number_that_the_script_can_write_is_asked_for(write):
     text = README + PAGES["lessons/results/README.md"]
     for name in [*write.NUMBERS, *write.TABLES]:
