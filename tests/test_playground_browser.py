@@ -153,18 +153,18 @@ def test_a_run_without_a_film_says_what_to_do(page):
 
 def test_long_work_says_how_far_it_is_and_is_stopped(page):
     page.click("#tab-more")
-    page.wait_for_function("document.querySelector('#stop').hidden")
+    page.wait_for_selector("#stop[hidden]", state="attached")
     page.select_option("#votes", "256")
     page.click("#vote")
     page.locator("#working-said", has_text="of 256 answers").wait_for()
     page.click("#stop")
-    page.wait_for_function("document.querySelector('#stop').hidden")
+    page.wait_for_selector("#stop[hidden]", state="attached")
     assert page.inner_text("#working-said") == "" and not page.inner_text("#vote-said").startswith("256")
 
 
 def test_a_link_that_is_pasted_into_the_open_page_is_followed(page):
     page.evaluate("location.hash = 'tab=think&prompt=compute+3%2B4&stage=base&temperature=1&seed=3'")
-    page.wait_for_function("document.querySelector('#prompt').value === 'compute 3+4'")
+    playwright.expect(page.locator("#prompt")).to_have_value("compute 3+4")
     page.wait_for_selector("#answer [role=button]")
     assert page.input_value("#stage") == "base" and page.input_value("#seed") == "3"
     links = page.locator("#exercises a")
@@ -212,7 +212,8 @@ def test_ten_steps_of_grpo_make_a_prompt_easier(page):
     page.wait_for_selector("#group .up")
     assert page.locator("#group table tr").count() == 9      # eight tokens under a heading
     page.check("#numbers")
-    assert "\u2192" in page.evaluate("document.querySelector('#group .token').dataset.numbers")
+    numbers = page.locator("#group .token").evaluate_all("tokens => tokens.map(t => t.dataset.numbers)")
+    assert any("\u2192" in number for number in numbers)        # before and after the step
     page.wait_for_selector("#ten:not([disabled])")
     page.click("#ten")
     page.locator("#lab-chart circle").nth(10).wait_for(timeout=200_000)

@@ -134,8 +134,7 @@ function showGroup(event, isAfter) {
     for (const token of completion.tokens) {
       const change = isAfter ? token.new - token.old : 0;
       const span = addToken(box, token.text);
-      span.dataset.numbers = Math.round(100 * Math.exp(token.old))
-        + (isAfter ? `\u2192${Math.round(100 * Math.exp(token.new))}` : "");
+      span.dataset.numbers = numbersUnder(token, isAfter);
       span.title = `probability ${probability(Math.exp(token.old))}`
         + (isAfter ? `, now ${probability(Math.exp(token.new))}` : "")
         + (token.value === undefined ? "" : `, value ${token.value.toFixed(2)}`)
@@ -153,29 +152,38 @@ function showGroup(event, isAfter) {
 
 const MOST_CHANGES = 8;     // rows of the table
 
-// The tokens whose probability changed most. What stands in several answers behind the same beginning is one.
+// A token's probability in percent, before and after the step. What was sure and stays so has no number.
+function numbersUnder(token, isAfter) {
+  const before = Math.round(100 * Math.exp(token.old));
+  const now = isAfter ? Math.round(100 * Math.exp(token.new)) : before;
+  if (before !== now) return `${before}\u2192${now}`;
+  return before > 98 ? "" : String(before);
+}
+
+// The tokens whose probability changed most, on average over the places where the same stood before them.
 function changeTable(completions) {
   const changes = new Map();
-  for (const {tokens, reward} of completions) {
+  for (const {tokens} of completions) {
     let beginning = "";
     for (const token of tokens) {
-      const key = beginning + token.text;
-      const change = Math.exp(token.new) - Math.exp(token.old);
-      const row = changes.get(key) || {token, beginning, change, right: 0, wrong: 0};
-      row[reward ? "right" : "wrong"]++;
-      changes.set(key, row);
-      beginning = key;
+      const behind = beginning.slice(-14);
+      const row = changes.get(behind + token.text) || {text: token.text, behind, before: 0, now: 0, places: 0};
+      row.before += Math.exp(token.old);
+      row.now += Math.exp(token.new);
+      row.places++;
+      changes.set(behind + token.text, row);
+      beginning += token.text;
     }
   }
-  const rows = [...changes.values()].sort((one, other) => Math.abs(other.change) - Math.abs(one.change));
+  const change = row => (row.now - row.before) / row.places;
+  const rows = [...changes.values()].sort((one, other) => Math.abs(change(other)) - Math.abs(change(one)));
   const table = element("table");
   table.append(element("caption", "", "The tokens that changed most"));
-  table.append(tableRow("th", ["token", "behind", "before", "now", "answers"]));
-  for (const {token, beginning, change, right, wrong} of rows.slice(0, MOST_CHANGES)) {
-    const line = tableRow("td", [token.text === END ? "\u25a0 (the end)" : visible(token.text),
-      visible(beginning.slice(-14)), probability(Math.exp(token.old)), probability(Math.exp(token.new)),
-      [right && `${right} right`, wrong && `${wrong} wrong`].filter(Boolean).join(", ")]);
-    line.className = change > 0 ? "up" : "down";
+  table.append(tableRow("th", ["token", "behind", "before", "now", "places"]));
+  for (const row of rows.slice(0, MOST_CHANGES)) {
+    const line = tableRow("td", [row.text === END ? "\u25a0 (the end)" : visible(row.text), visible(row.behind),
+      probability(row.before / row.places), probability(row.now / row.places), row.places]);
+    line.className = change(row) > 0 ? "up" : "down";
     table.append(line);
   }
   return table;
