@@ -90,7 +90,7 @@ def grid(file, corner, rows, columns, show=percent_interval):
 def pipeline():
     """README's table: short."""
     what = {
-        "base": ("imitate a toy internet: English and Spanish texts, mistakes and all", "`sft.py`"),
+        "base": ("imitate a toy internet, in English and Spanish, mistakes and all", "`sft.py`"),
         "cold-start": ("imitate 300 clean examples of thinking", "`sft.py`"),
         "rl": ("trial and error; a right answer is rewarded", "`grpo.py`, `ppo.py`"),
         "rejection": ("imitate the RL model's good answers", "`rejection.py`"),
