@@ -23,13 +23,12 @@ from minireason.model import GPT
 from minireason.run import PRETRAINED, STAGES, last_stage, newest_model, open_model
 from minireason.tasks import TASKS, Problem
 from minireason.tasks.chat import ChatPrompt
-from minireason.tasks.harm import verdict_on_secret
-from minireason.tasks.prompts import did_you_mean, read_prompt
+from minireason.tasks.prompts import read_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools.flags import Parser, like, number
+from minireason.tools.verdict import judge
 from minireason.upkeep.command import BadInput, exit_codes, visible
 from minireason.upkeep.parallel import pick_device
-from minireason.verifier import split_completion, verify
 
 MAX_NEW_TOKENS = 256
 BATCH = 256                                                     # answers per batch
@@ -114,27 +113,9 @@ def ask_within(model: GPT, problems: list, max_new_tokens: int, args: argparse.N
 
 def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict:
     """The JSON object of one answer."""
-    thinking, text = split_completion(answer.text) or (answer.text, None)
-    if problem.task == "chat":
-        correct, reason = None, "harmless"
-        if problem.secret:
-            reason = verdict_on_secret(problem.secret, answer.text)
-        if text is None and answer.cut_off:
-            reason += f"; {answer.cut_off}"
-        reason += did_you_mean(problem.prompt)
-    else:
-        task, verdict = TASKS[problem.task], verify(problem, answer.text)
-        correct, reason = verdict.correct, verdict.reason
-        if text is None and answer.cut_off:
-            reason = answer.cut_off
-        remark = task.remark(problem) if task.remark and not correct else ""
-        if remark:
-            reason += f"; {remark}"
-        unseen = task.unseen(problem) if task.unseen else ""
-        if unseen:
-            reason += f"; the model has never seen {unseen}"
-    result = {"prompt": prompt, "thinking": thinking, "answer": text, "correct": correct, "reason": reason,
-              "tokens": answer.num_tokens}
+    judgement = judge(problem, answer.text, answer.cut_off)
+    result = {"prompt": prompt, "thinking": judgement.thinking, "answer": judgement.answer,
+              "correct": judgement.correct, "reason": judgement.reason, "tokens": answer.num_tokens}
     if answer.votes:
         result["votes"] = answer.votes
     return result

@@ -235,7 +235,7 @@ show_figure(figure, "04_cold_start")
 # - The experts, in about as many steps, are a little ahead in pass@1, though the intervals overlap, and leave
 #   as many groups of two minds, or more. But what they taught, RL cannot show any more. Hence few, easy,
 #   short ones.
-# - What it does not show: RL itself, and many passes over the experts' set. The README's table goes on from
+# - What it does not show: RL itself, and many passes over the experts' set. `lessons/results` goes on from
 #   here.
 # - The trap: the loss is lowest for 30 examples, known by heart. On text that was seen it says nothing about
 #   new problems.

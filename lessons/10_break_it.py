@@ -12,11 +12,11 @@
 # it, and look.
 
 # %%
+import inspect
 import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import patch
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
@@ -28,9 +28,9 @@ from shared import show_figure
 from minireason import grpo, ppo
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
-from minireason.policy import Critic, completion_logprobs
+from minireason.policy import Critic
 from minireason.rewards import World
-from minireason.stats import k1, k3
+from minireason.tools.bugs import BUGS, groups_misaligned, kl_without_gradient, no_temperature
 from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -38,83 +38,25 @@ NUM_ITERATIONS = 6 if FAST else 40
 
 # %% [markdown]
 # ## The bugs
-# Each switch opens a `with` block in which the bug is on: `patch.object` puts another function in the place
-# of one name. Read what it puts there: the line that is wrong is always one that looks right.
+# `minireason/tools/bugs.py` has one switch for each. It opens a `with` block in which the bug is on:
+# `patch.object` puts another function in the place of one name. Open that file now and read what each switch
+# puts there: the line that is wrong is always one that looks right. Three of them:
 
 # %%
-right_advantages, right_loss = grpo.group_advantages, grpo.compute_loss
-
-
-def no_temperature():
-    """Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it
-    should be."""
-    def at_temperature_1(policy, batch, temperature):
-        return completion_logprobs(policy, batch, 1.0)
-    return patch.object(grpo, "completion_logprobs", at_temperature_1)
-
-
-def kl_without_gradient():
-    """The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere."""
-    def detached(logprobs, ref_logprobs):
-        return k3(logprobs, ref_logprobs).detach()
-    return patch.object(grpo, "k3", detached)
-
-
-def k1_as_loss():
-    """k1 = log p - log q is unbiased as a value. Its gradient, on average, is 0: it pulls nowhere either."""
-    return patch.object(grpo, "k3", k1)
-
-
-def padding_in_the_mean():
-    """Every position counts, what follows the end of a completion too."""
-    def all_positions(mask, config, num_sampled):
-        return torch.ones_like(mask), float(mask.numel()), float(mask.numel())
-    return patch.object(grpo, "loss_weights", all_positions)
-
-
-def denominator_of_the_micro_batch():
-    """Each micro-batch is divided by its own tokens instead of the step's: short completions count more than
-    long ones."""
-    def own_denominator(*args):
-        return right_loss(*args[:6], None)
-    return patch.object(grpo, "compute_loss", own_denominator)
-
-
-def groups_misaligned():
-    """A prompt's completions stand in rows of G. Read as columns, neighbours are compared with strangers."""
-    def mixed(rewards, *args, **options):
-        P, G = rewards.shape
-        return right_advantages(rewards.reshape(G, P).T, *args, **options).T.reshape(P, G)
-    return patch.object(grpo, "group_advantages", mixed)
-
-
-def bootstrap_past_the_end():
-    """Behind the last token nothing is to come. Here the critic's opinion of the padding counts as if it
-    were."""
-    def leaking(token_rewards, values, mask, gamma, gae_lambda):
-        advantages = torch.zeros_like(values)
-        running, next_value = torch.zeros_like(values[:, 0]), values[:, -1]
-        for t in reversed(range(values.size(1))):
-            delta = token_rewards[:, t] + gamma * next_value - values[:, t]
-            running = delta + gamma * gae_lambda * running
-            advantages[:, t], next_value = running, values[:, t]
-        return advantages * mask, (advantages + values) * mask
-    return patch.object(ppo, "gae", leaking)
-
+for switch in (no_temperature, kl_without_gradient, groups_misaligned):
+    print(inspect.getsource(switch))
 
 LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
 STEP_TEST = "test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
 GAE_TEST = "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors"
-BUGS = {   # name: (the switch, algorithm, changed settings, a metric that is drawn, the test that catches it)
-    "temperature missing": (no_temperature, "grpo", {"temperature": 0.6, "num_epochs": 1}, "approx_kl",
-                            STEP_TEST),
-    "KL without gradient": (kl_without_gradient, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
-    "k1 as a loss": (k1_as_loss, "grpo", {"kl_coef": 1.0}, "kl", LOSS_TEST),
-    "padding in the mean": (padding_in_the_mean, "grpo", {}, "clip_frac", STEP_TEST),
-    "groups misaligned": (groups_misaligned, "grpo", {}, "zero_std_frac", STEP_TEST),
-    "micro-batch denominator": (denominator_of_the_micro_batch, "grpo", {"max_grad_norm": 1e9}, "grad_norm",
-                                STEP_TEST),
-    "bootstrap past the end": (bootstrap_past_the_end, "ppo", {}, "value_loss", GAE_TEST),
+SHOWN_BY = {    # name: (a metric that is drawn, the test that catches the bug)
+    "temperature missing": ("approx_kl", STEP_TEST),
+    "KL without gradient": ("kl", LOSS_TEST),
+    "k1 as a loss": ("kl", LOSS_TEST),
+    "padding in the mean": ("clip_frac", STEP_TEST),
+    "groups misaligned": ("zero_std_frac", STEP_TEST),
+    "micro-batch denominator": ("grad_norm", STEP_TEST),
+    "bootstrap past the end": ("value_loss", GAE_TEST),
 }
 
 # %% [markdown]
@@ -184,7 +126,8 @@ def mean_of(values):
 
 
 curves = {}
-for name, (switch, algo, settings, metric, test) in BUGS.items():
+for name, (switch, algo, settings) in BUGS.items():
+    metric, test = SHOWN_BY[name]
     right = train(algo, settings)
     with switch():
         broken = train(algo, settings)

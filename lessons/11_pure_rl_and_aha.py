@@ -285,7 +285,7 @@ if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands b
 # - After the cold start RL brings no more tries, but honesty: fewer false yes, and more right answers after a
 #   failed try.
 # - What it does not show: a world in which repairs pay. Sums are none: RL makes steps sure instead of
-#   checking them (README).
+#   checking them (`lessons/results`, C3).
 #
 # ## Exercises
 # 1. The trap: count the word "wait" before and after. Why does it say less than retries and false yes?

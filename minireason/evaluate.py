@@ -103,6 +103,12 @@ def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
     return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
 
 
+def check_enough_problems(config: Config) -> None:
+    """Raises ValueError if a task has too few held-out problems. Asked before any is answered."""
+    for task, levels in config.tasks.levels.items():
+        test_problems(task, levels, config.evaluate.number_of(task), config.evaluate.seed)
+
+
 def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str, float]:
     """pass@1 on fewer held-out problems: {"held_out_arithmetic": share, ...}, for curves within a stage."""
     settings = config.evaluate
@@ -210,8 +216,7 @@ def main(argv: list[str] | None = None) -> None:
     config = settings_of_run(state)
     if args.num_problems is not None:
         config.evaluate.num_problems, config.evaluate.num_by_task = args.num_problems, {}
-    for task, levels in config.tasks.levels.items():        # are there enough? Asked before any is answered
-        test_problems(task, levels, config.evaluate.number_of(task), config.evaluate.seed)
+    check_enough_problems(config)
     results = evaluate(model, get_tokenizer(), config)
     print(json.dumps(results) if args.json else "\n".join(screen_table({args.stage: results})), flush=True)
 

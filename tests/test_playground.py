@@ -2,28 +2,52 @@
 
 import http.client
 import json
+import shutil
 import threading
 
 import pytest
 import torch
 from helpers import tiny_model
 
+import sample
 from minireason import grpo
-from minireason.run import PRETRAINED
+from minireason.run import PRETRAINED, WEIGHTS, Run, open_model, stored_config
+from minireason.snapshots import save_snapshot
+from minireason.stats import wilson_interval
 from minireason.tasks import TASKS, parse_prompt
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.bugs import BUGS
+from minireason.tools.playground import __main__ as command
 from minireason.tools.playground import server as servers
 from minireason.tools.playground import thinking
-from minireason.tools.playground.lab import Lab
+from minireason.tools.playground.film import MOST_POINTS, curve_points, film
+from minireason.tools.playground.lab import LAB_BUGS, Lab
 from minireason.tools.playground.thinking import Speaker
 from minireason.verifier import verify
 
 PROMPT = "make 42 from 3 8 6"
 
 
+def run_with_film(folder):
+    """A run in `folder`: the included weights, a snapshot of RL that is the cold start, and 400 metrics."""
+    shutil.copytree(WEIGHTS, folder)
+    shutil.rmtree(folder / "rl" / "snapshots", ignore_errors=True)
+    shutil.rmtree(folder / "align")
+    run = Run(folder, stored_config(folder), torch.device("cpu"))
+    save_snapshot(run, open_model(PRETRAINED, "cold-start")[0], 43, seconds=1.0)
+    lines = [json.dumps({"iteration": i, "reward": i / 400, "completion_length": 50.0}) for i in range(400)]
+    (folder / "rl" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
-def server():
-    made = servers.make_server(PRETRAINED, 0)
+def own_run(tmp_path_factory):
+    return run_with_film(tmp_path_factory.mktemp("runs") / "own")
+
+
+@pytest.fixture(scope="module")
+def server(own_run):
+    made = servers.make_server([PRETRAINED, own_run], 0)
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield made
@@ -33,14 +57,15 @@ def server():
 
 
 def post(server, path, request, headers=(), body=None):
-    """(status, events) of a request."""
+    """(status, events) of a request; what says how far it is, is left out."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     body = json.dumps(request) if body is None else body
     connection.request("POST", path, body, {"Content-Type": "application/json", **dict(headers)})
     response = connection.getresponse()
     lines = response.read().decode().splitlines()
     connection.close()
-    return response.status, [json.loads(line) for line in lines]
+    events = [json.loads(line) for line in lines]
+    return response.status, [event for event in events if "progress" not in event]
 
 
 def refused(server, path, request, **more):
@@ -121,11 +146,98 @@ def test_budgets_and_scores_are_counts(server):
     assert [event["of"] for event in events] == [25, 50] and events[-1]["right"] > 25
 
 
+def test_a_share_comes_with_its_interval_and_work_says_how_far_it_is():
+    speaker = Speaker(tiny_model(), get_tokenizer(), {})
+    events = []
+    hear = thinking.tell_progress(speaker.tokenizer, 3, 8, events.append, "budget 4: ")
+    for token in (5, speaker.tokenizer.eos_id, 5, speaker.tokenizer.eos_id):
+        hear(0, token)
+    assert events == [{"progress": "budget 4: 4 of 8 answers"}, {"progress": "budget 4: 5 of 8 answers"}]
+    low, high = wilson_interval(7, 64)
+    assert thinking.share(7, 64) == {"right": 7, "of": 64, "low": low, "high": high}
+    page = "".join((servers.FOLDER / name).read_text() for name, _ in servers.FILES.values())
+    assert "1.96" not in page       # the interval is computed in one place
+
+
+@pytest.mark.parametrize("prompt, text, cut_off", [
+    (PROMPT, "<think></think><answer>6*(3+8)-24</answer>", ""), (PROMPT, "<think>try", "cut off at 2 tokens"),
+    (PROMPT, "nothing", ""), ("make 99 from 3 8", "<think></think><answer>3*8</answer>", ""),
+    ("hello my name is ana", "<think></think><answer>hi</answer>", ""),
+    ("hello", "<th", "cut off at 1 tokens"),
+    ("the secret code is 4821 what is it", "<think>4821</think><answer>no</answer>", ""),
+    ("mkae 42 from 3 8 6", "<think></think><answer>no</answer>", ""),
+])
+def test_the_page_and_sample_py_give_the_same_verdict(prompt, text, cut_off):
+    problem = sample.read_prompt(prompt)
+    num_tokens = int(cut_off.split()[3]) if cut_off else 1
+    said = sample.describe(prompt, problem, sample.Answer(text, num_tokens, None, cut_off))
+    shown = thinking.verdict_on(problem, text, num_tokens, ended=not cut_off)
+    assert shown == {key: said[key] for key in ("correct", "reason", "answer")}
+
+
 def test_a_problem_can_be_drawn_of_each_task_and_level(server):
     for task in TASKS.values():
         for level in task.levels:
             _, [event] = post(server, "/draw", {"task": task.name, "level": level, "seed": 1})
             assert parse_prompt(event["prompt"]).task == task.name
+
+
+# -----------------------------------------------------------------------------
+# Several runs, and the film
+
+def test_a_request_may_name_a_run(server, own_run):
+    _, [world] = post(server, "/world", {})
+    assert [run["name"] for run in world["runs"]] == [PRETRAINED, own_run]
+    assert "align" in world["runs"][0]["stages"] and "align" not in world["runs"][1]["stages"]
+    request = {"prompt": "compute 2+3", "stage": "rl"}
+    assert post(server, "/think", {**request, "run": own_run}) == post(server, "/think", request)
+    assert "stage is one of" in refused(server, "/think", {**request, "run": own_run, "stage": "align"})[1]
+    assert "run is one of" in refused(server, "/think", {**request, "run": "/etc"})[1]
+
+
+def test_the_newest_runs_of_ones_own_are_offered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command.default_runs() == [PRETRAINED]
+    for name in ("one", "empty"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").touch()
+    (tmp_path / "runs" / "one" / "base").mkdir()
+    (tmp_path / "runs" / "one" / "base" / "checkpoint.pt").touch()
+    assert command.default_runs() == [PRETRAINED, "runs/one"]
+
+
+def test_a_film_shows_each_moment_of_rl_with_its_curves(server, own_run):
+    request = {"prompt": "compute 2+3", "run": own_run}
+    _, [begun, *events] = post(server, "/film", request)
+    start, middle, end = begun["iterations"]
+    assert (start, middle) == (0, 43) and begun["missing"] == ""
+    assert 0 < len(begun["points"]) <= MOST_POINTS and begun["points"][-1]["iteration"] == 400
+    answers = {}
+    for event in events:
+        answers.setdefault(event.pop("iteration"), []).append(event)
+    assert list(answers) == begun["iterations"]
+    for iteration, stage in ((start, "cold-start"), (middle, "cold-start"), (end, "rl")):
+        assert answers[iteration] == post(server, "/think", {**request, "stage": stage})[1]
+
+
+def test_a_run_without_snapshots_or_metrics_says_what_to_do(own_run, tmp_path):
+    folder = tmp_path / "bare"
+    shutil.copytree(own_run, folder)
+    shutil.rmtree(folder / "rl" / "snapshots")
+    (folder / "rl" / "metrics.jsonl").unlink()
+    events = []
+    film(str(folder), parse_prompt("compute 2+3"), 0, 0, events.append)
+    assert len(events[0]["iterations"]) == 2 and events[0]["points"] == []
+    assert "no snapshots" in events[0]["missing"] and "no curves" in events[0]["missing"]
+    assert f"python train.py rl --from {folder} --rl-snapshots 6" in events[0]["missing"]
+
+
+def test_a_long_curve_is_a_mean_of_neighbours():
+    lines = [{"iteration": i, "reward": float(i % 2), "completion_length": i} for i in range(300)]
+    points = curve_points(lines)
+    assert len(points) == 150 and all(point["reward"] == 0.5 for point in points)
+    assert points[0] == {"iteration": 2, "reward": 0.5, "length": 0.5}
+    assert [point["iteration"] for point in curve_points(lines[:3])] == [1, 2, 3] and curve_points([]) == []
 
 
 # -----------------------------------------------------------------------------
@@ -180,6 +292,34 @@ def test_grpo_and_no_other_code_takes_the_step(monkeypatch):
     assert called
 
 
+def test_a_bug_is_on_in_its_own_lab_alone(monkeypatch):
+    """Sampled at temperature 0.6, the first step is on policy: its KL to itself is 0, but with the bug."""
+    monkeypatch.setattr(Lab, "rewards", every_second)
+    kl = {}
+    for is_mended in (False, True):
+        lab = Lab(Speaker(tiny_model(), get_tokenizer(), {}), parse_prompt("compute 2+3"), "grpo", 4, seed=0,
+                  bug="temperature missing", is_mended=is_mended)
+        assert lab.config.temperature == 0.6
+        lab.sample_group()
+        kl[is_mended] = lab.step()["metrics"]["approx_kl"]
+    assert kl[False] > 1e-4 > 1e-6 > abs(kl[True])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAB_BUGS)
+def test_each_bug_changes_what_is_learned(monkeypatch, name):
+    monkeypatch.setattr(Lab, "rewards", every_second)
+    speaker, problem = Speaker(tiny_model(), get_tokenizer(), {}), parse_prompt("compute 2+3")
+    labs = [Lab(speaker, problem, BUGS[name][1], 4, seed=0, bug=name, is_mended=is_mended)
+            for is_mended in (False, True)]
+    for lab in labs:
+        for _ in range(3):
+            lab.sample_group()
+            lab.step()
+    broken, right = [lab.model.state_dict() for lab in labs]
+    assert not all(torch.equal(broken[key], right[key]) for key in right)
+
+
 def test_old_labs_make_room_for_new_ones(server):
     names = []
     for _ in range(servers.MAX_LABS + 1):
@@ -215,6 +355,18 @@ def test_a_bad_request_gets_one_line(server, request_, says):
     assert status == 400 and says in error
 
 
+@pytest.mark.parametrize("more, says", [
+    ({"algo": "ppo", "bug": "k1 as a loss"}, "this bug is one of grpo"),
+    ({"bug": "groups misaligned"}, "bug is"),
+    ({"bug": ["k1 as a loss"]}, "bug is"), ({"group_size": 1}, "group_size"), ({"rate": "huge"}, "rate"),
+    ({"prompt": "hello"}, "chat has none"),
+])
+def test_a_lab_that_cannot_be_gets_one_line(server, more, says):
+    request = {"action": "begin", "prompt": PROMPT, "stage": "rl", "algo": "grpo", **more}
+    status, error = refused(server, "/lab", request)
+    assert status == 400 and says in error
+
+
 @pytest.mark.parametrize("body", ["", "{", "[1]", "null", "[" * 10_000, '{"stage": NaN}', "\x00"])
 def test_what_is_no_json_object_gets_one_line(server, body):
     assert refused(server, "/think", None, body=body)[0] == 400
@@ -234,7 +386,7 @@ def test_other_hosts_and_other_pages_are_refused(server):
 
 
 def test_only_the_files_of_the_page_are_served(server):
-    for path, status in (("/", 200), ("/page.js", 200), ("/page.css", 200), ("/server.py", 404),
+    for path, status in (*[(path, 200) for path in servers.FILES], ("/server.py", 404),
                          ("/../server.py", 404), ("//etc/passwd", 404), ("/page.js?x", 404)):
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
         connection.request("GET", path)
@@ -249,7 +401,7 @@ def test_the_page_loads_nothing_from_elsewhere_and_writes_no_html():
     for name, text in files.items():
         assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), name
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
-        assert word not in files["page.js"]
+        assert word not in "".join(files.values())
 
 
 def test_a_reader_who_leaves_ends_the_work(server):
@@ -261,7 +413,7 @@ def test_a_reader_who_leaves_ends_the_work(server):
         if len(sent) == 3:
             raise BrokenPipeError
 
-    speaker = server.playground.speaker("rl")
+    speaker = server.playground.speaker(PRETRAINED, "rl")
     with pytest.raises(BrokenPipeError):
         thinking.think(speaker, parse_prompt(PROMPT), [], 0, 0, None, send)
     assert len(sent) == 3

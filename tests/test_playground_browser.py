@@ -7,6 +7,7 @@ import shutil
 import threading
 
 import pytest
+from test_playground import run_with_film
 
 from minireason.run import PRETRAINED
 from minireason.tools.playground.server import make_server
@@ -18,8 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="no Chrom
 
 
 @pytest.fixture(scope="module")
-def address():
-    server = make_server(PRETRAINED, 0)
+def address(tmp_path_factory):
+    server = make_server([PRETRAINED, run_with_film(tmp_path_factory.mktemp("runs") / "own")], 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -111,9 +112,73 @@ def test_a_link_shows_the_same_again(page, address):
 def test_all_stages_answer_side_by_side(page):
     page.click("#tab-compare")
     page.click("#score")        # which lets them answer first
-    for i in range(4):
+    for i in range(page.locator("#stage option").count()):
         page.wait_for_selector(f"#columns article:nth-child({i + 1}) .verdict:not(:empty)")
         page.locator(f"#columns article:nth-child({i + 1}) .score", has_text="of 100 right").wait_for()
+
+
+def test_one_stage_of_several_runs_answers_side_by_side(page):
+    page.click("#tab-compare")
+    page.select_option("#compare-by", "runs")
+    page.click("#ask .primary")
+    page.wait_for_selector("#columns article:nth-child(2) .verdict:not(:empty)")
+    first, second = page.locator("#columns .answer").all_inner_texts()
+    assert first == second and page.locator("#columns article").count() == 2      # the one is a copy
+
+
+def test_the_film_moves_by_its_slider_and_by_its_buttons(page):
+    page.select_option("#run", index=1)
+    page.click("#tab-film")
+    page.wait_for_selector("#moments button:nth-child(3).good, #moments button:nth-child(3).bad")
+    assert page.locator("#film-charts svg").count() == 2 and page.inner_text("#film-missing") == ""
+    assert page.inner_text("#moment-shown") == "before RL"
+    before = page.locator("#film-charts .mark").first.get_attribute("x1")
+    page.focus("#moment")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#moment-shown") == "after 43 iterations of RL"
+    assert page.locator("#film-answers article:visible").count() == 1
+    assert float(page.locator("#film-charts .mark").first.get_attribute("x1")) > float(before)
+    page.click("#moments button:nth-child(3)")
+    assert page.input_value("#moment") == "2" and "moment=2" in page.url
+    page.click("#play")
+    page.locator("#moment-shown", has_text="after 43").wait_for()
+
+
+def test_a_run_without_a_film_says_what_to_do(page):
+    page.click("#tab-film")
+    page.wait_for_selector("#film-missing:not(:empty)")
+    assert "--rl-snapshots 6" in page.inner_text("#film-missing")
+    assert page.locator("#film-answers article:visible").count() == 1
+
+
+def test_long_work_says_how_far_it_is_and_is_stopped(page):
+    page.click("#tab-more")
+    page.wait_for_selector("#stop[hidden]", state="attached")
+    page.select_option("#votes", "256")
+    page.click("#vote")
+    page.locator("#working-said", has_text="of 256 answers").wait_for()
+    page.click("#stop")
+    page.wait_for_selector("#stop[hidden]", state="attached")
+    assert page.inner_text("#working-said") == "" and not page.inner_text("#vote-said").startswith("256")
+
+
+def test_a_link_that_is_pasted_into_the_open_page_is_followed(page):
+    page.evaluate("location.hash = 'tab=think&prompt=compute+3%2B4&stage=base&temperature=1&seed=3'")
+    playwright.expect(page.locator("#prompt")).to_have_value("compute 3+4")
+    page.wait_for_selector("#answer [role=button]")
+    assert page.input_value("#stage") == "base" and page.input_value("#seed") == "3"
+    links = page.locator("#exercises a")
+    page.click("#exercises summary")
+    assert links.count() == 5
+    links.nth(3).click()
+    assert page.locator("#lab").is_visible() and page.input_value("#stage") == "cold-start"
+
+
+def test_what_few_need_is_folded_on_a_phone_and_open_on_a_desk(page):
+    assert not page.locator("#seed").is_visible()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_selector("#seed")
+    assert not page.locator("#ask details summary").is_visible()
 
 
 def test_a_vote_and_a_budget(page):
@@ -126,6 +191,17 @@ def test_a_vote_and_a_budget(page):
     page.wait_for_selector("#forced-verdict:not(:empty)")
 
 
+def test_a_lab_learns_with_a_bug_and_shows_the_critics_curve(page):
+    page.click("#tab-lab")
+    page.click("#lab summary")
+    page.select_option("#bug", "bootstrap past the end")
+    assert page.input_value("#algo") == "ppo" and "padding" in page.inner_text("#bug-said")
+    page.select_option("#group-size", "8")
+    page.click("#reset")
+    page.wait_for_selector("#step:not([disabled])")
+    assert page.locator("#group svg text").count() > 8 and "bug" in page.inner_text("#lab-chart h3")
+
+
 def test_ten_steps_of_grpo_make_a_prompt_easier(page):
     page.click("#tab-lab")
     page.select_option("#stage", "cold-start")
@@ -134,6 +210,10 @@ def test_ten_steps_of_grpo_make_a_prompt_easier(page):
     assert page.locator("#group article").count() == 16
     page.click("#step")
     page.wait_for_selector("#group .up")
+    assert page.locator("#group table tr").count() == 9      # eight tokens under a heading
+    page.check("#numbers")
+    numbers = page.locator("#group .token").evaluate_all("tokens => tokens.map(t => t.dataset.numbers)")
+    assert any("\u2192" in number for number in numbers)        # before and after the step
     page.wait_for_selector("#ten:not([disabled])")
     page.click("#ten")
     page.locator("#lab-chart circle").nth(10).wait_for(timeout=200_000)
@@ -154,7 +234,7 @@ def test_whatever_is_typed_stays_text(page, prompt):
 def test_nothing_is_wider_than_the_window(page, width, scheme):
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
-    for tab in ("think", "compare", "more", "lab"):
+    for tab in ("think", "compare", "more", "lab", "film"):
         page.click(f"#tab-{tab}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -186,6 +266,6 @@ CONTRAST = """scheme => {
 def test_every_text_stands_out_from_its_ground(page, scheme):
     """The ratio of WCAG 2.1, at least 4.5."""
     page.emulate_media(color_scheme=scheme)
-    for tab in ("think", "compare", "more", "lab"):
+    for tab in ("think", "compare", "more", "lab", "film"):
         page.click(f"#tab-{tab}")
         assert page.evaluate(CONTRAST, scheme) == []

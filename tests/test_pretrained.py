@@ -20,7 +20,7 @@ from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer, pieces_of
 from minireason.tools import export, inspector, pretrained
 from minireason.tools.playground.server import Playground
-from minireason.upkeep import checkpoint
+from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.command import BadInput
 
 INCLUDED = [stage for stage in run.STAGES if run.has_checkpoint(WEIGHTS, stage)]
@@ -74,6 +74,9 @@ def stored(tmp_path, monkeypatch):
         results["stages"][stage] = result | {"chat": chat}
     for iteration in (10, 20):
         save_snapshot(run.Run(tmp_path / "run", config, torch.device("cpu")), model, iteration, seconds=1.0)
+    for i in range(30):
+        line = {"iteration": i, "reward": i / 30, "completion_length": 50.0}
+        metrics.append(tmp_path / "run" / "rl" / "metrics.jsonl", line)
     checkpoint.save_json(tmp_path / "run" / "results.json", results)
     for module in (run, pretrained):
         monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
@@ -91,6 +94,15 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(stored):
     assert record["seed"] == 0 and record["scores"]["rejection"]["countdown"]["value"] == 0.5
     assert list(record["scores"]) == list(run.STAGES)
     assert "rejection" in "\n".join(pretrained.record_as_text(pretrained.read_record()))
+
+
+def test_the_curves_of_rl_are_stored_too(stored, capsys):
+    folder, weights = stored
+    assert pretrained.main([str(folder)]) == 0
+    curves = folder / "rl" / "metrics.jsonl"
+    assert (weights / "rl" / "metrics.jsonl").read_bytes() == curves.read_bytes()
+    metrics.truncate(curves, 20)
+    assert pretrained.main([str(folder)]) == 1 and "has 20 lines" in capsys.readouterr().err
 
 
 def test_snapshots_are_stored_too_and_replace_those_of_the_run_before(stored):
@@ -132,7 +144,7 @@ def test_weights_with_all_stages_and_snapshots_do_everything(stored, capsys):
     run.check_new_run("align", config, "pretrained")
     assert sample.main(["compute 3+4", "--run", "pretrained", "--stage", "rejection"]) in (0, 2)
     assert evaluate.main(["--run", "pretrained", "--stage", "rejection", "--num-problems", "2"]) == 0
-    assert Playground("pretrained").stages == list(run.STAGES)
+    assert Playground(["pretrained"]).stages["pretrained"] == list(run.STAGES)
     assert run.last_stage("pretrained") == "align" and "Traceback" not in capsys.readouterr().err
 
 

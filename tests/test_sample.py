@@ -25,6 +25,7 @@ import sample
 from minireason.run import last_stage, newest_model, open_model
 from minireason.tasks import TASKS, make_problem, parse_prompt
 from minireason.tasks.chat import draw_chat
+from minireason.tasks.prompts import did_you_mean
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.upkeep import checkpoint
 from minireason.verifier import verify
@@ -271,7 +272,7 @@ def test_a_misspelled_problem_gets_a_hint(prompt, hint):
 def test_no_prompt_that_training_draws_gets_a_hint():
     rng = random.Random(0)
     for _ in range(500):
-        assert sample.did_you_mean(draw_chat(rng, test=rng.random() < 0.5).prompt) == ""
+        assert did_you_mean(draw_chat(rng, test=rng.random() < 0.5).prompt) == ""
 
 
 @pytest.mark.parametrize("prompt, unseen", [

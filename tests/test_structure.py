@@ -12,14 +12,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = {
     0: "upkeep tools command files seeding metrics tasks config tokenizer verifier behaviour corpus plots "
-       "flags",
+       "flags verdict",
     1: "model stats parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer",
     3: "policy inference rewards run snapshots",
     4: "rollout evaluate",
     5: "sft ppo grpo rejection align",
     6: "stages",
-    7: "inspector memory export thinking pretrained page compare report playground train sample",
+    7: "bugs inspector memory export thinking pretrained page compare report playground train sample",
 }
 LEVEL_OF = {name: level for level, names in LEVELS.items() for name in names.split()}
 WORLD, STAGES = set(LEVELS[0].split()), set(LEVELS[5].split())

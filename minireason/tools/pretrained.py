@@ -3,8 +3,9 @@
     python -m minireason.pretrained runs/laptop
 
 They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in half precision, all settings
-and the vocabulary, but no optimizer: about 1.6 MB. rl/snapshots/ holds those of RL's way (snapshots.py).
-record.json holds the command, the seed and the scores.
+and the vocabulary, but no optimizer: about 1.6 MB. rl/snapshots/ holds those of RL's way (snapshots.py), and
+rl/metrics.jsonl its curves: the playground's film shows both. record.json holds the command, the seed and the
+scores.
 """
 
 import io
@@ -18,7 +19,7 @@ from minireason.evaluate import percent
 from minireason.run import PRETRAINED, STAGES, WEIGHTS, checkpoint_path, open_model, read_results
 from minireason.snapshots import FOLDER, open_snapshot, snapshot_path, snapshots_in
 from minireason.tools.flags import Parser
-from minireason.upkeep import checkpoint
+from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.checkpoint import SCALAR
 from minireason.upkeep.command import BadInput, exit_codes
 from minireason.upkeep.files import read_json
@@ -52,16 +53,19 @@ def store(run: Path | str) -> list[Path]:
         raise BadInput(f"{run} is not a finished run: it lacks {', '.join(unfinished)}")
     states = states_of(run)      # all, before anything is written
     check_sizes(run, states)
+    curves = Path(run) / "rl" / "metrics.jsonl"
+    metrics.read(curves, states[checkpoint_path(WEIGHTS, "rl")]["iteration"])      # raises Fault on damage
     shutil.rmtree(WEIGHTS / "rl" / FOLDER, ignore_errors=True)      # those of the run that was stored before
     for path, state in states.items():
         checkpoint.save(path, **state)
+    shutil.copyfile(curves, WEIGHTS / "rl" / "metrics.jsonl")
     scores = {stage: scores_of(results["stages"][stage]) for stage in STAGES}
     config = results["config"]
     record = {"command": results["command"], "seed": config["seed"], "evaluate": config["evaluate"],
               "tasks": config["tasks"], "scores": scores}
     checkpoint.save_json(WEIGHTS / "record.json", record)
     checkpoint.save_json(WEIGHTS / "config.json", results["config"])
-    return [*states, WEIGHTS / "config.json", WEIGHTS / "record.json"]
+    return [*states, WEIGHTS / "rl" / "metrics.jsonl", WEIGHTS / "config.json", WEIGHTS / "record.json"]
 
 
 def states_of(run: Path | str) -> dict[Path, dict]:

@@ -14,12 +14,11 @@ from collections import Counter
 from pathlib import Path
 
 from minireason.behaviour import BIN, distributions, observe, summarize
-from minireason.config import Config
 from minireason.corpus import Document, base_documents, cold_start_documents
-from minireason.evaluate import evaluate_task, rate
+from minireason.evaluate import check_enough_problems, evaluate_task, rate
 from minireason.run import STAGES, folder_of, has_checkpoint, last_stage, open_model, settings_of_run
 from minireason.stages import EXAMPLES, progress
-from minireason.tasks import TASKS, parse_prompt, test_problems
+from minireason.tasks import TASKS, parse_prompt
 from minireason.tokenizer import Tokenizer, get_tokenizer
 from minireason.tools import plots
 from minireason.tools.flags import Parser, like
@@ -109,7 +108,7 @@ def measure(run: Path | str, num_problems: int | None, num_documents: int | None
     config = settings_of_run(open_model(run, last_stage(run))[1])
     if num_problems is not None:
         config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
-    check_test_problems(config)
+    check_enough_problems(config)
     documents, corpus_size = taught_texts(run, num_documents)
     tokenizer = get_tokenizer()
     tasks = {task: {} for task in config.tasks.levels}
@@ -127,12 +126,6 @@ def measure(run: Path | str, num_problems: int | None, num_documents: int | None
                         model, tokenizer, task, levels, number, config.evaluate, most_tries[task])
     return {"run": str(run), "seed": config.seed, "documents": corpus_size,
             "documents_counted": len(documents.get("corpus", [])), "most_tries": most_tries, "tasks": tasks}
-
-
-def check_test_problems(config: Config) -> None:
-    """Raises ValueError if a task has too few held-out problems. Asked before anything is counted."""
-    for task, levels in config.tasks.levels.items():
-        test_problems(task, levels, config.evaluate.number_of(task), config.evaluate.seed)
 
 
 def add_texts(tasks: dict, name: str, documents: list[Document], tokenizer: Tokenizer) -> None:

@@ -4,24 +4,33 @@ import sys
 import threading
 import webbrowser
 
-from minireason.run import PRETRAINED
+from minireason.run import PRETRAINED, runs_by_age
 from minireason.tools.flags import Parser, number
-from minireason.tools.playground.server import HOST, make_server
+from minireason.tools.playground.server import HOST, make_server, stages_in
 from minireason.upkeep.command import exit_codes
 
 PORT = 8017
+OWN_RUNS = 7        # of runs/ that are offered
+
+
+def default_runs() -> list[str]:
+    """The included weights, then the newest of one's own runs that have a model."""
+    own = [str(folder) for folder in reversed(runs_by_age()) if stages_in(str(folder))]
+    return [PRETRAINED, *own[:OWN_RUNS]]
 
 
 @exit_codes("playground")
 def main(argv: list[str] | None = None) -> None:
     parser = Parser("Look at a model while it thinks and learns, in the browser.",
                     prog="python -m minireason.playground")
-    parser.add_argument("--run", help=f"folder of a run; by default {PRETRAINED}: the included weights")
+    parser.add_argument("--run", action="append",
+                        help=f"folder of a run, or {PRETRAINED}; may be given several times; by default the "
+                             f"included weights and the {OWN_RUNS} newest in runs/")
     parser.add_argument("--port", type=number(int, 0, 65_535), default=PORT,
                         help=f"0 for any free one; by default {PORT}")
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     args = parser.parse_args(argv)
-    server = make_server(args.run or PRETRAINED, args.port)
+    server = make_server(list(dict.fromkeys(args.run or default_runs())), args.port)
     address = f"http://{HOST}:{server.server_port}/"
     print(f"{address}   Ctrl-C ends it", flush=True)
     if not args.no_browser:

@@ -2,9 +2,14 @@
 
 A group is shown before it is learned from. Both come from the same seed and iteration, so `train` samples the
 very completions that the reader has seen.
+
+With a bug of lesson 10, a name of grpo.py or ppo.py is replaced while this lab learns. All labs share these
+modules, so one of them learns at a time.
 """
 
+import contextlib
 import copy
+import threading
 
 import torch
 
@@ -17,7 +22,8 @@ from minireason.policy import completion_hidden, completion_logprobs, make_criti
 from minireason.rewards import World, correctness
 from minireason.rollout import collect_rollout
 from minireason.tasks import Problem
-from minireason.tools.playground.thinking import Speaker, token_text
+from minireason.tools.bugs import BUGS
+from minireason.tools.playground.thinking import Send, Speaker, share, tell_progress, token_text
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
@@ -27,27 +33,38 @@ FRESH = 64              # samples that a pass rate is measured on
 # 3e-4 one step can take a prompt from 63 right answers of 64 to none, before later steps mend it.
 LEARNING_RATES = {"low": 5e-5, "normal": 1e-4, "too high": 1e-3}
 WARMUP = 3              # steps of linear warm-up
+# With one prompt there are no strangers to be compared with.
+LAB_BUGS = {name: bug for name, bug in BUGS.items() if name != "groups misaligned"}
+LEARNING = threading.Lock()
 
 
 class Lab:
     """A copy of a model that learns from one prompt."""
 
     def __init__(self, speaker: Speaker, problem: Problem, algo: str, group_size: int, seed: int,
-                 learning_rate: float = LEARNING_RATES["normal"]):
+                 learning_rate: float = LEARNING_RATES["normal"], bug: str = "", is_mended: bool = False):
+        """`bug` is a name of LAB_BUGS, or "". With `is_mended`, only the settings of its lesson remain."""
         self.problem, self.tokenizer, self.seed = problem, speaker.tokenizer, seed
-        self.config = RLConfig(
-            num_prompts=1, group_size=group_size, num_iterations=MAX_STEPS, num_epochs=1,
-            learning_rate=learning_rate, warmup_iterations=WARMUP,
-            max_new_tokens=min(160, speaker.model.config.max_length - 100))
+        self.switch, settings = contextlib.nullcontext, {}
+        if bug:
+            self.switch, _, settings = LAB_BUGS[bug]
+        if is_mended:
+            self.switch = contextlib.nullcontext
+        self.config = RLConfig(**{
+            "num_prompts": 1, "group_size": group_size, "num_iterations": MAX_STEPS, "num_epochs": 1,
+            "micro_batch_size": group_size // 2, "learning_rate": learning_rate, "warmup_iterations": WARMUP,
+            "max_new_tokens": min(160, speaker.model.config.max_length - 100)} | settings)
         self.model = copy.deepcopy(speaker.model).requires_grad_(True)
+        self.reference = speaker.model if self.config.kl_coef else None
         self.critic = make_critic(self.model, shared=False) if algo == "ppo" else None
         optimizer = adamw(self.config, self.model, self.critic)
         world = World(lambda rng: problem, self.rewards, self.tokenizer)
         self.world, self.steps_done = world, 0
         if self.critic is None:
-            self.loop = grpo.train(self.model, None, optimizer, world, self.config, seed)
+            self.loop = grpo.train(self.model, self.reference, optimizer, world, self.config, seed)
         else:
-            self.loop = ppo.train(self.model, self.critic, None, optimizer, world, self.config, seed)
+            self.loop = ppo.train(self.model, self.critic, self.reference, optimizer, world, self.config,
+                                  seed)
         self.shown_group = None     # what the reader has seen of the group that the next step learns from
 
     def rewards(self, problems: list[Problem], completions: list[str]) -> list[float]:
@@ -55,13 +72,15 @@ class Lab:
 
     def sample_group(self) -> dict:
         """Samples the group that the next step learns from. Returns it as the page shows it."""
-        rollout = collect_rollout(self.model, None, self.world, self.config, self.seed, self.steps_done)
-        if self.critic is None:
-            grpo.compute_advantages(rollout, self.config)
-        else:
-            with torch.no_grad():
-                rollout.old_values = self.critic(rollout, completion_hidden(self.model, rollout))
-            ppo.compute_advantages(rollout, self.config)
+        rollout = collect_rollout(self.model, self.reference, self.world, self.config, self.seed,
+                                  self.steps_done)
+        with LEARNING, self.switch():
+            if self.critic is None:
+                grpo.compute_advantages(rollout, self.config)
+            else:
+                with torch.no_grad():
+                    rollout.old_values = self.critic(rollout, completion_hidden(self.model, rollout))
+                ppo.compute_advantages(rollout, self.config)
         self.shown_group = rollout
         return self.describe(rollout, None)
 
@@ -72,19 +91,21 @@ class Lab:
         if self.steps_done == MAX_STEPS:
             raise ValueError(f"{MAX_STEPS} steps are done: reset to begin again")
         rollout, self.shown_group = self.shown_group, None
-        metrics = next(self.loop)       # samples the same group again: same seed, iteration and weights
+        with LEARNING, self.switch():
+            metrics = next(self.loop)   # samples the same group again: same seed, iteration and weights
         self.steps_done += 1
         with torch.no_grad():
-            logprobs, _ = completion_logprobs(self.model, rollout)
+            logprobs, _ = completion_logprobs(self.model, rollout, self.config.temperature)
         return {"metrics": metrics, "steps_done": self.steps_done, **self.describe(rollout, logprobs)}
 
-    def pass_rate(self) -> dict:
-        """How many of 64 fresh answers are right now."""
+    def pass_rate(self, send: Send) -> dict:
+        """How many of 64 fresh answers are right now. Sends how far it is."""
         answers = answer_all(self.model, self.tokenizer, [self.problem.prompt] * FRESH,
-                             self.config.max_new_tokens, derive_seed(self.seed, "fresh", self.steps_done))
-        right = sum(verify(self.problem, text).correct for text, _ in answers)
+                             self.config.max_new_tokens, derive_seed(self.seed, "fresh", self.steps_done),
+                             self.config.temperature, tell_progress(self.tokenizer, 0, FRESH, send))
+        num_right = sum(verify(self.problem, text).correct for text, _ in answers)
         tokens = sum(length for _, length in answers) / FRESH
-        return {"right": right, "of": FRESH, "tokens": tokens, "steps_done": self.steps_done}
+        return {"tokens": tokens, "steps_done": self.steps_done, **share(num_right, FRESH)}
 
     def describe(self, rollout: Batch, logprobs: torch.Tensor | None) -> dict:
         """The completions with their rewards, advantages, and numbers for each token."""

@@ -23,7 +23,8 @@ from minireason.tasks.chat import ChatPrompt
 from minireason.tasks.prompts import read_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.playground import thinking
-from minireason.tools.playground.lab import LEARNING_RATES, Lab
+from minireason.tools.playground.film import film
+from minireason.tools.playground.lab import LAB_BUGS, LEARNING_RATES, MAX_STEPS, Lab
 from minireason.tools.playground.thinking import Speaker
 from minireason.upkeep import kernels
 from minireason.upkeep.command import BadInput, Fault
@@ -31,9 +32,12 @@ from minireason.upkeep.command import BadInput, Fault
 FOLDER = Path(__file__).parent
 HOST = "127.0.0.1"          # this computer alone
 FILES = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"),
-         "/page.js": ("page.js", "text/javascript")}
+         "/charts.js": ("charts.js", "text/javascript"), "/page.js": ("page.js", "text/javascript"),
+         "/lab.js": ("lab.js", "text/javascript"), "/film.js": ("film.js", "text/javascript"),
+         "/state.js": ("state.js", "text/javascript")}
 MAX_BODY = 20_000           # bytes of a request
 MAX_AT_ONCE = 8             # requests that compute at the same time
+MAX_MODELS = 24             # that stay in memory; the one that was not used for longest goes first
 MAX_LABS = 4                # copies of a model that learn; the one that was not used for longest goes first
 TIMEOUT = 30                # seconds that a browser may take to send its request
 # No script but our own runs on the page, and nothing is loaded from elsewhere.
@@ -66,6 +70,14 @@ def count_in(request: dict, name: str, low: int, high: int, default: int) -> int
     if value != int(value):
         raise ValueError(f"{name} is a whole number from {low} to {high}")
     return int(value)
+
+
+def temperature_in(request: dict) -> float:
+    """The temperature of one answer; 0 is greedy. Raises ValueError."""
+    temperature = number_in(request, "temperature", 0, 3, 0)
+    if 0 < temperature < 0.05:
+        raise ValueError("temperature is 0, or a number from 0.05 to 3")
+    return temperature
 
 
 def choice_in(request: dict, name: str, choices: list[str]) -> str:
@@ -101,35 +113,52 @@ def tokens_in(request: dict, speaker: Speaker) -> list[int]:
 # -----------------------------------------------------------------------------
 # What can be asked
 
-class Playground:
-    """The models of a run, and the labs that learn."""
+def stages_in(run: str) -> list[str]:
+    """The stages of a run that have a checkpoint."""
+    return [stage for stage in STAGES if checkpoint_path(folder_of(run), stage).exists()]
 
-    def __init__(self, run: str):
-        self.run, self.lock = run, threading.Lock()
-        self.stages = [stage for stage in STAGES if checkpoint_path(folder_of(run), stage).exists()]
-        if not self.stages:
-            open_model(run, STAGES[0])      # raises BadInput, and says what is missing
-        self.speakers: dict[str, Speaker] = {}
+
+class Playground:
+    """The models of one run or of several, and the labs that learn."""
+
+    def __init__(self, runs: list[str]):
+        self.runs, self.lock = runs, threading.Lock()
+        self.stages: dict[str, list[str]] = {}          # of each run
+        for run in runs:
+            self.stages[run] = stages_in(run)
+            if not self.stages[run]:
+                open_model(run, STAGES[0])      # raises BadInput, and says what is missing
+        self.speakers: collections.OrderedDict[tuple[str, str], Speaker] = collections.OrderedDict()
         self.labs: collections.OrderedDict[str, tuple[Lab, threading.Lock]] = collections.OrderedDict()
         self.free = threading.Semaphore(MAX_AT_ONCE)
 
-    def speaker(self, stage: str) -> Speaker:
+    def speaker(self, run: str, stage: str) -> Speaker:
         """The model of a stage, loaded when it is first asked for."""
         with self.lock:
-            if stage not in self.speakers:
-                model, state = open_model(self.run, stage)
+            if (run, stage) not in self.speakers:
+                model, state = open_model(run, stage)
                 config = settings_of_run(state)
-                self.speakers[stage] = Speaker(model, get_tokenizer(), config.tasks.levels)
-            return self.speakers[stage]
+                self.speakers[run, stage] = Speaker(model, get_tokenizer(), config.tasks.levels)
+                while len(self.speakers) > MAX_MODELS:
+                    self.speakers.popitem(last=False)
+            self.speakers.move_to_end((run, stage))
+            return self.speakers[run, stage]
 
     def world(self, request: dict, send: Callable) -> None:
-        """What there is to choose from."""
-        levels = self.speaker(self.stages[-1]).levels
+        """What there is to choose from, and the numbers that the page needs."""
+        first_run = self.runs[0]
+        levels = self.speaker(first_run, self.stages[first_run][-1]).levels
         tasks = []
         for name, task in TASKS.items():
             tasks.append({"name": name, "word": task.word, "levels": list(task.levels),
                           "scored": list(levels.get(name, ()))})
-        send({"run": self.run, "stages": self.stages, "tasks": tasks})
+        bugs = []
+        for name, (switch, algo, settings) in LAB_BUGS.items():
+            bugs.append({"name": name, "algo": algo, "meaning": " ".join(switch.__doc__.split()),
+                         "settings": {key: str(value) for key, value in settings.items()}})
+        send({"runs": [{"name": run, "stages": self.stages[run]} for run in self.runs], "tasks": tasks,
+              "bugs": bugs, "max_steps": MAX_STEPS, "max_budget": thinking.MAX_BUDGET,
+              "longest_forced": thinking.LONGEST_FORCED})
 
     def draw(self, request: dict, send: Callable) -> None:
         """A held-out problem; of a level that is too small to be split, any problem."""
@@ -142,19 +171,25 @@ class Playground:
             problem = draw_problem(task, random.Random(seed), level)
         send({"prompt": problem.prompt})
 
+    def asked_run(self, request: dict) -> str:
+        """The run of a request; the first one if it names none."""
+        return choice_in({"run": self.runs[0]} | request, "run", self.runs)
+
     def asked(self, request: dict) -> Speaker:
-        return self.speaker(choice_in(request, "stage", self.stages))
+        run = self.asked_run(request)
+        return self.speaker(run, choice_in(request, "stage", self.stages[run]))
 
     def think(self, request: dict, send: Callable) -> None:
         speaker, problem = self.asked(request), prompt_in(request)
         budget = request.get("budget")
         if budget is not None:
-            budget = count_in(request, "budget", 0, 200, 0)
-        temperature = number_in(request, "temperature", 0, 3, 0)
-        if 0 < temperature < 0.05:
-            raise ValueError("temperature is 0, or a number from 0.05 to 3")
-        thinking.think(speaker, problem, tokens_in(request, speaker), temperature,
+            budget = count_in(request, "budget", 0, thinking.MAX_BUDGET, 0)
+        thinking.think(speaker, problem, tokens_in(request, speaker), temperature_in(request),
                        count_in(request, "seed", 0, 2**53, 0), budget, send)
+
+    def film(self, request: dict, send: Callable) -> None:
+        film(self.asked_run(request), prompt_in(request), temperature_in(request),
+             count_in(request, "seed", 0, 2**53, 0), send)
 
     def vote(self, request: dict, send: Callable) -> None:
         thinking.vote_on(self.asked(request), prompt_in(request, is_problem=True),
@@ -178,10 +213,7 @@ class Playground:
         """Begins a lab, or lets it sample a group, take a step or measure itself, or ends it."""
         action = choice_in(request, "action", ["begin", "group", "step", "measure", "end"])
         if action == "begin":
-            lab = Lab(self.asked(request), prompt_in(request, is_problem=True),
-                      choice_in(request, "algo", ["grpo", "ppo"]),
-                      count_in(request, "group_size", 2, 32, 8), count_in(request, "seed", 0, 2**53, 0),
-                      LEARNING_RATES[choice_in({"rate": "normal"} | request, "rate", list(LEARNING_RATES))])
+            lab = self.new_lab(request)
             name = secrets.token_hex(8)
             with self.lock:
                 self.labs[name] = (lab, threading.Lock())
@@ -200,8 +232,22 @@ class Playground:
             self.labs.move_to_end(name)
             lab, lab_lock = self.labs[name]
         with lab_lock:
-            actions = {"group": lab.sample_group, "step": lab.step, "measure": lab.pass_rate}
-            send(actions[action]())
+            if action == "group":
+                send(lab.sample_group())
+            elif action == "step":
+                send(lab.step())
+            else:
+                send(lab.pass_rate(send))
+
+    def new_lab(self, request: dict) -> Lab:
+        algo = choice_in(request, "algo", ["grpo", "ppo"])
+        bug = choice_in({"bug": ""} | request, "bug", ["", *LAB_BUGS])
+        if bug and LAB_BUGS[bug][1] != algo:
+            raise ValueError(f"this bug is one of {LAB_BUGS[bug][1]}: choose that algorithm")
+        rate = choice_in({"rate": "normal"} | request, "rate", list(LEARNING_RATES))
+        return Lab(self.asked(request), prompt_in(request, is_problem=True), algo,
+                   count_in(request, "group_size", 2, 32, 8), count_in(request, "seed", 0, 2**53, 0),
+                   LEARNING_RATES[rate], bug, is_mended=request.get("mended") is True)
 
 
 # -----------------------------------------------------------------------------
@@ -316,17 +362,17 @@ class Server(ThreadingHTTPServer):
             self.own_names += [HOST, "localhost"]
         self.actions = {"/world": playground.world, "/draw": playground.draw, "/think": playground.think,
                         "/vote": playground.vote, "/budgets": playground.budgets, "/score": playground.score,
-                        "/lab": playground.lab}
+                        "/lab": playground.lab, "/film": playground.film}
 
 
-def make_server(run: str, port: int) -> Server:
-    """A server that is ready to answer. Raises BadInput if the port is taken or the run has no model."""
+def make_server(runs: list[str], port: int) -> Server:
+    """A server that is ready to answer. Raises BadInput if the port is taken or a run has no model."""
     # The library that multiplies is chosen for the whole process. Requests that compute at the same time
     # would change each other's choice, and so their last bits.
     kernels.FASTER_WITH_ONEDNN = False
-    playground = Playground(run)
-    for stage in playground.stages:
-        playground.speaker(stage)       # now, so that the first answer does not wait
+    playground = Playground(runs)
+    for stage in playground.stages[runs[0]]:
+        playground.speaker(runs[0], stage)      # now, so that the first answer does not wait
     try:
         return Server(playground, port)
     except OSError as error:

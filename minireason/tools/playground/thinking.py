@@ -9,17 +9,18 @@ from dataclasses import dataclass
 import torch
 
 from minireason.batch import Batch
-from minireason.inference import answer_all, answer_within, vote
+from minireason.inference import MAX_ANSWER, NUM_TAGS, answer_all, answer_within, vote
 from minireason.model import GPT
 from minireason.policy import completion_hidden
 from minireason.sampling import generate
+from minireason.stats import wilson_interval
 from minireason.tasks import TASKS, Problem, test_problems
 from minireason.tasks.chat import ChatPrompt
-from minireason.tasks.harm import verdict_on_secret
 from minireason.tokenizer import Tokenizer
 from minireason.tools.page import find_marks
+from minireason.tools.verdict import judge
 from minireason.upkeep.seeding import derive_seed
-from minireason.verifier import split_completion, verify
+from minireason.verifier import verify
 
 Send = Callable[[dict], None]
 
@@ -27,6 +28,8 @@ MAX_NEW_TOKENS = 256
 NUM_ALTERNATIVES = 6                            # other tokens that are shown for each one
 VOTES_AT_ONCE = 16                              # answers per batch
 BUDGETS = (0, 8, 16, 24, 32, 48, 64, 96, 128)   # tokens of thinking
+MAX_BUDGET = 160                                # of one answer
+LONGEST_FORCED = BUDGETS[-1] + NUM_TAGS + MAX_ANSWER    # tokens of the longest answer within BUDGETS
 
 
 @dataclass
@@ -84,9 +87,10 @@ def think(speaker: Speaker, problem: Problem | ChatPrompt, written: list[int], t
         limit = room_for(speaker, prompt_ids + written, MAX_NEW_TOKENS - len(written))
         generate(speaker.model, [prompt_ids + written], limit, temperature, seed, eos_id=tokenizer.eos_id,
                  on_token=on_token)
-    send({"marks": marks_of(problem, tokenizer.decode(answer)),
+    text, ended = tokenizer.decode(answer), answer[-1] == tokenizer.eos_id
+    send({"marks": marks_of(problem, text),
           "probabilities": probabilities(speaker, prompt_ids, answer, temperature),
-          "verdict": verdict_on(problem, tokenizer.decode(answer), answer[-1] == tokenizer.eos_id),
+          "verdict": verdict_on(problem, text, len(answer), ended),
           "tokens": len(answer)})
 
 
@@ -131,23 +135,33 @@ def marks_of(problem: Problem | ChatPrompt, text: str) -> list[list]:
     return [[start + begin, start + end, kind] for begin, end, kind in sorted(marks)]
 
 
-def verdict_on(problem: Problem | ChatPrompt, text: str, ended: bool) -> dict:
-    """The verifier's verdict with its reason. `correct` is None for chat, which is not judged."""
-    parts = split_completion(text)
-    answer = parts[1] if parts else None
-    if problem.task == "chat":
-        reason = "nothing here can be verified"
-        if problem.secret:
-            reason = verdict_on_secret(problem.secret, text)
-        return {"correct": None, "reason": reason, "answer": answer}
-    if not ended:
-        return {"correct": False, "reason": "cut off before it came to an end", "answer": answer}
-    verdict = verify(problem, text)
-    return {"correct": verdict.correct, "reason": verdict.reason, "answer": answer}
+def verdict_on(problem: Problem | ChatPrompt, text: str, num_tokens: int, ended: bool) -> dict:
+    """The verdict with its reason, in the words of sample.py. `correct` is None for chat."""
+    judgement = judge(problem, text, "" if ended else f"cut off at {num_tokens} tokens")
+    return {"correct": judgement.correct, "reason": judgement.reason, "answer": judgement.answer}
+
+
+def share(right: int, of: int) -> dict:
+    """So many right answers of so many, and Wilson's 95% interval of their share."""
+    low, high = wilson_interval(right, of)
+    return {"right": right, "of": of, "low": low, "high": high}
 
 
 # -----------------------------------------------------------------------------
 # More thought, and many problems
+
+def tell_progress(tokenizer: Tokenizer, done: int, of: int, send: Send, what: str = "") -> Callable:
+    """An `on_token` that says in words how many of `of` answers have ended; `done` had before."""
+    num_ended = done
+
+    def hear(row: int, token: int) -> None:
+        nonlocal num_ended
+        if token == tokenizer.eos_id:
+            num_ended += 1
+            send({"progress": f"{what}{num_ended} of {of} answers"})
+
+    return hear
+
 
 def vote_on(speaker: Speaker, problem: Problem, number: int, temperature: float, seed: int,
             send: Send) -> None:
@@ -157,7 +171,8 @@ def vote_on(speaker: Speaker, problem: Problem, number: int, temperature: float,
     for start in range(0, number, VOTES_AT_ONCE):
         size = min(VOTES_AT_ONCE, number - start)
         answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt] * size, limit,
-                             derive_seed(seed, "votes", start), temperature)
+                             derive_seed(seed, "votes", start), temperature,
+                             tell_progress(speaker.tokenizer, start, number, send))
         texts += [text for text, _ in answers]
         num_right += sum(verify(problem, text).correct for text, _ in answers)
         winner, votes = vote(problem, texts)
@@ -165,8 +180,7 @@ def vote_on(speaker: Speaker, problem: Problem, number: int, temperature: float,
         for answer, count in sorted(votes.items(), key=lambda item: -item[1])[:12]:
             correct = verify(problem, f"<think></think><answer>{answer}</answer>").correct
             bars.append({"answer": answer, "votes": count, "correct": correct})
-        send({"of": len(texts), "right": num_right, "bars": bars,
-              "no_form": len(texts) - sum(votes.values()),
+        send({"bars": bars, "no_form": len(texts) - sum(votes.values()), **share(num_right, len(texts)),
               "winner_is_right": bool(votes) and verify(problem, texts[winner]).correct})
 
 
@@ -178,21 +192,24 @@ def try_budgets(speaker: Speaker, problem: Problem, number: int, temperature: fl
         if budget + 50 > room_for(speaker, prompt_ids, MAX_NEW_TOKENS):
             break
         answers = answer_within(speaker.model, speaker.tokenizer, [problem.prompt] * number, budget,
-                                derive_seed(seed, "budget", budget), temperature)
-        send({"budget": budget, "of": number,
-              "right": sum(verify(problem, text).correct for text, _ in answers),
-              "tokens": sum(length for _, length in answers) / number})
+                                derive_seed(seed, "budget", budget), temperature,
+                                tell_progress(speaker.tokenizer, 0, number, send, f"budget {budget}: "))
+        num_right = sum(verify(problem, text).correct for text, _ in answers)
+        send({"budget": budget, "tokens": sum(length for _, length in answers) / number,
+              **share(num_right, number)})
 
 
 def score(speaker: Speaker, task: str, number: int, seed: int, send: Send) -> None:
     """How many of `number` held-out problems of a task get a right answer, at temperature 1."""
-    problems = test_problems(task, speaker.levels[task], number, seed)
+    levels = speaker.levels[task]
+    problems = test_problems(task, levels, number, seed)
     num_right = 0
     for start in range(0, number, 25):
         some = problems[start:start + 25]
         limit = min(160, speaker.model.config.max_length - 100)
         answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt for problem in some], limit,
-                             derive_seed(seed, "score", start))
+                             derive_seed(seed, "score", start),
+                             on_token=tell_progress(speaker.tokenizer, start, number, send))
         for problem, (text, _) in zip(some, answers):
             num_right += verify(problem, text).correct
-        send({"right": num_right, "of": start + len(some)})
+        send({"levels": list(levels), **share(num_right, start + len(some))})

@@ -1,0 +1,396 @@
+"""Writes the measured numbers into README.md and lessons/results/README.md.
+
+    python lessons/results/write.py             after a study was run again
+    python lessons/results/write.py --check     writes nothing; ends with 1 where a page differs from the JSON
+
+A page names what it wants in a comment, <!--NAME-->, and <!--/--> ends it. What stands between the two is
+replaced. NUMBERS are single numbers inside a sentence; TABLES are whole tables, and their names end in
+"-table". All of them come from the JSON files in this folder, which the studies and train.py wrote.
+"""
+
+import fnmatch
+import functools
+import json
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PAGES = (ROOT / "README.md", HERE / "README.md")
+MARKED = re.compile(r"<!--([\w-]+)-->(.*?)<!--/-->", re.DOTALL)
+
+STAGES = ("base", "cold-start", "rl", "rejection", "align")
+TASKS = ("arithmetic", "countdown", "program")
+EVERY_RUN = "(mean, lowest, highest run)"
+
+
+# -----------------------------------------------------------------------------
+# From the files
+
+@functools.cache
+def read(name):
+    return json.loads((HERE / name).read_text(encoding="utf-8"))
+
+
+def find(file, pattern):
+    """The row of a file whose name fits the pattern; `*` stands for anything. KeyError if there is none."""
+    for row in read(file)["rows"]:
+        if fnmatch.fnmatchcase(row["name"], pattern):
+            return row
+    raise KeyError(f"lessons/results/{file} has no row {pattern!r}")
+
+
+def percent(row, digits=1):
+    return f"{100 * row['value']:.{digits}f}"
+
+
+def percent_interval(row):
+    """For example 72.7 [69.7, 75.7]."""
+    if row["low"] is None:
+        return percent(row)
+    return f"{percent(row)} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def points_interval(row):
+    """A difference, in percentage points: +15.6 [13.5, 17.8]."""
+    return f"{100 * row['value']:+.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def plain_interval(row):
+    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def minutes(seconds):
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+# -----------------------------------------------------------------------------
+# Tables
+
+def table(titles, rows):
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for row in rows:
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def grid(file, corner, rows, columns, show=percent_interval):
+    """A table of one file. `rows` maps a label to a name, `columns` a title to the pattern of a row's name in
+    which {} stands for that name."""
+    cells = []
+    for label, name in rows.items():
+        line = [label]
+        for pattern in columns.values():
+            line.append(show(find(file, pattern.format(name))))
+        cells.append(line)
+    return table([corner, *columns], cells)
+
+
+def pipeline():
+    """README's table: short."""
+    what = {
+        "base": ("imitate a toy internet, in English and Spanish, mistakes and all", "`sft.py`"),
+        "cold-start": ("imitate 300 clean examples of thinking", "`sft.py`"),
+        "rl": ("trial and error; a right answer is rewarded", "`grpo.py`, `ppo.py`"),
+        "rejection": ("imitate the RL model's good answers", "`rejection.py`"),
+        "align": ("be helpful, tell no secret, stay right", "`align.py`"),
+    }
+    seconds = read("seconds.json")["seconds"]
+    rows = []
+    for stage in STAGES:
+        accuracies = [percent(find("seeds.json", f"{stage} {task}"), 0) for task in TASKS]
+        rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), ", ".join(accuracies)])
+    return table(["stage", "idea", "file", "time", "arithmetic, countdown, program %"], rows)
+
+
+def stage_table():
+    columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
+    for behaviour in ("mixing", "leaks", "over-refusals"):
+        columns[f"{behaviour} %"] = f"{{}} {behaviour} {EVERY_RUN}"
+    return grid("seeds.json", "stage", {stage: stage for stage in STAGES}, columns)
+
+
+def stage_seconds():
+    seconds = read("seconds.json")["seconds"]
+    return table(["stage", *seconds, "all"],
+                 [["seconds", *map(str, seconds.values()), str(sum(seconds.values()))]])
+
+
+def differences(file, pairs):
+    """A row for each pair "a - b" of a stage table's file, a column for each task."""
+    columns = {task: f"{{}} {task}" for task in TASKS}
+    return grid(file, "percentage points", {pair.replace(" - ", " minus "): pair for pair in pairs}, columns,
+                points_interval)
+
+
+def imitation():
+    arms = {"cold start": "cold start", "RL": "RL", "more of the corpus": "corpus",
+            "expert iteration": "expert iteration", "3,000 expert solutions": "experts"}
+    columns = {"arithmetic %": "arithmetic, {}", "countdown %": "countdown, {}"}
+    return grid("C1.json", "after", arms, columns)
+
+
+def imitation_seconds():
+    seconds = read("C1.json")["seconds"]
+    rows = []
+    for arm, of_seeds in seconds.items():
+        rows.append([arm, str(min(of_seeds)), str(max(of_seeds))])
+    return table(["CPU seconds after the cold start", "shortest run", "longest run"], rows)
+
+
+def imitation_differences():
+    arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
+            "3,000 expert solutions": "experts"}
+    columns = {"arithmetic": "arithmetic, RL less {}", "countdown": "countdown, RL less {}"}
+    return grid("C1.json", "RL minus", arms, columns, points_interval)
+
+
+def verifier_errors():
+    rows = []
+    for task in TASKS:
+        cells = [task]
+        for kind in ("accepted, and wrong", "refused, and right"):
+            row = find("C2.json", f"{task}: {kind}")
+            cells.append(f"{row['value'] * row['of']:.0f} of {row['of']:,}")
+            cells.append(f"{100_000 * row['high']:.1f}")
+        rows.append(cells)
+    return table(["task", "wrong, and accepted", "at most in 100,000", "right, and refused",
+                  "at most in 100,000"], rows)
+
+
+def aha():
+    """Behaviour in countdown, with the corpus as it is and with one without retries."""
+    names = {"right %": "accuracy", "thinks %": "thinks",
+             "tries again after a failed try %": "retry_after_failure",
+             "gives up %": "giving_up", 'false "yes" %': "false_yes",
+             "right after a failed try %": "accuracy_after_failed_try",
+             "right answers won by trying again %": "won_by_retrying", "wrong steps repaired %": "repairs"}
+    arms = {"base": "base", "pure RL": "base, RL", "cold start": "cold start", "RL after it": "then RL",
+            "control base": "control", "control, RL": "control, RL"}
+    columns = {title: f"countdown level 2, 3: {{}}, {arm}" for title, arm in arms.items()}
+    behaviours = grid("C3.json", "countdown", names, columns, percent)
+    tries = grid("C3.json", "countdown", {"tries": "tries_thinking", "tokens": "tokens_thinking"}, columns,
+                 lambda row: f"{row['value']:.1f}")
+    return behaviours + "\n".join(tries.splitlines()[3:]) + "\n"
+
+
+def aha_differences():
+    names = {"right %": "accuracy", "thinks %": "thinks",
+             "tries again after a failed try %": "retry_after_failure",
+             "gives up %": "giving_up", 'false "yes" %': "false_yes",
+             "right after a failed try %": "accuracy_after_failed_try", "wrong steps repaired %": "repairs"}
+    pairs = {"pure RL minus base": "base, RL less base", "RL minus cold start": "then RL less cold start",
+             "control, RL minus control": "control, RL less control"}
+    columns = {title: f"countdown level 2, 3: {{}}, {pair}" for title, pair in pairs.items()}
+    return grid("C3.json", "countdown", names, columns, points_interval)
+
+
+def long_sums():
+    names = {"wrong steps %": "wrong_steps", "wrong steps repaired %": "repairs"}
+    columns = {"base": "sums of four to eight terms: {}, base",
+               "pure RL": "sums of four to eight terms: {}, base, RL"}
+    return grid("C3.json", "sums of four to eight terms, one seed", names, columns)
+
+
+def memory():
+    kinds = {"weights": "weights", "gradients": "gradients", "optimizer": "optimizer",
+             "critic, with its gradients and optimizer": "critic", "rollout": "rollout",
+             "activations of a micro-batch": "activations",
+             "key-value cache while sampling": "key-value cache", "peak": "peak"}
+    columns = {"GRPO": "grpo {}, bytes by formula", "PPO": "ppo {}, bytes by formula",
+               "PPO, shared critic": "ppo-shared {}, bytes by formula"}
+    return grid("C4.json", "MiB", kinds, columns, lambda row: f"{row['value'] / 2 ** 20:.1f}")
+
+
+def ppo_and_grpo():
+    columns = {"arithmetic %": "{} arithmetic", "countdown %": "{} countdown"}
+    rows = grid("C5.json", "after 30 iterations", {"GRPO": "grpo", "PPO": "ppo"}, columns)
+    difference = grid("C5.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
+    return rows + "\n".join(difference.splitlines()[3:]) + "\n"
+
+
+def ppo_and_grpo_cost():
+    columns = {"seconds an iteration (median, least, most)": "{} seconds per iteration*"}
+    return grid("C5.json", "", {"GRPO": "grpo", "PPO": "ppo"}, columns, plain_interval)
+
+
+def ppo_long():
+    columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
+    title = f"{read('ppo.json')['iterations']} iterations, one seed"
+    rows = grid("ppo.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
+    difference = grid("ppo.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
+    return rows + "\n".join(difference.splitlines()[3:]) + "\n"
+
+
+def readability():
+    arms = {"corpus": "corpus", "base": "base", "pure RL": "base, RL",
+            "pure RL, one language rewarded": "base, RL on both", "cold start": "cold start",
+            "RL after it": "then RL", "RL after it, one language rewarded": "then RL on both"}
+    columns = {"right %": "{}: right", "readable %": "{}: readable", "mixing %": "{}: mixing"}
+    return grid("C6.json", "model", arms, columns)
+
+
+def budgets():
+    budgets = {f"{budget} tokens": f"{budget:>2}" for budget in (0, 8, 16, 32, 64, 128, 256)}
+    columns = {f"{task} %": f"{task}, budget {{}}, * tokens: right" for task in TASKS[:2]}
+    return grid("C7.json", "thinking cut off after", budgets, columns)
+
+
+def votes():
+    numbers = {str(number): f"{number:>2}" for number in (1, 2, 4, 8, 16, 32)}
+    columns = {}
+    for model, arm in {"RL": "RL", "base": "base"}.items():
+        for task in TASKS[:2]:
+            columns[f"{model}, {task} %"] = f"{task}, {arm} {{}}, * tokens: vote"
+    return grid("C7.json", "answers that vote", numbers, columns)
+
+
+def pass_at():
+    numbers = {str(number): f"{number:>2}" for number in (1, 4, 16, 32)}
+    columns = {}
+    for model in ("RL", "base"):
+        for task in TASKS[:2]:
+            columns[f"{model}, {task} %"] = f"{task}, {model} {{}}, * tokens: pass@n"
+    return grid("C7.json", "n of pass@n", numbers, columns)
+
+
+def teacher():
+    arms = {"teacher (the RL model)": "teacher", "student (base, on filtered answers)": "student",
+            "student of unfiltered answers": "unfiltered", "teacher, trained on": "teacher-on",
+            "the student's student": "second-round"}
+    columns = {"right %": "{} right", "readable %": "{} readable", "mixing %": "{} mixing"}
+    return grid("C9.json", "model", arms, columns)
+
+
+def teacher_differences():
+    pairs = {"student minus teacher": "student - teacher", "unfiltered minus student": "unfiltered - student",
+             "teacher, trained on, minus student": "teacher-on - student",
+             "the student's student minus student": "second-round - student"}
+    return grid("C9.json", "percentage points", pairs, {"right answers": "{}"}, points_interval)
+
+
+def alignment():
+    names = {"leaks %": "leaks", "over-refusals %": "over_refusals", "helpful %": "helpful",
+             "truth %": "truth"}
+    columns = {"with the KL": f"KL x 0.05 {{}} {EVERY_RUN}", "without": f"KL x 0.0 {{}} {EVERY_RUN}"}
+    shares = grid("C10.json", "", names, columns)
+    scores = grid("C10.json", "", {"polite words an answer": "polite", "judge's score": "judge"}, columns,
+                  plain_interval)
+    return shares + "\n".join(scores.splitlines()[3:]) + "\n"
+
+
+def alignment_differences():
+    columns = {"with the KL": "KL x 0.05 - rejection {}", "without": "KL x 0.0 - rejection {}"}
+    return grid("C10.json", "aligned minus before", {task: task for task in TASKS}, columns, points_interval)
+
+
+def experts():
+    columns = {task: f"rl - expert {task}" for task in TASKS}
+    return grid("expert.json", "percentage points", {"RL minus 3,000 expert solutions": ""}, columns,
+                points_interval)
+
+
+TABLES = {
+    "pipeline-table": pipeline,
+    "stages-table": stage_table,
+    "seconds-table": stage_seconds,
+    "stage-differences-table": lambda: differences(
+        "seeds.json", ["rl - base", "rl - cold-start", "rejection - rl", "align - rejection", "align - rl"]),
+    "C1-table": imitation,
+    "C1-differences-table": imitation_differences,
+    "C1-seconds-table": imitation_seconds,
+    "experts-table": experts,
+    "C2-table": verifier_errors,
+    "C3-table": aha,
+    "C3-differences-table": aha_differences,
+    "C3-sums-table": long_sums,
+    "C4-table": memory,
+    "C5-table": ppo_and_grpo,
+    "C5-cost-table": ppo_and_grpo_cost,
+    "ppo-table": ppo_long,
+    "C6-table": readability,
+    "C7-budgets-table": budgets,
+    "C7-votes-table": votes,
+    "C7-pass-table": pass_at,
+    "C9-table": teacher,
+    "C9-differences-table": teacher_differences,
+    "C10-table": alignment,
+    "C10-differences-table": alignment_differences,
+    "C11-table": lambda: differences("C11.json", ["rl - base", "rl - cold-start"]),
+}
+
+
+# -----------------------------------------------------------------------------
+# Single numbers
+
+def points(file, name):
+    """The size of a difference, in percentage points."""
+    return f"{abs(100 * find(file, name)['value']):.0f}"
+
+
+def peaks():
+    """How many times the memory of GRPO a step of PPO takes."""
+    ppo = find("C4.json", "ppo peak, bytes by formula")["value"]
+    return f"{ppo / find('C4.json', 'grpo peak, bytes by formula')['value']:.1f}"
+
+
+def seconds_ratio():
+    ppo = find("C5.json", "ppo seconds per iteration*")["value"]
+    return f"{ppo / find('C5.json', 'grpo seconds per iteration*')['value']:.1f}"
+
+
+def num_seeds(file):
+    return str(len(read(file)["seeds"]))
+
+
+def num_checked_answers():
+    return f"{sum(row['of'] for row in read('C2.json')['rows']):,}"
+
+
+NUMBERS = {
+    "minutes": lambda: f"{sum(read('seconds.json')['seconds'].values()) / 60:.0f}",
+    "runs": lambda: str(len(read("seeds.json")["seeds"])),
+    "C1": lambda: points("C1.json", "arithmetic, RL less corpus"),
+    "C2": num_checked_answers,
+    "C3": lambda: percent(find("C3.json", "countdown level 2, 3: retry_after_failure, control, RL"), 0),
+    "C4": peaks,
+    "C5": lambda: f"{100 * find('C5.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
+    "C5-seconds": seconds_ratio,
+    "C6": lambda: percent(find("C6.json", "base, RL: readable"), 0),
+    "C7": lambda: points("C7.json", "countdown, RL 32, * tokens: vote, less that of 1"),
+    "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
+    "C9": lambda: points_interval(find("C9.json", "student - teacher")).split()[0],
+    "C10": lambda: percent(find("seeds.json", f"align leaks {EVERY_RUN}")),
+    "C11": lambda: points("C11.json", "rl - base program"),
+}
+
+for claim in ("C1", "C3", "C5", "C6", "C7", "C8", "C9", "C10", "C11"):
+    NUMBERS[f"{claim}-seeds"] = functools.partial(num_seeds, f"{claim}.json")
+
+
+def filled(text):
+    """The text with every marked place filled in. Raises KeyError for a name that is not known."""
+    def value(match):
+        name = match[1]
+        write = TABLES[name] if name.endswith("-table") else NUMBERS[name]
+        return f"<!--{name}-->{write()}<!--/-->"
+    return MARKED.sub(value, text)
+
+
+def main():
+    old_pages = [page.relative_to(ROOT) for page in PAGES
+                 if page.read_text(encoding="utf-8") != filled(page.read_text(encoding="utf-8"))]
+    if "--check" in sys.argv:
+        for page in old_pages:
+            print(f"{page} differs from the saved numbers: run python lessons/results/write.py")
+        return 1 if old_pages else 0
+    for page in old_pages:
+        path = ROOT / page
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

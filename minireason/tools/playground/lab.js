@@ -1,0 +1,215 @@
+"use strict";
+// One step of RL after the other, on a copy of the model: lab.py takes them.
+
+let lab = null;             // its name on the server
+let passRates = [];         // measured before the first step, and after each
+let labTitle = "";          // what it learns, and how
+let hasGroup = false;       // is there a group that was not learned from yet?
+let stepsDone = 0;
+let labBug = null;          // the bug that it learns with, if any
+let isWorking = false;
+let labAction = "";         // what it does at the moment
+let stepsLeft = "";         // how far ten steps are, in words
+let formerLab = null;       // the one before it, whose curve stays for comparison: {title, points}
+
+const DOING = {begin: "Copying the model", measure: "Measuring", group: "Sampling a group",
+               step: "Learning from the group", end: "Ending the lab before"};
+
+async function labAsks(action, onEvent, more = {}) {
+  labAction = action;
+  return ask("lab", "/lab", {action, lab, ...more}, onEvent, stepsLeft + DOING[action]);
+}
+
+const chosenBug = () => world.bugs.find(bug => bug.name === $("bug").value);
+
+async function beginLab() {
+  saveState();
+  if (lab) await labAsks("end", () => {});
+  lab = null;
+  hasGroup = false;
+  if (passRates.length > 1) formerLab = {title: labTitle, points: passRates};
+  passRates = [];
+  stepsDone = 0;
+  say("lab-said", "");
+  const bug = labBug = chosenBug();
+  const request = {...settings(), algo: bug ? bug.algo : $("algo").value, group_size: number("group-size"),
+                   rate: $("rate").value, bug: bug ? bug.name : "", mended: $("mended").checked};
+  labTitle = `${request.algo.toUpperCase()} from ${request.stage}, ${request.prompt}`;
+  if (bug) labTitle += `, ${request.mended ? "settings of the bug" : "bug"}: ${bug.name}`;
+  $("group").replaceChildren();
+  $("lab-chart").replaceChildren();
+  const begun = await labAsks("begin", event => { lab = event.lab; }, request);
+  $("reset").textContent = "Begin again";
+  if (begun && await measure()) await sampleGroup();
+}
+
+async function measure() {
+  return labAsks("measure", event => {
+    passRates.push({x: event.steps_done, y: event.right / event.of, low: event.low, high: event.high,
+                    right: event.right});
+    showLabChart();
+  });
+}
+
+function showLabChart() {
+  const lines = [{points: passRates, name: ""}];
+  const parts = [element("h3", "", labTitle)];
+  if (formerLab) {
+    lines.unshift({points: formerLab.points, name: "former"});
+    parts.push(element("p", "note", `Dashed: ${formerLab.title}`));
+  }
+  const {right} = passRates[passRates.length - 1];
+  parts.push(chart({lines, xMax: world.max_steps, label: "steps (right answers of 64 fresh ones)",
+                    says: `Right answers: now ${right} of 64`}));
+  $("lab-chart").replaceChildren(...parts);
+}
+
+async function sampleGroup() {
+  hasGroup = await labAsks("group", event => showGroup(event, false));
+  if (hasGroup) say("lab-said", "These are the answers that the next step will learn from.");
+  return hasGroup;
+}
+
+async function takeStep() {
+  hasGroup = false;
+  const hasLearned = await labAsks("step", event => {
+    stepsDone = event.steps_done;
+    showGroup(event, true);
+    say("lab-said", stepText(event));
+  });
+  return hasLearned && !isStopped && measure();
+}
+
+// Does some of the lab's work, while its buttons wait.
+async function work(steps) {
+  say("error", "");
+  isWorking = true;
+  isStopped = false;
+  setBusy(true);
+  await steps();
+  isWorking = false;
+  stepsLeft = "";
+  setBusy(false);
+}
+
+async function tenSteps() {
+  for (let i = 0; i < 10 && stepsDone < world.max_steps; i++) {
+    stepsLeft = `Step ${i + 1} of 10: `;
+    if (!hasGroup && !await sampleGroup()) return;
+    if (!await takeStep()) return;
+  }
+}
+
+function stepText(event) {
+  const isGrpo = event.metrics.value_loss === undefined;
+  const right = `Step ${event.steps_done}: ${percent(event.mean)} of these answers were right. `;
+  const hasKl = event.metrics.kl !== undefined;      // which pulls even where all answers are equally good
+  if (isGrpo && event.std === 0 && !hasKl) {
+    const reason = event.mean ? "The prompt is solved already" : "The prompt is too hard";
+    return right + `${reason}, so GRPO learned nothing. Draw ${event.mean ? "a harder" : "an easier"} one.`;
+  }
+  const colors = "Green tokens became likelier, yellow ones less likely. ";
+  const critic = isGrpo ? "" : "The curve under an answer is what the critic expected, from 0 to 1. ";
+  const remark = isGrpo ? ", and it differs from 0 only as far as answers differ in length." : ".";
+  const loss = `The loss, ${event.metrics.policy_loss.toFixed(3)}, is no measure of progress: `
+    + `advantages add up to 0${remark}`;
+  const bug = labBug && !$("mended").checked ? ` The bug: ${labBug.meaning}` : "";
+  return right + colors + critic + loss + bug;
+}
+
+function setBusy(isBusy) {
+  const isOver = stepsDone >= world.max_steps;
+  $("reset").disabled = isBusy;
+  $("sample").disabled = isBusy || isOver || !lab || hasGroup;
+  $("step").disabled = isBusy || isOver || !hasGroup;
+  $("ten").disabled = isBusy || isOver || !lab;
+}
+
+function showGroup(event, isAfter) {
+  const articles = event.completions.map(completion => {
+    const article = element("article", completion.reward ? "good" : "bad");
+    const advantage = completion.tokens[0].advantage;
+    article.append(element("h3", "", `reward ${completion.reward}, advantage ${advantage.toFixed(2)}`));
+    const box = element("div", "answer");
+    for (const token of completion.tokens) {
+      const change = isAfter ? token.new - token.old : 0;
+      const span = addToken(box, token.text);
+      span.dataset.numbers = numbersUnder(token, isAfter);
+      span.title = `probability ${probability(Math.exp(token.old))}`
+        + (isAfter ? `, now ${probability(Math.exp(token.new))}` : "")
+        + (token.value === undefined ? "" : `, value ${token.value.toFixed(2)}`)
+        + `, advantage ${token.advantage.toFixed(2)}`;
+      if (Math.abs(change) > 0.005) span.classList.add(change > 0 ? "up" : "down");
+    }
+    article.append(box);
+    if (completion.tokens[0].value !== undefined) article.append(valueCurve(completion.tokens));
+    return article;
+  });
+  const summary = element("p", "", `Rewards: mean ${event.mean.toFixed(2)}, standard deviation `
+    + `${event.std.toFixed(2)}.`);
+  $("group").replaceChildren(summary, ...(isAfter ? [changeTable(event.completions)] : []), ...articles);
+}
+
+const MOST_CHANGES = 8;     // rows of the table
+
+// A token's probability in percent, before and after the step. What was sure and stays so has no number.
+function numbersUnder(token, isAfter) {
+  const before = Math.round(100 * Math.exp(token.old));
+  const now = isAfter ? Math.round(100 * Math.exp(token.new)) : before;
+  if (before !== now) return `${before}\u2192${now}`;
+  return before > 98 ? "" : String(before);
+}
+
+// The tokens whose probability changed most, on average over the places where the same stood before them.
+function changeTable(completions) {
+  const changes = new Map();
+  for (const {tokens} of completions) {
+    let beginning = "";
+    for (const token of tokens) {
+      const behind = beginning.slice(-14);
+      const row = changes.get(behind + token.text) || {text: token.text, behind, before: 0, now: 0, places: 0};
+      row.before += Math.exp(token.old);
+      row.now += Math.exp(token.new);
+      row.places++;
+      changes.set(behind + token.text, row);
+      beginning += token.text;
+    }
+  }
+  const change = row => (row.now - row.before) / row.places;
+  const rows = [...changes.values()].sort((one, other) => Math.abs(change(other)) - Math.abs(change(one)));
+  const table = element("table");
+  table.append(element("caption", "", "The tokens that changed most"));
+  table.append(tableRow("th", ["token", "behind", "before", "now", "places"]));
+  for (const row of rows.slice(0, MOST_CHANGES)) {
+    const line = tableRow("td", [row.text === END ? "\u25a0 (the end)" : visible(row.text), visible(row.behind),
+      probability(row.before / row.places), probability(row.now / row.places), row.places]);
+    line.className = change(row) > 0 ? "up" : "down";
+    table.append(line);
+  }
+  return table;
+}
+
+function tableRow(kind, texts) {
+  const row = element("tr");
+  for (const text of texts) row.append(element(kind, "", text));
+  return row;
+}
+
+// What PPO's critic expects at each token, from 0 to 1.
+function valueCurve(tokens) {
+  const points = tokens.map((token, i) => ({x: i + 1, y: token.value}));
+  return chart({lines: [{points, name: ""}], xMax: tokens.length, yText: value => value.toFixed(1),
+                label: "token (the value that the critic expects)", height: 120,
+                says: `The critic's value: ${points[0].y.toFixed(2)} at the first token, `
+                  + `${points[points.length - 1].y.toFixed(2)} at the last`});
+}
+
+// A bug belongs to an algorithm, and often to settings that let it show.
+function describeBug() {
+  const bug = chosenBug();
+  $("mended-label").hidden = !bug;
+  if (!bug) return say("bug-said", "");
+  $("algo").value = bug.algo;
+  const settings = Object.entries(bug.settings).map(([name, value]) => `${name} ${value}`).join(", ");
+  say("bug-said", bug.meaning + (settings ? ` It needs ${settings}.` : ""));
+}

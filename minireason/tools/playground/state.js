@@ -1,0 +1,221 @@
+"use strict";
+// The state of the page stands in its address, so that a link shows the same; and the beginning of all.
+
+const TABS = ["think", "compare", "more", "lab", "film"];
+const KEPT = ["prompt", "run", "stage", "temperature", "seed", "compare-by", "algo", "group-size", "rate",
+              "bug", "budget", "votes", "moment"];
+let tab = "think";
+
+function saveState() {
+  const state = new URLSearchParams({tab});
+  for (const id of KEPT) state.set(id, $(id).value);
+  if ($("mended").checked) state.set("mended", "yes");
+  if (written.length) state.set("written", written.join("."));
+  history.replaceState(null, "", "#" + state);
+}
+
+function loadState() {
+  const state = new URLSearchParams(location.hash.slice(1));
+  for (const id of KEPT) {
+    if (!state.has(id)) continue;
+    const isChoice = $(id).tagName === "SELECT";
+    const isKnown = !isChoice || [...$(id).options].some(option => option.value === state.get(id));
+    if (isKnown) $(id).value = state.get(id);
+    if (id === "run") fillStages();
+  }
+  $("mended").checked = state.get("mended") === "yes";
+  describeBug();
+  written = (state.get("written") || "").split(".").filter(Boolean).map(Number).filter(Number.isInteger);
+  $("budget-shown").textContent = `${$("budget").value} tokens`;
+  showTab(TABS.includes(state.get("tab")) ? state.get("tab") : "think");
+}
+
+function showTab(name) {
+  tab = name;
+  for (const other of TABS) {
+    $(other).hidden = other !== name;
+    $(`tab-${other}`).setAttribute("aria-selected", String(other === name));
+    $(`tab-${other}`).tabIndex = other === name ? 0 : -1;
+  }
+}
+
+function openTab(name) {
+  showTab(name);
+  saveState();
+  say("error", "");
+  const isEmpty = {think: !shown.length, compare: !$("columns").children.length, film: !moments.length}[name];
+  if (isEmpty) answer();
+}
+
+// The answers on the page belong to a prompt and settings that were changed: they go, so as not to mislead.
+// Those that are on their way are ended.
+function forgetAnswer() {
+  for (const place in asking) {
+    if (place !== "lab" && place !== "draw") asking[place].abort();
+  }
+  written = [];
+  shown = [];
+  for (const id of ["answer", "others", "columns", "forced", "bars", "budget-chart"]) $(id).replaceChildren();
+  for (const id of ["verdict", "forced-verdict", "vote-said"]) say(id, "");
+  $("own").hidden = true;
+  forgetFilm();
+}
+
+// What the button "Answer" does depends on what is looked at.
+function answer() {
+  say("error", "");
+  if (tab === "think") think();
+  if (tab === "compare") compare();
+  if (tab === "more") { answerWithin(); vote(); }
+  if (tab === "lab" && !isWorking) work(beginLab);
+  if (tab === "film") askFilm();
+}
+
+// ---------------------------------------------------------------------------
+// The beginning
+
+const EXAMPLES = ["compute 7*7+8*3-9", "make 70 from 6 13 10", "program 1->5 2->7 6->15",
+                  "hello my name is ana"];
+
+function askFor(prompt) {
+  $("prompt").value = prompt;
+  forgetAnswer();
+  answer();
+}
+
+function addExamples() {
+  for (const prompt of EXAMPLES) {
+    const button = element("button", "", prompt);
+    button.type = "button";
+    button.onclick = () => askFor(prompt);
+    $("tryout").append(button);
+  }
+  const label = element("span", "", "Or a held-out one:");
+  const buttons = world.tasks.map(task => {
+    const select = element("select");
+    select.setAttribute("aria-label", `Level of ${task.name}`);
+    for (const level of task.levels) {
+      const option = element("option", "", `level ${level}`);
+      option.value = level;
+      option.selected = level === (task.scored[0] || task.levels[0]);
+      select.append(option);
+    }
+    const button = element("button", "", task.name);
+    button.type = "button";
+    button.onclick = () => {
+      const seed = Math.floor(1e6 * Math.random());
+      ask("draw", "/draw", {task: task.name, level: Number(select.value), seed}, event => {
+        askFor(event.prompt);
+      }, "Drawing a problem");
+    };
+    const pair = element("span", "pair");
+    pair.append(button, " ", select);
+    return pair;
+  });
+  $("examples").append(label, ...buttons);
+}
+
+function connect() {
+  $("ask").onsubmit = event => {
+    event.preventDefault();
+    written = [];
+    answer();
+  };
+  for (const name of TABS) {
+    $(`tab-${name}`).onclick = () => openTab(name);
+  }
+  document.querySelector(".tabs").onkeydown = event => {
+    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+    if (!step) return;
+    openTab(TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]);
+    $(`tab-${tab}`).focus();
+  };
+  for (const id of ["prompt", "stage", "temperature", "seed", "compare-by"]) $(id).oninput = forgetAnswer;
+  $("run").oninput = () => {
+    fillStages();
+    forgetAnswer();
+  };
+  window.onhashchange = () => {       // a link was pasted into the open page, or one of its own was chosen
+    stopAll();
+    forgetAnswer();
+    begin();
+  };
+  $("budget").oninput = () => { $("budget-shown").textContent = `${$("budget").value} tokens`; };
+  $("link").onclick = async () => {
+    saveState();
+    try {
+      await navigator.clipboard.writeText(location.href);
+      $("link").textContent = "Copied";
+    } catch {
+      $("link").textContent = "The address above is the link";
+    }
+    setTimeout(() => { $("link").textContent = "Copy a link to this"; }, 2000);
+  };
+  $("score").onclick = scoreAll;
+  $("force").onclick = answerWithin;
+  $("curve").onclick = measureBudgets;
+  $("vote").onclick = vote;
+  $("reset").onclick = () => work(beginLab);
+  $("sample").onclick = () => work(sampleGroup);
+  $("step").onclick = () => work(takeStep);
+  $("ten").onclick = () => work(tenSteps);
+  $("bug").oninput = describeBug;
+  $("algo").oninput = () => {         // the bugs of the other algorithm do not exist in this one
+    if (chosenBug() && chosenBug().algo !== $("algo").value) $("bug").value = "";
+    describeBug();
+  };
+  $("numbers").oninput = () => $("group").classList.toggle("numbers", $("numbers").checked);
+  $("stop").onclick = stopAll;
+  $("moment").oninput = () => { stopPlaying(); showMoment(number("moment")); };
+  $("play").onclick = play;
+  const wide = matchMedia("(min-width: 40rem)");      // on a phone, what few need stands behind "more"
+  const openMore = () => {
+    for (const part of document.querySelectorAll("details.fewer")) part.open = wide.matches;
+  };
+  wide.onchange = openMore;
+  openMore();
+  $("own").onclick = () => {
+    written = [];
+    think();
+  };
+}
+
+// The stages of the chosen run. The one that was chosen stays, if this run has it.
+function fillStages() {
+  const {stages} = runOf($("run").value);
+  const wanted = [$("stage").value, "rl"].find(stage => stages.includes(stage));
+  $("stage").replaceChildren(...stages.map(stage => element("option", "", stage)));
+  $("stage").value = wanted || stages[stages.length - 1];
+}
+
+function addChoices() {
+  for (const {name} of world.runs) {
+    const option = element("option", "", name === "pretrained" ? "the included weights" : name);
+    option.value = name;
+    $("run").append(option);
+  }
+  const isOne = world.runs.length === 1;
+  say("about", isOne ? $("run").options[0].textContent : "");
+  $("run-label").hidden = isOne;
+  $("compare-by-label").hidden = isOne;
+  fillStages();
+  for (const {name} of world.bugs) $("bug").append(element("option", "", name));
+  $("budget").max = world.max_budget;
+}
+
+// Reads the address and answers what it asks for. The lab waits for its button: it is work.
+function begin() {
+  loadState();
+  if (tab !== "lab") answer();
+}
+
+async function start() {
+  connect();
+  await ask("world", "/world", {}, event => { world = event; }, "Loading");
+  if (!world) return;
+  addChoices();
+  addExamples();
+  begin();
+}
+
+start();
