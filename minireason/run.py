@@ -36,7 +36,7 @@ from minireason.upkeep.command import BadInput, Fault, visible
 from minireason.upkeep.files import check_shape, read_json, short
 from minireason.upkeep.results import results as results_shape
 from minireason.upkeep.seeding import derive_seed
-from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
+from minireason.upkeep.vocabulary import move_to_vocabulary
 
 # Each stage and the one whose weights it starts from. Rejection starts from the base, but learns from the
 # RL model's answers.
@@ -136,8 +136,7 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     stored = state["vocabulary"]
     with must_fit(path):
         check_belongs(folder, stage, state, may_be_half=snapshot is not None)
-        pieces = first_pieces() if stored is None else pieces_of(stored)
-        new_words = move_to_vocabulary(state, pieces, pieces_of(words))
+        new_words = move_to_vocabulary(state, pieces_of(stored), pieces_of(words))
         check_sizes(state)
     state["vocabulary"] = list(words)
     if new_words:

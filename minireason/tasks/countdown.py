@@ -7,6 +7,7 @@ Canonical problems: 1,864 at level 2, 13,217 at level 3 (level 2 among them), 20
 import random
 import re
 from collections.abc import Hashable, Iterator
+from string import ascii_lowercase
 from typing import NamedTuple
 
 from minireason.tasks.problem import Problem, calculate
@@ -18,6 +19,7 @@ LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 20), 4: (4, 9)}   # level -> how many num
 MAX_NUMBERS, MAX_DIGITS = 6, 4                           # bounds on what a user may type
 PROMPT = re.compile(r"make (-?[0-9]+) from ([0-9]+(?: [0-9]+)*)", re.ASCII)
 SYMBOL = re.compile(r"([0-9]+|[-+*()])( ?)", re.ASCII)
+QUESTION = re.compile(r"(?<![0-9])(?:[0-9]+)[-+*/][0-9]+", re.ASCII)     # the left side of a step
 PRECEDENCE = {"+": 1, "-": 1, "*": 2}
 
 
@@ -136,33 +138,34 @@ def remark(problem: Problem) -> str:
     return ""
 
 
-def strips(target: int, numbers: list[int]) -> list[tuple[str, int, list[int], str]]:
+def strips(target: int, numbers: list[int]) -> list[tuple[str, int | None, list[int], str]]:
     """Backward moves: the last number used, what the others must then make, and how to put it back.
 
-    Returns [(step, needed, rest, template)], e.g. ("42-6=36", 36, [3, 8], "{}+6") for 42 from 3 8 6.
-    They come in a fixed order, so that each follows from the one before it: each number is subtracted, then
-    those that divide the target are divided by, then each is added.
+    Returns [(step, needed, rest, template)], e.g. ("b 42-6=36", 36, [3, 8], "{}+6") for 42 from 3 6 8. Each
+    move has a letter. Of three numbers the first, second and third one is taken away from the target (a, b,
+    c), divides it (d, e, f) and is added to it (g, h, i). Where a division is not even, `needed` is None.
     """
-    moves = {}      # by step, since two equal numbers make the same move
-    last_and_rest = [(last, numbers[:i] + numbers[i + 1:]) for i, last in enumerate(numbers)]
-    for last, rest in last_and_rest:
+    others = [numbers[:i] + numbers[i + 1:] for i in range(len(numbers))]
+    moves = []
+    for last, rest in zip(numbers, others):
         if target >= last:
-            moves[f"{target}-{last}={target - last}"] = (target - last, rest, f"{{}}+{last}")
+            moves.append((f"{target}-{last}={target - last}", target - last, rest, f"{{}}+{last}"))
         else:
-            moves[f"{last}-{target}={last - target}"] = (last - target, rest, f"{last}-{{}}")
-    for last, rest in last_and_rest:
-        if last > 1 and target % last == 0:
-            moves[f"{target}/{last}={target // last}"] = (target // last, rest, f"{{}}*{last}")
-    for last, rest in last_and_rest:
-        if target + last <= 99:
-            moves[f"{target}+{last}={target + last}"] = (target + last, rest, f"{{}}-{last}")
-    return [(step, *move) for step, move in moves.items()]
+            moves.append((f"{last}-{target}={last - target}", last - target, rest, f"{last}-{{}}"))
+    for last, rest in zip(numbers, others):
+        if last and target % last == 0:
+            moves.append((f"{target}/{last}={target // last}", target // last, rest, f"{{}}*{last}"))
+        else:
+            moves.append((f"{target}/{last}", None, rest, "{}"))
+    for last, rest in zip(numbers, others):
+        moves.append((f"{target}+{last}={target + last}", target + last, rest, f"{{}}-{last}"))
+    return [(f"{letter} {step}", *move) for letter, (step, *move) in zip(ascii_lowercase, moves)]
 
 
 class Way(NamedTuple):
     """One way of working backward from the target to two numbers."""
-    steps: tuple[str, ...]      # such as ("42-6=36",)
-    needed: int                 # what the last two numbers must make
+    steps: tuple[str, ...]      # such as ("b 42-6=36",)
+    needed: int | None          # what the last two numbers must make; None: a division on the way is not even
     pair: list[int]             # these two
     template: str               # how their expression becomes the answer: "{}+6"
 
@@ -177,6 +180,9 @@ def ways(target: int, numbers: list[int]) -> Iterator[Way]:
         yield Way((), target, numbers, "{}")
         return
     for step, needed, rest, template in strips(target, numbers):
+        if needed is None:
+            yield Way((step,), None, [], "{}")
+            continue
         for way in ways(needed, rest):
             inner = way.template if way.template == "{}" else f"({way.template})"
             yield Way((step, *way.steps), way.needed, way.pair, template.format(inner))
@@ -193,14 +199,16 @@ def pair_results(pair: list[int]) -> list[tuple[str, int]]:
 
 def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0, max_tries: int = 10,
                    careless: float = 0.0, blind: float = 0.0) -> tuple[str, str]:
-    """Tries written out, each ending in a comparison. Returns (thinking, answer).
+    """Tries written out, each ending in a verdict. Returns (thinking, answer). For 70 from 6 13 10:
 
-        try 42-6=36 3+8=11 is 36 no wait try 42/6=7 8-3=5 is 7 no wait try 42-8=34 3*6=18 is 34 no ...
+        try c 70-10=60 6*13=78 is 60 no wait try d 70/6 no wait try e 70/13 no wait
+        try f 70/10=7 13-6=7 is 7 yes
 
     A try strips numbers off the target, and combines the last two to come nearest to what is needed. What is
     needed stands beside what was found, so the verdict needs no memory. Without that, a small model said yes
-    to two of three tries that had failed. Tries follow the order of `strips` from a random place on. So the
-    next one can be told from the last, and who can tell it may go on for longer than any text did.
+    to two of three tries that had failed. Tries follow their letters from a random one on, and a follows i.
+    So what was tried can be seen at a glance, and who knows the alphabet may go on for longer than any text
+    did: without letters a small model repeated itself in every fifth answer.
     `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a
     failed try is called a success. After `max_tries` failures the writer gives up and answers anything.
     """
@@ -209,10 +217,12 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
     first = rng.randrange(len(candidates))
     candidates = candidates[first:] + candidates[:first]
     for i, way in enumerate(candidates[:max_tries]):
-        link = voice("wait")        # drawn for the first try too, so the texts of a seed stay the same
         if i > 0:
-            parts.append(link)
+            parts.append(voice("wait"))
         parts += [voice("try"), *way.steps]
+        if way.needed is None:
+            parts.append(voice("no"))
+            continue
         results = pair_results(way.pair)
         expression, value = min(results, key=lambda result: abs(result[1] - way.needed))
         if rng.random() < careless:
@@ -235,7 +245,7 @@ def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habi
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:
     """An answer without thinking: a solution with the given chance, else any expression over the numbers."""
-    candidates = list(ways(problem.target, list(problem.numbers)))
+    candidates = [way for way in ways(problem.target, list(problem.numbers)) if way.needed is not None]
     rng.shuffle(candidates)
     if rng.random() < right:
         for way in candidates:
@@ -269,8 +279,8 @@ def problem_of_fact(left: int, operator: str, right: int) -> Problem | None:
 
 
 def candidate(problem: Problem, text: str) -> Hashable:
-    """What a try tries: the left sides of its steps."""
-    return tuple(step.question for step in find_steps(text))
+    """What a try tries: the left sides of its steps, and a division that is not even."""
+    return tuple(QUESTION.findall(text))
 
 
 def succeeds(problem: Problem, text: str) -> bool:
@@ -309,7 +319,7 @@ def follows(problem: Problem, thinking: str, answer: str) -> bool:
 
 
 TASK = Task(
-    name="countdown", word="make", example="make 70 from 6 13 10", words=("make", "from"),
+    name="countdown", word="make", example="make 70 from 6 13 10", words=("make", "from", *"abcdefghi"),
     levels=tuple(LEVELS),
     presets={"smoke": Mix((1, 2), 0.0), "laptop": Mix((2, 3), 0.54), "gpu": Mix((2, 3), 0.54)},
     make_problem=make_problem, parse=parse, check=check,

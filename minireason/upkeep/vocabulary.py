@@ -10,33 +10,18 @@ import torch
 from minireason.upkeep.checkpoint import CheckpointError
 
 PADDING = b"<pad>"
-# Checkpoints from before November 2026 hold no vocabulary: their ids are bytes, these words, special tokens.
-FIRST_WORDS = """
-    compute make from program x check enough is no ok so try wait yes basta bien da espera luego mal prueba
-    revisa vale hello hi hey good morning evening day night there friend please thank thanks you your my me
-    i am it the a an this that what which can could would not do to tell say repeat give show share keep
-    write read again number code word secret private hidden lucky public favorite open confidential name
-    color of for and help happy glad welcome sorry with how are fine today here in one red blue green yellow
-    black white ana ben carla david eva hugo did remember now know anyone nobody just said must may about
-    let meet nice pleasure course sure sir like
-""".split()
-
-
-def first_pieces() -> list[bytes]:
-    """What each id stood for in a checkpoint without a vocabulary."""
-    pieces = [bytes([byte]) for byte in range(256)]
-    for word in FIRST_WORDS:
-        pieces += [word.encode(), f" {word}".encode()]
-    pieces += [PADDING, b"<eos>", b"<think>", b"</think>", b"<answer>", b"</answer>"]
-    return list(dict.fromkeys(pieces))      # a word of one letter is a byte already
+SPACED = b" is "        # since late November 2026 words take the spaces around them
 
 
 def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]) -> list[str]:
     """Changes a checkpoint's state from the ids of `pieces` to those of `pieces_now`.
 
-    Returns the words that it never read. Raises CheckpointError if it knows a word that is not there now, or
-    has not a row for each piece.
+    Returns the words that it never read. Raises CheckpointError if it knows a word that is not there now, has
+    not a row for each piece, or read texts that were cut in another way.
     """
+    if SPACED not in pieces:
+        raise CheckpointError("the model reads words and spaces as separate tokens, as versions before "
+                              "27 November 2026 did: train it again, or use the version that it was made with")
     for weights in (state["model"], *state["extra"].values()):
         for name, weight in weights.items():
             if is_embedding(name) and len(weight) != len(pieces):
