@@ -168,11 +168,11 @@ class Config:
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     # Small batches: with as many documents in half as many steps the model knows far fewer facts.
-    base: SFTConfig = section(SFTConfig, num_examples=120_000, batch_size=24)
+    base: SFTConfig = section(SFTConfig, num_examples=160_000, batch_size=24)
     cold_start: SFTConfig = section(
         SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
     # In the same time, using each rollout once teaches more than using half as many twice.
-    rl: RLConfig = section(RLConfig, num_iterations=150, num_epochs=1, learning_rate=3e-4)
+    rl: RLConfig = section(RLConfig, num_iterations=100, num_epochs=1, learning_rate=3e-4)
     rl_snapshots: int = option(6, "weights kept between RL's start and end", 0, 100)
     sampling: RejectionConfig = section(RejectionConfig)
     rejection: SFTConfig = section(SFTConfig, num_epochs=2, learning_rate=1e-3, warmup_steps=20)
