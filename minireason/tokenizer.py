@@ -5,7 +5,7 @@
 tiktoken cuts the text with a pattern and looks each piece up whole before it merges bytes. So a listed word
 is one token, and anything else falls apart into bytes and shorter words: every text has an encoding.
 
-    |try |c |7|0|-|1|0|=|6|0| |6|*|1|3|=|7|8| is |6|0| no |wait |          21 tokens
+    |try |c |7|0|-|1|0|=|6|0| |6|*|1|3|=|7|8| is |6|0| no |wait |          23 tokens
 
 A word takes the spaces around it: a thought is then a sixth shorter than with spaces of their own, and so is
 the time to train. Digits stay single and bare: a small model that reads 70-10=60 digit by digit learns to
@@ -24,7 +24,7 @@ from minireason.tasks import TASKS
 from minireason.tasks.words import CHAT, ENGLISH, SPANISH, TAGS
 
 SIGNS = "+-*"
-# Words of small talk alone take only the space before them: they stand beside each other, where one is enough.
+# Words of small talk take only the space before them: they stand beside each other, where one is enough.
 SMALL_TALK = {word for word in CHAT if word not in ENGLISH and len(word) > 1}
 PAD, EOS = "<pad>", "<eos>"
 SPECIAL = (PAD, EOS, *TAGS)
