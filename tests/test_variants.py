@@ -375,6 +375,22 @@ def test_a_replaced_row_is_what_was_sampled_for_its_problem():
         assert len(batch.micro_batches(5)) == 5
 
 
+def test_replaced_groups_may_have_longer_completions_than_those_with_the_longest_prompts():
+    """A row needs room for the longest prompt and the longest completion, which stand in different rows."""
+    generator = torch.Generator().manual_seed(0)
+    long_prompts = ragged_rollout(generator, prompt_lengths=(9, 9, 1, 1), lengths=(2, 1, 2, 2))
+    long_completions = ragged_rollout(generator, prompt_lengths=(1, 2), lengths=(8, 5))
+    merged = long_prompts.replace_groups(torch.tensor([False, True]), long_completions)
+    expected = [*(unpadded(long_prompts, row) for row in (0, 1)),
+                *(unpadded(long_completions, row) for row in (0, 1))]
+    assert merged.ids.size(1) == 9 + 8 and merged.completion_ids.size(1) == 8
+    pieces = merged.select(torch.tensor([0, 2]))
+    assert [unpadded(merged, row) for row in range(4)] == expected
+    assert [unpadded(pieces, row) for row in range(2)] == expected[::2] and pieces.ids.size(1) == 17
+    assert merged.rewards.tolist() == [*long_prompts.rewards[:2].tolist(), *long_completions.rewards.tolist()]
+    completion_logprobs(tiny_model(0, vocab_size=24), pieces)       # reads nothing beyond a row's end
+
+
 def test_there_is_an_end_where_every_problem_is_hopeless():
     policy, world = tiny_model(0, vocab_size=8), many_prompts(hopeless=1.0)
     config = RLConfig(**SAMPLING, max_refills=3, num_iterations=2)
@@ -423,7 +439,7 @@ def test_what_is_drawn_anew_is_a_function_of_seed_and_iteration(monkeypatch):
     monkeypatch.setattr(parallel, "rank", lambda: 1)                  # nor does another process
     drawn.clear()
     collect_rollout(policy, None, world, RLConfig(**SAMPLING, max_refills=2), 3, 0)
-    assert [problem.prompt for problem in drawn][6:12] != texts[6:12]
+    assert [problem.prompt for problem in drawn][6:11] != texts[6:11]
 
 
 def test_a_resumed_run_with_refills_ends_with_the_same_bits():
