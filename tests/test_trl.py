@@ -86,8 +86,8 @@ def test_gspos_loss_and_gradient_are_those_of_trls_sequence_level(loss_type, nor
 
 
 def test_cispos_gradient_is_trls():
-    """TRL has no lower bound: ours with clip_low 1. Its epsilon_high is the bound itself. The losses differ by
-    a constant: theirs weighs logprobs, and ours what they have changed since the rollout."""
+    """TRL has no lower bound: ours with clip_low 1. Its epsilon_high is the bound itself. The losses differ
+    by a constant: theirs weighs logprobs, and ours what they have changed since the rollout."""
     batch, logprobs = off_policy()
     config = SimpleNamespace(clip_low=1.0, clip_high=0.28, kl_coef=0.0)
     ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, None, batch.advantages,
