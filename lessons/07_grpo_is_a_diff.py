@@ -278,10 +278,11 @@ for objective, weights in EXPECTED.items():
 # %% [markdown]
 # ### Two completions, and all weights of a step
 # A group of two. The first completion has six tokens and earns 1, the second has two tokens and earns 0.
-# The policy has moved since: the ratios of the tokens are not 1. Each line of the table is one relative,
-# and its weights come from the code that trains: `compute_advantages`, `loss_weights` and `compute_loss`.
-# The weights of a line are divided by the largest of them, since the optimizer Adam takes steps of the same
-# length whatever the size of the gradient. Only the proportions differ.
+# The policy has moved since, so the ratios of the tokens are not 1. Each line of the table is one
+# relative. Its weights come from the code that trains: `compute_advantages`, `loss_weights` and
+# `compute_loss`.
+# The weights of a line are divided by the largest of them: the optimizer Adam takes steps of the same
+# length whatever the size of the gradient, so only proportions matter.
 
 # %%
 RATIOS = torch.tensor([[1.0, 0.7, 1.5, 1.1, 0.9, 1.0], [0.6, 1.2, 1, 1, 1, 1]])
@@ -325,14 +326,18 @@ for name, weights in table.items():
     print(f"{name:28}" + "".join(f"{weight:6.2f}" for weight in weights[MASK > 0]))
 
 # %% [markdown]
-# How to read it. *Each completion alike* gives a token of the short completion three times the weight of a
-# token of the long one. *Each token alike* does not, nor does Dr. GRPO: what it does not divide would only show
-# in another group. GRPO's clip leaves out the third token, whose ratio 1.5
-# is above 1.28, and the first token of the bad completion, whose ratio 0.6 is below 0.8: both have moved as
-# far as the advantage wants. CISPO keeps them. In GSPO all tokens of a completion share a weight. REINFORCE++
-# compares with the mean over *tokens*: three quarters of them earned 1, so the good completion has the small
-# advantage. With a KL in the reward each token pays for the KL of itself and of all that follow, so that
-# weights differ within a completion.
+# How to read it:
+#
+# - *Each completion alike* gives a token of the short completion three times the weight of a token of
+#   the long one. *Each token alike* and Dr. GRPO do not. The two differ only between groups.
+# - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28, and the first token of the bad
+#   completion, whose ratio 0.6 is below 0.8. Both have moved as far as the advantage wants. CISPO keeps
+#   them with a bounded weight.
+# - In GSPO all tokens of a completion share one weight.
+# - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1, so the good
+#   completion has a small advantage and the bad one a large one.
+# - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So weights
+#   differ within a completion.
 
 # %%
 ratios = torch.linspace(0.02, 2, 199)
@@ -352,10 +357,11 @@ for axis, advantage in zip(panels[0], (1.0, -1.0)):
 panels[0][0].legend(frameon=False, fontsize=8, loc="upper left")
 
 # %% [markdown]
-# The last picture is of the KL in the loss. Its pull on a token is minus the gradient of the estimator. Where
-# the policy likes a token more than the reference does, the pull is down. The pull of k1 is the same
-# everywhere, whatever the reference says: on average it pulls nowhere (lesson 10). That of k2 grows with the
-# distance, and that of k3 grows without a bound only where the policy has left a token behind.
+# The last picture is of the KL in the loss. Its pull on a token is minus the gradient of the estimator.
+#
+# - k1 pulls every token down alike, whatever the reference says. On average it pulls nowhere (lesson 10).
+# - k2 pulls each token back to the logprob of the reference, harder with the distance.
+# - k3 pulls a token up very hard where the policy has left it behind, and never down by more than 1.
 
 # %%
 distance = torch.linspace(-2, 2, 101)                                           # log p - log p_ref
@@ -385,9 +391,10 @@ show_figure(family, "07_the_family")
 
 # %% [markdown]
 # ### A trap: the KL in the reward of a group
-# Two completions of a group are both right, and the first has moved a little further from the reference. With
-# the KL in the loss such a group has no advantage. With the KL in the reward, the division by the standard
-# deviation makes the tiny difference as large as that between right and wrong, however small its coefficient.
+# Two completions of a group are both right, and the first one is further from the reference. With the KL
+# in the loss such a group has advantages of 0. With the KL in the reward, the division by the standard
+# deviation makes this difference as large as that between right and wrong, however small the coefficient
+# is. `--no-rl-scale-advantages` leaves the division out.
 
 # %%
 for coefficient in (0.1, 0.001):
@@ -411,9 +418,9 @@ for coefficient in (0.1, 0.001):
 #   1 of 16 right, and of one with 15 of 16. In a mix of hard and easy prompts that is another goal than the
 #   mean reward.
 #
-# What it does not show: which relative learns best (`lessons/studies/variants.py` trains them all), prompts of
-# unequal difficulty, long completions, a KL (off here), or settings tuned for each: both have one learning
-# rate, 3e-3. A critic could pay off where groups are costly.
+# What it does not show: which relative learns best (`lessons/studies/variants.py` trains them all), prompts
+# of unequal difficulty, long completions, a KL (off here), or settings tuned for each: both have one
+# learning rate, 3e-3. A critic could pay off where groups are costly.
 #
 # ## Exercises
 # 1. A group of 2 with one right: what are its advantages with and without the std? And in a group without
