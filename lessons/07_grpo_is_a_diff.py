@@ -2,7 +2,7 @@
 # # 7. GRPO is a diff
 #
 # Question: GRPO drops the critic of lesson 06. What exactly is different, what does it cost, and what does it
-# bring?
+# bring? And what do its relatives change: GSPO, CISPO, DAPO, REINFORCE++?
 #
 # You need: lessons 05 and 06. Time: about a minute on a laptop's CPU.
 #
@@ -29,10 +29,13 @@ import torch
 from shared import show_figure
 
 from minireason import grpo, ppo
+from minireason.batch import Batch, loss_weights
 from minireason.config import ModelConfig, RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic
 from minireason.rewards import World
+from minireason.rollout import overlong_price
+from minireason.stats import k1, k2, k3
 from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -193,27 +196,249 @@ for axis, title, label in zip(axes, titles, ("completions", "CPU seconds", "righ
 show_figure(figure, "07_grpo_is_a_diff")
 
 # %% [markdown]
+# ## The family: one number for each token
+# GRPO has many relatives. Each of them takes one decision in another way and keeps the rest, so each is
+# a setting here, of a few lines. To compare them, look at a single token. Its part of the gradient is
+#
+#     weight * gradient of the logprob of this token
+#
+# The model makes the second factor, and the algorithm makes the first. So the *weight* of a token is
+# all that an algorithm decides. A positive weight makes the token more likely, a negative weight makes
+# it less likely, and a weight of 0 leaves it alone. In REINFORCE (lesson 05) the weight is the
+# advantage A. In PPO and GRPO the weight is ratio * A, and 0 where the clip stops it (lesson 06). The
+# *ratio* is p(token) / p_old(token): how much more likely the token became since it was sampled.
+#
+# **Which ratio, and what the clip does.** These two need at least two updates for each rollout: before
+# the first update every ratio is 1.
+#
+# - *GSPO* (group sequence policy optimization): a completion has one ratio, the geometric mean of the
+#   ratios of its tokens. All its tokens share one weight and are clipped together. Its authors clip at
+#   1 - 0.0003 and 1 + 0.0004, since a mean over many tokens moves little.
+#   `--rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4`, arXiv:2507.18071.
+# - *CISPO* (clipped importance sampling policy optimization): the clip bounds the weight and does not
+#   set it to 0. So no token loses its gradient. Its authors have no lower bound: `--rl-objective cispo
+#   --rl-clip-low 1`, arXiv:2506.13585.
+#
+# **Which baseline.** The baseline is what a reward is compared with.
+#
+# - *RLOO* (REINFORCE leave-one-out): the mean of the other completions of the group.
+#   `--rl-leave-one-out --no-rl-scale-advantages`, arXiv:2402.14740.
+# - *Dr. GRPO* (GRPO done right): no division by the standard deviation, and every step divides its loss
+#   by the same constant. `--no-rl-scale-advantages --rl-normalize constant`, arXiv:2503.20783.
+# - *REINFORCE++*: mean and standard deviation of the whole batch. It needs no groups, but hard and easy
+#   prompts have one baseline. `--rl-batch-baseline`, arXiv:2501.03262.
+#
+# **Which completions, and what they earn.** *DAPO* (decoupled clip and dynamic sampling policy
+# optimization, arXiv:2503.14476) is four ideas. Two are defaults here: the upper end of the clip is
+# further away than the lower one, and all tokens of a batch count alike. The other two are settings:
+#
+# - *Dynamic sampling*: a group whose completions all get the same reward has only advantages of 0. New
+#   problems take the place of such groups, at most `--rl-max-refills 8` times.
+# - The *soft overlong punishment*: a completion that comes near the limit of tokens pays a price, which
+#   rises on a line over the last tokens before the limit. `--rl-overlong-penalty 0.5
+#   --rl-overlong-buffer 32`
+#
+# **What else is in the loss.**
+#
+# - An *entropy bonus* adds the mean entropy of the next-token distributions to what is maximised. It
+#   works against a policy that becomes certain too early. `--rl-entropy-coef 0.001`
+# - The *KL* to the reference can be estimated in three ways (k1, k2, k3, see `stats.py`), and it can
+#   stand in the loss or be taken off the reward. `--rl-kl-coef 0.05 --rl-kl-estimator k1
+#   --rl-kl-in-reward`
+#
+# ### By hand
+# Limit 208 tokens, price 0.5 over the last 32 tokens. A completion of 176 tokens pays nothing, one of
+# 200 pays 0.5 * 24 / 32 = 0.375, and one that was cut off at 208 pays 0.5.
+
+# %%
+priced = RLConfig(max_new_tokens=208, overlong_penalty=0.5, overlong_buffer=32)
+prices = overlong_price(torch.tensor([176, 200, 208]), priced)
+assert torch.allclose(prices, torch.tensor([0.0, 0.375, 0.5]))
+
+# %% [markdown]
+# Four tokens of one completion, advantage 1. The first token became twice as likely, the other three are
+# as they were. GRPO: the ratio 2 is above 1.28, so the weight is 0. CISPO: the weight is 1.28. GSPO: all
+# four tokens have the weight 2 ** (1/4) = 1.19.
+
+# %%
+def token_weights(ratios, advantages, objective):
+    """What each token counts in the gradient, by the code of grpo.py. All tensors (B, L)."""
+    logprobs = ratios.log().requires_grad_()
+    old_logprobs, mask = torch.zeros_like(ratios), torch.ones_like(ratios)
+    loss, _ = grpo.compute_loss(logprobs, old_logprobs, None, advantages, mask, RLConfig(),
+                                num_tokens=1, objective=objective)
+    return -torch.autograd.grad(loss, logprobs)[0]
+
+
+EXPECTED = {"clip": [0, 1, 1, 1], "cispo": [1.28, 1, 1, 1], "gspo": [1.189, 1.189, 1.189, 1.189]}
+for objective, weights in EXPECTED.items():
+    found = token_weights(torch.tensor([[2.0, 1, 1, 1]]), torch.ones(1, 4), objective)
+    assert torch.allclose(found, torch.tensor([weights]).float(), atol=1e-3)
+
+# %% [markdown]
+# ### Two completions, and all weights of a step
+# A group of two. The first completion has six tokens and earns 1, the second has two tokens and earns 0.
+# The policy has moved since, so the ratios of the tokens are not 1. Each line of the table is one
+# relative. Its weights come from the code that trains: `compute_advantages`, `loss_weights` and
+# `compute_loss`.
+# The weights of a line are divided by the largest of them: the optimizer Adam takes steps of the same
+# length whatever the size of the gradient, so only proportions matter.
+
+# %%
+RATIOS = torch.tensor([[1.0, 0.7, 1.5, 1.1, 0.9, 1.0], [0.6, 1.2, 1, 1, 1, 1]])
+MASK = torch.tensor([[1.0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]])
+RELATIVES = {
+    "GRPO, each completion alike": {"normalize": "sequence"},
+    "GRPO, each token alike": {},
+    "Dr. GRPO": {"normalize": "constant", "scale_advantages": False},
+    "GSPO": {"objective": "gspo"},
+    "CISPO": {"objective": "cispo"},
+    "REINFORCE++": {"batch_baseline": True},
+    "REINFORCE++, KL in reward": {"batch_baseline": True, "kl_coef": 0.1, "kl_in_reward": True,
+                                  "kl_estimator": "k1"},
+}
+
+
+def two_completions():
+    """A rollout as `collect_rollout` returns it, without the ids, which no weight depends on."""
+    no_ids = torch.zeros(2, 6, dtype=torch.long)
+    drift = torch.tensor([[0.5, 1.5, -0.5, 1.0, 0.5, 2.0], [0.5, 1.0, 0, 0, 0, 0]])
+    return Batch(ids=no_ids, prompt_lengths=torch.zeros(2), completion_ids=no_ids, completion_mask=MASK,
+                 old_logprobs=torch.zeros(2, 6), ref_logprobs=-drift, rewards=torch.tensor([1.0, 0.0]))
+
+
+def weights_of_a_step(settings):
+    """The weight of each token (2, 6), divided by the largest."""
+    config, rollout = RLConfig(group_size=2, **settings), two_completions()
+    grpo.compute_advantages(rollout, config)
+    weights, num_tokens, _ = loss_weights(MASK, config, len(rollout))
+    logprobs = RATIOS.log().requires_grad_()
+    loss, _ = grpo.compute_loss(logprobs, rollout.old_logprobs, rollout.ref_logprobs,
+                                rollout.advantages, weights, config, num_tokens,
+                                kl_estimator="", objective=config.objective)
+    weights = -torch.autograd.grad(loss, logprobs)[0]
+    return weights / weights.abs().max() + 0.0                  # + 0.0 turns -0.0 into 0.0
+
+
+table = {name: weights_of_a_step(settings) for name, settings in RELATIVES.items()}
+print(f"{'ratio':28}" + "".join(f"{ratio:6.1f}" for ratio in RATIOS[MASK > 0]))
+for name, weights in table.items():
+    print(f"{name:28}" + "".join(f"{weight:6.2f}" for weight in weights[MASK > 0]))
+
+# %% [markdown]
+# How to read it:
+#
+# - *Each completion alike* gives a token of the short completion three times the weight of a token of
+#   the long one. *Each token alike* and Dr. GRPO do not. The two differ only between groups.
+# - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28, and the first token of the bad
+#   completion, whose ratio 0.6 is below 0.8. Both have moved as far as the advantage wants. CISPO keeps
+#   them with a bounded weight.
+# - In GSPO all tokens of a completion share one weight.
+# - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1, so the good
+#   completion has a small advantage and the bad one a large one.
+# - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So weights
+#   differ within a completion.
+
+# %%
+ratios = torch.linspace(0.02, 2, 199)
+in_a_completion = torch.ones(199, 4)            # four tokens each: only the first one moves
+in_a_completion[:, 0] = ratios
+COLORS = {"GRPO (clip)": "#1b6ca8", "GSPO (one of 4 tokens)": "#e0a030", "CISPO": "#5a9a5a"}
+family, panels = new_figure(2, 2, figsize=(9.6, 6.8))
+for axis, advantage in zip(panels[0], (1.0, -1.0)):
+    axis.axhline(advantage, color="#999999", ls="--", lw=1, label="REINFORCE")
+    for (name, color), objective in zip(COLORS.items(), ("clip", "gspo", "cispo")):
+        weights = token_weights(in_a_completion, torch.full((199, 4), advantage), objective)
+        axis.plot(ratios, weights[:, 0], color=color, label=name)
+    axis.set_title(f"advantage {advantage:+.0f}", fontsize=10)
+    axis.set_xlabel("ratio of this token")
+    axis.set_ylabel("weight of this token")
+    axis.set_ylim(sorted((-0.1 * advantage, 2.1 * advantage)))
+panels[0][0].legend(frameon=False, fontsize=8, loc="upper left")
+
+# %% [markdown]
+# The last picture is of the KL in the loss. Its pull on a token is minus the gradient of the estimator.
+#
+# - k1 pulls every token down alike, whatever the reference says. On average it pulls nowhere (lesson 10).
+# - k2 pulls each token back to the logprob of the reference, harder with the distance.
+# - k3 pulls a token up very hard where the policy has left it behind, and never down by more than 1.
+
+# %%
+distance = torch.linspace(-2, 2, 101)                                           # log p - log p_ref
+for name, estimator, color in (("k1", k1, "#999999"), ("k2", k2, "#7a4fa3"), ("k3", k3, "#d1495b")):
+    logprobs = distance.clone().requires_grad_()
+    estimator(logprobs, torch.zeros(101)).sum().backward()
+    panels[1][1].plot(distance, -logprobs.grad, color=color, label=name)
+panels[1][1].set(xlabel="log p - log p of the reference", ylabel="pull on the logprob")
+panels[1][1].set_title("the KL in the loss", fontsize=10)
+panels[1][1].legend(frameon=False, fontsize=8)
+
+grid = panels[1][0]
+rows = torch.stack([weights[MASK > 0] for weights in table.values()])           # (relatives, 8 tokens)
+grid.imshow(rows, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+for y, row in enumerate(rows.tolist()):
+    for x, weight in enumerate(row):
+        grid.text(x, y, f"{weight:.1f}", ha="center", va="center", fontsize=7,
+                  color="white" if abs(weight) > 0.6 else "black")
+grid.axvline(5.5, color="black", lw=2)
+grid.set_yticks(range(len(table)), table, fontsize=7)
+grid.set_xticks(range(8), [f"{ratio:.1f}" for ratio in RATIOS[MASK > 0]], fontsize=7)
+grid.set_xlabel("ratio of each token: six of the good completion, two of the bad one", fontsize=8)
+grid.set_title("which tokens share a weight", fontsize=10)
+for axis in (*panels[0], panels[1][1]):
+    axis.spines[["top", "right"]].set_visible(False)
+show_figure(family, "07_the_family")
+
+# %% [markdown]
+# ### A trap: the KL in the reward of a group
+# Two completions of a group are both right, and the first one is further from the reference. With the KL
+# in the loss such a group has advantages of 0. With the KL in the reward, the division by the standard
+# deviation makes this difference as large as that between right and wrong, however small the coefficient
+# is. `--no-rl-scale-advantages` leaves the division out.
+
+# %%
+for coefficient in (0.1, 0.001):
+    rollout = two_completions()
+    rollout.rewards = torch.tensor([1.0, 1.0])
+    config = RLConfig(group_size=2, kl_coef=coefficient, kl_in_reward=True, kl_estimator="k1")
+    grpo.compute_advantages(rollout, config)
+    first, second = rollout.advantages[:, 0].tolist()
+    print(f"KL in the reward, coefficient {coefficient}: advantages {first:.2f} and {second:.2f}")
+
+# %% [markdown]
 # ## What to see
 # - By samples the two do not separate: the ranges of 5 seeds overlap. By time they do. A step of PPO runs two
 #   networks. GRPO also leaves out groups without any spread, which are most of them once the reward is near
 #   1.
 # - The std and the leave-one-out mean change nothing that 5 seeds could show here.
+# - The relatives differ in which tokens count, and by how much. With one update for each rollout, which is
+#   the default of `train.py`, all ratios are 1. Then GRPO, GSPO and CISPO are one algorithm, and `train.py`
+#   refuses the last two.
 # - The trap: equal curves say nothing about equal objectives. The division doubles the weight of a group with
 #   1 of 16 right, and of one with 15 of 16. In a mix of hard and easy prompts that is another goal than the
 #   mean reward.
 #
-# What it does not show: prompts of unequal difficulty, long completions, a KL (off here), or settings tuned
-# for each: both have one learning rate, 3e-3. A critic could pay where groups are costly.
+# What it does not show: which relative learns best (`lessons/studies/variants.py` trains them all), prompts
+# of unequal difficulty, long completions, a KL (off here), or settings tuned for each: both have one
+# learning rate, 3e-3. A critic could pay off where groups are costly.
 #
 # ## Exercises
 # 1. A group of 2 with one right: what are its advantages with and without the std? And in a group without
 #    spread?
 # 2. Dividing by sqrt(p (1 - p)) is the gradient of another function of p than p itself. Which?
 # 3. PPO whitens its advantages over the whole batch. Why is that not the same as dividing in each group?
+# 4. A completion of 100 tokens has advantage 1. One token has ratio 3, all others have ratio 1. Which tokens
+#    have which weight in GRPO, in CISPO and in GSPO, with the clip at 0.8 and 1.28?
+# 5. Dynamic sampling finds only groups with both right and wrong answers. Why does the log not show the mean
+#    reward of these groups?
 #
 # <details><summary>Solutions</summary>
 #
 # 1. +-0.707 and +-1/2. Without spread all are 0: the group costs samples and teaches nothing.
 # 2. 2 arcsin(sqrt(p)): its derivative is 1 / sqrt(p (1 - p)), steep at both ends.
 # 3. One number for all prompts: their weights among each other stay as they are.
+# 4. GRPO: 0 for the one, 1 for the others. CISPO: 1.28 for the one, 1 for the others. GSPO: 3 ** (1/100) =
+#    1.011 for all of them. With the narrow clip of its authors, 1.0004, it would be 0 for all 100.
+# 5. They were chosen for their rewards: of a policy that solves nearly everything, they would still show
+#    about a half. The log shows the mean of all that was sampled, and their number.
 # </details>

@@ -14,6 +14,7 @@ T longest prompt + longest completion, P prompts.
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 
 from minireason.config import RLConfig
 from minireason.stats import k3, masked_mean
@@ -33,6 +34,9 @@ class Batch:
     returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
     advantages: torch.Tensor | None = None       # (B, L)
     loss_weights: torch.Tensor | None = None     # (B, L), what each token counts in the loss
+    # (N,), what the world paid for all that was sampled, where `rewards` do not say it: dynamic sampling
+    # leaves some completions out, and the price of length is taken off the rewards
+    scores: torch.Tensor | None = None
     completions: list[str] = field(default_factory=list)   # B texts; a selection of rows leaves them out
     problems: list = field(default_factory=list)           # P problems; likewise
 
@@ -62,6 +66,41 @@ class Batch:
             advantages=cut(self.advantages),
             loss_weights=cut(self.loss_weights))
 
+    def replace_groups(self, groups: torch.Tensor, other: "Batch") -> "Batch":
+        """The batch with the groups of `other`, in order, where the mask `groups` (P,) is true.
+
+        For a batch that was just sampled: it has no advantages or values yet.
+        """
+        rows = groups.repeat_interleave(len(self) // len(groups))                          # (B,)
+        L = max(self.completion_ids.size(1), other.completion_ids.size(1))
+        T = max(longest(self.prompt_lengths), longest(other.prompt_lengths)) + L
+
+        def put(tensor: torch.Tensor | None, new: torch.Tensor | None, *length: int) -> torch.Tensor | None:
+            """`new` in the place of the rows; both are padded to a length first if one is given."""
+            if tensor is None:
+                return None
+            if length:
+                tensor, new = (F.pad(x, (0, length[0] - x.size(1))) for x in (tensor, new))
+            merged = tensor.clone()
+            merged[rows] = new
+            return merged
+
+        completions, problems = list(self.completions), list(self.problems)
+        for row, completion in zip(rows.nonzero()[:, 0].tolist(), other.completions):
+            completions[row] = completion
+        for group, problem in zip(groups.nonzero()[:, 0].tolist(), other.problems):
+            problems[group] = problem
+        return Batch(
+            ids=put(self.ids, other.ids, T),
+            prompt_lengths=put(self.prompt_lengths, other.prompt_lengths),
+            completion_ids=put(self.completion_ids, other.completion_ids, L),
+            completion_mask=put(self.completion_mask, other.completion_mask, L),
+            old_logprobs=put(self.old_logprobs, other.old_logprobs, L),
+            rewards=put(self.rewards, other.rewards),
+            ref_logprobs=put(self.ref_logprobs, other.ref_logprobs, L),
+            completions=completions,
+            problems=problems)
+
     def micro_batches(self, size: int) -> list["Batch"]:
         """Splits the rows into batches of at most `size` and of similar length, so that little is padding."""
         if len(self) == 0:
@@ -75,13 +114,14 @@ class Batch:
 
     def summary(self, group_size: int) -> dict[str, float]:
         """What the logs show of a rollout, over all processes: means, and the number of tokens."""
-        group_spread = self.rewards.view(-1, group_size).std(1, unbiased=False)            # (P,)
+        scores = self.rewards if self.scores is None else self.scores                      # (N,)
+        silent = is_silent(scores, group_size)                                             # (N / G,)
         mask = self.completion_mask
         num_tokens = int(mask.sum())
-        means = {"reward": self.rewards.mean().item(),
+        means = {"reward": scores.mean().item(),
                  "completion_length": mask.sum(1).mean().item(),
-                 "zero_std_frac": (group_spread < 1e-6).float().mean().item()}
-        counts = {"reward": len(self), "completion_length": len(self), "zero_std_frac": len(group_spread)}
+                 "zero_std_frac": silent.float().mean().item()}
+        counts = {"reward": len(scores), "completion_length": len(self), "zero_std_frac": len(silent)}
         if self.ref_logprobs is not None:
             means["kl"] = masked_mean(k3(self.old_logprobs, self.ref_logprobs), mask).item()
             counts["kl"] = num_tokens
@@ -90,7 +130,14 @@ class Batch:
             errors = parallel.concatenate((self.returns - self.old_values)[mask.bool()])
             returns = parallel.concatenate(self.returns[mask.bool()])
             summary["explained_variance"] = 1 - (errors.var() / returns.var().clamp(min=1e-8)).item()
+        if self.scores is not None:
+            summary["num_sampled"] = int(parallel.total(len(scores)))
         return {**summary, "num_tokens": int(parallel.total(num_tokens))}
+
+
+def is_silent(rewards: torch.Tensor, group_size: int) -> torch.Tensor:
+    """Which groups have equal rewards only (B,), so that no completion is better than another: (P,)."""
+    return rewards.view(-1, group_size).std(1, unbiased=False) < 1e-6
 
 
 def longest(lengths: torch.Tensor) -> int:

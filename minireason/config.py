@@ -73,6 +73,8 @@ class RLConfig:
     num_iterations: int = option(200, "rollouts, each with its updates", 1, 1_000_000)
     num_prompts: int = option(24, "P: problems per rollout", 1, 10_000)
     group_size: int = option(16, "G: completions per problem", 1, 4096)
+    # Dynamic sampling: new problems replace those whose completions all get the same reward.
+    max_refills: int = option(0, "GRPO: most new draws (DAPO); 0: none", 0, 100)
     # With one update the ratio is 1 and never clips.
     num_epochs: int = option(2, "updates per rollout", 1, 1000)
     micro_batch_size: int = option(16, "completions per backward pass: memory", 1, 1_000_000)
@@ -80,15 +82,24 @@ class RLConfig:
     warmup_iterations: int = option(5, "rollouts of linear warm-up", 1, 1_000_000)
     clip_low: float = option(0.2, "the ratio is clipped at 1 - clip_low", 0, 1)
     clip_high: float = option(0.28, "and at 1 + clip_high; more explores", 0, 1000)    # as in DAPO
+    objective: str = option("clip", "what the ratio does: clip, gspo or cispo",
+                            choices=("clip", "gspo", "cispo"))
     kl_coef: float = option(0.0, "weight of the KL; 0: no reference", 0, 1000)
+    kl_estimator: str = option("k3", "GRPO: k1, k2 or k3 estimates the KL", choices=("k1", "k2", "k3"))
+    kl_in_reward: bool = option(False, "GRPO: KL in reward, not in loss")      # where PPO has it
+    entropy_coef: float = option(0.0, "weight of the entropy bonus", 0, 1000)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
     temperature: float = option(1.0, "of sampling; logprobs use the same one", 0.01, 10)
     max_new_tokens: int = option(208, "L: tokens of the longest completion", 1, 65_536)
     normalize: str = option("token", "average by token, sequence or constant",
                              choices=("token", "sequence", "constant"))
+    # A completion that comes near max_new_tokens pays: the price rises over the last tokens before it.
+    overlong_penalty: float = option(0.0, "price of the longest completion (DAPO)", 0, 1000)
+    overlong_buffer: int = option(32, "tokens over which that price rises", 1, 65_536)
     # Dr. GRPO does not divide.
     scale_advantages: bool = option(True, "GRPO: divide by group's deviation")
     leave_one_out: bool = option(False, "GRPO: baseline is others' mean")      # as in RLOO
+    batch_baseline: bool = option(False, "GRPO: baseline is batch's mean")     # as in REINFORCE++
     gamma: float = option(1.0, "PPO: discount", 0, 1)
     gae_lambda: float = option(1.0, "PPO: 1 full return, 0 only next value", 0, 1)
     value_coef: float = option(1.0, "PPO: weight of the value loss", 0, 1000)

@@ -5,6 +5,7 @@
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
             + kl_coef * sum_t k3_t / num_tokens
 
+Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 07 shows what each changes.
 Read side by side with ppo.py: same sections, same order, same names; lines are broken where the two differ.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
@@ -20,7 +21,7 @@ from minireason.optimizer import set_learning_rate
 from minireason.policy import completion_logprobs
 from minireason.rewards import World
 from minireason.rollout import collect_rollout
-from minireason.stats import k3, mean_of
+from minireason.stats import k1, k2, k3, masked_whiten, mean_of, sequence_log_ratio
 from minireason.upkeep import parallel
 
 # -----------------------------------------------------------------------------
@@ -42,16 +43,26 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
 
 @torch.no_grad()
 def compute_advantages(rollout: Batch, config: RLConfig) -> None:
-    """Sets rollout.advantages (B, L): every token gets the advantage of its completion."""
+    """Sets rollout.advantages (B, L): every token gets the advantage of its completion.
+
+    With batch_baseline it gets its return, shifted and scaled over the batch: REINFORCE++, arXiv:2501.03262.
+    """
     mask = rollout.completion_mask                                                    # (B, L)
-    rewards = rollout.rewards.view(-1, config.group_size)                             # (P, G)
+    returns = rollout.rewards[:, None] * mask                                         # (B, L)
+    if config.kl_in_reward and config.kl_coef:
+        kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
+        returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)             # of all that is to come
+    if config.batch_baseline:
+        rollout.advantages = masked_whiten(returns, mask, parallel.total)             # (B, L)
+        return
+    rewards = returns[:, 0].view(-1, config.group_size)                               # (P, G)
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 
 
 def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
-    """The rows to learn from: without a KL term, a group of equal rewards has no gradient."""
-    if config.kl_coef:
+    """The rows to learn from: without a KL term or entropy, a group of equal rewards has no gradient."""
+    if config.kl_coef or config.entropy_coef:
         return rollout
     return rollout.select(rollout.advantages.any(1))
 
@@ -59,17 +70,26 @@ def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
 # -----------------------------------------------------------------------------
 # Loss
 
+def estimate_kl(estimator: str, logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
+    """The KL to the reference at each token (B, L), by the estimator k1, k2 or k3 of stats.py."""
+    return {"k1": k1, "k2": k2, "k3": k3}[estimator](logprobs, ref_logprobs)
+
+
 def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprobs: torch.Tensor | None,
                  advantages: torch.Tensor,
                  completion_mask: torch.Tensor, config: RLConfig, num_tokens: float | None = None,
-                 weight_sum: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
+                 weight_sum: float | None = None, kl_estimator: str = "k3",
+                 objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 
     All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
     stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
     a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
     `weight_sum`, by default num_tokens.
-    `ref_logprobs` may be None where kl_coef is 0. Returns (loss, metrics).
+    `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
+    constant weight of the gradient (arXiv:2506.13585).
+    `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
+    Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
     if num_tokens is None:
@@ -79,15 +99,19 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
 
     # policy term
     log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
+    if objective == "gspo":
+        log_ratio = sequence_log_ratio(log_ratio, mask)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
     surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
+    if objective == "cispo":
+        surrogate = clipped.detach() * advantages * log_ratio       # a clipped token keeps its gradient
     policy_loss = -(surrogate * mask).sum() / num_tokens
 
     # KL term: keeps the policy near the reference
     kl_loss = torch.zeros_like(policy_loss)
-    if config.kl_coef:
-        kl = k3(logprobs, ref_logprobs.where(mask != 0, logprobs))                    # (B, L)
+    if config.kl_coef and kl_estimator:
+        kl = estimate_kl(kl_estimator, logprobs, ref_logprobs.where(mask != 0, logprobs))      # (B, L)
         kl_loss = (kl * mask).sum() / num_tokens
 
     loss = policy_loss + config.kl_coef * kl_loss
@@ -107,6 +131,7 @@ def train(policy: GPT,
           reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
+    kl_in_loss = "" if config.kl_in_reward else config.kl_estimator
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
         rollout = collect_rollout(policy, reference, world, config, seed, iteration)
@@ -126,10 +151,14 @@ def train(policy: GPT,
             step = []
             for micro_batch in batch.micro_batches(config.micro_batch_size):
                 weights = micro_batch.loss_weights                                    # (B, L)
-                logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature)
+                logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature,
+                                                        entropy_gradient=config.entropy_coef > 0)
                 loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs, micro_batch.ref_logprobs,
                                              micro_batch.advantages,
-                                             weights, config, num_tokens, weight_sum)
+                                             weights, config, num_tokens, weight_sum, kl_in_loss,
+                                             objective=config.objective)
+                if config.entropy_coef:
+                    loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum
                 loss.backward()
                 metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
                 step.append(metrics)

@@ -21,7 +21,7 @@ from minireason.optimizer import set_learning_rate
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs
 from minireason.rewards import World
 from minireason.rollout import by_micro_batch, collect_rollout
-from minireason.stats import k1, masked_whiten, mean_of
+from minireason.stats import k1, masked_whiten, mean_of, sequence_log_ratio
 from minireason.upkeep import parallel
 
 # -----------------------------------------------------------------------------
@@ -73,13 +73,16 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
                  advantages: torch.Tensor,
                  values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
                  completion_mask: torch.Tensor, config: RLConfig, num_tokens: float | None = None,
-                 weight_sum: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
+                 weight_sum: float | None = None,
+                 objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
     All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
     stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
     a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
     `weight_sum`, by default num_tokens.
+    `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
+    constant weight of the gradient (arXiv:2506.13585).
     Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -90,9 +93,13 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
 
     # policy term
     log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
+    if objective == "gspo":
+        log_ratio = sequence_log_ratio(log_ratio, mask)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
     surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
+    if objective == "cispo":
+        surrogate = clipped.detach() * advantages * log_ratio       # a clipped token keeps its gradient
     policy_loss = -(surrogate * mask).sum() / num_tokens
 
     # value term: the critic regresses on the returns, in small steps from its estimate at the rollout
@@ -144,12 +151,16 @@ def train(policy: GPT, critic: Critic | SharedCritic,
             for micro_batch in batch.micro_batches(config.micro_batch_size):
                 weights = micro_batch.loss_weights                                    # (B, L)
                 hidden = completion_hidden(policy, micro_batch)                       # (B, L, C)
-                logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature, hidden)
+                logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature, hidden,
+                                                        entropy_gradient=config.entropy_coef > 0)
                 values = critic(micro_batch, hidden)                                  # (B, L)
                 loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs,
                                              micro_batch.advantages,
                                              values, micro_batch.old_values, micro_batch.returns,
-                                             weights, config, num_tokens, weight_sum)
+                                             weights, config, num_tokens, weight_sum,
+                                             objective=config.objective)
+                if config.entropy_coef:
+                    loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum
                 loss.backward()
                 metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
                 step.append(metrics)

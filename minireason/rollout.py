@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from minireason.batch import Batch
+from minireason.batch import Batch, is_silent
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import completion_logprobs
@@ -22,21 +22,65 @@ def collect_rollout(policy: GPT, reference: GPT | None, world: World, config: RL
                     iteration: int) -> Batch:
     """Samples G completions for each of P problems and scores them. Returns a Batch, advantages not yet set.
 
-    What is drawn is a function of seed and iteration alone, so that a resumed run draws the same.
+    What is drawn is a function of the policy, seed and iteration, so that a resumed run draws the same.
     """
-    tokenizer, rng = world.tokenizer, derive_rng(seed, "prompts", iteration)
+    rng = derive_rng(seed, "prompts", iteration)
     problems = [world.draw(rng) for _ in range(config.num_prompts)]
     problems = parallel.share(problems)             # of several processes, each takes whole groups
-    prompts = []
+    rollout = sample_groups(policy, reference, world, config, problems, seed, [iteration])
+    if config.max_refills:
+        rollout = refill(rollout, policy, reference, world, config, seed, iteration)
+    if config.overlong_penalty:
+        if rollout.scores is None:
+            rollout.scores = rollout.rewards
+        rollout.rewards = rollout.rewards - overlong_price(rollout.completion_mask.sum(1), config)
+    return rollout
+
+
+def sample_groups(policy: GPT, reference: GPT | None, world: World, config: RLConfig, problems: list,
+                  seed: int, names: list) -> Batch:
+    """Samples G completions for each problem and scores them. `seed` and `names` choose the random draws."""
+    tokenizer, prompts = world.tokenizer, []
     for problem in problems:
         prompts += [tokenizer.encode_prompt(problem.prompt)] * config.group_size
-
-    names = ["sampling", iteration]
     if parallel.rank() > 0:                         # a run of one process keeps the seeds it always had
-        names.append(parallel.rank())
+        names = [*names, parallel.rank()]
     generation = generate(policy, prompts, config.max_new_tokens, config.temperature,
-                          derive_seed(seed, *names), eos_id=tokenizer.eos_id)
+                          derive_seed(seed, "sampling", *names), eos_id=tokenizer.eos_id)
     return build_rollout(prompts, generation, problems, reference, world, config)
+
+
+def refill(rollout: Batch, policy: GPT, reference: GPT | None, world: World, config: RLConfig, seed: int,
+           iteration: int) -> Batch:
+    """Replaces the groups with equal rewards by groups of new problems: dynamic sampling, arXiv:2503.14476.
+
+    Such a group has no signal for GRPO, and each one makes the step noisier. There are at most max_refills
+    draws, so that an iteration ends when every problem is too easy or too hard. What has no signal then
+    stays. `scores` of the result are the rewards of all completions that were sampled.
+    """
+    scores = [rollout.rewards]
+    for number in range(config.max_refills):
+        silent = is_silent(rollout.rewards, config.group_size)                           # (P,)
+        if not silent.any():
+            break
+        names = [iteration, "refill", number]
+        rng = derive_rng(seed, "prompts", *names, parallel.rank())      # each process refills its own groups
+        problems = [world.draw(rng) for _ in range(int(silent.sum()))]
+        new = sample_groups(policy, reference, world, config, problems, seed, names)
+        scores.append(new.rewards)
+        rollout = rollout.replace_groups(silent, new)
+    rollout.scores = torch.cat(scores)                                                   # (N,)
+    return rollout
+
+
+def overlong_price(lengths: torch.Tensor, config: RLConfig) -> torch.Tensor:
+    """What completions of these lengths (B,) pay: the soft overlong punishment of DAPO, arXiv:2503.14476.
+
+    Nothing up to max_new_tokens - overlong_buffer. From there it rises on a line to overlong_penalty at
+    max_new_tokens, where a completion is cut off.
+    """
+    excess = lengths - (config.max_new_tokens - config.overlong_buffer)                  # (B,)
+    return config.overlong_penalty * excess.clamp(min=0) / config.overlong_buffer
 
 
 def build_rollout(prompts: list[list[int]], generation: Generation, problems: list, reference: GPT | None,

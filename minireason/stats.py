@@ -26,6 +26,18 @@ def masked_whiten(x: torch.Tensor, mask: torch.Tensor, total: Callable = float) 
     return (x - mean) / math.sqrt(variance + 1e-8) * mask
 
 
+def sequence_log_ratio(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean log-ratio of each row, for every token of it: (B, L), from log-ratios that are 0 off the mask.
+
+    Its value is the same in the whole row. Its gradient at a token is that of the token's own log-ratio, so
+    that tokens may have advantages of their own. Where a row has one advantage, the sum over the row has the
+    gradient of the mean itself. This is GSPO-token, arXiv:2507.18071, section 4.3.
+    """
+    lengths = (mask != 0).sum(1, keepdim=True).clamp(min=1)                         # (B, 1)
+    mean = log_ratio.sum(1, keepdim=True) / lengths                                 # (B, 1)
+    return mean.detach() + (log_ratio - log_ratio.detach())
+
+
 def k1(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
     """log p/q of a sample of p: unbiased for KL(p || q), can be negative.
 

@@ -8,6 +8,12 @@ import pytest
 from test_pretrained import SHORT
 from test_train import TINY
 
+import train
+from minireason.config import preset
+from minireason.run import check_variants
+from minireason.stats import bootstrap_interval
+from minireason.tools.flags import apply_flags
+
 LESSONS = Path(__file__).parent.parent / "lessons"
 
 
@@ -78,3 +84,93 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(runs, monkeypatch, 
     assert "ppo - grpo countdown" in rows and rows["cold start, mean of the tasks"]["value"] is not None
     assert (runs.RESULTS / "C5.png").stat().st_size > 5000 and "ppo countdown" in capsys.readouterr().out
     sys.modules.pop("compare_ppo_grpo")
+
+
+# -----------------------------------------------------------------------------
+# GRPO and its relatives
+
+@pytest.fixture
+def variants(runs, monkeypatch):
+    """lessons/studies/variants.py, with its folders elsewhere."""
+    monkeypatch.syspath_prepend(str(LESSONS / "studies"))
+    monkeypatch.delitem(sys.modules, "variants", raising=False)
+    import variants
+    for name in ("STUDIES", "RESULTS"):
+        monkeypatch.setattr(variants, name, getattr(runs, name))
+    yield variants
+    sys.modules.pop("variants")
+
+
+def test_each_relative_is_a_command_that_is_not_refused_and_has_its_lines(variants):
+    assert len(variants.RELATIVES) > 15
+    flags = []
+    for name, relative in variants.RELATIVES.items():
+        args = train.parse(["rl", *relative.flags.split()])
+        check_variants(apply_flags(preset("laptop"), train.settings_given(args)))
+        flags.append(relative.flags)
+        assert (variants.num_lines(relative) == 0) == (name in variants.BASELINES)
+        assert relative.less in variants.BASELINES
+    assert len(set(flags)) == len(flags)
+
+
+def test_a_line_that_is_not_in_the_code_any_more_is_named(variants):
+    gone = variants.Relative("gone", "", lines=((variants.grpo, "no such line"),))
+    with pytest.raises(ValueError, match="minireason.grpo has no line 'no such line'"):
+        variants.num_lines(gone)
+
+
+def test_two_runs_are_compared_where_they_have_cost_as_much(variants, monkeypatch):
+    """The relative samples twice as much in an iteration and takes half of the seconds."""
+    study = variants.Study("pretrained", 2, 4, is_fast=False)
+    unit_costs = {"dapo": (20, 0.5), "grpo": (10, 1.0)}
+
+    def marks(name, seed):
+        completions, seconds = unit_costs[name]
+        return [{"iteration": i, "completions": i * completions, "seconds": i * seconds} for i in range(5)]
+
+    def right(name, seed, iteration):       # of 40 problems, so many more with each iteration, and by seed
+        number = (6 if name == "dapo" else 5) * iteration + seed
+        return [1] * number + [0] * (40 - number)
+
+    monkeypatch.setattr(study, "marks", marks)
+    monkeypatch.setattr(study, "right", right)
+    by_completions = study.compare("dapo", "completions")       # 40: its iteration 2 and iteration 4 of GRPO
+    expected = bootstrap_interval([right("dapo", seed, 2) for seed in (0, 1)],
+                                  [right("grpo", seed, 4) for seed in (0, 1)])
+    assert by_completions == tuple(100 * share for share in expected)
+    assert by_completions[0] == pytest.approx(100 * (12 - 20) / 40)
+    by_seconds = study.compare("dapo", "seconds")               # 2: its iteration 4 and iteration 2 of GRPO
+    assert by_seconds[0] == pytest.approx(100 * (24 - 10) / 40)
+
+
+def test_the_sentence_says_what_the_intervals_say(variants):
+    table = [{"variant": "a", "by seconds": (2, 1, 3)}, {"variant": "b", "by seconds": (-2, -3, -1)},
+             {"variant": "c", "by seconds": (1, -1, 3)}, {"variant": "GRPO"}]
+    assert variants.sentence(table, "by seconds") == (
+        "by seconds: better than GRPO: a; worse: b; no difference that these runs could show: 1")
+
+
+@pytest.mark.parametrize("arguments, says", [
+    ([], "--from is missing"), (["--from", "pretrained", "--only", "grop"], "--only: there is no 'grop'"),
+    (["--fast", "--seeds", "0"], "--seeds: must be a whole number from 1")])
+def test_a_study_that_cannot_be_made_is_refused_in_one_line(variants, capsys, arguments, says):
+    assert variants.main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert says in error and error.count("\n") == 1 and not out
+
+
+@pytest.mark.slow
+def test_the_quick_study_of_the_relatives_is_found_again(variants, runs, monkeypatch, capsys):
+    monkeypatch.setattr(variants, "FAST", ("grpo", "dapo"))
+    monkeypatch.setattr(runs.train.report, "write_report", lambda *_: [])      # saves half of the time
+    assert variants.main(["--fast"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("python lessons/studies/variants.py --fast\n") and "DAPO (both)" in printed
+    path = runs.STUDIES / "variants-fast.json"
+    first = json.loads(path.read_text())
+    assert [line["variant"] for line in first["table"]] == ["GRPO", "DAPO (both)"]
+    assert {"claim", "command", "seeds", "num_problems", "rows"} <= set(first)
+    assert len(first["rows"]) == 4 and (runs.STUDIES / "variants-fast.png").stat().st_size > 5000
+    assert not runs.RESULTS.exists()                    # the repository's own table is left alone
+    monkeypatch.setattr(runs.train, "main", None)       # nothing is trained again
+    assert variants.main(["--fast"]) == 0 and json.loads(path.read_text()) == first

@@ -175,8 +175,8 @@ def watched_steps(algo, networks, optimizer, world, settings, device, seed=0):
                     num_tokens=int(rollout.completion_mask.sum()), rollout_peak=most_bytes(device))
         return rollout
 
-    def watched_loss(*arguments):
-        result = compute_loss(*arguments)
+    def watched_loss(*arguments, **options):
+        result = compute_loss(*arguments, **options)
         step["at_backward"] = max(step["at_backward"], held_bytes(device))
         return result
 

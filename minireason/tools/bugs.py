@@ -22,8 +22,8 @@ right_advantages, right_loss = grpo.group_advantages, grpo.compute_loss
 def no_temperature() -> AbstractContextManager:
     """Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it
     should be."""
-    def at_temperature_1(policy, batch, temperature):
-        return completion_logprobs(policy, batch, 1.0)
+    def at_temperature_1(policy, batch, temperature, **options):
+        return completion_logprobs(policy, batch, 1.0, **options)
     return patch.object(grpo, "completion_logprobs", at_temperature_1)
 
 
@@ -49,8 +49,8 @@ def padding_in_the_mean() -> AbstractContextManager:
 def denominator_of_the_micro_batch() -> AbstractContextManager:
     """Each micro-batch is divided by its own tokens instead of the step's: short completions count more than
     long ones."""
-    def own_denominator(*args):
-        return right_loss(*args[:6], None)
+    def own_denominator(*args, **options):
+        return right_loss(*args[:6], None, **options)
     return patch.object(grpo, "compute_loss", own_denominator)
 
 
