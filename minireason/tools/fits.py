@@ -1,384 +1,37 @@
-"""Does the training of a large model fit into a device's memory, and what would make it fit?
+"""Does training fit into the memory of a device, and what would make it fit?
 
-    python -m minireason.memory --model qwen2.5-7b --fits 80GiB [--algo rlhf] [--flash] [--lora 32] ...
+    python -m minireason.memory --model qwen2.5-7b --fits 80GiB
+    python -m minireason.memory --model llama-3-8b --fits 80GB --algo rlhf --lora 32 --flash
+    python -m minireason.memory --hidden 2048 --layers 24 --heads 16 --vocab 50000 --fits 24GiB
 
-memory.py counts what our own small trainer holds, to the byte. This file estimates what a trainer of large
-models holds, with the tricks that it may use. Each line is a formula that can be checked on paper:
-
-    N  numbers of the model       C  its width      H  heads of attention    D  numbers of a head
-    A  numbers of the adapters    M  of the MLP     K  heads of keys         V  words of the vocabulary
-    L  layers                     R  completions    B  of them in a micro-batch
-    T  tokens of a completion with its prompt       W  tokens of a completion alone
-
-Sampling and updating take turns. So do policy and critic: a large trainer updates one after the other.
-published.py compares these formulas with peaks that others have measured.
+The answer has four parts: the ledger of large.py, largest line first; whether it fits; what each change alone
+would save; and the smallest change that fits. "Smallest" is what changes training least: every change has a
+price, and all combinations are tried.
 """
 
+import argparse
 import dataclasses
-import difflib
 import itertools
+import json
 import math
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from minireason.config import ModelConfig
+from minireason.tools.flags import Parser, number
+from minireason.tools.large import ALGORITHMS, GIB, Line, Plan, ledger, peak
+from minireason.tools.shapes import Shape, own_shape
 from minireason.upkeep.command import BadInput
 
-GIB = 2**30
 UNITS = {"MiB": 2**20, "GiB": GIB, "TiB": 2**40, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-PAGE = 16                       # tokens in a page of a paged cache
-CONTEXT = int(0.8 * GIB)        # CUDA and its kernels: 0.4 to 1 GiB before the first tensor
-FOUR_BITS = 0.516               # bytes of a number in 4 bits, with its share of the scales (QLoRA)
-ALGORITHMS = {
-    "grpo": "GRPO",
-    "ppo": "PPO with a critic of the policy's size",
-    "ppo-shared": "PPO with a value layer on the policy's body",
-    "rlhf": "PPO with a critic and a reward model of the policy's size",
-    "sft": "imitation",
-}
-
-
-# -----------------------------------------------------------------------------
-# Models
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """The shape of a Llama-like model, as its config.json tells it."""
-    width: int                  # hidden_size
-    layers: int
-    heads: int
-    kv_heads: int
-    mlp_width: int              # intermediate_size
-    vocab_size: int
-    head_size: int
-    tied: bool                  # the embedding is the head as well
-    biases: bool = False        # of queries, keys and values
-    head_norms: bool = False    # of queries and keys
-
-    def block_matrices(self) -> int:
-        """Numbers in the seven matrices of a block."""
-        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
-        return self.width * (2 * queries + 2 * keys) + 3 * self.width * self.mlp_width
-
-    def block_numbers(self) -> int:
-        """Numbers in a block: its matrices, two norms, and what some models have besides."""
-        numbers = self.block_matrices() + 2 * self.width
-        if self.biases:
-            numbers += (self.heads + 2 * self.kv_heads) * self.head_size
-        if self.head_norms:
-            numbers += 2 * self.head_size
-        return numbers
-
-    def numbers(self) -> int:
-        embeddings = self.vocab_size * self.width * (1 if self.tied else 2)
-        return embeddings + self.layers * self.block_numbers() + self.width
-
-    def adapter_numbers(self, rank: int) -> int:
-        """LoRA gives each matrix of a block two thin ones: from its input to `rank`, and to its output."""
-        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
-        attention = 2 * (self.width + queries) + 2 * (self.width + keys)
-        return self.layers * rank * (attention + 3 * (self.width + self.mlp_width))
-
-
-def llama(width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, vocab_size: int,
-          tied: bool = False) -> Shape:
-    return Shape(width, layers, heads, kv_heads, mlp_width, vocab_size, width // heads, tied)
-
-
-def qwen2(width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, vocab_size: int,
-          tied: bool = False) -> Shape:
-    return Shape(width, layers, heads, kv_heads, mlp_width, vocab_size, width // heads, tied, biases=True)
-
-
-def qwen3(width: int, layers: int, heads: int, mlp_width: int, tied: bool = False) -> Shape:
-    """Every dense Qwen3 has 8 heads of keys, heads of 128 numbers, and a vocabulary of 151,936."""
-    return Shape(width, layers, heads, 8, mlp_width, 151_936, 128, tied, head_norms=True)
-
-
-MODELS = {
-    "qwen2.5-0.5b": qwen2(896, 24, 14, 2, 4864, 151_936, tied=True),
-    "qwen2.5-1.5b": qwen2(1536, 28, 12, 2, 8960, 151_936, tied=True),
-    "qwen2.5-3b": qwen2(2048, 36, 16, 2, 11_008, 151_936, tied=True),
-    "qwen2.5-7b": qwen2(3584, 28, 28, 4, 18_944, 152_064),
-    "qwen2.5-14b": qwen2(5120, 48, 40, 8, 13_824, 152_064),
-    "qwen2.5-32b": qwen2(5120, 64, 40, 8, 27_648, 152_064),
-    "qwen2.5-72b": qwen2(8192, 80, 64, 8, 29_568, 152_064),
-    "qwen3-0.6b": qwen3(1024, 28, 16, 3072, tied=True),
-    "qwen3-1.7b": qwen3(2048, 28, 16, 6144, tied=True),
-    "qwen3-4b": qwen3(2560, 36, 32, 9728, tied=True),
-    "qwen3-8b": qwen3(4096, 36, 32, 12_288),
-    "qwen3-14b": qwen3(5120, 40, 40, 17_408),
-    "qwen3-32b": qwen3(5120, 64, 64, 25_600),
-    "llama-2-7b": llama(4096, 32, 32, 32, 11_008, 32_000),
-    "llama-2-13b": llama(5120, 40, 40, 40, 13_824, 32_000),
-    "llama-2-70b": llama(8192, 80, 64, 8, 28_672, 32_000),
-    "llama-3-8b": llama(4096, 32, 32, 8, 14_336, 128_256),
-    "llama-3-70b": llama(8192, 80, 64, 8, 28_672, 128_256),
-    "llama-3.2-1b": llama(2048, 16, 32, 8, 8192, 128_256, tied=True),
-    "llama-3.2-3b": llama(3072, 28, 24, 8, 8192, 128_256, tied=True),
-}
-
-
-def shape_of(c: ModelConfig) -> Shape:
-    """One of our own models, or of the three short names."""
-    return Shape(c.width, c.num_layers, c.num_heads, c.num_kv_heads, c.mlp_width, c.vocab_size, c.head_size,
-                 tied=True)
-
-
-def find_model(name: str, short_names: dict[str, ModelConfig]) -> Shape:
-    """A model by one of the short names, or by its full name. Raises BadInput where there is none."""
-    if name in short_names:
-        return shape_of(short_names[name])
-    if name.lower() in MODELS:
-        return MODELS[name.lower()]
-    similar = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
-    hint = " or ".join(similar) if similar else ", ".join([*short_names, *MODELS])
-    raise BadInput(f"--model: {name[:40]} is not known; there is {hint}, or give --hidden, --layers and so on")
-
-
-def own_shape(width: int, layers: int, heads: int, kv_heads: int | None, vocab_size: int,
-              mlp_width: int | None, tied: bool) -> Shape:
-    """A model by its numbers. Raises BadInput if its heads do not divide what they have to divide.
-
-    Without `kv_heads` each head has keys of its own; without `mlp_width` it is 8/3 of the width, as in Llama.
-    """
-    kv_heads = kv_heads or heads
-    if width % heads:
-        raise BadInput(f"--heads: {heads} does not divide --hidden {width}")
-    if heads % kv_heads:
-        raise BadInput(f"--kv-heads: {kv_heads} does not divide --heads {heads}")
-    mlp_width = mlp_width or math.ceil(8 * width / 3 / 256) * 256
-    return Shape(width, layers, heads, kv_heads, mlp_width, vocab_size, width // heads, tied)
-
-
-# -----------------------------------------------------------------------------
-# What is asked
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How one trains. The names of the flags are in CHANGES and in add_flags."""
-    algo: str = "grpo"
-    num_prompts: int = 16               # over all devices
-    group_size: int = 8
-    micro_batch_size: int = 4           # on one device
-    prompt_length: int = 256
-    max_new_tokens: int = 1024
-    mean_new_tokens: int = 0            # what a paged cache has to hold; 0: all completions are full
-    reference: bool = True
-    dtype: str = "bfloat16"             # of weights and gradients
-    master: bool = True                 # a float32 copy of bfloat16 weights, to which updates are added
-    optimizer: str = "adamw"            # or adam8bit, sgd
-    flash: bool = False                 # attention's weights are not stored
-    fused: bool = False                 # norms and MLP in one kernel each, by a compiler or by hand
-    checkpointing: bool = False
-    lora: int = 0                       # rank of the adapters; 0: every number learns
-    base_bits: int = 16                 # of the frozen weights under LoRA
-    zero: int = 0
-    devices: int = 1
-    engine: str = "none"                # a sampling engine with a copy of the weights: none, stays or sleeps
-    sampled_at_once: int = 0            # completions; 0: all
-    logit_pieces: int = 1
-    logit_bytes: int = 0                # 0: see head_line
-    context: int = CONTEXT
-
-    def rows(self) -> int:
-        """Completions that one device samples."""
-        return math.ceil(self.num_prompts * self.group_size / self.devices)
-
-    def row_length(self) -> int:
-        return self.prompt_length + self.max_new_tokens
-
-    def size(self) -> int:
-        """Bytes of a number that is computed with."""
-        return 4 if self.dtype == "float32" else 2
-
-
-class Line(NamedTuple):
-    """One line of the ledger."""
-    name: str
-    num_bytes: int
-    formula: str
-    when: str = "always"        # or "update", "sampling": those two take turns
-
-
-# -----------------------------------------------------------------------------
-# The ledger
-
-def ledger(shape: Shape, plan: Plan) -> list[Line]:
-    """What one device holds, largest line first."""
-    lines = trained_model("policy", shape, plan)
-    if plan.algo in ("ppo", "rlhf"):
-        lines += trained_model("critic", shape, plan)
-    if plan.algo == "ppo-shared":
-        num_bytes, how = state_bytes(plan)
-        lines.append(Line("critic: a layer", num_bytes * (shape.width + 1), f"(C + 1) x {how}"))
-    lines += frozen_models(shape, plan)
-    if plan.zero == 3 and plan.devices > 1:
-        lines.append(gathered(shape, plan))
-    lines += activations(shape, plan)
-    if plan.algo != "sft":
-        lines += sampling(shape, plan)
-        row_bytes = plan.row_length() * 8 + plan.max_new_tokens * 20
-        lines.append(Line("rollout", plan.rows() * row_bytes, "R x (8T + 20W): ids, and five numbers a token"))
-    if plan.context:
-        lines.append(Line("CUDA itself", plan.context, "0.4 to 1 GiB before the first tensor"))
-    return sorted(lines, key=lambda line: -line.num_bytes)
-
-
-def peak(lines: list[Line]) -> int:
-    """The most that is held at once: what is always there, and the larger of the two that take turns."""
-    totals = {"always": 0, "update": 0, "sampling": 0}
-    for line in lines:
-        totals[line.when] += line.num_bytes
-    return totals["always"] + max(totals["update"], totals["sampling"])
-
-
-def moment_bytes(plan: Plan) -> int:
-    """Bytes of an optimizer's moments a number. They have the type of what the updates are added to."""
-    if plan.optimizer == "sgd":
-        return 0
-    if plan.optimizer == "adam8bit":
-        return 2
-    return 8 if plan.dtype == "float32" or plan.master else 4
-
-
-def master_bytes(plan: Plan) -> int:
-    return 4 if plan.dtype == "bfloat16" and plan.master else 0
-
-
-def state_bytes(plan: Plan) -> tuple[int, str]:
-    """Bytes of a number that learns, and how they come about."""
-    size, rest = plan.size(), master_bytes(plan) + moment_bytes(plan)
-    return 2 * size + rest, f"{2 * size + rest}: weight {size}, gradient {size}, optimizer {rest}"
-
-
-def shards(plan: Plan, stage: int) -> int:
-    """Over how many devices a part is spread: ZeRO 1 optimizer, 2 gradients as well, 3 weights as well."""
-    return plan.devices if plan.zero >= stage else 1
-
-
-def over(count: int) -> str:
-    return f" / {count} devices" if count > 1 else ""
-
-
-def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
-    """Weights, gradients and optimizer of a model that learns."""
-    N, size = shape.numbers(), plan.size()
-    if plan.lora:
-        adapters, (num_bytes, how) = shape.adapter_numbers(plan.lora), state_bytes(plan)
-        return [frozen_model(f"{whose}: base", shape, plan),
-                Line(f"{whose}: adapters", adapters * num_bytes, f"A = {adapters:,} x {how}")]
-    master, moments = master_bytes(plan), moment_bytes(plan)
-    rest = f"float32 copy {master}, moments {moments}" if master else f"moments {moments}"
-    parts = [("weights", size, 3, ""), ("gradients", size, 2, ""), ("optimizer", master + moments, 1, f": {rest}")]
-    lines = []
-    for name, num_bytes, stage, meaning in parts:
-        count = shards(plan, stage)
-        formula = f"N x {num_bytes}{over(count)}{meaning}"
-        lines.append(Line(f"{whose}: {name}", math.ceil(N * num_bytes / count), formula))
-    return lines
-
-
-def frozen_model(name: str, shape: Shape, plan: Plan) -> Line:
-    """Weights alone. Fewer bits are for the matrices of the blocks; embeddings and norms keep theirs."""
-    N, count = shape.numbers(), shards(plan, 3)
-    if plan.base_bits == 16 or not plan.lora:
-        return Line(name, math.ceil(N * plan.size() / count), f"N x {plan.size()}{over(count)}")
-    matrices = shape.layers * shape.block_matrices()
-    num_bytes = FOUR_BITS if plan.base_bits == 4 else 1
-    total = matrices * num_bytes + (N - matrices) * plan.size()
-    return Line(name, math.ceil(total / count),
-                f"blocks' matrices x {num_bytes}, the rest x {plan.size()}{over(count)}")
-
-
-def frozen_models(shape: Shape, plan: Plan) -> list[Line]:
-    """The reference and the reward model. Under LoRA the policy without its adapters is the reference."""
-    lines = []
-    if plan.reference and plan.algo != "sft":
-        if plan.lora:
-            lines.append(Line("reference", 0, "the base, with the adapters switched off"))
-        else:
-            lines.append(frozen_model("reference", shape, plan))
-    if plan.algo == "rlhf":
-        lines.append(frozen_model("reward model", shape, plan))
-    return lines
-
-
-def gathered(shape: Shape, plan: Plan) -> Line:
-    """ZeRO 3 collects the weights of a layer when it is needed, and those of the next one meanwhile."""
-    largest = max(shape.block_numbers(), shape.vocab_size * shape.width)
-    return Line("collected layers", 2 * largest * plan.size(), f"2 x the largest layer, {largest:,} x {plan.size()}")
-
-
-def block_bytes(shape: Shape, plan: Plan) -> int:
-    """What a block keeps of one token for the backward pass.
-
-    norms        input in float32, scaled, and output, C each, twice; fused: input and output
-    attention    queries and its output, HD each; keys and values, KD each
-                 each head's weights over all T tokens, in float32 and cast, unless they are not stored (flash)
-    MLP          4 M: two matrices' outputs, one of them through SiLU, and the product; fused: without SiLU's
-    """
-    size = plan.size()
-    HD, KD = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
-    norm_bytes = 2 * size if plan.fused else 4 + 2 * size
-    total = 2 * norm_bytes * shape.width + 2 * size * (HD + KD)
-    if shape.head_norms:
-        total += norm_bytes * (HD + KD)
-    if not plan.flash:
-        total += shape.heads * plan.row_length() * (4 if size == 4 else 4 + size)
-    return total + (3 if plan.fused else 4) * size * shape.mlp_width
-
-
-def activations(shape: Shape, plan: Plan) -> list[Line]:
-    """What the backward pass of a micro-batch needs: of the blocks, and of the head."""
-    B = min(plan.micro_batch_size, plan.rows())
-    tokens, one_block = B * plan.row_length(), block_bytes(shape, plan)
-    if plan.checkpointing:
-        blocks = tokens * (shape.layers * shape.width * plan.size() + one_block)
-        how = f"BT x (L x C x {plan.size()} + one block, {one_block:,})"
-    else:
-        blocks = tokens * shape.layers * one_block
-        how = f"BT x L x {one_block:,} bytes a token"
-    return [Line("activations: blocks", blocks, how, "update"), head_line(shape, plan, B)]
-
-
-def head_line(shape: Shape, plan: Plan, B: int) -> Line:
-    """The logits, their log-softmax in float32, and its gradient. RL needs them of the completion alone."""
-    if plan.algo == "sft":
-        length, letters = plan.row_length(), "BT"
-    else:
-        length, letters = plan.max_new_tokens, "BW"
-    num_bytes = plan.logit_bytes or plan.size() + 4 + 4
-    length = math.ceil(length / plan.logit_pieces)
-    pieces = f" / {plan.logit_pieces} pieces" if plan.logit_pieces > 1 else ""
-    return Line("activations: logits", B * length * shape.vocab_size * num_bytes,
-                f"{letters} x V x {num_bytes}{pieces}: logits, log-softmax, gradient", "update")
-
-
-def sampling(shape: Shape, plan: Plan) -> list[Line]:
-    """The key-value cache, and the engine's copy of the weights.
-
-    Our own sampler makes room for full completions. An engine's paged cache holds the tokens that are there.
-    """
-    rows = min(plan.rows(), plan.sampled_at_once or plan.rows())
-    length = plan.row_length()
-    if plan.engine != "none":
-        length = plan.prompt_length + (plan.mean_new_tokens or plan.max_new_tokens)
-        length = math.ceil(length / PAGE) * PAGE
-    token_bytes = 2 * shape.layers * shape.kv_heads * shape.head_size * plan.size()
-    when = "always" if plan.engine == "stays" else "sampling"
-    lines = [Line("key-value cache", rows * length * token_bytes,
-                  f"{rows} rows x {length} tokens x 2 L K D x {plan.size()}", when)]
-    if plan.engine != "none":
-        lines.append(Line("engine's weights", shape.numbers() * plan.size(), f"N x {plan.size()}", when))
-    return lines
+LEAST, MOST = 2**20, 2**50      # of a device's memory
+TIGHT = 0.95                    # above this share, fragments of the allocator may need the rest
 
 
 # -----------------------------------------------------------------------------
 # What would make it fit
 
 class Change(NamedTuple):
-    """Something that saves memory. A higher price is one that changes training more."""
+    """Something that saves memory. The price is higher for what changes training more."""
     flags: str
     fields: dict
     price: int
@@ -386,13 +39,13 @@ class Change(NamedTuple):
 
 
 CHANGES = [
-    Change("--flash", {"flash": True}, 1, "nothing: the same numbers"),
-    Change("--logit-pieces 8", {"logit_pieces": 8}, 1, "nothing: the same numbers"),
-    Change("--fused", {"fused": True}, 1, "a compiler, or kernels by hand"),
-    Change("--engine sleeps", {"engine": "sleeps"}, 1, "seconds a step"),
+    Change("--flash", {"flash": True}, 1, "the same numbers"),
+    Change("--logit-pieces 8", {"logit_pieces": 8}, 1, "the same numbers"),
+    Change("--fused", {"fused": True}, 1, "the same numbers, by compiled kernels"),
+    Change("--engine sleeps", {"engine": "sleeps"}, 1, "seconds a step, to wake it"),
     Change("--micro-batch-size 1", {"micro_batch_size": 1}, 2, "more passes, each smaller"),
     Change("--checkpointing", {"checkpointing": True}, 2, "a third more time to update"),
-    Change("--sampled-at-once 32", {"sampled_at_once": 32}, 2, "time to sample"),
+    Change("--sampled-at-once 32", {"sampled_at_once": 32}, 2, "more time to sample"),
     Change("--zero 1", {"zero": 1}, 2, "traffic between devices"),
     Change("--zero 2", {"zero": 2}, 3, "traffic between devices"),
     Change("--zero 3", {"zero": 3}, 4, "half as much traffic again"),
@@ -401,7 +54,7 @@ CHANGES = [
     Change("--kl-coef 0", {"reference": False}, 9, "nothing holds the policy near its start"),
     Change("--algo ppo-shared", {"algo": "ppo-shared"}, 9, "one body for two tasks"),
     Change("--lora 32", {"lora": 32}, 10, "only adapters learn"),
-    Change("--lora 32 --base-bits 4", {"lora": 32, "base_bits": 4}, 12, "the same, on a rounded base"),
+    Change("--lora 32 --base-bits 4", {"lora": 32, "base_bits": 4}, 12, "only adapters learn, on a rounded base"),
 ]
 
 
@@ -417,12 +70,18 @@ def possible_changes(plan: Plan) -> list[Change]:
             makes_sense = plan.engine == "stays"
         elif "logit_pieces" in change.fields:
             makes_sense = plan.logit_pieces < change.fields["logit_pieces"]
+        elif "sampled_at_once" in change.fields:
+            makes_sense = min(plan.rows(), plan.sampled_at_once or plan.rows()) > change.fields["sampled_at_once"]
         elif "optimizer" in change.fields:
             makes_sense = plan.optimizer == "adamw"
+        elif "base_bits" in change.fields:
+            makes_sense = plan.base_bits > change.fields["base_bits"]
         elif "lora" in change.fields:
-            makes_sense = not plan.lora or plan.base_bits > change.fields.get("base_bits", 16)
+            makes_sense = not plan.lora
         elif "algo" in change.fields:
             makes_sense = plan.algo == "ppo"
+        elif "reference" in change.fields:
+            makes_sense = plan.reference and plan.algo != "sft"
         if makes_sense:
             possible.append(change)
     return possible
@@ -434,9 +93,20 @@ def changed(plan: Plan, changes: tuple[Change, ...]) -> Plan:
     return plan
 
 
+def exclude_each_other(changes: tuple[Change, ...]) -> bool:
+    """Whether two of them set the same field, as --zero 1 and --zero 3 do."""
+    names = []
+    for change in changes:
+        names += change.fields
+    return len(set(names)) < len(names)
+
+
 def savings(shape: Shape, plan: Plan) -> list[tuple[int, Change]]:
-    """(bytes saved at the peak, change) for each change alone, the largest first. Those that save nothing are
-    left out."""
+    """(bytes saved at the peak, change) for each change alone, the largest first.
+
+    A change that saves nothing alone is left out. Together with others it may save much: only the larger of
+    sampling and updating counts.
+    """
     before = peak(ledger(shape, plan))
     saved = []
     for change in possible_changes(plan):
@@ -446,36 +116,204 @@ def savings(shape: Shape, plan: Plan) -> list[tuple[int, Change]]:
     return sorted(saved, key=lambda pair: -pair[0])
 
 
-def smallest_change(shape: Shape, plan: Plan, room: int) -> tuple[Change, ...] | None:
-    """The changes that make it fit for the lowest price, or None if all of them do not suffice.
+def smallest_change(shape: Shape, plan: Plan, room: int) -> tuple[tuple[Change, ...] | None, int]:
+    """(the changes that make it fit for the lowest price, the least that any changes reach).
 
-    All subsets are tried. Two that set the same field exclude each other.
+    The first is None where nothing suffices. All combinations are tried.
     """
-    best, best_price = None, math.inf
+    best, best_price, least = None, math.inf, peak(ledger(shape, plan))
     possible = possible_changes(plan)
     for count in range(1, len(possible) + 1):
         for changes in itertools.combinations(possible, count):
-            price = sum(change.price for change in changes)
-            if price >= best_price or exclude_each_other(changes):
+            if exclude_each_other(changes):
                 continue
-            if peak(ledger(shape, changed(plan, changes))) <= room:
+            price = sum(change.price for change in changes)
+            if price >= best_price:
+                continue
+            total = peak(ledger(shape, changed(plan, changes)))
+            least = min(least, total)
+            if total <= room:
                 best, best_price = changes, price
-    return best
+    return best, least
 
 
-def exclude_each_other(changes: tuple[Change, ...]) -> bool:
-    names = []
-    for change in changes:
-        names += change.fields
-    return len(set(names)) < len(names)
+def on_more_devices(shape: Shape, plan: Plan, room: int) -> tuple[int, tuple[Change, ...]] | None:
+    """(number of devices, changes) for the fewest devices that suffice: twice as many, four times ..."""
+    devices = 2 * plan.devices
+    while devices <= shape.layers:
+        changes, _ = smallest_change(shape, dataclasses.replace(plan, devices=devices), room)
+        if changes is not None:
+            return devices, changes
+        devices *= 2
+    return None
 
 
-def smallest_total(shape: Shape, plan: Plan) -> int:
-    """The least that can be reached with the changes that CHANGES knows, on the same number of devices."""
-    least = peak(ledger(shape, plan))
-    possible = possible_changes(plan)
-    for count in range(1, len(possible) + 1):
-        for changes in itertools.combinations(possible, count):
-            if not exclude_each_other(changes):
-                least = min(least, peak(ledger(shape, changed(plan, changes))))
-    return least
+# -----------------------------------------------------------------------------
+# The page
+
+def page(name: str, shape: Shape, plan: Plan, room: int | None) -> list[str]:
+    """The answer in lines of less than 80 columns."""
+    lines = ledger(shape, plan)
+    text = [f"{name}: N = {shape.numbers():,} numbers, L = {shape.layers} layers, C = {shape.width}, "
+            f"V = {shape.vocab_size:,}", *settings_lines(plan), "", "      GiB"]
+    marks = {"always": " ", "update": "u", "sampling": "s"}
+    for line in lines:
+        text.append(f"{line.num_bytes / GIB:9.2f} {marks[line.when]} {line.name:21} {line.formula}")
+    text.append(f"{peak(lines) / GIB:9.2f}   peak: the lines without a letter, and the larger of u and s")
+    text.append(f"{'':12}(u: held while updating, s: while sampling)")
+    if room is not None:
+        text += ["", *verdict(shape, plan, room)]
+    saved = savings(shape, plan)
+    if saved:
+        text += ["", "What each change alone saves, and what it costs:"]
+    for num_bytes, change in saved:
+        text.append(f"{-num_bytes / GIB:9.2f}   {change.flags:25} {change.cost}")
+    return text
+
+
+def settings_lines(plan: Plan) -> list[str]:
+    """What is trained, in words."""
+    if plan.algo == "sft":
+        return [f"imitation: micro-batches of B = {plan.micro_batch_size} rows of T = {plan.row_length()} tokens"]
+    return [f"{ALGORITHMS[plan.algo]}",
+            f"{plan.num_prompts} prompts x {plan.group_size} completions, T = {plan.prompt_length} + "
+            f"{plan.max_new_tokens} tokens, micro-batches of B = {plan.micro_batch_size}"]
+
+
+def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
+    """Whether it fits, and if not, the smallest change that makes it fit."""
+    needed = peak(ledger(shape, plan))
+    where = f"{room / GIB:.1f} GiB" + (f" on each of {plan.devices} devices" if plan.devices > 1 else "")
+    if needed <= TIGHT * room:
+        return [f"It fits into {where}: {(room - needed) / GIB:.1f} GiB are left."]
+    if needed <= room:
+        return [f"It fits into {where}, but tightly: fragments may need the {(room - needed) / GIB:.1f} GiB left."]
+    text = [f"It does not fit into {where}: {(needed - room) / GIB:.1f} GiB are missing."]
+    changes, least = smallest_change(shape, plan, room)
+    if changes is not None:
+        return text + suggestion("The smallest change that fits", shape, plan, changes)
+    text.append(f"All changes of the list together still need {least / GIB:.1f} GiB.")
+    more = on_more_devices(shape, plan, room)
+    if more is None:
+        return [*text, f"Nor do {shape.layers} devices suffice: take a smaller model, or fewer tokens."]
+    devices, changes = more
+    return text + suggestion(f"It fits on {devices} devices: --devices {devices}", shape,
+                             dataclasses.replace(plan, devices=devices), changes)
+
+
+def suggestion(title: str, shape: Shape, plan: Plan, changes: tuple[Change, ...]) -> list[str]:
+    needed = peak(ledger(shape, changed(plan, changes)))
+    text = [f"{title}, {needed / GIB:.1f} GiB:"]
+    return text + [f"    {change.flags:25} {change.cost}" for change in changes]
+
+
+def as_json(name: str, shape: Shape, plan: Plan, room: int | None) -> dict[str, Any]:
+    """The same answer for a program."""
+    lines = ledger(shape, plan)
+    answer = {
+        "model": name, "numbers": shape.numbers(), "plan": dataclasses.asdict(plan), "peak": peak(lines),
+        "lines": [line._asdict() for line in lines],
+        "saves": {change.flags: num_bytes for num_bytes, change in savings(shape, plan)}}
+    if room is not None:
+        fits = peak(lines) <= room
+        changes = () if fits else smallest_change(shape, plan, room)[0]
+        answer |= {"room": room, "fits": fits,
+                   "smallest_change": None if changes is None else [change.flags for change in changes]}
+    return answer
+
+
+# -----------------------------------------------------------------------------
+# The command line
+
+def size(text: str) -> int:
+    """For `add_argument(type=...)`: "24GiB" -> bytes."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(f"must be a size such as 24GiB or 80GB, not {text[:40]!r}")
+    value, unit = float(match[1]), match[2]
+    if not unit:
+        raise argparse.ArgumentTypeError(f"needs a unit: {match[1]}GiB or {match[1]}GB")
+    units = {name.lower(): num_bytes for name, num_bytes in UNITS.items()}
+    if unit.lower() not in units:
+        raise argparse.ArgumentTypeError(f"has no unit {unit[:20]}: there is {', '.join(UNITS)}")
+    num_bytes = value * units[unit.lower()]
+    if not LEAST <= num_bytes <= MOST:
+        raise argparse.ArgumentTypeError(f"must be from 1MiB to 1024TiB, not {text[:40]}")
+    return int(num_bytes)
+
+
+def add_flags(parser: Parser) -> None:
+    """Adds the flags of the question. One that is not given is None."""
+    group = parser.add_argument_group("does a large model fit, and what would make it fit?")
+    group.add_argument("--fits", type=size, metavar="SIZE", help="memory of a device, such as 24GiB")
+    group.add_argument("--algo", choices=list(ALGORITHMS), help="grpo (default); rlhf has a reward model as well")
+    for name, meaning in (("hidden", "width of a model without a name"), ("layers", "its layers"),
+                          ("heads", "its heads"), ("kv-heads", "its heads of keys (as many as heads)"),
+                          ("mlp", "width of its MLP (8/3 of its own)"), ("vocab", "its words")):
+        group.add_argument(f"--{name}", type=number(int, 1, 10_000_000), metavar="N", help=meaning)
+    group.add_argument("--tied", action="store_true", default=None, help="its embedding is its head as well")
+    group.add_argument("--flash", action="store_true", default=None, help="attention's weights are not stored")
+    group.add_argument("--fused", action="store_true", default=None, help="norms and MLP by compiled kernels")
+    group.add_argument("--checkpointing", action="store_true", default=None,
+                       help="keep each block's input, compute the rest again")
+    group.add_argument("--logit-pieces", type=number(int, 1, 1024), metavar="N", help="logits in N pieces")
+    group.add_argument("--no-master", dest="master", action="store_false", default=None,
+                       help="no float32 copy of bfloat16 weights")
+    group.add_argument("--lora", type=number(int, 1, 1024), metavar="RANK", help="train adapters alone")
+    group.add_argument("--base-bits", type=int, choices=(16, 8, 4), help="of what LoRA leaves frozen")
+    group.add_argument("--devices", type=number(int, 1, 1024), metavar="N", help="that share the completions")
+    group.add_argument("--zero", type=int, choices=(0, 1, 2, 3),
+                       help="shard optimizer (1), gradients as well (2), weights as well (3)")
+    group.add_argument("--engine", choices=("none", "stays", "sleeps"),
+                       help="sample with a copy of the weights, and a paged cache")
+    group.add_argument("--engine-room", type=size, metavar="SIZE", help="what the engine is given")
+    group.add_argument("--sampled-at-once", type=number(int, 1, 1_000_000), metavar="N", help="completions")
+    group.add_argument("--mean-new-tokens", type=number(int, 1, 65_536), metavar="N",
+                       help="what a paged cache holds of a completion")
+
+
+OF_A_MODEL = ("hidden", "layers", "heads", "kv_heads", "mlp", "vocab", "tied")
+OF_THE_PLAN = ("algo", "flash", "fused", "checkpointing", "logit_pieces", "master", "lora", "base_bits", "devices",
+               "zero", "engine", "engine_room", "sampled_at_once", "mean_new_tokens")
+SHARED = ("num_prompts", "group_size", "micro_batch_size", "prompt_length", "max_new_tokens", "dtype", "optimizer")
+
+
+def given_flags(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def shape_from(args: argparse.Namespace) -> Shape:
+    """The model of --hidden and its kin. Raises BadInput if one is missing."""
+    for name in ("hidden", "layers", "heads", "vocab"):
+        if getattr(args, name) is None:
+            raise BadInput(f"--{name}: missing; a model without a name needs --hidden, --layers, --heads and --vocab")
+    return own_shape(args.hidden, args.layers, args.heads, args.kv_heads, args.vocab, args.mlp, bool(args.tied))
+
+
+def plan_from(args: argparse.Namespace, shape: Shape) -> Plan:
+    """The plan of the command line. Raises BadInput on flags that make no sense together."""
+    plan = Plan(**given_flags(args, OF_THE_PLAN + SHARED))
+    if args.kl_coef is not None:
+        plan = dataclasses.replace(plan, reference=args.kl_coef > 0)
+    if plan.devices > shape.layers:
+        raise BadInput(f"--devices: {plan.devices} shards are more than the model's {shape.layers} layers")
+    if plan.zero and plan.devices == 1:
+        raise BadInput("--zero: shards over several devices; say how many with --devices")
+    if plan.base_bits < 16 and not plan.lora:
+        raise BadInput("--base-bits: only frozen weights can have fewer bits; add --lora 32")
+    if plan.engine == "none" and (plan.engine_room or plan.mean_new_tokens):
+        raise BadInput("--engine-room and --mean-new-tokens: are of an engine; add --engine stays")
+    if plan.mean_new_tokens > plan.max_new_tokens:
+        raise BadInput("--mean-new-tokens: the mean is above --max-new-tokens")
+    if plan.algo == "sft" and plan.engine != "none":
+        raise BadInput("--engine: imitation samples nothing")
+    return plan
+
+
+def answer(name: str, shape: Shape, args: argparse.Namespace) -> None:
+    """Prints the answer."""
+    plan = plan_from(args, shape)
+    if args.json:
+        print(json.dumps(as_json(name, shape, plan, args.fits)))
+    else:
+        print("\n".join(page(name, shape, plan, args.fits)))
