@@ -18,7 +18,7 @@ import re
 from typing import Any, NamedTuple
 
 from minireason.tools.flags import Parser, number
-from minireason.tools.large import ALGORITHMS, GIB, Line, Plan, ledger, peak
+from minireason.tools.large import ALGORITHMS, GIB, Plan, ledger, peak
 from minireason.tools.shapes import Shape, own_shape
 from minireason.upkeep.command import BadInput
 
@@ -54,7 +54,7 @@ CHANGES = [
     Change("--kl-coef 0", {"reference": False}, 9, "nothing holds the policy near its start"),
     Change("--algo ppo-shared", {"algo": "ppo-shared"}, 9, "one body for two tasks"),
     Change("--lora 32", {"lora": 32}, 10, "only adapters learn"),
-    Change("--lora 32 --base-bits 4", {"lora": 32, "base_bits": 4}, 12, "only adapters learn, on a rounded base"),
+    Change("--lora 32 --base-bits 4", {"lora": 32, "base_bits": 4}, 12, "the same, on a rounded base"),
 ]
 
 
@@ -71,7 +71,7 @@ def possible_changes(plan: Plan) -> list[Change]:
         elif "logit_pieces" in change.fields:
             makes_sense = plan.logit_pieces < change.fields["logit_pieces"]
         elif "sampled_at_once" in change.fields:
-            makes_sense = min(plan.rows(), plan.sampled_at_once or plan.rows()) > change.fields["sampled_at_once"]
+            makes_sense = plan.rows_at_once() > change.fields["sampled_at_once"]
         elif "optimizer" in change.fields:
             makes_sense = plan.optimizer == "adamw"
         elif "base_bits" in change.fields:
@@ -116,7 +116,7 @@ def savings(shape: Shape, plan: Plan) -> list[tuple[int, Change]]:
     return sorted(saved, key=lambda pair: -pair[0])
 
 
-def smallest_change(shape: Shape, plan: Plan, room: int) -> tuple[tuple[Change, ...] | None, int]:
+def smallest_change(shape: Shape, plan: Plan, room: float) -> tuple[tuple[Change, ...] | None, int]:
     """(the changes that make it fit for the lowest price, the least that any changes reach).
 
     The first is None where nothing suffices. All combinations are tried.
@@ -137,7 +137,7 @@ def smallest_change(shape: Shape, plan: Plan, room: int) -> tuple[tuple[Change, 
     return best, least
 
 
-def on_more_devices(shape: Shape, plan: Plan, room: int) -> tuple[int, tuple[Change, ...]] | None:
+def on_more_devices(shape: Shape, plan: Plan, room: float) -> tuple[int, tuple[Change, ...]] | None:
     """(number of devices, changes) for the fewest devices that suffice: twice as many, four times ..."""
     devices = 2 * plan.devices
     while devices <= shape.layers:
@@ -174,26 +174,27 @@ def page(name: str, shape: Shape, plan: Plan, room: int | None) -> list[str]:
 def settings_lines(plan: Plan) -> list[str]:
     """What is trained, in words."""
     if plan.algo == "sft":
-        return [f"imitation: micro-batches of B = {plan.micro_batch_size} rows of T = {plan.row_length()} tokens"]
+        return [f"imitation, micro-batches of B = {plan.micro_batch_size} x T = {plan.row_length()} tokens"]
     return [f"{ALGORITHMS[plan.algo]}",
             f"{plan.num_prompts} prompts x {plan.group_size} completions, T = {plan.prompt_length} + "
             f"{plan.max_new_tokens} tokens, micro-batches of B = {plan.micro_batch_size}"]
 
 
 def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
-    """Whether it fits, and if not, the smallest change that makes it fit."""
+    """Whether it fits, and if not, the smallest change that makes it fit, not tightly."""
     needed = peak(ledger(shape, plan))
     where = f"{room / GIB:.1f} GiB" + (f" on each of {plan.devices} devices" if plan.devices > 1 else "")
     if needed <= TIGHT * room:
         return [f"It fits into {where}: {(room - needed) / GIB:.1f} GiB are left."]
     if needed <= room:
-        return [f"It fits into {where}, but tightly: fragments may need the {(room - needed) / GIB:.1f} GiB left."]
+        left = (room - needed) / GIB
+        return [f"It fits into {where}, but tightly: fragments may need the {left:.1f} GiB left."]
     text = [f"It does not fit into {where}: {(needed - room) / GIB:.1f} GiB are missing."]
-    changes, least = smallest_change(shape, plan, room)
+    changes, least = smallest_change(shape, plan, TIGHT * room)
     if changes is not None:
         return text + suggestion("The smallest change that fits", shape, plan, changes)
     text.append(f"All changes of the list together still need {least / GIB:.1f} GiB.")
-    more = on_more_devices(shape, plan, room)
+    more = on_more_devices(shape, plan, TIGHT * room)
     if more is None:
         return [*text, f"Nor do {shape.layers} devices suffice: take a smaller model, or fewer tokens."]
     devices, changes = more
@@ -216,7 +217,7 @@ def as_json(name: str, shape: Shape, plan: Plan, room: int | None) -> dict[str, 
         "saves": {change.flags: num_bytes for num_bytes, change in savings(shape, plan)}}
     if room is not None:
         fits = peak(lines) <= room
-        changes = () if fits else smallest_change(shape, plan, room)[0]
+        changes = () if fits else smallest_change(shape, plan, TIGHT * room)[0]
         answer |= {"room": room, "fits": fits,
                    "smallest_change": None if changes is None else [change.flags for change in changes]}
     return answer
@@ -246,14 +247,14 @@ def add_flags(parser: Parser) -> None:
     """Adds the flags of the question. One that is not given is None."""
     group = parser.add_argument_group("does a large model fit, and what would make it fit?")
     group.add_argument("--fits", type=size, metavar="SIZE", help="memory of a device, such as 24GiB")
-    group.add_argument("--algo", choices=list(ALGORITHMS), help="grpo (default); rlhf has a reward model as well")
+    group.add_argument("--algo", choices=list(ALGORITHMS), help="grpo (default); rlhf has a reward model too")
     for name, meaning in (("hidden", "width of a model without a name"), ("layers", "its layers"),
                           ("heads", "its heads"), ("kv-heads", "its heads of keys (as many as heads)"),
                           ("mlp", "width of its MLP (8/3 of its own)"), ("vocab", "its words")):
         group.add_argument(f"--{name}", type=number(int, 1, 10_000_000), metavar="N", help=meaning)
     group.add_argument("--tied", action="store_true", default=None, help="its embedding is its head as well")
-    group.add_argument("--flash", action="store_true", default=None, help="attention's weights are not stored")
-    group.add_argument("--fused", action="store_true", default=None, help="norms and MLP by compiled kernels")
+    group.add_argument("--flash", action="store_true", default=None, help="store no weights of attention")
+    group.add_argument("--fused", action="store_true", default=None, help="compile norms and MLP")
     group.add_argument("--checkpointing", action="store_true", default=None,
                        help="keep each block's input, compute the rest again")
     group.add_argument("--logit-pieces", type=number(int, 1, 1024), metavar="N", help="logits in N pieces")
@@ -273,9 +274,10 @@ def add_flags(parser: Parser) -> None:
 
 
 OF_A_MODEL = ("hidden", "layers", "heads", "kv_heads", "mlp", "vocab", "tied")
-OF_THE_PLAN = ("algo", "flash", "fused", "checkpointing", "logit_pieces", "master", "lora", "base_bits", "devices",
-               "zero", "engine", "engine_room", "sampled_at_once", "mean_new_tokens")
-SHARED = ("num_prompts", "group_size", "micro_batch_size", "prompt_length", "max_new_tokens", "dtype", "optimizer")
+OF_THE_PLAN = ("algo", "flash", "fused", "checkpointing", "logit_pieces", "master", "lora", "base_bits",
+               "devices", "zero", "engine", "engine_room", "sampled_at_once", "mean_new_tokens")
+SHARED = ("num_prompts", "group_size", "micro_batch_size", "prompt_length", "max_new_tokens", "dtype",
+          "optimizer")
 
 
 def given_flags(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
@@ -286,8 +288,9 @@ def shape_from(args: argparse.Namespace) -> Shape:
     """The model of --hidden and its kin. Raises BadInput if one is missing."""
     for name in ("hidden", "layers", "heads", "vocab"):
         if getattr(args, name) is None:
-            raise BadInput(f"--{name}: missing; a model without a name needs --hidden, --layers, --heads and --vocab")
-    return own_shape(args.hidden, args.layers, args.heads, args.kv_heads, args.vocab, args.mlp, bool(args.tied))
+            raise BadInput(f"--{name}: missing; a model needs --hidden, --layers, --heads and --vocab")
+    return own_shape(args.hidden, args.layers, args.heads, args.kv_heads, args.vocab, args.mlp,
+                     bool(args.tied))
 
 
 def plan_from(args: argparse.Namespace, shape: Shape) -> Plan:

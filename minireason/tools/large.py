@@ -66,6 +66,9 @@ class Plan:
         """Completions that one device samples."""
         return math.ceil(self.num_prompts * self.group_size / self.devices)
 
+    def rows_at_once(self) -> int:
+        return min(self.rows(), self.sampled_at_once or self.rows())
+
     def row_length(self) -> int:
         return self.prompt_length + self.max_new_tokens
 
@@ -104,7 +107,7 @@ def ledger(shape: Shape, plan: Plan) -> list[Line]:
     if plan.algo != "sft":
         lines += sampling(shape, plan)
         row_bytes = plan.row_length() * 8 + plan.max_new_tokens * 20
-        lines.append(Line("rollout", plan.rows() * row_bytes, "R x (8T + 20W): ids, and five numbers a token"))
+        lines.append(Line("rollout", plan.rows() * row_bytes, "R x (8T + 20W): ids, five numbers a token"))
     if plan.context:
         lines.append(Line("CUDA itself", plan.context, "0.4 to 1 GiB before the first tensor"))
     return sorted(lines, key=lambda line: -line.num_bytes)
@@ -155,7 +158,8 @@ def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
                 Line(f"{whose}: adapters", adapters * num_bytes, f"A = {adapters:,} x {how}")]
     master, moments = master_bytes(plan), moment_bytes(plan)
     rest = f"float32 copy {master}, moments {moments}" if master else f"moments {moments}"
-    parts = [("weights", size, 3, ""), ("gradients", size, 2, ""), ("optimizer", master + moments, 1, f": {rest}")]
+    parts = [("weights", size, 3, ""), ("gradients", size, 2, ""),
+             ("optimizer", master + moments, 1, f": {rest}")]
     lines = []
     for name, num_bytes, stage, meaning in parts:
         count = shards(plan, stage)
@@ -186,7 +190,8 @@ def reference(shape: Shape, plan: Plan) -> Line:
 def gathered(shape: Shape, plan: Plan) -> Line:
     """ZeRO 3 collects the weights of a layer when it is needed, and those of the next one meanwhile."""
     largest = max(shape.block_numbers(), shape.vocab_size * shape.width)
-    return Line("collected layers", 2 * largest * plan.size(), f"2 x the largest layer, {largest:,} x {plan.size()}")
+    return Line("collected layers", 2 * largest * plan.size(),
+                f"2 x the largest layer, {largest:,} x {plan.size()}")
 
 
 def block_bytes(shape: Shape, plan: Plan) -> int:
@@ -194,7 +199,7 @@ def block_bytes(shape: Shape, plan: Plan) -> int:
 
     norms        input in float32, scaled, and output, C each, twice; fused: input and output
     attention    queries and its output, HD each; keys and values, KD each
-                 each head's weights over all T tokens, in float32 and cast, unless they are not stored (flash)
+                 each head's weights over all T tokens, in float32 and cast, unless flash
     MLP          4 M: two matrices' outputs, one of them through SiLU, and the product; fused: without SiLU's
     """
     size = plan.size()
@@ -242,7 +247,7 @@ def sampling(shape: Shape, plan: Plan) -> list[Line]:
     when = "always" if plan.engine == "stays" else "sampling"
     if plan.engine != "none" and plan.engine_room:
         return [Line("sampling engine", plan.engine_room, "the room that it is given", when)]
-    rows = min(plan.rows(), plan.sampled_at_once or plan.rows())
+    rows = plan.rows_at_once()
     length = plan.row_length()
     if plan.engine != "none":
         length = plan.prompt_length + (plan.mean_new_tokens or plan.max_new_tokens)

@@ -339,8 +339,14 @@ def page(formula: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]
     return lines
 
 
+# -----------------------------------------------------------------------------
+# The command line
+
 def asks_whether_it_fits(args: Namespace) -> bool:
-    """A size, a full name or the measures of a model ask fits.py. Raises BadInput on its flags without any."""
+    """Whether there is a size, a full name or the measures of a model.
+
+    Raises BadInput if there are other flags of fits.py without any of these.
+    """
     if args.fits is not None or fits.given_flags(args, fits.OF_A_MODEL):
         return True
     if args.model is not None and args.model not in LARGE:
@@ -353,8 +359,8 @@ def asks_whether_it_fits(args: Namespace) -> bool:
 
 def ask_whether_it_fits(args: Namespace) -> None:
     """Hands the question to fits.py. Raises BadInput if the model is not known, or named twice."""
-    if args.plot or args.bars:
-        raise BadInput("--plot and --bars: draw our own ledger; leave out --fits, or take one of the short names")
+    if args.plot:
+        raise BadInput("--plot: draws our own ledger; leave out --fits, and take --preset or a short name")
     by_measures = fits.given_flags(args, fits.OF_A_MODEL)
     if args.model is not None and by_measures:
         raise BadInput("--model: has a name already; leave out --hidden, --layers and so on")
@@ -363,40 +369,7 @@ def ask_whether_it_fits(args: Namespace) -> None:
     elif by_measures:
         fits.answer("your model", fits.shape_from(args), args)
     else:
-        raise BadInput("--fits: of which model? Add --model qwen2.5-7b, or --hidden, --layers, --heads, --vocab")
-
-
-@exit_codes("memory", less_memory="lower --micro-batch-size, or --num-prompts, or --max-new-tokens")
-def main(argv: list[str] | None = None) -> None:
-    parser = Parser("Count the bytes of GRPO and PPO.")
-    parser.add_argument("--preset", type=like("preset"), default="laptop",
-                        help="smoke, laptop (default) or gpu")
-    parser.add_argument("--model", metavar="NAME", help=f"{', '.join(LARGE)}: a published size instead, by formula "
-                        "alone; or a full name, such as qwen2.5-7b or llama-3-8b")
-    parser.add_argument("--num-prompts", type=like("rl.num_prompts"), help="P: problems per rollout")
-    parser.add_argument("--group-size", type=number(int, 2, LIMIT), help="G: completions per problem")
-    parser.add_argument("--micro-batch-size", type=like("rl.micro_batch_size"),
-                        help="completions per backward pass")
-    parser.add_argument("--prompt-length", type=number(int, 1, 65_536), 
-                        help="tokens of a prompt (20)")
-    parser.add_argument("--max-new-tokens", type=like("rl.max_new_tokens"), help="tokens of a completion")
-    parser.add_argument("--kl-coef", type=like("rl.kl_coef"), help="above 0 a reference is kept")
-    parser.add_argument("--dtype", choices=list(BYTES), help="of weights, gradients, activations and cache")
-    parser.add_argument("--optimizer", choices=("adamw", "adam8bit", "sgd"))
-    parser.add_argument("--device", default="cpu", help="where to measure: cpu, cuda or mps")
-    parser.add_argument("--plot", metavar="FILE", help="draw bytes against group size into a PNG")
-    parser.add_argument("--bars", metavar="FILE", help="draw where the bytes go into a PNG")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("--published", action="store_true", help="the errors at peaks that others measured")
-    fits.add_flags(parser)
-    args = parser.parse_args(argv)
-    if args.published:
-        print("\n".join(published.page()))
-        return
-    if asks_whether_it_fits(args):
-        ask_whether_it_fits(args)
-        return
-    show_ledger(args)
+        raise BadInput("--fits: which model? Add --model qwen2.5-7b, or --hidden, --layers, --heads, --vocab")
 
 
 def show_ledger(args: Namespace) -> None:
@@ -421,8 +394,7 @@ def show_ledger(args: Namespace) -> None:
             measured[algo] = measure(c, settings, algo, prompt_length, device)
     largest_group = {}
     for kind in ("one graph", "micro-batches"):
-        largest_group[kind] = crossover(c, settings, prompt_length, kind == "one graph", dtype,
-                                        optimizer)
+        largest_group[kind] = crossover(c, settings, prompt_length, kind == "one graph", dtype, optimizer)
     if args.plot:
         from minireason.tools.plots import new_figure, plot_memory
         sizes = [2**i for i in range(1, 13)]
@@ -446,6 +418,37 @@ def show_ledger(args: Namespace) -> None:
         group = f"more than {size}" if size == LIMIT else f"up to {size}"
         print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory\n"
               f"    than that with groups of {group}")
+
+
+@exit_codes("memory", less_memory="lower --micro-batch-size, or --num-prompts, or --max-new-tokens")
+def main(argv: list[str] | None = None) -> None:
+    parser = Parser("Count the bytes of GRPO and PPO.")
+    parser.add_argument("--preset", type=like("preset"), default="laptop",
+                        help="smoke, laptop (default) or gpu")
+    parser.add_argument("--model", metavar="NAME", help=f"{', '.join(LARGE)}: a published size instead, by "
+                        "formula alone; or a full name, such as qwen2.5-7b or llama-3-8b: see below")
+    parser.add_argument("--num-prompts", type=like("rl.num_prompts"), help="P: problems per rollout")
+    parser.add_argument("--group-size", type=number(int, 2, LIMIT), help="G: completions per problem")
+    parser.add_argument("--micro-batch-size", type=like("rl.micro_batch_size"),
+                        help="completions per backward pass")
+    parser.add_argument("--prompt-length", type=number(int, 1, 65_536), help="tokens of a prompt")
+    parser.add_argument("--max-new-tokens", type=like("rl.max_new_tokens"), help="tokens of a completion")
+    parser.add_argument("--kl-coef", type=like("rl.kl_coef"), help="above 0 a reference is kept")
+    parser.add_argument("--dtype", choices=list(BYTES), help="of weights, gradients, activations and cache")
+    parser.add_argument("--optimizer", choices=("adamw", "adam8bit", "sgd"))
+    parser.add_argument("--device", default="cpu", help="where to measure: cpu, cuda or mps")
+    parser.add_argument("--plot", metavar="FILE", help="draw bytes against group size into a PNG")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("--published", action="store_true", help="the errors at peaks that others measured")
+    fits.add_flags(parser)
+    args = parser.parse_args(argv)
+    if args.published:
+        print(published.as_json() if args.json else "\n".join(published.page()))
+        return
+    if asks_whether_it_fits(args):
+        ask_whether_it_fits(args)
+        return
+    show_ledger(args)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def find_model(name: str, short_names: dict[str, ModelConfig]) -> Shape:
         return MODELS[name.lower()]
     similar = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
     hint = " or ".join(similar) if similar else ", ".join([*short_names, *MODELS])
-    raise BadInput(f"--model: {name[:40]} is not known; there is {hint}, or give --hidden, --layers and so on")
+    raise BadInput(f"--model: {name[:40]} is not known; there is {hint}, or give --hidden, --layers ...")
 
 
 def own_shape(width: int, layers: int, heads: int, kv_heads: int | None, vocab_size: int,
