@@ -15,10 +15,11 @@ import itertools
 import json
 import math
 import re
+import textwrap
 from typing import Any, NamedTuple
 
 from minireason.tools.flags import Parser, number
-from minireason.tools.large import ALGORITHMS, GIB, Plan, ledger, peak
+from minireason.tools.large import ALGORITHMS, GIB, Plan, block_parts, ledger, peak
 from minireason.tools.shapes import Shape, own_shape
 from minireason.upkeep.command import BadInput
 
@@ -54,7 +55,9 @@ CHANGES = [
     Change("--kl-coef 0", {"reference": False}, 9, "nothing holds the policy near its start"),
     Change("--algo ppo-shared", {"algo": "ppo-shared"}, 9, "one body for two tasks"),
     Change("--lora 32", {"lora": 32}, 10, "only adapters learn"),
-    Change("--lora 32 --base-bits 4", {"lora": 32, "base_bits": 4}, 12, "the same, on a rounded base"),
+    Change("--lora 32 --base-bits 4", {"lora": 32, "base_bits": 4}, 12,
+           "only adapters learn, on a rounded base"),
+    Change("--base-bits 4", {"base_bits": 4}, 2, "the base is rounded"),
 ]
 
 
@@ -74,10 +77,10 @@ def possible_changes(plan: Plan) -> list[Change]:
             makes_sense = plan.rows_at_once() > change.fields["sampled_at_once"]
         elif "optimizer" in change.fields:
             makes_sense = plan.optimizer == "adamw"
-        elif "base_bits" in change.fields:
-            makes_sense = plan.base_bits > change.fields["base_bits"]
         elif "lora" in change.fields:
             makes_sense = not plan.lora
+        elif "base_bits" in change.fields:
+            makes_sense = plan.lora > 0 and plan.base_bits > change.fields["base_bits"]
         elif "algo" in change.fields:
             makes_sense = plan.algo == "ppo"
         elif "reference" in change.fields:
@@ -155,12 +158,14 @@ def page(name: str, shape: Shape, plan: Plan, room: int | None) -> list[str]:
     """The answer in lines of less than 80 columns."""
     lines = ledger(shape, plan)
     text = [f"{name}: N = {shape.numbers():,} numbers, L = {shape.layers} layers, C = {shape.width}, "
-            f"V = {shape.vocab_size:,}", *settings_lines(plan), "", "      GiB"]
+            f"V = {shape.vocab_size:,}", *in_words(shape, plan), "", "      GiB"]
     marks = {"always": " ", "update": "u", "sampling": "s"}
     for line in lines:
         text.append(f"{line.num_bytes / GIB:9.2f} {marks[line.when]} {line.name:21} {line.formula}")
     text.append(f"{peak(lines) / GIB:9.2f}   peak: the lines without a letter, and the larger of u and s")
     text.append(f"{'':12}(u: held while updating, s: while sampling)")
+    parts = [f"{part} {num_bytes:,}" for part, num_bytes in block_parts(shape, plan).items()]
+    text += textwrap.wrap(f"A block keeps bytes of each token: {', '.join(parts)}.", 79)
     if room is not None:
         text += ["", *verdict(shape, plan, room)]
     saved = savings(shape, plan)
@@ -171,13 +176,29 @@ def page(name: str, shape: Shape, plan: Plan, room: int | None) -> list[str]:
     return text
 
 
-def settings_lines(plan: Plan) -> list[str]:
-    """What is trained, in words."""
+def in_words(shape: Shape, plan: Plan) -> list[str]:
+    """The plan, in lines of less than 80 columns."""
+    parts = [ALGORITHMS[plan.algo], plan.dtype]
+    if plan.dtype == "bfloat16" and plan.master:
+        parts[-1] += " with a float32 copy"
+    parts.append(plan.optimizer)
+    if plan.lora:
+        A = shape.adapter_numbers(plan.lora)
+        parts.append(f"LoRA of rank {plan.lora} (A = {A:,}) on a base of {plan.base_bits} bits")
+    parts += [name for name in ("flash", "fused", "checkpointing") if getattr(plan, name)]
+    if plan.logit_pieces > 1:
+        parts.append(f"logits in {plan.logit_pieces} pieces")
+    if plan.devices > 1:
+        parts.append(f"ZeRO {plan.zero} over {plan.devices} devices")
+    if plan.engine != "none":
+        parts.append(f"an engine that {plan.engine}")
+    batch = f"micro-batches of B = {min(plan.micro_batch_size, plan.rows())}"
     if plan.algo == "sft":
-        return [f"imitation, micro-batches of B = {plan.micro_batch_size} x T = {plan.row_length()} tokens"]
-    return [f"{ALGORITHMS[plan.algo]}",
-            f"{plan.num_prompts} prompts x {plan.group_size} completions, T = {plan.prompt_length} + "
-            f"{plan.max_new_tokens} tokens, micro-batches of B = {plan.micro_batch_size}"]
+        rows = f"{batch}, T = {plan.row_length()} tokens"
+    else:
+        rows = (f"{plan.num_prompts} prompts x {plan.group_size} completions, T = {plan.prompt_length} + "
+                f"{plan.max_new_tokens} tokens, {batch}")
+    return [*textwrap.wrap(", ".join(parts), 79), *textwrap.wrap(rows, 79)]
 
 
 def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
@@ -198,7 +219,7 @@ def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
     if more is None:
         return [*text, f"Nor do {shape.layers} devices suffice: take a smaller model, or fewer tokens."]
     devices, changes = more
-    return text + suggestion(f"It fits on {devices} devices: --devices {devices}", shape,
+    return text + suggestion(f"It fits on each of {devices} devices (--devices {devices})", shape,
                              dataclasses.replace(plan, devices=devices), changes)
 
 

@@ -5,8 +5,8 @@ that can be checked on paper:
 
     N  numbers of the model       C  its width        H  heads of attention    D  numbers of a head
     A  numbers of the adapters    M  width of MLP     K  heads of keys         V  words of the vocabulary
-    L  layers                     R  completions that a device samples         B  rows of a micro-batch
-    T  tokens of a row            W  of these, tokens of its completion
+    L  layers                     B  rows of a micro-batch
+    T  tokens of a row: a prompt and its completion                W  tokens of the completion
 
 Sampling and updating take turns. So do policy and critic: a large trainer updates one after the other.
 published.py compares the sums with peaks that others have measured.
@@ -107,7 +107,8 @@ def ledger(shape: Shape, plan: Plan) -> list[Line]:
     if plan.algo != "sft":
         lines += sampling(shape, plan)
         row_bytes = plan.row_length() * 8 + plan.max_new_tokens * 20
-        lines.append(Line("rollout", plan.rows() * row_bytes, "R x (8T + 20W): ids, five numbers a token"))
+        lines.append(Line("rollout", plan.rows() * row_bytes,
+                          f"{plan.rows()} rows x (8T + 20W): ids, five numbers a token"))
     if plan.context:
         lines.append(Line("CUDA itself", plan.context, "0.4 to 1 GiB before the first tensor"))
     return sorted(lines, key=lambda line: -line.num_bytes)
@@ -153,9 +154,9 @@ def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
     """Weights, gradients and optimizer of a model that learns."""
     N, size = shape.numbers(), plan.size()
     if plan.lora:
-        adapters, (num_bytes, how) = shape.adapter_numbers(plan.lora), state_bytes(plan)
-        return [frozen_model(f"{whose}: base", shape, plan),
-                Line(f"{whose}: adapters", adapters * num_bytes, f"A = {adapters:,} x {how}")]
+        num_bytes, how = state_bytes(plan)
+        adapters = Line(f"{whose}: adapters", shape.adapter_numbers(plan.lora) * num_bytes, f"A x {how}")
+        return [frozen_model(f"{whose}: base", shape, plan), adapters]
     master, moments = master_bytes(plan), moment_bytes(plan)
     rest = f"float32 copy {master}, moments {moments}" if master else f"moments {moments}"
     parts = [("weights", size, 3, ""), ("gradients", size, 2, ""),
@@ -177,7 +178,7 @@ def frozen_model(name: str, shape: Shape, plan: Plan) -> Line:
     num_bytes = FOUR_BITS if plan.base_bits == 4 else 1
     total = matrices * num_bytes + (N - matrices) * plan.size()
     return Line(name, math.ceil(total / count),
-                f"blocks' matrices x {num_bytes}, the rest x {plan.size()}{over(count)}")
+                f"matrices x {num_bytes}, the rest x {plan.size()}{over(count)}")
 
 
 def reference(shape: Shape, plan: Plan) -> Line:
@@ -191,38 +192,41 @@ def gathered(shape: Shape, plan: Plan) -> Line:
     """ZeRO 3 collects the weights of a layer when it is needed, and those of the next one meanwhile."""
     largest = max(shape.block_numbers(), shape.vocab_size * shape.width)
     return Line("collected layers", 2 * largest * plan.size(),
-                f"2 x the largest layer, {largest:,} x {plan.size()}")
+                f"2 x the largest, {largest:,} x {plan.size()}")
 
 
-def block_bytes(shape: Shape, plan: Plan) -> int:
-    """What a block keeps of one token for the backward pass.
+def block_parts(shape: Shape, plan: Plan) -> dict[str, int]:
+    """Bytes of one token that a block keeps for the backward pass, by what they are for.
 
-    norms        input in float32, scaled, and output, C each, twice; fused: input and output
-    attention    queries and its output, HD each; keys and values, KD each
-                 each head's weights over all T tokens, in float32 and cast, unless flash
-    MLP          4 M: two matrices' outputs, one of them through SiLU, and the product; fused: without SiLU's
+    norms        twice C numbers: the input in float32, scaled, and the output; fused: input and output
+    projections  queries and the output, HD numbers each; keys and values, KD each
+    weights      of each head over all T tokens, in float32 and cast; flash stores none
+    MLP          M numbers each: the outputs of two matrices, one of these through SiLU, and the product;
+                 fused: without SiLU's
     """
     size = plan.size()
     HD, KD = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     norm_bytes = 2 * size if plan.fused else 4 + 2 * size
-    total = 2 * norm_bytes * shape.width + 2 * size * (HD + KD)
+    weight_bytes = 4 if size == 4 else 4 + size
+    parts = {"norms": 2 * norm_bytes * shape.width, "projections": 2 * size * (HD + KD)}
     if shape.head_norms:
-        total += norm_bytes * (HD + KD)
+        parts["norms"] += norm_bytes * (HD + KD)
     if not plan.flash:
-        total += shape.heads * plan.row_length() * (4 if size == 4 else 4 + size)
-    return total + (3 if plan.fused else 4) * size * shape.mlp_width
+        parts["attention's weights"] = shape.heads * plan.row_length() * weight_bytes
+    parts["MLP"] = (3 if plan.fused else 4) * size * shape.mlp_width
+    return parts
 
 
 def activations(shape: Shape, plan: Plan) -> list[Line]:
     """What the backward pass of a micro-batch needs: of the blocks, and of the head."""
     B = min(plan.micro_batch_size, plan.rows())
-    tokens, one_block = B * plan.row_length(), block_bytes(shape, plan)
+    tokens, one_block = B * plan.row_length(), sum(block_parts(shape, plan).values())
     if plan.checkpointing:
         blocks = tokens * (shape.layers * shape.width * plan.size() + one_block)
-        how = f"BT x (L x C x {plan.size()} + one block, {one_block:,})"
+        how = f"BT x (L C x {plan.size()} + {one_block:,} of one block)"
     else:
         blocks = tokens * shape.layers * one_block
-        how = f"BT x L x {one_block:,} bytes a token"
+        how = f"BT x L x {one_block:,} (below)"
     return [Line("activations: blocks", blocks, how, "update"), head_line(shape, plan, B)]
 
 
@@ -236,7 +240,7 @@ def head_line(shape: Shape, plan: Plan, B: int) -> Line:
     length = math.ceil(length / plan.logit_pieces)
     pieces = f" / {plan.logit_pieces} pieces" if plan.logit_pieces > 1 else ""
     return Line("activations: logits", B * length * shape.vocab_size * num_bytes,
-                f"{letters} x V x {num_bytes}{pieces}: logits, log-softmax, gradient", "update")
+                f"{letters} x V x {num_bytes}{pieces}: with their gradient", "update")
 
 
 def sampling(shape: Shape, plan: Plan) -> list[Line]:
