@@ -108,7 +108,7 @@ def ledger(shape: Shape, plan: Plan) -> list[Line]:
         lines += sampling(shape, plan)
         row_bytes = plan.row_length() * 8 + plan.max_new_tokens * 20
         lines.append(Line("rollout", plan.rows() * row_bytes,
-                          f"{plan.rows()} rows x (8T + 20W): ids, five numbers a token"))
+                          f"{plan.rows()} rows x (8T + 20W): ids and numbers"))
     if plan.context:
         lines.append(Line("CUDA itself", plan.context, "0.4 to 1 GiB before the first tensor"))
     return sorted(lines, key=lambda line: -line.num_bytes)
