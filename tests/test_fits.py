@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ PUBLISHED_NUMBERS = {
     "llama-2-70b": 68_976_648_192, "llama-3-8b": 8_030_261_248, "llama-3-70b": 70_553_706_496,
     "llama-3.2-1b": 1_235_814_400, "llama-3.2-3b": 3_212_749_824,
 }
+ROOT = Path(__file__).parent.parent
 STATE = ("weights", "gradients", "optimizer")
 
 
@@ -213,7 +215,10 @@ def test_the_table_of_published_peaks(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) < 80 and f"of {len(published.PEAKS)} within 15%" in lines[-1]
     assert memory.main(["--published", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == len(published.PEAKS) >= 8
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == len(published.PEAKS) >= 8
+    saved = json.loads((ROOT / "lessons" / "results" / "published.json").read_text(encoding="utf-8"))
+    assert rows == saved, "run the command of C4 in lessons/results/README.md again"
 
 
 # -----------------------------------------------------------------------------
@@ -333,7 +338,8 @@ def test_a_model_by_its_measures_is_the_one_with_the_name(capsys):
     (["--model", "qwen2.5-7b", "--plot", "x.png"], "draws our own ledger"),
     (["--hidden", "64", "--layers", "2", "--heads", "4"], "--vocab: missing"),
     (["--hidden", "64", "--layers", "2", "--heads", "3", "--vocab", "9"], "3 does not divide --hidden 64"),
-    (["--hidden", "64", "--layers", "2", "--heads", "4", "--kv-heads", "3", "--vocab", "9"], "does not divide"),
+    (["--hidden", "64", "--layers", "2", "--heads", "4", "--kv-heads", "3", "--vocab", "9"],
+     "3 does not divide --heads 4"),
     (["--flash"], "--flash: is of another question"),
     (["--model", "7B", "--no-master"], "--no-master: is of another question"),
 ])

@@ -217,7 +217,7 @@ def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
     text.append(f"All changes of the list together still need {least / GIB:.1f} GiB.")
     more = on_more_devices(shape, plan, TIGHT * room)
     if more is None:
-        return [*text, "Nor do more devices suffice, up to one a layer: take a smaller model, or fewer tokens."]
+        return [*text, "Nor do more devices suffice: take a smaller model, or fewer tokens."]
     devices, changes = more
     return text + suggestion(f"It fits on each of {devices} devices (--devices {devices})", shape,
                              dataclasses.replace(plan, devices=devices), changes)

@@ -95,8 +95,8 @@ def ledger(shape: Shape, plan: Plan) -> list[Line]:
     if plan.algo in ("ppo", "rlhf"):
         lines += trained_model("critic", body, plan)
     if plan.algo == "ppo-shared":
-        num_bytes, how = state_bytes(plan)
-        lines.append(Line("critic: a layer", num_bytes * (shape.width + 1), f"(C + 1) x {how}"))
+        num_bytes, _ = state_bytes(plan)
+        lines.append(Line("critic: a layer", num_bytes * (shape.width + 1), f"(C + 1) x {num_bytes}"))
     if plan.algo == "rlhf":
         lines.append(frozen_model("reward model", body, plan))
     if plan.reference and plan.algo != "sft":
@@ -146,8 +146,8 @@ def shards(plan: Plan, stage: int) -> int:
     return plan.devices if plan.zero >= stage else 1
 
 
-def over(count: int) -> str:
-    return f" / {count} devices" if count > 1 else ""
+def over(devices: int) -> str:
+    return f" / {devices}" if devices > 1 else ""
 
 
 def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
