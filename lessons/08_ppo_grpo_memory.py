@@ -185,7 +185,7 @@ print("\n" + "\n".join(published.page()))
 # %% [markdown]
 # ## What to see
 # - "GRPO halves the memory" holds against one opponent only: a separate critic of the policy's size, updated
-#   in the same graph (1.97 times at our size). Against a value layer on the policy's body it saves nothing.
+#   in the same graph (1.96 times at our size). Against a value layer on the policy's body it saves nothing.
 # - Against a critic with a graph of its own it saves the critic's state alone. That is 7% here, where
 #   activations are 93% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO
 #   takes about 1.65 times as much there. That is no half either, and in one graph it is no more.
