@@ -62,32 +62,31 @@ CHANGES = [
 
 
 def possible_changes(plan: Plan) -> list[Change]:
-    """The changes that this plan has not made yet, and that mean something for it."""
-    possible = []
-    for change in CHANGES:
-        current = {name: getattr(plan, name) for name in change.fields}
-        makes_sense = current != change.fields
-        if "zero" in change.fields:
-            makes_sense = plan.devices > 1 and plan.zero < change.fields["zero"]
-        elif "engine" in change.fields:
-            makes_sense = plan.engine == "stays"
-        elif "logit_pieces" in change.fields:
-            makes_sense = plan.logit_pieces < change.fields["logit_pieces"]
-        elif "sampled_at_once" in change.fields:
-            makes_sense = plan.rows_at_once() > change.fields["sampled_at_once"]
-        elif "optimizer" in change.fields:
-            makes_sense = plan.optimizer == "adamw"
-        elif "lora" in change.fields:
-            makes_sense = not plan.lora
-        elif "base_bits" in change.fields:
-            makes_sense = plan.lora > 0 and plan.base_bits > change.fields["base_bits"]
-        elif "algo" in change.fields:
-            makes_sense = plan.algo == "ppo"
-        elif "reference" in change.fields:
-            makes_sense = plan.reference and plan.algo != "sft"
-        if makes_sense:
-            possible.append(change)
-    return possible
+    return [change for change in CHANGES if makes_sense(plan, change)]
+
+
+def makes_sense(plan: Plan, change: Change) -> bool:
+    """Whether the plan has not made this change yet, and has what it changes."""
+    fields = change.fields
+    if "zero" in fields:
+        return plan.devices > 1 and plan.zero < fields["zero"]
+    if "engine" in fields:
+        return plan.engine == "stays"
+    if "logit_pieces" in fields:
+        return plan.logit_pieces < fields["logit_pieces"]
+    if "sampled_at_once" in fields:
+        return plan.algo != "sft" and plan.rows_at_once() > fields["sampled_at_once"]
+    if "optimizer" in fields:
+        return plan.optimizer == "adamw"
+    if "lora" in fields:
+        return not plan.lora
+    if "base_bits" in fields:
+        return plan.lora > 0 and plan.base_bits > fields["base_bits"]
+    if "algo" in fields:
+        return plan.algo == "ppo"
+    if "reference" in fields:
+        return plan.reference and plan.algo != "sft"
+    return changed(plan, (change,)) != plan
 
 
 def changed(plan: Plan, changes: tuple[Change, ...]) -> Plan:

@@ -37,6 +37,7 @@ class Peak(NamedTuple):
 # Plans
 
 # torchtune: bfloat16 alone, without a float32 copy. It reports the memory that is active, without CUDA's own.
+# The ranks of LoRA are those of its configuration files.
 FULL = Plan(algo="sft", prompt_length=4096, max_new_tokens=0, micro_batch_size=2, master=False, flash=True,
             context=0)
 COMPILED = replace(FULL, fused=True)
