@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 8. The memory of PPO and GRPO
 #
-# Question: "GRPO halves the memory", they say. Which bytes go, and when is it true?
+# Question: "GRPO halves the memory", they say. Which bytes go, and when is it true? And will a model that you
+# have in mind fit into your card?
 #
 # You need: lesson 07. Time: half a minute on a laptop's CPU.
 #
@@ -28,8 +29,11 @@ from shared import show_figure
 
 from minireason.config import ModelConfig, RLConfig, preset
 from minireason.tokenizer import get_tokenizer
-from minireason.tools import memory
-from minireason.tools.plots import new_figure, plot_memory
+from minireason.tools import fits, memory, published
+from minireason.tools.large import GIB, Plan
+from minireason.tools.large import ledger as large_ledger
+from minireason.tools.plots import byte_legend, new_figure, plot_bytes, plot_memory
+from minireason.tools.shapes import MODELS
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 
@@ -96,7 +100,8 @@ for algo in memory.ALGORITHMS:
 # ## So, does GRPO halve it?
 # Against three opponents: a separate critic in one graph with the policy (`ppo`); a separate critic whose
 # loss gets a graph of its own, after the policy's, so that the larger activations count and not the sum; a
-# value layer on the policy's own body (`ppo-shared`).
+# value layer on the policy's own body (`ppo-shared`). The figure draws the first and the last beside GRPO:
+# each bar is what is held at once, so of activations and cache only the larger is in it.
 
 
 # %%
@@ -114,11 +119,19 @@ CASES = {f"{config.preset} preset": (model, settings, prompt_length, "float32"),
 print("\n7B in bfloat16, 8 prompts x 8 completions of 1024 tokens, micro-batches of 1, a reference, "
       "by formula alone")
 c, chosen, prompt, dtype = CASES["7B"]
-large = {algo: memory.ledger(c, chosen, algo, prompt, dtype) for algo in memory.ALGORITHMS}
-print("\n".join(memory.page(large, {})))
+rows = {algo: memory.ledger(c, chosen, algo, prompt, dtype) for algo in memory.ALGORITHMS}
+print("\n".join(memory.page(rows, {})))
 for name, case in CASES.items():
     one, two, shared = times_grpo(*case)
     print(f"{name}: PPO over GRPO: {one:.2f} in one graph, {two:.2f} in two graphs, {shared:.2f} on one body")
+
+NAMES = {"grpo": "GRPO", "ppo-shared": "PPO on one body", "ppo": "PPO"}
+figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
+for axes, (name, (c, chosen, prompt, dtype)) in zip(panels, CASES.items()):
+    bars = {title: memory.ledger(c, chosen, algo, prompt, dtype) for algo, title in NAMES.items()}
+    plot_bytes(axes, bars, f"{name}, {dtype}")
+byte_legend(figure, panels[0], list(bars["PPO"]))
+show_figure(figure, "08_where_the_bytes_go")
 
 # %% [markdown]
 # ## Where the saving ends
@@ -140,18 +153,51 @@ plot_memory(panels, sizes, curves)
 show_figure(figure, "08_ppo_grpo_memory")
 
 # %% [markdown]
+# ## Does it fit?
+# Our trainer keeps everything. A trainer of large models has tricks, and each of them changes one line of the
+# ledger. `tools/large.py` has the lines, as formulas for paper. By hand: Qwen2.5-7B has N = 7,615,616,512
+# numbers. In bfloat16 a weight takes 2 bytes, its gradient 2, its float32 copy 4, Adam 8: 16 N = 113.5 GiB.
+# LoRA of rank 32 trains A = 80,740,352 numbers and freezes the others: 2 N + 16 A = 15.4 GiB.
+
+# %%
+shape = MODELS["qwen2.5-7b"]
+N, A = shape.numbers(), shape.adapter_numbers(32)
+assert (N, A) == (7_615_616_512, 80_740_352)
+print(f"\n16 N = {16 * N / GIB:.1f} GiB, 2 N + 16 A = {(2 * N + 16 * A) / GIB:.1f} GiB")
+for plan, total in ((Plan(), 16 * N), (Plan(lora=32), 2 * N + 16 * A)):
+    policy = [line.num_bytes for line in large_ledger(shape, plan) if line.name.startswith("policy")]
+    assert sum(policy) == total
+
+# %% [markdown]
+# The whole answer is what `python -m minireason.memory --model qwen2.5-7b --fits 80GiB` prints: the largest
+# line first, then what would make it fit. Every change has a price: 1 if the numbers stay the same, 2 if it
+# takes time, up to 12 if the model learns something else. All combinations are tried; the cheapest is shown.
+
+# %%
+print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))
+
+# %% [markdown]
+# May we believe it? Others have measured peaks and told their configurations. Beside them stand the formulas.
+
+# %%
+print("\n" + "\n".join(published.page()))
+
+# %% [markdown]
 # ## What to see
 # - "GRPO halves the memory" holds against one opponent only: a separate critic of the policy's size, updated
-#   in the same graph (1.97 times at our size). Against a value layer on the policy's body it saves nothing.
+#   in the same graph (1.96 times at our size). Against a value layer on the policy's body it saves nothing.
 # - Against a critic with a graph of its own it saves the critic's state alone. That is 7% here, where
 #   activations are 93% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO
 #   takes about 1.65 times as much there. That is no half either, and in one graph it is no more.
 # - The group takes the saving back. In one graph it ends at 2 completions a prompt (3 at 7B). In
 #   micro-batches it lasts beyond a thousand here, and to two dozen at 7B, where the cache of many long
 #   completions grows large.
+# - With a large trainer's tricks another line is the largest each time: the optimizer, until LoRA or
+#   sharding; the activations, until checkpointing; then weights, the cache of many completions, and logits,
+#   since a vocabulary has 150,000 words.
 #
-# What it does not show: recomputed activations, sharding, adapters, a smaller critic, workspace of kernels.
-# Each moves these numbers. And bytes are not seconds.
+# What it does not show: pipelines and tensors that are split over devices, tensors that wait in the CPU's
+# memory, a smaller critic. Each moves these numbers. And bytes are not seconds.
 #
 # The trap: to compare one PPO completion a prompt with one GRPO completion a prompt. There is no group of 1.
 #
@@ -159,10 +205,14 @@ show_figure(figure, "08_ppo_grpo_memory")
 # 1. Turn the reference off (kl_coef 0) in the 7B case. Does the ratio in one graph rise or fall?
 # 2. With plain SGD instead of AdamW (`optimizer="sgd"`), what is left of the critic's state in float32?
 # 3. Halve num_kv_heads of the 7B model. Where does the saving end in micro-batches now, and why?
+# 4. What is the smallest change that makes GRPO of qwen2.5-1.5b fit into 24 GiB? And with 4096 new tokens?
 #
 # <details><summary>Solutions</summary>
 #
 # 1. It rises: the reference is in both columns, so without it the critic is a larger share.
 # 2. Weights and gradients: 8 bytes a number instead of 16.
 # 3. At about twice the group: the cache is half as large, and it is what grows with the group.
+# 4. `python -m minireason.memory --model qwen2.5-1.5b --fits 24GiB`: logits in pieces, checkpointing and
+#    8-bit Adam. With `--max-new-tokens 4096` also micro-batches of 1, and at most 32 completions sampled at
+#    once.
 # </details>

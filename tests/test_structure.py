@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = {
     0: "upkeep tools command files seeding metrics tasks config tokenizer verifier behaviour corpus plots "
-       "flags verdict",
+       "flags verdict shapes large fits published",
     1: "model stats parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer",
     3: "policy inference rewards run snapshots",

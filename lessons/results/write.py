@@ -203,6 +203,27 @@ def memory():
     return grid("C4.json", "MiB", kinds, columns, lambda row: f"{row['value'] / 2 ** 20:.1f}")
 
 
+def published():
+    """One row a source: how far our formulas are from the peaks that it measured."""
+    errors, models = {}, {}
+    for row in read("published.json"):
+        errors.setdefault(row["source"], []).append(100 * row["error"])
+        models.setdefault(row["source"], {})[row["model"]] = True
+    text = "\n| measured by | models | peaks | error of our formulas |\n|---|---|---|---|\n"
+    for source, values in errors.items():
+        address, _, place = source.partition(" ")
+        name = address.removeprefix("https://").removesuffix("/blob/main/README.md")
+        text += f"| [{name}]({address}) {place} | {', '.join(models[source])} | {len(values)} | "
+        text += f"{min(values):+.1f}% to {max(values):+.1f}% |\n"
+    return text
+
+
+def num_near():
+    """How many published peaks our formulas meet within 15%."""
+    errors = [abs(row["error"]) for row in read("published.json")]
+    return f"{len([error for error in errors if error <= 0.15])} of {len(errors)}"
+
+
 def ppo_and_grpo():
     columns = {"arithmetic %": "{} arithmetic", "countdown %": "{} countdown"}
     rows = grid("C5.json", "after 30 iterations", {"GRPO": "grpo", "PPO": "ppo"}, columns)
@@ -315,6 +336,7 @@ TABLES = {
     "C7-pass-table": pass_at,
     "C9-table": teacher,
     "C9-differences-table": teacher_differences,
+    "published-table": published,
     "C10-table": alignment,
     "C10-differences-table": alignment_differences,
     "C11-table": lambda: differences("C11.json", ["rl - base", "rl - cold-start"]),
@@ -355,6 +377,7 @@ NUMBERS = {
     "C2": num_checked_answers,
     "C3": lambda: percent(find("C3.json", "countdown level 2, 3: retry_after_failure, control, RL"), 0),
     "C4": peaks,
+    "published": num_near,
     "C5": lambda: f"{100 * find('C5.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
     "C5-seconds": seconds_ratio,
     "C6": lambda: percent(find("C6.json", "base, RL: readable"), 0),

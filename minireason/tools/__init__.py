@@ -4,4 +4,6 @@ report, page, plots   the page of a run           inspector   a rollout, token b
 compare               several runs side by side   export      to the format of transformers
 memory                where the bytes go          thinking    tries and tokens, in texts and answers
 pretrained            stores weights              playground  a page on which a model thinks and learns
+
+shapes, large, fits and published belong to memory: they tell whether a large model fits.
 """

@@ -1,6 +1,8 @@
 """Where the bytes go: GRPO, PPO with a separate critic, and PPO with a critic on the policy's own body.
 
     python -m minireason.memory [--preset laptop | --model 7B] [--group-size N ...] [--json] [--plot FILE]
+    python -m minireason.memory --model qwen2.5-7b --fits 80GiB ...     (another question: see fits.py)
+    python -m minireason.memory --published                             (see published.py)
 
 One column is a formula of the configuration. The other is counted on real tensors (not for the large --model
 sizes). What training holds at once, at the start of a backward pass:
@@ -16,6 +18,7 @@ import dataclasses
 import json
 import math
 import sys
+from argparse import Namespace
 from collections.abc import Iterable
 
 import torch
@@ -27,9 +30,11 @@ from minireason.model import GPT, KVCache
 from minireason.policy import completion_hidden, completion_logprobs, make_critic
 from minireason.sampling import BLOCK
 from minireason.tokenizer import get_tokenizer
+from minireason.tools import fits, published
 from minireason.tools.flags import Parser, like, number
+from minireason.tools.shapes import find_model
 from minireason.upkeep import kernels
-from minireason.upkeep.command import exit_codes
+from minireason.upkeep.command import BadInput, exit_codes
 from minireason.upkeep.parallel import pick_device
 
 ALGORITHMS = ("grpo", "ppo", "ppo-shared")
@@ -56,13 +61,15 @@ def count_parameters(c: ModelConfig) -> tuple[int, int]:
 
 
 def optimizer_bytes(numbers: int, tensors: int, optimizer: str, itemsize: int) -> int:
-    """AdamW has two moments a number and a step count a tensor.
+    """AdamW has two moments a number and a step count a tensor. Moments of 8 bits have a byte each.
 
     Half-precision weights keep a float32 copy, to which the updates are added.
     """
     size = 0
     if optimizer == "adamw":
         size += 2 * numbers * FLOAT32 + tensors * FLOAT32
+    elif optimizer == "adam8bit":
+        size += 2 * numbers + tensors * FLOAT32
     if itemsize < FLOAT32:
         size += numbers * FLOAT32
     return size
@@ -332,27 +339,43 @@ def page(formula: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]
     return lines
 
 
-@exit_codes("memory", less_memory="lower --micro-batch-size, or --num-prompts, or --max-new-tokens")
-def main(argv: list[str] | None = None) -> None:
-    parser = Parser("Count the bytes of GRPO and PPO.")
-    parser.add_argument("--preset", type=like("preset"), default="laptop",
-                        help="smoke, laptop (default) or gpu")
-    parser.add_argument("--model", choices=list(LARGE), help="a published size instead, by formula alone")
-    parser.add_argument("--num-prompts", type=like("rl.num_prompts"), help="P: problems per rollout")
-    parser.add_argument("--group-size", type=number(int, 2, LIMIT), help="G: completions per problem")
-    parser.add_argument("--micro-batch-size", type=like("rl.micro_batch_size"),
-                        help="completions per backward pass")
-    parser.add_argument("--prompt-length", type=number(int, 1, 65_536), default=20, help="tokens of a prompt")
-    parser.add_argument("--max-new-tokens", type=like("rl.max_new_tokens"), help="tokens of a completion")
-    parser.add_argument("--kl-coef", type=like("rl.kl_coef"), help="above 0 a reference is kept")
-    parser.add_argument("--dtype", choices=list(BYTES), default="float32",
-                        help="of weights, gradients, activations and cache")
-    parser.add_argument("--optimizer", choices=("adamw", "sgd"), default="adamw")
-    parser.add_argument("--device", default="cpu", help="where to measure: cpu, cuda or mps")
-    parser.add_argument("--plot", metavar="FILE", help="draw bytes against group size into a PNG")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    args = parser.parse_args(argv)
+# -----------------------------------------------------------------------------
+# The command line
 
+def asks_whether_it_fits(args: Namespace) -> bool:
+    """Whether there is a size, a full name or the measures of a model.
+
+    Raises BadInput if there are other flags of fits.py without any of these.
+    """
+    if args.fits is not None or fits.given_flags(args, fits.OF_A_MODEL):
+        return True
+    if args.model is not None and args.model not in LARGE:
+        return True
+    for name in fits.given_flags(args, fits.OF_THE_PLAN):
+        flag = "--no-master" if name == "master" else f"--{name.replace('_', '-')}"
+        raise BadInput(f"{flag}: is of another question; add --fits SIZE, or --model with a full name")
+    return False
+
+
+def ask_whether_it_fits(args: Namespace) -> None:
+    """Hands the question to fits.py. Raises BadInput if the model is not known, or named twice."""
+    if args.plot:
+        raise BadInput("--plot: draws our own ledger; leave out --fits, and take --preset or a short name")
+    by_measures = fits.given_flags(args, fits.OF_A_MODEL)
+    if args.model is not None and by_measures:
+        raise BadInput("--model: has a name already; leave out --hidden, --layers and so on")
+    if args.model is not None:
+        fits.answer(args.model, find_model(args.model, LARGE), args)
+    elif by_measures:
+        fits.answer("your model", fits.shape_from(args), args)
+    else:
+        raise BadInput("--fits: which model? Add --model qwen2.5-7b, or --hidden, --layers, --heads, --vocab")
+
+
+def show_ledger(args: Namespace) -> None:
+    """Prints the ledger of our own trainer, and draws it."""
+    prompt_length, dtype = args.prompt_length or 20, args.dtype or "float32"
+    optimizer = args.optimizer or "adamw"
     config = preset(args.preset)
     settings = config.rl
     config.model.vocab_size = get_tokenizer().vocab_size
@@ -360,26 +383,25 @@ def main(argv: list[str] | None = None) -> None:
         if getattr(args, name) is not None:
             setattr(settings, name, getattr(args, name))
     c = LARGE.get(args.model, config.model)
-    c.max_length = max(c.max_length, settings.max_new_tokens + max(100, args.prompt_length))
+    c.max_length = max(c.max_length, settings.max_new_tokens + max(100, prompt_length))
     device = pick_device(args.device)
 
     formula, measured = {}, {}
     for algo in ALGORITHMS:
-        formula[algo] = ledger(c, settings, algo, args.prompt_length, args.dtype, args.optimizer)
-    if not args.model and (args.dtype, args.optimizer) == ("float32", "adamw"):
+        formula[algo] = ledger(c, settings, algo, prompt_length, dtype, optimizer)
+    if not args.model and (dtype, optimizer) == ("float32", "adamw"):
         for algo in ALGORITHMS:
-            measured[algo] = measure(c, settings, algo, args.prompt_length, device)
+            measured[algo] = measure(c, settings, algo, prompt_length, device)
     largest_group = {}
     for kind in ("one graph", "micro-batches"):
-        largest_group[kind] = crossover(c, settings, args.prompt_length, kind == "one graph", args.dtype,
-                                        args.optimizer)
+        largest_group[kind] = crossover(c, settings, prompt_length, kind == "one graph", dtype, optimizer)
     if args.plot:
         from minireason.tools.plots import new_figure, plot_memory
         sizes = [2**i for i in range(1, 13)]
         curves = {}
         for kind in largest_group:
-            curves[kind] = against_group_size(c, settings, args.prompt_length, sizes, kind == "one graph",
-                                              args.dtype, args.optimizer)
+            curves[kind] = against_group_size(c, settings, prompt_length, sizes, kind == "one graph",
+                                              dtype, optimizer)
         figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
         plot_memory(panels, sizes, curves)
         figure.savefig(args.plot, dpi=150)
@@ -388,7 +410,7 @@ def main(argv: list[str] | None = None) -> None:
                           "largest_group_within_ppo": largest_group}))
         return
     num_parameters, _ = count_parameters(c)
-    print(f"{num_parameters:,} parameters in {args.dtype}, {args.optimizer},\n"
+    print(f"{num_parameters:,} parameters in {dtype}, {optimizer},\n"
           f"{settings.num_prompts} prompts x {settings.group_size} completions of {settings.max_new_tokens} "
           f"tokens, micro-batches of {settings.micro_batch_size}")
     print("\n".join(page(formula, measured)))
@@ -396,6 +418,37 @@ def main(argv: list[str] | None = None) -> None:
         group = f"more than {size}" if size == LIMIT else f"up to {size}"
         print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory\n"
               f"    than that with groups of {group}")
+
+
+@exit_codes("memory", less_memory="lower --micro-batch-size, or --num-prompts, or --max-new-tokens")
+def main(argv: list[str] | None = None) -> None:
+    parser = Parser("Count the bytes of GRPO and PPO.")
+    parser.add_argument("--preset", type=like("preset"), default="laptop",
+                        help="smoke, laptop (default) or gpu")
+    parser.add_argument("--model", metavar="NAME", help=f"{', '.join(LARGE)}: a published size instead, by "
+                        "formula alone; or a full name, such as qwen2.5-7b or llama-3-8b: see below")
+    parser.add_argument("--num-prompts", type=like("rl.num_prompts"), help="P: problems per rollout")
+    parser.add_argument("--group-size", type=number(int, 2, LIMIT), help="G: completions per problem")
+    parser.add_argument("--micro-batch-size", type=like("rl.micro_batch_size"),
+                        help="completions per backward pass")
+    parser.add_argument("--prompt-length", type=number(int, 1, 65_536), help="tokens of a prompt")
+    parser.add_argument("--max-new-tokens", type=like("rl.max_new_tokens"), help="tokens of a completion")
+    parser.add_argument("--kl-coef", type=like("rl.kl_coef"), help="above 0 a reference is kept")
+    parser.add_argument("--dtype", choices=list(BYTES), help="of weights, gradients, activations and cache")
+    parser.add_argument("--optimizer", choices=("adamw", "adam8bit", "sgd"))
+    parser.add_argument("--device", default="cpu", help="where to measure: cpu, cuda or mps")
+    parser.add_argument("--plot", metavar="FILE", help="draw bytes against group size into a PNG")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("--published", action="store_true", help="the errors at peaks that others measured")
+    fits.add_flags(parser)
+    args = parser.parse_args(argv)
+    if args.published:
+        print(published.as_json() if args.json else "\n".join(published.page()))
+        return
+    if asks_whether_it_fits(args):
+        ask_whether_it_fits(args)
+        return
+    show_ledger(args)
 
 
 if __name__ == "__main__":

@@ -224,6 +224,42 @@ def plot_memory(panels: Sequence, sizes: list[int], curves: dict[str, tuple[list
     panels[0].legend(frameon=False, fontsize=8)
 
 
+BYTE_COLORS = {      # row of the ledger -> colour; the three of the policy's own state are blue
+    "weights": "#12507f", "gradients": "#4d94c7", "optimizer": "#b9d3e8", "reference": "#5a9a5a",
+    "critic": "#d1495b", "rollout": "#7a4fa3", "activations": "#e0a030", "key-value cache": "#5b6875"}
+
+
+def plot_bytes(axes: Any, ledgers: dict[str, dict[str, int]], title: str) -> None:
+    """A stacked bar for each ledger, labelled with its height and how many times the first bar it is.
+
+    `ledgers` is {name: {row: bytes}}. Activations and cache take turns: the larger is drawn.
+    """
+    first_peak = None
+    for position, rows in enumerate(ledgers.values()):
+        smaller = min("activations", "key-value cache", key=rows.get)
+        bottom = 0.0
+        for row, num_bytes in rows.items():
+            if row != smaller:
+                axes.bar([position], [num_bytes / MEBIBYTE], 0.62, bottom=bottom, color=BYTE_COLORS[row])
+                bottom += num_bytes / MEBIBYTE
+        first_peak = first_peak or bottom
+        size = f"{bottom / 2**10:,.0f} GiB" if bottom >= 2**10 else f"{bottom:,.0f} MiB"
+        label = size if position == 0 else f"{size}\n{bottom / first_peak:.2f} times"
+        axes.text(position, bottom, label, ha="center", va="bottom", fontsize=8)
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.15)        # room for the labels
+    axes.set_xticks(range(len(ledgers)), list(ledgers), fontsize=8)
+    axes.set_yticks([])
+    axes.set_title(title, fontsize=9)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def byte_legend(figure: Any, axes: Any, rows: list[str]) -> None:
+    """What the colours of `plot_bytes` mean, beside the panels."""
+    for row in reversed(rows):                  # from top to bottom, as in the bars
+        axes.bar([0], [0], color=BYTE_COLORS[row], label=row)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+
+
 # -----------------------------------------------------------------------------
 # Thinking
 
