@@ -203,6 +203,26 @@ def test_no_lesson_uses_a_word_before_the_lesson_that_the_glossary_names():
                 assert not re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE), f"{word}: {earlier}"
 
 
+EXPLAINED = ["01", "02"]      # the lessons that keep what the next test says
+
+
+@pytest.mark.parametrize("word, number", [(word, number) for word, meaning, number in glossary()
+                                          if number in EXPLAINED])
+def test_a_word_of_the_glossary_is_explained_where_it_is_first_used(word, number):
+    """It stands in italics there, in the sentence that explains it. Headings are left out, and of a word with
+    something in parentheses, which plain English uses too, only the italics are looked for."""
+    prose = re.sub(r"^# #.*$", "", lesson_texts()[number], flags=re.MULTILINE)
+    prose = re.sub(r"\n# ?", " ", prose)      # a term may stand on two lines
+    prose = re.sub(r"`[^`]*`", "", prose)      # the names of the code
+    name, _, homonym = word.partition(" (")
+    name = re.escape(name)
+    if homonym:
+        assert re.search(rf"\*{name}s?\*", prose, re.IGNORECASE), word
+    else:
+        first = re.search(rf"\*?\b{name}", prose, re.IGNORECASE)
+        assert first and first[0].startswith("*"), word
+
+
 # -----------------------------------------------------------------------------
 # Commands, and what they say
 
