@@ -253,9 +253,10 @@ for task in in_corpus:
 #
 # Two copies of the base go on with one kind of problem: sums of two terms.
 #
-# The first copy learns by RL, with the method *GRPO* (group relative policy optimization), which
-# lesson 07 explains. In each *iteration* it writes a *group* of twelve completions for each of
-# twelve prompts, earns its rewards, and takes a step. Nobody shows it a solution.
+# The first copy learns by RL. A model that learns by RL is called a *policy*: a rule for what to
+# write. The method is *GRPO*, group relative policy optimization, which lesson 07 explains. In each
+# *iteration* the policy writes a *group* of twelve completions for each of twelve prompts, earns
+# its rewards, and takes a step. Nobody shows it a solution.
 
 # %%
 def fresh_base():
