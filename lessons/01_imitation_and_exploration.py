@@ -71,7 +71,7 @@ from shared import error_bars, label, plot_band, show_figure
 from toy import toy_model, toy_world
 
 from minireason import grpo, sft
-from minireason.config import RLConfig, SFTConfig, TaskConfig
+from minireason.config import RLConfig, SFTConfig, TaskConfig, preset
 from minireason.corpus import base_corpus, tokenize, up_to
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
@@ -89,7 +89,7 @@ NUM_PROBLEMS = 4 if FAST else 60
 NUM_SAMPLES = 4 if FAST else 16          # completions of each problem
 NUM_ITERATIONS = 2 if FAST else 20
 NUM_PROMPTS = 2 if FAST else 12
-MAX_NEW_TOKENS = 40 if FAST else 160
+MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 
 # %% [markdown]
 # ## The same four texts, and a model that learns them
