@@ -48,7 +48,7 @@ for p in (0.10, 0.20, 0.25, 0.30, 0.50, 0.90):
 # accident: the derivative -1/(4p) + 3/(4(1 - p)) is 0 just there. So imitation aims at the shares
 # of its corpus, however long it goes on.
 #
-# RL maximizes the expected reward. An answer 2 earns 1 and an answer 3 earns 0, so
+# RL maximizes the expected reward, which we call J. An answer 2 earns 1 and an answer 3 earns 0, so
 #
 #     J(p) = p * 1 + (1 - p) * 0 = p
 #
@@ -165,8 +165,8 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 # ## What there is to imitate
 #
 # The *base* is a model that has imitated a toy internet and nothing else. Its documents contain
-# answers without a thought, which are mostly wrong. They also contain worked solutions in two
-# languages, slips, and thoughts that give up. Nothing in a document says whether it is right. We
+# answers without a thought, which are mostly wrong. They also contain worked solutions, with slips,
+# in two languages, and thoughts that give up. Nothing in a document says whether it is right. We
 # can tell, because a program checks each answer: the *verifier*, which lesson 02 explains.
 
 # %%
@@ -205,9 +205,9 @@ for task, rights in outcomes.items():
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document shows
 # them in any form. They have the same *levels* as the corpus, a level being how hard a problem is:
-# how many terms or numbers it has. The base answers each problem several times, and draws each time
-# with another chance. All chance comes from a number, the *seed*, so that a second run gives the
-# same.
+# how many terms or numbers it has. The base answers each problem several times, and draws its
+# tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second run
+# gives the same.
 #
 # The interval of a mean over problems is a *bootstrap*: it draws the same problems many times, with
 # repetition, and looks how far the mean moves. So it tells how much depends on the problems that we
@@ -362,8 +362,8 @@ if "--full" in sys.argv:      # four ways to go on from three cold starts: takes
 # - Better texts to imitate. With the solutions of an *expert*, a program that solves each problem
 #   well, imitation can be ahead of RL. There is also a middle way, *expert iteration*: the model
 #   imitates those of its own answers that were right, again and again. [The
-#   results](results/README.md) compare all four. RL is for the case in which nobody can write good
-#   solutions, but somebody can check them.
+#   results](results/README.md) compare these ways with RL. RL is for the case in which nobody can
+#   write good solutions, but somebody can check them.
 #
 # ## Exercises
 #
@@ -378,9 +378,9 @@ if "--full" in sys.argv:      # four ways to go on from three cold starts: takes
 #
 # 1. Imitation ends at 90 at best. RL can go on towards pass@k of the same model, so it still
 #    removes errors, if the reward is exact.
-# 2. pass@1 is 1/2 in both cases. pass@2 is 1 - C(8, 2) / C(16, 2) = 0.77 in the first case, and (1
-#    + 0) / 2 = 0.50 in the second. The first model is unsure of everything, and a second attempt
-#    helps it. The second model knows one problem and not the other.
+# 2. pass@1 is 1/2 in both cases. pass@2 is 1 - C(8, 2) / C(16, 2) = 0.77 in the first case, and
+#    still 1/2 in the second. The first model is unsure of everything, and a second attempt helps
+#    it. The second model knows one problem and not the other.
 # 3. Most groups are all wrong. They have no difference between good and bad, so they teach nothing.
 #    The reward rises late or not at all. Easier levels first would help.
 # </details>

@@ -13,7 +13,8 @@
 # It also has to be *total*: it gives a verdict on any text, and quickly. A model in training writes
 # every kind of nonsense, and none of it may stop the run.
 #
-# The whole reward of a completion is one line. There are no points for thinking or for trying:
+# In the first lessons the whole reward of a completion is one line. There are no points for
+# thinking or for trying:
 #
 #     reward(problem, completion) = 1 if verify(problem, completion).correct else 0
 
@@ -49,11 +50,11 @@ rng = random.Random(0)
 # There are three kinds of problems, called tasks.
 #
 # - *Arithmetic*: `compute 7*7+8*3-9` is 49 + 24 - 9 = 64.
-# - *Countdown*: `make 42 from 3 8 6` asks for a term that uses each number once. (8+6)*3 is 42. The
-#   term 8+6*3 is 26. The term 6*8-6 is 42, but it uses 6 twice and leaves out 3.
-# - *Programs*: `program 1->3 2->5 4->9` asks for a program that turns 1 into 3, 2 into 5 and 4 into
-#   9. One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add.
-#   So it computes 2x + 1.
+# - *Countdown*: `make 42 from 3 8 6` asks for a term that uses each number once. `(8+6)*3` is 42,
+#   so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it uses 6 twice and leaves out 3.
+# - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
+#   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add. So
+#   it computes 2x + 1.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

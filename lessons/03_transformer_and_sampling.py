@@ -72,8 +72,8 @@ NUM_TOKENS = 8 if FAST else 40
 #
 # In the example the scores are ln 1, ln 2, ln 3 and the values 6, 12, 0. Exponentials of logarithms
 # are the numbers themselves, so softmax gives shares: position 1 sees only itself and outputs 6.
-# Position 2 weighs 1/3 and 2/3, so it outputs 2 + 8 = 10. Position 3 weighs 1/6, 2/6 and 3/6: 1 + 4
-# + 0 = 5.
+# Position 2 weighs 1/3 and 2/3, so it outputs 2 + 8 = 10. Position 3 weighs 1/6, 2/6 and 3/6, so it
+# outputs 5, which is 1 + 4 + 0.
 
 # %%
 scores = torch.tensor([1.0, 2.0, 3.0]).log().repeat(3, 1)      # (3, 3): a row for each position
@@ -349,8 +349,8 @@ show_figure(figure, "03_transformer_and_sampling")
 # %% [markdown]
 # ## What to see
 #
-# - Left: the model is about to write the result of 8*3. Several heads look at just one of the last
-#   tokens: the two digits, or the sign between them. Together they carry what a multiplication
+# - Left: the model is about to write the result of `8*3`. Several heads look at just one of the
+#   last tokens: the two digits, or the sign between them. Together they carry what a multiplication
 #   needs. Other rows are pale, because their head spreads its weight over many tokens.
 # - Right: a single completion is best when it is cold. Hot completions take unlikely tokens, and
 #   one wrong token spoils an answer. But several cold completions are copies of each other, so four

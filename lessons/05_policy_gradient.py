@@ -180,8 +180,8 @@ assert loss.item() == 0 and torch.allclose(gradient, -reinforce, atol=1e-6)
 # With longer completions the loss is not exactly 0. Each token counts once, so a long completion
 # counts more often than a short one, and the sum of the advantages over all tokens is not 0. The
 # package's loss, which lesson 07 shows, does the same. The next cell gives the four completions the
-# lengths 4, 1, 2 and 3. Their advantages are 1/2, -1/2, -1/2 and 1/2. So the loss is -(4 - 1 - 2 +
-# 3) / 2 / 10 = -0.2.
+# lengths 4, 1, 2 and 3. Their advantages are 1/2, -1/2, -1/2 and 1/2. Over all ten tokens they add
+# up to 4/2 - 1/2 - 2/2 + 3/2 = 2, so the loss is -2/10.
 
 # %%
 config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8,
@@ -326,9 +326,9 @@ show_figure(figure, "05_policy_gradient")
 #   of "minus the mean". So it needs three times as many completions for an equally certain step. "1
 #   or 2" needs more than ten times as many.
 # - Middle: with less variance the model learns faster. "-1 or 1" and "minus the mean" lie so close
-#   together that five seeds do not separate them. The reason is luck: at first half of the
-#   completions are right, so 1/2 is a good baseline. Where only 2 of 100 are right, it would be a
-#   bad one, and the mean of the group would still be good.
+#   together that five seeds do not separate them. That is luck: at first half of the completions
+#   are right, so 1/2 is a good baseline. Where only 2 of 100 are right, it would be a bad one, and
+#   the mean of the group would still be good.
 # - Right: the reward rises, and `policy_loss` stays near 0. The gaps in it are iterations in which
 #   every group was all right or all wrong. Then all advantages are 0, and no step is taken.
 #

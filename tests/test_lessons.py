@@ -111,6 +111,16 @@ def test_a_lesson_can_be_read_line_by_line(path, excerpts):
         assert cell.startswith(" [markdown]") or len(lines) <= MAX_CELL, lines[:2]
 
 
+@pytest.mark.parametrize("path", [path for path in LESSONS if path.name[:2] in READABLE],
+                         ids=lambda path: path.stem)
+def test_a_lesson_says_what_to_look_at_before_its_figure(path):
+    """Its name stands in the prose before the cell that draws it, and every axis of it has a label."""
+    text = path.read_text(encoding="utf-8")
+    before, figure = text.rsplit(f"# ## The figure: `{path.stem}`\n", 1)
+    assert "# %%\n" not in figure.split("new_figure(")[0].replace("# %%\n", "", 1)
+    assert len(re.findall(r"^label\(axes?.*, \"[^\"]+\", \"[^\"]+\"", figure, re.MULTILINE)) >= 2
+
+
 def test_the_figures_of_the_repository_are_renewed_on_demand_only(shared, monkeypatch, tmp_path):
     own_figures = Path(shared.RESULTS)
     assert shared.figure_path("05_name") == tmp_path / "runs" / "lessons" / "05_name.png"
