@@ -11,7 +11,8 @@
 # write, it draws one of them, appends it, and asks itself again. The text that it is given is the
 # *prompt*. What it writes after the prompt is the *completion*.
 #
-# There are two ways to train such a model, and this lesson compares them.
+# Training changes the numbers inside the model, its weights, in many small steps. There are two
+# ways to do it, and this lesson compares them.
 #
 # - *Imitation*: somebody collects many texts, the *corpus*. Training makes each next token of these
 #   texts more likely. It does not know which texts are right.

@@ -174,8 +174,9 @@ print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabili
 
 # %%
 row = torch.tensor([ids])
+# One text, of which the model reads five tokens at once; there is room for all of them.
 cache = KVCache(model.config, torch.tensor([5]), 5, len(ids))
-hidden = [model.hidden(row[:, :5], cache)]                        # reads five tokens at once
+hidden = [model.hidden(row[:, :5], cache)]
 for t in range(5, len(ids)):
     hidden.append(model.hidden(row[:, t:t + 1], cache))           # and then one at a time
 assert torch.allclose(model.head(torch.cat(hidden, 1)), logits, atol=1e-3)
