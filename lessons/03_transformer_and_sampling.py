@@ -60,9 +60,10 @@ NUM_TOKENS = 8 if FAST else 40
 # %% [markdown]
 # ## By hand: attention on three positions
 #
-# Attention works with three vectors for each position. The *query* says what this position looks
-# for. The *key* says what a position has to offer. The *value* is what it hands over. Query and key
-# are compared by their product: the larger it is, the more of the value is taken.
+# Attention works with three vectors for each position. Three matrices, which were learned, make
+# them of the vector that the position has. The *query* says what this position looks for. The *key*
+# says what a position has to offer. The *value* is what it hands over. Query and key are compared
+# by their product: the larger it is, the more of the value is taken.
 #
 #     weight of position s  =  softmax over s of  query . key_s / sqrt(D)      (D: length of a key)
 #     output                =  sum over s of  weight_s * value_s
@@ -86,8 +87,10 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 
 # %% [markdown]
 # The code of the model does the same for all heads at once. A *head* is one such attention, with
-# its own queries, keys and values; each layer has several. Find the lines of the example in it: the
-# scores, the mask, the softmax, and the product with the values.
+# its own queries, keys and values. Each block, also called layer, has several. The letters are
+# sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, and D
+# numbers in a key. Find the lines of the example: the scores, the mask, the softmax, and the
+# product with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python

@@ -76,12 +76,12 @@ def test_the_first_cell_of_each_lesson_finds_the_repository(place, tmp_path):
     run_cells(sources, folder)
 
 
-@pytest.mark.parametrize("number, folder", [("05", ROOT / "lessons"), ("16", ROOT)])
-def test_a_lesson_shows_its_figure_under_a_cell_and_saves_none(number, folder):
-    [lesson] = [path for path in LESSONS if path.name.startswith(number)]
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_shows_its_figure_under_a_cell_and_saves_none(lesson):
+    """Some are run from lessons/, the others from the root."""
     before = figures_on_disk(lesson)
-    cells = run_cells(code_cells(lesson), folder)
-    assert sum(images(cell) for cell in cells) == 1
+    cells = run_cells(code_cells(lesson), lesson.parent if lesson.stem < "09" else ROOT)
+    assert sum(images(cell) for cell in cells) >= 1
     assert figures_on_disk(lesson) == before
 
 
