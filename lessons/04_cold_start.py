@@ -4,14 +4,14 @@
 # Question: before RL, a model is shown a few hundred clean examples. What can so few teach? And why
 # not more of them, longer and harder?
 #
-# You need: lessons 01 and 03. Time: about two minutes on a laptop's CPU.
+# You need: lessons 01 and 03. Time: about a minute on a laptop's CPU.
 #
 # The base knows some arithmetic and how to try things. It also has bad habits: it answers without a
 # thought, or writes two languages in one sentence. All that is in its corpus.
 #
 # The *cold start* is a short stage of imitation between the base and RL. DeepSeek-R1 was shown some
 # thousands of clean examples, and our model sees 300. A few examples are enough to say which of its
-# habits is wanted. Most of the skill is left for RL to find.
+# habits is wanted. More skill is left for RL to find.
 
 # %%
 import math

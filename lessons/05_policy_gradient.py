@@ -4,7 +4,7 @@
 # Question: a verifier says 0 or 1, and such a number has no gradient. How can a model learn from
 # it? And why does it help to subtract something from the reward first?
 #
-# You need: lesson 03, and the chain rule. Time: about two minutes on a laptop's CPU.
+# You need: lesson 03, and the chain rule. Time: about a minute on a laptop's CPU.
 #
 # The reward comes from a program, and not from the model. So we cannot ask how the reward changes
 # if a weight changes a little. But we can ask how the *probability* of a completion changes, and

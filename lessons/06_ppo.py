@@ -5,7 +5,7 @@
 # one step. How does each token get its own credit? And how can one rollout be used for several
 # steps?
 #
-# You need: lesson 05. Time: about two minutes on a laptop's CPU.
+# You need: lesson 05. Time: about a minute on a laptop's CPU.
 #
 # *PPO* (proximal policy optimization) answers both questions. This lesson takes them one after the
 # other.
