@@ -306,7 +306,7 @@ if "--full" in sys.argv:      # a million answers against a second checker
 #
 # - Left: low levels run out of problems. Thousands of draws from the easiest level of countdown are
 #   a small number of problems, again and again. Such a level is for warming up, not for a test.
-# - The printed lines: a test that is split by the prompt leaks, because most of its problems were
+# - The printed lines: a test that is split by the prompt leaks, because many of its problems were
 #   trained on in another order. Split by the key, none was.
 # - Right: the naive grader accepts twelve wrong completions. Any of these holes earns a reward, so
 #   a model in training would find it, and learn it.
