@@ -1,89 +1,108 @@
 # %% [markdown]
 # # 1. Imitation and exploration
 #
-# Question: a model that has read a toy internet has read right and wrong answers alike. What has it learned
-# from them? And what can trial and error add, if nobody shows it anything new?
+# Question: a language model has read right and wrong answers alike. What has it learned from them?
+# And what can trial and error add, if nobody shows the model anything new?
 #
-# You need: probabilities and logarithms. Time: about a minute on a laptop's CPU.
+# You need: Python, probabilities and logarithms. Time: about a minute on a laptop's CPU.
 #
-# Imitation makes each next token of somebody's text likely. Reinforcement learning (RL) makes what is right
-# likely:
+# A language model reads a text in pieces, called *tokens*. Here a token is a digit, a sign or a
+# short word. After each token the model gives a probability to every token that could come next. To
+# write, it draws one of them, appends it, and asks itself again. The text that it is given is the
+# *prompt*. What it writes after the prompt is the *completion*.
 #
-#     imitation    loss = -mean log p(text)           least where p is the share of each text in the corpus
-#     RL           J = sum_y p(y) R(y)                greatest where every y is right; R is 0 or 1
-#     pass@k       1 - C(n - c, k) / C(n, k)          chance that one of k samples is right, c of n were:
-#                                                     arXiv:2107.03374
+# Training changes the numbers inside the model, its weights, in many small steps. There are two
+# ways to do it, and this lesson compares them.
 #
-# So imitation of a corpus that is right in half of all cases aims at one half, however long it goes on. RL
-# pushes up what it has drawn: it needs a model that is right at times, and pass@k says whether it is.
+# - *Imitation*: somebody collects many texts, the *corpus*. Training makes each next token of these
+#   texts more likely. It does not know which texts are right.
+# - *Reinforcement learning* (RL): the model writes completions itself. Each one earns a *reward*:
+#   here 1 if its answer is right, and 0 if not. Training makes the rewarded completions more
+#   likely.
+
+# %% [markdown]
+# ## By hand: four texts
+#
+# A tiny corpus holds four texts. All have the same prompt. One text answers 2, and three texts
+# answer 3. The right answer is 2.
+#
+# Let p be the probability that the model gives to 2, so that 3 gets 1 - p. Imitation minimizes a
+# loss, the mean of -log(probability) over the texts:
+#
+#     loss(p) = -(1/4) log p - (3/4) log(1 - p)
+#
+# The next cell prints it for some p. Type it in, and look for the p with the lowest loss.
 
 # %%
 import math
+
+
+def loss(p):
+    return -1 / 4 * math.log(p) - 3 / 4 * math.log(1 - p)
+
+
+for p in (0.10, 0.20, 0.25, 0.30, 0.50, 0.90):
+    print(f"p = {p:.2f}   loss {loss(p):.3f}")
+
+# %% [markdown]
+# The loss is lowest at p = 1/4. That is the share of the right answer in the corpus, and it is no
+# accident: the derivative -1/(4p) + 3/(4(1 - p)) is 0 just there. So imitation aims at the shares
+# of its corpus, however long it goes on.
+#
+# RL maximizes the expected reward, which we call J. An answer 2 earns 1 and an answer 3 earns 0, so
+#
+#     J(p) = p * 1 + (1 - p) * 0 = p
+#
+# J has no best point in the middle: more is always better. Now we check both on a real model. This
+# cell finds the repository and imports what the lesson needs. Each lesson has one like it.
+
+# %%
+import itertools
 import os
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import error_bars, label, plot_band, show_figure
+from toy import toy_model, toy_world
 
 from minireason import grpo, sft
-from minireason.config import ModelConfig, RLConfig, SFTConfig, TaskConfig
+from minireason.config import RLConfig, SFTConfig, TaskConfig, preset
 from minireason.corpus import base_corpus, tokenize, up_to
 from minireason.inference import answer_all
-from minireason.model import GPT
 from minireason.optimizer import adamw
-from minireason.rewards import World, reasoning_world
+from minireason.rewards import reasoning_world
 from minireason.run import open_model
-from minireason.stats import bootstrap_interval, pass_at_k, wilson_interval
+from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import TASKS, parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 from minireason.verifier import verify
 
-FAST = os.environ.get("LESSON_FAST") == "1"
+FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
 NUM_DOCUMENTS = 200 if FAST else 4000
 NUM_PROBLEMS = 4 if FAST else 60
-NUM_SAMPLES = 4 if FAST else 16          # of each problem
+NUM_SAMPLES = 4 if FAST else 16          # completions of each problem
 NUM_ITERATIONS = 2 if FAST else 20
 NUM_PROMPTS = 2 if FAST else 12
-MAX_NEW_TOKENS = 40 if FAST else 160
-tokenizer = get_tokenizer()
+MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 
 # %% [markdown]
-# ## By hand: four texts
-# After one prompt the corpus says 2 once and 3 three times; 2 is right. With p = p(2) the loss per text is
-# -(1/4) log p - (3/4) log(1 - p). Its derivative -1/(4p) + 3/(4(1 - p)) is 0 at p = 1/4, where the loss is
-# 0.562: nothing that imitation does can go lower. J = p has no such point: more is always better. Both on a
-# model of eight tokens.
+# ## The same four texts, and a model that learns them
 #
-# pass@2 where 1 of 4 samples is right: 1 - C(3, 2) / C(4, 2) = 1 - 3/6, as three of the six pairs hold the
-# right one.
-# The trap: 1 - (1 - 1/4)^2 = 7/16 looks just as good, and is too low on average. It draws one sample twice.
+# The toy model of `lessons/toy.py` knows eight tokens, 0 to 7. The prompt is `1 4`, and a 0 ends a
+# completion. First `sft.train` lets the model imitate the four texts. (SFT stands for *supervised
+# fine-tuning*, another name for imitation.) Then `grpo.train` lets the same model try for itself,
+# with a reward of 1 for each completion that begins with 2.
 
 # %%
-corpus = [([1, 4], [2, 0])] + 3 * [([1, 4], [3, 0])]      # (prompt, completion); 0 is the end
-shape = ModelConfig(vocab_size=8, width=16, num_layers=1, num_heads=2, num_kv_heads=1, mlp_width=32,
-                    max_length=16)
-toy = GPT(shape).init_weights(0)
-
-
-def draw_prompt(rng):
-    return SimpleNamespace(prompt="1")
-
-
-def pay_a_2(problems, texts):
-    return [float(text[:1] == "2") for text in texts]
-
-
-toy_tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
-                                decode=lambda ids: "".join(map(str, ids)))
-world = World(draw_prompt, pay_a_2, toy_tokenizer)
+corpus = [([1, 4], [2, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0])]
+toy = toy_model(seed=0, width=16, num_layers=1)
 
 
 def p_right():
@@ -95,175 +114,274 @@ def p_right():
 settings = SFTConfig(num_epochs=80, batch_size=4, learning_rate=1e-2, warmup_steps=1)
 optimizer = torch.optim.AdamW(toy.parameters(), weight_decay=0.0)
 lines = list(sft.train(toy, optimizer, corpus, settings, seed=0))
-loss = 2 * lines[-1]["loss"]                                         # two tokens a text, the end is sure
-least = -(math.log(1 / 4) + 3 * math.log(3 / 4)) / 4
-imitated = p_right()
-assert abs(imitated - 1 / 4) < 0.02 and abs(loss - least) < 0.02
+# The loss is a mean over two tokens a text. The second is the end: it is certain and adds nothing.
+loss_of_a_text = 2 * lines[-1]["loss"]
+print(f"by hand:   p = 0.250, loss {loss(1 / 4):.3f}")
+print(f"imitation: p = {p_right():.3f}, loss {loss_of_a_text:.3f}")
+assert abs(p_right() - 1 / 4) < 0.02 and abs(loss_of_a_text - loss(1 / 4)) < 0.02
 
-settings = RLConfig(num_iterations=30, num_prompts=2, group_size=16, max_new_tokens=2, learning_rate=1e-2,
-                    warmup_iterations=1)
-list(grpo.train(toy, None, torch.optim.AdamW(toy.parameters()), world, settings, seed=0))
+
+def reward(prompt, text):
+    return float(text.startswith("2"))
+
+
+settings = RLConfig(num_iterations=30, num_prompts=2, group_size=16, max_new_tokens=2,
+                    learning_rate=1e-2, warmup_iterations=1)
+optimizer = torch.optim.AdamW(toy.parameters())
+list(grpo.train(toy, None, optimizer, toy_world(prompts="1", reward=reward), settings, seed=0))
+print(f"RL:        p = {p_right():.3f}")
 assert p_right() > 0.9
-print(f"by hand: imitation ends at p = {imitated:.3f}, the loss at {loss:.3f}; RL takes p to {p_right():.3f}")
-
-pairs = torch.combinations(torch.tensor([1.0, 0, 0, 0]), 2)
-assert pass_at_k(4, 1, 2) == pairs.amax(1).mean() == 1 / 2
 
 # %% [markdown]
-# ## What there is to imitate, and what the base model says
-# Answers without a thought, mostly wrong; worked solutions in two languages and in both at once; slips;
-# giving up. The shipped base model imitated 160,000 such documents. It answers held-out problems of the
-# corpus's own mix of levels, several times each at temperature 1. Intervals are 95%: Wilson's for documents,
-# a bootstrap over problems for samples.
+# ## What RL needs: pass@k
+#
+# RL can only reward a completion that was written. A model that is never right earns nothing and
+# learns nothing. So we want to know whether several attempts contain a right one. That chance is
+# called *pass@k*: the probability that at least one of k completions is right. *pass@1* is the
+# usual accuracy.
+#
+# We estimate it from n completions of a problem, of which c are right. C(n, k) is the number of
+# ways to choose k of n. C(n - c, k) of these choices contain only wrong completions.
+
+# %%
+# From minireason/stats.py: pass_at_k
+def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
+    """Unbiased chance that one of k samples is right: 1 - C(n-c, k) / C(n, k). arXiv:2107.03374."""
+    if not 0 <= num_correct <= num_samples or not 1 <= k <= num_samples:
+        raise ValueError("pass_at_k needs 0 <= num_correct <= num_samples and 1 <= k <= num_samples")
+    return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
+# End of excerpt
+
+
+four = [1, 0, 0, 0]      # four completions of a problem, and one is right
+pairs = [max(pair) for pair in itertools.combinations(four, 2)]
+print(f"of {len(pairs)} pairs {sum(pairs)} contain the right one: pass@2 = {pass_at_k(4, 1, 2)}")
+assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
+
+# %% [markdown]
+# The trap: one completion is right with probability 1/4, so 1 - (1 - 1/4)^2 = 7/16 looks like a
+# good estimate of pass@2. It is too low on average, because it may choose the same completion
+# twice.
+#
+# ## What there is to imitate
+#
+# The *base* is a model that has imitated a toy internet and nothing else. Its documents contain
+# answers without a thought, which are mostly wrong. They also contain worked solutions, with slips,
+# in two languages, and thoughts that give up. Nothing in a document says whether it is right. We
+# can tell, because a program checks each answer: the *verifier*, which lesson 02 explains.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
-outcomes = {}                                                        # {task: right or wrong of each document}
+outcomes = {"arithmetic": [], "countdown": []}      # whether each document is right
 for prompt, completion in documents:
-    if prompt.startswith(("compute", "make", "program")):
+    if prompt.startswith(("compute", "make")):
         problem = parse_prompt(prompt)
         right = verify(problem, completion).correct
-        outcomes.setdefault(problem.task, []).append(right)
+        outcomes[problem.task].append(right)
         if len(outcomes[problem.task]) <= 3:
-            print(f"{prompt:30} {completion:100.100} {'right' if right else 'wrong'}")
-in_corpus = {}                                                       # {task: (share right, low, high)}
+            print(f"{prompt:26} {completion:90.90} {'right' if right else 'wrong'}")
+
+in_corpus = {}      # (share of right documents, low, high) of each task
 for task, rights in outcomes.items():
     in_corpus[task] = (sum(rights) / len(rights), *wilson_interval(sum(rights), len(rights)))
-
-
-def sample(model, problems):
-    """How many of NUM_SAMPLES completions are right, by problem; and the completions."""
-    repeated = []
-    for problem in problems:
-        repeated += [problem] * NUM_SAMPLES
-    prompts = [problem.prompt for problem in repeated]
-    texts = [text for text, _ in answer_all(model, tokenizer, prompts, MAX_NEW_TOKENS, seed=1)]
-    right = torch.tensor([verify(problem, text).correct for problem, text in zip(repeated, texts)])
-    return right.view(-1, NUM_SAMPLES).sum(1).tolist(), texts
-
-
-def pass_at(counts, k):
-    """(mean, low, high) of pass@k, from how many samples of each problem are right."""
-    return bootstrap_interval([[pass_at_k(NUM_SAMPLES, count, k) for count in counts]])
-
-
-def show(interval):
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*interval)
-
-
-def show_all(counts):
-    return ", ".join(f"pass@{k} {show(pass_at(counts, k))}" for k in ks[::2])
-
-
-ks = [2**i for i in range(NUM_SAMPLES.bit_length())]
-base = open_model("pretrained", "base")[0]
-by_base = {}                                                         # {task: right samples of each problem}
-for task in ("arithmetic", "countdown"):
-    by_base[task], _ = sample(base, test_problems(task, up_to(3, TASKS[task].levels), NUM_PROBLEMS, seed=1))
-    print(f"{task}: right in the corpus {show(in_corpus[task])} ({len(outcomes[task])} documents); "
-          f"base, {NUM_PROBLEMS} problems: {show_all(by_base[task])}")
+    print("{}: {:.2f} of the documents are right [{:.2f}, {:.2f}]".format(task, *in_corpus[task]))
 
 # %% [markdown]
-# ## Once more the same, or trial and error?
-# From the base, on sums of two terms: GRPO (lesson 07) for a few iterations, paid for right answers alone.
-# Against it more of the corpus, fresh documents about the same sums, for the same CPU time.
+# This is how to read a document. The thought stands between the tags `think`, the answer behind it.
+# A sum is worked out step by step. In countdown, such as `make 70 from 6 13 10`, a thought tries
+# things:
+#
+#     try 70-13=57       suppose that 13 is added last: then 6 and 10 have to make 57
+#     6*10=60 is 57 no   6 times 10 is 60; is that the 57 we need? no, this try has failed
+#     wait try 70/10=7   try something else, with 10 multiplied last: 6 and 13 have to make 7
+#     13-6=7 is 7 yes    13 minus 6 is the 7 that we need, so the answer is (13-6)*10
+#
+# The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no, and
+# `basta` enough. The last word gives up.
+#
+# The numbers in brackets are a *Wilson interval*. If we drew many corpora, such an interval would
+# contain the true share in 95% of the cases.
+#
+# ## What the base says
+#
+# Now the base answers problems. They are *held-out*: kept for testing, so that no document shows
+# them in any form. They have the same *levels* as the corpus, a level being how hard a problem is:
+# how many terms or numbers it has. The base answers each problem several times, and draws its
+# tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second run
+# gives the same.
+#
+# The interval of a mean over problems is a *bootstrap*: it draws the same problems many times, with
+# repetition, and looks how far the mean moves. So it tells how much depends on the problems that we
+# happened to choose.
 
 # %%
-explorer, imitator = open_model("pretrained", "base")[0].train(), open_model("pretrained", "base")[0].train()
-mix = TaskConfig(levels={"arithmetic": (1,)}, shares={"arithmetic": 1.0})
-sums = reasoning_world(tokenizer, mix.levels, mix.shares)
-settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, group_size=12, max_new_tokens=60,
-                    learning_rate=5e-4, micro_batch_size=48)
-start = time.process_time()
-optimizer = adamw(settings, explorer)
-curve = [line["reward"] for line in grpo.train(explorer, None, optimizer, sums, settings, seed=0)]
-seconds = time.process_time() - start
-rewards = " ".join(f"{reward:.2f}" for reward in curve)
-print(f"reward by iteration: {rewards} in {seconds:.0f} CPU seconds")
+tokenizer = get_tokenizer()
+ks = [2**i for i in range(NUM_SAMPLES.bit_length())]      # 1, 2, 4, 8, 16
 
-more_documents = base_corpus(1, 48 * 12 * NUM_ITERATIONS, mix)                      # more than time allows
-more = tokenize(tokenizer, more_documents)
+
+def answer(model, problems):
+    """NUM_SAMPLES completions of each problem. Returns (how many are right of each, all texts)."""
+    prompts = []
+    for problem in problems:
+        prompts += [problem.prompt] * NUM_SAMPLES
+    texts = [text for text, _ in answer_all(model, tokenizer, prompts, MAX_NEW_TOKENS, seed=1)]
+    num_right = []
+    for i, problem in enumerate(problems):
+        own_texts = texts[i * NUM_SAMPLES:(i + 1) * NUM_SAMPLES]
+        num_right.append(sum(verify(problem, text).correct for text in own_texts))
+    return num_right, texts
+
+
+def pass_at(num_right, k):
+    """pass@k over all problems: (mean, low, high)."""
+    return bootstrap_interval([[pass_at_k(NUM_SAMPLES, count, k) for count in num_right]])
+
+
+def print_pass_at(name, num_right):
+    for k in (1, 4, NUM_SAMPLES):
+        print(f"{name:15} pass@{k:<2} " + "{:.2f} [{:.2f}, {:.2f}]".format(*pass_at(num_right, k)))
+
+
+base = open_model("pretrained", "base")[0]
+right_of_base = {}      # how many completions of each problem are right, by task
+for task in in_corpus:
+    problems = test_problems(task, up_to(3, TASKS[task].levels), NUM_PROBLEMS, seed=1)
+    right_of_base[task], _ = answer(base, problems)
+    print_pass_at(f"base, {task}", right_of_base[task])
+
+# %% [markdown]
+# ## Trial and error, or more of the same?
+#
+# Two copies of the base go on with one kind of problem: sums of two terms.
+#
+# The first copy learns by RL. A model that learns by RL is called a *policy*: a rule for what to
+# write. The method is *GRPO*, group relative policy optimization, which lesson 07 explains. In each
+# *iteration* the policy writes a *group* of twelve completions for each of twelve prompts, earns
+# its rewards, and takes a step. Nobody shows it a solution.
+
+# %%
+def fresh_base():
+    return open_model("pretrained", "base")[0].train()
+
+
+sums = TaskConfig(levels={"arithmetic": (1,)}, shares={"arithmetic": 1.0})
+world = reasoning_world(tokenizer, sums.levels, sums.shares)
+explorer = fresh_base()
+settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, group_size=12,
+                    max_new_tokens=60, learning_rate=5e-4, micro_batch_size=48)
 start = time.process_time()
+for line in grpo.train(explorer, None, adamw(settings, explorer), world, settings, seed=0):
+    print(f"iteration {line['iteration']:2}: mean reward {line['reward']:.2f}")
+seconds = time.process_time() - start
+print(f"{seconds:.0f} CPU seconds")
+
+# %% [markdown]
+# The second copy imitates more of the corpus: fresh documents about such sums. It gets the same
+# time.
+
+# %%
+imitator = fresh_base()
+more_documents = tokenize(tokenizer, base_corpus(1, 48 * 12 * NUM_ITERATIONS, sums))
 settings = SFTConfig(learning_rate=5e-4, warmup_steps=10, weight_decay=0.0)
-for line in sft.train(imitator, adamw(settings, imitator), more, settings, seed=0):
+start = time.process_time()
+for line in sft.train(imitator, adamw(settings, imitator), more_documents, settings, seed=0):
     if time.process_time() - start > seconds:
         break
 print(f"imitation: {line['iteration'] + 1} steps, loss {line['loss']:.3f}")
 
+# %% [markdown]
+# Then the base and its two copies answer the same held-out sums.
+
+# %%
 problems = test_problems("arithmetic", (1,), NUM_PROBLEMS, seed=1)
-after = {}                                                           # {arm: right samples of each problem}
+right_after = {}      # how many completions of each problem are right, by model
 for name, model in (("base", base), ("more imitation", imitator), ("RL", explorer)):
-    after[name], texts = sample(model.eval(), problems)
-    thinks = sum("<think></think>" not in text for text in texts) / len(texts)
-    print(f"{name:15} {NUM_PROBLEMS} sums of two terms: {show_all(after[name])}; "
-          f"{thinks:.0%} think, such as {texts[0]}")
+    right_after[name], texts = answer(model.eval(), problems)
+    print_pass_at(name, right_after[name])
+    num_thoughts = sum("<think></think>" not in text for text in texts)
+    print(f"{name:15} {num_thoughts / len(texts):.0%} of the texts hold a thought")
+    print(f"{name:15} a text: {texts[0]}")
 
-
-def shares(counts):
-    return [count / NUM_SAMPLES for count in counts]
-
-
-difference = bootstrap_interval([shares(after["RL"])], [shares(after["more imitation"])])
-print("RL - imitation", show(difference))
+# %% [markdown]
+# ## The figure: `01_imitation_and_exploration`
+#
+# Three pictures. On the left compare each pale bar with the dark bar beside it: the corpus, and the
+# base that imitated it. In the middle follow a curve from k = 1 to the right: how much do more
+# attempts help? On the right compare the three curves at k = 1, and then at the largest k.
 
 # %%
 figure, axes = new_figure(1, 3, figsize=(11, 3.4))
-intervals = []
-for task in by_base:
-    intervals += [in_corpus[task], pass_at(by_base[task], 1)]
-middle, low, high = torch.tensor(intervals).T
-error = torch.stack([middle - low, high - middle]).clamp(min=0)
-labels = ["right in the corpus", "base, pass@1", "", ""]
-axes[0].bar([0, 0.36, 1, 1.36], middle, 0.34, yerr=error, capsize=3, label=labels,
-            color=["#b9c7d6", "#1b6ca8"] * 2)
-axes[0].set_xticks([0.18, 1.18], list(by_base))
+places = torch.arange(len(in_corpus))
+middles, errors = error_bars(list(in_corpus.values()))
+axes[0].bar(places, middles, 0.34, yerr=errors, capsize=3, color="#b9c7d6", label="corpus")
+middles, errors = error_bars([pass_at(right_of_base[task], 1) for task in in_corpus])
+axes[0].bar(places + 0.36, middles, 0.34, yerr=errors, capsize=3, color="#1b6ca8",
+            label="base, pass@1")
+axes[0].set_xticks(places + 0.18, list(in_corpus))
 
 
-def plot_pass_at_k(axis, arms, colors):
-    for (name, counts), color in zip(arms.items(), colors):
-        middle, low, high = torch.tensor([pass_at(counts, k) for k in ks]).T
-        axis.fill_between(ks, low, high, color=color, alpha=0.2, lw=0)
-        axis.semilogx(ks, middle, "o-", base=2, ms=3, color=color, label=name)
-    axis.set(xlabel="k", xticks=ks, xticklabels=ks)
+def plot_pass_at_k(axis, right, colors):
+    for (name, num_right), color in zip(right.items(), colors):
+        plot_band(axis, ks, [pass_at(num_right, k) for k in ks], color, name)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ks, ks)
 
 
-plot_pass_at_k(axes[1], by_base, ("#1b6ca8", "#d1495b"))
-plot_pass_at_k(axes[2], after, ("#999999", "#e0a030", "#1b6ca8"))
-titles = ("imitation and its corpus", "base: right in one of k", "sums of two terms: right in one of k")
-for axis, title in zip(axes, titles):
-    axis.set(title=title, ylim=(0, 1.05))
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
+plot_pass_at_k(axes[1], right_of_base, ("#1b6ca8", "#d1495b"))
+plot_pass_at_k(axes[2], right_after, ("#999999", "#e0a030", "#1b6ca8"))
+label(axes[0], "imitation and its corpus", "task", "share that is right")
+label(axes[1], "the base, several attempts", "k, number of attempts", "pass@k")
+label(axes[2], "sums of two terms", "k, number of attempts", "pass@k")
+for axis in axes:
+    axis.set_ylim(0, 1.05)
 show_figure(figure, "01_imitation_and_exploration")
-if "--full" in sys.argv:      # C1: four ways to go on from three cold starts
+if "--full" in sys.argv:      # four ways to go on from three cold starts: takes hours
     from compare_imitation_rl import study
     study()
 
 # %% [markdown]
 # ## What to see
-# - Left: imitation aims at its corpus, errors and all. Middle: one sample of the base is right in a quarter
-#   of all cases, one of 16 in nine of ten. The right answers are there already.
-# - Right: RL takes pass@1 from 0.38 to 0.86, towards the base's own pass@k, more of the corpus to about 0.5.
-#   At large k the curves meet: RL made likely what was there. It found nothing that many samples of the base
+#
+# - Left: imitation aims at the shares of its corpus, errors included. The base stays below even
+#   that. The reason: whoever wrote the corpus could calculate. The base has to calculate for
+#   itself, and one wrong step spoils an answer. In theory imitation ends at the shares. In practice
+#   it ends where the model's own skill ends.
+# - Middle: one attempt of the base is mostly wrong, but among sixteen attempts there is nearly
+#   always a right one. So the right answers are in the model already. They are only not likely
+#   enough.
+# - Right: RL lifts pass@1 far above more imitation of the same corpus. At large k the three curves
+#   come together. So RL made likely what was there. It found nothing that many attempts of the base
 #   would not have found.
-# - Nobody paid for a thought. It led to right answers, so RL made it likely too: in 45% of the texts before,
-#   in all after.
-# - What it does not show: harder problems, where a group without a right answer teaches nothing; and an
-#   expert to imitate: with 3,000 of his solutions imitation is ahead of RL for about the same time
-#   (`--full`). RL can do without them.
+# - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
+#   think, although the reward never asked for it. Thoughts led to right answers more often, so they
+#   became more likely together with the answers.
+#
+# ## What it does not show
+#
+# - Harder problems. Where a whole group is wrong, there is nothing to make more likely (exercise
+#   3).
+# - Better texts to imitate. With the solutions of an *expert*, a program that solves each problem
+#   well, imitation can be ahead of RL. There is also a middle way, *expert iteration*: the model
+#   imitates those of its own answers that were right, again and again. [The
+#   results](results/README.md) compare these ways with RL. RL is for the case in which nobody can
+#   write good solutions, but somebody can check them.
 #
 # ## Exercises
-# 1. A corpus is right in 90 cases of 100. Would you still want RL? Where does imitation end, and what does RL
-#    add?
-# 2. c of 16 samples are right on each of two problems: 8 and 8, or 16 and 0. Compare pass@1 and pass@2.
-# 3. Put `{"arithmetic": (4,)}` into both arms: sums of six to eight terms. What does a low pass@1 do to RL?
+#
+# 1. A corpus is right in 90 of 100 cases. Would you still want RL? Where does imitation end at
+#    best, and what does RL add?
+# 2. Two problems have 16 completions each. Either 8 are right of each, or 16 of the first and 0 of
+#    the second. Compare pass@1 and pass@2 of the two cases.
+# 3. Put `{"arithmetic": (4,)}` in place of `{"arithmetic": (1,)}` in `sums`: long sums. What does a
+#    low pass@1 do to RL?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. Imitation ends at 90. RL takes the same model towards its pass@k, so it still removes errors, if R is
-#    exact.
-# 2. pass@1 is 1/2 for both pairs. pass@2: 1 - C(8, 2) / C(16, 2) = 0.77 against (1 + 0) / 2: chance against
-#    ability.
-# 3. Most groups are all wrong and have no gradient. The reward starts slowly, if at all; easier levels first
-#    would help.
+# 1. Imitation ends at 90 at best. RL can go on towards pass@k of the same model, so it still
+#    removes errors, if the reward is exact.
+# 2. pass@1 is 1/2 in both cases. pass@2 is 1 - C(8, 2) / C(16, 2) = 0.77 in the first case, and
+#    still 1/2 in the second. The first model is unsure of everything, and a second attempt helps
+#    it. The second model knows one problem and not the other.
+# 3. Most groups are all wrong. They have no difference between good and bad, so they teach nothing.
+#    The reward rises late or not at all. Easier levels first would help.
 # </details>

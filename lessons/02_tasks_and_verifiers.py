@@ -1,20 +1,22 @@
 # %% [markdown]
 # # 2. Tasks and verifiers
 #
-# Question: lesson 01 paid right answers and nothing else. Who says what is right, how do we know that a
-# problem of the test was never seen in training, and what does a learner do with a grader that can be fooled?
+# Question: lesson 01 rewarded right answers and nothing else. Who says what is right? How do we
+# know that training never saw a problem of the test? And what does a learner do with a grader that
+# can be fooled?
 #
-# You need: lesson 01. Time: ten seconds on a laptop's CPU; no model and no torch is needed here.
+# You need: lesson 01. Time: ten seconds on a laptop's CPU. This lesson needs no model.
 #
-# A problem x has a prompt, which the model reads, and a key, which is the same for every way to write the
-# problem. A completion y is text. Two functions rule the world:
+# RL makes likely whatever earns a reward. If a wrong answer earns one, then RL teaches the wrong
+# answer. So the verifier has to be *exact*: it accepts every right answer and no other.
 #
-#     R(x, y)    = 1 if verify(x, y).correct else 0    the whole reward: no points for thinking or trying
-#     is_test(x) = SHA-256("test-split", key of x) mod 10 == 0    one problem in ten is kept for the test
+# It also has to be *total*: it gives a verdict on any text, and quickly. A model in training writes
+# every kind of nonsense, and none of it may stop the run.
 #
-# Reinforcement learning pushes up whatever R pays. If R pays a mistake, the mistake is what will be learned.
-# So R must be exact, and total: a model under training writes every kind of nonsense, and none of it may stop
-# the run.
+# In the first lessons the whole reward of a completion is one line. There are no points for
+# thinking or for trying:
+#
+#     reward(problem, completion) = 1 if verify(problem, completion).correct else 0
 
 # %%
 import os
@@ -29,8 +31,9 @@ from pathlib import Path
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-from shared import show_figure
+from shared import label, show_figure
 
+from minireason.config import preset_levels
 from minireason.corpus import wrap
 from minireason.tasks import TASKS, is_test, make_problem, parse_prompt, program, test_problems
 from minireason.tools.plots import new_figure
@@ -38,187 +41,298 @@ from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_DRAWS = 300 if FAST else 5000
-NUM_FUZZED = 600 if FAST else 30_000
+NUM_NOISY = 600 if FAST else 30_000
 rng = random.Random(0)
-warnings.filterwarnings("ignore", category=SyntaxWarning)            # what `eval` has to say of nonsense
 
 # %% [markdown]
-# ## By hand: three problems and their keys
-# `compute 7*7+8*3-9` is 49 + 24 - 9 = 64, and `compute 3*8-9+7*7` is the same problem: terms and factors in
-# order. `make 42 from 3 8 6` is solved by (8+6)*3. 8+6*3 is 26, 6*8-6 uses a 6 that is not there, and 3 must
-# not be left over. `program 1->3 2->5 4->9` is x times 2 plus 1, written `x 2 * 1 +`: push x, push 2,
-# multiply, push 1, add.
-
-# %%
-chain, again = parse_prompt("compute 7*7+8*3-9"), parse_prompt("compute 3*8-9+7*7")
-made, tiny = parse_prompt("make 42 from 3 8 6"), parse_prompt("program 1->3 2->5 4->9")
-assert chain.target == 64 and chain.key == again.key and chain.prompt != again.prompt
-assert made.key == parse_prompt("make 42 from 6 3 8").key == "countdown 42 3 6 8"
-assert [program.run("x 2 * 1 +", x) for x in (1, 2, 4)] == [3, 5, 9]
-EXAMPLES = (      # (problem, right answers, wrong answers)
-    (chain, ["64"], ["46", "64.0", ""]),
-    (tiny, ["x 2 * 1 +", "x x + 1 +"], ["x 2 +", "x 2 *1 +"]),
-    (made, ["(8+6)*3", "3 * (8+6)"], ["8+6*3", "6*8-6", "6*8"]),
-)
-for problem, right, wrong in EXAMPLES:
-    for answer in right + wrong:
-        verdict = verify(problem, wrap("any thinking, or none", answer))
-        assert verdict.correct == (answer in right)
-        print(f"{problem.prompt:26} {answer:12} {verdict.reason}")
-assert wrap("7*7=49", "64") == "<think>7*7=49</think><answer>64</answer>"
-assert not verify(chain, "64").well_formed
-
-# %% [markdown]
-# ## Levels, and how many problems there are
-# Each task has levels from 1 (trivial) to 4 (hard). Where draws repeat, the level is small: a model may learn
-# such problems by heart, and that is no reasoning. We score levels 2 and 3 (programs: 2 to 4).
+# ## By hand: three problems
 #
-# The trap: to split by the prompt. Draw a training set, then test problems whose prompts are not in it. Is
-# that held out? Count how many are training problems in another order. With keys the count is 0, by
-# construction.
+# There are three kinds of problems, called tasks.
+#
+# - *Arithmetic*: `compute 7*7+8*3-9` is 49 + 24 - 9 = 64.
+# - *Countdown*: `make 42 from 3 8 6` asks for a term that uses each number once. `(8+6)*3` is 42,
+#   so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it uses 6 twice and leaves out 3.
+# - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
+#   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add. So
+#   it computes 2x + 1.
 
 # %%
-fresh = {}                                                       # {(task, level): share of new problems}
+sums = parse_prompt("compute 7*7+8*3-9")
+numbers = parse_prompt("make 42 from 3 8 6")
+line = parse_prompt("program 1->3 2->5 4->9")
+print("the sum is", sums.target)
+print("the program makes", [program.run("x 2 * 1 +", x) for x in (1, 2, 4)])
+
+EXAMPLES = [      # (problem, right answers, wrong answers)
+    (sums, ["64"], ["46", "64.0", ""]),
+    (numbers, ["(8+6)*3", "3 * (8+6)"], ["8+6*3", "6*8-6", "6*8"]),
+    (line, ["x 2 * 1 +", "x x + 1 +"], ["x 2 +", "x 2 *1 +"]),
+]
+for problem, right_answers, wrong_answers in EXAMPLES:
+    for answer in right_answers + wrong_answers:
+        verdict = verify(problem, f"<think>any thought</think><answer>{answer}</answer>")
+        print(f"{problem.prompt:24} {answer:12} {verdict.reason}")
+        assert verdict.correct == (answer in right_answers)
+
+# %% [markdown]
+# This is the whole verifier. It splits the completion at its tags and hands the answer to the task.
+# Each task reads the answer with a small parser of its own, from left to right, and refuses at the
+# first symbol that has no place. No text of a model is ever run as Python.
+#
+# <!-- From minireason/verifier.py: split_completion -->
+# ```python
+# def split_completion(completion: str) -> tuple[str, str] | None:
+#     """(thinking, answer) of a well-formed completion, else None."""
+#     if not (completion.startswith("<think>") and completion.endswith("</answer>")):
+#         return None
+#     if any(completion.count(tag) != 1 for tag in TAGS):
+#         return None
+#     thinking, middle, answer = completion[len("<think>"):-len("</answer>")].partition("</think><answer>")
+#     return (thinking, answer) if middle else None
+# ```
+# <!-- End of excerpt -->
+#
+# <!-- From minireason/verifier.py: verify -->
+# ```python
+# def verify(problem: Problem, completion: str) -> Verdict:
+#     """Checks a completion of a problem. Returns Verdict(correct, well_formed, reason); never raises."""
+#     parts = split_completion(completion)
+#     if parts is None:
+#         return Verdict(False, False, "not of the form <think>...</think><answer>...</answer>")
+#     task = TASKS[problem.task]
+#     refusal = task.check(problem, parts[1])
+#     if refusal is not None:
+#         return Verdict(False, True, refusal)
+#     caveat = task.caveat(problem) if task.caveat else ""
+#     return Verdict(True, True, f"correct; {caveat}" if caveat else "correct")
+# ```
+# <!-- End of excerpt -->
+#
+# The thought is not judged. A wrong step before a right answer costs nothing, and a lucky guess
+# earns as much as a proof. That is on purpose. Whoever grades the steps has to decide what a good
+# step is. A model would then learn to please that opinion, for example with many correct and
+# useless steps.
+#
+# ## Which problems are kept for the test
+#
+# `compute 7*7+8*3-9` and `compute 3*8-9+7*7` are the same problem in another order. So each problem
+# has a *key*: one form that all its spellings share. A hash of the key, a number that looks random
+# and is always the same, decides which problems are kept for the test: one in ten.
+
+# %%
+again = parse_prompt("compute 3*8-9+7*7")
+print(f"{sums.prompt}: key {sums.key}, kept for the test: {is_test(sums)}")
+print(f"{again.prompt}: key {again.key}, kept for the test: {is_test(again)}")
+print(f"{numbers.prompt}: key {numbers.key}")
+assert sums.key == again.key and numbers.key == parse_prompt("make 42 from 6 3 8").key
+
+# %% [markdown]
+# ## How many problems there are
+#
+# Each task has levels from 1 (trivial) to 4 (hard). If many draws of a level give the same few
+# problems, a model may learn them by heart, and that is not reasoning. So we count how many of our
+# draws are new problems. RL is trained and scored on the levels that the last line prints.
+
+# %%
+new_share = {}      # the share of draws that are new problems, of each (task, level)
 for task in TASKS:
     for level in TASKS[task].levels:
         problems = [make_problem(task, rng, level) for _ in range(NUM_DRAWS)]
-        keys = {problem.key: problem for problem in problems}
-        fresh[task, level] = len(keys) / NUM_DRAWS
-        num_test = sum(map(is_test, keys.values()))
-        print(f"{task:10} level {level}: {NUM_DRAWS} draws, {len(keys):5} problems, {num_test:4} "
-              f"kept for the test, such as {problems[0].prompt}")
-
-train = [make_problem("countdown", rng, 2) for _ in range(NUM_DRAWS)]
-prompts = {problem.prompt for problem in train}
-keys = {problem.key for problem in train}
-drawn = [make_problem("countdown", rng, 2) for _ in range(NUM_DRAWS)]
-unseen = [problem for problem in drawn if problem.prompt not in prompts]
-leaked = sum(problem.key in keys for problem in unseen) / len(unseen)
-print(f"split by prompt: {leaked:.0%} of {len(unseen)} test problems of countdown level 2 "
-      "were trained on in another order")
-
-train_keys = {problem.key for problem in train if not is_test(problem)}
-test_keys = {problem.key for problem in test_problems("countdown", (2,), 50, seed=0)}
-assert not train_keys & test_keys
+        by_key = {problem.key: problem for problem in problems}
+        new_share[task, level] = len(by_key) / NUM_DRAWS
+        num_test = sum(is_test(problem) for problem in by_key.values())
+        print(f"{task:10} level {level}: {len(by_key):5} problems in {NUM_DRAWS} draws, "
+              f"{num_test:4} for the test. One is {problems[0].prompt}")
+print("scored levels:", preset_levels("laptop"))
 
 # %% [markdown]
-# ## Red team: a grader as one finds it
-# A regular expression and `eval`, as in more than one public grader. Each line of it looks harmless. It meets
-# attacks, then noise: right answers with one to three characters changed. `9**9**9` it does not get: 9 to the
-# power 387,420,489 does not come back in any useful time, and one such sample stops a run. Ours reads the
-# text once, from left to right, and refuses at the first symbol that has no place.
+# ## The trap: splitting by the prompt
+#
+# Suppose that we draw a training set, and take as test problems all those whose prompts are not in
+# it. Is such a test held out? We count how many of its problems were trained on in another order.
+# Then we split by the key, and count again.
 
 # %%
+training = [make_problem("countdown", rng, 2) for _ in range(NUM_DRAWS)]
+training_prompts = {problem.prompt for problem in training}
+training_keys = {problem.key for problem in training}
+drawn = [make_problem("countdown", rng, 2) for _ in range(NUM_DRAWS)]
+unseen = [problem for problem in drawn if problem.prompt not in training_prompts]
+num_leaked = sum(problem.key in training_keys for problem in unseen)
+share_leaked = num_leaked / len(unseen)
+print(f"split by prompt: {share_leaked:.0%} of {len(unseen)} test problems were trained on")
+
+training_keys = {problem.key for problem in training if not is_test(problem)}
+tested = test_problems("countdown", (2,), 50, seed=0)
+num_leaked = sum(problem.key in training_keys for problem in tested)
+print(f"split by key: {num_leaked} of {len(tested)} test problems were trained on")
+assert num_leaked == 0
+
+# %% [markdown]
+# ## A grader that can be fooled
+#
+# Many public graders use a regular expression and Python's `eval`. Here is such a grader. Each of
+# its lines looks harmless. Read it, and look for an answer that it accepts and should not.
+
+# %%
+warnings.filterwarnings("ignore", category=SyntaxWarning)      # what `eval` says about nonsense
+
+
 def naive(problem, completion):
-    """Is the last answer right? Do not use this."""
+    """Whether a grader of a common kind accepts a completion. Do not use this."""
     answers = re.findall(r"<answer>(.*?)</answer>", completion, re.DOTALL)
     try:
-        text = answers[-1].strip()
+        text = answers[-1].strip()      # the last answer counts
         if problem.task == "arithmetic":
             return text in str(problem.target) or int(text) == problem.target      # "be lenient"
         if problem.task == "program":
-            return program.fits(text, problem.examples)                            # only the examples shown
-        numbers = sorted(int(number) for number in re.findall(r"\d+", text))
-        return (bool(re.fullmatch(r"[\d+\-*/().\s]+", text)) and numbers == sorted(problem.numbers)
-                and abs(eval(text) - problem.target) < 1e-6)
+            return program.fits(text, problem.examples)      # tried on the examples that are shown
+        numbers_used = sorted(int(number) for number in re.findall(r"\d+", text))
+        has_other_symbols = not re.fullmatch(r"[\d+\-*/().\s]+", text)
+        if has_other_symbols or numbers_used != sorted(problem.numbers):
+            return False
+        return abs(eval(text) - problem.target) < 1e-6
     except Exception:
         return False
 
 
-ATTACKS = {   # name: (problem, completion); the first is right, the second wrong
-    "(8+6)*3": (made, wrap("", "(8+6)*3")),
-    "8+6*3": (made, wrap("", "8+6*3")),
-    "power": (parse_prompt("make 25 from 5 2"), wrap("", "5**2")),
-    "floor": (parse_prompt("make 3 from 7 2"), wrap("", "7//2")),
-    "divide": (parse_prompt("make 4 from 8 2"), wrap("", "8/2")),
-    "unary minus": (parse_prompt("make 5 from 3 8"), wrap("", "-3+8")),
-    "empty answer": (chain, wrap("", "")),
-    "half of it": (chain, wrap("", "6")),
-    "two answers": (chain, wrap("", "46") + "<answer>64</answer>"),
-    "text after it": (chain, wrap("", "64") + " or 46"),
-    "Unicode digits": (chain, wrap("", "\uff16\uff14")),
-    "underscore": (chain, wrap("", "6_4")),
-    "leading zero": (chain, wrap("", "064")),
-    "fits what is shown": (tiny, wrap("", "x 2 * 1 + x 1 - x 2 - * x 4 - * +")),
-}
-verdicts = []                                                    # (naive, ours) of each attack
-for name, (problem, completion) in ATTACKS.items():
-    verdict, lenient = verify(problem, completion), naive(problem, completion)
-    assert verdict.correct == (name == "(8+6)*3") and lenient == (name != "8+6*3")
-    verdicts.append((lenient, verdict.correct))
-    print(f"{name:18} {problem.prompt:22} {completion:67} naive {lenient!s:5}  ours: {verdict.reason}")
+# %% [markdown]
+# It has more holes than lines. The first two completions below are a right and a wrong one, on
+# which both graders agree. The twelve others are wrong, and the naive grader accepts each of them.
 
+# %%
+def answered(answer):
+    return wrap("", answer)      # <think></think><answer>...</answer>
+
+
+# 2x + 1, and on top (x-1)(x-2)(x-4), which is 0 at the inputs 1, 2 and 4.
+fits_the_examples_only = "x 2 * 1 + x 1 - x 2 - * x 4 - * +"
+ATTACKS = {      # name: (problem, completion)
+    "right: (8+6)*3": (numbers, answered("(8+6)*3")),
+    "wrong: 8+6*3": (numbers, answered("8+6*3")),
+    "a power, 5**2": (parse_prompt("make 25 from 5 2"), answered("5**2")),
+    "rounded down, 7//2": (parse_prompt("make 3 from 7 2"), answered("7//2")),
+    "a division, 8/2": (parse_prompt("make 4 from 8 2"), answered("8/2")),
+    "a sign, -3+8": (parse_prompt("make 5 from 3 8"), answered("-3+8")),
+    "empty answer": (sums, answered("")),
+    "6 where 64 is right": (sums, answered("6")),
+    "two answers": (sums, answered("46") + "<answer>64</answer>"),
+    "text after the answer": (sums, answered("64") + " or 46"),
+    "digits of other scripts": (sums, answered("\uff16\uff14")),
+    "underscore, 6_4": (sums, answered("6_4")),
+    "leading zero, 064": (sums, answered("064")),
+    "right on 3 inputs only": (line, answered(fits_the_examples_only)),
+}
+accepted = []      # (by naive, by ours) of each completion
+for name, (problem, completion) in ATTACKS.items():
+    verdict = verify(problem, completion)
+    accepted.append((naive(problem, completion), verdict.correct))
+    assert accepted[-1] == (not name.startswith("wrong"), name.startswith("right:"))
+    print(f"{name:24} naive accepts: {accepted[-1][0]!s:5}  ours: {verdict.reason}")
+
+# %% [markdown]
+# ## Nonsense must not stop the run
+#
+# The naive grader never gets the answer `9**9**9` here. It is 9 to the power 387,420,489, and
+# `eval` would not come back in any useful time. One such completion stops a whole training. Ours
+# reads each text once, so the time grows no faster than the text.
+
+# %%
 for text in ("9**9**9", "(" * 1000, "9" * 1000):
     start = time.perf_counter()
-    verdict = verify(made, wrap("", text))
+    verdict = verify(numbers, answered(text))
     milliseconds = 1000 * (time.perf_counter() - start)
-    print(f"{text[:9]:9} of {len(text):4} characters: {verdict.reason}, {milliseconds:.2f} ms")
+    print(f"{text[:9]:9} ({len(text)} characters): {verdict.reason}, {milliseconds:.2f} ms")
+
+# %% [markdown]
+# ## Noise finds more holes
+#
+# Now both graders get answers with small mistakes: we take answers, most of them right, and change
+# one to three characters. A model in training does much the same. We count the answers that are
+# right, and those that only the naive grader accepts.
 
 
+# %%
 def mistype(answer):
-    """The answer with one to three characters more, other or less."""
+    """The answer with one to three characters added, changed or left out."""
     characters = list(answer)
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(len(characters) + 1)
-        characters[place:place + rng.randint(0, 1)] = rng.choice(["", *"0123456789+-*/()x _.\u0663"])
+        num_removed = rng.randint(0, 1)
+        characters[place:place + num_removed] = rng.choice(["", *"0123456789+-*/()x _.\u0663"])
     return "".join(characters)
 
 
-disagreements, num_right = [], 0
-for _ in range(NUM_FUZZED):
+num_right, fooled = 0, []
+for _ in range(NUM_NOISY):
     problem = make_problem(rng.choice(list(TASKS)), rng, 2)
     answer = mistype(TASKS[problem.task].write_guess(problem, rng, right=1.0))
-    completion = wrap("", answer)
-    if completion.count("**") >= 2:                              # two powers are what may hang
+    if answer.count("**") >= 2:      # two powers may take for ever
         continue
-    verdict, lenient = verify(problem, completion), naive(problem, completion)
-    assert lenient or not verdict.correct
+    verdict, naive_accepts = verify(problem, answered(answer)), naive(problem, answered(answer))
+    assert naive_accepts or not verdict.correct
     num_right += verdict.correct
-    if lenient and not verdict.correct:
-        disagreements.append(f"    {problem.prompt:30} {answer!r:22} {verdict.reason}")
-print(f"of {NUM_FUZZED} answers {num_right} are right, naive accepts {len(disagreements)} more:")
-print(*disagreements[:8], sep="\n")
+    if naive_accepts and not verdict.correct:
+        fooled.append(f"    {problem.prompt:30} {answer!r:22} {verdict.reason}")
+print(f"of {NUM_NOISY} answers {num_right} are right. Naive accepts {len(fooled)} more, such as:")
+print("\n".join(fooled[:8]))
+
+# %% [markdown]
+# ## The figure: `02_tasks_and_verifiers`
+#
+# On the left follow each task from level 1 to 4: a curve near 1 means that nearly every draw is a
+# new problem. On the right each row is one of the completions above. A dark field means that the
+# grader accepts it. A grader without holes has a single dark field: the first row.
 
 # %%
-figure, axes = new_figure(1, 2, figsize=(9, 3.4))
+figure, axes = new_figure(1, 2, figsize=(9, 3.6))
 for task, color in zip(TASKS, ("#1b6ca8", "#d1495b", "#5a9a5a")):
-    axes[0].plot(range(1, 5), [fresh[task, level] for level in range(1, 5)], "o-", color=color, label=task)
-axes[0].set(xlabel="level", xticks=range(1, 5), ylim=(0, 1.05))
-axes[0].legend(frameon=False, fontsize=8)
-axes[1].imshow(verdicts, cmap="Blues", aspect="auto", vmin=-0.1, vmax=1.4)
-axes[1].set(xticks=(0, 1), xticklabels=("naive", "ours"), yticks=range(len(ATTACKS)), yticklabels=ATTACKS)
-titles = (f"share of {NUM_DRAWS} draws that are new problems", "what each takes for right (dark)")
-for axis, title in zip(axes, titles):
-    axis.set_title(title, fontsize=10)
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+    levels = TASKS[task].levels
+    shares = [new_share[task, level] for level in levels]
+    axes[0].plot(levels, shares, "o-", color=color, label=task)
+axes[0].set(xticks=range(1, 5), ylim=(0, 1.05))
+axes[1].imshow(accepted, cmap="Blues", aspect="auto", vmin=-0.1, vmax=1.4)
+axes[1].set_xticks((0, 1), ("naive", "ours"))
+axes[1].set_yticks(range(len(ATTACKS)), ATTACKS)
+label(axes[0], f"new problems in {NUM_DRAWS} draws", "level", "share of new problems")
+label(axes[1], "what each grader accepts (dark)", "grader", "completion")
 show_figure(figure, "02_tasks_and_verifiers")
-if "--full" in sys.argv:      # C2: a million answers against a second checker
+if "--full" in sys.argv:      # a million answers against a second checker
     from compare_verifiers import study
     study(1_000_000)
 
 # %% [markdown]
 # ## What to see
-# - The verifier looks at the answer, not at the thinking: wrong steps before a right answer are paid, and so
-#   is luck.
-# - Low levels run out: 5,000 draws of countdown level 1 are 125 problems. Split by prompt, 82% of level 2
-#   were trained on.
-# - Of 30,000 noisy answers 658 are right, and the naive grader pays for 550 more. What is paid will be found,
-#   and learned.
-# - What it does not show: that ours is right (`--full` asks a second, independent one), nor how to grade an
-#   essay.
+#
+# - Left: low levels run out of problems. Thousands of draws from the easiest level of countdown are
+#   a small number of problems, again and again. Such a level is for warming up, not for a test.
+# - The printed lines: a test that is split by the prompt leaks, because many of its problems were
+#   trained on in another order. Split by the key, none was.
+# - Right: the naive grader accepts twelve wrong completions. Any of these holes earns a reward, so
+#   a model in training would find it, and learn it.
+# - The noise: without any plan, random mistakes find hundreds of wrong answers that the naive
+#   grader accepts. Some are found in nearly every training.
+#
+# ## What it does not show
+#
+# - That our verifier has no holes. `--full` compares it with a second verifier, written in another
+#   way, on a million answers: see [the results](results/README.md).
+# - How to grade an essay. Lesson 15 rewards what no exact rule can check, and shows what goes
+#   wrong.
 #
 # ## Exercises
+#
 # 1. Find one more answer that `naive` accepts and should not.
-# 2. Why is a completion that is cut off before its end paid as nothing, even when the right number stands in
-#    it?
-# 3. Pay -1 and 1 instead of 0 and 1. What changes for GRPO, whose advantages are (r - mean) / std? For PPO?
-#    (Lessons 05 to 07)
+# 2. A completion is cut off before its end, and the right number stands in it. Why does it earn
+#    nothing?
+# 3. Somebody wants to pay 0.1 for each step of the thought that is correct, such as `7*7=49`. What
+#    could a model learn from such a reward?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. `make 8 from 2 3`: `2**3`; `make 10 from 4 6`: `4.+6`; `compute 7*7+8*3-9`: `+64`.
-# 2. Otherwise a model that runs on for ever, or lists all numbers, would be paid for it.
-# 3. Nothing for GRPO: mean and std move along. PPO's returns have twice the spread, and beside them the KL
-#    weighs half as much.
+# 1. `make 8 from 2 3`: `2**3`. `make 10 from 4 6`: `4.+6`. `compute 7*7+8*3-9`: `+64`.
+# 2. Otherwise a model would be rewarded for writing on and on, or for a list of all numbers.
+# 3. To write many easy steps that are correct, such as `1+1=2 1+1=2`, and never to come to an
+#    answer: ten of them earn as much as a right answer. A reward is what you will get, not what you
+#    meant.
 # </details>

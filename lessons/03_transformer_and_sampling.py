@@ -1,22 +1,29 @@
 # %% [markdown]
 # # 3. A transformer, and how it speaks
 #
-# Question: what happens between a text and its next token? How is a whole completion drawn, many at a time,
-# and what must be kept of it so that reinforcement learning can learn from it?
+# Question: what happens between a text and its next token? How is a whole completion written? And
+# what must be kept of it, so that reinforcement learning can learn from it?
 #
-# You need: matrices, and lesson 01. Time: about ten seconds on a laptop's CPU.
+# You need: matrices, and lesson 01. Time: half a minute on a laptop's CPU.
 #
-#     out_t = sum_{s <= t} w_ts v_s        w_ts = softmax over s <= t of q_t . k_s / sqrt(D)      (attention)
-#     q_t and k_s are turned by t and s times an angle: only t - s is left in q_t . k_s
-#                                                                              (RoPE, arXiv:2104.09864)
-#     p(token | before) = softmax(logits / temperature)
-#     log p(y | x) = sum_t log p(y_t | x, y_1 .. y_t-1)              what a policy gradient is made of
+# A transformer is the model that gives each next token its probability. Its last step works like
+# this. Each token that could come next gets a score, a *logit*, which may be any number. *Softmax*
+# makes probabilities of the logits: it takes the exponential of each, and divides by their sum. So
+# all are positive, and their sum is 1.
 #
-# A query asks, keys say what is to be had, values are what is handed over. s <= t is the causal mask: nobody
-# sees later.
+# Before that, positions have to exchange information. The part that does this is called
+# *attention*, and this lesson looks at it first. Here is the whole path, from top to bottom:
+#
+#     text             compute 7*7
+#     tokens           each piece of text gets its number
+#     embedding        each number gets a vector that was learned
+#     four blocks      attention: each position takes information from earlier positions
+#                      MLP: a small network works on each position by itself
+#     logits           a score for each token that could come next
+#     softmax          makes probabilities of the scores
+#     draw             one token is drawn and appended; then everything starts again
 
 # %%
-import math
 import os
 import sys
 import time
@@ -28,11 +35,11 @@ FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import error_bars, label, show_figure
 
-from minireason.config import ModelConfig, RLConfig
+from minireason.config import RLConfig
 from minireason.inference import answer_all
-from minireason.model import Attention, KVCache, rotate
+from minireason.model import KVCache, rotate
 from minireason.policy import completion_logprobs
 from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
@@ -46,218 +53,336 @@ from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_PROBLEMS = 4 if FAST else 100
-NUM_SAMPLES = 2 if FAST else 4           # of each problem
+NUM_SAMPLES = 2 if FAST else 4           # completions of each problem
 TEMPERATURES = (0.5, 1.0) if FAST else (0.1, 0.4, 0.7, 1.0, 1.3, 1.6)
-BATCHES = (1, 4) if FAST else (1, 16)
 NUM_TOKENS = 8 if FAST else 40
-model, tokenizer = open_model("pretrained", "rl")[0].requires_grad_(False), get_tokenizer()
 
 # %% [markdown]
-# ## By hand: one head, three positions
-# Keys ln 1, ln 2, ln 3, values 6, 12, 0, and every query 2 with D = 4, so that q . k / sqrt(D) is the key.
-# The softmax of logarithms is a share: weights 1 at first, then 1/3 2/3, then 1/6 2/6 3/6. The head hands
-# over 6, then 2 + 8 = 10, then 1 + 4 + 0 = 5. Below a head whose matrices do nothing but pick these numbers,
-# not turned by any position.
+# ## By hand: attention on three positions
+#
+# Attention works with three vectors for each position. Three matrices, which were learned, make
+# them of the vector that the position has. The *query* says what this position looks for. The *key*
+# says what a position has to offer. The *value* is what it hands over. Query and key are compared
+# by their product: the larger it is, the more of the value is taken.
+#
+#     weight of position s  =  softmax over s of  query . key_s / sqrt(D)      (D: length of a key)
+#     output                =  sum over s of  weight_s * value_s
+#
+# Position t may look only at itself and at what came before. This is the *causal mask*. Without it,
+# the model could look at the very token that it has to predict.
+#
+# In the example the scores are ln 1, ln 2, ln 3 and the values 6, 12, 0. Exponentials of logarithms
+# are the numbers themselves, so softmax gives shares: position 1 sees only itself and outputs 6.
+# Position 2 weighs 1/3 and 2/3, so it outputs 2 + 8 = 10. Position 3 weighs 1/6, 2/6 and 3/6, so it
+# outputs 5, which is 1 + 4 + 0.
 
 # %%
-head = Attention(ModelConfig(width=4, num_heads=1, num_kv_heads=1)).requires_grad_(False)
-head.qkv.weight.zero_()
-head.out.weight.zero_()
-query, key, value = head.qkv.weight.split(4)      # (4, C) each
-query[0, 0] = 2.0
-key[0, 1] = 1.0
-value[0, 2] = 1.0
-head.out.weight[0, 0] = 1.0
-x = torch.tensor([[1, math.log(1), 6, 0], [1, math.log(2), 12, 0], [1, math.log(3), 0, 0]])       # (T, C)
-mask = torch.full((3, 3), float("-inf")).triu(1)      # what cannot be looked at
-output = head(x[None], torch.ones(3, 4), torch.zeros(3, 4), mask)
-assert torch.allclose(output[0, :, 0], torch.tensor([6.0, 10.0, 5.0]))
+scores = torch.tensor([1.0, 2.0, 3.0]).log().repeat(3, 1)      # (3, 3): a row for each position
+values = torch.tensor([6.0, 12.0, 0.0])
+causal_mask = torch.full((3, 3), float("-inf")).triu(1)        # -inf right of the diagonal
+weights = torch.softmax(scores + causal_mask, dim=1)
+print(weights)
+print("outputs:", weights @ values)
+assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 
-# Positions: (1, 0) turned by a right angle is (0, 1).
-turned = rotate(torch.tensor([[[[1.0, 0.0]]]]), torch.zeros(2), torch.tensor([-1.0, 1.0]))
-assert torch.allclose(turned, torch.tensor([0.0, 1]))
+# %% [markdown]
+# The code of the model does the same for all heads at once. A *head* is one such attention, with
+# its own queries, keys and values. Each block, also called layer, has several. The letters are
+# sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, and D
+# numbers in a key. Find the lines of the example: the scores, the mask, the softmax, and the
+# product with the values.
+#
+# <!-- From minireason/model.py: Attention.forward -->
+# ```python
+# def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor,
+#             cache: KVCache | None = None, layer: int = 0) -> torch.Tensor:
+#     B, T, C = x.shape
+#     H, K, D = self.config.num_heads, self.config.num_kv_heads, self.config.head_size
+#     qkv = self.qkv(x).view(B, T, H + 2 * K, D).transpose(1, 2)              # (B, H + 2K, T, D)
+#     qk, v = qkv.split((H + K, K), dim=1)                                    # v (B, K, T, D)
+#     q, k = rotate(qk, cos, sin).split((H, K), dim=1)                        # (B, H, T, D), (B, K, T, D)
+#     if cache is not None:
+#         k, v = cache.put(layer, k, v)                                       # (B, K, N, D) each
+#
+#     # heads that share a key are stacked along T, so that one product serves them all
+#     q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
+#     scores = (q @ k.transpose(2, 3)).add_(mask)                             # (B, K, H/K * T, N)
+#     y = torch.softmax(scores, dim=-1) @ v                                   # (B, K, H/K * T, D)
+#     y = y.view(B, H, T, D).transpose(1, 2).reshape(B, T, C)                 # heads side by side
+#     return self.out(y)
+# ```
+# <!-- End of excerpt -->
+#
+# One line is new: `rotate`. Nothing in the example says in which order the positions stand. So
+# queries and keys are rotated first, by an angle that grows with the position. Then their product
+# depends on how far apart two positions are, and not on where they stand (RoPE, arXiv:2104.09864).
 
-# Query and key at 5 and 2 have the same product as at 105 and 102.
-q, k = torch.randn(2, 1, 1, 1, model.config.head_size, generator=torch.Generator().manual_seed(0))
+# %%
+model = open_model("pretrained", "rl")[0].requires_grad_(False)      # the included model, after RL
+tokenizer = get_tokenizer()
+generator = torch.Generator().manual_seed(0)
+query, key = torch.randn(2, 1, 1, 1, model.config.head_size, generator=generator)
 
 
 def product(t, s):
     """The query at position t times the key at position s."""
-    turned_q = rotate(q, model.cos[t], model.sin[t])
-    turned_k = rotate(k, model.cos[s], model.sin[s])
-    return (turned_q * turned_k).sum().item()
+    rotated_query = rotate(query, model.cos[t], model.sin[t])
+    rotated_key = rotate(key, model.cos[s], model.sin[s])
+    return (rotated_query * rotated_key).sum().item()
 
 
+for t, s in ((5, 2), (105, 102), (5, 4)):
+    print(f"query at {t:3}, key at {s:3}: product {product(t, s):.4f}")
 assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - product(5, 4))
 
 # %% [markdown]
-# ## Tokens, who looks where, and the cache
-# A text is cut into ids. Attention's weights are what its softmax returns: there we look at them, in the
-# model as it runs. Nothing lies right of the diagonal, and what comes later changes nothing before it.
+# ## Where the model looks
 #
-# So keys and values of earlier tokens never change. They are kept, and a new token costs one position instead
-# of all. Cached equals uncached, and who speaks beside it does not change what a row says.
+# Now the real model reads the beginning of a thought. We want to see its attention weights, which
+# are what `torch.softmax` returns inside it. So we put another function in its place for a moment:
+# it calls the real one, and notes the result.
 
 # %%
-text = tokenizer.encode_prompt("compute 7*7+8*3-9") + tokenizer.encode_tagged("<think>7*7=49 so 8*3=")
-pieces = [tokenizer.decode([i]).replace("\n", "\\n") for i in text]
-ids = torch.tensor([text])
-softmax = torch.softmax
-attention_maps = []                                                               # of each layer
+ids = tokenizer.encode_prompt("compute 7*7+8*3-9")
+ids += tokenizer.encode_tagged("<think>7*7=49 so 8*3=")
+# A line break is shown as \n, and a space as an open box.
+pieces = [tokenizer.decode([i]).replace("\n", "\\n").replace(" ", "\u2423") for i in ids]
+print(len(ids), "tokens:", pieces)
+real_softmax = torch.softmax
+noted = []      # the weights of each layer
 
 
-def watched(scores, dim):
-    """torch.softmax, and a note of what it returned."""
-    weights = softmax(scores, dim)
-    attention_maps.append(weights.view(1, -1, len(text), len(text)))              # (1, H, T, T)
+def noting_softmax(scores, dim):
+    weights = real_softmax(scores, dim)
+    noted.append(weights.view(-1, len(ids), len(ids)))            # (heads, T, T)
     return weights
 
 
-with patch("torch.softmax", watched):
-    logits = model(ids)                                                           # (1, T, V)
-looks = torch.cat(attention_maps, 1)[0]                                           # (layers * H, T, T)
-assert torch.allclose(looks.sum(2), torch.ones(looks.shape[:2]), atol=1e-5)
-assert looks.triu(1).abs().max() == 0
-changed = model(torch.cat([ids[:, :-1], torch.tensor([tokenizer.encode("x")])], 1))
-assert torch.allclose(logits[:, :-1], changed[:, :-1], atol=1e-4)
-likeliest = tokenizer.decode([logits[0, -1].argmax().item()])
-print(f"what comes next: {likeliest}, with p = {logits[0, -1].softmax(0).max():.3f}")
+with patch("torch.softmax", noting_softmax):
+    logits = model(torch.tensor([ids]))                           # (1, T, V)
+weights = torch.cat(noted)                                        # (all heads, T, T)
+assert weights.triu(1).abs().max() == 0                           # nobody looks at later positions
+assert torch.allclose(weights.sum(2), torch.ones(weights.shape[:2]), atol=1e-5)
 
-cache = KVCache(model.config, torch.tensor([5]), 5, len(text))
-hidden = [model.hidden(ids[:, :5], cache)]                                        # reads five at once
-hidden += [model.hidden(ids[:, t:t + 1], cache) for t in range(5, len(text))]     # then one by one
-assert torch.allclose(model.head(torch.cat(hidden, 1)), logits, atol=1e-3)
-
-for batch in BATCHES:
-    prompts = [tokenizer.encode_prompt(f"compute {2 + i % 8}*7+8*3-9") for i in range(batch)]
-    start = time.process_time()
-    cached = generate(model, prompts, NUM_TOKENS, temperature=0).completion_ids   # (batch, NUM_TOKENS)
-    uncached = torch.tensor(prompts)
-    middle = time.process_time()
-    for _ in range(NUM_TOKENS):                                                   # each token reads all anew
-        uncached = torch.cat([uncached, model(uncached)[:, -1].argmax(-1, keepdim=True)], 1)
-    end = time.process_time()
-    speed_with = batch * NUM_TOKENS / (middle - start)
-    speed_without = batch * NUM_TOKENS / (end - middle)
-    print(f"{batch:3} rows: {speed_with:.0f} tokens in a CPU second with the cache, "
-          f"{speed_without:.0f} without")
-alone = generate(model, prompts[:1], NUM_TOKENS, temperature=0).completion_ids
-assert torch.equal(cached[:1], alone) and torch.equal(uncached[:1, -NUM_TOKENS:], alone)
+probabilities = logits[0, -1].softmax(0)
+best = probabilities.argmax().item()
+print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabilities[best]:.3f}")
 
 # %% [markdown]
-# ## What was said, and how likely it was
-# A rollout keeps the logprob of each drawn token. `completion_logprobs` computes them anew, all positions at
-# once, with a gradient. The trap is the shift by one: the logits at position t speak of the token at t + 1.
-# Without the shift a model is asked whether it would repeat the token that it just read. Nothing fails, and
-# the loss is a number.
+# ## The cache
+#
+# Because of the causal mask, a later token changes nothing at earlier positions. So their keys and
+# values can be kept, in a *cache*. A new token then costs the work of one position instead of all.
+# We check that the logits stay the same, and measure what it saves.
+
+# %%
+row = torch.tensor([ids])
+# One text, of which the model reads five tokens at once; there is room for all of them.
+cache = KVCache(model.config, torch.tensor([5]), 5, len(ids))
+hidden = [model.hidden(row[:, :5], cache)]
+for t in range(5, len(ids)):
+    hidden.append(model.hidden(row[:, t:t + 1], cache))           # and then one at a time
+assert torch.allclose(model.head(torch.cat(hidden, 1)), logits, atol=1e-3)
+
+prompts = [tokenizer.encode_prompt(f"compute {first}*7+8*3-9") for first in range(2, 10)]
+start = time.process_time()
+with_cache = generate(model, prompts, NUM_TOKENS, temperature=0).completion_ids
+seconds_with = time.process_time() - start
+
+start = time.process_time()
+texts = torch.tensor(prompts)
+for _ in range(NUM_TOKENS):                                       # each new token reads all again
+    texts = torch.cat([texts, model(texts)[:, -1].argmax(-1, keepdim=True)], 1)
+seconds_without = time.process_time() - start
+assert torch.equal(with_cache, texts[:, -NUM_TOKENS:])
+num_tokens = len(prompts) * NUM_TOKENS
+print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, "
+      f"{num_tokens / seconds_without:.0f} without")
+
+# %% [markdown]
+# ## What RL keeps of a completion
+#
+# Each drawn token had a probability. Its logarithm is the token's *logprob*. The logprobs of a
+# completion add up to the logarithm of its probability:
+#
+#     log p(completion | prompt) = sum over t of  log p(token_t | prompt and the tokens before t)
+#
+# One iteration of RL begins with a *rollout*: all completions of that iteration, with their
+# rewards. These fields of a rollout are what the next lessons learn from:
+#
+#     ids                prompt and completion of each row, filled up at the right
+#     completion_ids     the tokens that were drawn
+#     completion_mask    1 for a drawn token, 0 for what only fills the row
+#     old_logprobs       the logprob of each drawn token, when it was drawn
+#     rewards            a number for each completion
+#
+# The logprobs are needed twice. At the draw they are a number. For a training step they are
+# computed again, this time with a gradient, for all positions at once. (The second result of the
+# function is for the curves of lesson 09.)
+#
+# <!-- From minireason/policy.py: completion_hidden -->
+# ```python
+# def completion_hidden(model: GPT, batch: Batch) -> torch.Tensor:
+#     """Hidden states (B, L, C) that predict the completion tokens: each is one position before its token."""
+#     B, T = batch.ids.shape
+#     L = batch.completion_ids.size(1)
+#     ids = F.pad(batch.ids, (0, kernels.padded(T, model.config.max_length) - T))     # (B, T), a little longer
+#     kernels.choose(ids.numel())
+#     hidden = model.hidden(ids)                                                      # (B, T, C)
+#     # token t of a completion is at position prompt_length + t, and was predicted at the position before
+#     positions = batch.prompt_lengths[:, None] - 1 + torch.arange(L, device=ids.device)   # (B, L)
+#     return hidden.gather(1, positions[..., None].expand(B, L, hidden.size(-1)))
+# ```
+# <!-- End of excerpt -->
+#
+# <!-- From minireason/policy.py: completion_logprobs -->
+# ```python
+# def completion_logprobs(model: GPT, batch: Batch, temperature: float = 1.0,
+#                         hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+#     """Returns (logprobs (B, L), entropy (B, L)) at the temperature that was sampled with.
+#
+#     `hidden` (B, L, C) saves a pass where `completion_hidden` was called already.
+#     The entropy is the exact one, over the whole vocabulary, and carries no gradient.
+#     """
+#     if hidden is None:
+#         hidden = completion_hidden(model, batch)                                    # (B, L, C)
+#     logits = model.head(hidden / temperature)                                       # (B, L, V)
+#     distribution = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
+#     logprobs = distribution.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)
+#     with torch.no_grad():
+#         entropy = -(distribution.exp() * distribution).sum(-1)                      # (B, L)
+#     return logprobs, entropy
+# ```
+# <!-- End of excerpt -->
 
 # %%
 world = reasoning_world(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
 config = RLConfig(num_prompts=4, group_size=2, max_new_tokens=60)
 rollout = collect_rollout(model, None, world, config, seed=0, iteration=0)
 logprobs, _ = completion_logprobs(model, rollout)
+print(f"{len(rollout)} completions, rewards {rollout.rewards.tolist()}")
+print(f"the first: {rollout.completions[0]}")
 assert torch.allclose(logprobs * rollout.completion_mask, rollout.old_logprobs, atol=1e-3)
 
-prompt = rollout.ids[0][:rollout.prompt_lengths[0]]
+# %% [markdown]
+# ## The trap: the shift by one
+#
+# The logits at position t speak about the token at t + 1. So the first token of a completion is
+# judged by the last position of the prompt. Whoever forgets this asks the model how likely it would
+# repeat the token that it has just read. Nothing fails, and the result is a number.
+
+# %%
+num_prompt = rollout.prompt_lengths[0]
 completion = rollout.completion_ids[0][rollout.completion_mask[0] == 1]
-row = torch.cat([prompt, completion])
-logprobs = model(row[None])[0].log_softmax(-1)                                    # (T, V)
+text = torch.cat([rollout.ids[0][:num_prompt], completion])
+distribution = model(text[None])[0].log_softmax(-1)               # (T, V)
 
 
 def logprobs_from(position):
-    """Logprobs of the completion's tokens (L,), read off the rows from `position` on."""
-    rows = logprobs[position:][:len(completion)]
-    return rows.gather(1, completion[:, None])[:, 0]
+    """The logprobs of the completion's tokens, if the first is judged by this position."""
+    rows = distribution[position:position + len(completion)]
+    return rows.gather(1, completion[:len(rows), None])[:, 0]
 
 
-shifted, unshifted = logprobs_from(len(prompt) - 1), logprobs_from(len(prompt))
-assert torch.allclose(shifted, rollout.old_logprobs[0, :len(completion)], atol=1e-3)
-print(f"{tokenizer.decode(row)!r}: log p(y | x) = {shifted.sum():.2f} with the shift, "
-      f"{unshifted.sum():.2f} without")
+print(f"log p(completion): {logprobs_from(num_prompt - 1).sum():.2f}")
+print(f"without the shift: {logprobs_from(num_prompt).sum():.2f}")
+old_logprobs = rollout.old_logprobs[0, :len(completion)]
+assert torch.allclose(logprobs_from(num_prompt - 1), old_logprobs, atol=1e-3)
 
 # %% [markdown]
-# ## Hot and cold
-# Logits ln 1, ln 2, ln 4: probabilities 1/7 2/7 4/7. Temperature 1/2 squares them: 1, 4, 16 over 21. top_p
-# keeps the likeliest tokens until their mass reaches it: with 0.6 the 4/7 are not enough, so 2/7 comes along,
-# and 1/7 is out.
+# ## Temperature
 #
-# Then the shipped model after RL, on held-out sums of three terms. One sample is most often right when it is
-# cold; several samples need variety. Training samples at 1: there the drawn distribution is the one whose
-# gradient is taken.
+# Before the softmax, the logits are divided by the *temperature*. Temperature 1 leaves them as they
+# are. A lower one makes the likely tokens likelier, and a higher one makes all tokens more alike.
+#
+# By hand: logits ln 1, ln 2, ln 4 have the probabilities 1/7, 2/7, 4/7. Temperature 1/2 doubles the
+# logits, which squares the exponentials: 1, 4, 16, so the probabilities are 1/21, 4/21, 16/21.
 
 # %%
-logits = torch.tensor([[1.0, 2, 4]]).log()
-BY_HAND = (      # (temperature, top_p, probabilities)
-    (1.0, 1.0, [1 / 7, 2 / 7, 4 / 7]),
-    (0.5, 1.0, [1 / 21, 4 / 21, 16 / 21]),
-    (1.0, 0.6, [0, 1 / 3, 2 / 3]),
-)
-for temperature, top_p, probabilities in BY_HAND:
-    computed = sampling_distribution(logits, temperature, top_p).exp()
-    assert torch.allclose(computed, torch.tensor([probabilities]))
+logits = torch.tensor([[1.0, 2.0, 4.0]]).log()
+for temperature, by_hand in ((1.0, [1 / 7, 2 / 7, 4 / 7]), (0.5, [1 / 21, 4 / 21, 16 / 21])):
+    probabilities = sampling_distribution(logits, temperature, top_p=1.0).exp()
+    print(f"temperature {temperature}: {probabilities}")
+    assert torch.allclose(probabilities, torch.tensor([by_hand]))
 
-problems = []                                                                     # each NUM_SAMPLES times
+# %% [markdown]
+# The included model answers held-out sums at several temperatures. We ask for pass@1 and for
+# pass@4.
+
+# %%
+problems = []                                                     # each one NUM_SAMPLES times
 for problem in test_problems("arithmetic", (2,), NUM_PROBLEMS, seed=1):
     problems += [problem] * NUM_SAMPLES
 prompts = [problem.prompt for problem in problems]
-
-
-def pass_at(counts, k):
-    """(mean, low, high) of pass@k, from how many samples of each problem are right."""
-    return bootstrap_interval([[pass_at_k(NUM_SAMPLES, count, k) for count in counts]])
-
-
-scores = {}                                                                       # {temperature: {k: pass@k}}
+pass_at_1, pass_at_all = [], []      # (mean, low, high) of each temperature
 for temperature in TEMPERATURES:
     answers = answer_all(model, tokenizer, prompts, 80, seed=1, temperature=temperature)
-    right = torch.tensor([verify(problem, text).correct for problem, (text, _) in zip(problems, answers)])
-    counts = right.view(-1, NUM_SAMPLES).sum(1).tolist()
-    scores[temperature] = {k: pass_at(counts, k) for k in (1, NUM_SAMPLES)}
-    distinct = len(set(answers)) / len(answers)
-    print(f"temperature {temperature}:", end=" ")
-    for k, (mean, low, high) in scores[temperature].items():
-        print(f"pass@{k} {mean:.2f} [{low:.2f}, {high:.2f}],", end=" ")
-    print(f"{distinct:.0%} of the completions are distinct")
+    right = [verify(problem, text).correct for problem, (text, _) in zip(problems, answers)]
+    counts = torch.tensor(right).view(-1, NUM_SAMPLES).sum(1).tolist()
+    pass_at_1.append(bootstrap_interval([[count / NUM_SAMPLES for count in counts]]))
+    several = [pass_at_k(NUM_SAMPLES, count, NUM_SAMPLES) for count in counts]
+    pass_at_all.append(bootstrap_interval([several]))
+    num_distinct = len(set(answers))
+    print(f"temperature {temperature}: pass@1 {pass_at_1[-1][0]:.2f}, pass@{NUM_SAMPLES} "
+          f"{pass_at_all[-1][0]:.2f}, {num_distinct} of {len(answers)} completions are distinct")
+
+# %% [markdown]
+# ## The figure: `03_transformer_and_sampling`
+#
+# On the left each row is one head, and each column one token of the text. The row says where this
+# head looks from the last token, the second `=`: the darker, the more. Look for rows with one dark
+# field. On the right follow the two curves from cold (left) to hot, and see which one falls first.
 
 # %%
-figure, axes = new_figure(1, 2, figsize=(9, 3.4), width_ratios=(1.5, 1))
-axes[0].imshow(looks[:, -1], cmap="Blues", aspect="auto", vmin=0)
-axes[0].set_xticks(range(len(pieces)), pieces, fontsize=8, rotation=90)
-layers = [f"layer {i + 1}" for i in range(model.config.num_layers)]
-axes[0].set_yticks(range(0, len(looks), model.config.num_heads), layers)
-axes[0].set_title("where each of the heads looks from the last =", fontsize=10)
-for k, color in ((1, "#1b6ca8"), (NUM_SAMPLES, "#e0a030")):
-    mean, low, high = torch.tensor([scores[temperature][k] for temperature in TEMPERATURES]).T
-    error = torch.stack([mean - low, high - mean]).clamp(min=0)
-    axes[1].errorbar(TEMPERATURES, mean, error, color=color, label=f"pass@{k}")
-axes[1].set_title(f"{NUM_PROBLEMS} held-out sums, by temperature", fontsize=10)
-axes[1].spines[["top", "right"]].set_visible(False)
-axes[1].legend(frameon=False, fontsize=9)
+figure, axes = new_figure(1, 2, figsize=(10, 3.8), width_ratios=(1.6, 1))
+image = axes[0].imshow(weights[:, -1], cmap="Blues", aspect="auto", vmin=0, vmax=1)
+figure.colorbar(image, ax=axes[0], label="attention weight")
+label(axes[0], "where each head looks from the last =", "token", "head (layer.head)")
+axes[0].set_xticks(range(len(pieces)), pieces, fontsize=7, rotation=90)
+heads = []
+for layer in range(model.config.num_layers):
+    heads += [f"{layer + 1}.{head + 1}" for head in range(model.config.num_heads)]
+axes[0].set_yticks(range(len(heads)), heads, fontsize=7)
+for k, intervals, color in ((1, pass_at_1, "#1b6ca8"), (NUM_SAMPLES, pass_at_all, "#e0a030")):
+    middles, errors = error_bars(intervals)
+    axes[1].errorbar(TEMPERATURES, middles, errors, color=color, capsize=3, label=f"pass@{k}")
+axes[1].set_ylim(0, 1.05)
+label(axes[1], f"{NUM_PROBLEMS} held-out sums", "temperature", "share that is right")
 show_figure(figure, "03_transformer_and_sampling")
 
 # %% [markdown]
 # ## What to see
-# - Each row of the first panel is a head and sums to 1. Some look at the 3 just before, some at the 8, some
-#   at the * between.
-# - Cold samples repeat each other: at 0.1 four are worth one. pass@1 falls with the temperature long before
-#   pass@4 does.
-# - The cache saves work that grows with the length of the text; many rows at a time save the overhead of each
-#   call.
-# - What it does not show: why a head looks where it does, and the MLP, which holds most of the weights.
+#
+# - Left: the model is about to write the result of `8*3`. Several heads look at just one of the
+#   last tokens: the two digits, or the sign between them. Together they carry what a multiplication
+#   needs. Other rows are pale, because their head spreads its weight over many tokens.
+# - Right: a single completion is best when it is cold. Hot completions take unlikely tokens, and
+#   one wrong token spoils an answer. But several cold completions are copies of each other, so four
+#   of them are worth little more than one. The printed lines count how many are distinct.
+# - Training draws at temperature 1. There the model that draws is exactly the model that learns.
+#
+# ## What it does not show
+#
+# - Why a head looks where it does. We see only that it does.
+# - The MLP, which holds most of the weights. It works on one position at a time, so there is
+#   nothing to see between positions. `minireason/model.py` has it in a few lines.
 #
 # ## Exercises
-# 1. Without its positions, what could the model not tell apart in `3-8`?
-# 2. A rollout is drawn with top_p 0.9, and trained on `completion_logprobs`. Why is the ratio of the first
-#    update not 1?
-# 3. Move the causal mask by one, so that token t sees t + 1. What would the training loss do, and what would
-#    sampling do?
+#
+# 1. Without `rotate`, what could the model not tell apart in `3-8`?
+# 2. Draw with `top_p=0.6` from the logits ln 1, ln 2, ln 4. It keeps the likeliest tokens until
+#    their probabilities reach 0.6, and divides by their sum. What comes out? Why does training with
+#    such a draw need care?
+# 3. Move the causal mask by one, so that position t sees t + 1. What does the training loss do, and
+#    what does the model write?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. Which number comes first: what stands before a token is a bag. Over several layers the mask still tells a
-#    little.
-# 2. Truncation divides what is kept by its mass, so old logprobs are higher than those of the full
-#    distribution.
-# 3. The loss would fall to almost nothing, as the answer is in the input. Sampling has no t + 1 to look at:
-#    nonsense.
+# 1. Which number comes first. Without positions, what stands before a token is a bag of tokens.
+#    (Over several layers, the causal mask still tells a little.)
+# 2. 4/7 is below 0.6, so 2/7 is kept too, and 1/7 is dropped: 0, 1/3, 2/3. The drawn tokens are
+#    then likelier than the model says. Logprobs from `completion_logprobs` would not be those of
+#    the draw.
+# 3. The loss falls to almost nothing, since the answer is in the input. When it writes, there is no
+#    t + 1 to look at, so the model writes nonsense.
 # </details>

@@ -1,24 +1,22 @@
 # %% [markdown]
 # # 4. The cold start
 #
-# Question: before RL, DeepSeek-R1 was shown some thousands of clean examples, and here it is 300 short ones.
-# What can so few teach, and why not more of them, longer and harder?
+# Question: before RL, a model is shown a few hundred clean examples. What can so few teach? And why
+# not more of them, longer and harder?
 #
 # You need: lessons 01 and 03. Time: about a minute on a laptop's CPU.
 #
-# An example is a prompt x and a completion y. Only y is imitated; nobody wants a model that asks questions:
+# The base knows some arithmetic and how to try things. It also has bad habits: it answers without a
+# thought, or writes two languages in one sentence. All that is in its corpus.
 #
-#     loss = - sum_i sum_{t in y_i} log p(token_t | all before it) / sum_i |y_i|    (`minireason.sft.train`)
-#
-# The base knows sums and how to try, and bad habits too: no thought, two languages in one sentence. A few
-# examples are enough to say which habit is wanted: the form. For the skill there is RL, which can only show
-# what the examples left to learn.
+# The *cold start* is a short stage of imitation between the base and RL. DeepSeek-R1 was shown some
+# thousands of clean examples, and our model sees 300. A few examples are enough to say which of its
+# habits is wanted. More skill is left for RL to find.
 
 # %%
 import math
 import os
 import sys
-from collections import OrderedDict
 from pathlib import Path
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
@@ -26,7 +24,7 @@ FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import error_bars, label, show_figure
 
 from minireason import sft
 from minireason.behaviour import observe
@@ -43,80 +41,143 @@ from minireason.verifier import verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
 NUM_PROBLEMS = 6 if FAST else 150        # of each task
-NUM_GROUPS = 2 if FAST else 50
-NUM_SAMPLES = 2 if FAST else 8           # in a group
-NUM_SEEN = 48 if FAST else 3000          # examples that a cold start sees
-MAX_NEW_TOKENS = 40 if FAST else 160
-tokenizer = get_tokenizer()
+NUM_GROUPS = 2 if FAST else 40
+NUM_SAMPLES = 2 if FAST else 8           # completions in a group
+NUM_SEEN = 48 if FAST else 3000          # examples that a cold start sees, repetitions included
+MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 
 # %% [markdown]
-# ## By hand: completion-only loss
-# Prompt 5 6, completion 1 2, and the smallest model there is: a table of p(next | this). p(1 | 6) = 1/2 and
-# p(2 | 1) = 1/4, so the loss is (ln 2 + ln 4) / 2 = 1.040. That 6 follows 5 is a matter of the prompt: the
-# row of 5 gets no gradient.
+# ## By hand: only the completion counts
+#
+# An example is a prompt and a completion. Only the completion is imitated. We want a model that
+# answers questions, not one that asks them:
+#
+#     loss = - sum of log p(token) over the tokens of the completions / number of these tokens
+#
+# Take the smallest model there is: a table of the probabilities p(next token | this token). The
+# prompt is 5 6 and the completion is 1 2. Let p(1 | 6) = 1/2 and p(2 | 1) = 1/4. Then the loss is
+# (ln 2 + ln 4) / 2 = 1.040. That 6 follows 5 belongs to the prompt, so the row of 5 gets no
+# gradient.
+#
+# This function puts examples into the form that the loss needs. What is not to be imitated gets the
+# target -100, which the loss leaves out:
+#
+# <!-- From minireason/sft.py: collate -->
+# ```python
+# def collate(examples: list[Example], device: torch.device | str,
+#             max_length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+#     """Examples as tensors, padded on the right, to at most the model's `max_length`.
+#
+#     Returns inputs (B, T-1) and targets (B, T-1): [5, 6] and [7, 8] become 5 6 7 and -100 7 8.
+#     """
+#     longest = max(num_tokens_of(example) for example in examples)
+#     T = 1 + kernels.padded(longest - 1, max_length)
+#     ids = torch.zeros(len(examples), T, dtype=torch.long)
+#     targets = torch.full((len(examples), T), IGNORED)
+#     for i, (prompt, completion) in enumerate(examples):
+#         text = torch.tensor(prompt + completion)
+#         ids[i, :len(text)] = text
+#         targets[i, len(prompt):len(text)] = text[len(prompt):]
+#     return ids[:, :-1].to(device), targets[:, 1:].to(device)
+# ```
+# <!-- End of excerpt -->
+
 
 # %%
-bigrams = torch.nn.Sequential(OrderedDict(embedding=torch.nn.Embedding(8, 8)))      # a row of logits a token
-bigrams.config = ModelConfig()                                                      # how long a row may be
-rows = bigrams.embedding.weight
+class Table(torch.nn.Module):
+    """A row of logits for each token: scores of what may come next. It knows nothing else."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(8, 8)
+        self.config = ModelConfig()      # says how long a text may be
+
+    def forward(self, ids):
+        return self.embedding(ids)
+
+
+table = Table()
+rows = table.embedding.weight
 with torch.no_grad():
-    rows.zero_()
-    rows[6, 1] = math.log(7)                                                        # 7 of 14
-    rows[1, 2] = math.log(7 / 3)                                                    # 7 / 3 of 28 / 3
-before = rows.detach().clone()
+    rows.zero_()                         # then exp(logit) is 1 for each of the eight tokens
+    rows[6, 1] = math.log(7)             # p(1 | 6) = 7 / (7 + 7 others) = 1/2
+    rows[1, 2] = math.log(7 / 3)         # p(2 | 1) = 7/3 / (7/3 + 7 others) = 1/4
+rows_before = rows.detach().clone()
 example = ([5, 6], [1, 2])
-optimizer = torch.optim.SGD(bigrams.parameters())
-line = next(sft.train(bigrams, optimizer, [example], SFTConfig(), seed=0))
-moved = (rows != before).any(1).nonzero()[:, 0].tolist()
-assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6
-assert line["num_tokens"] == 2 and moved == [1, 6]
 inputs, targets = sft.collate([example], "cpu")
-print(f"by hand: loss {line['loss']:.3f}, inputs {inputs.tolist()}, targets {targets.tolist()}, "
-      f"rows that moved {moved}")
+print("inputs", inputs.tolist(), "targets", targets.tolist())
+
+optimizer = torch.optim.SGD(table.parameters())
+line = next(sft.train(table, optimizer, [example], SFTConfig(), seed=0))
+changed_rows = (rows != rows_before).any(1).nonzero()[:, 0].tolist()
+print(f"loss {line['loss']:.3f}, rows that changed: {changed_rows}")
+assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6 and changed_rows == [1, 6]
 
 # %% [markdown]
-# ## Golden examples
-# Right, English, at most two steps that matter: two results in a sum, two tries in countdown. And all are
-# easier than what will be scored. The experts' set has every scored level and as many tries as it takes:
-# twice the tokens.
+# ## Three sets of examples
+#
+# - *Easy*: right, in English, short, and easier than the problems that are scored. The pipeline
+#   uses 300 of these.
+# - *Thirty*: the first 30 of them.
+# - *Expert*: 3,000 examples of all scored levels, with as many tries as it takes.
+#
+# We print some of the easy ones, and then count what the documents of each set do. Two words of the
+# table are new. A completion is *well formed* if it has its thought and its answer between the
+# right tags, and nothing else. A *false yes* is a try that the text calls a success although it is
+# not one, such as `is 24 yes` where 42 is needed.
 
 # %%
-def look(pairs):
+SETS = {
+    "base corpus": base_corpus(0, NUM_SEEN),
+    "300 easy": golden_examples(0, 300),
+    "3,000 expert": golden_examples(0, NUM_SEEN, expert=True),
+}
+for prompt, completion in SETS["300 easy"][:4]:
+    print(f"{prompt:26} {completion}")
+
+
+def count_behaviour(pairs):
     """What (problem, completion) pairs do: {name: (how many, of how many)}."""
-    behaviours = [observe(*pair) for pair in pairs]
-    right = [verify(*pair).correct for pair in pairs]
+    behaviours = [observe(problem, text) for problem, text in pairs]
+    right = [verify(problem, text).correct for problem, text in pairs]
     thinking = [behaviour for behaviour in behaviours if behaviour.thinks]
     right_thinking = [correct for correct, behaviour in zip(right, behaviours) if behaviour.thinks]
-
-    def total(name):
-        return sum(getattr(behaviour, name) for behaviour in behaviours)
-
-    return {"well formed": (total("well_formed"), len(pairs)),
-            "thinks": (len(thinking), len(pairs)),
-            "mixes": (sum(behaviour.mixed for behaviour in thinking), len(thinking)),
-            "right": (sum(right), len(pairs)),
-            "right if it thinks": (sum(right_thinking), len(thinking)),
-            "wrong steps": (total("num_wrong_steps"), total("num_steps")),
-            "false yes": (total("num_false_yes"), total("num_yes"))}
-
-
-def share(number, total):
-    """(share, low, high)."""
-    return (number / max(1, total), *wilson_interval(number, total))
+    num_yes = sum(behaviour.num_yes for behaviour in behaviours)
+    num_steps = sum(behaviour.num_steps for behaviour in behaviours)
+    return {
+        "well formed": (sum(behaviour.well_formed for behaviour in behaviours), len(pairs)),
+        "thinks": (len(thinking), len(pairs)),
+        "two languages": (sum(behaviour.mixed for behaviour in thinking), len(thinking)),
+        "right": (sum(right), len(pairs)),
+        "right if it thinks": (sum(right_thinking), len(right_thinking)),
+        "wrong steps": (sum(behaviour.num_wrong_steps for behaviour in behaviours), num_steps),
+        "false yes": (sum(behaviour.num_false_yes for behaviour in behaviours), num_yes),
+    }
 
 
-def cell(number, total):
-    return "{:.2f} [{:.2f}, {:.2f}] of {}".format(*share(number, total), total)
+# %%
+def share(count, total):
+    """A share with its Wilson interval: (share, low, high)."""
+    return (count / max(1, total), *wilson_interval(count, total))
+
+
+BEHAVIOURS = ("well formed", "thinks", "two languages", "right", "right if it thinks",
+              "wrong steps", "false yes")
 
 
 def print_table(title, columns):
-    print(f"\n{title:18}" + "".join(f"{name:>27}" for name in columns))
-    for key in look([]):
-        print(f"{key:18}" + "".join(f"{cell(*counts[key]):>27}" for counts in columns.values()))
+    """One row for each behaviour, one column for each {name: counts}."""
+    print(f"\n{title:18}" + "".join(f"{name:>26}" for name in columns))
+    for behaviour in BEHAVIOURS:
+        cells = ""
+        for counts in columns.values():
+            text = "{:.2f} [{:.2f}, {:.2f}]".format(*share(*counts[behaviour]))
+            cells += f"{text:>26}"
+        print(f"{behaviour:18}" + cells)
 
 
-def problems_in(documents):
-    """(problem, completion) of the sums and of countdown."""
+def with_problems(documents):
+    """(problem, completion) of the documents on arithmetic and countdown."""
     pairs = []
     for prompt, completion in documents:
         if prompt.startswith(("compute", "make")):
@@ -124,133 +185,169 @@ def problems_in(documents):
     return pairs
 
 
-SETS = {"base corpus": base_corpus(0, NUM_SEEN), "300 easy": golden_examples(0, 300),
-        "3,000 expert": golden_examples(0, NUM_SEEN, expert=True)}
-print_table("sums, countdown", {name: look(problems_in(documents)) for name, documents in SETS.items()})
-for prompt, completion in SETS["300 easy"][:4]:
-    print(f"    {prompt:28} {completion}")
+columns = {name: count_behaviour(with_problems(documents)) for name, documents in SETS.items()}
+print_table("documents", columns)
 
 # %% [markdown]
 # ## Three cold starts
-# From the shipped base, with the settings of `train.py`. Each sees 3,000 examples: 30 of them 100 times, 300
-# of them 10 times (as in the real run), 3,000 experts' once. Then all answer the same held-out problems, once
-# each.
+#
+# Each starts from the base, with the settings of `train.py`. Each sees about 3,000 examples, so
+# that only their variety differs: 30 of them 100 times, 300 of them 10 times as in the pipeline, or
+# 3,000 once.
 
 # %%
+tokenizer = get_tokenizer()
 settings = preset("laptop").cold_start
 models = {"base": open_model("pretrained", "base")[0]}
-EXAMPLES = {"30 easy": SETS["300 easy"][:30], "300 easy": SETS["300 easy"],
-            "3,000 expert": SETS["3,000 expert"]}
+EXAMPLES = {
+    "30 easy": SETS["300 easy"][:30],
+    "300 easy": SETS["300 easy"],
+    "3,000 expert": SETS["3,000 expert"],
+}
 for name, documents in EXAMPLES.items():
     settings.num_epochs = max(1, NUM_SEEN // len(documents))
-    model = models[name] = open_model("pretrained", "base")[0].train()
+    model = open_model("pretrained", "base")[0].train()
     optimizer = adamw(settings, model)
-    lines = sft.train(model, optimizer, tokenize(tokenizer, documents), settings, seed=0)
+    lines = list(sft.train(model, optimizer, tokenize(tokenizer, documents), settings, seed=0))
+    models[name] = model.eval()
     losses = [line["loss"] for line in lines]
-    print(f"{name}: loss {losses[0]:.3f}, then {losses[-1]:.3f} after {len(losses)} steps")
+    print(f"{name:13} {len(losses)} steps, first loss {losses[0]:.3f}, last {losses[-1]:.3f}")
+
+# %% [markdown]
+# Then all models answer the same held-out problems, each of them once.
+
+# %%
+TASKS = ("arithmetic", "countdown")
+levels = TaskConfig().levels             # the levels that are scored
+held_out = {task: test_problems(task, levels[task], NUM_PROBLEMS, seed=1) for task in TASKS}
 
 
 def answer(model, problems, seed):
-    """(problem, completion) of each."""
+    """(problem, completion) of each problem."""
     prompts = [problem.prompt for problem in problems]
-    texts = [text for text, _ in answer_all(model.eval(), tokenizer, prompts, MAX_NEW_TOKENS, seed)]
-    return list(zip(problems, texts))
+    answers = answer_all(model, tokenizer, prompts, MAX_NEW_TOKENS, seed)
+    return [(problem, text) for problem, (text, _) in zip(problems, answers)]
 
 
-TASKS = ("arithmetic", "countdown")
-FORM = ("well formed", "thinks", "mixes")
-SKILL = (("arithmetic", "right"), ("countdown", "right"), ("arithmetic", "wrong steps"),
-         ("countdown", "false yes"))
-levels = TaskConfig().levels                                      # those that are scored
-held_out = {task: test_problems(task, levels[task], NUM_PROBLEMS, seed=1) for task in TASKS}
-skill = {}                                                        # {model: {task: counts}}
-bars = {}                                                         # {model: shares for each of three panels}
+form, skill = {}, {}                     # {model: counts} of both tasks; {task: {model: counts}}
 for name, model in models.items():
-    pairs = {task: answer(model, held_out[task], 1) for task in TASKS}
-    form = look(pairs["arithmetic"] + pairs["countdown"])
-    skill[name] = {task: look(pairs[task]) for task in TASKS}
-    form_shares = {key: share(*form[key]) for key in FORM}
-    skill_shares = {f"{task}\n{key}": share(*skill[name][task][key]) for task, key in SKILL}
-    bars[name] = (form_shares, skill_shares, {})
+    all_pairs = []
     for task in TASKS:
-        problem, text = pairs[task][0]
-        print(f"{name:12} {problem.prompt:20} {text:.95}")
+        pairs = answer(model, held_out[task], seed=1)
+        skill.setdefault(task, {})[name] = count_behaviour(pairs)
+        all_pairs += pairs
+        print(f"{name:13} {pairs[0][0].prompt:20} {pairs[0][1]:.85}")
+    form[name] = count_behaviour(all_pairs)
 for task in TASKS:
-    print_table(task, {name: by_task[task] for name, by_task in skill.items()})
+    print_table(task, skill[task])
 
 # %% [markdown]
 # ## What is left for RL
-# RL learns where a group holds both: a right and a wrong answer (lesson 07). So, several samples for each
-# problem: how often are they of two minds, and how far is pass@1 from what one of several would reach?
+#
+# RL learns from a group only if it holds right and wrong completions: otherwise there is nothing to
+# prefer. So we draw a group for each of some problems, and count the groups that hold both. pass@k
+# says how far RL could go with what is in the model.
 
 # %%
-def pass_at(counts, k):
-    """(mean, low, high) of pass@k, from how many samples of each problem are right."""
-    return bootstrap_interval([[pass_at_k(NUM_SAMPLES, count, k) for count in counts]])
+pass_at_most, both = {}, {}              # {task: {model: (share, low, high)}}
+for task in TASKS:
+    pass_at_most[task], both[task] = {}, {}
+    problems = []                        # each one NUM_SAMPLES times
+    for problem in held_out[task][:NUM_GROUPS]:
+        problems += [problem] * NUM_SAMPLES
+    for name, model in models.items():
+        right = [verify(problem, text).correct for problem, text in answer(model, problems, seed=2)]
+        counts = torch.tensor(right).view(-1, NUM_SAMPLES).sum(1).tolist()
+        chances = [pass_at_k(NUM_SAMPLES, count, NUM_SAMPLES) for count in counts]
+        pass_at_most[task][name] = bootstrap_interval([chances])
+        both[task][name] = share(sum(0 < count < NUM_SAMPLES for count in counts), NUM_GROUPS)
+        print(f"{name:13} {task:10} pass@1 {sum(right) / len(right):.2f}, "
+              f"pass@{NUM_SAMPLES} {pass_at_most[task][name][0]:.2f}, "
+              f"groups with right and wrong {both[task][name][0]:.2f}")
 
-
-for name in ("base", "300 easy", "3,000 expert"):
-    for task in TASKS:
-        problems = []                                             # each NUM_SAMPLES times
-        for problem in held_out[task][:NUM_GROUPS]:
-            problems += [problem] * NUM_SAMPLES
-        right = torch.tensor([verify(*pair).correct for pair in answer(models[name], problems, 2)])
-        counts = right.view(-1, NUM_SAMPLES).sum(1).tolist()
-        both = sum(0 < count < NUM_SAMPLES for count in counts)
-        one, several = pass_at(counts, 1), pass_at(counts, NUM_SAMPLES)
-        left_for_rl = bars[name][2]
-        left_for_rl[f"{task}\npass@{NUM_SAMPLES}"] = several
-        left_for_rl[f"{task}\ntwo minds"] = share(both, NUM_GROUPS)
-        print(f"{name:12} {task:10} groups of {NUM_SAMPLES} of two minds {cell(both, NUM_GROUPS)}; "
-              + "pass@1 {:.2f} [{:.2f}, {:.2f}], ".format(*one)
-              + f"pass@{NUM_SAMPLES} " + "{:.2f} [{:.2f}, {:.2f}]".format(*several))
+# %% [markdown]
+# ## The figure: `04_cold_start`
+#
+# In each picture the four colours are the base and the three cold starts. On the left, form:
+# compare grey with the others. In the middle, skill: compare orange (30 examples) with blue (300)
+# and red (the experts'). For wrong steps and false yes, lower is better. On the right, what is left
+# for RL.
 
 # %%
-figure, axes = new_figure(1, 3, figsize=(10.5, 3.4), width_ratios=(1, 1.25, 1))
-for i, (name, color) in enumerate(zip(bars, ("#999999", "#e0a030", "#1b6ca8", "#d1495b"))):
-    for axis, shares in zip(axes, bars[name]):
-        if shares:
-            middle, low, high = torch.tensor(list(shares.values())).T
-            axis.bar(torch.arange(len(shares)) + 0.2 * (i - 1.5), middle, 0.18, color=color, label=name,
-                     error_kw={"lw": 0.8}, yerr=torch.stack([middle - low, high - middle]).clamp(min=0))
-            axis.set_xticks(range(len(shares)), shares)
-titles = ("form", f"skill, {NUM_PROBLEMS} held-out problems a task", "what is left for RL")
-for axis, title in zip(axes, titles):
-    axis.set_title(title, fontsize=10)
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+form_bars, skill_bars, rl_bars = {}, {}, {}      # {label of a place: {model: (share, low, high)}}
+for behaviour in ("well formed", "thinks", "two languages"):
+    form_bars[behaviour] = {name: share(*form[name][behaviour]) for name in models}
+SHOWN = (("arithmetic", "right"), ("countdown", "right"), ("arithmetic", "wrong steps"),
+         ("countdown", "false yes"))
+for task, behaviour in SHOWN:
+    counts = skill[task]
+    skill_bars[f"{task}\n{behaviour}"] = {name: share(*counts[name][behaviour]) for name in models}
+for task in TASKS:
+    rl_bars[f"{task}\npass@{NUM_SAMPLES}"] = pass_at_most[task]
+    rl_bars[f"{task}\nright and\nwrong"] = both[task]
+
+figure, axes = new_figure(1, 3, figsize=(11, 3.6), width_ratios=(1, 1.25, 1.25))
+COLORS = ("#999999", "#e0a030", "#1b6ca8", "#d1495b")
+for axis, bars in zip(axes, (form_bars, skill_bars, rl_bars)):
+    for i, (name, color) in enumerate(zip(models, COLORS)):
+        middles, errors = error_bars([by_model[name] for by_model in bars.values()])
+        places = torch.arange(len(bars)) + 0.2 * (i - 1.5)
+        axis.bar(places, middles, 0.18, yerr=errors, color=color, error_kw={"lw": 0.8}, label=name)
+    axis.set_xticks(range(len(bars)), bars)
     axis.set_ylim(0, 1.3)
-axes[0].legend(frameon=False, fontsize=7, ncols=2, loc="upper center")
+label(axes[0], "form", "behaviour", "share of the completions", legend=False)
+axes[0].legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
+label(axes[1], "skill", "task and behaviour", "share", legend=False)
+label(axes[2], "what is left for RL", "task", "pass@k, and share of the groups", legend=False)
 show_figure(figure, "04_cold_start")
 
 # %% [markdown]
 # ## What to see
-# - Form comes at once, from 30 examples too: nearly all texts think, in one language. The corpus had all of
-#   that, among other things. In countdown fewer texts are well formed than before: most others tried on until
-#   they were cut off.
-# - Skill takes more. After 30 examples no more is right than before. After 300 much more is, but compare it
-#   with "right if it thinks" of the base: the intervals overlap, so much of what was taught is to think each
-#   time. And "false yes", tries called a success that are none: 0.38, then 0.41 (experts 0.20). Easy examples
-#   show how a yes is written, not when it holds.
-# - The experts, in about as many steps, are a little ahead in pass@1, though the intervals overlap, and leave
-#   as many groups of two minds, or more. But what they taught, RL cannot show any more. Hence few, easy,
-#   short ones.
-# - What it does not show: RL itself, and many passes over the experts' set. `lessons/results` goes on from
-#   here.
-# - The trap: the loss is lowest for 30 examples, known by heart. On text that was seen it says nothing about
-#   new problems.
+#
+# - Left: form comes at once, even from 30 examples. Nearly all completions think, and in one
+#   language. The base could do all of that, among other things. The examples only say which habit
+#   is wanted.
+# - Left, first bars: a cold start may make fewer completions well formed than before. The base
+#   often gives up or guesses. After a cold start the model goes on trying, and some completions are
+#   cut off before they come to an answer.
+# - Middle: skill takes more than 30 examples. The model thinks each time after them, but is hardly
+#   more often right. After 300 many more answers are right. A part of that is form as well: the
+#   table says that the base is right more often where it thinks, and now the model thinks each
+#   time.
+# - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
+#   make it worse. They show how a yes is written, and not when it is true. The experts' examples
+#   help there.
+# - Right, orange: whoever knows 30 examples by heart has lost variety. Such a model repeats itself,
+#   so several completions help it less than they help the base.
+# - Right: the base has many groups that hold right and wrong completions, so RL can start from it
+#   directly. Lesson 12 does so. The cold start does not make RL possible. It gives RL a good form
+#   to start from, and saves the time that RL would need to find it.
+#
+# So why few, easy and short examples? Not because they train better: the experts' 3,000 lead to at
+# least as many right answers. But somebody has to be able to write them, and whatever they teach is
+# not found by RL. With few easy examples we can see what RL finds by itself.
+#
+# The trap: the final loss is lowest for 30 examples, because the model knows them by heart. A loss
+# on texts that were trained on says nothing about new problems.
+#
+# ## What it does not show
+#
+# - RL after each of these cold starts, and many passes over the experts' examples. [The
+#   results](results/README.md) go on from here.
 #
 # ## Exercises
-# 1. Let the loss count the prompts too (targets of `collate`). What can be learned there, and what does it
-#    cost?
-# 2. Write the 300 examples in Spanish (`Voice(rng, "es")`). Which bars change?
-# 3. Give the experts' 3,000 examples five passes (a few minutes). What is left for RL now?
+#
+# 1. Let the loss count the prompts too. What can be learned from them, and what does it cost?
+# 2. Write the 300 examples in Spanish. Which bars of the figure change?
+# 3. Give the experts' 3,000 examples five passes instead of one (a few minutes). What is left for
+#    RL then?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. That numbers are drawn at random: it helps no answer, the loss stays high, and gradient is taken from
-#    what is scored.
-# 2. None of them, if all goes well: "mixes" counts words of both languages in one text. The language is form.
-# 3. Near a pass@1 of 1, few groups are of two minds. Experts can do as well as RL does here. RL can do
-#    without the experts.
+# 1. The model would learn that the numbers of a problem are random, which helps no answer. The loss
+#    stays high, since nobody can predict them, and part of each step is spent on them.
+# 2. None, if all goes well. "Two languages" counts words of both languages in one text. The
+#    language is form, as the tags are.
+# 3. pass@1 comes close to 1 on many problems, so few groups hold right and wrong completions. There
+#    is little left for RL.
 # </details>

@@ -1,24 +1,45 @@
 # %% [markdown]
 # # 5. The policy gradient
 #
-# Question: a verifier says 0 or 1, and that number has no gradient. How can a model learn from it? And why
-# does it help to subtract something from the reward first?
+# Question: a verifier says 0 or 1, and such a number has no gradient. How can a model learn from
+# it? And why does it help to subtract something from the reward first?
 #
 # You need: lesson 03, and the chain rule. Time: about a minute on a laptop's CPU.
 #
-# We cannot push a reward up. We can push up the probability of what was rewarded. As grad p = p grad log p,
+# The reward comes from a program, and not from the model. So we cannot ask how the reward changes
+# if a weight changes a little. But we can ask how the *probability* of a completion changes, and
+# make the rewarded completions more probable.
 #
-#     J = sum_y p(y) R(y)      grad J = sum_y p(y) R(y) grad log p(y) = E[R grad log p]    (REINFORCE)
-#                              grad J = E[(R - b) grad log p]     for any b that does not depend on y
+# Let y be a completion, p(y) its probability, and R(y) its reward. RL maximizes the expected reward
+# J. The chain rule says grad p = p grad log p, so
 #
-# The last line holds because the probabilities sum to 1: E[grad log p] = grad 1 = 0. So b, the baseline, does
-# not move the mean. It changes the variance: how far the gradient of one sample lies from that mean.
+#     J      = sum over y of  p(y) R(y)
+#     grad J = sum over y of  p(y) R(y) grad log p(y)
+#            = the mean of    R(y) grad log p(y)       over completions that the policy draws
+#
+# This is the *policy gradient*. We can estimate it: draw some completions, and take the mean of R
+# grad log p. That method is called *REINFORCE*.
+#
+# From R we may subtract any number b that does not depend on y. The mean stays the same:
+#
+#     mean of b grad log p  =  b * sum over y of p(y) grad log p(y)
+#                           =  b * grad (sum of all p)  =  b * grad 1  =  0
+#
+# Such a b is called a *baseline*. R - b is the *advantage*: how much more was earned than was
+# expected. The baseline does not change the mean, but it changes the *variance*: how far the
+# gradient of a single draw lies from the mean. With less variance, fewer draws are enough.
+#
+# This is the loop of reinforcement learning. Everything in lessons 05 to 10 is a part of it:
+#
+#     problem --> prompt --> policy --> completions --> verifier --> rewards
+#                              ^                                        |
+#                              |                                        v
+#                            step  <--  gradient  <--  loss  <--  advantages
 
 # %%
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import patch
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
@@ -26,13 +47,12 @@ FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import label, plot_band, show_figure
+from toy import toy_model, toy_world
 
 from minireason import grpo
-from minireason.config import ModelConfig, RLConfig
-from minireason.model import GPT
+from minireason.config import RLConfig
 from minireason.policy import completion_logprobs
-from minireason.rewards import World
 from minireason.rollout import collect_rollout
 from minireason.tools.plots import new_figure
 
@@ -42,209 +62,297 @@ NUM_ROLLOUTS = 3 if FAST else 40
 SEEDS = range(1 if FAST else 5)
 
 # %% [markdown]
-# ## By hand, then over every outcome
-# Three tokens, all logits 0, so p = 1/3 each, and only token 0 is paid. In the logits, grad log p(k) = e_k -
-# p. With b = 0 only token 0 teaches: grad J = 1/3 (2/3, -1/3, -1/3) = (2/9, -1/9, -1/9). With b = 1/3 all
-# three teach, and the sum is the same: it begins with 1/3 (2/3 2/3 + 1/3 1/3 + 1/3 1/3) = 2/9. The variance
-# is 4/27, then 2/27.
+# ## By hand: three tokens
 #
-# Below also four tokens of unequal probability, two of them right. A reward of -1 or 1 is 2(R - 1/2): the
-# reward of 0 or 1 with a baseline of 1/2, in steps twice as long. A reward of 1 or 2 is one with a baseline
-# of -1.
-
+# A policy draws one token out of three. All logits are 0, so each token has p = 1/3. Only token 0
+# earns a reward of 1.
+#
+# For the logits, grad log p(k) is a vector: 1 at place k and 0 elsewhere, minus all probabilities.
+# So for token 0 it is (2/3, -1/3, -1/3).
+#
+# - Without a baseline, only token 0 has a gradient that is not 0. The mean is 1/3 of it: (2/9,
+#   -1/9, -1/9).
+# - With b = 1/3, token 0 has the advantage 2/3, and the others have -1/3. All three teach now. The
+#   mean is the same. Its first number is 1/3 (2/3 * 2/3 + 1/3 * 1/3 + 1/3 * 1/3) = 2/9.
+#
+# The variance is 4/27 without the baseline and 2/27 with it: half of it is gone.
 
 # %%
 def mean_and_variance(logits, rewards, baseline):
-    """Mean (V,) and total variance of the gradient of one sample, over every token that can be drawn."""
+    """The mean (V,) and the variance of the gradient of one draw, over all that may be drawn."""
     p = logits.softmax(0)
-    gradients = (rewards - baseline)[:, None] * (torch.eye(len(p)) - p)                    # (V, V)
+    grad_log_p = torch.eye(len(p)) - p      # (V, V): row k is for token k
+    gradients = (rewards - baseline)[:, None] * grad_log_p
     mean = p @ gradients
-    return mean, (p * (gradients - mean).pow(2).sum(1)).sum().item()
+    variance = p @ (gradients - mean).pow(2).sum(1)
+    return mean, variance.item()
 
 
-for baseline, expected in ((0, 4 / 27), (1 / 3, 2 / 27)):
-    mean, variance = mean_and_variance(torch.zeros(3), torch.tensor([1.0, 0, 0]), baseline)
-    assert torch.allclose(mean, torch.tensor([2.0, -1, -1]) / 9) and abs(variance - expected) < 1e-6
+three_logits, three_rewards = torch.zeros(3), torch.tensor([1.0, 0.0, 0.0])
+for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
+    mean, variance = mean_and_variance(three_logits, three_rewards, baseline)
+    print(f"baseline {baseline:.2f}: mean {mean.tolist()}, variance {variance:.4f}")
+    assert torch.allclose(mean, torch.tensor([2.0, -1.0, -1.0]) / 9)
+    assert abs(variance - by_hand) < 1e-6
 
+# %% [markdown]
+# ## Four ways to reward the same thing
+#
+# Now four tokens with different probabilities. Two of them are right. We compare four rewards which
+# all say the same, that right is better than wrong:
+#
+# - "1 or 2": a wrong answer earns 1 and a right one 2.
+# - "0 or 1": as our verifier does.
+# - "-1 or 1": a wrong answer is punished.
+# - "minus the mean": 0 or 1, minus the expected reward.
+#
+# Each is "0 or 1" with another baseline. "1 or 2" has b = -1. "-1 or 1" is 2 (R - 1/2): it has b =
+# 1/2, and steps twice as long. So all have the same mean gradient, up to a factor, and only the
+# variance differs.
+
+# %%
 logits = torch.tensor([1.0, 0.0, -1.0, 0.5])
-rewards = torch.tensor([1.0, 0, 1, 0])
-p = logits.softmax(0)
+rewards = torch.tensor([1.0, 0.0, 1.0, 0.0])
 leaf = logits.clone().requires_grad_()
-gradient, = torch.autograd.grad(leaf.softmax(0) @ rewards, leaf)                           # of J itself
-points = {"reward 1 or 2": -1, "reward 0 or 1": 0, "reward -1 or 1": 0.5,
-          "less the mean": (p @ rewards).item()}                                           # name: baseline
-for name, baseline in points.items():
-    mean, variance = mean_and_variance(logits, rewards, baseline)
-    assert torch.allclose(mean, gradient, atol=1e-6)                                       # it never moves
-    print(f"exact: {name:14} baseline {baseline:5.2f}, variance {variance:.3f}")
+expected_reward = leaf.softmax(0) @ rewards
+[true_gradient] = torch.autograd.grad(expected_reward, leaf)      # of J itself: here we know J
+BASELINES = {"1 or 2": -1, "0 or 1": 0, "-1 or 1": 0.5, "minus the mean": expected_reward.item()}
+exact_variance = {}
+for name, baseline in BASELINES.items():
+    mean, exact_variance[name] = mean_and_variance(logits, rewards, baseline)
+    print(f"{name:15} baseline {baseline:5.2f}, variance {exact_variance[name]:.3f}")
+    assert torch.allclose(mean, true_gradient, atol=1e-6)      # the mean is always the same
 
-# J is not known. `group_advantages` takes the mean of a group of samples of one prompt. The sample's own
-# reward is part of it, so this b does depend on y: the gradient keeps its direction and shrinks to
-# (G - 1) / G. The mean of the others (`leave_one_out`) gives all of it. Here over each
-# of the 64 groups of G = 3 that can be drawn:
-tokens = torch.arange(4)
-groups = torch.cartesian_prod(tokens, tokens, tokens)                                      # (64, 3)
-for leave_one_out, share in ((False, 2 / 3), (True, 1.0)):
-    advantages = grpo.group_advantages(rewards[groups], scale=False, leave_one_out=leave_one_out)
-    gradients = (advantages[..., None] * (torch.eye(4)[groups] - p)).mean(1)               # (64, 4)
-    assert torch.allclose(p[groups].prod(1) @ gradients, share * gradient, atol=1e-6)
+# %% [markdown]
+# ## The baseline of a group
+#
+# In training, nobody knows the expected reward. GRPO estimates it: it draws a group of completions
+# of the same prompt, and takes the mean of their rewards. This is the function, as the package has
+# it. Here we use it with `scale=False`; lesson 07 is about the rest.
+
+# %%
+# From minireason/grpo.py: group_advantages
+def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-4,
+                     leave_one_out: bool = False) -> torch.Tensor:
+    """Rewards (P, G) minus their group's mean, over its unbiased standard deviation if `scale`: (P, G).
+
+    Not scaled: Dr. GRPO, arXiv:2503.20783. `leave_one_out`, minus the others' mean: RLOO, arXiv:2402.14740.
+    """
+    advantages = rewards - rewards.mean(1, keepdim=True)                              # (P, G)
+    if leave_one_out:
+        advantages = advantages * rewards.size(1) / (rewards.size(1) - 1)
+    if scale:
+        advantages = advantages / (rewards.std(1, keepdim=True) + eps)
+    return advantages
+# End of excerpt
+
+
+group = torch.tensor([[1.0, 0.0, 0.0, 1.0]])      # one prompt, four completions
+print("rewards", group.tolist(), "advantages", group_advantages(group, scale=False).tolist())
 
 # %% [markdown]
 # ## The trap: "the loss is 0, is it broken?"
-# No. `compute_loss` multiplies advantages by p / p_old, which is 1 before the first update, and the
-# advantages of a group sum to 0. So its value is 0 where lengths are equal, and minus the covariance of
-# advantage and length over the mean length where they are not. Its gradient is REINFORCE's, and not 0.
+#
+# An *optimizer* is the rule that turns a gradient into a step, and it makes a loss smaller. So we
+# need a loss whose gradient is minus the policy gradient. The usual one multiplies the advantage
+# with the *ratio*: the probability of a token now, over its probability when it was drawn.
+#
+#     ratio = p(token) / p_old(token) = exp(logprob - old_logprob)
+#     loss  = - sum of ratio * advantage over all tokens / number of tokens
+#
+# Before the first step both probabilities are the same, so each ratio is 1. And the advantages of a
+# group sum to 0. So the loss is 0. Its gradient is not, because the gradient of the ratio is grad
+# log p.
 
 # %%
-drawn, config = torch.tensor([0, 1, 3, 2]), RLConfig()
-logprobs = leaf.log_softmax(0)[drawn][:, None]                                             # (4, 1)
-advantages = grpo.group_advantages(rewards[drawn][None], scale=False).view(-1, 1)        # 1/2 or -1/2 each
-loss, _ = grpo.compute_loss(logprobs, logprobs.detach(), None, advantages, torch.ones(4, 1), config)
-loss.backward()
-reinforce = (advantages * (torch.eye(4)[drawn] - p)).mean(0)
-assert loss.item() == 0 and torch.allclose(leaf.grad, -reinforce, atol=1e-6)
-lengths = torch.tensor([4, 1, 2, 3])
-mask = (torch.arange(4) < lengths[:, None]).float()
-ragged, _ = grpo.compute_loss(mask, mask, None, advantages * mask, mask, config)
-assert abs(ragged.item() + (4 - 1 - 2 + 3) / 2 / 10) < 1e-6
-print(f"loss {loss.item():.1f}, gradient {leaf.grad.tolist()}; "
-      f"with lengths 4 1 2 3 the loss is {ragged.item():.1f}")
+drawn = torch.tensor([0, 1, 3, 2])      # four completions of one token each
+old_logprobs = logits.log_softmax(0)[drawn]
+advantages = group_advantages(rewards[drawn][None], scale=False)[0]
+ratio = (leaf.log_softmax(0)[drawn] - old_logprobs).exp()
+loss = -(ratio * advantages).mean()
+[gradient] = torch.autograd.grad(loss, leaf)
+print(f"loss {loss.item():.1f}, gradient {gradient.tolist()}")
+
+reinforce = (advantages[:, None] * (torch.eye(4)[drawn] - logits.softmax(0))).mean(0)
+assert loss.item() == 0 and torch.allclose(gradient, -reinforce, atol=1e-6)
 
 # %% [markdown]
-# ## A model
-# Eight tokens; 0 ends a completion. After a 1 a completion with a 3 is paid, after a 2 one without. Four
-# arms: how much the gradient of a fresh model scatters over the same rollouts, and training with each in
-# place of `group_advantages`.
+# With longer completions the loss is not exactly 0. Each token counts once, so a long completion
+# counts more often than a short one, and the sum of the advantages over all tokens is not 0. The
+# package's loss, which lesson 07 shows, does the same. The next cell gives the four completions the
+# lengths 4, 1, 2 and 3. Their advantages are 1/2, -1/2, -1/2 and 1/2. Over all ten tokens they add
+# up to 4/2 - 1/2 - 2/2 + 3/2 = 2, so the loss is -2/10.
 
 # %%
-tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
-                            decode=lambda ids: "".join(map(str, ids)))
+config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8,
+                  num_epochs=1, learning_rate=3e-3, warmup_iterations=1)
+lengths = torch.tensor([4, 1, 2, 3])
+mask = (torch.arange(4) < lengths[:, None]).float()      # (4, 4), a row for each completion
+same = torch.zeros(4, 4)      # the same logprobs, old and new
+loss, _ = grpo.compute_loss(same, same, None, advantages[:, None] * mask, mask, config)
+print(f"loss with four lengths: {loss.item():.1f}")
+assert abs(loss.item() + 0.2) < 1e-6
+
+# %% [markdown]
+# So do not read the loss. Read the mean reward.
+#
+# ## A model that learns
+#
+# Our toy world has two prompts. After a 1, a completion that contains a 3 is right. After a 2, a
+# completion without a 3 is right. Each of the four rewards is now a function of a rollout's rewards
+# (a row for each prompt, a column for each completion of its group). It takes the place of
+# `group_advantages`.
 
 
-def draw_prompt(rng):
-    return SimpleNamespace(prompt=rng.choice("12"))
+# %%
+def reward(prompt, text):
+    return float(("3" in text) == (prompt == "1"))
 
 
-def pay(problems, texts):
-    return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
-
-
-world = World(draw_prompt, pay, tokenizer)
-group_advantages = grpo.group_advantages
-
-
-def one_or_two(rewards, *args, **options):
+def one_or_two(rewards, *_, **__):      # the settings of group_advantages do not matter here
     return rewards + 1
 
 
-def zero_or_one(rewards, *args, **options):
+def zero_or_one(rewards, *_, **__):
     return rewards
 
 
-def minus_one_or_one(rewards, *args, **options):
+def minus_one_or_one(rewards, *_, **__):
     return 2 * rewards - 1
 
 
-def less_the_mean(rewards, *args, **options):
+def minus_the_mean(rewards, *_, **__):
     return group_advantages(rewards, scale=False)
 
 
-ARMS = {   # name: (what stands for the advantages, how many times grad J they give, color)
-    "reward 1 or 2": (one_or_two, 1, "#999999"),
-    "reward 0 or 1": (zero_or_one, 1, "#d1495b"),
-    "reward -1 or 1": (minus_one_or_one, 2, "#e0a030"),
-    "less the mean": (less_the_mean, 7 / 8, "#1b6ca8"),
+WAYS = {      # name: (the function, how long its mean gradient is in units of grad J, color)
+    "1 or 2": (one_or_two, 1, "#999999"),
+    "0 or 1": (zero_or_one, 1, "#d1495b"),
+    "-1 or 1": (minus_one_or_one, 2, "#e0a030"),
+    # Each completion is one of the eight in its group's mean: an eighth of its own reward is lost.
+    "minus the mean": (minus_the_mean, 7 / 8, "#1b6ca8"),
 }
-shape = ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
-config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8, num_epochs=1,
-                  learning_rate=3e-3, warmup_iterations=1)
+world = toy_world(prompts="12", reward=reward)
+
+# %% [markdown]
+# First the variance. A fresh model draws many rollouts and takes no step. Each rollout gives a
+# gradient, and we measure how far these gradients lie apart.
 
 
-def gradient_of(policy, rollout, advantages_of, times):
-    """The gradient of one rollout, all parameters in a row, over how many times grad J it is."""
-    batch = rollout.select(torch.arange(64))                                # a copy that autograd may keep
-    advantages = advantages_of(batch.rewards.view(8, 8)).view(64, 1) * batch.completion_mask / times
+# %%
+def gradient_of(policy, rollout, advantages_of):
+    """The gradient of one rollout, with all parameters in one row."""
+    batch = rollout.select(torch.arange(len(rollout)))      # a copy that autograd may keep
+    mask = batch.completion_mask
+    advantages = advantages_of(batch.rewards.view(8, 8)).view(64, 1) * mask
     logprobs, _ = completion_logprobs(policy, batch)
-    loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, None, advantages, batch.completion_mask, config,
-                                64)
+    # Divided by 64 completions, as in the formula, and not by the number of their tokens.
+    loss, _ = grpo.compute_loss(logprobs, batch.old_logprobs, None, advantages, mask, config,
+                                num_tokens=64)
     gradients = torch.autograd.grad(loss, list(policy.parameters()))
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-variances = {name: [] for name in ARMS}                                     # of each seed
-runs = {name: [] for name in ARMS}                                          # the lines of each seed
+variances = {name: [] for name in WAYS}                     # of each seed
 for seed in SEEDS:
-    policy = GPT(shape).init_weights(seed)
+    policy = toy_model(seed)
     rollouts = [collect_rollout(policy, None, world, config, seed, i) for i in range(NUM_ROLLOUTS)]
-    for name, (advantages_of, times, _) in ARMS.items():
-        gradients = [gradient_of(policy, rollout, advantages_of, times) for rollout in rollouts]
+    for name, (advantages_of, length, _) in WAYS.items():
+        gradients = [gradient_of(policy, rollout, advantages_of) / length for rollout in rollouts]
         variances[name].append(torch.stack(gradients).var(0).sum())
-        with patch.object(grpo, "group_advantages", advantages_of):
-            model = GPT(shape).init_weights(seed)
-            optimizer = torch.optim.AdamW(model.parameters())
-            runs[name].append(list(grpo.train(model, None, optimizer, world, config, seed)))
+least = torch.stack(variances["minus the mean"])
+for name in WAYS:
+    times = torch.stack(variances[name]) / least
+    print(f"{name:15} variance {times.min():.1f} to {times.max():.1f} (minus the mean: 1)")
 
-
-def rewards_of(lines):
-    return [line["reward"] for line in lines]
-
-
-curves = {}
-for name in ARMS:
-    curves[name] = torch.tensor([rewards_of(lines) for lines in runs[name]])     # (seeds, iterations)
-last_means = curves["less the mean"].mean(1)
-for name in ARMS:
-    times = torch.stack(variances[name]) / torch.stack(variances["less the mean"])
-    means = curves[name].mean(1)
-    print(f"model: {name:14} variance {times.min():.1f} to {times.max():.1f} times the last, "
-          f"reward {means.mean():.2f} ({means.min():.2f} to {means.max():.2f}), "
-          f"less in {(means < last_means).sum()} seeds")
+# %% [markdown]
+# Then training. `grpo.train` calls `group_advantages` by its name, so we put each of the four
+# functions in its place for the time of a training.
 
 # %%
-figure, axes = new_figure(1, 3, figsize=(9, 3.2))
+runs = {name: [] for name in WAYS}                          # the metrics of each seed
+for name, (advantages_of, _, _) in WAYS.items():
+    for seed in SEEDS:
+        policy = toy_model(seed)
+        optimizer = torch.optim.AdamW(policy.parameters())
+        with patch.object(grpo, "group_advantages", advantages_of):
+            runs[name].append(list(grpo.train(policy, None, optimizer, world, config, seed)))
+
+curves = {}                                                 # (seeds, iterations): mean rewards
+for name, lines_of_seeds in runs.items():
+    rows = []
+    for lines in lines_of_seeds:
+        rows.append([line["reward"] for line in lines])
+    curves[name] = torch.tensor(rows)
+for name, curve in curves.items():
+    means = curve.mean(1)
+    num_behind = (means < curves["minus the mean"].mean(1)).sum()
+    print(f"{name:15} mean reward {means.mean():.2f} (of single seeds {means.min():.2f} to "
+          f"{means.max():.2f}), behind \"minus the mean\" in {num_behind} of {len(means)} seeds")
+
+# %% [markdown]
+# ## The figure: `05_policy_gradient`
+#
+# On the left the curve is the exact variance of the four tokens above, for every baseline. Look
+# where the four dots lie on it. In the middle are the rewards of the four trainings, each a mean of
+# the seeds in a band from the lowest to the highest. On the right compare the two curves of one
+# training: only one of them tells you that the model learns.
+
+# %%
+figure, axes = new_figure(1, 3, figsize=(10, 3.4))
 baselines = torch.linspace(-1.2, 1.4, 80).tolist()
-exact = [mean_and_variance(logits, rewards, baseline)[1] for baseline in baselines]
-axes[0].plot(baselines, exact, color="black", lw=1)
-for name, (_, _, color) in ARMS.items():
-    _, variance = mean_and_variance(logits, rewards, points[name])
-    least, most = torch.aminmax(curves[name], dim=0)
-    axes[0].plot(points[name], variance, "o", color=color)
-    axes[1].fill_between(range(NUM_ITERATIONS), least, most, color=color, alpha=0.2, lw=0)
-    axes[1].plot(curves[name].mean(0), color=color, label=name)
+curve = [mean_and_variance(logits, rewards, baseline)[1] for baseline in baselines]
+axes[0].plot(baselines, curve, color="black", lw=1)
+for name, (_, _, color) in WAYS.items():
+    size = 9 if name == "-1 or 1" else 6      # two of the dots nearly cover each other
+    axes[0].plot(BASELINES[name], exact_variance[name], "o", ms=size, color=color, label=name)
+    curve = curves[name]
+    intervals = torch.stack([curve.mean(0), curve.amin(0), curve.amax(0)], 1).tolist()
+    plot_band(axes[1], range(NUM_ITERATIONS), intervals, color, name)
+lines = runs["minus the mean"][0]
 for key, color in (("reward", "#1b6ca8"), ("policy_loss", "black")):
-    values = [line.get(key, float("nan")) for line in runs["less the mean"][0]]
-    axes[2].plot(values, color=color, label=key)
-titles = ("exact: variance of one sample", f"reward, seeds: {len(SEEDS)} (mean, range)",
-          "less the mean, seed 0")
-for axis, title, label in zip(axes, titles, ("baseline b", "iteration", "iteration")):
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel(label)
-    axis.spines[["top", "right"]].set_visible(False)
-    if axis is not axes[0]:
-        axis.legend(frameon=False, fontsize=8)
+    axes[2].plot([line.get(key, float("nan")) for line in lines], color=color, label=key)
+label(axes[0], "four tokens: variance of one draw", "baseline b", "variance")
+label(axes[1], f"the model: reward, {len(SEEDS)} seeds", "iteration", "mean reward")
+label(axes[2], "minus the mean, seed 0", "iteration", "reward, loss")
 show_figure(figure, "05_policy_gradient")
 
 # %% [markdown]
 # ## What to see
-# - The four arms have one mean gradient, up to a factor. A reward of 0 or 1 without a baseline has about 3
-#   times the variance of the last arm: it needs 3 times the samples for the same certainty. A reward of 1 or
-#   2 needs 13 or more.
-# - Over 5 seeds, 0 or 1 is behind the group's mean in all, -1 or 1 in 3: those two do not separate. Half of
-#   the completions are right at first, so 1/2 is a good baseline by luck. Where 2% are right it is a bad one.
-# - The reward rises while `policy_loss` stays around 0. Its gaps are steps in which no group had a spread.
-# - What it does not show: a baseline for each token (lesson 06), and what dividing by the spread does (lesson
-#   07).
+#
+# - Left: the four rewards say the same, and the variance of "1 or 2" is many times as large as that
+#   of the last two. The best baseline lies near the expected reward.
+# - The printed lines: for the model, "0 or 1" without a baseline has about three times the variance
+#   of "minus the mean". So it needs three times as many completions for an equally certain step. "1
+#   or 2" needs more than ten times as many.
+# - Middle: with less variance the model learns faster. "-1 or 1" and "minus the mean" lie so close
+#   together that five seeds do not separate them. That is luck: at first half of the completions
+#   are right, so 1/2 is a good baseline. Where only 2 of 100 are right, it would be a bad one, and
+#   the mean of the group would still be good.
+# - Right: the reward rises, and `policy_loss` stays near 0. The gaps in it are iterations in which
+#   every group was all right or all wrong. Then all advantages are 0, and no step is taken.
+#
+# ## What it does not show
+#
+# - A baseline for each token instead of one for each completion: lesson 06.
+# - What happens if the advantages are also divided by the spread of the group, and what it means
+#   that a completion is part of its own baseline: lesson 07.
 #
 # ## Exercises
-# 1. The mean is not the best b (see "exact"). Derive the one of least variance.
-# 2. With `scale=True` rewards of 0 or 1 and of -1 or 1 give equal advantages. Why? And without a scale?
-# 3. Pay every completion 1. What do the arms learn on average, and in one step?
+#
+# 1. The left picture shows that the mean is not quite the best baseline. Derive the one with the
+#    least variance.
+# 2. With `scale=True`, a group's advantages are divided by the standard deviation of its rewards.
+#    Then rewards of 0 or 1 and of -1 or 1 give the same advantages. Why? And without the scale?
+# 3. Every completion earns 1. What do the four ways learn on average, and what do they do in a
+#    single step?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. b = E[R |grad log p|^2] / E[|grad log p|^2], the zero of the derivative of E[(R - b)^2 |grad log p|^2]:
-#    here 0.40.
-# 2. Mean and standard deviation move along with the rewards. Without a scale those of -1 or 1 are twice as
-#    large.
-# 3. On average nothing. In one step only the last arm stands still; the others push up whatever was drawn.
+# 1. The variance is the mean of (R - b)^2 |grad log p|^2, minus a part without b. Its derivative is
+#    0 at b = mean of R |grad log p|^2 / mean of |grad log p|^2. For the four tokens that is 0.40.
+# 2. -1 or 1 is 2R - 1. Subtracting the mean removes the -1, and dividing by the standard deviation
+#    removes the 2. Without the scale, the advantages of -1 or 1 are twice as large.
+# 3. On average nothing, since no completion is better than another. In a single step only "minus
+#    the mean" stands still. The others make likelier whatever was drawn.
 # </details>

@@ -1,44 +1,62 @@
 # %% [markdown]
-# # 6. PPO: a critic and a leash
+# # 6. PPO: a critic and a clip
 #
-# Question: in lesson 05 each token of a completion got the same credit, and a rollout was good for one step.
-# How does each token get its own, and how can a rollout be used more than once?
+# Question: in lesson 05 each token of a completion got the same credit, and a rollout was good for
+# one step. How does each token get its own credit? And how can one rollout be used for several
+# steps?
 #
 # You need: lesson 05. Time: about a minute on a laptop's CPU.
 #
-# A critic V_t says how much reward is still to come before token t. What a token did is the surprise that it
-# made:
+# *PPO* (proximal policy optimization) answers both questions. This lesson takes them one after the
+# other.
 #
-#     delta_t   = r_t + gamma V_{t+1} - V_t          behind the last token: V = 0;
-#                                                    r_t holds - kl_coef k1_t, if there is a KL
-#     A_t       = delta_t + gamma lambda A_{t+1}     GAE, arXiv:1506.02438;
-#                                                    the critic's target is R_t = A_t + V_t
-#     surrogate = min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t)
-#                                                    rho_t = p(token_t) / p_old(token_t)
+# ## Credit for each token: the critic
 #
-# lambda = 1 compares the whole rest with V_t; lambda = 0 looks one token ahead and trusts the critic for the
-# rest. The surrogate stops paying once the ratio has gone as far as the advantage wants, so a second step
-# cannot run away.
+# Before each token t, a second network estimates how much reward is still to come. This network is
+# the *critic*, and its estimate is the *value* V_t of that place. After the last token nothing is
+# to come, so the value there is 0.
+#
+# A token that was better than expected raises the value. So its credit is the surprise that it
+# brings. Let r_t be the reward at token t: in our worlds it is 0, except at the last token. And let
+# *gamma* be a factor by which later rewards count less: in our presets it is 1, since a right
+# answer is worth as much after a long thought. Then the surprise is
+#
+#     delta_t = r_t + gamma V_{t+1} - V_t
+#
+# The next value is an estimate too, and may be wrong. So *GAE* (generalized advantage estimation,
+# arXiv:1506.02438) adds the surprises of later tokens:
+#
+#     A_t = delta_t + gamma lambda A_{t+1}
+#
+# *Lambda* says how much they count. With lambda = 0 only the next surprise counts: we trust the
+# critic for the rest. With lambda = 1 all count fully. Then the values in between cancel, and A_t
+# is the reward that really came, minus V_t: we trust the critic for nothing but the baseline.
+#
+# The critic learns from what came. Its target is the *return* R_t = A_t + V_t, which with lambda =
+# 1 is just the reward.
+#
+# One more thing may be part of r_t. The *KL* is a distance between the probabilities of two models,
+# here between the policy and a copy of it from before RL. If the policy has to stay near that copy,
+# each token costs kl_coef times *k1*, an estimate of the KL from one token: its logprob now, minus
+# its logprob in the copy. In this lesson kl_coef is 0.
 
 # %%
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import label, plot_band, show_figure
+from toy import toy_model, toy_world
 
 from minireason import ppo
 from minireason.batch import Batch
-from minireason.config import ModelConfig, RLConfig
-from minireason.model import GPT
+from minireason.config import RLConfig
 from minireason.policy import Critic
-from minireason.rewards import World
 from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -47,205 +65,360 @@ NUM_ITERATIONS = 3 if FAST else 20
 SEEDS = range(1 if FAST else 5)
 
 # %% [markdown]
-# ## By hand
-# GAE on three tokens, rewards 0 0 1, values 0.5 0.6 0.8, gamma 1: delta = 0.6 - 0.5, 0.8 - 0.6, 1 - 0.8 = 0.1
-# 0.2 0.2. lambda 1/2, from the back: 0.2, then 0.2 + 0.5 * 0.2 = 0.3, then 0.1 + 0.5 * 0.3 = 0.25. lambda 1:
-# 1 - V_t.
+# ## By hand: three tokens
 #
-# The leash, clip_low 0.2, clip_high 0.28. Ratio 1.5 and A = 1: it has gone too far, min(1.5, 1.28) = 1.28, no
-# gradient. A = -1: it went the wrong way, min(-1.5, -1.28) = -1.5, and the gradient is whole. Ratio 0.5
-# mirrors this. The critic is held too: V 0.9, at the rollout 0.5, target 1, value_clip 0.2: max(0.1^2, (0.7 -
-# 1)^2) / 2 = 0.045.
+# The rewards are 0, 0, 1 and the values 0.5, 0.6, 0.8. With gamma = 1 the surprises are
+#
+#     delta = 0.6 - 0.5, 0.8 - 0.6, 1 - 0.8 = 0.1, 0.2, 0.2
+#
+# - lambda = 0: the advantages are the surprises.
+# - lambda = 1/2: from the back, 0.2, then 0.2 + 0.5 * 0.2 = 0.3, then 0.1 + 0.5 * 0.3 = 0.25.
+# - lambda = 1: the reward 1 minus each value, 0.5, 0.4, 0.2.
+#
+# This is the function of the package. It goes from the back, as we did.
+
+# %%
+# From minireason/ppo.py: gae
+def gae(token_rewards: torch.Tensor, values: torch.Tensor, completion_mask: torch.Tensor, gamma: float,
+        gae_lambda: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Generalized advantage estimation over (B, L). Past the last token nothing is to come: no bootstrap.
+
+    Returns (advantages (B, L), returns (B, L)), both 0 beyond the mask.
+    """
+    mask = completion_mask.to(values.dtype)                                           # (B, L)
+    token_rewards = token_rewards.masked_fill(mask == 0, 0.0)
+    values = values.masked_fill(mask == 0, 0.0)
+    advantages = torch.zeros_like(values)                                             # (B, L)
+    running = torch.zeros_like(values[:, 0])                                          # (B,), A_{t+1}
+    next_value = torch.zeros_like(running)                                            # (B,), V_{t+1}
+    for t in reversed(range(values.size(1))):
+        delta = token_rewards[:, t] + gamma * next_value - values[:, t]               # (B,)
+        running = (delta + gamma * gae_lambda * running) * mask[:, t]
+        advantages[:, t] = running
+        next_value = values[:, t]
+    return advantages, advantages + values
+# End of excerpt
+
+
+token_rewards = torch.tensor([[0.0, 0.0, 1.0]])
+values = torch.tensor([[0.5, 0.6, 0.8]])
+BY_HAND = {0.0: [0.1, 0.2, 0.2], 0.5: [0.25, 0.3, 0.2], 1.0: [0.5, 0.4, 0.2]}      # by lambda
+for gae_lambda, by_hand in BY_HAND.items():
+    advantages, returns = gae(token_rewards, values, torch.ones(1, 3), 1.0, gae_lambda)
+    print(f"lambda {gae_lambda}: advantages {advantages.tolist()}, returns {returns.tolist()}")
+    assert torch.allclose(advantages, torch.tensor([by_hand]))
+
+# %% [markdown]
+# ## A world whose values are known
+#
+# Is lambda = 0 or 1 better? To see it, we need a world in which we know the truth. A completion is
+# four flips of a coin, and its reward is the share of heads. After h heads in t flips, the expected
+# reward is (h + (4 - t) / 2) / 4, because half of the remaining flips are heads on average. That is
+# the true value. A flip of heads raises it by 1/8, and tails lowers it by 1/8. That is the true
+# credit of the flip.
+#
+# First three critics that do not learn: one that is right, and two that are wrong. The cell takes
+# all 16 possible completions. It prints which part of the true credit a flip gets on average, and
+# how much noise comes on top.
+
+# %%
+L = 4                                                          # flips
+coin = torch.arange(2)
+every_completion = torch.cartesian_prod(coin, coin, coin, coin)            # (16, L), 1 is heads
+heads_before = every_completion.cumsum(1) - every_completion
+true_values = (heads_before + (L - torch.arange(L)) / 2) / L               # (16, L)
+true_credit = (every_completion - 0.5) / L                                 # (16, L): 1/8 or -1/8
+token_rewards = torch.zeros(16, L)
+token_rewards[:, -1] = every_completion.float().mean(1)                    # at the last flip
+
+CRITICS = {
+    "right": true_values,
+    "always 1/2": torch.full((16, L), 0.5),
+    "always 0": torch.zeros(16, L),
+}
+for name, values in CRITICS.items():
+    for gae_lambda in (0.0, 1.0):
+        advantages, _ = gae(token_rewards, values, torch.ones(16, L), 1.0, gae_lambda)
+        part = (advantages * true_credit).sum() / (true_credit * true_credit).sum()
+        noise = (advantages - part * true_credit).std(unbiased=False)
+        print(f"critic {name:10} lambda {gae_lambda:.0f}: "
+              f"{part:.2f} of the true credit, noise {noise:.3f}")
+
+# %% [markdown]
+# With the right critic, lambda = 0 is perfect: each flip gets its credit and no noise. With a wrong
+# critic it goes wrong: most flips get nothing. Lambda = 1 is right on average with any critic, and
+# noisier. A critic is wrong at the start of a training, so our presets use lambda = 1.
+#
+# ## Several steps on one rollout: the clip
+#
+# Drawing a rollout is expensive, so we want to take more than one step on it. But after the first
+# step the policy is not the one that drew it. The ratio of a token, its probability now over its
+# probability at the draw, has moved away from 1. Nothing in ratio * advantage would stop it from
+# moving further.
+#
+# PPO *clips* the ratio, which means that it cuts it off at two borders. What it maximizes is called
+# the *surrogate*, since it stands in the place of the reward:
+#
+#     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
+#
+# By hand, with clip_low = 0.2 and clip_high = 0.28:
+#
+#     ratio    A    ratio * A    clipped * A    surrogate    what happens
+#      1.5    +1       1.5          1.28          1.28       far enough: no gradient
+#      1.5    -1      -1.5         -1.28         -1.5        the wrong way: full gradient
+#      0.5    +1       0.5          0.8           0.5        the wrong way: full gradient
+#      0.5    -1      -0.5         -0.8          -0.8        far enough: no gradient
+#
+# So a step in the wrong direction can always be taken back, and a step in the right direction stops
+# at the border. The critic is held in the same way: its value may move by value_clip from the value
+# that it gave at the rollout.
+#
+#     V_clipped  = V_old + clip(V - V_old, -value_clip, value_clip)
+#     value loss = max((V - R)^2, (V_clipped - R)^2) / 2
+#
+# For example V = 0.9, V_old = 0.5, R = 1 and value_clip = 0.2. Then V_clipped is 0.7, and the loss
+# is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. This is the
+# whole loss of PPO:
+
+# %%
+# From minireason/ppo.py: compute_loss
+def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
+                 advantages: torch.Tensor,
+                 values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
+                 completion_mask: torch.Tensor, config: RLConfig, num_tokens: float | None = None,
+                 weight_sum: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
+    """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
+
+    All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
+    stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
+    a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
+    `weight_sum`, by default num_tokens.
+    Returns (loss, metrics).
+    """
+    mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
+    if num_tokens is None:
+        num_tokens = mask.sum()
+    if weight_sum is None:
+        weight_sum = num_tokens
+
+    # policy term
+    log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
+    ratio = log_ratio.exp()
+    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+    surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
+    policy_loss = -(surrogate * mask).sum() / num_tokens
+
+    # value term: the critic regresses on the returns, in small steps from its estimate at the rollout
+    values_clipped = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
+    error = (values - returns).masked_fill(mask == 0, 0.0)                            # (B, L)
+    error_clipped = (values_clipped - returns).masked_fill(mask == 0, 0.0)            # (B, L)
+    value_loss = 0.5 * (torch.max(error ** 2, error_clipped ** 2) * mask).sum() / num_tokens
+
+    loss = policy_loss + config.value_coef * value_loss
+    metrics = {
+        "policy_loss": policy_loss.item(),
+        "value_loss": value_loss.item(),
+        "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
+        "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
+    }
+    return loss, metrics
+# End of excerpt
 
 
 # %%
-def one_token(ratio, advantage, value=0.0, old_value=0.0, target=0.0):
-    """(surrogate, its gradient in the logprob, value loss) of one token."""
+def loss_of_one_token(ratio, advantage, value=0.0, old_value=0.0, target=0.0):
+    """(surrogate, its gradient with respect to the logprob, value loss)."""
+    old_logprob = torch.zeros(1, 1)
     logprob = torch.tensor([[ratio]]).log().requires_grad_()
-    mask = torch.ones(1, 1)
-    loss, metrics = ppo.compute_loss(logprob, torch.tensor([[0.0]]), torch.tensor([[advantage]]),
-                                     torch.tensor([[value]]), torch.tensor([[old_value]]),
-                                     torch.tensor([[target]]), mask, RLConfig())
+    loss, metrics = compute_loss(logprob, old_logprob, torch.tensor([[advantage]]),
+                                 torch.tensor([[value]]), torch.tensor([[old_value]]),
+                                 torch.tensor([[target]]), torch.ones(1, 1), RLConfig())
     loss.backward()
     return -metrics["policy_loss"], -logprob.grad.item(), metrics["value_loss"]
 
 
-token_rewards = torch.tensor([[0.0, 0, 1]])
-values = torch.tensor([[0.5, 0.6, 0.8]])
-ones = torch.ones(1, 3)
-for gae_lambda, by_hand in ((0.0, [0.1, 0.2, 0.2]), (0.5, [0.25, 0.3, 0.2]), (1.0, [0.5, 0.4, 0.2])):
-    advantages, returns = ppo.gae(token_rewards, values, ones, 1.0, gae_lambda)
-    assert torch.allclose(advantages, torch.tensor([by_hand]))
-    assert torch.allclose(returns, advantages + values)
-
-BY_HAND = (      # (ratio, advantage, surrogate, gradient)
-    (1.5, 1.0, 1.28, 0),
+BY_HAND = [      # (ratio, advantage, surrogate, gradient)
+    (1.5, 1.0, 1.28, 0.0),
     (1.5, -1.0, -1.5, -1.5),
     (0.5, 1.0, 0.5, 0.5),
-    (0.5, -1.0, -0.8, 0),
-)
-for ratio, advantage, surrogate, gradient in BY_HAND:
-    computed = one_token(ratio, advantage)[:2]
-    assert torch.allclose(torch.tensor(computed), torch.tensor([surrogate, gradient]))
-assert abs(one_token(1.0, 0.0, value=0.9, old_value=0.5, target=1.0)[2] - 0.045) < 1e-6
+    (0.5, -1.0, -0.8, 0.0),
+]
+for ratio, advantage, *by_hand in BY_HAND:
+    surrogate, gradient, _ = loss_of_one_token(ratio, advantage)
+    print(f"ratio {ratio}, advantage {advantage:+.0f}: "
+          f"surrogate {surrogate:.2f}, gradient {gradient + 0:.2f}")
+    assert torch.allclose(torch.tensor([surrogate, gradient]), torch.tensor(by_hand))
+_, _, value_loss = loss_of_one_token(1.0, 0.0, value=0.9, old_value=0.5, target=1.0)
+print(f"value loss {value_loss:.3f}")
+assert abs(value_loss - 0.045) < 1e-6
 
 # %% [markdown]
-# ## A world whose values are known
-# A completion is four flips of a coin, its reward the share of heads. Before flip t, counted from 0, with h
-# heads so far, (h + (4 - t) / 2) / 4 is due. So a flip earns +1/8 or -1/8, whatever the others are. First
-# three fixed critics on all 16 completions. Then one that learns from zeros, 256 completions an update, by
-# our advantages and our loss.
+# ## A critic that learns
+#
+# Back to the coins. Now a critic starts from values of 0 and learns with the package's own
+# functions, from 256 completions at each update. The policy does not learn here: a coin is a coin.
+# We note the values of all 16 completions before each update.
 
 
 # %%
-def flipped(flips):
-    """A batch of completions (B, L) behind a prompt of one token."""
+def rollout_of(flips):
+    """A rollout of these completions (B, L), each after a prompt of one token."""
     B = len(flips)
     prompts = torch.full((B, 1), 5)
     return Batch(ids=torch.cat([prompts, flips], 1), prompt_lengths=torch.ones(B, dtype=torch.long),
-                 completion_ids=flips, completion_mask=torch.ones(B, L), old_logprobs=torch.zeros(B, L),
-                 rewards=flips.float().mean(1))
+                 completion_ids=flips, completion_mask=torch.ones(B, L),
+                 old_logprobs=torch.zeros(B, L), rewards=flips.float().mean(1))
 
 
-L, shape = 4, ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
-coin = torch.arange(2)
-every = torch.cartesian_prod(coin, coin, coin, coin)                                     # (16, L), 1 is heads
-heads_before = every.cumsum(1) - every
-flips_left = L - torch.arange(L)
-due = (heads_before + flips_left / 2) / L                                                # (16, L)
-earned = (every - 0.5) / L                                                               # (16, L)
-share_of_heads = every.float().mean(1, keepdim=True)
-token_rewards = torch.nn.functional.pad(share_of_heads, (L - 1, 0))                      # (16, L), at the end
-CRITICS = {"right": due, "always 1/2": torch.full((16, L), 0.5), "always 0": torch.zeros(16, L)}
-for name, values in CRITICS.items():
-    for gae_lambda in (0.0, 1.0):
-        advantages, _ = ppo.gae(token_rewards, values, torch.ones(16, L), 1.0, gae_lambda)
-        share = (advantages * earned).sum() / (earned * earned).sum()
-        noise = (advantages - share * earned).std(unbiased=False)
-        print(f"critic {name:10} lambda {gae_lambda:.0f}: a flip is credited {share:.2f} of what it earned, "
-              f"with a noise of {noise:.3f}")
-
-
-def learn(gae_lambda, seed):
-    """The values of all 16 completions (16, L) before each update of a critic that starts from zeros."""
+def learned_values(gae_lambda, seed):
+    """The values of all 16 completions before each update: (updates + 1, 16, L)."""
     generator = torch.Generator().manual_seed(seed)
-    critic = Critic(GPT(shape).init_weights(seed))
+    critic = Critic(toy_model(seed))
     optimizer = torch.optim.AdamW(critic.parameters(), lr=3e-3)
     config = RLConfig(gae_lambda=gae_lambda)
     history = []
     for _ in range(NUM_UPDATES + 1):
-        history.append(critic(flipped(every)).detach())
-        rollout = flipped(torch.randint(0, 2, (256, L), generator=generator))
+        history.append(critic(rollout_of(every_completion)).detach())
+        rollout = rollout_of(torch.randint(0, 2, (256, L), generator=generator))
         values = critic(rollout)
         rollout.old_values = values.detach()
         ppo.compute_advantages(rollout, config)
-        loss, _ = ppo.compute_loss(rollout.old_logprobs, rollout.old_logprobs, rollout.advantages, values,
-                                   rollout.old_values, rollout.returns, rollout.completion_mask, config)
+        logprobs = rollout.old_logprobs
+        loss, _ = compute_loss(logprobs, logprobs, rollout.advantages, values, rollout.old_values,
+                               rollout.returns, rollout.completion_mask, config)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return history
+    return torch.stack(history)
 
-
-example = 0b1101                                                # the row of heads heads tails heads
-errors = {0.0: [], 1.0: []}                                     # by lambda, then seed: before each update
-looks = {}                                                      # {updates: values of the example}
-for gae_lambda in errors:
-    for seed in SEEDS:
-        history = learn(gae_lambda, seed)
-        errors[gae_lambda].append([(values - due).abs().mean().item() for values in history])
-        if gae_lambda == 1.0 and seed == 0:
-            for update in (0, 5, 20, NUM_UPDATES):
-                if update < len(history):
-                    looks[update] = history[update][example]
-for gae_lambda, error in errors.items():
-    last = torch.tensor(error)[:, -20:].mean(1)
-    print(f"lambda {gae_lambda:.0f}: error of the values in the last 20 updates {last.mean():.3f} "
-          f"({last.min():.3f} to {last.max():.3f}, {len(SEEDS)} seeds); "
-          f"a constant 1/2 is off by {(due - 0.5).abs().mean():.3f}")
-
-# %% [markdown]
-# ## The trap: with one update per rollout nothing is ever clipped
-# The first step is taken at ratio 1. The world of lesson 05, with `ppo.train`:
 
 # %%
-tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
-                            decode=lambda ids: "".join(map(str, ids)))
+values_of_lambda_1 = learned_values(1.0, seed=0)
+errors = {}                                                    # {lambda: (seeds, updates + 1)}
+for gae_lambda in (0.0, 1.0):
+    rows = []
+    for seed in SEEDS:
+        distance = (learned_values(gae_lambda, seed) - true_values).abs()
+        rows.append(distance.mean((1, 2)))
+    errors[gae_lambda] = torch.stack(rows)
+    last = errors[gae_lambda][:, -20:].mean(1)
+    print(f"lambda {gae_lambda:.0f}: mean error in the last 20 updates {last.mean():.3f} "
+          f"(of single seeds {last.min():.3f} to {last.max():.3f})")
+print(f"a constant value of 1/2 would have an error of {(true_values - 0.5).abs().mean():.3f}")
+
+# %% [markdown]
+# ## The trap: with one update for each rollout nothing is ever clipped
+#
+# The first step on a rollout is taken at a ratio of 1, inside both borders. So with one update for
+# each rollout the clip does nothing at all, whatever its settings. `clip_frac`, the share of tokens
+# whose ratio was clipped, is then exactly 0. We train in the toy world of lesson 05, once with one
+# update and once with four.
 
 
-def draw_prompt(rng):
-    return SimpleNamespace(prompt=rng.choice("12"))
+# %%
+def reward(prompt, text):
+    return float(("3" in text) == (prompt == "1"))
 
 
-def pay(problems, texts):
-    return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
-
-
-world = World(draw_prompt, pay, tokenizer)
+world = toy_world(prompts="12", reward=reward)
+clip_fracs = {}                                                # {updates: (seeds, iterations)}
 for num_epochs in (1, 4):
     config = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=8, group_size=8, max_new_tokens=8,
                       warmup_iterations=1, num_epochs=num_epochs, learning_rate=3e-3,
                       critic_learning_rate=3e-3)
-    runs = []
-    for seed in SEEDS[:3]:
-        policy = GPT(shape).init_weights(seed)
+    clip_rows, reward_rows = [], []
+    for seed in SEEDS:
+        policy = toy_model(seed)
         critic = Critic(policy)
-        optimizer = torch.optim.AdamW([{"params": policy.parameters()}, {"params": critic.parameters()}])
+        both = [{"params": policy.parameters()}, {"params": critic.parameters()}]
+        optimizer = torch.optim.AdamW(both)
         lines = list(ppo.train(policy, critic, None, optimizer, world, config, seed))
-        runs.append([(line["clip_frac"], line["reward"]) for line in lines])
-    clipped = torch.tensor(runs)[..., 0]                        # (seeds, iterations)
-    rewards = torch.tensor(runs)[:, -5:, 1].mean(1)             # (seeds,)
-    assert (clipped.max() == 0) == (num_epochs == 1)
-    print(f"{num_epochs} updates a rollout: clip_frac {clipped.mean():.3f}, at most {clipped.max():.3f}; "
-          f"last rewards {rewards.mean():.2f} ({rewards.min():.2f} to {rewards.max():.2f}, "
-          f"{len(rewards)} seeds)")
+        clip_rows.append([line["clip_frac"] for line in lines])
+        reward_rows.append([line["reward"] for line in lines])
+    clip_fracs[num_epochs] = torch.tensor(clip_rows)
+    last = torch.tensor(reward_rows)[:, -5:].mean(1)
+    print(f"{num_epochs} updates: mean clip_frac {clip_fracs[num_epochs].mean():.3f}, "
+          f"last rewards {last.mean():.2f} (of single seeds {last.min():.2f} to {last.max():.2f})")
+    assert (clip_fracs[num_epochs].max() == 0) == (num_epochs == 1)
+
+# %% [markdown]
+# ## The figure: `06_ppo`
+#
+# Four pictures. Top left: one completion, and what the critic expects before each of its flips.
+# Watch the blue curves come closer to the dashed truth. Top right: the mean error of the critic,
+# with lambda = 0 and with lambda = 1. Bottom left: the surrogate over the ratio; the dotted lines
+# are the two borders of the clip, and the curves are flat where the gradient is 0. Bottom right:
+# how many tokens are clipped with one and with four updates.
 
 # %%
-figure, axes = new_figure(1, 3, figsize=(9, 3.2))
-for (update, values), color in zip(looks.items(), ("#c9d8e6", "#8fb3d1", "#5590bd", "#1b4f8a")):
-    axes[0].plot(values, "o-", ms=4, color=color, label=f"after {update}")
-axes[0].plot(due[example], "k--", label="due")
-axes[0].set_xticks(range(L), ["heads", "heads", "tails", "heads"])
-for (gae_lambda, error), color in zip(errors.items(), ("#d1495b", "#1b6ca8")):
-    error = torch.tensor(error)                                 # (seeds, updates)
-    least, most = torch.aminmax(error, dim=0)
-    axes[1].fill_between(range(error.size(1)), least, most, color=color, alpha=0.2, lw=0)
-    axes[1].plot(error.mean(0), color=color, label=f"lambda {gae_lambda:.0f}")
+figure, axes = new_figure(2, 2, figsize=(9, 6.6))
+example = every_completion.tolist().index([1, 1, 0, 1])        # heads heads tails heads
+BLUES = ((0, "#c9d8e6"), (5, "#8fb3d1"), (20, "#5590bd"), (120, "#1b4f8a"))
+for update, color in BLUES:
+    if update <= NUM_UPDATES:
+        values = values_of_lambda_1[update, example]
+        axes[0, 0].plot(values, "o-", ms=4, color=color, label=f"after {update} updates")
+axes[0, 0].plot(true_values[example], "k--", label="true value")
+axes[0, 0].set_xticks(range(L), ["heads", "heads", "tails", "heads"])
+
+
+def plot_seeds(axis, rows, color, name):
+    """A curve for the mean of the seeds (seeds, n), in a band from the lowest to the highest."""
+    intervals = torch.stack([rows.mean(0), rows.amin(0), rows.amax(0)], 1).tolist()
+    plot_band(axis, range(rows.size(1)), intervals, color, name)
+
+
+for gae_lambda, color in ((0.0, "#d1495b"), (1.0, "#1b6ca8")):
+    plot_seeds(axes[0, 1], errors[gae_lambda], color, f"lambda {gae_lambda:.0f}")
 ratios = [x / 25 for x in range(10, 46)]
 for advantage, color in ((1.0, "#5a9a5a"), (-1.0, "#d1495b")):
-    surrogates = [one_token(ratio, advantage)[0] for ratio in ratios]
-    axes[2].plot(ratios, surrogates, c=color, label=f"A {advantage:+g}")
-titles = ("value before each flip, by updates", f"error of the values, seeds: {len(SEEDS)}",
-          "clipped surrogate")
-for axis, title, label in zip(axes, titles, ("", "updates", "ratio")):
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel(label)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
+    surrogates = [loss_of_one_token(ratio, advantage)[0] for ratio in ratios]
+    axes[1, 0].plot(ratios, surrogates, color=color, label=f"advantage {advantage:+.0f}")
+for border in (0.8, 1.28):
+    axes[1, 0].axvline(border, color="black", lw=0.8, ls=":")
+for num_epochs, color in ((1, "#e0a030"), (4, "#1b6ca8")):
+    plot_seeds(axes[1, 1], clip_fracs[num_epochs], color, f"updates for each rollout: {num_epochs}")
+label(axes[0, 0], "a critic that learns", "the flip before which it is asked", "value")
+label(axes[0, 1], f"error of the critic, {len(SEEDS)} seeds", "update", "mean error of a value")
+label(axes[1, 0], "the clipped surrogate", "ratio", "surrogate")
+label(axes[1, 1], f"clipped tokens, {len(SEEDS)} seeds", "iteration", "clip_frac")
 show_figure(figure, "06_ppo")
 
 # %% [markdown]
 # ## What to see
-# - With the right values lambda 0 credits each flip with what it earned, without noise. With a wrong critic
-#   it credits the last flip alone. lambda 1 is right on average under any critic, and noisier: so it is our
-#   default.
-# - lambda 1 also teaches the critic better here: an error of 0.025 against 0.045. The ranges of 5 seeds
-#   touch.
-# - clip_frac is exactly 0 with one update a rollout and 0.06 with 4, which learn faster from as many samples
-#   (3 seeds).
-# - What it does not show: whether a critic pays on long completions, where its values are hard to learn.
+#
+# - The printed lines on the three critics: with lambda = 0 and a wrong critic, a flip gets a
+#   quarter of its credit on average. Only the last flip gets any, because only there the real
+#   reward comes in. With lambda = 1 each flip gets all of it, under every critic.
+# - Top left: after five updates the critic says the same number everywhere, about the mean reward.
+#   After that it learns what each flip changes.
+# - Top right: both critics learn. With lambda = 1 the target is the real reward. With lambda = 0
+#   the target contains the critic's own next value, so its error comes back into what it learns.
+#   The bands of the seeds overlap, so the difference is small here.
+# - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
+#   direction.
+# - Bottom right: with one update `clip_frac` is exactly 0. With four it is not, and the printed
+#   rewards are higher after as many rollouts: each rollout was used four times.
+#
+# ## What it does not show
+#
+# - Whether a critic is worth its memory on long completions, where values are hard to learn. Lesson
+#   07 leaves it out, and lesson 08 counts the bytes.
 #
 # ## Exercises
-# 1. Ratio 1.5 and A = -1 is not clipped. What would go wrong if it were?
-# 2. Pay 100 for heads and leave value_clip at 0.2. What does it hold back in a second update on the same
-#    rollout?
-# 3. Bootstrap behind the last flip: add the critic's value there. What does it learn? (Lesson 10 does it.)
+#
+# 1. A ratio of 1.5 with A = -1 is not clipped. What would go wrong if it were?
+# 2. Heads earn 100 instead of 1, and value_clip stays at 0.2. What does it hold back in a second
+#    update on the same rollout?
+# 3. Suppose that after the last token we take the critic's own estimate in place of 0. What does
+#    the critic learn? (Lesson 10 tries it.)
 #
 # <details><summary>Solutions</summary>
 #
-# 1. A bad token made likelier by mistake would get no gradient that brings it back.
-# 2. A value that has come 0.2 nearer to its target gets no gradient, with 99 to go: scale the rewards, or the
-#    clip.
-# 3. Its own opinion is part of its target, so an error there feeds itself: nothing pins the values to the
-#    rewards.
+# 1. A bad token became likelier by mistake. If it were clipped, it would have no gradient, and
+#    nothing would take the mistake back.
+# 2. After the first update a value has moved by 0.2 towards its target, and gets no further
+#    gradient, with up to 99 still to go. Scale the rewards down, or value_clip up.
+# 3. Its own opinion becomes a part of its target. An error there feeds itself, and nothing ties the
+#    values to the real rewards.
 # </details>

@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import count
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+READABLE = ["01", "02", "03", "04", "05", "06"]      # the lessons that keep the limits below
+MAX_LINE, MAX_CELL = 100, 40
 FIRST_LINES = """
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
@@ -71,12 +74,12 @@ def test_a_lesson_in_a_process_of_its_own_runs_from_anywhere(how, tmp_path):
 def test_a_lesson_on_one_idea_has_its_parts(path):
     """From the question to the solutions, in one order, and a figure under the lesson's own name."""
     text, found = path.read_text(), -1
-    for part in ("# Question: ", "# You need: ", "Time: ", "from minireason", "by hand", "show_figure(",
-                 "does not show", "# ## Exercises", "Solutions"):
+    for part in ("# Question: ", "# You need: ", "Time: ", "by hand", "show_figure(", "does not show",
+                 "# ## Exercises", "Solutions"):
         at = text.lower().find(part.lower(), found + 1)
         assert at > found, f"{path.name} has no {part!r} behind what comes before it"
         found = at
-    assert "trap" in text.lower() and text.count("# %% [markdown]\n") >= 4
+    assert "from minireason" in text and "trap" in text.lower() and text.count("# %% [markdown]\n") >= 4
     assert f', "{path.stem}")' in text and (path.parent / "results" / f"{path.stem}.png").exists()
 
 
@@ -86,7 +89,36 @@ def test_a_lesson_finds_the_repository_by_the_same_lines(path):
     text = path.read_text()
     assert text.count(FIRST_LINES) == 1 and text.count("__file__") == 1
     before, _, behind = text.partition(FIRST_LINES)
-    assert "minireason" not in before.split("# %%\n")[-1] and "from shared import" in behind
+    assert "import minireason" not in before and "from minireason" not in before
+    assert "from shared import" in behind
+
+
+@pytest.fixture
+def excerpts(shared):
+    """lessons/excerpts.py: what it puts into a lesson is as long as it is in the source."""
+    return importlib.import_module("excerpts")
+
+
+@pytest.mark.parametrize("path", [path for path in LESSONS if path.name[:2] in READABLE],
+                         ids=lambda path: path.stem)
+def test_a_lesson_can_be_read_line_by_line(path, excerpts):
+    text = path.read_text(encoding="utf-8")
+    assert not count.find(text)["nested_comprehensions"] and not count.find(text)["named_lambdas"]
+    own_text = excerpts.without_excerpts(text).replace(FIRST_LINES, "\n\n\n")
+    assert [line for line in own_text.splitlines() if len(line) > MAX_LINE] == []
+    for cell in re.split(r"^# %%", own_text, flags=re.MULTILINE)[1:]:
+        lines = cell.strip().splitlines()
+        assert cell.startswith(" [markdown]") or len(lines) <= MAX_CELL, lines[:2]
+
+
+@pytest.mark.parametrize("path", [path for path in LESSONS if path.name[:2] in READABLE],
+                         ids=lambda path: path.stem)
+def test_a_lesson_says_what_to_look_at_before_its_figure(path):
+    """Its name stands in the prose before the cell that draws it, and every axis of it has a label."""
+    text = path.read_text(encoding="utf-8")
+    before, figure = text.rsplit(f"# ## The figure: `{path.stem}`\n", 1)
+    assert "# %%\n" not in figure.split("new_figure(")[0].replace("# %%\n", "", 1)
+    assert len(re.findall(r"^label\(axes?.*, \"[^\"]+\", \"[^\"]+\"", figure, re.MULTILINE)) >= 2
 
 
 def test_the_figures_of_the_repository_are_renewed_on_demand_only(shared, monkeypatch, tmp_path):

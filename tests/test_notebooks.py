@@ -34,6 +34,11 @@ def code_cells(lesson):
     return [cell for cell in cells if not cell.startswith(" [markdown]")]
 
 
+def first_cell(lesson):
+    """The cell that finds the repository. Lesson 01 has another one before it, which needs nothing."""
+    return next(cell for cell in code_cells(lesson) if "FOLDER = " in cell)
+
+
 def run_cells(sources, folder):
     """Runs cells in a kernel of their own, from a working folder. Returns the cells with their outputs.
 
@@ -65,18 +70,18 @@ def test_the_first_cell_of_each_lesson_finds_the_repository(place, tmp_path):
     for lesson in LESSONS:
         if place == "elsewhere":
             sources.append(f"__file__ = {str(lesson)!r}")
-        sources.append(code_cells(lesson)[0])
+        sources.append(first_cell(lesson))
         sources.append("import shared\nassert shared.in_notebook()\n"
                        "sys.path[:] = PATH_BEFORE\ndel sys.modules['shared']")      # for the next lesson
     run_cells(sources, folder)
 
 
-@pytest.mark.parametrize("number, folder", [("05", ROOT / "lessons"), ("16", ROOT)])
-def test_a_lesson_shows_its_figure_under_a_cell_and_saves_none(number, folder):
-    [lesson] = [path for path in LESSONS if path.name.startswith(number)]
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
+def test_a_lesson_shows_its_figure_under_a_cell_and_saves_none(lesson):
+    """Some are run from lessons/, the others from the root."""
     before = figures_on_disk(lesson)
-    cells = run_cells(code_cells(lesson), folder)
-    assert sum(images(cell) for cell in cells) == 1
+    cells = run_cells(code_cells(lesson), lesson.parent if lesson.stem < "09" else ROOT)
+    assert sum(images(cell) for cell in cells) >= 1
     assert figures_on_disk(lesson) == before
 
 

@@ -165,10 +165,12 @@ def test_the_reading_order_says_how_long_each_file_is():
 # Lessons and glossary
 
 def lesson_texts():
-    """The prose of each lesson, under its number."""
+    """The prose of each lesson, under its number. An excerpt of the source is not prose."""
     texts = {}
     for path in sorted((ROOT / "lessons").glob("[0-9][0-9]_*.py")):
-        cells = re.split(r"^# %%", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"(?ms)^# <!-- From .*?^# <!-- End of excerpt -->$", "", text)
+        cells = re.split(r"^# %%", text, flags=re.MULTILINE)
         texts[path.name[:2]] = "\n".join(cell for cell in cells if cell.startswith(" [markdown]"))
     return texts
 
@@ -201,6 +203,26 @@ def test_no_lesson_uses_a_word_before_the_lesson_that_the_glossary_names():
         for earlier, text in texts.items():
             if earlier < number:
                 assert not re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE), f"{word}: {earlier}"
+
+
+EXPLAINED = ["01", "02", "03", "04", "05", "06"]      # the lessons that keep what the next test says
+
+
+@pytest.mark.parametrize("word, number", [(word, number) for word, meaning, number in glossary()
+                                          if number in EXPLAINED])
+def test_a_word_of_the_glossary_is_explained_where_it_is_first_used(word, number):
+    """It stands in italics there, in the sentence that explains it. Headings are left out, and of a word with
+    something in parentheses, which plain English uses too, only the italics are looked for."""
+    prose = re.sub(r"^# #.*$", "", lesson_texts()[number], flags=re.MULTILINE)
+    prose = re.sub(r"\n# ?", " ", prose)      # a term may stand on two lines
+    prose = re.sub(r"`[^`]*`", "", prose)      # the names of the code
+    name, _, homonym = word.partition(" (")
+    name = re.escape(name)
+    if homonym:
+        assert re.search(rf"\*{name}s?\*", prose, re.IGNORECASE), word
+    else:
+        first = re.search(rf"\*?\b{name}s?\b", prose, re.IGNORECASE)
+        assert first and first[0].startswith("*"), word
 
 
 # -----------------------------------------------------------------------------
