@@ -1,4 +1,4 @@
-"""What the lessons share: the place of the repository, and how a figure is shown.
+"""What the lessons share: the place of the repository, and how a figure is labelled and shown.
 
 A lesson runs as a script from any folder, with %run, and cell by cell in Jupyter, VS Code and Spyder.
 Importing this file makes `import minireason` work in all of them.
@@ -12,6 +12,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "lessons" / "results"      # the figures and numbers that belong to the repository
 sys.path.insert(0, str(ROOT))
+
+
+def label(axis, title, xlabel="", ylabel="", legend=True):
+    """Labels one picture of a figure, and its curves if they have names. Only two sides of the frame stay."""
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel(xlabel, fontsize=9)
+    axis.set_ylabel(ylabel, fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    if legend and axis.get_legend_handles_labels()[1]:
+        axis.legend(frameon=False, fontsize=8)
+
+
+def error_bars(intervals):
+    """Intervals (middle, low, high) as matplotlib takes them: the middles, and [what is below, above]."""
+    middles = [middle for middle, low, high in intervals]
+    below = [max(0.0, middle - low) for middle, low, high in intervals]
+    above = [max(0.0, high - middle) for middle, low, high in intervals]
+    return middles, [below, above]
+
+
+def plot_band(axis, x, intervals, color, name):
+    """A curve through the middles of intervals (middle, low, high), and a pale band from low to high."""
+    lows = [low for middle, low, high in intervals]
+    highs = [high for middle, low, high in intervals]
+    axis.fill_between(x, lows, highs, color=color, alpha=0.2, lw=0)
+    axis.plot(x, [middle for middle, low, high in intervals], color=color, label=name)
 
 
 def show_figure(figure, name):
