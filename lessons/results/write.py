@@ -312,7 +312,36 @@ def experts():
                 points_interval)
 
 
+def gpu_memory():
+    """GPU.json: the largest error of the formula at each size, over groups of 4, 16 and 64 and both dtypes."""
+    errors, most = {}, {}
+    for row in read("GPU.json")["memory"]:
+        if "allocator" in row:
+            key = (row["what"].split()[0], row["algo"])
+            errors.setdefault(key, []).append(row["relative error"])
+            most[key] = max(most.get(key, 0), row["allocator"]["peak"])
+    rows = []
+    for (size, algo), found in errors.items():
+        cells = [size, algo, f"{most[size, algo] / 2**20:,.0f}"]
+        for place in ("at backward", "sampling", "peak"):
+            shares = [100 * error[place] for error in found]
+            cells.append(f"{min(shares):+.1f} to {max(shares):+.1f}")
+        rows.append(cells)
+    return table(["size", "algorithm", "largest peak, MiB", "before backward: error in %", "while sampling",
+                  "of the peak"], rows)
+
+
+def gpu_seconds():
+    rows = []
+    for row in read("GPU.json")["seconds"]:
+        rows.append([row["preset"], row["algo"], f"{row['seconds']:.2f}", f"{row['rollout_seconds']:.2f}",
+                     f"{row['update_seconds']:.2f}", f"{row['sampled tokens a second']:,.0f}"])
+    return table(["preset", "algorithm", "seconds a step", "rollout", "update", "sampled tokens a second"], rows)
+
+
 TABLES = {
+    "gpu-memory-table": gpu_memory,
+    "gpu-seconds-table": gpu_seconds,
     "pipeline-table": pipeline,
     "stages-table": stage_table,
     "seconds-table": stage_seconds,

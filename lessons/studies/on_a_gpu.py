@@ -276,7 +276,7 @@ def allocator_rows(study, size, c, settings, algo, dtype):
 
 def allocator_row(study, what, c, settings, algo, dtype, networks, optimizer, before):
     """One step, and the most bytes that it held at three places, without those held `before`."""
-    formula = memory.ledger(c, settings, algo, PROMPT_LENGTH, dtype)
+    formula = memory.ledger(c, settings, algo, PROMPT_LENGTH, dtype, device=study.device.type)
     total = sum(formula.values())
     expected = {"at backward": total - formula["key-value cache"],
                 "sampling": total - formula["activations"],
@@ -306,7 +306,7 @@ def in_mib(num_bytes):
 def counted_row(study, size, c, settings, algo):
     """The ledger beside what `memory.measure` counts on the tensors of this device, in float32."""
     settings = dataclasses.replace(settings, group_size=16)
-    formula = memory.ledger(c, settings, algo, PROMPT_LENGTH)
+    formula = memory.ledger(c, settings, algo, PROMPT_LENGTH, device=study.device.type)
     counted = memory.measure(c, settings, algo, PROMPT_LENGTH, study.device)
     errors = {}
     for name, num_bytes in formula.items():

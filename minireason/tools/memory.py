@@ -76,11 +76,11 @@ def optimizer_bytes(numbers: int, tensors: int, optimizer: str, itemsize: int) -
 
 
 def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: int, algo: str,
-                     itemsize: int) -> int:
+                     itemsize: int, device: str = "cpu") -> int:
     """What autograd keeps of one micro-batch of (num_rows, prompt + completion), until its backward pass.
 
     A block keeps per token:
-        6C       each norm's input, scaled input and output
+        6C       each norm's input, scaled input and output; 4C on CUDA, whose norm scales its input again
         2C       queries, and the output of attention
         2KD      keys and values
         HT       each head's weights over all tokens
@@ -95,11 +95,12 @@ def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: 
     attention = 2 * C + 2 * KD + H * T
     if num_rows == 1 or K == 1:
         attention += 2 * C + KD
-    block = 6 * C + attention + 4 * M + 2
+    norm = 2 * C if device == "cuda" else 3 * C
+    block = 2 * norm + attention + 4 * M + 2
     num_tokens = num_rows * T                           # that the body reads
     num_written = num_rows * length                     # that the head predicts
     ids = num_tokens * INT64 + num_written * INT64
-    body = num_tokens * (c.num_layers * block + 3 * C + 1) * itemsize + ids
+    body = num_tokens * (c.num_layers * block + norm + 1) * itemsize + ids
     head = num_written * (C + V) * itemsize             # what the temperature divided, and log-probabilities
     if algo == "grpo":
         return body + head + num_written * 8 * itemsize
@@ -127,8 +128,8 @@ def rollout_bytes(settings: RLConfig, prompt_length: int, algo: str) -> int:
 
 
 def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dtype: str = "float32",
-           optimizer: str = "adamw") -> dict[str, int]:
-    """Bytes by what they are for. Returns {row: bytes}."""
+           optimizer: str = "adamw", device: str = "cpu") -> dict[str, int]:
+    """Bytes by what they are for. Returns {row: bytes}. `device`: cpu or cuda, whose kernels keep less."""
     size = BYTES[dtype]
     numbers, tensors = count_parameters(c)
     B, S, L = settings.num_prompts * settings.group_size, prompt_length, settings.max_new_tokens
@@ -150,7 +151,7 @@ def ledger(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int, dt
         "reference": reference * size,
         "critic": critic,
         "rollout": rollout_bytes(settings, prompt_length, algo),
-        "activations": activation_bytes(c, min(B, settings.micro_batch_size), S, L, algo, size),
+        "activations": activation_bytes(c, min(B, settings.micro_batch_size), S, L, algo, size, device),
         "key-value cache": cache_numbers * size,
     }
 
