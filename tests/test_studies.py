@@ -200,7 +200,7 @@ def test_the_sentence_says_what_the_intervals_say(variants):
 
 
 @pytest.mark.parametrize("arguments, says", [
-    ([], "--from is missing"), (["--from", "pretrained", "--only", "grop"], "--only: there is no 'grop'"),
+    ([], "--from is missing"), (["--from", "pretrained", "--only", "grpx"], "--only: there is no 'grpx'"),
     (["--fast", "--seeds", "0"], "--seeds: must be a whole number from 1")])
 def test_a_study_that_cannot_be_made_is_refused_in_one_line(variants, capsys, arguments, says):
     assert variants.main(arguments) == 2
