@@ -133,7 +133,7 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     else:
         state = checkpoint.load(path)
     words = words or get_tokenizer().words
-    stored = state["vocabulary"]
+    stored = state["vocabulary"] or []      # checkpoints from before November 2026 hold none
     with must_fit(path):
         check_belongs(folder, stage, state, may_be_half=snapshot is not None)
         new_words = move_to_vocabulary(state, pieces_of(stored), pieces_of(words))

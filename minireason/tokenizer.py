@@ -5,7 +5,7 @@
 tiktoken cuts the text with a pattern and looks each piece up whole before it merges bytes. So a listed word
 is one token, and anything else falls apart into bytes and shorter words: every text has an encoding.
 
-    |try |c |7|0|-|1|0|=|6|0| |6|*|1|3|=|7|8| is |6|0| no |wait |          21 tokens
+    |try |c |7|0|-|1|0|=|6|0| |6|*|1|3|=|7|8| is |6|0| no |wait |          23 tokens
 
 A word takes the spaces around it: a thought is then a sixth shorter than with spaces of their own, and so is
 the time to train. Digits stay single and bare: a small model that reads 70-10=60 digit by digit learns to

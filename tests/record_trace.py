@@ -8,9 +8,6 @@ Recorded are small runs by the command line alone, so that any version can be tr
 preset, and five steps of RL with each algorithm and each normalisation. Compared are the metrics of every
 step, the scores and samples of every stage, and all weights. One thread, since bits depend on the number of
 threads; and one machine, for the same reason.
-
-`--first-ids` gives tokens the ids that they had before November 2026 (upkeep/vocabulary.py): a random number
-picks a token by its place, so that with other ids a seed draws other samples.
 """
 
 import argparse
@@ -39,25 +36,16 @@ RUNS = {        # name -> flags; "FROM name" is the folder of another one
     "experts": ["cold-start", *SMALL, "--expert", "--cold-start-num-examples", "96", "FROM all-tasks"],
     "without-aha": ["base", *SMALL, "--base-num-examples", "240", "--no-aha"],
 }
-WITH_FIRST_IDS = """
-import sys, train
-from minireason import run, tokenizer
-from minireason.upkeep.vocabulary import first_pieces
-run.pieces_of = tokenizer.pieces_of = lambda words: first_pieces()
-tokenizer.tokenizer_of.cache_clear()
-sys.exit(train.main(sys.argv[1:]))
-"""
 
 
-def record(folder: Path, repo: Path, first_ids: bool) -> None:
+def record(folder: Path, repo: Path) -> None:
     """Trains every run of RUNS with the code of a checkout."""
-    script = ["-c", WITH_FIRST_IDS] if first_ids else ["train.py"]
     for name, flags in RUNS.items():
         arguments = []
         for flag in flags:
             is_source = flag.startswith("FROM ")
             arguments += ["--from", str(folder / flag.removeprefix("FROM "))] if is_source else [flag]
-        command = [sys.executable, *script, *arguments, "--out", str(folder / name)]
+        command = [sys.executable, "train.py", *arguments, "--out", str(folder / name)]
         subprocess.run(command, cwd=repo, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
@@ -121,10 +109,8 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=("record", "compare"))
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--repo", type=Path, default=ROOT, help="record: the checkout whose code runs")
-    parser.add_argument("--first-ids", action="store_true",
-                        help="record: ids of tokens as before November 2026")
     args = parser.parse_args()
     if args.what == "record":
-        record(args.folders[0].resolve(), args.repo, args.first_ids)
+        record(args.folders[0].resolve(), args.repo)
     else:
         sys.exit(1 if compare(*args.folders) else 0)

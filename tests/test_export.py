@@ -21,7 +21,7 @@ from minireason.model import GPT
 from minireason.run import open_model
 from minireason.sampling import generate
 from minireason.tasks import make_problem
-from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
+from minireason.tokenizer import EOS, PAD, TAGS, Tokenizer, get_tokenizer, pattern_of
 from minireason.tools import export
 from minireason.upkeep import checkpoint
 
@@ -221,12 +221,13 @@ class Renumbered(Tokenizer):
     """Our tokens under other ids: the special ones come first, last, or some of them in between."""
 
     def __init__(self, special_ids):
-        tokens, names = ordinary_tokens(), (PAD, EOS, *TAGS)
+        tokens, names, self.words = ordinary_tokens(), (PAD, EOS, *TAGS), TOKENIZER.words
         self.vocab_size = len(tokens) + len(names)
         special = dict(zip(names, special_ids))
         other_ids = [i for i in range(self.vocab_size) if i not in special_ids]
-        self.encoding = tiktoken.Encoding("renumbered", pat_str=PATTERN, special_tokens=special,
-                                          mergeable_ranks=dict(zip(tokens, other_ids)))
+        self.encoding = tiktoken.Encoding(
+            "renumbered", pat_str=pattern_of(self.words), special_tokens=special,
+            mergeable_ranks=dict(zip(tokens, other_ids)))
         self.pad_id, self.eos_id = special[PAD], special[EOS]
 
 

@@ -1,4 +1,9 @@
-"""A run's folder, opening models of it, and runs of earlier versions. That in tests/data is of 83179b8."""
+"""A run's folder, opening models of it, and runs of earlier versions.
+
+That in tests/data is of 83179b8, with its settings. Its two checkpoints were moved to today's vocabulary once,
+since words and spaces were separate tokens then: a word with spaces that it never read got the row of the
+padding. Its words keep the order that they had, so they are moved each time that it is opened.
+"""
 
 import json
 import shutil
@@ -32,14 +37,19 @@ from minireason.run import (
 from minireason.tokenizer import get_tokenizer, pieces_of, tokenizer_of
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput, Fault
-from minireason.upkeep.vocabulary import first_pieces, move_to_vocabulary
+from minireason.upkeep.vocabulary import move_to_vocabulary
 
 OLD = Path(__file__).parent / "data" / "run-of-83179b8"
 
 
 def shipped_words():
-    """The vocabulary of the weights in the repository: today's words, without those of any other task."""
-    return tuple(checkpoint.load(folder_of("pretrained") / "rl" / "checkpoint.pt")["vocabulary"])
+    """Today's words, without those of any other task: the vocabulary of the weights in the repository."""
+    return get_tokenizer(SHIPPED).words
+
+
+def old_words():
+    """The same words in another order."""
+    return tuple(checkpoint.load(OLD / "base" / "checkpoint.pt")["vocabulary"])
 
 
 # -----------------------------------------------------------------------------
@@ -116,7 +126,10 @@ def test_runs_are_comparable_if_they_are_scored_on_the_same_problems():
 # Runs of earlier versions
 
 def test_a_run_of_before_says_what_it_said(capsys):
-    """Its ids stood in another order. The answers are those that 83179b8 itself gave, greedily."""
+    """Its ids stand in another order. 83179b8 itself gave three of these answers, greedily.
+
+    The first and the fourth are others, since it never read the tokens `compute ` and ` is ` of these prompts.
+    """
     stored = [json.loads(line) for line in (OLD / "answers.jsonl").read_text().splitlines()]
     for answer in stored:
         code = sample.main([answer["prompt"], "--run", str(OLD), "--stage", "base", "--json",
@@ -238,8 +251,8 @@ def test_a_source_with_unknown_words_is_refused_before_anything_is_written(tmp_p
 # Vocabularies
 
 def old_state(seed=0):
-    """A checkpoint as it was written with the first ids: a model, a critic, and an optimizer of both."""
-    config = ModelConfig(vocab_size=len(first_pieces()), width=16, num_layers=1, num_heads=2, num_kv_heads=1,
+    """A checkpoint with its words in another order: a model, a critic, and an optimizer of both."""
+    config = ModelConfig(vocab_size=len(pieces_of(old_words())), width=16, num_layers=1, num_heads=2, num_kv_heads=1,
                          mlp_width=16)
     model = GPT(config).init_weights(seed)
     critic = torch.nn.ModuleDict({"body": GPT(config).init_weights(seed + 1)})
@@ -248,15 +261,15 @@ def old_state(seed=0):
         module(torch.arange(40)[None]).logsumexp(-1).sum().backward()
     optimizer.step()
     return {"model": model.state_dict(), "extra": {"critic": critic.state_dict()},
-            "optimizer": optimizer.state_dict(), "config": {"model": to_dict(config)}, "vocabulary": None}
+            "optimizer": optimizer.state_dict(), "config": {"model": to_dict(config)}, "vocabulary": list(old_words())}
 
 
 def test_each_row_moves_to_where_its_token_is_now():
     before, after = old_state(), old_state()
-    pieces, now = first_pieces(), pieces_of(shipped_words())
+    pieces, now = pieces_of(old_words()), pieces_of(shipped_words())
     assert set(pieces) == set(now) and pieces != now and move_to_vocabulary(after, pieces, now) == []
     embeddings = {0: "embedding.weight", len(before["model"]): "body.embedding.weight"}
-    for piece in (b"<pad>", b"</answer>", b"\n", b"7", b"make", b" make", b" wait", b"hugo"):
+    for piece in (b"<pad>", b"</answer>", b"\n", b"7", b"make", b" make", b"wait ", b" is ", b"hugo"):
         old, new = pieces.index(piece), now.index(piece)
         assert torch.equal(before["model"]["embedding.weight"][old], after["model"]["embedding.weight"][new])
         assert torch.equal(before["extra"]["critic"]["body.embedding.weight"][old],
@@ -274,13 +287,14 @@ def test_each_row_moves_to_where_its_token_is_now():
 def test_a_new_word_gets_the_row_of_the_padding_and_moments_of_nothing():
     state, words = old_state(), (*shipped_words(), "sort")
     now = pieces_of(words)
-    assert move_to_vocabulary(state, first_pieces(), now) == ["sort"]
+    assert move_to_vocabulary(state, pieces_of(old_words()), now) == ["sort"]
     embedding = state["model"]["embedding.weight"]
     assert len(embedding) == len(now) == state["config"]["model"]["vocab_size"]
-    for piece in (b"sort", b" sort"):
+    sort = [b"sort", b" sort", b"sort ", b" sort "]
+    for piece in sort:
         assert torch.equal(embedding[now.index(piece)], embedding[now.index(b"<pad>")])
         assert not state["optimizer"]["state"][0]["exp_avg"][now.index(piece)].any()
-    assert now[-2:] == [b"sort", b" sort"]
+    assert now[-4:] == sort
 
 
 def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
@@ -292,6 +306,23 @@ def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match=says) as error:
         open_state(tmp_path, "base")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("vocabulary", [None, list(old_words())])
+def test_a_checkpoint_whose_words_took_no_spaces_is_one_line_and_code_1(tmp_path, capsys, vocabulary):
+    """It had a row for each word, bare and with a space before it. The oldest ones held no list of words."""
+    shutil.copytree(OLD, tmp_path / "run")
+    pieces = {piece for piece in pieces_of(old_words()) if not piece.endswith(b" ") or piece == b" "}
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt") | {"vocabulary": vocabulary}
+    state["model"]["embedding.weight"] = torch.zeros(len(pieces), 16)
+    state["config"]["model"]["vocab_size"] = len(pieces)
+    checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
+    assert sample.main(["compute 3+4", "--run", str(tmp_path / "run"), "--stage", "base"]) == 1
+    error = capsys.readouterr().err
+    assert "before 27 November 2026: train" in error and error.count("\n") == 1
+    begin = ["rl", "--preset", "smoke", "--device", "cpu", "--pure-rl", "--from", str(tmp_path / "run")]
+    assert train.main([*begin, "--out", str(tmp_path / "new")]) == 1
+    assert "before 27 November 2026: train" in one_line(capsys) and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("vocabulary", ["try yes no", ["try", 3], [None], {"try": 1}, 7])

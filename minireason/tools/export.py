@@ -26,7 +26,7 @@ import torch
 from minireason.config import ModelConfig
 from minireason.model import GPT
 from minireason.run import PRETRAINED, open_model
-from minireason.tokenizer import EOS, PAD, PATTERN, TAGS, Tokenizer, get_tokenizer
+from minireason.tokenizer import EOS, PAD, TAGS, Tokenizer, get_tokenizer, pattern_of
 from minireason.tools.flags import Parser
 from minireason.upkeep.checkpoint import CheckpointError, save_json, write_atomically
 from minireason.upkeep.command import exit_codes
@@ -161,13 +161,14 @@ def tokenizer_json(tokenizer: Tokenizer) -> dict:
         if token_id not in special_ids.values():
             ranks[encoding.decode_single_token_bytes(token_id)] = token_id
     vocabulary = {spell(token, letters): rank for token, rank in ranks.items()}
-    split = {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Isolated", "invert": False}
+    split = {"type": "Split", "pattern": {"Regex": pattern_of(tokenizer.words)}, "behavior": "Isolated",
+             "invert": False}
     to_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     return {
         "version": "1.0",
         # Only padding and end are special, so decoding can drop them. The tags are plain entries of the
-        # vocabulary. PATTERN never cuts a whole tag out of a text, so a tag that a user types does not
-        # become one token.
+        # vocabulary. The pattern never cuts a whole tag out of a text, so a tag that a user types does
+        # not become one token.
         "added_tokens": [added_token(PAD, special_ids[PAD]), added_token(EOS, special_ids[EOS])],
         "decoder": to_bytes,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, to_bytes]},

@@ -10,22 +10,20 @@ import torch
 from minireason.upkeep.checkpoint import CheckpointError
 
 PADDING = b"<pad>"
-SPACED = b" is "        # since late November 2026 words take the spaces around them
 
 
 def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]) -> list[str]:
     """Changes a checkpoint's state from the ids of `pieces` to those of `pieces_now`.
 
-    Returns the words that it never read. Raises CheckpointError if it knows a word that is not there now, has
-    not a row for each piece, or read texts that were cut in another way.
+    Returns the words that it never read. Raises CheckpointError if it knows a word that is not there now, or
+    has not a row for each piece.
     """
-    if SPACED not in pieces:
-        raise CheckpointError("the model reads words and spaces as separate tokens, as versions before "
-                              "27 November 2026 did: train it again, or use the version that it was made with")
     for weights in (state["model"], *state["extra"].values()):
         for name, weight in weights.items():
             if is_embedding(name) and len(weight) != len(pieces):
-                raise CheckpointError(f"{name} has {len(weight)} rows for {len(pieces)} tokens")
+                raise CheckpointError(
+                    f"{name} has {len(weight)} rows for {len(pieces)} tokens. Words and spaces were separate "
+                    "tokens before 27 November 2026: train an older model again, or use its own version")
     if pieces == pieces_now:
         return []
     unknown = words_of(set(pieces) - set(pieces_now))[:4]
@@ -45,7 +43,7 @@ def is_embedding(name: str) -> bool:
 
 
 def words_of(pieces: set[bytes]) -> list[str]:
-    """The pieces as words, without leading spaces."""
+    """The pieces as words, without spaces."""
     return sorted({piece.decode(errors="replace").strip() for piece in pieces})
 
 
