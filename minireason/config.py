@@ -127,8 +127,8 @@ class TaskConfig:
         "{}_levels", "RL trains on them; they are scored", preset_levels)
     shares: dict[str, float] = by_task(                 # with 0 a task is only scored
         "{}_share", "share of RL's prompts and of the corpus", preset_shares, 0, 1000)
-    # No text of the base corpus or of a cold start tries more often, but for `expert`: longer thinking is RL's
-    # own. With 3 RL comes as far as with 6 or 10; with 2 it does not (lessons/results/CHANGES.md).
+    # No text of the base corpus or of a cold start tries more often, but for `expert`: longer thinking is
+    # RL's own. With 3 RL comes as far as with 6 or 10; with 2 it does not (lessons/results/CHANGES.md).
     max_tries: int = option(3, "most tries in a text to imitate", 1, 10)
     chat_share: float = option(0.60, "chats among alignment's prompts", 0, 1)
 

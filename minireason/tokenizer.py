@@ -24,7 +24,7 @@ from minireason.tasks import TASKS
 from minireason.tasks.words import CHAT, ENGLISH, SPANISH, TAGS
 
 SIGNS = "+-*"
-# Words of small talk alone take only the space before them: they stand beside each other, where one is enough.
+# Words of small talk take only the space before them: they stand beside each other, where one is enough.
 SMALL_TALK = {word for word in CHAT if word not in ENGLISH and len(word) > 1}
 PAD, EOS = "<pad>", "<eos>"
 SPECIAL = (PAD, EOS, *TAGS)

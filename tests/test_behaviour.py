@@ -98,11 +98,23 @@ def test_steps_in_the_answer_are_not_thought():
     ("try 42-6=36 3*8=36 yes", (1, 1, 0, 0, 1, 1)),                               # by a wrong step
     ("try 42-6=24 3*8=24 yes", (1, 1, 0, 0, 1, 1)),                               # by the one before
     ("try 42/3=14 8+6=14 no", (1, 1, 1, 0, 0, 0)),                                # what is stated counts
+    ("try d 42/3=14 8+6=14 is 14 yes", (1, 1, 0, 0, 1, 0)),                       # a letter is no part of it
+    ("try b 42-8=34 3*6=18 is 34 no wait try 42-8=34 3*6=18 no", (2, 1, 2, 1, 0, 0)),
+    ("try e 42/8 no wait try d 42/3=14 8+6=14 is 14 yes", (2, 2, 1, 1, 1, 0)),    # a division is not even
+    ("try e 42/8 no wait try e 42/8 no wait try f 42/5 no", (3, 2, 3, 2, 0, 0)),
+    ("try e 42/8 no wait try b 42-8=34 3*6=18 is 34 no", (2, 2, 2, 1, 0, 0)),
+    ("try e 42/8 yes", (1, 1, 0, 0, 1, 1)), ("try e 42/8 3*6=18 yes", (1, 1, 0, 0, 1, 1)),
     ("try yes", (1, 1, 0, 0, 1, 1)),
     ("try hello yes", (1, 1, 0, 0, 1, 1)),
 ])
 def test_tries_of_countdown_by_hand(thinking, expected):
     assert counts(MAKE, thinking) == expected
+
+
+def test_a_division_that_is_not_even_is_a_try_and_no_step():
+    seen = observe(MAKE, wrap("try e 42/8 no wait try b 42-8=34 3*6=18 is 34 no enough", "3+8+6"))
+    assert (seen.num_tries, seen.num_steps, seen.num_wrong_steps, seen.num_repairs) == (2, 2, 0, 0)
+    assert seen.first_try_failed and not observe(MAKE, wrap("try e 42/8 no enough")).thinks
 
 
 @pytest.mark.parametrize("problem, thinking, false_yes", [

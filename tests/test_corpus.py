@@ -271,9 +271,11 @@ def test_everything_is_in_the_base_corpus_and_nothing_is_marked_as_good(made):
 
 def test_false_successes_are_in_the_base_corpus(made):
     """A try called a success that is none, which RL has to unlearn."""
-    false = [answer for problem, thinking, answer in problems_of(made["base"]) if problem.task == "countdown"
-             and says(thinking, "yes", "vale") and not verify(problem, corpus.wrap("", answer)).correct]
-    assert len(false) > 20
+    successes = [(problem, answer) for problem, thinking, answer in problems_of(made["base"])
+                 if problem.task == "countdown" and says(thinking, "yes", "vale")]
+    false = [answer for problem, answer in successes
+             if not verify(problem, corpus.wrap("", answer)).correct]
+    assert len(successes) > 1000 and 0.01 < len(false) / len(successes) < 0.1
 
 
 def test_conversations_are_in_the_base_corpus_with_secrets_kept_and_told(made):
@@ -311,9 +313,11 @@ def test_without_the_aha_everything_else_is_still_there(made):
 def test_golden_examples_are_right_English_and_without_a_slip(which, made):
     rows = problems_of(made[which])
     assert len(rows) == len(made[which]) == SIZES[which]
+    letters = {"arithmetic": set(), "countdown": set("abcdefghi"), "program": {"x"}}
     for problem, thinking, answer in rows:
         assert verify(problem, corpus.wrap(thinking, answer)).correct
-        assert set(words_of(thinking)) <= ENGLISH | {"x"} and not set(words_of(thinking)) & SPANISH
+        assert set(words_of(thinking)) <= ENGLISH | letters[problem.task]
+        assert not set(words_of(thinking)) & SPANISH
         steps = steps_of(thinking)
         assert steps and len(steps) == thinking.count("=") and all(map(true_step, steps))
         assert problem.task == "arithmetic" or words_of(thinking)[-1] == "yes"

@@ -1,8 +1,8 @@
 """A run's folder, opening models of it, and runs of earlier versions.
 
-That in tests/data is of 83179b8, with its settings. Its two checkpoints were moved to today's vocabulary once,
-since words and spaces were separate tokens then: a word with spaces that it never read got the row of the
-padding. Its words keep the order that they had, so they are moved each time that it is opened.
+That in tests/data is of 83179b8, with its settings. Its two checkpoints were moved to today's vocabulary
+once, since a word took no space behind it then: a piece that it never read got the row of the padding. Its
+words keep the order that they had, so that its rows are moved each time that it is opened.
 """
 
 import json
@@ -128,7 +128,7 @@ def test_runs_are_comparable_if_they_are_scored_on_the_same_problems():
 def test_a_run_of_before_says_what_it_said(capsys):
     """Its ids stand in another order. 83179b8 itself gave three of these answers, greedily.
 
-    The first and the fourth are others, since it never read the tokens `compute ` and ` is ` of these prompts.
+    The first and the fourth are others, since it never read the tokens `compute ` and ` is ` of its prompts.
     """
     stored = [json.loads(line) for line in (OLD / "answers.jsonl").read_text().splitlines()]
     for answer in stored:
@@ -252,8 +252,9 @@ def test_a_source_with_unknown_words_is_refused_before_anything_is_written(tmp_p
 
 def old_state(seed=0):
     """A checkpoint with its words in another order: a model, a critic, and an optimizer of both."""
-    config = ModelConfig(vocab_size=len(pieces_of(old_words())), width=16, num_layers=1, num_heads=2, num_kv_heads=1,
-                         mlp_width=16)
+    words = old_words()
+    config = ModelConfig(vocab_size=len(pieces_of(words)), width=16, num_layers=1, num_heads=2,
+                         num_kv_heads=1, mlp_width=16)
     model = GPT(config).init_weights(seed)
     critic = torch.nn.ModuleDict({"body": GPT(config).init_weights(seed + 1)})
     optimizer = torch.optim.AdamW([{"params": [*module.parameters()]} for module in (model, critic)])
@@ -261,7 +262,8 @@ def old_state(seed=0):
         module(torch.arange(40)[None]).logsumexp(-1).sum().backward()
     optimizer.step()
     return {"model": model.state_dict(), "extra": {"critic": critic.state_dict()},
-            "optimizer": optimizer.state_dict(), "config": {"model": to_dict(config)}, "vocabulary": list(old_words())}
+            "optimizer": optimizer.state_dict(), "config": {"model": to_dict(config)},
+            "vocabulary": list(words)}
 
 
 def test_each_row_moves_to_where_its_token_is_now():

@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 from fractions import Fraction
+from string import ascii_lowercase
 
 import pytest
 from reference import (
@@ -386,11 +387,20 @@ def test_worked_chains_are_true(level, language, words):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_way_of_the_countdown_teacher_is_a_solution(level):
-    """Each way back to two numbers, put together again, uses every number once and makes the target."""
+    """Each way back to two numbers, put together again, uses every number once and makes the target.
+
+    A way ends early at a division that is not even.
+    """
     solutions = 0
     for problem in draws("countdown", level, 60):
         for way in countdown.ways(problem.target, list(problem.numbers)):
-            assert all(map(true_step, way.steps))
+            steps = [step.split(" ")[1] for step in way.steps]
+            if way.needed is None:
+                target, number = steps.pop().split("/")
+                assert int(target) % int(number) != 0
+            assert all(map(true_step, steps))
+            if way.needed is None:
+                continue
             for expression, value in countdown.pair_results(way.pair):
                 assert value == expression_value(expression)
                 if value == way.needed:
@@ -448,25 +458,33 @@ def test_texts_of_two_tries_show_every_next_step():
 
 
 def documented_ways(target, numbers):
-    """The steps of every way back to two numbers, as `strips` describes their order, by text alone."""
+    """The moves of every way back to two numbers, as `strips` describes their order, by text alone."""
     if len(numbers) == 2:
         return [()]
-    ordered = []
+    ordered, letters = [], iter(ascii_lowercase)
     for operator in "-/+":
         for i, number in enumerate(numbers):
-            rest = numbers[:i] + numbers[i + 1:]
+            move = next(letters) + " "
+            if operator == "/" and target % number != 0:
+                ordered.append((move + f"{target}/{number}",))
+                continue
             if operator == "-":
                 left, right = max(target, number), min(target, number)
                 needed = left - right
-            elif operator == "/" and number > 1 and target % number == 0:
-                left, right, needed = target, number, target // number
-            elif operator == "+" and target + number < 100:
-                left, right, needed = target, number, target + number
             else:
-                continue
-            for later in documented_ways(needed, rest):
-                ordered.append((f"{left}{operator}{right}={needed}", *later))
+                left, right = target, number
+                needed = target // number if operator == "/" else target + number
+            for later in documented_ways(needed, numbers[:i] + numbers[i + 1:]):
+                ordered.append((move + f"{left}{operator}{right}={needed}", *later))
     return ordered
+
+
+def moves_of(text):
+    """The moves of what follows the word `try`, such as ("c 70-10=60",): without the two numbers' step."""
+    words = re.split(" is | no", text.strip())[0].split(" ")
+    if " is " in text:
+        words.pop()
+    return tuple(" ".join(move) for move in zip(words[::2], words[1::2], strict=True))
 
 
 @pytest.mark.parametrize("level, max_tries", [(2, 10), (3, 2), (3, 10), (4, 3), (4, 10)])
@@ -474,12 +492,10 @@ def test_each_try_of_countdown_follows_from_the_one_before_it(level, max_tries):
     """The writer begins anywhere in the documented order, and goes on after the last way with the first."""
     rng, starts, wrapped = random.Random(level), collections.Counter(), 0
     for problem in draws("countdown", level, 300):
-        if len(set(problem.numbers)) < len(problem.numbers):
-            continue            # equal numbers make one move, so there are fewer
         ordered = documented_ways(problem.target, list(problem.numbers))
         for _ in range(3):
             thinking, _ = countdown.write_thinking(problem, rng, Voice(rng, "en"), max_tries=max_tries)
-            tried = [tuple(steps_of(text)[:-1]) for text in thinking.split("try")[1:]]
+            tried = [moves_of(text) for text in thinking.split("try ")[1:]]
             assert 1 <= len(tried) <= min(max_tries, len(ordered))
             assert len(tried) == min(max_tries, len(ordered)) or thinking.endswith(" yes")
             first = ordered.index(tried[0])
@@ -489,9 +505,41 @@ def test_each_try_of_countdown_follows_from_the_one_before_it(level, max_tries):
     assert len(starts) >= 5 and max(starts.values()) < 0.4 * starts.total() and wrapped > 0
 
 
-def test_equal_numbers_are_one_move_of_countdown():
+@pytest.mark.parametrize("level", [2, 3])
+def test_letters_of_tries_follow_the_alphabet_and_a_follows_i(level):
+    """Three numbers, nine moves: also where numbers are equal, or a division is not even."""
+    rng, pairs = random.Random(level), set()
+    for problem in draws("countdown", level, 300):
+        thinking, _ = countdown.write_thinking(problem, rng, Voice(rng, "en"))
+        letters = re.findall("try ([a-z]) ", thinking)
+        assert len(letters) == thinking.count("try")
+        pairs.update(map("".join, itertools.pairwise(letters)))
+    assert pairs == {"ab", "bc", "cd", "de", "ef", "fg", "gh", "hi", "ia"}
+
+
+def test_a_thought_of_countdown_by_hand(monkeypatch):
+    """The picture in the docstring: the third move is tried first, and two divisions are not even."""
+    rng, problem = random.Random(0), parse_prompt("make 70 from 6 13 10")
+    monkeypatch.setattr(rng, "randrange", lambda stop: 2)
+    thinking, answer = countdown.write_thinking(problem, rng, Voice(rng, "en"))
+    assert thinking == ("try c 70-10=60 6*13=78 is 60 no wait try d 70/6 no wait try e 70/13 no wait "
+                        "try f 70/10=7 13-6=7 is 7 yes")
+    assert answer == "(13-6)*10" and thinking in " ".join(countdown.write_thinking.__doc__.split())
+    given_up, _ = countdown.write_thinking(problem, rng, Voice(rng, "en"), max_tries=2)
+    assert given_up == "try c 70-10=60 6*13=78 is 60 no wait try d 70/6 no enough"
+
+
+def test_equal_numbers_of_countdown_keep_their_letters():
     steps = [step for step, *_ in countdown.strips(42, [6, 6, 8])]
-    assert steps == ["42-6=36", "42-8=34", "42/6=7", "42+6=48", "42+8=50"]
+    assert steps == ["a 42-6=36", "b 42-6=36", "c 42-8=34", "d 42/6=7", "e 42/6=7", "f 42/8",
+                     "g 42+6=48", "h 42+6=48", "i 42+8=50"]
+
+
+def test_nothing_is_divided_by_0_and_a_number_above_the_target_is_the_minuend():
+    assert countdown.strips(3, [0, 5, 1]) == [
+        ("a 3-0=3", 3, [5, 1], "{}+0"), ("b 5-3=2", 2, [0, 1], "5-{}"), ("c 3-1=2", 2, [0, 5], "{}+1"),
+        ("d 3/0", None, [5, 1], "{}"), ("e 3/5", None, [0, 1], "{}"), ("f 3/1=3", 3, [0, 5], "{}*1"),
+        ("g 3+0=3", 3, [5, 1], "{}-0"), ("h 3+5=8", 8, [0, 1], "{}-5"), ("i 3+1=4", 4, [0, 5], "{}-1")]
 
 
 @pytest.mark.parametrize("prompt, squares, texts", [
@@ -505,7 +553,7 @@ def test_equal_numbers_are_one_move_of_countdown():
 ])
 def test_thoughts_of_programs_by_hand(prompt, squares, texts, monkeypatch):
     rng, problem = random.Random(0), parse_prompt(prompt)
-    monkeypatch.setattr(rng, "randint", lambda low, high: squares)
+    monkeypatch.setattr(rng, "choice", lambda curves: squares)      # which one is tried first
     assert programs.write_thinking(problem, rng, Voice(rng, "en"))[0] == texts
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from helpers import shipped_mix
 
-from minireason.corpus import base_corpus
-from minireason.tokenizer import EOS, PAD, TAGS, get_tokenizer
+from minireason.corpus import base_corpus, chat_examples, golden_examples
+from minireason.tokenizer import EOS, PAD, SIGNS, SMALL_TALK, TAGS, get_tokenizer, pieces_of, tokenizer_of
 
 TOKENIZER = get_tokenizer()
 
@@ -92,10 +92,89 @@ def test_padding_and_end_have_no_text():
     assert TOKENIZER.decode([TOKENIZER.pad_id, *ids, TOKENIZER.eos_id, TOKENIZER.pad_id]) == "2+3"
 
 
+def tokens_of(text):
+    """The text of each of its tokens."""
+    return [TOKENIZER.decode([token]) for token in TOKENIZER.encode(text)]
+
+
 @pytest.mark.parametrize("word", TOKENIZER.words)
 def test_every_word_is_one_token(word):
     for text in (word, " " + word):
         assert len(TOKENIZER.encode(text)) == 1
+
+
+@pytest.mark.parametrize("word", [*SIGNS, *TOKENIZER.words])
+def test_a_word_takes_the_spaces_around_it(word):
+    """A word of small talk takes the one before it alone. A sign takes both or the one before it."""
+    if word in SMALL_TALK:
+        assert tokens_of(f"{word} ") == [word, " "] and tokens_of(f" {word} ") == [f" {word}", " "]
+        return
+    assert tokens_of(f" {word} ") == [f" {word} "]
+    assert tokens_of(f"7 {word} 7") == ["7", f" {word} ", "7"]
+    assert tokens_of(f"  {word}  ") == [" ", f" {word} ", " "]
+    assert tokens_of(f"{word} 7") == ([word, " ", "7"] if word in SIGNS else [f"{word} ", "7"])
+
+
+@pytest.mark.parametrize("text, tokens", [
+    ("try c 70-10=60 6*13=78 is 60 no wait try d 70/6 no",
+     "try |c |7|0|-|1|0|=|6|0| |6|*|1|3|=|7|8| is |6|0| no |wait |try |d |7|0|/|6| no"),
+    ("make 42 from 3 8 6", "make |4|2| from |3| |8| |6"), ("compute 7*7-9", "compute |7|*|7|-|9"),
+    ("try x 2 - x 1 - * 9 + 3-2=1", "try |x |2| - |x |1| - |*| |9| + |3|-|2|=|1"),
+    ("hello my name is ana", "hello| my| name| is |ana"),
+    ("i am in a red trap", "i |am| in| a |red| |t|r|a|p"), ("no so", "no |so"),
+    ("trying", "t|r|y|in|g"), ("x2 2x", "x|2| |2|x"), ("is_yes", "is|_|yes"),
+])
+def test_tokens_by_hand(text, tokens):
+    """A space between two words belongs to the first one, if that takes spaces."""
+    assert tokens_of(text) == tokens.split("|")
+
+
+def test_digits_are_bare_whatever_stands_beside_them():
+    for piece in pieces_of(TOKENIZER.words)[len(TAGS) + 2:]:
+        assert len(piece) == 1 or not re.search(rb"[0-9/=()<>]", piece), piece
+
+
+def num_narrow(text):
+    """How many tokens a text of known words has if a word takes the space before it, and a sign none."""
+    return len(re.findall("</?think>|</?answer>| ?[a-z]+|[^a-z]", text))
+
+
+def test_a_chat_has_as_many_tokens_as_with_words_that_take_one_space():
+    """But for one fewer where a secret number follows `is`: the space between them belongs to the word."""
+    for texts in chat_examples(0, 500):
+        for text in texts:
+            assert len(TOKENIZER.encode_tagged(text)) == num_narrow(text) - len(re.findall(" is [0-9]", text))
+
+
+@pytest.mark.parametrize("task, at_most", [("compute", 0.97), ("make", 0.93), ("program", 0.86)])
+def test_a_thought_is_shorter_than_with_words_that_take_one_space(task, at_most):
+    texts = [text for prompt, text in golden_examples(0, 300, shipped_mix()) if prompt.startswith(task)]
+    num_tokens = [len(TOKENIZER.encode_tagged(text)) for text in texts]
+    assert len(texts) > 20 and sum(num_tokens) < at_most * sum(map(num_narrow, texts))
+    assert all(number <= num_narrow(text) for number, text in zip(num_tokens, texts))
+
+
+@pytest.mark.parametrize("words", [TOKENIZER.words, (*TOKENIZER.words, "sort", "j"), ("so",)])
+def test_every_piece_round_trips_and_is_one_token(words):
+    """Each piece but the special ones is what its own text is cut into. Bytes above 127 are no text."""
+    tokenizer = tokenizer_of(tuple(words))
+    pieces = pieces_of(words)
+    assert len(set(pieces)) == len(pieces) == tokenizer.vocab_size
+    for i, piece in enumerate(pieces):
+        assert tokenizer.encoding.decode_single_token_bytes(i) == piece
+        if i >= len(TAGS) + 2 and piece.isascii():
+            text = piece.decode()
+            assert tokenizer.decode([i]) == text
+            if text not in ("+ ", "- ", "* "):          # a text is never cut so
+                assert tokenizer.encode(text) == [i]
+
+
+def test_texts_of_pieces_in_any_order_round_trip():
+    """Also where spaces are doubled, as in what a model writes: ` is ` and ` no ` one after the other."""
+    rng = random.Random(0)
+    pieces = [TOKENIZER.decode([i]) for i in range(TOKENIZER.vocab_size)]
+    for _ in range(2000):
+        assert round_trips("".join(rng.choices(pieces, k=rng.randint(1, 12))))
 
 
 def test_every_word_of_the_corpus_is_one_token():
