@@ -63,8 +63,9 @@ def thought(prompt, thinking, answer):
 
 
 pairs = [
-    thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no wait try 42/3=14 8+6=14 is 14 yes", "(8+6)*3"),
-    thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no enough", "(3+8)+6"),
+    thought("make 42 from 3 8 6", "try c 42-6=36 3+8=11 is 36 no wait try d 42/3=14 8+6=14 is 14 yes",
+            "(8+6)*3"),
+    thought("make 42 from 3 8 6", "try c 42-6=36 3+8=11 is 36 no enough", "(3+8)+6"),
 ]
 behaviours = [observe(*pair) for pair in pairs]
 right = [verify(*pair).correct for pair in pairs]
@@ -73,7 +74,7 @@ by_hand = dict(retry_after_failure=0.5, giving_up=0.5, tries_thinking=1.5, false
                accuracy_after_failed_try=0.5, won_by_retrying=1)
 for name, value in by_hand.items():
     assert summary[name] == value
-for thinking in ("try 3*8=24 24+2=26 yes", "try 36-2=34 3*8=24 is 34 yes"):
+for thinking in ("try 3*8=24 24+2=26 yes", "try c 36-2=34 3*8=24 is 34 yes"):
     assert observe(*thought("make 36 from 3 8 2", thinking, "3*8+2")).num_false_yes == 1
 assert observe(*thought("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=73", "73")).num_repairs == 1
 

@@ -37,7 +37,7 @@ def test_without_a_budget_the_whole_sentence_is_said():
 
 
 def test_a_text_that_is_cut_off_stays_as_it_is():
-    assert answer_all(parrot(), TOKENIZER, ["hello"], 3, seed=0) == [("<think>try so", 3)]
+    assert answer_all(parrot(), TOKENIZER, ["hello"], 3, seed=0) == [("<think>try so ", 3)]
 
 
 def test_an_answer_ended_if_its_end_token_is_there():

@@ -127,7 +127,7 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
     assert "sort" in added.split(", ")      # beside the words of other tasks of somebody's own
     assert sample.main(["make 70 from 6 13 10", "--run", "pretrained"]) == 0
     out = capsys.readouterr().out
-    assert "try 70-13=57 6*10=60 is 57 no wait try 70/10=7 13-6=7 is 7 yes" in out and "right: correct" in out
+    assert re.search("thinking  try [a-i] .* is [0-9]+ yes\n", out) and "right: correct" in out
     assert state["vocabulary"][-1] == "sort"
 
 

@@ -1,8 +1,8 @@
 r"""What a thought is made of: steps such as `42-6=36`, and tries from the word `try` to their verdict.
 
-    try 42-8=35 3*6=18 is 35 no wait try 42-6=36 3*8=24 is 36 yes
-    \_/ \_____/              \/      \_/                      \_/
-    try step (wrong)         verdict  the next try            verdict
+    try b 42-8=35 3*6=18 is 35 no wait try c 42-6=36 3*8=24 is 36 yes
+    \_/   \_____/              \/      \_/                        \_/
+    try   step (wrong)         verdict the next try               verdict
 
 behaviour.py counts them, and the page of a run marks them.
 """

@@ -3,9 +3,9 @@ r"""The page of a run in one file: report.html loads nothing from the network an
 So it can be sent to a friend. Its tables and figures are those of report.md. In the transcripts, what
 behaviour.py counts is marked in its place:
 
-    try 42-8=35 3*6=18 is 35 no wait try 42-6=36 3*8=24 is 36 yes
-    \_/ \_____/              \/      \_/                      \_/
-    try wrong                no      retry                    false yes
+    try b 42-8=35 3*6=18 is 35 no wait try c 42-6=36 3*8=24 is 36 yes
+    \_/   \_____/              \/      \_/                        \_/
+    try   wrong                no      retry                      false yes
 
 A model may write anything, HTML included. Every piece of its text goes through `safe`, which makes it plain.
 """

@@ -112,14 +112,14 @@ function sampling() {       // where one greedy answer would tell nothing
 
 const END = "<eos>";
 
-// Puts a token at the end of `box`, and returns its span. A space before a word stays outside of it.
+// Puts a token at the end of `box`, and returns its span. The spaces around a word stay outside of it.
 function addToken(box, text) {
-  const hasSpace = /^ ./.test(text);
-  if (hasSpace || text === END) box.append(" ");
-  const span = element("span", "token", text === END ? "\u25a0" : visible(hasSpace ? text.slice(1) : text));
+  if (text === END || /^ ./.test(text)) box.append(" ");
+  const span = element("span", "token", text === END ? "\u25a0" : visible(text.trim() || text));
   if (text === END) span.title = "the end";
   if (/^<.*>$/.test(text)) span.classList.add("tag");
   box.append(span);
+  if (/. $/.test(text)) box.append(" ");
   return span;
 }
 
@@ -208,7 +208,8 @@ function chooseToken(i) {
   });
   const label = element("span", "", "Here it might have said:");
   const buttons = shown[i].others.map(other => {
-    const button = element("button", "", `${other.text === END ? "\u25a0 (the end)" : visible(other.text)} `);
+    const token = visible(other.text).replaceAll(" ", "\u2423");       // " no" and " no " are two tokens
+    const button = element("button", "", `${other.text === END ? "\u25a0 (the end)" : token} `);
     button.type = "button";
     button.append(element("small", "", probability(other.p)));
     button.onclick = async () => {
