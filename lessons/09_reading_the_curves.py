@@ -156,7 +156,7 @@ show_figure(figure, "09_reading_the_curves")
 # - One healthy seed of three falls back to 0.74 at the end. A single curve is one draw.
 # - kl rises in every run that learns. It is the distance travelled, no illness; compare it with the reward it
 #   bought.
-# - clip_frac shrinks in all runs, and approx_kl plainly at "rate / 30": the learning rate decays to a tenth
+# - clip_frac shrinks in all runs, and approx_kl plainly at "rate / 30": the learning rate decays to zero
 #   as well.
 #
 # What it does not show: a long run of a large model, where entropy that is gone too early is the usual end.

@@ -13,10 +13,10 @@ from minireason.policy import Critic
 RL = RLConfig(learning_rate=0.5, critic_learning_rate=2.0)
 
 
-def test_the_learning_rate_warms_up_to_its_peak_and_decays_to_a_tenth():
+def test_the_learning_rate_warms_up_to_its_peak_and_decays_to_zero():
     rates = [learning_rate_at(step, 100, 10, 3.0) for step in range(100)]
     assert rates[0] < rates[4] < rates[9] == max(rates) < 3.0
-    assert rates[50:] == sorted(rates[50:], reverse=True) and rates[-1] == pytest.approx(3.0 * 0.109)
+    assert rates[50:] == sorted(rates[50:], reverse=True) and rates[-1] == pytest.approx(3.0 * 0.01)
     assert learning_rate_at(0, 100, 1, 3.0) == 3.0
 
 
