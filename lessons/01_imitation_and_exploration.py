@@ -191,10 +191,15 @@ for task, rights in outcomes.items():
 # A sum is worked out step by step. In countdown, such as `make 70 from 6 13 10`, a thought tries
 # things:
 #
-#     try 70-13=57       suppose that 13 is added last: then 6 and 10 have to make 57
-#     6*10=60 is 57 no   6 times 10 is 60; is that the 57 we need? no, this try has failed
-#     wait try 70/10=7   try something else, with 10 multiplied last: 6 and 13 have to make 7
-#     13-6=7 is 7 yes    13 minus 6 is the 7 that we need, so the answer is (13-6)*10
+#     try c 70-10=60       suppose that 10 is added last: then 6 and 13 have to make 60
+#     6*13=78 is 60 no     6 times 13 is 78; is that the 60 we need? no, this try has failed
+#     wait try d 70/6 no   the next letter: is 6 multiplied last? no, 6 does not divide 70
+#     wait try e 70/13 no  or 13? no, neither
+#     wait try f 70/10=7   or 10? then 6 and 13 have to make 7
+#     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
+#
+# The letters count the moves. a, b and c take the first, second and third number away, d, e and f
+# divide by it, and g, h and i add it.
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no, and
 # `basta` enough. The last word gives up.

@@ -96,7 +96,7 @@ def test_the_end_token_counts_as_one_of_the_answer():
     problem = parse_prompt("make 11 from 3 8")
     row = thinking.count_texts([(problem, "<think>try 3+8=11 yes</think><answer>3+8</answer>")],
                                get_tokenizer())
-    words = ["<think>", "try", " ", "3", "+", "8", "=", "1", "1", "yes", "</think>",
+    words = ["<think>", "try ", "3", "+", "8", "=", "1", "1", " yes", "</think>",
              "<answer>", "3", "+", "8", "</answer>", "the end"]
     assert row["tokens"] == len(words) and row["distributions"]["tries"] == {"1": 1}
 

@@ -99,7 +99,7 @@ def pipeline():
     seconds = read("seconds.json")["seconds"]
     rows = []
     for stage in STAGES:
-        accuracies = [percent(find("seeds.json", f"{stage} {task}"), 0) for task in TASKS]
+        accuracies = [percent(find("C8.json", f"{stage} {task}"), 0) for task in TASKS]
         rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), ", ".join(accuracies)])
     return table(["stage", "idea", "file", "time", "arithmetic, countdown, program %"], rows)
 
@@ -108,7 +108,7 @@ def stage_table():
     columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
     for behaviour in ("mixing", "leaks", "over-refusals"):
         columns[f"{behaviour} %"] = f"{{}} {behaviour} {EVERY_RUN}"
-    return grid("seeds.json", "stage", {stage: stage for stage in STAGES}, columns)
+    return grid("C8.json", "stage", {stage: stage for stage in STAGES}, columns)
 
 
 def stage_seconds():
@@ -346,7 +346,7 @@ TABLES = {
     "stages-table": stage_table,
     "seconds-table": stage_seconds,
     "stage-differences-table": lambda: differences(
-        "seeds.json", ["rl - base", "rl - cold-start", "rejection - rl", "align - rejection", "align - rl"]),
+        "C8.json", ["rl - base", "rl - cold-start", "rejection - rl", "align - rejection", "align - rl"]),
     "C1-table": imitation,
     "C1-differences-table": imitation_differences,
     "C1-seconds-table": imitation_seconds,
@@ -401,7 +401,7 @@ def num_checked_answers():
 
 NUMBERS = {
     "minutes": lambda: f"{sum(read('seconds.json')['seconds'].values()) / 60:.0f}",
-    "runs": lambda: str(len(read("seeds.json")["seeds"])),
+    "runs": lambda: str(len(read("C8.json")["seeds"])),
     "C1": lambda: points("C1.json", "arithmetic, RL less corpus"),
     "C2": num_checked_answers,
     "C3": lambda: percent(find("C3.json", "countdown level 2, 3: retry_after_failure, control, RL"), 0),
@@ -413,7 +413,7 @@ NUMBERS = {
     "C7": lambda: points("C7.json", "countdown, RL 32, * tokens: vote, less that of 1"),
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
     "C9": lambda: points_interval(find("C9.json", "student - teacher")).split()[0],
-    "C10": lambda: percent(find("seeds.json", f"align leaks {EVERY_RUN}")),
+    "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
     "C11": lambda: points("C11.json", "rl - base program"),
 }
 
