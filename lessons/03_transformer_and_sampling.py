@@ -335,7 +335,7 @@ for temperature in TEMPERATURES:
 
 # %%
 figure, axes = new_figure(1, 2, figsize=(10, 3.8), width_ratios=(1.6, 1))
-image = axes[0].imshow(weights[:, -1], cmap="Blues", aspect="auto", vmin=0, vmax=1)
+image = axes[0].imshow(weights[:, -1].numpy(), cmap="Blues", aspect="auto", vmin=0, vmax=1)
 figure.colorbar(image, ax=axes[0], label="attention weight")
 label(axes[0], "where each head looks from the last =", "token", "head (layer.head)")
 axes[0].set_xticks(range(len(pieces)), pieces, fontsize=7, rotation=90)

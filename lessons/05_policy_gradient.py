@@ -91,7 +91,7 @@ def mean_and_variance(logits, rewards, baseline):
 three_logits, three_rewards = torch.zeros(3), torch.tensor([1.0, 0.0, 0.0])
 for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
     mean, variance = mean_and_variance(three_logits, three_rewards, baseline)
-    print(f"baseline {baseline:.2f}: mean {mean.tolist()}, variance {variance:.4f}")
+    print(f"baseline {baseline:.2f}: mean {mean}, variance {variance:.4f}")
     assert torch.allclose(mean, torch.tensor([2.0, -1.0, -1.0]) / 9)
     assert abs(variance - by_hand) < 1e-6
 
@@ -148,7 +148,7 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
 
 
 group = torch.tensor([[1.0, 0.0, 0.0, 1.0]])      # one prompt, four completions
-print("rewards", group.tolist(), "advantages", group_advantages(group, scale=False).tolist())
+print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}")
 
 # %% [markdown]
 # ## The trap: "the loss is 0, is it broken?"
@@ -169,9 +169,9 @@ drawn = torch.tensor([0, 1, 3, 2])      # four completions of one token each
 old_logprobs = logits.log_softmax(0)[drawn]
 advantages = group_advantages(rewards[drawn][None], scale=False)[0]
 ratio = (leaf.log_softmax(0)[drawn] - old_logprobs).exp()
-loss = -(ratio * advantages).mean()
+loss = (-ratio * advantages).mean()
 [gradient] = torch.autograd.grad(loss, leaf)
-print(f"loss {loss.item():.1f}, gradient {gradient.tolist()}")
+print(f"loss {loss.item():.1f}, gradient {gradient}")
 
 reinforce = (advantages[:, None] * (torch.eye(4)[drawn] - logits.softmax(0))).mean(0)
 assert loss.item() == 0 and torch.allclose(gradient, -reinforce, atol=1e-6)

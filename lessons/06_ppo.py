@@ -105,7 +105,7 @@ values = torch.tensor([[0.5, 0.6, 0.8]])
 BY_HAND = {0.0: [0.1, 0.2, 0.2], 0.5: [0.25, 0.3, 0.2], 1.0: [0.5, 0.4, 0.2]}      # by lambda
 for gae_lambda, by_hand in BY_HAND.items():
     advantages, returns = gae(token_rewards, values, torch.ones(1, 3), 1.0, gae_lambda)
-    print(f"lambda {gae_lambda}: advantages {advantages.tolist()}, returns {returns.tolist()}")
+    print(f"lambda {gae_lambda}: advantages {advantages[0]}, returns {returns[0]}")
     assert torch.allclose(advantages, torch.tensor([by_hand]))
 
 # %% [markdown]
@@ -394,7 +394,9 @@ show_figure(figure, "06_ppo")
 #   After that it learns what each flip changes.
 # - Top right: both critics learn. With lambda = 1 the target is the real reward. With lambda = 0
 #   the target contains the critic's own next value, so its error comes back into what it learns.
-#   The bands of the seeds overlap, so the difference is small here.
+#   The bands of the seeds overlap, so the difference is small here. Both curves rise once, near
+#   update 10: the first steps are large, and the values shoot past the mean reward of 1/2 before
+#   they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not, and the printed
