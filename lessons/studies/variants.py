@@ -1,4 +1,4 @@
-"""GRPO and its relatives from one cold start: the lines that each needs, the points that it brings. Resumable.
+"""GRPO and its relatives from one cold start: what lines each needs, and what points it brings. Resumable.
 
     python lessons/studies/variants.py --from runs/laptop [--seeds 3] [--iterations 60]
     python lessons/studies/variants.py --fast          five of them, two iterations: to see that all works
@@ -147,7 +147,8 @@ FAST_FLAGS = ("--rl-num-prompts 2 --rl-group-size 4 --rl-max-new-tokens 60 --eva
 def num_lines(relative):
     """How many lines of code a relative adds to GRPO, or changes in it.
 
-    Comments, docstrings and the line of its setting do not count. Raises ValueError if a line is not in its module any more.
+    Comments, docstrings and the line of its setting do not count. Raises ValueError if a line is not in its
+    module any more.
     """
     total = 0
     for function in relative.functions:
