@@ -238,18 +238,20 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 # <!-- From minireason/policy.py: completion_logprobs -->
 # ```python
 # def completion_logprobs(model: GPT, batch: Batch, temperature: float = 1.0,
-#                         hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+#                         hidden: torch.Tensor | None = None,
+#                         entropy_gradient: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
 #     """Returns (logprobs (B, L), entropy (B, L)) at the temperature that was sampled with.
 #
 #     `hidden` (B, L, C) saves a pass where `completion_hidden` was called already.
-#     The entropy is the exact one, over the whole vocabulary, and carries no gradient.
+#     The entropy is the exact one, over the whole vocabulary. It carries a gradient only with
+#     `entropy_gradient`: the gradient costs memory, and only an entropy bonus needs it.
 #     """
 #     if hidden is None:
 #         hidden = completion_hidden(model, batch)                                    # (B, L, C)
 #     logits = model.head(hidden / temperature)                                       # (B, L, V)
 #     distribution = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
 #     logprobs = distribution.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)
-#     with torch.no_grad():
+#     with torch.set_grad_enabled(entropy_gradient):
 #         entropy = -(distribution.exp() * distribution).sum(-1)                      # (B, L)
 #     return logprobs, entropy
 # ```

@@ -186,13 +186,16 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
                  advantages: torch.Tensor,
                  values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
                  completion_mask: torch.Tensor, config: RLConfig, num_tokens: float | None = None,
-                 weight_sum: float | None = None) -> tuple[torch.Tensor, dict[str, float]]:
+                 weight_sum: float | None = None,
+                 objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
     All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
     stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
     a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
     `weight_sum`, by default num_tokens.
+    `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
+    constant weight of the gradient (arXiv:2506.13585).
     Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -203,9 +206,13 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
 
     # policy term
     log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
+    if objective == "gspo":
+        log_ratio = sequence_log_ratio(log_ratio, mask)
     ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
     surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
+    if objective == "cispo":
+        surrogate = clipped.detach() * advantages * log_ratio       # a clipped token keeps its gradient
     policy_loss = -(surrogate * mask).sum() / num_tokens
 
     # value term: the critic regresses on the returns, in small steps from its estimate at the rollout

@@ -51,8 +51,8 @@ NUM_ITERATIONS = 6 if FAST else 40
 # def no_temperature() -> AbstractContextManager:
 #     """Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it
 #     should be."""
-#     def at_temperature_1(policy, batch, temperature):
-#         return completion_logprobs(policy, batch, 1.0)
+#     def at_temperature_1(policy, batch, temperature, **options):
+#         return completion_logprobs(policy, batch, 1.0, **options)
 #     return patch.object(grpo, "completion_logprobs", at_temperature_1)
 # ```
 # <!-- End of excerpt -->

@@ -123,7 +123,7 @@ def test_the_page_of_the_recorded_run(recorded):
             for sample in result[task]["samples"]:
                 assert printable(sample["prompt"]) in walk.text
                 assert printable(sample["completion"]) in walk.text
-    assert "1000 of arithmetic, 1000 of countdown, 300 of program, 1000 chat prompts" in walk.text
+    assert "1000 of arithmetic, 1000 of countdown, 1000 of program, 1000 chat prompts" in walk.text
     kinds = {kind for kind, _ in walk.marks[len(page.MARKS):]}      # the first ones are the legend's
     assert len(walk.marks) > 50 and kinds >= {"try", "retry", "no", "yes"}
 

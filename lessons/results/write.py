@@ -339,7 +339,40 @@ def gpu_seconds():
     return table(["preset", "algorithm", "seconds a step", "rollout", "update", "sampled tokens a second"], rows)
 
 
+def thinking():
+    """thinking.json: countdown by stage, means over the runs that have it."""
+    shown = {"corpus": "base corpus", "golden": "golden examples", "base": "base", "cold-start": "cold-start",
+             "rl": "rl", "align": "align", "pure": "pure RL, from the base"}
+    found = {name: [] for name in shown}
+    for run in read("thinking.json")["runs"]:
+        stages = run["tasks"]["countdown"]
+        for name, row in stages.items():
+            is_pure = name == "rl" and "base" not in stages
+            name = "pure" if is_pure else name
+            if name in found:
+                found[name].append(row)
+    rows = []
+    for name, title in shown.items():
+        tries = [row["tries_thinking"] for row in found[name]]
+        spreads = [row["distributions"] for row in found[name]]
+        cells = [title, str(len(tries))]
+        cells.append(f"{mean([100 * row['accuracy']['value'] for row in found[name]]):.1f}")
+        cells.append(f"{mean(tries):.2f} ({min(tries):.2f} to {max(tries):.2f})")
+        cells.append(f"{mean([100 * spread['beyond'] for spread in spreads]):.0f}")
+        cells.append(f"{mean([100 * spread['right_beyond'] for spread in spreads]):.0f}")
+        cells.append(f"{mean([row['tokens'] for row in found[name]]):.0f}")
+        cells.append(f"{mean([100 * spread['cut_off'] for spread in spreads]):.0f}")
+        rows.append(cells)
+    return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", ">3, %", ">3 of the right, %",
+                  "tokens", "cut off, %"], rows)
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
 TABLES = {
+    "thinking-table": thinking,
     "gpu-memory-table": gpu_memory,
     "gpu-seconds-table": gpu_seconds,
     "pipeline-table": pipeline,
