@@ -1,25 +1,127 @@
-"""The trained runs that the lessons share: each is made once, found again, and gone on with where it was
+"""The trained runs that the studies share: each is made once, found again, and gone on with where it was
 interrupted.
 
-    python lessons/07_grpo_is_a_diff.py --full
+A study is a script in lessons/studies/, and all of them are used alike:
 
-makes the runs it needs in runs/studies/ and writes lessons/results/
+    python lessons/studies/aha.py             trains what is missing in runs/studies/, and writes
+                                              lessons/results/C3.json and C3.png
+    python lessons/studies/aha.py --fast      a minute: tiny runs from the included weights, in
+                                              runs/studies/fast/; lessons/results/ stays as it is
+    python lessons/studies/aha.py --help      what else there is
+
+`python lessons/runs.py` lists the runs that are there, and the seconds of their stages.
 """
 
+import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
-from shared import RESULTS, ROOT
+import shared
+from shared import ROOT
 
 import train
-from minireason.run import read_results
+from minireason.config import Config, from_dict, preset
+from minireason.evaluate import evaluate
+from minireason.run import PRETRAINED, open_model, read_results
+from minireason.tokenizer import get_tokenizer
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json
-from minireason.upkeep.command import Fault
+from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.files import read_json
 
-STUDIES = ROOT / "runs" / "studies"
+STUDIES = ROOT / "runs" / "studies"      # trained runs, and what was measured of them
+RESULTS = shared.RESULTS                 # the numbers and figures of the claims
+FAST_FLAGS = (                           # for train.py, in a study with --fast
+    "--base-num-examples", 2000, "--rl-num-iterations", 3, "--rl-num-prompts", 8, "--rl-group-size", 8,
+    "--align-num-iterations", 2, "--align-num-prompts", 8, "--align-group-size", 8,
+    "--num-preference-prompts", 300, "--evaluate-num-problems", 40, "--evaluate-num-programs", 40,
+    "--evaluate-num-quick", 20)
+
+
+# -----------------------------------------------------------------------------
+# The command line of a study
+
+def make_parser(description, num_seeds):
+    """The flags that all studies have. A study adds its own."""
+    parser = argparse.ArgumentParser(
+        description=description, allow_abbrev=False,
+        epilog="Any other flag goes to train.py, such as --rl-num-iterations 100.")
+    parser.add_argument("--seeds", type=int, metavar="N",
+                        help=f"runs from so many other random weights (default: {num_seeds}, with --fast 1)")
+    parser.add_argument("--fast", action="store_true",
+                        help="a minute, with tiny runs from the included weights; changes no result")
+    parser.set_defaults(num_seeds=num_seeds)
+    return parser
+
+
+def parse(parser):
+    """Reads the command line: .seeds is a range, .fast, .flags go to train.py, and .command is all of it."""
+    args, args.flags = parser.parse_known_args()
+    if args.seeds is None:
+        args.seeds = 1 if args.fast else args.num_seeds
+    if args.seeds < 1:
+        parser.error("--seeds is at least 1")
+    args.seeds = range(args.seeds)
+    try:
+        train.parse(args.flags)
+    except BadInput as error:
+        parser.error(str(error))
+    args.command = " ".join([f"python lessons/studies/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    if args.fast:
+        write_elsewhere()
+        args.flags = [*map(str, FAST_FLAGS), *args.flags]
+    return args
+
+
+def write_elsewhere():
+    """From here on, runs, numbers and figures go to runs/studies/fast/."""
+    global STUDIES, RESULTS
+    STUDIES = STUDIES / "fast"
+    RESULTS = STUDIES
+    STUDIES.mkdir(parents=True, exist_ok=True)
+
+
+# -----------------------------------------------------------------------------
+# Runs
+
+def whole_run(seed, args, needs="align"):
+    """The run of `python train.py --seed N`, as far as the stage `needs`. With --fast it is "pretrained".
+
+    `open_model`, and --from of train.py, take what this returns.
+    """
+    if args.fast:
+        return PRETRAINED
+    ensure(f"seed-{seed}", "--seed", seed, *args.flags, needs=needs)
+    return STUDIES / f"seed-{seed}"
+
+
+def pure_run(seed, args):
+    """The run that did RL from the base of `whole_run`, without a cold start."""
+    name = f"pure-{seed}"
+    ensure(name, "rl", "--pure-rl", "--seed", seed, "--from", whole_run(seed, args, "rl"), *args.flags)
+    return STUDIES / name
+
+
+def scores_of(source, stage, num_problems):
+    """What `evaluate` says of a stage of a whole run: read from its results, or measured where it has none.
+
+    The included weights have none. `num_problems` is asked of these.
+    """
+    if source != PRETRAINED:
+        return or_exit(read_results, source)["stages"][stage]
+    config = settings_of(source)
+    config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
+    model, _ = open_model(source, stage)
+    return kept(f"scores-{stage}-{num_problems}", evaluate, model, get_tokenizer(), config)
+
+
+def settings_of(source) -> Config:
+    """The settings with which a whole run was made."""
+    if source == PRETRAINED:
+        return preset("laptop")
+    return from_dict(or_exit(read_results, source)["config"])
 
 
 def ensure(name, *flags, needs=None):
@@ -32,7 +134,7 @@ def ensure(name, *flags, needs=None):
     stage = needs
     if stage is None:
         stage = "align"
-        if flags and not flags[0].startswith("-"):
+        if flags and not str(flags[0]).startswith("-"):
             stage = flags[0]
     flags_as_text = []
     for flag in flags:
@@ -62,23 +164,20 @@ def ensure(name, *flags, needs=None):
     return results
 
 
+def kept(name, measure, *arguments):
+    """What `measure` returns. It is kept in runs/studies/`name`.json, and found there the next time."""
+    path = STUDIES / f"{name}.json"
+    if not path.exists():
+        save_json(path, measure(*arguments))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def or_exit(read, *arguments):
     """What `read` returns. A damaged file ends the program with one line."""
     try:
         return read(*arguments)
     except Fault as error:
         sys.exit(str(error))
-
-
-def behind_full(num_seeds):
-    """What stands behind --full on a lesson's command line: flags for train.py, and `--seeds N`. Returns (the
-    whole command, flags, seeds)."""
-    flags = sys.argv[sys.argv.index("--full") + 1:]
-    if "--seeds" in flags:
-        at = flags.index("--seeds")
-        num_seeds, flags = int(flags[at + 1]), flags[:at] + flags[at + 2:]
-    command = " ".join([f"python lessons/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    return command, flags, range(num_seeds)
 
 
 def curve(name, stage):
@@ -88,13 +187,30 @@ def curve(name, stage):
 
 def outcomes(results, stage, task):
     """Right or wrong on each held-out problem, as a list of 0 and 1."""
-    return [int(bit) for bit in results["stages"][stage][task]["outcomes"]]
+    return bits(results["stages"][stage], task)
 
+
+def bits(scores, task):
+    """The same, from the scores of one stage."""
+    return [int(bit) for bit in scores[task]["outcomes"]]
+
+
+# -----------------------------------------------------------------------------
+# Results
 
 def save_claim(number, claim, command, seeds, num_problems, rows, **more):
     """Writes lessons/results/C<number>.json; `rows` are {"name", "value", "low", "high"}."""
-    save_json(RESULTS / f"C{number}.json", {"claim": claim, "command": command, "seeds": seeds,
-                                            "num_problems": num_problems, "rows": rows, **more})
+    path = RESULTS / f"C{number}.json"
+    save_json(path, {"claim": claim, "command": command, "seeds": list(seeds),
+                     "num_problems": num_problems, "rows": rows, **more})
+    print(f"wrote {path}")
+
+
+def save_figure(figure, name):
+    """Writes lessons/results/<name>.png."""
+    path = RESULTS / f"{name}.png"
+    figure.savefig(path, dpi=120)
+    print(f"wrote {path}")
 
 
 def row(name, value, low=None, high=None):

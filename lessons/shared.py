@@ -41,6 +41,26 @@ def plot_band(axis, x, intervals, color, name):
     axis.plot(x, [middle for middle, low, high in intervals], color=color, label=name)
 
 
+def group_bars(axis, table, colors):
+    """Bars of {group: {name: (middle, low, high)}}: those of a group stand side by side.
+
+    `colors` is {name: color}. A bar of height 0 gets a 0 above it; a name that a group lacks has no bar.
+    """
+    width = 0.84 / len(colors)
+    for position, (name, color) in enumerate(colors.items()):
+        places, intervals = [], []
+        for place, group in enumerate(table.values()):
+            if name in group:
+                places.append(place + (position - (len(colors) - 1) / 2) * width)
+                intervals.append(group[name])
+        middles, errors = error_bars(intervals)
+        axis.bar(places, middles, 0.92 * width, yerr=errors, color=color, label=name, error_kw={"lw": 0.8})
+        for place, (middle, low, high) in zip(places, intervals):
+            if middle == 0:
+                axis.text(place, max(0.0, high), "0", ha="center", va="bottom", fontsize=7, color="#666666")
+    axis.set_xticks(range(len(table)), list(table))
+
+
 def show_figure(figure, name):
     """Shows a figure under its cell. A script has no cells: there, saves it and prints where.
 

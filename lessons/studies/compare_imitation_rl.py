@@ -1,27 +1,29 @@
-"""Four ways to go on from one cold start, for about the same computing time: claim C1 of lesson 01.
-Resumable.
+"""Four ways to go on from one cold start, for about the same computing time: claim C1, of lesson 01.
 
-    python lessons/compare_imitation_rl.py [--seeds 3] [--iterations 60]
+    python lessons/studies/compare_imitation_rl.py [--seeds 3] [--iterations 60]
+    python lessons/studies/compare_imitation_rl.py --fast
 
     corpus             more of what the base imitated: fresh documents
     experts            3,000 golden examples of all levels, ten times as many as the cold start saw,
                        over and over
     expert iteration   in rounds: answer fresh problems, keep what is right and readable, imitate that
-    RL                 GRPO, paid for right final answers
+    RL                 GRPO, rewarded for right final answers
 
 Each seed has a whole run of its own (`runs/studies/seed-N`), from other random weights. One iteration of RL
 was reckoned as STEPS steps of imitation; the CPU seconds that each arm really took are in
 lessons/results/C1.json. No rate was searched for.
 """
 
-import argparse
 import itertools
-import json
 import math
+import sys
 import time
+from pathlib import Path
 
-import torch
-from runs import RESULTS, STUDIES, ensure, outcomes, row, save_claim
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import bits, row
 
 from minireason import grpo, rejection, sft
 from minireason.config import RejectionConfig, SFTConfig, preset
@@ -34,7 +36,6 @@ from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
-from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
@@ -42,6 +43,8 @@ STEPS = 15              # of imitation, reckoned as one iteration of RL
 ROUND = 6               # iterations of RL that a round of expert iteration was reckoned as
 NUM_LOOKS = 5           # at held-out problems, on the way
 NUM_QUICK = 300         # problems of each task in such a look
+NUM_SAMPLED = 600       # problems that expert iteration answers in a round
+MAX_NEW_TOKENS = 160
 TASKS = ("arithmetic", "countdown")
 COLORS = {"corpus": "#999999", "experts": "#e0a030", "expert iteration": "#5a9a5a", "RL": "#1b6ca8"}
 config, tokenizer = preset("laptop"), get_tokenizer()
@@ -70,11 +73,11 @@ def experts(model, iterations, seed):
 
 
 def expert_iteration(model, iterations, seed):
-    sampling = RejectionConfig(num_problems=600, samples_per_problem=4, max_per_problem=4)
+    sampling = RejectionConfig(num_problems=NUM_SAMPLED, samples_per_problem=4, max_per_problem=4)
     for i in range(iterations // ROUND):
         round_seed = derive_seed(seed, "round", i)
-        kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, sampling, round_seed, 160,
-                                              pieces=5)
+        kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, sampling, round_seed,
+                                              MAX_NEW_TOKENS, pieces=5)
         if kept:
             for _ in imitate(model, kept, math.ceil(len(kept) / 48), seed):
                 pass
@@ -83,9 +86,7 @@ def expert_iteration(model, iterations, seed):
 
 def rl(model, iterations, seed):
     config.rl.num_iterations = iterations
-    # as in imitation, with a decay of the weights, which RL has none of elsewhere
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.05)
-    for _ in grpo.train(model, None, optimizer, world, config.rl, seed):
+    for _ in grpo.train(model, None, adamw(config.rl, model), world, config.rl, seed):
         yield 1
 
 
@@ -95,7 +96,7 @@ def right(model, name, number):
     """1 or 0 for each of so many held-out problems of a task, one answer each."""
     problems = test_problems(name, config.tasks.levels[name], number, config.evaluate.seed)
     prompts = [problem.prompt for problem in problems]
-    texts = answer_all(model.eval(), tokenizer, prompts, 160, config.evaluate.seed)
+    texts = answer_all(model.eval(), tokenizer, prompts, MAX_NEW_TOKENS, config.evaluate.seed)
     model.train()
     return [int(verify(problem, text).correct) for problem, (text, _) in zip(problems, texts)]
 
@@ -106,9 +107,9 @@ def quick_share(model):
     return sum(counts) / NUM_QUICK / len(TASKS)
 
 
-def train_arm(arm, name, iterations, seed):
+def train_arm(arm, name, iterations, seed, source):
     """{"looks": [[seconds, share right of both tasks]], task: right or wrong}."""
-    model = open_model(STUDIES / f"seed-{seed}", "cold-start")[0].train()
+    model = open_model(source, "cold-start")[0].train()
     looks, done, seconds = [[0.0, quick_share(model)]], 0, 0.0
     started = time.process_time()
     for cost in arm(model, iterations, seed):
@@ -127,20 +128,12 @@ def train_arm(arm, name, iterations, seed):
     return result
 
 
-def follow(arm, name, iterations, seed):
-    """Trains one arm, or finds what was saved."""
-    path = STUDIES / f"C1-{name.replace(' ', '-')}-{iterations}-{seed}.json"
-    if not path.exists():
-        save_json(path, train_arm(arm, name, iterations, seed))
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def rows_of(runs):
+def rows_of(measured):
     """Each arm, and RL less each other arm, over the seeds and by seed."""
     rows = []
-    for task_name, name in itertools.product(TASKS, runs):
-        of_rl = [run[task_name] for run in runs["RL"]]                   # right or wrong, for each seed
-        of_arm = [run[task_name] for run in runs[name]]
+    for task_name, name in itertools.product(TASKS, measured):
+        of_rl = [run[task_name] for run in measured["RL"]]               # right or wrong, for each seed
+        of_arm = [run[task_name] for run in measured[name]]
         rows.append(row(f"{task_name}, {name}", *bootstrap_interval(of_arm)))
         if name != "RL":
             title = f"{task_name}, RL less {name}"
@@ -150,10 +143,10 @@ def rows_of(runs):
     return rows
 
 
-def plot_looks(axis, runs, color, label):
+def plot_looks(axis, measured, color, label):
     """The share right against CPU seconds, with 95% over the seeds."""
     seconds, intervals = [], []
-    for look in zip(*(run["looks"] for run in runs)):                    # (seconds, share) of each seed
+    for look in zip(*(run["looks"] for run in measured)):                # (seconds, share) of each seed
         seconds.append(sum(second for second, _ in look) / len(look))
         intervals.append(bootstrap_interval([[100 * share] for _, share in look]))
     middle, low, high = zip(*intervals)
@@ -161,11 +154,11 @@ def plot_looks(axis, runs, color, label):
     axis.plot(seconds, middle, "o-", ms=3, color=color, label=label)
 
 
-def plot_ends(axis, runs, color, shift):
+def plot_ends(axis, measured, color, shift):
     """Bars of the share right at the end, by task, with 95%."""
     heights, below, above = [], [], []
     for name in TASKS:
-        value, low, high = bootstrap_interval([run[name] for run in runs])
+        value, low, high = bootstrap_interval([run[name] for run in measured])
         heights.append(100 * value)
         below.append(100 * (value - low))
         above.append(100 * (high - value))
@@ -173,27 +166,12 @@ def plot_ends(axis, runs, color, shift):
     axis.bar(x, heights, 0.18, color=color, yerr=[below, above], capsize=2)
 
 
-def study(num_seeds=3, iterations=60):
-    """Trains the arms that are not there yet, and writes C1.json and C1.png."""
-    arms = {"corpus": corpus, "experts": experts, "expert iteration": expert_iteration, "RL": rl}
-    runs = {name: [] for name in ("cold start", *arms)}                  # what was measured, for each seed
-    for seed in range(num_seeds):
-        results = ensure(f"seed-{seed}", "--seed", seed, needs="cold-start")
-        runs["cold start"].append({name: outcomes(results, "cold-start", name) for name in TASKS})
-        for name, arm in arms.items():
-            runs[name].append(follow(arm, name, iterations, seed))
-    seconds = {}
-    for name in arms:
-        last_looks = [run["looks"][-1] for run in runs[name]]
-        seconds[name] = [round(second) for second, _ in last_looks]
+def draw(measured, num_seeds):
     num_problems = config.evaluate.num_problems
-    command = f"python lessons/compare_imitation_rl.py --seeds {num_seeds} --iterations {iterations}"
-    save_claim(1, "RL beats imitation", command, [*range(num_seeds)], num_problems, rows_of(runs),
-               seconds=seconds)
     figure, axes = new_figure(1, 2, figsize=(9, 3.2), width_ratios=(1.3, 1))
     for i, (name, color) in enumerate(COLORS.items()):
-        plot_looks(axes[0], runs[name], color, name)
-        plot_ends(axes[1], runs[name], color, 0.2 * (i - 1.5))
+        plot_looks(axes[0], measured[name], color, name)
+        plot_ends(axes[1], measured[name], color, 0.2 * (i - 1.5))
     axes[0].set(xlabel="CPU seconds after the cold start", ylabel="held-out pass@1, %",
                 title=f"{NUM_QUICK} problems a task, {num_seeds} seeds")
     axes[1].set(xticks=range(len(TASKS)), xticklabels=TASKS,
@@ -201,15 +179,47 @@ def study(num_seeds=3, iterations=60):
     axes[0].legend(frameon=False, fontsize=8)
     for axis in axes:
         axis.title.set_fontsize(10)
-    figure.savefig(RESULTS / "C1.png", dpi=150)
+    return figure
+
+
+def make_small():
+    """For --fast: fewer of everything, so that nothing can be learned from the numbers."""
+    global STEPS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS
+    STEPS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS = 1, 20, 8, 60
+    config.rl.num_prompts, config.rl.group_size, config.rl.max_new_tokens = 2, 4, 60
+    config.evaluate.num_problems = 40
+
+
+def main():
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
+    parser.add_argument("--iterations", type=int,
+                        help=f"of RL; a multiple of {ROUND * NUM_LOOKS} (default: 60, with --fast 30)")
+    args = runs.parse(parser)
+    iterations = args.iterations
+    if iterations is None:
+        iterations = 30 if args.fast else 60
+    if iterations < 1 or iterations % (ROUND * NUM_LOOKS):
+        parser.error(f"--iterations is a multiple of {ROUND * NUM_LOOKS}")
+    if args.fast:
+        make_small()
+
+    arms = {"corpus": corpus, "experts": experts, "expert iteration": expert_iteration, "RL": rl}
+    measured = {name: [] for name in ("cold start", *arms)}              # for each seed
+    for seed in args.seeds:
+        source = runs.whole_run(seed, args, needs="cold-start")
+        scores = runs.scores_of(source, "cold-start", config.evaluate.num_problems)
+        measured["cold start"].append({name: bits(scores, name) for name in TASKS})
+        for name, arm in arms.items():
+            file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}"
+            measured[name].append(runs.kept(file, train_arm, arm, name, iterations, seed, source))
+    seconds = {}
+    for name in arms:
+        last_looks = [run["looks"][-1] for run in measured[name]]
+        seconds[name] = [round(second) for second, _ in last_looks]
+    runs.save_claim(1, "RL beats imitation", args.command, args.seeds, config.evaluate.num_problems,
+                    rows_of(measured), seconds=seconds)
+    runs.save_figure(draw(measured, len(args.seeds)), "C1")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=60,
-                        help=f"of RL; a multiple of {ROUND * NUM_LOOKS}")
-    args = parser.parse_args()
-    if args.seeds < 1 or args.iterations < 1 or args.iterations % (ROUND * NUM_LOOKS):
-        parser.error(f"--seeds is at least 1, and --iterations a multiple of {ROUND * NUM_LOOKS}")
-    study(args.seeds, args.iterations)
+    main()

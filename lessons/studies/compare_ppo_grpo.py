@@ -1,6 +1,6 @@
 """PPO against GRPO from one checkpoint, with the same samples and the same tuning effort. Resumable.
 
-    python lessons/compare_ppo_grpo.py --from runs/laptop [--seeds 5] [--iterations 60] [--only grpo|ppo]
+    python lessons/studies/compare_ppo_grpo.py --from runs/laptop [--seeds 5] [--iterations 60]
 
 `--from pretrained` takes the included weights.
 
@@ -10,6 +10,10 @@
 """
 
 import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
 from runs import RESULTS, STUDIES, curve, ensure, outcomes, row, save_claim
 
@@ -156,7 +160,7 @@ def main():
         return
     config = from_dict(runs["grpo"][0]["config"])
     rows, finals = rows_of(runs, config, score_of_start(names["grpo"][0], runs["grpo"][0]))
-    command = "python lessons/compare_ppo_grpo.py --from RUN "
+    command = "python lessons/studies/compare_ppo_grpo.py --from RUN "
     command += f"--seeds {args.seeds} --iterations {args.iterations}"
     seeds, number = list(range(args.seeds)), config.evaluate.num_problems
     save_claim(5, "GRPO drops the critic and learns as well on a budget", command, seeds, number, rows,

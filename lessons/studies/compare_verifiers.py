@@ -1,17 +1,21 @@
 """The verifier against a second one that shares no line with it: claim C2 of lesson 02.
 
-    python lessons/compare_verifiers.py [--cases 1000000]
+    python lessons/studies/compare_verifiers.py [--cases 1000000]
+    python lessons/studies/compare_verifiers.py --fast
 
 Right answers, seven mutations of each, random strings and hostile ones (`answers` of tests/test_fuzz.py), a
 third of them for each task. The second checker is tests/reference.py. A crash of either stops it.
 """
 
-import argparse
 import collections
 import math
 import sys
+from pathlib import Path
 
-from runs import ROOT, row, save_claim
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import ROOT, row
 
 from minireason.corpus import wrap
 from minireason.stats import wilson_interval
@@ -37,14 +41,21 @@ def study(num_cases):
             low, high = wilson_interval(wrong, total)
             rows.append(row(f"{task}: {name}", wrong / total, low, high) | {"of": total})
             print(f"{task}: {name}: {wrong} of {total:,}, 95% [{low:.7f}, {high:.7f}]", flush=True)
-    save_claim(2, "only the final answer is rewarded, and checked exactly",
-               f"python lessons/compare_verifiers.py --cases {num_cases}", [], num_cases, rows)
+    return rows
+
+
+def main():
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1)
+    parser.add_argument("--cases", type=int, help="answers to judge (default: 1,000,000, with --fast 3,000)")
+    args = runs.parse(parser)
+    num_cases = args.cases
+    if num_cases is None:
+        num_cases = 3000 if args.fast else 1_000_000
+    if num_cases < 1000:
+        parser.error("--cases is at least 1000")
+    runs.save_claim(2, "only the final answer is rewarded, and checked exactly", args.command, [], num_cases,
+                    study(num_cases))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=1_000_000)
-    args = parser.parse_args()
-    if args.cases < 1000:
-        parser.error("--cases is at least 1000")
-    study(args.cases)
+    main()

@@ -1,0 +1,162 @@
+"""Do checking and trying again appear although nobody rewards them? Claim C3, of lesson 11.
+
+    python lessons/studies/aha.py [--seeds 5]
+    python lessons/studies/aha.py --fast
+
+Six models for each seed: the base, pure RL from it, the cold start, RL from that, and a control: a base whose
+corpus has no checks, repairs and retries, and pure RL from it. Each answers 1,000 held-out problems of both
+tasks. One more run trains on longer sums, in which more steps can go wrong.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import row
+from shared import group_bars, label
+
+from minireason.behaviour import observe, summarize
+from minireason.inference import answer_all
+from minireason.run import open_model
+from minireason.stats import bootstrap_interval
+from minireason.tasks import test_problems
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.verifier import verify
+
+TASKS = ("arithmetic", "countdown")
+LEVELS = (2, 3, 0)      # 0 stands for both
+NAMES = ("accuracy", "tokens_thinking", "tries_thinking", "thinks", "retry_after_failure", "giving_up",
+         "false_yes", "accuracy_after_failed_try", "won_by_retrying", "repairs")
+DRAWN = NAMES[3:]       # shares
+ARMS = {"base": "#999999", "base, RL": "#1b6ca8", "cold start": "#e0a030", "then RL": "#d1495b",
+        "control": "#cccccc", "control, RL": "#5a9a5a"}
+PAIRS = (("base, RL", "base"), ("then RL", "cold start"), ("control, RL", "control"))      # after, before
+LONGER_SUMS = ("--pure-rl", "--tasks-arithmetic-levels", "3,4", "--tasks-countdown-share", 0,
+               "--tasks-program-share", 0)
+
+
+def control_run(seed, args):
+    """Pure RL from a base whose corpus has no retries."""
+    runs.ensure(f"control-{seed}", "--no-aha", "--pure-rl", "--seed", seed, *args.flags, needs="rl")
+    return runs.STUDIES / f"control-{seed}"
+
+
+def models_of(seed, args):
+    """{arm: (run, stage)} of one seed; trains what is missing."""
+    whole = runs.whole_run(seed, args, needs="rl")
+    pure, control = runs.pure_run(seed, args), control_run(seed, args)
+    return {"base": (whole, "base"), "base, RL": (pure, "rl"),
+            "cold start": (whole, "cold-start"), "then RL": (whole, "rl"),
+            "control": (control, "base"), "control, RL": (control, "rl")}
+
+
+def rates_by_level(source, stage, problems, max_new_tokens):
+    """{level: {name: a number, or None where there is nothing to divide by}} of one model."""
+    model, _ = open_model(source, stage)
+    prompts = [problem.prompt for problem in problems]
+    answers = answer_all(model, get_tokenizer(), prompts, max_new_tokens, seed=1)
+    rates = {}
+    for level in LEVELS:
+        behaviours, right, lengths = [], [], []
+        for problem, (text, num_tokens) in zip(problems, answers):
+            if level in (0, problem.level):
+                behaviours.append(observe(problem, text))
+                right.append(verify(problem, text).correct)
+                lengths.append(num_tokens)
+        accuracy = sum(right) / max(1, len(right))
+        summary = {"accuracy": accuracy, **summarize(behaviours, right, lengths)}
+        rates[str(level)] = {name: summary[name] for name in NAMES}
+    return rates
+
+
+def interval_over_seeds(after, before, level, name):
+    """(value, low, high) of a number over the seeds, or of the difference of two arms. None if some seed has
+    none."""
+    columns = []
+    for rates_of_arm in (after, before):
+        if rates_of_arm is not None:
+            columns.append([[rates[str(level)][name]] for rates in rates_of_arm])
+    if [None] in columns[0] or [None] in columns[-1]:
+        return None
+    return bootstrap_interval(*columns)
+
+
+def rows_of(task, title, after, before=None):
+    """The rows of one arm, or of `after` less `before`."""
+    rows = []
+    for level in LEVELS:
+        for name in NAMES:
+            interval = interval_over_seeds(after, before, level, name)
+            if interval is not None:
+                rows.append(row(f"{task} level {level or '2, 3'}: {name}, {title}", *interval))
+    return rows
+
+
+def longer_sums(args):
+    """Sums with more steps that can go wrong; one seed."""
+    results = runs.ensure("longer-sums", *LONGER_SUMS, *args.flags, needs="rl")
+    rows = []
+    for stage, scores in results["stages"].items():
+        arm = "base, RL" if stage == "rl" else stage
+        for name in ("thinks", "wrong_steps", "repairs"):
+            rows.append(row(f"sums of four to eight terms: {name}, {arm}", scores["arithmetic"][name]))
+    return rows
+
+
+def mean_curve(args, key):
+    """The mean over the seeds of a metric of pure RL, by iteration."""
+    curves = []
+    for seed in args.seeds:
+        curves.append([line[key] for line in runs.curve(f"pure-{seed}", "rl")])
+    return [sum(values) / len(values) for values in zip(*curves)]
+
+
+def draw(measured, args):
+    """Left: pure RL by iteration. Right: what each arm does on countdown, with 95% over the seeds."""
+    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(1, 1, 3.2))
+    for axis, key in zip(axes, ("reward", "completion_length")):
+        axis.plot(mean_curve(args, key), color=ARMS["base, RL"])
+    label(axes[0], "pure RL from the base", "iteration", "mean reward")
+    label(axes[1], "pure RL from the base", "iteration", "tokens of a completion")
+    table = {}
+    for name in DRAWN:
+        shares = {}
+        for arm in ARMS:
+            interval = interval_over_seeds(measured[arm], None, 0, name)
+            if interval is not None:
+                shares[arm] = interval
+        table[name.replace("_", "\n", 2).replace("_", " ")] = shares
+    group_bars(axes[2], table, ARMS)
+    axes[2].set_ylim(0, 1.3)
+    label(axes[2], f"countdown, held-out problems, {len(args.seeds)} seeds", ylabel="share")
+    axes[2].legend(frameon=False, fontsize=8, ncols=6, loc="upper center")
+    return figure
+
+
+def main():
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
+    num_problems, max_new_tokens = (20, 60) if args.fast else (1000, 160)
+    sources = {seed: models_of(seed, args) for seed in args.seeds}
+    rows = []
+    for task in TASKS:
+        problems = test_problems(task, (2, 3), num_problems, seed=1234)
+        measured = {arm: [] for arm in ARMS}                     # rates of each seed
+        for seed in args.seeds:
+            for arm, (source, stage) in sources[seed].items():
+                name = f"aha-{arm.replace(', ', '-').replace(' ', '-')}-{task}-{seed}"
+                measured[arm].append(
+                    runs.kept(name, rates_by_level, source, stage, problems, max_new_tokens))
+        for after, before in PAIRS:
+            rows += rows_of(task, f"{after} less {before}", measured[after], measured[before])
+        for arm in ARMS:
+            rows += rows_of(task, arm, measured[arm])
+    rows += longer_sums(args)
+    runs.save_claim(3, "checking and retrying appear unpaid", args.command, args.seeds, num_problems, rows)
+    runs.save_figure(draw(measured, args), "C3")
+
+
+if __name__ == "__main__":
+    main()

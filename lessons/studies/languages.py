@@ -1,0 +1,147 @@
+"""Is pure RL hard to read, and what makes it readable? Claim C6, of lesson 12.
+
+    python lessons/studies/languages.py [--seeds 5]
+    python lessons/studies/languages.py --fast
+
+Counts languages and form in the corpus, in the base, in pure RL, in the cold start and in RL from it. Two
+more models are trained for 100 iterations on the product of two rewards, for a right answer and for one
+language: one from the base, one from the RL model.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import row
+from shared import error_bars, group_bars, label
+
+from minireason import grpo
+from minireason.behaviour import observe
+from minireason.config import RLConfig
+from minireason.corpus import base_corpus
+from minireason.inference import answer_all
+from minireason.optimizer import adamw
+from minireason.rewards import World, correctness, language_consistency, reasoning_world
+from minireason.run import open_model
+from minireason.stats import bootstrap_interval
+from minireason.tasks import parse_prompt, test_problems
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.verifier import verify
+
+TASKS = ("arithmetic", "countdown")
+NAMES = ("well formed", "mixing", "readable", "right")
+RATES = {"base, RL on both": 5e-4, "then RL on both": 2e-4}      # learning rates of the two new models
+COLORS = {"corpus": "#cccccc", "base": "#777777", "base, RL": "#e0a030", "base, RL on both": "#5a9a5a",
+          "cold start": "#1b6ca8", "then RL": "#7a4fa3", "then RL on both": "#d1495b"}
+COMPARED = (("base, RL", "base"), ("then RL", "cold start"), ("then RL on both", "then RL"))
+tokenizer = get_tokenizer()
+
+
+def both(problems, texts):
+    """The product of the two rewards."""
+    return [correctness(*pair) * language_consistency(*pair) for pair in zip(problems, texts)]
+
+
+def reinforce(model, rate, num_iterations, num_prompts, seed):
+    """GRPO on both rewards, in place. Returns the model."""
+    settings = RLConfig(num_iterations=num_iterations, num_prompts=num_prompts, num_epochs=1,
+                        learning_rate=rate, max_new_tokens=160)
+    plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
+                            {"arithmetic": 0.4, "countdown": 0.6})
+    world = World(plain.draw, both, tokenizer)
+    list(grpo.train(model.train(), None, adamw(settings, model), world, settings, seed))
+    return model.eval()
+
+
+def shares_of(pairs):
+    """A share for each of NAMES, over (problem, completion)."""
+    behaviours = [observe(problem, text) for problem, text in pairs]
+    thinking = [behaviour for behaviour in behaviours if behaviour.thinks]
+    return [sum(behaviour.well_formed for behaviour in behaviours) / len(pairs),
+            sum(behaviour.mixed for behaviour in thinking) / max(1, len(thinking)),
+            sum(behaviour.readable for behaviour in behaviours) / len(pairs),
+            sum(verify(problem, text).correct for problem, text in pairs) / len(pairs)]
+
+
+def shares_of_corpus(seed, num_documents):
+    """The same, of the sums and the countdown in so many documents."""
+    pairs = []
+    for prompt, completion in base_corpus(seed, num_documents):
+        if prompt.startswith(("compute", "make")):
+            pairs.append((parse_prompt(prompt), completion))
+    return shares_of(pairs)
+
+
+def shares_of_model(arm, source, stage, problems, seed, args):
+    model, _ = open_model(source, stage)
+    if arm in RATES:
+        num_iterations, num_prompts = (1, 4) if args.fast else (100, 12)
+        model = reinforce(model, RATES[arm], num_iterations, num_prompts, seed)
+    prompts = [problem.prompt for problem in problems]
+    answers = answer_all(model, tokenizer, prompts, 160, seed=1)
+    return shares_of([(problem, text) for problem, (text, _) in zip(problems, answers)])
+
+
+def intervals(shares, *arms):
+    """{name: (value, low, high)} over the seeds, of one arm or of the first less the second."""
+    by_name = {}
+    for i, name in enumerate(NAMES):
+        columns = []
+        for arm in arms:
+            columns.append([[by_seed[i]] for by_seed in shares[arm]])
+        by_name[name] = bootstrap_interval(*columns)
+    return by_name
+
+
+def draw(shares, title):
+    """Left: all shares of all arms. Right: how many answers are right and how many are readable."""
+    figure, axes = new_figure(1, 2, figsize=(11, 3.8), width_ratios=(1.6, 1))
+    table = {name: {} for name in NAMES}
+    for arm, color in COLORS.items():
+        by_name = intervals(shares, arm)
+        for name in NAMES:
+            table[name][arm] = by_name[name]
+        [x], x_errors = error_bars([by_name["right"]])
+        [y], y_errors = error_bars([by_name["readable"]])
+        axes[1].errorbar(x, y, y_errors, x_errors, "o", color=color)
+        axes[1].annotate(arm, (x, y), (5, 4), textcoords="offset points", fontsize=7)
+    group_bars(axes[0], table, COLORS)
+    label(axes[0], title, ylabel="share")
+    axes[0].set_ylim(0, 1.4)
+    axes[0].legend(frameon=False, fontsize=8, ncols=4, loc="upper center")
+    label(axes[1], "reasons well, reads well", "right", "readable", legend=False)
+    axes[1].set(xlim=(0, 1.15), ylim=(0, 1))
+    return figure
+
+
+def main():
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
+    num_problems, num_documents = (10, 500) if args.fast else (1000, 20_000)
+    problems = []
+    for task in TASKS:
+        problems += test_problems(task, (2, 3), num_problems, seed=1234)
+    shares = {arm: [] for arm in COLORS}         # for each seed, a share for each of NAMES
+    for seed in args.seeds:
+        whole, pure = runs.whole_run(seed, args, needs="rl"), runs.pure_run(seed, args)
+        starts = {"base": (whole, "base"), "base, RL": (pure, "rl"), "base, RL on both": (whole, "base"),
+                  "cold start": (whole, "cold-start"), "then RL": (whole, "rl"),
+                  "then RL on both": (whole, "rl")}
+        shares["corpus"].append(shares_of_corpus(seed, num_documents))
+        for arm, (source, stage) in starts.items():
+            name = f"languages-{arm.replace(', ', '-').replace(' ', '-')}-{seed}"
+            shares[arm].append(
+                runs.kept(name, shares_of_model, arm, source, stage, problems, seed, args))
+    rows = []
+    for arms in [(arm,) for arm in COLORS] + list(COMPARED):
+        for name, interval in intervals(shares, *arms).items():
+            rows.append(row(f"{' less '.join(arms)}: {name}", *interval))
+    runs.save_claim(6, "a cold start makes RL readable", args.command, args.seeds, len(problems), rows)
+    title = f"sums and countdown, {num_problems:,} problems each, {len(args.seeds)} seeds"
+    runs.save_figure(draw(shares, title), "C6")
+
+
+if __name__ == "__main__":
+    main()

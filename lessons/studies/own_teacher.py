@@ -1,0 +1,133 @@
+"""Can a model be its own teacher? Claim C9, of lesson 14.
+
+    python lessons/studies/own_teacher.py [--seeds 3]
+    python lessons/studies/own_teacher.py --fast
+
+The teacher is the RL model of a whole run, and the student is its stage `rejection`: the base, taught by the
+teacher's filtered answers. Three more pupils differ in one thing each:
+
+    unfiltered      the base, taught by as many answers that nobody filtered
+    teacher-on      the teacher itself, trained on with its filtered answers
+    second-round    the base, taught by the student's filtered answers
+"""
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import bits, row
+from shared import group_bars, label
+
+from minireason import rejection, sft
+from minireason.corpus import chat_examples, tokenize
+from minireason.evaluate import evaluate, mean_of_reasoning
+from minireason.optimizer import adamw
+from minireason.rewards import reasoning_world
+from minireason.run import open_model
+from minireason.stats import bootstrap_interval
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_rng, derive_seed
+
+PUPILS = {   # name: (the stage it begins with, the stage that teaches it)
+    "unfiltered": ("base", "rl"), "teacher-on": ("rl", "rl"), "second-round": ("base", "rejection")}
+COMPARED = (("student", "teacher"), ("unfiltered", "student"), ("teacher-on", "student"),
+            ("second-round", "student"))
+COLORS = {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#e0a030"}
+tokenizer = get_tokenizer()
+
+
+def documents_of(source, teacher, config, seed, filtered):
+    """The documents that a teacher makes, as the stage `rejection` draws them. `filtered` or as many that
+    nobody filtered."""
+    model, _ = open_model(source, teacher)
+    world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
+    with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
+        kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, config.sampling, seed,
+                                              config.rl.max_new_tokens)
+    if not filtered:
+        judged = [call.args[:2] for call in judge.call_args_list]      # (problem, completion)
+        drawn = derive_rng(seed, "unfiltered").sample(judged, len(kept))
+        kept = [(problem.prompt, text) for problem, text in drawn]
+    return kept + chat_examples(seed, config.sampling.num_chat)
+
+
+def scores_of_pupil(name, source, config):
+    """What `evaluate` says of one more pupil."""
+    start, teacher = PUPILS[name]
+    seed = derive_seed(config.seed, "rejection")      # the draws of the stage `rejection` of this run
+    documents = documents_of(source, teacher, config, seed, filtered=name != "unfiltered")
+    pupil = open_model(source, start)[0].train()
+    examples = tokenize(tokenizer, documents)
+    for _ in sft.train(pupil, adamw(config.rejection, pupil), examples, config.rejection, seed):
+        pass
+    return evaluate(pupil.eval(), tokenizer, config)
+
+
+def rows_of(scores):
+    """{model: {what: its row}}, from {model: scores of each seed}."""
+    rows = {}
+    for name, by_seed in scores.items():
+        rows[name] = {"right": row(f"{name} right", *bootstrap_interval(right_of(by_seed)))}
+        for key in ("readable", "mixing"):
+            shares = [mean_of_reasoning(stage, key) or 0.0 for stage in by_seed]
+            mean = sum(shares) / len(shares)
+            rows[name][key] = row(f"{name} {key}", mean, min(shares), max(shares))
+    return rows
+
+
+def right_of(by_seed):
+    """Right or wrong on each problem of both tasks, for each seed."""
+    return [bits(stage, "arithmetic") + bits(stage, "countdown") for stage in by_seed]
+
+
+def draw(rows, title):
+    table = {}
+    for name, by_key in rows.items():
+        table[name] = {key: (line["value"], line["low"], line["high"]) for key, line in by_key.items()}
+    figure, axis = new_figure(figsize=(7.2, 3.2))
+    group_bars(axis, table, COLORS)
+    label(axis, title, ylabel="share")
+    axis.set_ylim(0, 1.2)
+    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+    return figure
+
+
+def make_small(config):
+    """For --fast: so little of everything that nothing can be learned from the numbers."""
+    config.sampling.num_problems, config.sampling.num_chat = 40, 10
+    config.rejection.num_epochs = 1
+    config.evaluate.num_problems, config.evaluate.num_by_task = 20, {}
+
+
+def main():
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    scores = {name: [] for name in ("teacher", "student", *PUPILS)}          # for each seed
+    for seed in args.seeds:
+        source = runs.whole_run(seed, args)
+        config = runs.settings_of(source)
+        if args.fast:
+            make_small(config)
+        for name, stage in (("teacher", "rl"), ("student", "rejection")):
+            scores[name].append(runs.scores_of(source, stage, config.evaluate.num_problems))
+        for name in PUPILS:
+            scores[name].append(runs.kept(f"pupil-{name}-{seed}", scores_of_pupil, name, source, config))
+    rows = rows_of(scores)
+    all_rows = []
+    for by_key in rows.values():
+        all_rows += by_key.values()
+    for one, other in COMPARED:
+        difference = bootstrap_interval(right_of(scores[one]), right_of(scores[other]))
+        all_rows.append(row(f"{one} - {other}", *difference))
+    runs.save_claim(9, "Rejection sampling makes the model its own teacher", args.command, args.seeds,
+                    config.evaluate.num_problems, all_rows,
+                    intervals="readable, mixing: lowest and highest run; rest: 95%")
+    title = f"arithmetic and countdown, {len(args.seeds)} seeds (right: 95%; others: lowest, highest)"
+    runs.save_figure(draw(rows, title), "C9")
+
+
+if __name__ == "__main__":
+    main()

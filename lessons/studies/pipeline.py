@@ -1,0 +1,124 @@
+"""Whole runs of `python train.py`: what each stage does, and how it goes for sums, countdown and programs.
+Claims C8 and C11, of lesson 16.
+
+    python lessons/studies/pipeline.py [--seeds 5]
+    python lessons/studies/pipeline.py --fast      one run of the preset smoke
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import row
+from shared import group_bars, label
+
+from minireason.evaluate import mean_of_reasoning, tasks_of
+from minireason.stats import bootstrap_interval
+from minireason.tools.compare import over_seeds
+from minireason.tools.plots import PALETTE, new_figure
+
+HABITS = {"mixing": "#8a6fb0", "leaks": "#e0a030", "over-refusals": "#999999"}
+STEPS = ("rl - cold-start", "rejection - rl", "align - rejection")
+
+
+def numbers_of(scores, tasks):
+    """{name: number} of one stage of one run."""
+    numbers = {name: mean_of_reasoning(scores, name) or 0.0 for name in ("well_formed", "tokens")}
+    for task in tasks:
+        for level, share in scores[task]["levels"].items():
+            if share["num_problems"]:
+                numbers[f"{task} level {level}"] = share["value"]
+    for name in ("tries", "false_yes", "accuracy_after_failed_try"):
+        numbers[f"countdown {name}"] = scores["countdown"][name] or 0.0
+    return numbers
+
+
+def more_rows(results, stages, tasks):
+    """The numbers of each stage as means over the seeds, with the lowest and the highest run."""
+    rows = []
+    for stage in stages:
+        by_seed = [numbers_of(result["stages"][stage], tasks) for result in results]
+        for name in by_seed[0]:
+            values = [numbers[name] for numbers in by_seed if name in numbers]
+            mean = sum(values) / len(values)
+            rows.append(row(f"{stage} {name} (mean, lowest, highest run)", mean, min(values), max(values)))
+    return rows
+
+
+def gains(results, rows, tasks, seeds):
+    """The rows of C11: accuracies as far as RL, and what RL gained over the base by seed."""
+    gained = []
+    for line in rows:
+        if line["name"].startswith(("base", "cold", "rl")) and line["name"].endswith(tuple(tasks)):
+            gained.append(line)
+    for task in tasks:
+        for seed, result in zip(seeds, results):
+            after, before = runs.outcomes(result, "rl", task), runs.outcomes(result, "base", task)
+            gained.append(row(f"rl - base {task}, seed {seed}", *bootstrap_interval([after], [before])))
+    return gained
+
+
+def in_percent(rows):
+    """{name: (value, low, high)}; what stands in parentheses behind a name is left out."""
+    intervals = {}
+    for line in rows:
+        if line["low"] is not None:
+            name = line["name"].split(" (")[0]
+            intervals[name] = tuple(100 * line[end] for end in ("value", "low", "high"))
+    return intervals
+
+
+def table_of(intervals, labels, names):
+    """{label: {name: interval}}; `labels` maps the first part of a row's name to the label of its group."""
+    table = {}
+    for first, text in labels.items():
+        table[text] = {name: intervals[f"{first} {name}"] for name in names}
+    return table
+
+
+def draw(rows, seconds, tasks):
+    """Accuracies, habits and changes by stage; `seconds` is {stage: seconds}."""
+    intervals = in_percent(rows)
+    figure, axes = new_figure(1, 3, figsize=(11, 3.6))
+    colors = dict(zip(tasks, PALETTE))
+    stages = {stage: f"{stage}\n{seconds[stage]:.0f} s" for stage in seconds}
+    steps = {step: step.replace(" - ", "\nless ") for step in STEPS}
+    group_bars(axes[0], table_of(intervals, stages, tasks), colors)
+    group_bars(axes[1], table_of(intervals, stages, HABITS), HABITS)
+    group_bars(axes[2], table_of(intervals, steps, tasks), colors)
+    axes[2].axhline(0, color="black", lw=0.6)
+    label(axes[0], "right answers", ylabel="held-out pass@1, %")
+    label(axes[1], "habits (bars: lowest, highest run)", ylabel="% of the answers")
+    label(axes[2], "what a stage changed", ylabel="percentage points")
+    axes[0].set_ylim(0, 115)
+    axes[1].set_ylim(0, 75)
+    for axis in axes:
+        axis.tick_params(labelsize=7)
+    return figure
+
+
+def main():
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
+    results = []
+    for seed in args.seeds:
+        if args.fast:
+            results.append(runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *args.flags))
+        else:
+            results.append(runs.ensure(f"seed-{seed}", "--seed", seed, *args.flags))
+    stages, tasks = list(results[0]["stages"]), tasks_of(results[0]["stages"]["rl"])
+    rows = over_seeds(results) + more_rows(results, stages, tasks)
+    seconds = {}
+    for stage in stages:
+        seconds[stage] = sum(result["seconds"][stage] for result in results) / len(results)
+    settings = results[0]["config"]["evaluate"]
+    runs.save_claim(8, "The four-step pipeline", args.command, args.seeds, settings["num_problems"], rows,
+                    seconds=seconds)
+    runs.save_figure(draw(rows, seconds, tasks), "C8")
+    runs.save_claim(11, "On math and code", args.command, args.seeds, settings["num_problems"],
+                    gains(results, rows, tasks, args.seeds), num_programs=settings["num_programs"])
+
+
+if __name__ == "__main__":
+    main()
