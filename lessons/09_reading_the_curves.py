@@ -1,178 +1,244 @@
 # %% [markdown]
 # # 9. Reading the curves
 #
-# Question: a run writes seven numbers a step. Which of them say that it is healthy, and what does illness
-# look like?
+# Question: a run of RL writes seven numbers in each iteration. Which of them say that the run is
+# healthy, and how does a sick run look?
 #
 # You need: lessons 05 and 07. Time: about a minute on a laptop's CPU.
 #
-#     reward             mean reward of the rollout: the goal, noisy
-#     completion_length  tokens per completion, the end token included
-#     entropy            -sum_v p(v) log p(v) of the next token, whole vocabulary: how much is still tried
-#     zero_std_frac      share of groups with equal rewards: they teach nothing
-#     approx_kl          k3 = x - 1 - log x, x = p / p_old: how far one rollout's updates moved the policy
-#     clip_frac          share of tokens whose ratio left the leash
-#     kl                 mean k3 to the reference, here the start: how far the whole run has moved
+# These are the seven numbers. `lessons/README.md` lists them all under "The metrics".
 #
-# None of them is read alone. The one equation to have in mind is that of a group without spread, whose G
-# completions are each right with chance p: it comes with chance p^G + (1 - p)^G, so early (p near 0) and late
-# (p near 1) alike.
+# | name | what it is | why you look at it |
+# |---|---|---|
+# | `reward` | the mean reward of the rollout | it is the goal; one iteration of it is noisy |
+# | `completion_length` | the mean number of tokens | at the limit, texts are cut off |
+# | `entropy` | how undecided the model is about the next token | at 0 it tries nothing new |
+# | `zero_std_frac` | the share of groups whose rewards are all equal | such groups teach nothing |
+# | `approx_kl` | how far one rollout moved the policy | a step may be too large, or too small |
+# | `clip_frac` | the share of tokens whose ratio was clipped | as above |
+# | `kl` | how far the policy is from the reference, its start | how far the run has moved |
+#
+# *Entropy* is the sum of -p(v) log p(v) over all tokens v that could come next. It is 0 if one
+# token has probability 1. With eight equally likely tokens it is log 8 = 2.08, the most that is
+# possible.
+#
+# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In `approx_kl` x is the
+# ratio, so the probability of a token now over its probability when it was written. In `kl` x is
+# the probability under the reference over that under the policy. k3 is used because it is never
+# negative: a mean of it cannot hide a large step behind another one with the opposite sign.
 
 # %%
 import math
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import label, show_figure
+from toy import toy_model, toy_world
 
 from minireason import grpo
-from minireason.batch import Batch
-from minireason.config import ModelConfig, RLConfig
-from minireason.model import GPT
-from minireason.rewards import World
+from minireason.config import RLConfig
 from minireason.tools.plots import new_figure
 
-FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_ITERATIONS = 4 if FAST else 60
+FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
+NUM_ITERATIONS = 8 if FAST else 60
 SEEDS = range(1 if FAST else 3)
+METRICS = ("reward", "completion_length", "entropy", "zero_std_frac",
+           "approx_kl", "clip_frac", "kl")
 
 # %% [markdown]
-# ## By hand
-# Two tokens of ratio 1.5 and 0.9. k3: 1.5 - 1 - 0.405 = 0.095 and 0.9 - 1 + 0.105 = 0.005, mean 0.050. The
-# leash is 0.8 to 1.28, so one of two left it. Then two groups of two, rewards 1 1 and 0 1: half of them have
-# no spread. With p = 1/2 a group of 2 has none with chance 1/2, one of 16 with 2 / 2^16; with p = 0.02 it is
-# 0.96 and 0.72.
+# ## By hand: two tokens
+#
+# One token has the ratio 1.5, another has the ratio 0.9.
+#
+# - k3 of the first is 1.5 - 1 - log 1.5 = 0.095. k3 of the second is 0.9 - 1 - log 0.9 = 0.005.
+#   So `approx_kl` is their mean, 0.050.
+# - The ratio is clipped at 0.8 and at 1.28. Only 1.5 is outside, so `clip_frac` is 1/2.
+#
+# `grpo.compute_loss` has to say the same. Its arguments are the log-probabilities now (so that
+# the ratios are 1.5 and 0.9), those of the rollout (0), no reference, advantages of 1, and a mask
+# of 1.
 
 # %%
-logprobs, ones = torch.tensor([[1.5, 0.9]]).log(), torch.ones(1, 2)
-_, metrics = grpo.compute_loss(logprobs, torch.zeros(1, 2), None, ones, ones, RLConfig())
-assert abs(metrics["approx_kl"] - (0.5 - math.log(1.5) - 0.1 - math.log(0.9)) / 2) < 1e-6
-assert metrics["clip_frac"] == 0.5
-ids = torch.zeros(4, 3, dtype=torch.long)
-mask = torch.tensor([[1.0, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 0]])
-rollout = Batch(ids=ids, prompt_lengths=torch.zeros(4, dtype=torch.long), completion_ids=ids,
-                completion_mask=mask, old_logprobs=torch.zeros(4, 3), rewards=torch.tensor([1.0, 1, 0, 1]))
-summary = rollout.summary(group_size=2)
-assert (summary["reward"], summary["zero_std_frac"], summary["completion_length"]) == (0.75, 0.5, 2.0)
-for p, G, by_hand in ((0.5, 2, 0.5), (0.5, 16, 2 / 2**16), (0.02, 2, 0.96), (0.02, 16, 0.72)):
-    assert abs(p**G + (1 - p)**G - by_hand) < 0.005
+logprobs = torch.tensor([[1.5, 0.9]]).log()
+zeros, ones = torch.zeros(1, 2), torch.ones(1, 2)
+_, metrics = grpo.compute_loss(logprobs, zeros, None, ones, ones, RLConfig())
+print("approx_kl", round(metrics["approx_kl"], 3), "  clip_frac", metrics["clip_frac"])
+assert abs(metrics["approx_kl"] - (0.095 + 0.005) / 2) < 1e-3
+assert metrics["clip_frac"] == 1 / 2
+
+# %% [markdown]
+# ## By hand: how often a group teaches nothing
+#
+# A group has G completions, and each is right with probability p. The rewards are all equal if
+# all are right or all are wrong. So this happens with probability
+#
+#     p^G + (1 - p)^G
+#
+# It is close to 1 for p near 0 and for p near 1. So `zero_std_frac` is high early, when the model
+# fails, and late, when it succeeds. Larger groups help in between: look at the last column.
+
+# %%
+print("  p   G = 2   G = 8   G = 16")
+for p in (0.02, 0.10, 0.50, 0.90):
+    chances = [p**G + (1 - p)**G for G in (2, 8, 16)]
+    print(f"{p:.2f}" + "".join(f"{chance:8.3f}" for chance in chances))
 
 # %% [markdown]
 # ## Five runs
-# A prompt says 1, 2 or 3, and a completion with as many 5s is paid. Each run sees 64 completions a step.
+#
+# The world is the toy world of lesson 05. A prompt says 1, 2 or 3. A completion earns 1 if it
+# holds as many 5s. Each run sees 64 completions in an iteration and makes two updates with them.
+#
+# The first run is healthy. Each of the others differs from it in one setting: a learning rate 33
+# times as high, a learning rate 30 times lower, groups of 2, and groups of 16.
 
 # %%
-tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
-                            decode=lambda ids: "".join(map(str, ids)))
+def reward(prompt, text):
+    return float(text.count("5") == int(prompt))
 
 
-def draw_prompt(rng):
-    return SimpleNamespace(prompt=rng.choice("123"))
+world = toy_world(prompts="123", reward=reward)
+HEALTHY = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8,
+           "max_new_tokens": 12, "learning_rate": 3e-3, "warmup_iterations": 1}
+CHANGES = {
+    "healthy": {},
+    "rate x 33": {"learning_rate": 0.1},
+    "rate / 30": {"learning_rate": 1e-4},
+    "groups of 2": {"num_prompts": 32, "group_size": 2},
+    "groups of 16": {"num_prompts": 4, "group_size": 16},
+}
 
 
-def pay(problems, texts):
-    return [float(text.count("5") == int(problem.prompt)) for problem, text in zip(problems, texts)]
+def run(changes, seed):
+    """A row of METRICS for each iteration.
 
-
-world = World(draw_prompt, pay, tokenizer)
-METRICS = ("reward", "completion_length", "entropy", "zero_std_frac", "approx_kl", "clip_frac", "kl")
-ARMS = {"healthy": ({}, "#1b6ca8"), "rate x 33": ({"learning_rate": 0.1}, "#d1495b"),
-        "rate / 30": ({"learning_rate": 1e-4}, "#999999"),
-        "groups of 2": ({"num_prompts": 32, "group_size": 2}, "#e0a030"),
-        "groups of 16": ({"num_prompts": 4, "group_size": 16}, "#5a9a5a")}
-DEFAULTS = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 12,
-            "learning_rate": 3e-3, "warmup_iterations": 1}
-
-
-def run(settings, seed):
-    """A row of METRICS for each iteration; nan where a step had nothing to learn from."""
-    config = RLConfig(**DEFAULTS | settings)
-    shape = ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
-    policy, reference = GPT(shape).init_weights(seed), GPT(shape).init_weights(seed)
+    Where no group had a difference, there was no update. Then entropy, approx_kl and clip_frac are
+    missing, and they are noted as nan (not a number).
+    """
+    config = RLConfig(**{**HEALTHY, **changes})
+    policy, reference = toy_model(seed), toy_model(seed)
+    optimizer = torch.optim.AdamW(policy.parameters())
     rows = []
-    for line in grpo.train(policy, reference, torch.optim.AdamW(policy.parameters()), world, config, seed):
+    for line in grpo.train(policy, reference, optimizer, world, config, seed):
         rows.append([line.get(name, math.nan) for name in METRICS])
     return rows
 
 
-curves = {}                                                     # {arm: (seeds, iterations, metrics)}
-for name, (settings, _) in ARMS.items():
-    curves[name] = torch.tensor([run(settings, seed) for seed in SEEDS])
+curves = {}      # {run: (seeds, iterations, metrics)}
+for name, changes in CHANGES.items():
+    curves[name] = torch.tensor([run(changes, seed) for seed in SEEDS])
+    print(f"{name}: done")
 
+# %% [markdown]
+# The table shows means over the seeds, first of the first ten iterations and then of the last
+# ten. The row below it shows the reward of each seed: how far do equal runs lie apart?
 
+# %%
 def print_row(title, cells):
     print(f"{title:18}" + "".join(f"{cell:>16}" for cell in cells))
 
 
-for part, steps in (("first", slice(0, 10)), ("last", slice(-10, None))):
-    print_row(f"{part} 10 steps", ARMS)
+for title, iterations in (("first ten", slice(0, 10)), ("last ten", slice(-10, None))):
+    print_row(title, curves)
     for i, metric in enumerate(METRICS):
-        print_row(metric, [f"{curve[:, steps, i].nanmean():.4g}" for curve in curves.values()])
-    rewards_by_seed = []
+        means = [curve[:, iterations, i].nanmean().item() for curve in curves.values()]
+        print_row(metric, [f"{mean:.4g}" for mean in means])
+    cells = []
     for curve in curves.values():
-        rewards = curve[:, steps, 0].mean(1)
-        rewards_by_seed.append(" ".join(f"{reward:.2f}" for reward in rewards))
-    print_row("reward by seed", rewards_by_seed)
+        reward_of_seeds = curve[:, iterations, 0].mean(1).tolist()
+        cells.append(" ".join(f"{value:.2f}" for value in reward_of_seeds))
+    print_row("reward by seed", cells)
     print()
 
+# %% [markdown]
+# ## The figure: `09_reading_the_curves`
+#
+# Seven pictures, one for each number, against the iteration. A thick line is the mean of a run
+# over its seeds, and a thin line is one seed. All are means of four iterations, because single
+# iterations jump. Follow one color through all seven pictures: blue first, then red.
+
 # %%
-figure, axes = new_figure(2, 4, figsize=(9.6, 4.8))
+COLORS = {"healthy": "#1b6ca8", "rate x 33": "#d1495b", "rate / 30": "#777777",
+          "groups of 2": "#e0a030", "groups of 16": "#5a9a5a"}
+figure, axes = new_figure(2, 4, figsize=(11, 5))
 for i, (axis, metric) in enumerate(zip(axes.flat, METRICS)):
-    for name, (_, color) in ARMS.items():
-        curve = curves[name][..., i].reshape(len(SEEDS), -1, 4).nanmean(2)      # (seeds, blocks of 4)
-        x = 4 * torch.arange(curve.size(1)) + 2
-        axis.plot(x, curve.T, color=color, lw=0.7, alpha=0.35)
-        axis.plot(x, curve.nanmean(0), color=color, lw=1.8, label=name)
-    axis.set_title(metric, fontsize=10)
-    axis.spines[["top", "right"]].set_visible(False)
+    for name, color in COLORS.items():
+        blocks = curves[name][..., i].reshape(len(SEEDS), -1, 4).nanmean(2)      # (seeds, blocks)
+        middles = 4 * torch.arange(blocks.size(1)) + 2
+        axis.plot(middles, blocks.T, color=color, lw=0.8, alpha=0.5)
+        axis.plot(middles, blocks.nanmean(0), color=color, lw=2, label=name)
+    label(axis, metric, "iteration", legend=False)
 axes.flat[4].set_yscale("log")
 axes.flat[7].axis("off")
-axes.flat[7].legend(*axes.flat[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="center",
-                    title=f"mean of 4 steps,\nseeds: {len(SEEDS)} (thin: each)")
+handles, names = axes.flat[0].get_legend_handles_labels()
+axes.flat[7].legend(handles, names, frameon=False, loc="center", title="thin: each seed")
 show_figure(figure, "09_reading_the_curves")
 
 # %% [markdown]
+# ## What to see
+#
+# - **Healthy (blue).** The reward rises. Entropy falls slowly: the model becomes surer, and goes
+#   on trying. `approx_kl` stays near 0.01, and a few percent of the tokens are clipped.
+# - **Rate x 33 (red).** In the first iterations `approx_kl` and `clip_frac` are many times as
+#   high as in the healthy run, and the reward falls below its start. A few steps were enough to
+#   destroy what the model could do. All groups then fail alike, so `zero_std_frac` is near 1, and
+#   lines have gaps: without a difference in a group there is no update, and nothing to measure.
+# - **Rate / 30 (gray).** `approx_kl` is a hundred times lower, nothing is clipped, and entropy
+#   and length stay where they were. Nothing is wrong, but nothing happens.
+# - **Groups of 2 (yellow).** `zero_std_frac` is high from the start, as the formula says. Most
+#   prompts teach nothing, so the run learns later.
+# - **kl** rises in each run that learns. It is the distance from the start, and no illness.
+#   Compare it with the reward that it brought.
+# - **At the end** `clip_frac` and `approx_kl` become smaller in all runs. The learning rate falls
+#   to a tenth by then, so the steps are smaller.
+# - **The thin lines** of one color lie far apart. One curve is one draw. Two runs that differ by
+#   less than their seeds do are not different.
+#
 # ## Symptom and cause
+#
+# These numbers belong to two updates for each rollout, as in this lesson.
 #
 # | symptom | cause |
 # |---|---|
-# | reward up, entropy slowly down, approx_kl 0.003 to 0.02, clip_frac a few percent | none: health |
-# | approx_kl and clip_frac near 0.4 at once, reward below its start | rate far too high |
-# | zero_std_frac near 1 with a low reward, gaps in entropy | all groups fail alike, as after such a rate |
-# | completion_length runs to the limit | no end token: cut off, and paid as nothing |
-# | approx_kl under 1e-4, clip_frac 0, entropy and length flat | rate far too low |
-# | zero_std_frac near 0.8 with a low reward, all else healthy | groups too small, or problems too hard |
-# | zero_std_frac up with a high reward | solved |
+# | reward up, entropy slowly down, `approx_kl` near 0.01, `clip_frac` a few percent | healthy |
+# | `approx_kl` and `clip_frac` high at once, reward below its start | the rate is far too high |
+# | `zero_std_frac` near 1 and a low reward | all groups fail alike, as after such a rate |
+# | `completion_length` at the limit | no end token: completions are cut off and earn nothing |
+# | `approx_kl` below 1e-4, `clip_frac` 0, entropy and length flat | the rate is far too low |
+# | `zero_std_frac` high, reward low, the rest healthy | groups too small, or problems too hard |
+# | `zero_std_frac` up and a high reward | the problems are solved |
 #
-# - Groups of 2 waste most of their prompts early on (0.81 of them against 0.23 for groups of 16). The reward
-#   at the end does not separate them: 3 seeds, and the ranges overlap.
-# - One healthy seed of three falls back to 0.74 at the end. A single curve is one draw.
-# - kl rises in every run that learns. It is the distance travelled, no illness; compare it with the reward it
-#   bought.
-# - clip_frac shrinks in all runs, and approx_kl plainly at "rate / 30": the learning rate decays to a tenth
-#   as well.
+# The trap, twice:
 #
-# What it does not show: a long run of a large model, where entropy that is gone too early is the usual end.
+# - **One update for each rollout.** Then the ratio is 1 in the only place where it is measured.
+#   So `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage
+#   `rl` of `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low.
+# - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
+#   apart.
 #
-# The trap: zero_std_frac of 1 is what both death and success look like. Entropy, approx_kl and clip_frac are
-# missing then, because no group is left to train on. Only the reward tells them apart.
+# What it does not show: a long run of a large model. There the usual end is an entropy that falls
+# too early, so that nothing new is tried.
 #
 # ## Exercises
-# 1. Which chance p makes a group of 8 least likely to have no spread? What does that say about choosing
-#    problems?
-# 2. Set num_epochs to 1 in `run`. Which two curves become useless as warnings, and why?
-# 3. Give "rate x 33" a max_grad_norm of 0.01. Does it heal? (AdamW divides by the size of the gradient.)
+#
+# 1. For which p does a group of 8 teach most often? What does that say about choosing problems?
+# 2. Add `"num_epochs": 1` to `HEALTHY` (`num_epochs` is the number of updates for each rollout).
+#    Which two curves become useless as warnings, and why?
+# 3. Give "rate x 33" also `"max_grad_norm": 0.01`, so that long gradients are shortened much
+#    more. Does it heal the run? A hint: AdamW divides by the size of the gradient.
 #
 # <details><summary>Solutions</summary>
 #
-# 1. p = 1/2: 2 / 2^8. Problems that are solved about half of the time teach most per sample.
-# 2. approx_kl and clip_frac: with one update per rollout the ratio is 1 where they are measured.
-# 3. Not by that: AdamW's step hardly depends on the gradient's length. The rate is what sets the step.
+# 1. For p = 1/2: a group is without a difference with probability 2 / 2^8. So problems that are
+#    solved half of the time teach most.
+# 2. `approx_kl` and `clip_frac`. With one update the ratio is 1 when they are measured: the first
+#    trap.
+# 3. No. A step of AdamW hardly depends on the length of the gradient, because AdamW divides by
+#    its size. The rate is what sets the length of the step.
 # </details>
