@@ -1,55 +1,170 @@
 # %% [markdown]
 # # 10. Break it
 #
-# Question: reinforcement learning fails in silence. The reward may still rise, no exception is raised, and a
-# number is wrong in one line. What do the well-known bugs look like from outside, and which test would have
-# caught them?
+# Question: reinforcement learning fails in silence. No error is raised, the reward may still
+# rise, and one line is wrong. How do well-known bugs look from outside, and which test would have
+# found them?
 #
 # You need: lessons 05 to 07. Time: about a minute on a laptop's CPU.
 #
-# Each bug below was reported by users of a public project. We switch one on at a time **from outside**, by
-# replacing one name of `minireason.grpo` or `minireason.ppo`, train the same small policy with and without
-# it, and look.
+# We take seven bugs. Users of public projects have reported them, for example [the
+# temperature](https://github.com/huggingface/trl/issues/3029), [a KL without a
+# gradient](https://github.com/allenai/open-instruct/issues/530), [k1 as a
+# loss](https://github.com/allenai/open-instruct/issues/535), [the
+# denominator](https://github.com/huggingface/trl/issues/3021) and [the end of an
+# episode](https://github.com/RLinf/RLinf/issues/661). For each bug we train the same small policy
+# twice, with the same seed: once with the right code, once with the bug. Then we compare the
+# reward, and one other number.
 
 # %%
-import inspect
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import label, show_figure
+from toy import toy_model, toy_world
 
 from minireason import grpo, ppo
-from minireason.config import ModelConfig, RLConfig
-from minireason.model import GPT
+from minireason.config import RLConfig
 from minireason.policy import Critic
-from minireason.rewards import World
-from minireason.tools.bugs import BUGS, groups_misaligned, kl_without_gradient, no_temperature
+from minireason.tools.bugs import BUGS
 from minireason.tools.plots import new_figure
 
-FAST = os.environ.get("LESSON_FAST") == "1"
+FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
 NUM_ITERATIONS = 6 if FAST else 40
 
 # %% [markdown]
-# ## The bugs
-# `minireason/tools/bugs.py` has one switch for each. It opens a `with` block in which the bug is on:
-# `patch.object` puts another function in the place of one name. Open that file now and read what each switch
-# puts there: the line that is wrong is always one that looks right. Three of them:
+# ## Seven bugs
+#
+# Each bug is a function in `minireason/tools/bugs.py`. It replaces one name of `grpo.py` or
+# `ppo.py` while a `with` block runs, so the package itself stays right. Open that file and read
+# all seven. The wrong line always looks right. Here are three of them. (`patch.object(grpo, "k3",
+# detached)` means: where `grpo.py` says `k3`, it now gets the function `detached`.)
+#
+# <!-- From minireason/tools/bugs.py: no_temperature -->
+# ```python
+# def no_temperature() -> AbstractContextManager:
+#     """Sampled at temperature 0.6, trained on the logprobs of temperature 1: the ratio is not 1 where it
+#     should be."""
+#     def at_temperature_1(policy, batch, temperature):
+#         return completion_logprobs(policy, batch, 1.0)
+#     return patch.object(grpo, "completion_logprobs", at_temperature_1)
+# ```
+# <!-- End of excerpt -->
+#
+# The temperature divides the logits before a token is drawn. So the probability with which the
+# token was drawn belongs to that temperature. Here the log-probabilities are computed again at
+# temperature 1. Then the ratio is not 1 even before the first update.
+#
+# <!-- From minireason/tools/bugs.py: kl_without_gradient -->
+# ```python
+# def kl_without_gradient() -> AbstractContextManager:
+#     """The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere."""
+#     def detached(logprobs, ref_logprobs):
+#         return k3(logprobs, ref_logprobs).detach()
+#     return patch.object(grpo, "k3", detached)
+# ```
+# <!-- End of excerpt -->
+#
+# `detach` cuts the gradient off. The KL is computed, added to the loss and printed, but it
+# changes no weight.
+#
+# <!-- From minireason/tools/bugs.py: groups_misaligned -->
+# ```python
+# def groups_misaligned() -> AbstractContextManager:
+#     """The completions of a prompt are a row. Here columns are read, so strangers are compared."""
+#     def mixed(rewards, *args, **options):
+#         P, G = rewards.shape
+#         return right_advantages(rewards.reshape(G, P).T, *args, **options).T.reshape(P, G)
+#     return patch.object(grpo, "group_advantages", mixed)
+# ```
+# <!-- End of excerpt -->
+#
+# The rewards of one prompt are a row of the matrix. The wrong code reads columns, so completions
+# of different prompts are compared with each other.
+#
+# ## By hand: the wrong denominator
+#
+# A fourth bug divides by the wrong number. To save memory, a step is cut into micro-batches, and
+# their gradients are added. Take two micro-batches with one completion each, of 2 and of 8
+# tokens. All advantages are 1.
+#
+# - Right: each of the 10 tokens weighs 1/10.
+# - Wrong: each micro-batch is divided by its own number of tokens. Then a token of the short
+#   completion weighs 1/2, and a token of the long one 1/8. So short completions count more than
+#   long ones.
+#
+# The next cell asks `compute_loss`. The gradient with respect to a log-probability is the weight
+# of its token, with a minus sign.
 
 # %%
-for switch in (no_temperature, kl_without_gradient, groups_misaligned):
-    print(inspect.getsource(switch))
+def weight_of_a_token(length, num_tokens):
+    """The weight of a token in a completion of this length. num_tokens None: its own length."""
+    logprobs = torch.zeros(1, length, requires_grad=True)
+    zeros, ones = torch.zeros(1, length), torch.ones(1, length)
+    loss, _ = grpo.compute_loss(logprobs, zeros, None, ones, ones, RLConfig(), num_tokens)
+    loss.backward()
+    return round(-logprobs.grad[0, 0].item(), 3)
 
+
+print("right:", [weight_of_a_token(length, num_tokens=10) for length in (2, 8)])
+print("wrong:", [weight_of_a_token(length, num_tokens=None) for length in (2, 8)])
+assert abs(weight_of_a_token(2, 10) - 1 / 10) < 1e-6
+assert weight_of_a_token(2, None) == 1 / 2 and weight_of_a_token(8, None) == 1 / 8
+
+# %% [markdown]
+# ## Fourteen runs
+#
+# The world is the toy world again. For the prompt 1 a completion has to hold a 3. For the prompt
+# 2 it must not hold a 3. So half of all random completions are right.
+#
+# `BUGS` says for each bug which algorithm it belongs to, and which settings let it show. For
+# example a missing temperature shows only if the temperature is not 1.
+
+# %%
+def reward(prompt, text):
+    return float(("3" in text) == (prompt == "1"))
+
+
+world = toy_world(prompts="12", reward=reward)
+SETTINGS = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8,
+            "max_new_tokens": 8, "micro_batch_size": 8, "learning_rate": 3e-3,
+            "critic_learning_rate": 3e-3, "warmup_iterations": 1, "value_clip": 10.0}
+
+
+def train(algo, changes, seed=0):
+    """Trains a fresh policy. Returns {metric: its value in each iteration, or nan}."""
+    config = RLConfig(**{**SETTINGS, **changes})
+    policy = toy_model(seed)
+    reference = toy_model(seed) if config.kl_coef else None
+    if algo == "grpo":
+        optimizer = torch.optim.AdamW(policy.parameters())
+        lines = list(grpo.train(policy, reference, optimizer, world, config, seed))
+    else:
+        critic = Critic(policy)
+        optimizer = torch.optim.AdamW([{"params": policy.parameters()},
+                                       {"params": critic.parameters()}])
+        lines = list(ppo.train(policy, critic, reference, optimizer, world, config, seed))
+    curves = {}
+    for key in lines[0]:
+        curves[key] = [line.get(key, float("nan")) for line in lines]
+    return curves
+
+
+# %% [markdown]
+# The second column names a number in which the bug might show. The last column names a test of
+# this repository that fails with the bug. (Our own tests check this, too.)
+
+# %%
 LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
 STEP_TEST = "test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
 GAE_TEST = "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors"
-SHOWN_BY = {    # name: (a metric that is drawn, the test that catches the bug)
+SHOWN_BY = {    # bug: (a number that is drawn, the test that finds the bug)
     "temperature missing": ("approx_kl", STEP_TEST),
     "KL without gradient": ("kl", LOSS_TEST),
     "k1 as a loss": ("kl", LOSS_TEST),
@@ -59,122 +174,91 @@ SHOWN_BY = {    # name: (a metric that is drawn, the test that catches the bug)
     "bootstrap past the end": ("value_loss", GAE_TEST),
 }
 
-# %% [markdown]
-# ## A world that is learned in seconds
-# Eight tokens; 0 ends a completion. Half of the prompts are paid for a completion with a 3, half for one
-# without: only the first token of the prompt, a 1 or a 2, tells which.
 
-# %%
-tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
-                            decode=lambda ids: "".join(map(str, ids)))
-
-
-def draw_prompt(rng):
-    return SimpleNamespace(prompt=rng.choice("12"))
-
-
-def pay(problems, texts):
-    return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
-
-
-world = World(draw_prompt, pay, tokenizer)
-DEFAULTS = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8, "max_new_tokens": 8,
-            "micro_batch_size": 8, "learning_rate": 3e-3, "critic_learning_rate": 3e-3,
-            "warmup_iterations": 1, "value_clip": 10.0}
-
-
-def train(algo, settings, seed=0):
-    """A run of NUM_ITERATIONS with the code that train.py runs. Returns {metric: a number an iteration}."""
-    config = RLConfig(**DEFAULTS | settings)
-    shape = ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
-    policy = GPT(shape).init_weights(seed)
-    reference = GPT(policy.config).init_weights(seed) if config.kl_coef else None
-    if algo == "grpo":
-        optimizer = torch.optim.AdamW(policy.parameters())
-        lines = list(grpo.train(policy, reference, optimizer, world, config, seed))
-    else:
-        critic = Critic(policy)
-        optimizer = torch.optim.AdamW([{"params": policy.parameters()}, {"params": critic.parameters()}])
-        lines = list(ppo.train(policy, critic, reference, optimizer, world, config, seed))
-    curves = {}
-    for key in lines[0]:
-        curves[key] = [line.get(key, float("nan")) for line in lines]
-    return curves
-
-
-# %% [markdown]
-# ## By hand: what the wrong denominator does
-# Two micro-batches, one completion each, of 2 and 8 tokens, the same advantage 1. Right: every token counts
-# 1/10. Wrong: the short one's tokens count 1/2, the long one's 1/8, and the step is twice as long.
-
-# %%
-for num_tokens, expected in ((10, [0.1, 0.1]), (None, [0.5, 0.125])):
-    counts = []
-    for length in (2, 8):
-        logprobs = torch.zeros(1, length, requires_grad=True)
-        zeros, ones = torch.zeros(1, length), torch.ones(1, length)
-        loss, _ = grpo.compute_loss(logprobs, zeros, None, ones, ones, RLConfig(), num_tokens)
-        loss.backward()
-        counts.append(-logprobs.grad[0, 0].item())
-    assert torch.allclose(torch.tensor(counts), torch.tensor(expected)), counts
-    rounded = [round(count, 3) for count in counts]
-    print("a token counts", rounded, "where the sum is over", num_tokens or "its own micro-batch")
-
-# %%
 def mean_of(values):
     return torch.tensor(values).nanmean().item()
 
 
-curves = {}
-for name, (switch, algo, settings) in BUGS.items():
-    metric, test = SHOWN_BY[name]
-    right = train(algo, settings)
+right_curves, broken_curves = {}, {}      # {bug: {metric: values}}
+for name, (switch, algo, changes) in BUGS.items():
+    right_curves[name] = train(algo, changes)
     with switch():
-        broken = train(algo, settings)
-    curves[name] = (metric, right, broken)
-    print(f"{name:24} {metric:10} right {mean_of(right[metric]):7.4f}  "
-          f"broken {mean_of(broken[metric]):7.4f}   "
-          f"mean reward {mean_of(right['reward']):.2f} and {mean_of(broken['reward']):.2f}   "
-          f"caught by {test.partition('::')[2]}")
+        broken_curves[name] = train(algo, changes)
+    metric, test = SHOWN_BY[name]
+    print(f"{name}: found by {test}")
+    for key in ("reward", metric):
+        right, broken = right_curves[name][key], broken_curves[name][key]
+        print(f"    mean {key:13} right {mean_of(right):.3f}, broken {mean_of(broken):.3f}")
+
+# %% [markdown]
+# ## The figure: `10_break_it`
+#
+# Each bug has two pictures, one above the other: the reward on top, the other number below it.
+# Blue is the right code, red is the bug. Cover the lower pictures first. In which of the upper
+# ones could you tell that something is wrong, if you saw the red line alone?
 
 # %%
-figure, axes = new_figure(4, 4, figsize=(9.6, 8), sharex=True)
-for i, (name, (metric, right, broken)) in enumerate(curves.items()):
-    top, column = i // 4 * 2, i % 4                             # a bug has two panels, one above the other
+figure, axes = new_figure(4, 4, figsize=(11, 9))
+for i, name in enumerate(BUGS):
+    top, column = i // 4 * 2, i % 4
+    metric, _ = SHOWN_BY[name]
     for axis, key in ((axes[top, column], "reward"), (axes[top + 1, column], metric)):
-        axis.plot(right[key], color="#1b6ca8", label="right")
-        axis.plot(broken[key], color="#d1495b", label="broken")
-        axis.set_ylabel(key, fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[top, column].set_title(name, fontsize=9)
-axes[0, 0].legend(frameon=False, fontsize=8)
+        axis.plot(right_curves[name][key], color="#1b6ca8", label="right")
+        axis.plot(broken_curves[name][key], color="#d1495b", label="broken")
+        label(axis, name if key == "reward" else "", "iteration", key, legend=axis is axes[0, 0])
 axes[2, 3].axis("off")
 axes[3, 3].axis("off")
 show_figure(figure, "10_break_it")
 
 # %% [markdown]
 # ## What to see
-# - In most panels the reward rises **with the bug on**: it proves nothing. Misaligned groups show in no
-#   metric at all.
-# - The first update of a rollout is on policy: ratio 1, `approx_kl` 0, nothing clips. Any other number there
-#   is a bug.
-# - A KL that is logged is not a KL that pulls. Set `kl_coef` high once and see whether it does.
-# - What it does not show: how much each bug costs on a large model. A toy forgives much.
-# - The trap: a test that only asserts that the reward rises passes on nearly all of these.
+#
+# - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing.
+#   Misaligned groups do not even show in the lower picture.
+# - **"KL without gradient" and "k1 as a loss": the broken run has the higher reward.** That is no
+#   advantage of the bug. These runs have `kl_coef` 1, a high price on leaving the start. The
+#   right run pays it and stays near its start on purpose, so it learns less. The broken run was
+#   meant to pay the same price and pays nothing. The lower pictures show it: its KL grows, and
+#   nothing pulls it back. (k1 is the difference of two log-probabilities. As a value it is a good
+#   estimate of the KL. As a loss it does not work: on average its gradient is 0.)
+# - **"temperature missing".** This run makes one update for each rollout. The model that learns
+#   is then still the model that wrote: it learns *on policy*. So the ratio has to be 1, and
+#   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
+# - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
+#   positions behind the end of a completion, where nothing keeps a ratio near 1. So more of them
+#   are clipped. The second one makes steps several times as long.
+# - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
+#   come. Behind the last token nothing is to come. The broken code asks the critic there, who
+#   never learned about that place. Here, for once, the reward shows it.
+# - **Gaps** in a curve are iterations without an update. All rewards of each group were equal
+#   there, so there was nothing to learn and nothing to measure.
+#
+# What it does not show: how much each bug costs a large model. A toy forgives a lot.
+#
+# The trap: a test that asserts only that the reward rises. It passes with nearly all of these
+# bugs. A useful test compares a loss, a gradient or an advantage with a number that was computed
+# in another way.
 #
 # ## Exercises
-# 1. Switch on `no_temperature` with two epochs. Which way does the clipping now go, and why?
-# 2. Write a bug of your own: whiten GRPO's advantages over the batch after scaling them in their group. Which
-#    test fails?
-# 3. In `groups_misaligned` the reward still rises. What is the baseline then, and is the gradient biased?
+#
+# 1. Read `no_temperature` again. Which tokens have a ratio below 1 at the first update? Which of
+#    them would be clipped?
+# 2. Write a bug of your own: whiten the advantages of GRPO over the whole batch, after they were
+#    scaled in their group. (To whiten is to subtract the mean and divide by the standard
+#    deviation.) Which of the three tests fails?
+# 3. With `groups_misaligned` the reward still rises. What is the baseline then, and is the
+#    gradient biased?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. At temperature 0.6 likely tokens were sampled with more probability than temperature 1 gives them, so
-#    their ratio starts below 1, many below 1 - clip_low: where the advantage is negative they are clipped at
-#    once and get no gradient.
-# 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`: `policy_loss` is no longer the sum computed there.
-# 3. Any number that does not depend on the completion itself is a baseline without bias; strangers of other
-#    prompts are one, and a bad one: it mixes the difficulty of prompts into the advantage.
+# 1. The likely ones. A temperature of 0.6 draws likely tokens even more often, so their old
+#    probability is higher than the one at temperature 1. Their ratio starts below 1. Where it is
+#    below 1 - `clip_low` and the advantage is negative, the token is clipped at once and has no
+#    gradient.
+# 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`. Its `policy_loss` is not the sum any
+#    more that the test computes.
+# 3. The baseline is a mean over completions of other prompts. A baseline that does not depend on
+#    the completion itself leaves the gradient right on average. But it is a bad one: an easy
+#    prompt looks like a good completion. So the gradient has more variance, and the run learns
+#    more slowly.
 # </details>

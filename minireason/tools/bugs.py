@@ -55,7 +55,7 @@ def denominator_of_the_micro_batch() -> AbstractContextManager:
 
 
 def groups_misaligned() -> AbstractContextManager:
-    """A prompt's completions stand in rows of G. Read as columns, neighbours are compared with strangers."""
+    """The completions of a prompt are a row. Here columns are read, so strangers are compared."""
     def mixed(rewards, *args, **options):
         P, G = rewards.shape
         return right_advantages(rewards.reshape(G, P).T, *args, **options).T.reshape(P, G)
