@@ -1,24 +1,32 @@
 # %% [markdown]
 # # 11. Pure RL, and the aha moment
 #
-# Question: R1-Zero was paid for its final answers alone, and came to think longer, to check and to try again:
-# its "aha moment". Does that come by itself here? And is what looks like a check one?
+# Question: R1-Zero was rewarded for its final answers alone. It came to think longer, to check
+# and to try again, and its authors called that an "aha moment". Does that come by itself here?
+# And is what looks like a check really one?
 #
 # You need: lessons 04 and 07. Time: about a minute on a laptop's CPU.
 #
-# "yes" may stand after a try that failed. So no text is judged by its tone; what it does is worked out from
-# its sums:
+# *Pure RL* is RL from the base, without a cold start, as in R1-Zero. The base has seen thoughts
+# of all kinds, and it has not been told which of them are good.
 #
-#     retry after failure    tries stated as failed that another try follows / all tries stated as failed
-#     false yes              tries called a success that are none            / all tries called a success
-#     won by retrying        right after a failed first try and another one  / all right answers
-#     repair                 wrong steps that are done again, and right      / all wrong steps
-#                                                                             (`minireason.behaviour`)
+# A thought can claim things that are not true. It may say "yes" behind a try that failed. So we
+# do not judge a thought by its words. We work out what it does, from its calculations
+# (`minireason/behaviour.py`):
 #
-# The reward mentions none of them. Where they change, it is because they change p(right answer).
+# - A *retry* is a try that follows a failed one. We count the failed tries that a retry follows,
+#   of all tries that the thought itself calls failed. The others gave up.
+# - A *false yes* is a try that the thought calls a success although it is not one.
+# - *Won by retrying*: the answer is right, the first try had failed, and another one followed. We
+#   count them among all right answers.
+# - A *repair* is a wrong step that is calculated again, and right, before the thought ends.
+#
+# The reward mentions none of these. If RL changes them, it is because they change the chance of a
+# right answer.
 
 # %%
 import os
+import statistics
 import sys
 from pathlib import Path
 
@@ -26,8 +34,7 @@ from pathlib import Path
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import torch
-from shared import show_figure
+from shared import group_bars, label, show_figure
 
 from minireason import grpo
 from minireason.behaviour import observe, summarize
@@ -36,14 +43,13 @@ from minireason.inference import answer_all
 from minireason.optimizer import adamw
 from minireason.rewards import World, reasoning_world
 from minireason.run import open_model
-from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
-FAST = os.environ.get("LESSON_FAST") == "1"
+FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
 NUM_PROBLEMS = 8 if FAST else 200
 NUM_ITERATIONS = 2 if FAST else 24
 NUM_PROMPTS = 2 if FAST else 12
@@ -51,250 +57,214 @@ MAX_NEW_TOKENS = 40 if FAST else 160
 tokenizer = get_tokenizer()
 
 # %% [markdown]
-# ## By hand
-# Two completions of `make 42 from 3 8 6` fail at first and say so. One tries again, and its yes is true; the
-# other gives up. Then two false yes: 24+2=26 is not the 36 asked for; `24 is 34` even says that it failed.
-# Last a repair: 49+24 again.
+# ## By hand: five thoughts
+#
+# `make 42 from 3 8 6` asks for 42, made from the three numbers. A try takes one number away from
+# the target and says what the others have to make. Read the first thought so:
+#
+#     try 42-6=36      if 6 is added last, 3 and 8 have to make 36
+#     3+8=11           they make 11
+#     is 36 no         11 is not 36: this try has failed
+#     wait try ...     a retry
+#
+# Before you run the cell, decide for each thought: how many tries failed, and is there a false
+# yes or a repair? The last one has no tries, since it is a sum.
 
 # %%
-def thought(prompt, thinking, answer):
-    """(problem, completion)"""
-    return parse_prompt(prompt), f"<think>{thinking}</think><answer>{answer}</answer>"
+FIVE = (
+    ("make 42 from 3 8 6",
+     "try 42-6=36 3+8=11 is 36 no wait try 42/3=14 8+6=14 is 14 yes", "(8+6)*3"),
+    ("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no enough", "(3+8)+6"),
+    ("make 36 from 3 8 2", "try 3*8=24 24+2=26 yes", "3*8+2"),
+    ("make 36 from 3 8 2", "try 36-2=34 3*8=24 is 34 yes", "3*8+2"),
+    ("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=73", "73"),
+)
+behaviours, right = [], []
+for prompt, thought, answer in FIVE:
+    problem = parse_prompt(prompt)
+    text = f"<think>{thought}</think><answer>{answer}</answer>"
+    behaviour = observe(problem, text)
+    behaviours.append(behaviour)
+    right.append(verify(problem, text).correct)
+    print(f"{'right' if right[-1] else 'wrong'}  failed tries {behaviour.num_failed_tries}  "
+          f"retries {behaviour.num_retries}  false yes {behaviour.num_false_yes}  "
+          f"repairs {behaviour.num_repairs}   {thought}")
 
+assert right == [True, False, False, False, True]
+assert [behaviour.num_failed_tries for behaviour in behaviours] == [1, 1, 0, 0, 0]
+assert [behaviour.num_retries for behaviour in behaviours] == [1, 0, 0, 0, 0]
+assert [behaviour.num_false_yes for behaviour in behaviours] == [0, 0, 1, 1, 0]
+assert behaviours[4].num_repairs == 1
 
-pairs = [
-    thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no wait try 42/3=14 8+6=14 is 14 yes", "(8+6)*3"),
-    thought("make 42 from 3 8 6", "try 42-6=36 3+8=11 is 36 no enough", "(3+8)+6"),
-]
-behaviours = [observe(*pair) for pair in pairs]
-right = [verify(*pair).correct for pair in pairs]
-summary = summarize(behaviours, right, [0, 0])
-by_hand = dict(retry_after_failure=0.5, giving_up=0.5, tries_thinking=1.5, false_yes=0,
-               accuracy_after_failed_try=0.5, won_by_retrying=1)
-for name, value in by_hand.items():
-    assert summary[name] == value
-for thinking in ("try 3*8=24 24+2=26 yes", "try 36-2=34 3*8=24 is 34 yes"):
-    assert observe(*thought("make 36 from 3 8 2", thinking, "3*8+2")).num_false_yes == 1
-assert observe(*thought("compute 49+24", "49+24=83 check 83-24=59 no wait 49+24=73", "73")).num_repairs == 1
+# %% [markdown]
+# The third thought makes 26 and says yes, but 36 was asked for. The fourth writes "24 is 34 yes",
+# which contradicts itself.
+#
+# `summarize` turns such counts into rates. Of the first two thoughts, one of two failed tries is
+# followed by a retry, and the only right answer was won by it:
+
+# %%
+rates = summarize(behaviours[:2], right[:2], lengths=[0, 0])
+assert rates["retry_after_failure"] == 1 / 2 and rates["giving_up"] == 1 / 2
+assert rates["won_by_retrying"] == 1
 
 # %% [markdown]
 # ## Pure RL from the base
-# GRPO on countdown from the shipped base: no example, a 1 for a right answer. What is noted beside the
-# rewards is not paid.
+#
+# GRPO trains the included base on countdown. The reward is 1 for a right answer. Beside it we
+# note what the texts do: `reward_and_note` returns the plain rewards, so the notes earn nothing.
 
 # %%
 plain = reasoning_world(tokenizer, {"countdown": (2, 3)}, {"countdown": 1.0})
-summaries = []                                                   # of each iteration
+notes = []      # what the texts of each iteration do
 
 
-def watched(problems, texts):
-    """The rewards, and a note of what the texts do."""
+def reward_and_note(problems, texts):
     rewards = plain.reward(problems, texts)
-    behaviours, paid = [], []
+    behaviours, right, lengths = [], [], []
     for problem, text, reward in zip(problems, texts, rewards):
-        if text:                                                 # one that was cut off comes as the empty one
+        if text:      # a completion that was cut off comes as an empty text
             behaviours.append(observe(problem, text))
-            paid.append(reward)
-    summaries.append(summarize(behaviours, paid, [0] * len(paid)))
+            right.append(reward)
+            lengths.append(0)
+    notes.append(summarize(behaviours, right, lengths))
     return rewards
 
 
 model = open_model("pretrained", "base")[0].train()
-settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, num_epochs=1, learning_rate=5e-4,
-                    max_new_tokens=MAX_NEW_TOKENS)
-world = World(plain.draw, watched, tokenizer)
+settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, num_epochs=1,
+                    learning_rate=5e-4, max_new_tokens=MAX_NEW_TOKENS)
+world = World(plain.draw, reward_and_note, tokenizer)
 lines = list(grpo.train(model, None, adamw(settings, model), world, settings, seed=0))
-curves = {
-    "reward": [line["reward"] for line in lines],
-    "tokens / 100": [line["completion_length"] / 100 for line in lines],
-    "thinks": [summary["thinks"] for summary in summaries],
-    "tries / 5, where it thinks": [(summary["tries_thinking"] or 0) / 5 for summary in summaries],
-}
+for line, note in zip(lines, notes):
+    print(f"iteration {line['iteration']:2}: reward {line['reward']:.2f}, "
+          f"{line['completion_length']:.0f} tokens, {note['thinks'] or 0:.0%} think, "
+          f"tries of a thought {note['tries_thinking'] or 0:.1f}")
 
 # %% [markdown]
-# ## Before and after
-# The same held-out problems, one answer each, by difficulty: level 2 has three digits, level 3 three numbers
-# up to 20. Beside it the shipped cold start, and the long RL that went on from there. 95% intervals, by
-# drawing problems anew.
+# ## Four models, the same problems
+#
+# Now four models answer the same held-out problems, one answer each: the base, our model after
+# pure RL, the included cold start, and the included RL model, which went on from the cold start
+# for much longer.
+#
+# The intervals are a bootstrap: we draw the problems again, with repetition, 200 times, and take
+# the middle 95% of what comes out. A rate has no value where there is nothing to divide by.
 
 # %%
-NUMBERS = ("accuracy", "tokens_thinking", "tries_thinking")      # printed
+NUMBERS = ("right", "tokens_thinking", "tries_thinking")
 SHARES = ("thinks", "retry_after_failure", "giving_up", "false_yes", "accuracy_after_failed_try",
-          "won_by_retrying", "repairs")                          # printed and drawn
-SHOWN = (*NUMBERS, *SHARES)
-LEVELS = (2, 3, 0)                                               # 0 stands for both
+          "won_by_retrying", "repairs")
 
 
 def rates_of(rows):
-    """[a number or nan for each of SHOWN], from rows (behaviour, right, tokens)."""
-    behaviours, right, num_tokens = zip(*rows)
-    rates = {"accuracy": sum(right) / len(right), **summarize(behaviours, right, num_tokens)}
-    return [float("nan") if rates[name] is None else rates[name] for name in SHOWN]
+    """{name: a number or None}, from (behaviour, is it right, number of tokens) of each answer."""
+    behaviours, right, lengths = zip(*rows)
+    rates = summarize(behaviours, right, lengths)
+    rates["right"] = sum(right) / len(right)
+    return {name: rates[name] for name in (*NUMBERS, *SHARES)}
 
 
-def intervals_of(rows, num_resamples):
-    """Rows as above -> (len(SHOWN), 3): value, low, high; nan where there is nothing to divide by."""
+def intervals_of(rows):
+    """{name: (value, low, high)} of the rates that have a value."""
     rng = derive_rng(0, "resamples")
-    value = torch.tensor([rates_of(rows)])
-    samples = [rates_of(rng.choices(rows, k=len(rows))) for _ in range(num_resamples)]
-    samples = torch.cat([value, torch.tensor(samples).view(-1, len(SHOWN))])
-    bounds = samples.nanquantile(torch.tensor([0.025, 0.975]), dim=0)
-    return torch.cat([value, bounds]).T
-
-
-def by_level(model, problems, num_resamples=200):
-    """{level: what `intervals_of` says of it}."""
-    prompts = [problem.prompt for problem in problems]
-    answers = answer_all(model.eval(), tokenizer, prompts, MAX_NEW_TOKENS, seed=1)
-    rows = []
-    for problem, (text, num_tokens) in zip(problems, answers):
-        rows.append((observe(problem, text), verify(problem, text).correct, num_tokens))
+    resampled = {name: [] for name in (*NUMBERS, *SHARES)}
+    for _ in range(200):
+        for name, value in rates_of(rng.choices(rows, k=len(rows))).items():
+            if value is not None:
+                resampled[name].append(value)
     intervals = {}
-    for level in LEVELS:
-        chosen = [row for row, problem in zip(rows, problems) if level in (0, problem.level)]
-        intervals[level] = intervals_of(chosen, num_resamples)
+    for name, value in rates_of(rows).items():
+        if value is not None and len(resampled[name]) > 1:
+            cuts = statistics.quantiles(resampled[name], n=40)      # 2.5%, 5%, ... 97.5%
+            intervals[name] = (value, cuts[0], cuts[-1])
     return intervals
 
 
-def print_table(table):
-    for level in LEVELS:
-        print(f"\n{f'level {level or (2, 3)}':27}" + "".join(f"{arm:>22}" for arm in table))
-        for i, name in enumerate(SHOWN):
-            print(f"{name:27}", end="")
-            for intervals in table.values():
-                print("{:8.2f} [{:5.2f}, {:5.2f}]".format(*intervals[level][i]), end="")
-            print()
-
-
-def show(table, curves, about):
-    """Prints {arm: what `by_level` returned}. Returns a figure of it, beside the curves."""
-    print_table(table)
-    figure, axes = new_figure(1, 2, figsize=(11, 3.5), width_ratios=(1, 1.8))
-    for (label, values), color in zip(curves.items(), ("#d1495b", "#5a9a5a", "#1b6ca8", "#7a4fa3")):
-        axes[0].plot(values, color=color, label=label)
-    for k, (arm, color) in enumerate(zip(table, ("#999999", "#1b6ca8", "#e0a030", "#d1495b"))):
-        middle, low, high = table[arm][0][len(NUMBERS):].nan_to_num().T
-        error = torch.stack([middle - low, high - middle]).clamp(min=0)
-        axes[1].bar(torch.arange(len(SHARES)) + 0.2 * (k - 1.5), middle, 0.18, label=arm, color=color,
-                    yerr=error, error_kw={"lw": 0.8})
-    labels = [name.replace("_", "\n", 2).replace("_", " ") for name in SHARES]
-    axes[1].set_xticks(range(len(SHARES)), labels)
-    for axis, title, ncols in zip(axes, ("pure RL from the base, by iteration", about), (2, 4)):
-        axis.set(title=title, ylim=(0, 1.35))
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8, loc="upper center", ncols=ncols)
-    return figure
-
-
+# %%
 problems = test_problems("countdown", (2, 3), NUM_PROBLEMS, seed=1)
 models = {"base": open_model("pretrained", "base")[0],
-          "base, RL": model,
+          "pure RL": model.eval(),
           "cold start": open_model("pretrained", "cold-start")[0],
-          "then RL": open_model("pretrained", "rl")[0]}
-table = {arm: by_level(model, problems) for arm, model in models.items()}
-figure = show(table, curves, f"countdown, {NUM_PROBLEMS} held-out problems")
-show_figure(figure, "11_pure_rl_and_aha")
+          "cold start, RL": open_model("pretrained", "rl")[0]}
+table = {}      # {model: {name: (value, low, high)}}
+for arm, one_model in models.items():
+    prompts = [problem.prompt for problem in problems]
+    answers = answer_all(one_model, tokenizer, prompts, MAX_NEW_TOKENS, seed=1)
+    rows = []
+    for problem, (text, num_tokens) in zip(problems, answers):
+        rows.append((observe(problem, text), verify(problem, text).correct, num_tokens))
+    table[arm] = intervals_of(rows)
+
+print(f"{'':26}" + "".join(f"{arm:>21}" for arm in table))
+for name in (*NUMBERS, *SHARES):
+    cells = []
+    for intervals in table.values():
+        has_value = name in intervals
+        cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*intervals[name]) if has_value else "-")
+    print(f"{name:26}" + "".join(f"{cell:>21}" for cell in cells))
+
+# %% [markdown]
+# ## The figure: `11_pure_rl_and_aha`
+#
+# Left and middle: pure RL by iteration. Do thoughts become more frequent, and do texts become
+# longer? Right: the shares of the table. Compare gray with blue, which is what pure RL changed.
+# Then compare yellow with red, which is what RL changed after the cold start.
 
 # %%
-if "--full" in sys.argv:      # C3, five seeds, or --seeds N; what else stands behind --full goes to train.py
-    from runs import RESULTS, STUDIES, behind_full, curve, ensure, row, save_claim
-
-    COMMAND, FLAGS, SEEDS = behind_full(num_seeds=5)
-    ARMS = {   # arm: (run, stage)
-        "base": ("seed-{}", "base"),
-        "base, RL": ("pure-{}", "rl"),
-        "cold start": ("seed-{}", "cold-start"),
-        "then RL": ("seed-{}", "rl"),
-        "control": ("control-{}", "base"),
-        "control, RL": ("control-{}", "rl"),
-    }
-    PAIRS = (("base, RL", "base"), ("then RL", "cold start"), ("control, RL", "control"))      # after, before
-    for seed in SEEDS:
-        ensure(f"seed-{seed}", "--seed", seed, *FLAGS, needs="rl")
-        source = STUDIES / f"seed-{seed}"
-        ensure(f"pure-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", source, *FLAGS)
-        # the control has a corpus without retries
-        ensure(f"control-{seed}", "--no-aha", "--pure-rl", "--seed", seed, *FLAGS, needs="rl")
-
-    def measure(arm, problems):
-        """What `by_level` says of the arm, for each seed."""
-        run, stage = ARMS[arm]
-        rates = []
-        for seed in SEEDS:
-            model, _ = open_model(STUDIES / run.format(seed), stage)
-            rates.append(by_level(model, problems, 0))
-        return rates
-
-    def over_seeds(*arms):
-        """{level: (len(SHOWN), 3)}: value, low, high of one arm, or of the first less the second."""
-        intervals = {}
-        for level in LEVELS:
-            intervals[level] = []
-            for i in range(len(SHOWN)):
-                values = []
-                for arm in arms:
-                    values.append([[rates[level][i, 0].item()] for rates in measured[arm]])
-                intervals[level].append(bootstrap_interval(*values))
-            intervals[level] = torch.tensor(intervals[level])
-        return intervals
-
-    def rows_of(title, intervals):
-        rows = []
-        for level, cells in intervals.items():
-            for name, values in zip(SHOWN, cells):
-                if not values.isnan().any():
-                    rows.append(row(f"{task} level {level or '2, 3'}: {name}, {title}", *values.tolist()))
-        return rows
-
-    rows = []
-    for task in ("arithmetic", "countdown"):
-        problems = test_problems(task, (2, 3), 1000, seed=1234)
-        measured = {arm: measure(arm, problems) for arm in ARMS}
-        for after, before in PAIRS:
-            rows += rows_of(f"{after} less {before}", over_seeds(after, before))
-        table = {arm: over_seeds(arm) for arm in ARMS}
-        for arm, intervals in table.items():
-            rows += rows_of(arm, intervals)
-
-    # sums with more steps that can go wrong; one seed
-    longer = ensure("longer-sums", "--pure-rl", "--tasks-arithmetic-levels", "3,4",
-                    "--tasks-countdown-share", 0, "--tasks-program-share", 0, *FLAGS, needs="rl")
-    for stage, results in longer["stages"].items():
-        arm = "base, RL" if stage == "rl" else stage
-        for name in ("thinks", "wrong_steps", "repairs"):
-            rows.append(row(f"sums of four to eight terms: {name}, {arm}", results["arithmetic"][name]))
-    save_claim(3, "checking and retrying appear unpaid", COMMAND, [*SEEDS], 1000, rows)
-
-    rewards, lengths = [], []                                    # (seeds, iterations)
-    for seed in SEEDS:
-        lines = curve(f"pure-{seed}", "rl")
-        rewards.append([line["reward"] for line in lines])
-        lengths.append([line["completion_length"] / 100 for line in lines])
-    curves = {"reward": torch.tensor(rewards).mean(0), "tokens / 100": torch.tensor(lengths).mean(0)}
-    about = f"countdown, 1,000 problems, {len(SEEDS)} seeds"
-    show({arm: table[arm] for arm in models}, curves, about).savefig(RESULTS / "C3.png", dpi=120)
+COLORS = {"base": "#999999", "pure RL": "#1b6ca8",
+          "cold start": "#e0a030", "cold start, RL": "#d1495b"}
+figure, axes = new_figure(1, 3, figsize=(13, 3.7), width_ratios=(1, 1, 2.6))
+axes[0].plot([line["reward"] for line in lines], color="#1b6ca8", label="reward")
+axes[0].plot([note["thinks"] or 0 for note in notes], color="#5a9a5a", label="share that thinks")
+axes[0].set_ylim(0, 1.05)
+axes[1].plot([line["completion_length"] for line in lines], color="#7a4fa3")
+bars = {}      # {share: {model: (value, low, high)}}
+for name in SHARES:
+    title = name.replace("_", "\n", 2).replace("_", " ")
+    bars[title] = {arm: intervals[name] for arm, intervals in table.items() if name in intervals}
+group_bars(axes[2], bars, COLORS)
+label(axes[0], "pure RL", "iteration", "share")
+label(axes[1], "pure RL", "iteration", "tokens of a completion")
+label(axes[2], f"countdown, {NUM_PROBLEMS} held-out problems", ylabel="share")
+axes[2].set_ylim(0, 1.25)
+axes[2].legend(frameon=False, fontsize=8, ncols=4, loc="upper center")
+show_figure(figure, "11_pure_rl_and_aha")
 
 # %% [markdown]
 # ## What to see
-# - From the base: soon nearly all texts think, they get longer, and a failed try is followed by another,
-#   where a third of the thinking texts had given up. Nobody paid for that; it paid. And the corpus had it
-#   all: RL made likely what led to success.
-# - Trying again pays here, since comparing is cheaper than finding: half of what the RL model gets right is
-#   won by it. From a corpus without retries (`--full`) none ever comes: 1.0 tries after 300 iterations, and
-#   countdown 0.44 instead of 0.68.
-# - After the cold start RL brings no more tries, but honesty: fewer false yes, and more right answers after a
-#   failed try.
-# - What it does not show: a world in which repairs pay. Sums are none: RL makes steps sure instead of
-#   checking them (`lessons/results`, C3).
+#
+# - **Pure RL.** The reward rises. More and more texts think, and texts become longer. After a
+#   failed try the model goes on, where the base often gave up. Nobody rewarded any of that. It
+#   led to right answers, and so it became more likely together with them.
+# - **The corpus had it all.** The base thinks, retries and repairs already, only less often. RL
+#   made likely what was there. With the strongest test, a *control*, we can ask what happens if
+#   it is not there. A control is a run that differs in one thing alone. Here it is a base whose
+#   corpus holds no retries: pure RL does not invent them. [The results](results/README.md#c3)
+#   show it, and [the figure](results/C3.png) draws it beside the others.
+# - **Trying again is useful here**, because a comparison is easier than a search: see how many
+#   right answers were won by retrying.
+# - **After the cold start** nearly all thoughts retry already. What RL changes then is honesty:
+#   fewer false yes, and so more right answers after a failed try.
+# - **Repairs** say little. There are few wrong steps, so this bar rests on few cases: look at its
+#   interval. In longer studies RL does not learn to repair. It learns to calculate right at once.
+#
+# What it does not show: a world in which repairs are worth their tokens. A sum of a few steps is
+# not one, since a check costs as much as the step.
+#
+# The trap: to count words. The next exercise is about it.
 #
 # ## Exercises
-# 1. The trap: count the word "wait" before and after. Why does it say less than retries and false yes?
-# 2. Pay 0.002 less for each token. Which behaviour goes first?
+#
+# 1. Count the word "wait" before and after RL. Why does it say less than retries and false yes?
+# 2. Suppose each token costs 0.002 of reward. A retry takes about 20 tokens. How likely must it
+#    be to help, so that RL keeps it? Does the first try of a thought pay?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. A text that goes in circles is full of it. Whether a candidate is new and its verdict true is not in the
-#    word.
-# 2. Late retries should: each costs some 20 tokens and brings a small chance. Thinking at all brings more
-#    than it costs.
+# 1. A text that goes in circles is full of "wait". The word does not say whether the next try is
+#    a new one, nor whether its verdict is true.
+# 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. The
+#    first try brings much more than that: compare "right" of texts that think with texts that do
+#    not. So late retries, which help rarely, would go first.
 # </details>
