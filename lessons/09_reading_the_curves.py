@@ -166,7 +166,7 @@ for title, iterations in (("first ten", slice(0, 10)), ("last ten", slice(-10, N
 # %%
 COLORS = {"healthy": "#1b6ca8", "rate x 33": "#d1495b", "rate / 30": "#777777",
           "groups of 2": "#e0a030", "groups of 16": "#5a9a5a"}
-figure, axes = new_figure(2, 4, figsize=(11, 5))
+figure, axes = new_figure(2, 4, figsize=(9.6, 4.4))
 for i, (axis, metric) in enumerate(zip(axes.flat, METRICS)):
     for name, color in COLORS.items():
         blocks = curves[name][..., i].reshape(len(SEEDS), -1, 4).nanmean(2)      # (seeds, blocks)

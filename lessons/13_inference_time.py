@@ -2,7 +2,7 @@
 # # 13. Inference-time scaling
 #
 # Question: o1 got better the longer it was left to think, with the same weights. What do more
-# tokens buy here: longer thoughts, votes, or many attempts? And which of these can you use
+# tokens buy here, spent on one long thought or on many answers? And what of that can you use
 # without knowing the right answer?
 #
 # You need: lessons 01 and 07. Time: about a minute and a half on a laptop's CPU.

@@ -37,7 +37,8 @@ FAST_FLAGS = (                           # for train.py, in a study with --fast
     "--base-num-examples", 2000, "--rl-num-iterations", 3, "--rl-num-prompts", 8, "--rl-group-size", 8,
     "--align-num-iterations", 2, "--align-num-prompts", 8, "--align-group-size", 8,
     "--num-preference-prompts", 300, "--evaluate-num-problems", 40, "--evaluate-num-programs", 40,
-    "--evaluate-num-quick", 20)
+    "--evaluate-num-quick", 20, "--sampling-num-problems", 40, "--sampling-num-chat", 10,
+    "--rejection-num-epochs", 1)
 
 
 # -----------------------------------------------------------------------------
@@ -87,14 +88,19 @@ def write_elsewhere():
 # Runs
 
 def whole_run(seed, args, needs="align"):
-    """The run of `python train.py --seed N`, as far as the stage `needs`. With --fast it is "pretrained".
+    """The run of `python train.py --seed N`, as far as the stage `needs`. Returns what `open_model` takes.
 
-    `open_model`, and --from of train.py, take what this returns.
+    With --fast it is "pretrained", the included weights, or a run that goes on from them for a few steps.
     """
-    if args.fast:
+    if args.fast and needs in ("cold-start", "rl"):
         return PRETRAINED
-    ensure(f"seed-{seed}", "--seed", seed, *args.flags, needs=needs)
-    return STUDIES / f"seed-{seed}"
+    if args.fast:
+        name = f"rejection-{seed}"
+        ensure(name, "rejection", "--from", PRETRAINED, "--seed", seed, *args.flags)
+    else:
+        name = f"seed-{seed}"
+        ensure(name, "--seed", seed, *args.flags, needs=needs)
+    return STUDIES / name
 
 
 def pure_run(seed, args):
@@ -104,13 +110,15 @@ def pure_run(seed, args):
     return STUDIES / name
 
 
-def scores_of(source, stage, num_problems):
+def scores_of(source, stage, num_problems=40):
     """What `evaluate` says of a stage of a whole run: read from its results, or measured where it has none.
 
-    The included weights have none. `num_problems` is asked of these.
+    Only with --fast are there none. `num_problems` is how many problems of each task are then asked.
     """
     if source != PRETRAINED:
-        return or_exit(read_results, source)["stages"][stage]
+        stages = or_exit(read_results, source)["stages"]
+        if stage in stages:
+            return stages[stage]
     config = settings_of(source)
     config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
     model, _ = open_model(source, stage)

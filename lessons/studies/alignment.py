@@ -105,7 +105,7 @@ def main():
         results, looks, before = [], [], []                      # of each seed
         for seed in args.seeds:
             source = runs.whole_run(seed, args)
-            before.append(runs.scores_of(source, "rejection", num_problems=40))
+            before.append(runs.scores_of(source, "rejection"))
             result, lines = aligned(kl_coef, seed, source, args)
             results.append(result)
             looks.append(lines)

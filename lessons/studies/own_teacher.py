@@ -96,23 +96,14 @@ def draw(rows, title):
     return figure
 
 
-def make_small(config):
-    """For --fast: so little of everything that nothing can be learned from the numbers."""
-    config.sampling.num_problems, config.sampling.num_chat = 40, 10
-    config.rejection.num_epochs = 1
-    config.evaluate.num_problems, config.evaluate.num_by_task = 20, {}
-
-
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
     scores = {name: [] for name in ("teacher", "student", *PUPILS)}          # for each seed
     for seed in args.seeds:
         source = runs.whole_run(seed, args)
         config = runs.settings_of(source)
-        if args.fast:
-            make_small(config)
         for name, stage in (("teacher", "rl"), ("student", "rejection")):
-            scores[name].append(runs.scores_of(source, stage, config.evaluate.num_problems))
+            scores[name].append(runs.scores_of(source, stage))
         for name in PUPILS:
             scores[name].append(runs.kept(f"pupil-{name}-{seed}", scores_of_pupil, name, source, config))
     rows = rows_of(scores)
