@@ -1,251 +1,262 @@
 # %% [markdown]
 # # 14. Rejection sampling
 #
-# Question: after RL a model is right more often than anything it was ever shown. Can its own answers teach
-# its successor?
+# Question: after RL a model is right more often than any text it ever imitated. Can its own
+# answers teach its successor?
 #
 # You need: lessons 02, 04 and 07. Time: about a minute and a half on a laptop's CPU.
 #
-# For each problem x the teacher q draws k answers. Those that a filter f lets pass are imitated, as any text
-# is:
+# In *rejection sampling* a model answers many problems, a filter rejects the poor answers, and
+# another model imitates the rest. The model that answers is the *teacher*, the one that imitates
+# is the *student*. This is the third step of R1
+# ([arXiv:2501.12948](https://arxiv.org/abs/2501.12948)).
 #
-#     data = {(x, y): y ~ q(y | x), f(x, y) = 1}        loss = -mean log p(y | x)
-#                                                       third step of R1, arXiv:2501.12948
-#
-# With f = 1 for right answers, imitation aims at q(y | x, right). f may ask for more, which RL never paid:
-# one language.
+# Why not keep the teacher? Because a filter can ask for more than the reward of RL did. Here it
+# asks for one language, and for short answers. And the student starts afresh, from the base, so
+# that habits which no filter looks for are left behind.
 
 # %%
-import json
 import os
+import random
 import sys
 from pathlib import Path
-from unittest import mock
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-import torch
-from shared import RESULTS, show_figure
+from shared import group_bars, label, show_figure
 
 from minireason import rejection, sft
 from minireason.behaviour import observe
-from minireason.config import RejectionConfig, TaskConfig, from_dict, preset
-from minireason.corpus import chat_examples, tokenize
-from minireason.evaluate import rate
+from minireason.config import RejectionConfig, TaskConfig, preset
+from minireason.corpus import tokenize
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
 from minireason.rewards import reasoning_world
 from minireason.run import open_model
-from minireason.stats import bootstrap_interval
+from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
-from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import verify
 
-FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_SAMPLED = 16 if FAST else 1500       # problems that the teacher answers
+FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
+NUM_SAMPLED = 16 if FAST else 1500       # problems that the teacher answers, twice each
 NUM_PROBLEMS = 6 if FAST else 200        # held-out ones of each task
 MAX_NEW_TOKENS = 60 if FAST else 160
 tokenizer = get_tokenizer()
-SHARE = "{value:.3f} [{low:.3f}, {high:.3f}] of {num_problems}"
 
 # %% [markdown]
+# ## The filter
+#
+# This is the whole filter, from `minireason/rejection.py`. It returns the fate of one answer.
+# `kept_texts` are the answers to the same problem that were kept before. Each problem may keep
+# `max_per_problem` of them, and the next ones are "enough".
+#
+# <!-- From minireason/rejection.py: judge -->
+# ```python
+# def judge(problem: Problem, text: str, num_tokens: int, kept_texts: Collection[str],
+#           config: RejectionConfig) -> str:
+#     """What becomes of one sample: "kept", or the filter that took it.
+#
+#     `kept_texts` are those that were kept of the same problem before.
+#     """
+#     if not verify(problem, text).correct:
+#         return "wrong"
+#     if not observe(problem, text).readable:
+#         return "unreadable"
+#     if num_tokens > config.max_tokens:
+#         return "too long"
+#     if text in kept_texts:
+#         return "repeated"
+#     return "kept" if len(kept_texts) < config.max_per_problem else "enough"
+# ```
+# <!-- End of excerpt -->
+#
 # ## By hand: five answers to one problem
-# 3*4+2 is 14. Read them as a strict teacher would: the first is good; the second is wrong; the third is right
-# and in two languages; the fourth is right and says "so" forty times; the fifth was there before. One of five
-# is left.
+#
+# All five answer `compute 3*4+2`, which is 14. Be the filter yourself before you run the cell.
+#
+# 1. A good one.
+# 2. The same with the answer 15.
+# 3. The same with the Spanish word *luego* in the thought.
+# 4. The same with "so" forty times.
+# 5. The first one again.
 
 # %%
-problem, good = parse_prompt("compute 3*4+2"), "<think>3*4=12 so 12+2=14</think><answer>14</answer>"
-JUDGED = ((good, "kept"), (good.replace("14", "15"), "wrong"), (good.replace(">3", ">luego 3"), "unreadable"),
-          (good.replace("so ", "so " * 40), "too long"), (good, "repeated"))
-kept = {}                                                       # what is kept of this problem, by its text
-for text, by_hand in JUDGED:
+problem = parse_prompt("compute 3*4+2")
+good = "<think>3*4=12 so 12+2=14</think><answer>14</answer>"
+five = [good, good.replace("14</answer>", "15</answer>"), good.replace(">3", ">luego 3"),
+        good.replace("so ", "so " * 40), good]
+fates, kept_texts = [], []
+for text in five:
     num_tokens = len(tokenizer.encode_tagged(text))
-    assert rejection.judge(problem, text, num_tokens, kept, RejectionConfig(max_tokens=50)) == by_hand
-    if by_hand == "kept":
-        kept[text] = (problem.prompt, text)
+    fate = rejection.judge(problem, text, num_tokens, kept_texts, RejectionConfig(max_tokens=50))
+    if fate == "kept":
+        kept_texts.append(text)
+    fates.append(fate)
+print(fates)
+assert fates == ["kept", "wrong", "unreadable", "too long", "repeated"]
 
 # %% [markdown]
-# ## Two samples of each problem, and what becomes of them
-# `train.py` calls this function with 9,000 problems, and it returns what is kept. A mock around its judge
-# holds on to the rest as well, for a control that learns from everything.
-
+# ## The teacher answers
+#
+# The included RL model answers training problems, each of them twice, and each answer meets the
+# filter. `rejection.sample_and_filter` does the same for `train.py`, with more problems. Here we
+# write it out, since we want to keep all answers as well: a control will learn from those.
 
 # %%
-def sample(model, world, config, seed, max_new_tokens):
-    """(what is kept, as many documents that nobody filtered, how many samples each filter took)."""
-    with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
-        kept, counts = rejection.sample_and_filter(model, tokenizer, world.draw, config, seed, max_new_tokens)
-    judged = [call.args[:2] for call in judge.call_args_list]   # (problem, completion)
-    drawn = derive_rng(seed, "unfiltered").sample(judged, len(kept))
-    return kept, [(problem.prompt, text) for problem, text in drawn], counts
+tasks = TaskConfig()
+world = reasoning_world(tokenizer, tasks.levels, tasks.shares)
+problems = rejection.distinct_problems(world.draw, NUM_SAMPLED, random.Random(0))
+each_twice = []
+for problem in problems:
+    each_twice += [problem, problem]
+prompts = [problem.prompt for problem in each_twice]
+teacher = open_model("pretrained", "rl")[0]
+answers = answer_all(teacher, tokenizer, prompts, MAX_NEW_TOKENS, seed=0)
 
-
-def teach(model, documents, settings, seed):
-    examples = tokenize(tokenizer, documents)
-    lines = sft.train(model.train(), adamw(settings, model), examples, settings, seed)
-    losses = [line["loss"] for line in lines]
-    print(f"{len(documents)} documents, {len(losses)} steps, loss {losses[0]:.3f}, then {losses[-1]:.3f}")
-    return model.eval()
-
-
-mix, config = TaskConfig(), RejectionConfig(num_problems=NUM_SAMPLED)
-world = reasoning_world(tokenizer, mix.levels, mix.shares)
-kept, unfiltered, counts = sample(open_model("pretrained", "rl")[0], world, config, 0, MAX_NEW_TOKENS)
-FATES = ("kept", "wrong", "repeated", "unreadable", "too long")
-fates = {fate: rate(counts[fate], counts["sampled"]) for fate in FATES}
-print("; ".join(f"{fate} {SHARE.format(**share)}" for fate, share in fates.items()))
+everything, kept = [], []      # (prompt, text)
+counts = dict.fromkeys(("kept", "wrong", "unreadable", "too long", "repeated", "enough"), 0)
+texts_of = {}                  # {prompt: the texts kept so far}
+for problem, (text, num_tokens) in zip(each_twice, answers):
+    kept_texts = texts_of.setdefault(problem.prompt, [])
+    fate = rejection.judge(problem, text, num_tokens, kept_texts, RejectionConfig())
+    counts[fate] += 1
+    everything.append((problem.prompt, text))
+    if fate == "kept":
+        kept_texts.append(text)
+        kept.append((problem.prompt, text))
+for fate, count in counts.items():
+    print(f"{fate:11} {count:5}  {count / len(everything):.0%}")
 
 # %% [markdown]
 # ## Three pupils
-# The student: the base, afresh, taught by what was kept. The control: the base, taught by as many samples
-# that nobody filtered. And the teacher itself, trained on with what was kept of its own. Settings are those
-# of `train.py`.
+#
+# Each of them imitates as many texts, and with the settings of `train.py`:
+#
+# - The *student* is the base, taught by the kept answers.
+# - The *unfiltered* pupil is the base, taught by as many answers that nobody filtered. It is the
+#   control: it differs in the filter alone.
+# - The *teacher-on* pupil is the teacher itself, trained on with its own kept answers. It differs
+#   in the start alone.
 
 # %%
-models = {"base": open_model("pretrained", "base")[0], "teacher": open_model("pretrained", "rl")[0]}
-PUPILS = (("student", "base", kept), ("unfiltered", "base", unfiltered), ("teacher-on", "rl", kept))
-for name, start, documents in PUPILS:
-    model, _ = open_model("pretrained", start)
-    models[name] = teach(model, documents, preset("laptop").rejection, 0)
+def teach(start, documents):
+    """A model that begins as an included one, and imitates documents."""
+    model = open_model("pretrained", start)[0].train()
+    settings = preset("laptop").rejection
+    examples = tokenize(tokenizer, documents)
+    steps = sft.train(model, adamw(settings, model), examples, settings, seed=0)
+    losses = [step["loss"] for step in steps]
+    print(f"{len(documents)} documents, {len(losses)} steps: "
+          f"loss {losses[0]:.3f}, then {losses[-1]:.3f}")
+    return model.eval()
 
+
+unfiltered = random.Random(0).sample(everything, len(kept))
+models = {"base": open_model("pretrained", "base")[0],
+          "teacher": teacher,
+          "student": teach("base", kept),
+          "unfiltered": teach("base", unfiltered),
+          "teacher-on": teach("rl", kept)}
+
+# %% [markdown]
+# Now all five answer the same held-out problems.
+
+# %%
 problems = []
 for task in ("arithmetic", "countdown"):
-    problems += test_problems(task, mix.levels[task], NUM_PROBLEMS, seed=1)
+    problems += test_problems(task, tasks.levels[task], NUM_PROBLEMS, seed=1)
 prompts = [problem.prompt for problem in problems]
-right = {}                                                      # {model: right or wrong of each problem}
-form = {}                                                       # {model: {what: a share and its interval}}
+
+
+def with_interval(number, total):
+    return (number / max(1, total), *wilson_interval(number, total))
+
+
+right = {}       # {model: for each problem, whether it is right}
+shares = {}      # {model: {what: (share, low, high)}}
 for name, model in models.items():
     texts = [text for text, _ in answer_all(model, tokenizer, prompts, MAX_NEW_TOKENS, seed=1)]
-    pairs = list(zip(problems, texts))
-    right[name] = [verify(*pair).correct for pair in pairs]
-    behaviours = [observe(*pair) for pair in pairs]
+    behaviours = [observe(problem, text) for problem, text in zip(problems, texts)]
     thinking = [behaviour for behaviour in behaviours if behaviour.thinks]
-    form[name] = {
-        "right": rate(sum(right[name]), len(pairs)),
-        "readable": rate(sum(behaviour.readable for behaviour in behaviours), len(pairs)),
-        "mixing": rate(sum(behaviour.mixed for behaviour in thinking), len(thinking)),
-    }
-    cells = [f"{key} {SHARE.format(**share)}" for key, share in form[name].items()]
-    print(f"{name:10} " + "; ".join(cells), texts[-1])
-for one, other in (("student", "teacher"), ("student", "unfiltered"), ("teacher-on", "student")):
-    difference = bootstrap_interval([right[one]], [right[other]])
-    print(f"right, {one} less {other}, one seed, {len(problems)} problems: "
-          + "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference))
+    right[name] = [verify(problem, text).correct for problem, text in zip(problems, texts)]
+    num_readable = sum(behaviour.readable for behaviour in behaviours)
+    num_mixed = sum(behaviour.mixed for behaviour in thinking)
+    shares[name] = {"right": with_interval(sum(right[name]), len(problems)),
+                    "readable": with_interval(num_readable, len(problems)),
+                    "mixing": with_interval(num_mixed, len(thinking))}
+    cells = ["{} {:.2f} [{:.2f}, {:.2f}]".format(key, *shares[name][key]) for key in shares[name]]
+    print(f"{name:11} " + "  ".join(cells))
 
+# %% [markdown]
+# The differences, paired by problem:
 
 # %%
-def bars(axis, table, title):
-    """Bars of {name: {key: {"value", "low", "high"}}}."""
-    keys = list(next(iter(table.values())))
-    for i, (key, color) in enumerate(zip(keys, ("#1b6ca8", "#b9c7d6", "#e0a030"))):
-        intervals = []
-        for shares in table.values():
-            share = shares[key]
-            intervals.append([share["value"], share["low"], share["high"]])
-        middle, low, high = torch.tensor(intervals).T
-        x = torch.arange(len(table)) + 0.27 * (i - (len(keys) - 1) / 2)
-        axis.bar(x, middle, 0.25, color=color, label=key, error_kw={"lw": 0.8},
-                 yerr=torch.stack([middle - low, high - middle]).clamp(min=0))
-    axis.set_xticks(range(len(table)), table)
-    axis.set(ylim=(0, 1.2), title=title)
-    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+PAIRS = (("student", "teacher"), ("student", "unfiltered"), ("teacher-on", "student"))
+for one, other in PAIRS:
+    difference = bootstrap_interval([right[one]], [right[other]])
+    print(f"right, {one} less {other}: " + "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference))
 
+# %% [markdown]
+# ## The figure: `14_rejection_sampling`
+#
+# Left: what became of the teacher's answers. Which filter takes most? Right: the five models.
+# First compare "mixing" of teacher, student and unfiltered. Then compare "right" of teacher and
+# student. A 0 stands where a bar has no height.
 
-figure, axes = new_figure(1, 2, figsize=(10, 3.2), width_ratios=(1, 1.5))
-fate_bars = {fate: {"share": share} for fate, share in fates.items()}
-bars(axes[0], fate_bars, f"{counts['sampled']} samples of the teacher")
-bars(axes[1], form, f"{len(problems)} held-out problems, one seed")
+# %%
+figure, axes = new_figure(1, 2, figsize=(11, 3.4), width_ratios=(1, 1.5))
+fates = {}
+for fate, count in counts.items():
+    fates[fate] = {"answers": with_interval(count, len(everything))}
+group_bars(axes[0], fates, {"answers": "#1b6ca8"})
+group_bars(axes[1], shares, {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#e0a030"})
+label(axes[0], f"{len(everything)} answers of the teacher", "fate", "share", legend=False)
+label(axes[1], f"{len(problems)} held-out problems", "", "share")
+axes[1].set_ylim(0, 1.2)
+axes[1].legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
 show_figure(figure, "14_rejection_sampling")
 
 # %% [markdown]
 # ## What to see
-# - Left: most samples are right. An easy problem is often answered twice in the same words: that counts once.
-# - Right: a filter takes most of the mixing away, which no reward did; unfiltered samples leave it where the
-#   teacher has it.
-# - With enough data (`--full`, C9, three seeds) the student is as right as its teacher, -0.6 [-1.7, 0.5]
-#   points, and more readable, 0.88 and 0.80; unfiltered it is worse by 3.4 [2.1, 4.7]. A second round brings
-#   1.0 [-0.1, 2.1].
-# - Why afresh? R1 wanted nothing left of habits that no filter looks for. It buys nothing that we count: the
-#   teacher, trained on, is right as often as the student, +0.7 [-0.8, 2.0], and mixes as little.
-# - What it does not show: what gets lost. Easy problems pass more often, and programs (not drawn here) lose
-#   five points.
-# - The trap: the loss. It is lower on filtered text because that is more alike. Ask held-out problems.
+#
+# - **Left.** Most answers are right. An easy problem is often answered twice in the same words,
+#   and that counts once. What is wrong or unreadable is rejected.
+# - **The filter works.** The student hardly mixes languages. The unfiltered pupil mixes about as
+#   often as the teacher did: who imitates everything gets everything.
+# - **The student is a little less often right than its teacher.** Two reasons. It starts at the
+#   base, which was right far less often. And 1,500 problems are few: it sees each kept answer
+#   several times instead of new ones. Even the teacher loses a little when it is trained on with
+#   so few. In whole runs, with several times as many problems, students are as often right as
+#   their teachers: [the results](results/README.md#c9).
+# - **Was it worth to start afresh?** By what we count, hardly: teacher-on and student are close
+#   in all three bars. R1 started afresh because of habits that nobody counts.
+#
+# What it does not show: what gets lost. Problems that the teacher finds hard give few kept
+# answers, so the student sees an easier world.
+#
+# The trap: to compare losses. The loss on filtered texts is lower, because filtered texts are
+# more alike. It says nothing about right answers. Ask held-out problems.
 #
 # ## Exercises
-# 1. A teacher is right with chance p. How many of k samples pass, and what is missing from the data where p
-#    is small?
-# 2. Let only "wrong" take samples (wrap `rejection.judge` once more). Which bar of the student's changes?
-# 3. Is a right answer after a wrong step kept? Look at `kept` with `parse_prompt` and
-#    `observe(...).num_wrong_steps`.
+#
+# 1. A teacher is right with probability p. How many of k answers to a problem are kept, if
+#    rightness is the only filter? How often is a problem missing in the data, and which problems
+#    are those?
+# 2. Keep all right answers, readable or not: in "The teacher answers" keep an answer if `fate in
+#    ("kept", "unreadable")`. Which bar of the student changes?
+# 3. Is a right answer kept that has a wrong step in its thought? Look with
+#    `observe(parse_prompt(prompt), text).num_wrong_steps` for (prompt, text) in `kept`.
 #
 # <details><summary>Solutions</summary>
 #
-# 1. k p of them. With chance (1 - p)^k the problem is not in the data at all: they are easier than the world.
-# 2. "mixing" goes back towards the teacher's; the verifier reads no thoughts, so "right" hardly changes.
-# 3. Yes: f reads the answer, the language and the last step. A failed try may hold a wrong one.
+# 1. k p of them, on average. The problem is missing with probability (1 - p)^k, which is high for
+#    hard problems. So the data are easier than the world.
+# 2. "mixing", which comes closer to the teacher's. "right" hardly changes, since the verifier
+#    reads the answer and not the thought.
+# 3. Yes, some are. The filter reads the answer, the language, the last step and the length. A
+#    wrong step in a try that failed is none of these.
 # </details>
-
-# %%
-if "--full" in sys.argv:      # C9: teacher and student of three whole runs, and three more pupils of each
-    from runs import STUDIES, ensure, outcomes, row, save_claim
-
-    from minireason.evaluate import evaluate, mean_of_reasoning
-    from minireason.run import Run
-    from minireason.upkeep.checkpoint import save_json
-    from minireason.upkeep.parallel import pick_device
-
-    SEEDS = (0, 1, 2)
-    ARMS = {"unfiltered": ("base", "rl"), "teacher-on": ("rl", "rl"), "second-round": ("base", "rejection")}
-
-    def pupil_of(run, name, seed, results):
-        """Results of one more pupil of a run, with the draws of its own student: only the model or the filter
-        differs."""
-        path = STUDIES / f"rejection-{name}-{seed}.json"
-        if not path.exists():
-            start, teacher = ARMS[name]
-            world = reasoning_world(tokenizer, run.config.tasks.levels, run.config.tasks.shares)
-            draws = run.seed("rejection")
-            kept, drawn, _ = sample(run.load(teacher), world, run.config.sampling, draws,
-                                    run.config.rl.max_new_tokens)
-            documents = drawn if name == "unfiltered" else kept
-            documents = documents + chat_examples(draws, run.config.sampling.num_chat)
-            pupil = teach(run.load(start), documents, run.config.rejection, draws)
-            stages = {name: evaluate(pupil, tokenizer, run.config)}
-            save_json(path, results | {"stages": stages})
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    stages = {name: [] for name in ("teacher", "student", *ARMS)}          # what was measured, for each seed
-    bits = {name: [] for name in stages}                                   # right or wrong, for each seed
-    for seed in SEEDS:
-        results = ensure(f"seed-{seed}", "--seed", seed)
-        folder, config = STUDIES / f"seed-{seed}", from_dict(results["config"])
-        run = Run(folder, config, pick_device())
-        by_name = {"teacher": (results, "rl"), "student": (results, "rejection")}
-        for name in ARMS:
-            by_name[name] = (pupil_of(run, name, seed, results), name)
-        for name, (results, stage) in by_name.items():
-            stages[name].append(results["stages"][stage])
-            bits[name].append(outcomes(results, stage, "arithmetic") + outcomes(results, stage, "countdown"))
-
-    table, rows = {}, []                                                   # {name: {what: a row}}
-    for name in stages:
-        table[name] = {"right": row(f"{name} right", *bootstrap_interval(bits[name]))}
-        for key in ("readable", "mixing"):
-            shares = [mean_of_reasoning(stage, key) or 0.0 for stage in stages[name]]
-            table[name][key] = row(f"{name} {key}", sum(shares) / len(shares), min(shares), max(shares))
-        rows += table[name].values()
-    for one, other in (("student", "teacher"), ("unfiltered", "student"), ("teacher-on", "student"),
-                       ("second-round", "student")):
-        rows.append(row(f"{one} - {other}", *bootstrap_interval(bits[one], bits[other])))
-    command, num_problems = "python lessons/14_rejection_sampling.py --full", run.config.evaluate.num_problems
-    save_claim(9, "Rejection sampling makes the model its own teacher", command, SEEDS, num_problems, rows,
-               intervals="readable, mixing: lowest and highest run; rest: 95%")
-    figure, axis = new_figure(figsize=(7.2, 3.2))
-    title = f"arithmetic and countdown, {len(SEEDS)} seeds (right: 95%; others: lowest, highest)"
-    bars(axis, table, title)
-    figure.savefig(RESULTS / "C9.png", dpi=150)
