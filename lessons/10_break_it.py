@@ -198,7 +198,7 @@ for name, (switch, algo, changes) in BUGS.items():
 # ones could you tell that something is wrong, if you saw the red line alone?
 
 # %%
-figure, axes = new_figure(4, 4, figsize=(11, 9))
+figure, axes = new_figure(4, 4, figsize=(10, 8))
 for i, name in enumerate(BUGS):
     top, column = i // 4 * 2, i % 4
     metric, _ = SHOWN_BY[name]
