@@ -206,8 +206,8 @@ show_figure(figure, "16_the_pipeline")
 # %% [markdown]
 # ## What to see
 #
-# - **The cold start** makes the largest change of all, in a few seconds. The skill was in the
-#   base already, but the base often answered without a thought. The cold start ended that.
+# - **The cold start** makes a large change, in a few seconds. The skill was in the base already,
+#   but the base often answered without a thought. The cold start ended that.
 # - **RL** takes much of the time and brings right answers in all tasks. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.
 # - **Rejection sampling** keeps most of it, and mixing is gone. Leaks and over-refusals fall here

@@ -5,13 +5,14 @@
 #
 # You need: lessons 02 and 07. Time: about two minutes on a laptop's CPU.
 #
-# A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a task is
-# one record, `Task`: how a problem is drawn, how an answer is checked, and how people write about it. This
-# lesson writes such a record for sorting numbers, registers it, and trains a small model on it from random
-# weights. In the package, the same code would be a file in `minireason/tasks/`, and one line that registers
-# it (`minireason/tasks/README.md`).
+# A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a
+# task is one record, `Task`: how a problem is drawn, how an answer is checked, and how people
+# write about it. This lesson writes such a record for sorting numbers, registers it, and trains a
+# small model on it from random weights. In the package, the same code would be a file in
+# `minireason/tasks/`, and one line that registers it (`minireason/tasks/README.md`).
 
 # %%
+import math
 import os
 import random
 import re
@@ -22,7 +23,7 @@ from pathlib import Path
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-from shared import show_figure
+from shared import group_bars, label, show_figure
 from tqdm import tqdm
 
 from minireason import grpo, sft
@@ -52,13 +53,14 @@ MAX_NEW_TOKENS = 64
 # %% [markdown]
 # ## Problems
 #
-# `sort 7 3 9 4`. The *key* of a problem is its canonical form: problems with equal keys are the same problem.
-# One key in ten is kept for testing. Here the order of the numbers makes no difference to what has to be
-# known, so the key is the sorted list. If the key were the prompt, `sort 3 4 7 9` could be trained on while
-# `sort 7 3 9 4` is a test.
+# `sort 7 3 9 4`. The *key* of a problem is its canonical form: problems with equal keys are the
+# same problem. One key in ten is kept for testing. Here the order of the numbers makes no
+# difference to what has to be known, so the key is the sorted list. If the key were the prompt,
+# `sort 3 4 7 9` could be trained on while `sort 7 3 9 4` is a test.
 #
-# There are 330 keys, and 35 of them are for testing. That is few, so a key may be asked for in several
-# orders: `test_by_prompt` in the record below says that test problems have to differ in their prompts alone.
+# There are 330 keys, and 35 of them are for testing. That is few, so a key may be asked for in
+# several orders: `test_by_prompt` in the record below says that test problems have to differ in
+# their prompts alone.
 
 # %%
 PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
@@ -86,8 +88,8 @@ def parse(prompt):
 # %% [markdown]
 # ## What is right
 #
-# The check gets whatever the model wrote. It compares text with text, so there is nothing to evaluate and
-# nothing to fool.
+# The check gets whatever the model wrote. It compares text with text, so there is nothing to
+# evaluate and nothing to fool.
 
 # %%
 def check(problem, answer):
@@ -99,21 +101,22 @@ def check(problem, answer):
 # %% [markdown]
 # ## How people write about it
 #
-# The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to write a
-# thought down. Ours takes the smallest number that is left, again and again:
+# The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to
+# write a thought down. Ours takes the smallest number that is left, again and again:
 #
 #     3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9
 #
-# read: 3 is the smallest of 7 3 9 4, so 4 is the smallest of what is left, and so on. Each step shows the
-# numbers that it is about: the model need not remember which ones are gone. `voice("so")` says *so* or, in
-# Spanish, *luego*.
+# Read it so: 3 is the smallest of 7 3 9 4, so 4 is the smallest of what is left, and so on. Each
+# step shows the numbers that it is about, so the model need not remember which ones are gone.
+# `voice("so")` says *so* or, in Spanish, *luego*.
 #
-# In the base corpus one step in ten takes any number, and four answers in ten come without any thought. Those
-# are random orders, and nearly always wrong. That is what makes thinking worth something.
+# In the base corpus one step in ten takes any number. And a good part of the answers come without
+# any thought (`guess_share` of the record says how many). Those are random orders, and nearly
+# always wrong. That is what makes thinking worth something.
 
 # %%
 def write_thinking(problem, rng, voice, slip=0.0):
-    """Selection sort, written out. `slip` is the chance that a step takes any number, not the smallest."""
+    """Selection sort, written out. `slip`: the chance that a step takes any number."""
     left, taken, steps = list(problem.numbers), [], []
     while left:
         number = rng.choice(left) if rng.random() < slip else min(left)
@@ -136,7 +139,8 @@ def write_guess(problem, rng):
 # %% [markdown]
 # ## What a step is
 #
-# To count how often the model thinks, and how often a step is wrong, the project has to find steps in a text.
+# To count how often the model thinks, and how often a step is wrong, the project has to find
+# steps in a text.
 
 # %%
 STEP = re.compile(r"([0-9]) of ([0-9](?: [0-9])*)", re.ASCII)
@@ -160,8 +164,8 @@ def follows(problem, thinking, answer):
 # %% [markdown]
 # ## The record, registered
 #
-# `register` tries every function once, and refuses a record that breaks the contract with one line. From
-# here on the verifier, the corpus, RL and the counting of behaviour know the task.
+# `register` tries every function once, and refuses a record that breaks the contract with one
+# line. From here on the verifier, the corpus, RL and the counting of behaviour know the task.
 
 # %%
 TASKS.pop("sort", None)      # so that this cell can be run a second time
@@ -175,9 +179,9 @@ SORT = register(Task(
 # %% [markdown]
 # ## By hand
 #
-# `sort 7 3 9 4`: the thought above has four steps, and none is wrong. A guess is one order of 24. A writer
-# who takes any number in one step of ten still takes the smallest of four with chance 1/4. So all steps are
-# right with chance (1 - 0.1 * 3/4) (1 - 0.1 * 2/3) (1 - 0.1 * 1/2) = 0.82.
+# `sort 7 3 9 4`: the thought above has four steps, and none is wrong. A guess is one order of 24.
+# A writer who takes any number in one step of ten still takes the smallest of four with chance
+# 1/4. So all steps are right with chance (1 - 0.1 * 3/4) (1 - 0.1 * 2/3) (1 - 0.1 * 1/2) = 0.82.
 
 # %%
 problem = parse("sort 7 3 9 4")
@@ -197,8 +201,9 @@ except ValueError as error:
 # %% [markdown]
 # ## A base that has read about sorting
 #
-# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small talk and
-# plain sums), and imitation of it. A `TaskConfig` says which tasks there are in this world.
+# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small
+# talk and plain sums), and imitation of it. A `TaskConfig` says which tasks there are in this
+# world.
 
 # %%
 tokenizer = get_tokenizer()      # after `register`: the word "sort" is one token of it
@@ -210,8 +215,10 @@ for prompt, completion in documents[:6]:
 shape = ModelConfig(vocab_size=tokenizer.vocab_size, width=64, num_layers=2, mlp_width=176)
 policy = GPT(shape).init_weights(0)
 imitation = SFTConfig(batch_size=24, learning_rate=4e-3)
-steps = sft.train(policy, adamw(imitation, policy), tokenize(tokenizer, documents), imitation, seed=0)
-for metrics in tqdm(steps, desc="base", total=-(-NUM_DOCUMENTS // imitation.batch_size), leave=False):
+examples = tokenize(tokenizer, documents)
+steps = sft.train(policy, adamw(imitation, policy), examples, imitation, seed=0)
+num_steps = math.ceil(len(examples) / imitation.batch_size)
+for metrics in tqdm(steps, desc="base", total=num_steps, leave=False):      # a progress bar
     pass
 print(f"loss at the end of imitation: {metrics['loss']:.2f}")
 
@@ -261,12 +268,12 @@ show("after imitation:", before)
 # %% [markdown]
 # ## RL lifts it
 #
-# `reasoning_world` draws training problems of our task and rewards an answer that the verifier finds right:
-# 1, or else 0.
+# `reasoning_world` draws training problems of our task and rewards an answer that the verifier
+# finds right: 1, or else 0.
 
 # %%
-RL = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=16, group_size=8, num_epochs=1, learning_rate=1e-3,
-              max_new_tokens=MAX_NEW_TOKENS)
+RL = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=16, group_size=8, num_epochs=1,
+              learning_rate=1e-3, max_new_tokens=MAX_NEW_TOKENS)
 
 
 def train(world, model):
@@ -295,10 +302,10 @@ if not FAST:
 # %% [markdown]
 # ## A reward of your own
 #
-# A `World` has three parts: what draws a problem, what an answer is worth, and the tokenizer. The worth is
-# any function of (problems, completions) that returns as many numbers. Here is one that pays for being
-# right *in Spanish*. The base thinks in English, in Spanish, or in both at once; nothing but this function
-# says which of them is wanted.
+# A `World` has three parts: what draws a problem, what an answer is worth, and the tokenizer. The
+# worth is any function of (problems, completions) that returns as many numbers. Here is one that
+# pays for being right *in Spanish*. The base thinks in English, in Spanish, or in both at once;
+# nothing but this function says which of them is wanted.
 
 # %%
 def right_in_spanish(problems, completions):
@@ -322,76 +329,76 @@ show("after RL in Spanish:", in_spanish)
 if not FAST:
     assert share(*in_spanish["Spanish"]) > share(*before["Spanish"]) + 0.3
 
-text, _ = answer_all(spaniard, tokenizer, ["sort 7 3 9 4"], MAX_NEW_TOKENS, seed=0, temperature=0.0)[0]
+answers = answer_all(spaniard, tokenizer, ["sort 7 3 9 4"], MAX_NEW_TOKENS, seed=0, temperature=0.0)
+text, _ = answers[0]
 print(text)
 assert FAST or split_completion(text)
 
 # %% [markdown]
-# ## The figure
+# ## The figure: `17_your_own_task`
 #
-# Left: the share of right answers on held-out problems, and how many of the answers think. RL raises both,
-# from 33% to 93% and from 57% to 100%: a thought is right more often than a guess, and most often where no
-# step is wrong. Right: the share of thoughts in Spanish alone. Where it is paid, it rises from 48% to 100%.
-# Where not, it drifts, and nobody can say beforehand where to: all languages are worth the same.
+# Left: the share of right answers on held-out problems, and how many of the answers think. Why do
+# both rise together? Right: of the answers that think, how many think in Spanish alone. Compare
+# the middle bar with the last one. They differ in the reward alone.
 
 # %%
-figure, (left, right) = new_figure(1, 2, figsize=(9, 3.4))
 ARMS = {
     "imitation": before,
     "RL, rewarded\nfor being right": after,
     "RL, rewarded for being\nright in Spanish": in_spanish,
 }
+shares = {}      # {arm: {name: (share, low, high)}}
+for arm, counts in ARMS.items():
+    shares[arm] = {}
+    for name, (number, total) in counts.items():
+        shares[arm][name] = (share(number, total), *wilson_interval(number, total))
 
-
-def bars(axes, name, offset, color, label):
-    """A share of each arm, in percent, with its 95% interval."""
-    places = [i + offset for i in range(len(ARMS))]
-    heights, below, above = [], [], []
-    for arm in ARMS.values():
-        value, (low, high) = share(*arm[name]), wilson_interval(*arm[name])
-        heights.append(100 * value)
-        below.append(100 * max(0, value - low))     # rounding may make it less than 0 where all are right
-        above.append(100 * max(0, high - value))
-    axes.bar(places, heights, 0.36, yerr=[below, above], capsize=3, color=color, label=label)
-
-
-bars(left, "right", -0.19, "#1b6ca8", "right")
-bars(left, "thinks", 0.19, "#b9c7d6", "thinks")
-bars(right, "Spanish", 0.0, "#d1495b", "thoughts in Spanish alone")
-for axes in (left, right):
-    axes.set_xticks(range(len(ARMS)), ARMS, fontsize=8)
-    axes.set_ylim(0, 120)
-    axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("% of held-out answers" if axes is left else "% of the answers that think")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+figure, axes = new_figure(1, 2, figsize=(10, 3.6))
+group_bars(axes[0], shares, {"right": "#1b6ca8", "thinks": "#b9c7d6"})
+group_bars(axes[1], shares, {"Spanish": "#d1495b"})
+label(axes[0], "held-out problems", "", "share of the answers")
+label(axes[1], "thoughts in Spanish alone", "", "share of the answers that think", legend=False)
+for axis in axes:
+    axis.set_ylim(0, 1.2)
 show_figure(figure, "17_your_own_task")
+
+# %% [markdown]
+# ## What to see
+#
+# - **Left.** A thought is right more often than a guess, and most often where no step is wrong.
+#   So RL makes thoughts more likely than guesses, and right steps more likely than slips.
+# - **Right.** Where Spanish is rewarded, nearly all thoughts are Spanish in the end. Where it is
+#   not, the share drifts. All languages earn the same there, so nobody can say beforehand where
+#   it goes.
 
 # %% [markdown]
 # ## The trap
 #
-# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the cheapest way to
-# earn it would be not to think at all: a guess has no words. And had the check accepted the numbers in any
-# order, the prompt itself would be an answer.
+# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the
+# cheapest way to earn it would be not to think at all: a guess has no words. And had the check
+# accepted the numbers in any order, the prompt itself would be an answer.
 #
 # ## What it does not show
 #
-# One seed, one small model, a task that a program solves in a line. The 300 held-out prompts are of 35 keys,
-# so the intervals are too narrow. And the base had read 20,000 texts, most of them about sorting: RL made its
-# best habit the only one, it did not invent sorting.
+# One seed, one small model, and a task that a program solves in a line. The 300 held-out prompts
+# are of 35 keys, so the intervals are too narrow. And the base had read 20,000 texts, most of
+# them about sorting. RL made its best habit the only one. It did not invent sorting.
 #
 # ## Exercises
 #
-# 1. Make level 3, with five numbers, and measure a model that was trained on levels 1 and 2 on it.
+# 1. Make level 3, with five numbers, and measure a model that was trained on levels 1 and 2 on
+#    it.
 # 2. Write a reward that takes 0.002 off for each character of the thinking. Does it still think?
-# 3. Change `check` so that it accepts the numbers in descending order as well. What does RL make of it?
+# 3. Change `check` so that it accepts the numbers in descending order as well. What does RL make
+#    of it?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. None of 300 is right: it has learned to copy
-#    lists of up to four numbers, and goes astray in the first step.
-# 2. A thought of 50 characters costs 0.10, and being right is worth 1: it goes on thinking while a guess is
-#    right less often than a thought by more than that.
-# 3. Little: no thought that it has read goes downwards, and what is never sampled is never rewarded. A guess
-#    is right twice as often as before, but still far less often than a thought.
+# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. In our run none of 300 was
+#    right. The model has learned to copy lists of up to four numbers, and goes astray in the
+#    first step.
+# 2. A thought of 50 characters costs 0.10, and being right is worth 1. So it goes on thinking as
+#    long as a thought is right more often than a guess by more than 10 points.
+# 3. Little. No thought that it has read goes downwards, and what is never sampled is never
+#    rewarded. A guess is right twice as often as before, but still far less often than a thought.
 # </details>
