@@ -260,14 +260,16 @@ show_figure(figure, "13_inference_time")
 # ## What to see
 #
 # - **A budget.** Without a thought hardly any answer is right. A thought that was cut short helps
-#   little. Above the length that the model uses by itself, a larger budget changes nothing: the
-#   points of the largest budgets lie on each other. Nobody taught this model to fill a budget.
-# - **Votes** help, and they help most where single answers are poor. pass@n is above the votes:
+#   little, and it may be worse than none: the model answers from half of a try. Above the length
+#   that the model uses by itself, a larger budget changes nothing: the points of the largest
+#   budgets lie on each other. Nobody taught this model to fill a budget.
+# - **Votes** help, and they help most where single answers are poor. Two votes do not help at
+#   all: if they differ, it is one against one, and the first is taken. pass@n is above the votes:
 #   the right answer is often among the n, but not as the most frequent one.
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its
-#   attempts contain a right one. RL made likely what was there. Whether the curves meet, or even
-#   cross, at k = 32 is a matter of few problems: [the results](results/README.md#c7) have ten
-#   times as many.
+#   attempts contain a right one. RL made likely what was there. The base even passes the cold
+#   start: it tries more different things. Whether it meets RL at k = 32, or passes it, is a
+#   matter of few problems. [The results](results/README.md#c7) have ten times as many.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   come close to one answer of the RL model, but they cost many times the tokens, for every
 #   problem again.
