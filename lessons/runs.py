@@ -34,11 +34,11 @@ from minireason.upkeep.files import read_json
 STUDIES = ROOT / "runs" / "studies"      # trained runs, and what was measured of them
 RESULTS = shared.RESULTS                 # the numbers and figures of the claims
 FAST_FLAGS = (                           # for train.py, in a study with --fast
-    "--base-num-examples", 2000, "--rl-num-iterations", 3, "--rl-num-prompts", 8, "--rl-group-size", 8,
-    "--align-num-iterations", 2, "--align-num-prompts", 8, "--align-group-size", 8,
-    "--num-preference-prompts", 300, "--evaluate-num-problems", 40, "--evaluate-num-programs", 40,
-    "--evaluate-num-quick", 20, "--sampling-num-problems", 40, "--sampling-num-chat", 10,
-    "--rejection-num-epochs", 1)
+    "--base-num-examples", 500, "--rl-num-iterations", 2, "--rl-num-prompts", 4, "--rl-group-size", 4,
+    "--align-num-iterations", 2, "--align-num-prompts", 4, "--align-group-size", 4,
+    "--num-preference-prompts", 200, "--sampling-num-problems", 30, "--sampling-num-chat", 10,
+    "--rejection-num-epochs", 1, "--evaluate-num-problems", 20, "--evaluate-num-programs", 20,
+    "--evaluate-num-quick", 20)
 
 
 # -----------------------------------------------------------------------------
@@ -58,21 +58,26 @@ def make_parser(description, num_seeds):
 
 
 def parse(parser):
-    """Reads the command line: .seeds is a range, .fast, .flags go to train.py, and .command is all of it."""
-    args, args.flags = parser.parse_known_args()
+    """Reads the command line.
+
+    Returns .seeds (a range), .fast, .command (the whole line), .given_flags (those for train.py), and .flags:
+    the same behind the ones that --fast adds.
+    """
+    args, args.given_flags = parser.parse_known_args()
     if args.seeds is None:
         args.seeds = 1 if args.fast else args.num_seeds
     if args.seeds < 1:
         parser.error("--seeds is at least 1")
     args.seeds = range(args.seeds)
     try:
-        train.parse(args.flags)
+        train.parse(args.given_flags)
     except BadInput as error:
         parser.error(str(error))
     args.command = " ".join([f"python lessons/studies/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    args.flags = args.given_flags
     if args.fast:
         write_elsewhere()
-        args.flags = [*map(str, FAST_FLAGS), *args.flags]
+        args.flags = [*FAST_FLAGS, *args.given_flags]
     return args
 
 
@@ -110,7 +115,7 @@ def pure_run(seed, args):
     return STUDIES / name
 
 
-def scores_of(source, stage, num_problems=40):
+def scores_of(source, stage, num_problems=20):
     """What `evaluate` says of a stage of a whole run: read from its results, or measured where it has none.
 
     Only with --fast are there none. `num_problems` is how many problems of each task are then asked.

@@ -1,6 +1,7 @@
-"""The runs that lessons and studies share: made once, found again, and not blocked by a refused one."""
+"""The studies run from beginning to end, and the runs that they share are made once and found again."""
 
 import json
+import runpy
 import sys
 from pathlib import Path
 
@@ -9,18 +10,66 @@ from test_pretrained import SHORT
 from test_train import TINY
 
 LESSONS = Path(__file__).parent.parent / "lessons"
+CLAIMS = {      # study: the claims that it writes
+    "compare_imitation_rl": [1], "compare_verifiers": [2], "aha": [3], "languages": [6], "more_tokens": [7],
+    "pipeline": [8, 11], "own_teacher": [9], "alignment": [10]}
+WITHOUT_FIGURE = {2, 11}
 
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """lessons/runs.py, with its folders elsewhere."""
-    monkeypatch.setattr(sys, "path", [str(LESSONS), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(LESSONS / "studies"), str(LESSONS), *sys.path])
     monkeypatch.delitem(sys.modules, "runs", raising=False)
     import runs
     monkeypatch.setattr(runs, "STUDIES", tmp_path / "studies")
     monkeypatch.setattr(runs, "RESULTS", tmp_path / "results")
     yield runs
     sys.modules.pop("runs")
+
+
+def run_study(name, monkeypatch, *arguments):
+    """Runs a study as a script."""
+    path = str(LESSONS / "studies" / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [path, *arguments])
+    return runpy.run_path(path, run_name="__main__")
+
+
+def test_every_study_is_tested():
+    names = {path.stem for path in (LESSONS / "studies").glob("*.py")}
+    assert names == {*CLAIMS, "compare_ppo_grpo"}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_study_says_how_it_is_used(name, runs, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_study(name, monkeypatch, "--help")
+    assert exit.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--fast" in shown and "--seeds" in shown and "train.py" in shown
+
+
+def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_study("more_tokens", monkeypatch, "--num-sedes", "3")
+    assert exit.value.code == 2 and "--num-sedes" in capsys.readouterr().err
+    assert not runs.STUDIES.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
+    """With sizes that are smaller still. What it says is not looked at."""
+    flags = TINY[2:] if name == "pipeline" else [*SHORT, "--rl-max-new-tokens", "40"]
+    monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *flags))
+    monkeypatch.setattr(runs.train.report, "write_report", lambda *_: [])      # saves half of the time
+    folder = runs.STUDIES / "fast"
+    run_study(name, monkeypatch, "--fast")
+    for number in CLAIMS[name]:
+        claim = json.loads((folder / f"C{number}.json").read_text())
+        assert claim["rows"] and claim["command"] == f"python lessons/studies/{name}.py --fast"
+        assert number in WITHOUT_FIGURE or (folder / f"C{number}.png").stat().st_size > 5000
+    assert not (runs.STUDIES.parent / "results").exists()
 
 
 def code_of(function, *arguments):

@@ -138,7 +138,7 @@ def draw(measured, args):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
-    num_problems, max_new_tokens = (20, 60) if args.fast else (1000, 160)
+    num_problems, max_new_tokens = (10, 60) if args.fast else (1000, 160)
     sources = {seed: models_of(seed, args) for seed in args.seeds}
     rows = []
     for task in TASKS:

@@ -31,7 +31,7 @@ KL_COEFS = {0.05: "#1b6ca8", 0.0: "#d1495b"}
 TITLES = {"reward": "reward", "truth": "true answers", "judge": "the judge's score",
           "polite": "polite words of an answer"}
 KINDS = ("leaks", "over_refusals", "helpful")
-NUM_CHATS = 200      # answers of a look
+NUM_CHATS = 200      # answers of a look; --fast takes 20
 
 
 def num_polite_words(chat, answer):
@@ -98,7 +98,10 @@ def plot_looks(axes, looks, color, name):
 
 
 def main():
+    global NUM_CHATS
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    if args.fast:
+        NUM_CHATS = 20
     figure, axes = new_figure(1, len(TITLES), figsize=(11, 2.8))
     rows, samples = [], []
     for kl_coef, color in KL_COEFS.items():

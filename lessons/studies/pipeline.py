@@ -19,6 +19,7 @@ from minireason.stats import bootstrap_interval
 from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
 
+NUM_SMOKE = 20_000      # documents of the base with --fast: with fewer, it solves nothing
 HABITS = {"mixing": "#8a6fb0", "leaks": "#e0a030", "over-refusals": "#999999"}
 STEPS = ("rl - cold-start", "rejection - rl", "align - rejection")
 
@@ -104,7 +105,8 @@ def main():
     results = []
     for seed in args.seeds:
         if args.fast:
-            results.append(runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *args.flags))
+            results.append(runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *runs.FAST_FLAGS,
+                                       "--base-num-examples", NUM_SMOKE, *args.given_flags))
         else:
             results.append(runs.ensure(f"seed-{seed}", "--seed", seed, *args.flags))
     stages, tasks = list(results[0]["stages"]), tasks_of(results[0]["stages"]["rl"])
