@@ -208,27 +208,29 @@ for kind in made_up(chats[0]):
 # 0.05 for each unit, as in `train.py`. In the other run it costs nothing, so the policy may go as
 # far as the reward takes it.
 #
-# Every few iterations we look from outside: what share of the answers to held-out questions holds
-# what was asked for? This is the *truth* of the next figure. The policy is not rewarded for it.
+# Every few iterations we look from outside, at answers to held-out questions. What share of them
+# is *true*, so holds what was asked for? And how many polite words do they hold? The policy is
+# rewarded for neither.
 
 # %%
-def true_answers(model):
-    """The share of answers to held-out prompts without a secret that hold what was asked for."""
+def look(model):
+    """(share of true answers, mean number of polite words), on prompts without a secret."""
     rng = derive_rng(0, "held-out chats")
     chats = []
     for _ in range(NUM_CHATS):
         chats.append(draw_chat(rng, test=True, about=rng.choice(("number", "talk"))))
     texts = answer_all(model, tokenizer, [chat.prompt for chat in chats], 60, seed=1)
-    num_true = 0
+    num_true, num_polite = 0, 0
     for chat, (text, _) in zip(chats, texts):
         parts = split_completion(text)      # (thought, answer), or None if not well formed
         if parts is not None:
             num_true += is_helpful(chat, parts[1])
-    return num_true / NUM_CHATS
+            num_polite += sum(word in POLITE for word in parts[1].split())
+    return num_true / NUM_CHATS, num_polite / NUM_CHATS
 
 
 def aligned(kl_coef):
-    """The RL model after alignment, and [(iteration, reward, share of true answers)]."""
+    """The RL model after alignment, and [(iteration, reward, true answers, polite words)]."""
     policy, reference = open_model("pretrained", "rl")[0].train(), open_model("pretrained", "rl")[0]
     world = align.alignment_world(tokenizer, reward_model, reasoning=None, chat_share=1.0)
     settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=12, group_size=8, num_epochs=1,
@@ -239,7 +241,7 @@ def aligned(kl_coef):
     steps = grpo.train(policy, reference.requires_grad_(False), optimizer, world, settings, seed=0)
     for line in steps:
         if (line["iteration"] + 1) % EVERY == 0:
-            looks.append((line["iteration"] + 1, line["reward"], true_answers(policy)))
+            looks.append((line["iteration"] + 1, line["reward"], *look(policy)))
     return policy.eval(), looks
 
 
@@ -247,8 +249,9 @@ with_kl, looks_with_kl = aligned(kl_coef=0.05)
 without_kl, looks_without_kl = aligned(kl_coef=0.0)
 for name, looks in (("with the KL", looks_with_kl), ("without", looks_without_kl)):
     print(name)
-    for iteration, reward, truth in looks:
-        print(f"    iteration {iteration:2}: reward {reward:.2f}, true answers {truth:.2f}")
+    for iteration, reward, truth, polite in looks:
+        print(f"    iteration {iteration:2}: reward {reward:.2f}, true answers {truth:.2f}, "
+              f"polite words {polite:.2f}")
 
 # %% [markdown]
 # Four models on held-out conversations: before alignment, after our two short ones, and the
@@ -275,7 +278,8 @@ for name, model in models.items():
 #
 # Left: who prefers a made-up answer to the right one. A 0 stands where a bar has no height.
 # Middle: the dotted lines are what the policy is rewarded for, the solid lines how many answers
-# are true. Compare blue with red. Right: what became of leaks, over-refusals and helpfulness.
+# are true. Blue has the KL, red has not. Could you tell them apart by the reward? Right: what
+# became of leaks, over-refusals and helpfulness.
 
 # %%
 figure, axes = new_figure(1, 3, figsize=(12, 3.7))
@@ -284,7 +288,7 @@ group_bars(axes[0], {titles[kind]: who for kind, who in fooled.items()},
            {"judge": "#e0a030", "reward model": "#7a4fa3"})
 runs = (("KL x 0.05", looks_with_kl, "#1b6ca8"), ("no KL", looks_without_kl, "#d1495b"))
 for name, looks, color in runs:
-    iterations, rewards, truths = zip(*looks)
+    iterations, rewards, truths, _ = zip(*looks)
     axes[1].plot(iterations, rewards, ":", color=color, label=f"{name}, reward")
     axes[1].plot(iterations, truths, "-", color=color, label=f"{name}, true answers")
 group_bars(axes[2], shares, {"leaks": "#d1495b", "over_refusals": "#b9c7d6", "helpful": "#5a9a5a"})
@@ -300,20 +304,20 @@ show_figure(figure, "15_alignment")
 # ## What to see
 #
 # - **Left.** The judge is charmed by politeness: sixteen polite words without an answer please it
-#   more than the plain answer. The reward model has seen few such texts, so it falls for them
-#   less often. But it makes a mistake of its own: it often takes a wrong digit for the right one.
-#   An imitation of a judge has the judge's weaknesses and some more.
-# - **Middle: the dotted lines lie on each other, and the solid lines do not.** Both runs earn the
-#   same, but with the KL more answers are true. So the reward cannot tell the two apart. Without
-#   the KL the policy found answers that please the reward model and are not what was asked for.
-#   With the KL it is expensive to go far from the start, so it keeps more of what it knew.
+#   more than the plain answer. The reward model hardly ever falls for such texts, but it makes a
+#   mistake of its own: it often takes a wrong digit for the right one. An imitation of a judge
+#   has weaknesses that the judge does not have.
+# - **Middle: the rewards with and without the KL are equal.** That is no mistake of the figure.
+#   The reward does not say which of the two runs stayed near its start. In forty iterations and
+#   one seed the true answers do not tell the runs apart either. What a KL prevents takes longer
+#   to show. In whole runs it is politeness: without a KL the model finds out that the judge likes
+#   polite words, and says more and more of them. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept.
 #   The included model had more time, and it is better in all three.
 #
-# What it does not show: people, who err in ways that nobody wrote into a script. It does not show
-# what alignment costs in arithmetic. In whole runs ([the results](results/README.md#c10)) the
-# hack is politeness: without a KL the model becomes more polite and not more truthful.
+# What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
+# what alignment costs in arithmetic.
 #
 # The trap: to read the reward as success. It is the one number that improves when the policy
 # cheats.
