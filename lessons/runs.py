@@ -151,7 +151,9 @@ def ensure(name, *flags, needs=None):
             stage = flags[0]
     flags_as_text = []
     for flag in flags:
-        flags_as_text.append(flag.relative_to(ROOT).as_posix() if isinstance(flag, Path) else str(flag))
+        if isinstance(flag, Path) and flag.is_relative_to(ROOT):
+            flag = flag.relative_to(ROOT).as_posix()
+        flags_as_text.append(str(flag))
     has_begun = (folder / "config.json").exists()
     if has_begun and os.path.lexists(flags_path):
         begun_with = or_exit(read_json, flags_path, [str], "delete it")
