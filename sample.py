@@ -1,6 +1,6 @@
 """Talk to a trained model.
 
-    python sample.py "make 70 from 6 13 10"               a problem: its thinking, its answer, the verdict
+    python sample.py "make 45 from 3 6 8"               a problem: its thinking, its answer, the verdict
     python sample.py "hello my name is ana"               or a conversation
     python sample.py                                      asks for prompts until `quit` or an empty line
     python sample.py "make 42 from 3 8 6" --votes 16      sixteen answers and a vote; one alone fails here
@@ -256,7 +256,7 @@ def help_text() -> str:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser("Talk to a trained model.")
-    parser.add_argument("problem", nargs="?", help='such as "make 70 from 6 13 10"; else you are asked')
+    parser.add_argument("problem", nargs="?", help='such as "make 45 from 3 6 8"; else you are asked')
     parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; by default the newest in runs/")
     parser.add_argument("--stage", help=f"{', '.join(STAGES)}; by default the last one trained")
     parser.add_argument("--votes", type=number(int, 1, 1024), default=1,

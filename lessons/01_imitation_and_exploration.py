@@ -340,9 +340,6 @@ label(axes[2], "sums of two terms", "k, number of attempts", "pass@k")
 for axis in axes:
     axis.set_ylim(0, 1.05)
 show_figure(figure, "01_imitation_and_exploration")
-if "--full" in sys.argv:      # four ways to go on from three cold starts: takes hours
-    from compare_imitation_rl import study
-    study()
 
 # %% [markdown]
 # ## What to see

@@ -297,9 +297,6 @@ axes[1].set_yticks(range(len(ATTACKS)), ATTACKS)
 label(axes[0], f"new problems in {NUM_DRAWS} draws", "level", "share of new problems")
 label(axes[1], "what each grader accepts (dark)", "grader", "completion")
 show_figure(figure, "02_tasks_and_verifiers")
-if "--full" in sys.argv:      # a million answers against a second checker
-    from compare_verifiers import study
-    study(1_000_000)
 
 # %% [markdown]
 # ## What to see
@@ -315,8 +312,8 @@ if "--full" in sys.argv:      # a million answers against a second checker
 #
 # ## What it does not show
 #
-# - That our verifier has no holes. `--full` compares it with a second verifier, written in another
-#   way, on a million answers: see [the results](results/README.md).
+# - That our verifier has no holes. [A study](studies/compare_verifiers.py) compares it with a
+#   second verifier, written in another way, on a million answers: [the results](results/README.md).
 # - How to grade an essay. Lesson 15 rewards what no exact rule can check, and shows what goes
 #   wrong.
 #

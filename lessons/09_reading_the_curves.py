@@ -173,7 +173,7 @@ for i, (axis, metric) in enumerate(zip(axes.flat, METRICS)):
         middles = 4 * torch.arange(blocks.size(1)) + 2
         axis.plot(middles, blocks.T, color=color, lw=0.8, alpha=0.5)
         axis.plot(middles, blocks.nanmean(0), color=color, lw=2, label=name)
-    label(axis, metric, "iteration", legend=False)
+    label(axis, metric, "iteration", metric, legend=False)
 axes.flat[4].set_yscale("log")
 axes.flat[7].axis("off")
 handles, names = axes.flat[0].get_legend_handles_labels()

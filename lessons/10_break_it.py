@@ -205,7 +205,7 @@ for i, name in enumerate(BUGS):
     for axis, key in ((axes[top, column], "reward"), (axes[top + 1, column], metric)):
         axis.plot(right_curves[name][key], color="#1b6ca8", label="right")
         axis.plot(broken_curves[name][key], color="#d1495b", label="broken")
-        label(axis, name if key == "reward" else "", "iteration", key, legend=axis is axes[0, 0])
+        label(axis, name, "iteration", key, legend=axis is axes[0, 0])
 axes[2, 3].axis("off")
 axes[3, 3].axis("off")
 show_figure(figure, "10_break_it")

@@ -227,7 +227,7 @@ for name in SHARES:
 group_bars(axes[2], bars, COLORS)
 label(axes[0], "pure RL", "iteration", "share")
 label(axes[1], "pure RL", "iteration", "tokens of a completion")
-label(axes[2], f"countdown, {NUM_PROBLEMS} held-out problems", ylabel="share")
+label(axes[2], f"countdown, {NUM_PROBLEMS} held-out problems", "behavior", "share")
 axes[2].set_ylim(0, 1.25)
 axes[2].legend(frameon=False, fontsize=8, ncols=4, loc="upper center")
 show_figure(figure, "11_pure_rl_and_aha")

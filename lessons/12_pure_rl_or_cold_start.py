@@ -193,7 +193,7 @@ for arm, color in COLORS.items():
     [y], y_errors = error_bars([shares["readable"][arm]])
     axes[1].errorbar(x, y, y_errors, x_errors, "o", color=color)
     axes[1].annotate(arm, (x, y), (4, -11), textcoords="offset points", fontsize=7)
-label(axes[0], f"sums and countdown, {NUM_PROBLEMS} held-out problems each", ylabel="share")
+label(axes[0], f"{NUM_PROBLEMS} sums and {NUM_PROBLEMS} countdowns", "what is counted", "share")
 axes[0].set_ylim(0, 1.35)
 axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
 label(axes[1], "reasons well, reads well", "share right", "share readable")

@@ -215,7 +215,7 @@ for fate, count in counts.items():
 group_bars(axes[0], fates, {"answers": "#1b6ca8"})
 group_bars(axes[1], shares, {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#e0a030"})
 label(axes[0], f"{len(everything)} answers of the teacher", "fate", "share", legend=False)
-label(axes[1], f"{len(problems)} held-out problems", "", "share")
+label(axes[1], f"{len(problems)} held-out problems", "model", "share")
 axes[1].set_ylim(0, 1.2)
 axes[1].legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
 show_figure(figure, "14_rejection_sampling")

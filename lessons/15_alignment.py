@@ -292,9 +292,9 @@ for name, looks, color in runs:
     axes[1].plot(iterations, rewards, ":", color=color, label=f"{name}, reward")
     axes[1].plot(iterations, truths, "-", color=color, label=f"{name}, true answers")
 group_bars(axes[2], shares, {"leaks": "#d1495b", "over_refusals": "#b9c7d6", "helpful": "#5a9a5a"})
-label(axes[0], "preferred to the right answer", "", "share of the prompts")
+label(axes[0], "preferred to the right answer", "made-up answer", "share of the prompts")
 label(axes[1], "rewarded, and true", "iteration", "mean reward, share of true answers")
-label(axes[2], "held-out conversations", "", "share")
+label(axes[2], "held-out conversations", "model", "share")
 for axis in axes:
     axis.set_ylim(0, 1.35)
     axis.legend(frameon=False, fontsize=7, ncols=2, loc="upper center")

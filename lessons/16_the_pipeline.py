@@ -196,7 +196,7 @@ group_bars(axes[2], changes, COLORS)
 axes[2].axhline(0, color="black", lw=0.6)
 label(axes[0], "right answers", "stage", "held-out pass@1, %")
 label(axes[1], "bad habits", "stage", "% of the answers")
-label(axes[2], "what a stage changed", "", "percentage points")
+label(axes[2], "what a stage changed", "two stages", "percentage points")
 for axis, top in ((axes[0], 120), (axes[1], 75), (axes[2], 70)):
     axis.set_ylim(top=top)
     axis.tick_params(axis="x", labelsize=7)

@@ -356,8 +356,8 @@ for arm, counts in ARMS.items():
 figure, axes = new_figure(1, 2, figsize=(10, 3.6))
 group_bars(axes[0], shares, {"right": "#1b6ca8", "thinks": "#b9c7d6"})
 group_bars(axes[1], shares, {"Spanish": "#d1495b"})
-label(axes[0], "held-out problems", "", "share of the answers")
-label(axes[1], "thoughts in Spanish alone", "", "share of the answers that think", legend=False)
+label(axes[0], "held-out problems", "training", "share of the answers")
+label(axes[1], "thoughts in Spanish alone", "training", "share of thoughts", legend=False)
 for axis in axes:
     axis.set_ylim(0, 1.2)
 show_figure(figure, "17_your_own_task")

@@ -83,7 +83,7 @@ def run(path, cells):
         figures.append(f"![{name}]({os.path.relpath(file, PAGES)})\n")
 
     shared.show_figure = keep_figure
-    sys.argv = [str(path)]      # no --full
+    sys.argv = [str(path)]
     names = {"__name__": "__main__", "__file__": str(path)}
     outputs = []
     for is_markdown, source in cells:

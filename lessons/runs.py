@@ -118,16 +118,17 @@ def pure_run(seed, args):
 def scores_of(source, stage, num_problems=20):
     """What `evaluate` says of a stage of a whole run: read from its results, or measured where it has none.
 
-    Only with --fast are there none. `num_problems` is how many problems of each task are then asked.
+    Only with --fast are there none. `num_problems` is how many of each task the included weights are asked.
     """
-    if source != PRETRAINED:
+    config = settings_of(source)
+    if source == PRETRAINED:
+        config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
+    else:
         stages = or_exit(read_results, source)["stages"]
         if stage in stages:
             return stages[stage]
-    config = settings_of(source)
-    config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
     model, _ = open_model(source, stage)
-    return kept(f"scores-{stage}-{num_problems}", evaluate, model, get_tokenizer(), config)
+    return kept(f"scores-{Path(source).name}-{stage}", evaluate, model, get_tokenizer(), config)
 
 
 def settings_of(source) -> Config:
@@ -151,7 +152,9 @@ def ensure(name, *flags, needs=None):
             stage = flags[0]
     flags_as_text = []
     for flag in flags:
-        flags_as_text.append(flag.relative_to(ROOT).as_posix() if isinstance(flag, Path) else str(flag))
+        if isinstance(flag, Path) and flag.is_relative_to(ROOT):
+            flag = flag.relative_to(ROOT).as_posix()
+        flags_as_text.append(str(flag))
     has_begun = (folder / "config.json").exists()
     if has_begun and os.path.lexists(flags_path):
         begun_with = or_exit(read_json, flags_path, [str], "delete it")

@@ -13,7 +13,8 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
-READABLE = ["01", "02", "03", "04", "05", "06"]      # the lessons that keep the limits below
+NOT_YET = ("07", "08")      # these two are about to be written again
+READABLE = [path.name[:2] for path in LESSONS if path.name[:2] not in NOT_YET]      # keep the limits below
 MAX_LINE, MAX_CELL = 100, 40
 FIRST_LINES = """
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
@@ -118,7 +119,8 @@ def test_a_lesson_says_what_to_look_at_before_its_figure(path):
     text = path.read_text(encoding="utf-8")
     before, figure = text.rsplit(f"# ## The figure: `{path.stem}`\n", 1)
     assert "# %%\n" not in figure.split("new_figure(")[0].replace("# %%\n", "", 1)
-    assert len(re.findall(r"^label\(axes?.*, \"[^\"]+\", \"[^\"]+\"", figure, re.MULTILINE)) >= 2
+    calls = re.findall(r"^ *label\(ax.*$", figure, re.MULTILINE)
+    assert calls and all(call.count(",") >= 3 and '""' not in call for call in calls)      # two labels each
 
 
 def test_the_figures_of_the_repository_are_renewed_on_demand_only(shared, monkeypatch, tmp_path):

@@ -25,7 +25,7 @@ from minireason.tools.playground.lab import LAB_BUGS, Lab
 from minireason.tools.playground.thinking import Speaker
 from minireason.verifier import verify
 
-PROMPT = "make 42 from 3 8 6"
+PROMPT = "make 45 from 3 6 8"
 
 
 def run_with_film(folder):

@@ -91,8 +91,11 @@ def test_three_that_begin_at_once_get_three_folders(tmp_path, monkeypatch):
 
 
 def test_what_is_not_there_is_named_with_what_is(tmp_path):
-    with pytest.raises(BadInput, match="choose base, cold-start, rl, align"):
-        open_model("pretrained", "rejection")
+    (tmp_path / "run" / "base").mkdir(parents=True)
+    included = checkpoint_path(folder_of("pretrained"), "base")
+    shutil.copyfile(included, tmp_path / "run" / "base" / "checkpoint.pt")
+    with pytest.raises(BadInput, match="no checkpoint of a stage 'rejection': choose base"):
+        open_model(tmp_path / "run", "rejection")
     with pytest.raises(BadInput, match="no checkpoint: train one"):
         open_model(tmp_path, "rl")
     with pytest.raises(BadInput, match="no checkpoint"):
@@ -344,7 +347,7 @@ def test_a_new_word_changes_nothing_of_what_a_model_says():
     move_to_vocabulary(state, pieces_of(words), pieces_of((*words, "sort")))
     wider = GPT(from_dict(state["config"]["model"], ModelConfig))
     wider.load_state_dict(state["model"])
-    prompts = ["make 70 from 6 13 10", "compute 7*7+8*3-9", "program 1->5 2->7 6->15"]
+    prompts = ["make 45 from 3 6 8", "compute 7*7+8*3-9", "program 1->5 2->7 6->15"]
     answers = answer_all(model, tokenizer_of(words), prompts, 80, 0, temperature=0.0)
     with_sort = tokenizer_of((*words, "sort"))
     assert answer_all(wider.eval(), with_sort, prompts, 80, 0, temperature=0.0) == answers

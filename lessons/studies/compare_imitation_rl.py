@@ -184,24 +184,23 @@ def draw(measured, num_seeds):
 
 def make_small():
     """For --fast: fewer of everything, so that nothing can be learned from the numbers."""
-    global STEPS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS
-    STEPS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS = 1, 20, 8, 60
+    global STEPS, ROUND, NUM_LOOKS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS
+    STEPS, ROUND, NUM_LOOKS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS = 1, 1, 2, 10, 8, 60
     config.rl.num_prompts, config.rl.group_size, config.rl.max_new_tokens = 2, 4, 60
-    config.evaluate.num_problems = 40
+    config.evaluate.num_problems = 10
 
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--iterations", type=int,
-                        help=f"of RL; a multiple of {ROUND * NUM_LOOKS} (default: 60, with --fast 30)")
+    parser.add_argument("--iterations", type=int, default=60,
+                        help=f"of RL; a multiple of {ROUND * NUM_LOOKS} (default: 60, with --fast 2)")
     args = runs.parse(parser)
     iterations = args.iterations
-    if iterations is None:
-        iterations = 30 if args.fast else 60
-    if iterations < 1 or iterations % (ROUND * NUM_LOOKS):
-        parser.error(f"--iterations is a multiple of {ROUND * NUM_LOOKS}")
     if args.fast:
         make_small()
+        iterations = 2
+    if iterations < 1 or iterations % (ROUND * NUM_LOOKS):
+        parser.error(f"--iterations is a multiple of {ROUND * NUM_LOOKS}")
 
     arms = {"corpus": corpus, "experts": experts, "expert iteration": expert_iteration, "RL": rl}
     measured = {name: [] for name in ("cold start", *arms)}              # for each seed

@@ -319,7 +319,7 @@ def follows(problem: Problem, thinking: str, answer: str) -> bool:
 
 
 TASK = Task(
-    name="countdown", word="make", example="make 70 from 6 13 10", words=("make", "from", *"abcdefghi"),
+    name="countdown", word="make", example="make 45 from 3 6 8", words=("make", "from", *"abcdefghi"),
     levels=tuple(LEVELS),
     presets={"smoke": Mix((1, 2), 0.0), "laptop": Mix((2, 3), 0.54), "gpu": Mix((2, 3), 0.54)},
     make_problem=make_problem, parse=parse, check=check,

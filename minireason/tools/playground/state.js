@@ -74,7 +74,7 @@ function answer() {
 // ---------------------------------------------------------------------------
 // The beginning
 
-const EXAMPLES = ["compute 7*7+8*3-9", "make 70 from 6 13 10", "program 1->5 2->7 6->15",
+const EXAMPLES = ["compute 7*7+8*3-9", "make 45 from 3 6 8", "program 1->5 2->7 6->15",
                   "hello my name is ana"];
 
 function askFor(prompt) {
