@@ -57,6 +57,7 @@ from minireason import ppo
 from minireason.batch import Batch
 from minireason.config import RLConfig
 from minireason.policy import Critic
+from minireason.stats import sequence_log_ratio
 from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"

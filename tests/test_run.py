@@ -23,6 +23,7 @@ from minireason.model import GPT
 from minireason.run import (
     STAGES,
     Run,
+    checkpoint_path,
     folder_of,
     fresh_folder,
     last_stage,

@@ -313,7 +313,7 @@ def experts():
 
 
 def gpu_memory():
-    """GPU.json: the largest error of the formula at each size, over groups of 4, 16 and 64 and both dtypes."""
+    """GPU.json: how far the formula is off, over groups of 4, 16 and 64 answers and both dtypes."""
     errors, most = {}, {}
     for row in read("GPU.json")["memory"]:
         if "allocator" in row:
@@ -336,7 +336,8 @@ def gpu_seconds():
     for row in read("GPU.json")["seconds"]:
         rows.append([row["preset"], row["algo"], f"{row['seconds']:.2f}", f"{row['rollout_seconds']:.2f}",
                      f"{row['update_seconds']:.2f}", f"{row['sampled tokens a second']:,.0f}"])
-    return table(["preset", "algorithm", "seconds a step", "rollout", "update", "sampled tokens a second"], rows)
+    return table(["preset", "algorithm", "seconds a step", "rollout", "update", "sampled tokens a second"],
+                 rows)
 
 
 def thinking():
@@ -363,8 +364,8 @@ def thinking():
         cells.append(f"{mean([row['tokens'] for row in found[name]]):.0f}")
         cells.append(f"{mean([100 * spread['cut_off'] for spread in spreads]):.0f}")
         rows.append(cells)
-    return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", ">3, %", ">3 of the right, %",
-                  "tokens", "cut off, %"], rows)
+    return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", ">3, %",
+                  ">3 of the right, %", "tokens", "cut off, %"], rows)
 
 
 def mean(values):

@@ -44,7 +44,7 @@ def documents_of(source, teacher, config, seed, filtered):
     """The documents that a teacher makes, as the stage `rejection` draws them. `filtered` or as many that
     nobody filtered."""
     model, _ = open_model(source, teacher)
-    world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
+    world = reasoning_world(tokenizer, config.tasks.levels, dict.fromkeys(config.tasks.trained(), 1.0))
     with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
         kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, config.sampling, seed,
                                               config.rl.max_new_tokens)
