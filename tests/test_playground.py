@@ -114,7 +114,7 @@ def test_a_budget_forces_the_answer(server):
 
 
 def test_marks_are_of_what_stands_there_finished_or_not():
-    problem = parse_prompt(PROMPT)
+    problem = parse_prompt("make 42 from 3 8 6")
     text = "<think>try 42-6=36 8*3=25 is 36 no wait try 42/3=14 8+6=14 is 14 yes"
     found = [(text[start:end], kind) for start, end, kind in thinking.marks_of(problem, text)]
     assert found == [("try", "try"), ("42-6=36", "right"), ("8*3=25", "wrong"), ("no", "no"),

@@ -348,8 +348,8 @@ def thinking():
     for run in read("thinking.json")["runs"]:
         stages = run["tasks"]["countdown"]
         for name, row in stages.items():
-            is_pure = name == "rl" and "base" not in stages
-            name = "pure" if is_pure else name
+            if name == "rl" and "cold-start" not in stages:
+                name = "pure"
             if name in found:
                 found[name].append(row)
     rows = []
@@ -359,10 +359,10 @@ def thinking():
         cells = [title, str(len(tries))]
         cells.append(f"{mean([100 * row['accuracy']['value'] for row in found[name]]):.1f}")
         cells.append(f"{mean(tries):.2f} ({min(tries):.2f} to {max(tries):.2f})")
-        cells.append(f"{mean([100 * spread['beyond'] for spread in spreads]):.0f}")
-        cells.append(f"{mean([100 * spread['right_beyond'] for spread in spreads]):.0f}")
+        cells.append(f"{mean([100 * (spread['beyond'] or 0) for spread in spreads]):.0f}")
+        cells.append(f"{mean([100 * (spread['right_beyond'] or 0) for spread in spreads]):.0f}")
         cells.append(f"{mean([row['tokens'] for row in found[name]]):.0f}")
-        cells.append(f"{mean([100 * spread['cut_off'] for spread in spreads]):.0f}")
+        cells.append(f"{mean([100 * (spread['cut_off'] or 0) for spread in spreads]):.0f}")
         rows.append(cells)
     return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", ">3, %",
                   ">3 of the right, %", "tokens", "cut off, %"], rows)
