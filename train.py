@@ -70,11 +70,11 @@ A setting is shown with its default. What is (on) is switched off by --no-NAME.
 
 presets:
   smoke     every stage in half a minute, to see that all works
-  laptop    what the README shows, in about 20 minutes on two cores
+  laptop    what the README shows, in about 22 minutes on two cores
   gpu       a wider model and larger rollouts, for one GPU
 """
 # How long all stages of a preset take, where it was measured: on two cores, with nothing beside them.
-DURATIONS = {"smoke": "half a minute", "laptop": "20 minutes"}
+DURATIONS = {"smoke": "half a minute", "laptop": "22 minutes"}
 SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}
 
 
