@@ -4,6 +4,7 @@ other means than the code under test (Python's parser, string rewriting, all spl
 import ast
 import functools
 import re
+import unicodedata
 
 OPERATIONS = {ast.Add: int.__add__, ast.Sub: int.__sub__, ast.Mult: int.__mul__}
 
@@ -163,15 +164,33 @@ def read_chain(text):
     return "arithmetic", expression_value(text), (), ()
 
 
-def cut(text):
-    """A text in pieces: words of ASCII letters with the space before them, and single characters."""
+def is_of_a_word(text, i):
+    """Whether a letter, digit, mark or the like stands at i, as `\\b` of a Unicode pattern sees it."""
+    if not 0 <= i < len(text):
+        return False
+    character = text[i]
+    kind = unicodedata.category(character)
+    return character.isalnum() or kind[0] == "M" or kind == "Pc" or character in "\u200c\u200d"
+
+
+def cut(text, ranks):
+    """A text in pieces: words of ASCII letters with the space before them, signs behind a space, and single
+    characters. A sign, and a word that has a token with a space behind it, takes that space too."""
     pieces, i = [], 0
     while i < len(text):
-        end = i + (text[i] == " ")
+        start = i + (text[i] == " ")
+        end = start
         while end < len(text) and text[end].isascii() and text[end].isalpha():
             end += 1
-        if end == i + (text[i] == " "):         # no letter there
+        word = text[start:end]
+        stands_alone = not is_of_a_word(text, start - 1) and not is_of_a_word(text, end)
+        takes_space = word and stands_alone and f"{word} ".encode() in ranks
+        if not word and start > i and text[start:start + 1] in ("+", "-", "*"):
+            end, takes_space = start + 1, True
+        elif not word:
             end = i + 1
+        if takes_space and text[end:end + 1] == " ":
+            end += 1
         pieces.append(text[i:end])
         i = end
     return pieces
@@ -181,7 +200,7 @@ def encode(text, ranks):
     """Ids of a text by the rule of byte pairs, from {bytes: id} alone: a listed piece is whole, of any other
     the neighbours that make the token of the lowest id are joined until none do."""
     ids = []
-    for piece in cut(text):
+    for piece in cut(text, ranks):
         parts = [bytes([byte]) for byte in piece.encode()]
         if piece.encode() in ranks:
             parts = [piece.encode()]

@@ -95,15 +95,15 @@ def save(folder, stage, config, critic=None, seed=0):
 
 @pytest.mark.slow
 def test_without_a_run_it_shows_what_comes_along(capsys):
-    assert inspector.main(["compute 7*7+1", "--group-size", "2", "--json"]) == 0
+    problem = "make 45 from 3 6 8"
+    assert inspector.main([problem, "--group-size", "4", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert any(row["reward"] for row in rows)
     assert any(abs(t["ratio"] - 1) > 0.01 for row in rows for t in row["tokens"])
-    assert inspector.main(["compute 7*7+1", "--group-size", "2"]) == 0
+    assert inspector.main([problem, "--group-size", "2"]) == 0
     assert "cold-start speaks, rl judges (pretrained)" in capsys.readouterr().out
-    # it began from rejection, which does not come along
-    assert inspector.main(["compute 7*7+1", "--stage", "align"]) == 2
-    assert "rejection" in capsys.readouterr().err
+    assert inspector.main([problem, "--group-size", "2", "--stage", "align"]) == 0
+    assert "rejection speaks, align judges (pretrained)" in capsys.readouterr().out
     for old, code in (("rl", 0), ("bogus", 2)):
         assert inspector.main(["compute 7*7+1", "--stage", "align", "--old", old, "--group-size", "2",
                                "--json"]) == code
