@@ -35,8 +35,10 @@ def test_thinking_spreads_in_rl(smoke_run):
 
 
 def test_the_cold_start_taught_the_form(smoke_run):
+    """Nearly a third of the base corpus is guesses. No golden example is one."""
     stages = results(smoke_run)
-    assert stages["cold-start"]["arithmetic"]["thinks"] > stages["base"]["arithmetic"]["thinks"] + 0.2
+    assert stages["base"]["arithmetic"]["thinks"] < 0.85
+    assert stages["cold-start"]["arithmetic"]["thinks"] > stages["base"]["arithmetic"]["thinks"] + 0.1
 
 
 def test_the_student_keeps_what_its_teacher_knew(smoke_run):

@@ -20,6 +20,7 @@ from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
 
 NUM_SMOKE = 20_000      # documents of the base with --fast: with fewer, it solves nothing
+NUM_SAMPLED = 400       # problems for rejection with --fast: so small a model is seldom right
 HABITS = {"mixing": "#8a6fb0", "leaks": "#e0a030", "over-refusals": "#999999"}
 STEPS = ("rl - cold-start", "rejection - rl", "align - rejection")
 
@@ -106,7 +107,8 @@ def main():
     for seed in args.seeds:
         if args.fast:
             results.append(runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *runs.FAST_FLAGS,
-                                       "--base-num-examples", NUM_SMOKE, *args.given_flags))
+                                       "--base-num-examples", NUM_SMOKE,
+                                       "--sampling-num-problems", NUM_SAMPLED, *args.given_flags))
         else:
             results.append(runs.ensure(f"seed-{seed}", "--seed", seed, *args.flags))
     stages, tasks = list(results[0]["stages"]), tasks_of(results[0]["stages"]["rl"])
