@@ -1,6 +1,6 @@
 """What a completion is worth: functions of (problem, completion), and the World that they make.
 
-Reasoning is rewarded for its final answer alone. Alignment adds the exact harm rule and a learned sense of
+Reasoning is rewarded for its final answer, less a price for mixing languages. Alignment adds the exact harm rule and a learned sense of
 helpfulness.
 """
 
@@ -44,8 +44,8 @@ def reasoning_world(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]],
                     shares: dict[str, float], language_price: float = 0.0) -> World:
     """Training problems of the given {task: levels} and {task: share}, rewarded for a right answer.
 
-    One whose thinking mixes languages loses `language_price` of its reward of 1: R1's reward for language
-    consistency (arXiv:2501.12948, section 2.3.2). Wrong answers earn nothing in either case.
+    One whose thinking mixes languages loses `language_price` of its reward of 1. R1 adds the share of words
+    in the asked language instead (arXiv:2501.12948, section 2.3.2). Wrong answers earn nothing here.
     """
     def draw(rng: random.Random) -> Problem:
         task = rng.choices(list(shares), weights=shares.values())[0]

@@ -30,7 +30,7 @@ def sequence_log_ratio(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Ten
     """The mean log-ratio of each row, for every token of it: (B, L), from log-ratios that are 0 off the mask.
 
     Its value is the same in the whole row. Its gradient at a token is that of the token's own log-ratio, so
-    that tokens may have advantages of their own. Where a row has one advantage, the sum over the row has the
+    that tokens may have advantages of their own. Where a row has one advantage, the mean over the row has the
     gradient of the mean itself. This is GSPO-token, arXiv:2507.18071, section 4.3.
     """
     lengths = (mask != 0).sum(1, keepdim=True).clamp(min=1)                         # (B, 1)

@@ -143,7 +143,10 @@ def on_more_devices(shape: Shape, plan: Plan, room: float) -> tuple[int, tuple[C
     """(number of devices, changes) for the fewest devices that suffice: twice as many, four times ..."""
     devices = 2 * plan.devices
     while devices <= shape.layers:
-        changes, _ = smallest_change(shape, dataclasses.replace(plan, devices=devices), room)
+        wider = dataclasses.replace(plan, devices=devices)
+        if peak(ledger(shape, wider)) <= room:
+            return devices, ()
+        changes, _ = smallest_change(shape, wider, room)
         if changes is not None:
             return devices, changes
         devices *= 2

@@ -389,7 +389,7 @@ def show_ledger(args: Namespace) -> None:
 
     formula, measured = {}, {}
     for algo in ALGORITHMS:
-        formula[algo] = ledger(c, settings, algo, prompt_length, dtype, optimizer)
+        formula[algo] = ledger(c, settings, algo, prompt_length, dtype, optimizer, device.type)
     if not args.model and (dtype, optimizer) == ("float32", "adamw"):
         for algo in ALGORITHMS:
             measured[algo] = measure(c, settings, algo, prompt_length, device)
