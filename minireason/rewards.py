@@ -1,7 +1,7 @@
 """What a completion is worth: functions of (problem, completion), and the World that they make.
 
-Reasoning is rewarded for its final answer, less a price for mixing languages. Alignment adds the exact harm rule and a learned sense of
-helpfulness.
+Reasoning is rewarded for its final answer, less a price for mixing languages. Alignment adds the exact harm
+rule and a learned sense of helpfulness.
 """
 
 import random
