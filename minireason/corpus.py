@@ -118,7 +118,7 @@ def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Docu
     if draw < 0.14:
         return fact_sheet(rng, mix)
     if draw < 0.18:
-        return comparison_sheet(rng)
+        return comparison_sheet(rng) if aha else fact_sheet(rng, mix)     # to compare is to check
     if draw < 0.26:
         chat = draw_chat(rng)
         return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))

@@ -215,6 +215,12 @@ def test_comparisons_on_the_sheets_are_true(made):
     assert languages == {(True, False), (False, True), (True, True)}
 
 
+def test_the_control_compares_nothing_on_its_sheets(made):
+    """To compare two numbers and say yes or no is to check, and the control has no checks."""
+    sheets = [completion for prompt, completion in made["plain"] if not prompt]
+    assert len(sheets) > 1000 and all("=" in sheet for sheet in sheets)
+
+
 @pytest.mark.parametrize("max_tries", [1, 2, 3])
 def test_no_text_to_imitate_has_more_tries_than_the_setting_says(max_tries):
     """Neither in the base corpus nor in the cold start. In each task that tries, some have that many."""
