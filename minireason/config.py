@@ -65,6 +65,7 @@ class SFTConfig:
     warmup_steps: int = option(100, "linear warm-up, at most a quarter of all", 1, 1_000_000)
     weight_decay: float = option(0.05, "of AdamW", 0, 10)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
+    max_gap: int = option(0, "positions between prompt and text; 0: none", 0, 65_536)   # in some: sft.py
 
 
 @dataclass
@@ -179,9 +180,9 @@ class Config:
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     # Small batches: with as many documents in half as many steps the model knows far fewer facts.
-    base: SFTConfig = section(SFTConfig, num_examples=160_000, batch_size=24)
+    base: SFTConfig = section(SFTConfig, num_examples=160_000, batch_size=24, max_gap=150)
     cold_start: SFTConfig = section(
-        SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10)
+        SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10, max_gap=150)
     # In the same time, using each rollout once teaches more than using half as many twice.
     rl: RLConfig = section(RLConfig, num_iterations=100, num_epochs=1, learning_rate=3e-4)
     rl_snapshots: int = option(6, "weights kept between RL's start and end", 0, 100)

@@ -168,8 +168,13 @@ class GPT(nn.Module):
                     parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
         return self
 
-    def hidden(self, ids: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:
-        """Last hidden states (B, T, C). A cache takes the prompts first, then one token a row each call."""
+    def hidden(self, ids: torch.Tensor, cache: KVCache | None = None,
+               positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Last hidden states (B, T, C). A cache takes the prompts first, then one token a row each call.
+
+        Without a cache the tokens may have other `positions` (B, T) than their columns, from 0 to
+        max_length - 1: imitation moves prompts away from their texts (sft.py).
+        """
         B, T = ids.shape
         if T > self.config.max_length:
             raise ValueError(f"{T} tokens are more than the model's {self.config.max_length}")
@@ -179,6 +184,8 @@ class GPT(nn.Module):
             cos, sin = self.cos[:T], self.sin[:T]                               # (T, D) each
             if cache is not None:
                 mask = mask + cache.mask[..., :T]                               # (B, 1, T, T)
+            if positions is not None:
+                cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]     # (B, 1, T, D) each
             repeats = self.config.num_heads // self.config.num_kv_heads
             mask = torch.cat([mask] * repeats, dim=-2)                          # (..., H/K * T, T)
         else:
@@ -196,5 +203,5 @@ class GPT(nn.Module):
         """Logits (..., V) of hidden states (..., C), with the embedding as the output matrix."""
         return F.linear(hidden, self.embedding.weight)
 
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.head(self.hidden(ids))
+    def forward(self, ids: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        return self.head(self.hidden(ids, positions=positions))

@@ -4,7 +4,8 @@ Pretraining, cold start and rejection use it.
 
     loss = -mean_t log p(token_t | tokens before it)          over the completion's tokens
 
-An example is (prompt_ids, completion_ids).
+An example is (prompt_ids, completion_ids). In some examples the completion is told that its prompt is further
+away than it is: see `draw_gaps`.
 Shapes: B rows of a micro-batch, T tokens of its longest row, V vocabulary.
 """
 
@@ -20,9 +21,10 @@ from minireason.optimizer import set_learning_rate
 from minireason.upkeep import kernels, parallel
 from minireason.upkeep.seeding import derive_rng
 
-IGNORED = -100   # a target that cross_entropy leaves out
+IGNORED = -100      # a target that cross_entropy leaves out
+GAP_SHARE = 0.25    # of the examples have a gap, where SFTConfig.max_gap allows one
 
-Example = tuple[list[int], list[int]]     # ids of the prompt and of the completion
+Example = tuple[list[int], list[int]]       # ids of the prompt and of the completion; in `train` also a gap
 
 
 def num_steps_of(num_examples: int, config: SFTConfig) -> int:
@@ -41,9 +43,32 @@ def plan(num_examples: int, config: SFTConfig, seed: int, start: int = 0) -> Ite
                 yield order[step * config.batch_size:(step + 1) * config.batch_size]
 
 
+def draw_gaps(num_examples: int, max_gap: int, seed: int) -> list[int]:
+    """How many positions are skipped between the prompt and the completion of each example; mostly 0.
+
+        prompt and completion     p p p p c  c  c
+        positions, no gap         0 1 2 3 4  5  6
+        positions, gap of 90      0 1 2 3 94 95 96
+
+    Texts to imitate are short, and in RL thoughts grow longer than any of them. Then the prompt is further
+    away than it ever was, and a model that never saw such a distance misreads it: at the seventh try, a third
+    of the moves was with a right number. With gaps it is nine of ten. In large models, longer texts at the
+    end of pretraining do this. Randomized positions: arXiv:2305.16843.
+    """
+    rng = derive_rng(seed, "gaps")
+    return [rng.randint(1, max_gap) if max_gap and rng.random() < GAP_SHARE else 0 for _ in range(num_examples)]
+
+
+def positions_of(examples: list[tuple], T: int, max_length: int) -> torch.Tensor:
+    """Positions (B, T) of the tokens of (prompt_ids, completion_ids, gap). All are below the model's limit."""
+    positions = torch.arange(T).repeat(len(examples), 1)
+    for i, (prompt, _, gap) in enumerate(examples):
+        positions[i, len(prompt):] += min(gap, max_length - T)
+    return positions
+
+
 def num_tokens_of(example: Example) -> int:
-    prompt, completion = example
-    return len(prompt) + len(completion)
+    return len(example[0]) + len(example[1])
 
 
 def micro_batches(examples: list[Example], max_tokens: int) -> list[list[Example]]:
@@ -70,7 +95,7 @@ def collate(examples: list[Example], device: torch.device | str,
     T = 1 + kernels.padded(longest - 1, max_length)
     ids = torch.zeros(len(examples), T, dtype=torch.long)
     targets = torch.full((len(examples), T), IGNORED)
-    for i, (prompt, completion) in enumerate(examples):
+    for i, (prompt, completion, *_) in enumerate(examples):
         text = torch.tensor(prompt + completion)
         ids[i, :len(text)] = text
         targets[i, len(prompt):len(text)] = text[len(prompt):]
@@ -83,9 +108,10 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example],
     device, max_length = model.embedding.weight.device, model.config.max_length
     num_steps = num_steps_of(len(examples), config)
     warmup_steps = max(1, min(config.warmup_steps, num_steps // 4))      # a short training is not all warm-up
+    gaps = draw_gaps(len(examples), config.max_gap, seed)
     for step, indices in enumerate(plan(len(examples), config, seed, start_iteration), start_iteration):
         # 1) collect: a batch of somebody's text
-        batch = [examples[i] for i in parallel.share(indices)]
+        batch = [(*examples[i], gaps[i]) for i in parallel.share(indices)]
         pieces = micro_batches(batch, config.micro_batch_tokens)
         tensors = [collate(piece, device, max_length) for piece in pieces]
         num_tokens = sum(int((targets != IGNORED).sum()) for _, targets in tensors)
@@ -95,9 +121,10 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example],
         set_learning_rate(optimizer, step, num_steps, warmup_steps, config.learning_rate)
         optimizer.zero_grad(set_to_none=True)
         step_loss = 0.0
-        for inputs, targets in tensors:                                       # (B, T-1), (B, T-1)
+        for piece, (inputs, targets) in zip(pieces, tensors):                 # (B, T-1), (B, T-1)
             kernels.choose(inputs.numel())
-            logits = model(inputs)                                            # (B, T-1, V)
+            positions = positions_of(piece, inputs.size(1), max_length).to(device) if config.max_gap else None
+            logits = model(inputs, positions)                                 # (B, T-1, V)
             loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED,
                                    reduction="sum") / num_tokens
             loss.backward()
