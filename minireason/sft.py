@@ -51,16 +51,20 @@ def draw_gaps(num_examples: int, max_gap: int, seed: int) -> list[int]:
         positions, gap of 90      0 1 2 3 94 95 96
 
     Texts to imitate are short, and in RL thoughts grow longer than any of them. Then the prompt is further
-    away than it ever was, and a model that never saw such a distance misreads it: at the seventh try, a third
-    of the moves was with a right number. With gaps it is nine of ten. In large models, longer texts at the
-    end of pretraining do this. Randomized positions: arXiv:2305.16843.
+    away than it ever was, and a model that never saw such a distance misreads the prompt. Large models read
+    longer texts at the end of pretraining instead. Randomized positions: arXiv:2305.16843.
     """
     rng = derive_rng(seed, "gaps")
-    return [rng.randint(1, max_gap) if max_gap and rng.random() < GAP_SHARE else 0 for _ in range(num_examples)]
+    gaps = [0] * num_examples
+    if max_gap:
+        for i in range(num_examples):
+            if rng.random() < GAP_SHARE:
+                gaps[i] = rng.randint(1, max_gap)
+    return gaps
 
 
 def positions_of(examples: list[tuple], T: int, max_length: int) -> torch.Tensor:
-    """Positions (B, T) of the tokens of (prompt_ids, completion_ids, gap). All are below the model's limit."""
+    """Positions (B, T) of the tokens of (prompt_ids, completion_ids, gap), all below the model's limit."""
     positions = torch.arange(T).repeat(len(examples), 1)
     for i, (prompt, _, gap) in enumerate(examples):
         positions[i, len(prompt):] += min(gap, max_length - T)

@@ -16,8 +16,8 @@ def tiny(**changes):
     return awake(GPT(ModelConfig(**{**CONFIG, **changes})).init_weights(0)).double().eval()
 
 
-def loop_forward(model, ids):
-    """The same network for one row, position by position and head by head,
+def loop_forward(model, ids, positions):
+    """The same network for one row, token by token and head by head,
     with Python complex numbers as rotary."""
     c, D = model.config, model.config.head_size
 
@@ -42,8 +42,8 @@ def loop_forward(model, ids):
             heads = []
             for head in range(c.num_heads):
                 kv = head // (c.num_heads // c.num_kv_heads)
-                q = turn((query @ hs[t])[head * D:(head + 1) * D], t)
-                keys = [turn((key @ hs[s])[kv * D:(kv + 1) * D], s) for s in range(t + 1)]
+                q = turn((query @ hs[t])[head * D:(head + 1) * D], positions[t])
+                keys = [turn((key @ hs[s])[kv * D:(kv + 1) * D], positions[s]) for s in range(t + 1)]
                 values = [(value @ hs[s])[kv * D:(kv + 1) * D] for s in range(t + 1)]
                 weights = torch.softmax(torch.stack([q @ k / math.sqrt(D) for k in keys]), 0)
                 heads.append(sum(w * v for w, v in zip(weights, values)))
@@ -59,7 +59,15 @@ def loop_forward(model, ids):
 @pytest.mark.parametrize("num_kv_heads", [1, 2, 4])
 def test_forward_equals_a_plain_loop(num_kv_heads):
     model, ids = tiny(num_kv_heads=num_kv_heads), [3, 1, 4, 1, 5, 9, 2, 6]
-    assert torch.allclose(model(torch.tensor([ids]))[0], loop_forward(model, ids), atol=1e-5)
+    assert torch.allclose(model(torch.tensor([ids]))[0], loop_forward(model, ids, range(8)), atol=1e-5)
+
+
+@torch.no_grad()
+def test_tokens_may_stand_at_other_positions_than_their_columns():
+    model, rows = tiny(), torch.tensor([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]])
+    positions = torch.tensor([[0, 1, 2, 23, 24, 25], [0, 31, 32, 33, 34, 35]])
+    for ids, logits, where in zip(rows, model(rows, positions), positions):
+        assert torch.allclose(logits, loop_forward(model, ids.tolist(), where.tolist()), atol=1e-5)
 
 
 @torch.no_grad()

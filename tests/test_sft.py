@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from helpers import tiny_model
+from helpers import awake, tiny_model
 
 from minireason import sft
 from minireason.config import ModelConfig, SFTConfig
@@ -71,6 +71,36 @@ def test_loss_and_gradient_are_those_of_the_mean_over_counted_tokens():
         assert first["num_tokens"] == sum(map(len, losses)) and abs(first["loss"] - loss.item()) < 1e-5
         for ours, theirs in zip(model.parameters(), alone.parameters()):
             assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+
+
+def test_a_quarter_of_the_completions_is_moved_away_from_its_prompt():
+    gaps = sft.draw_gaps(4000, 20, seed=3)
+    moved = [gap for gap in gaps if gap]
+    assert 900 < len(moved) < 1100 and set(moved) == set(range(1, 21))
+    assert gaps == sft.draw_gaps(4000, 20, seed=3) != sft.draw_gaps(4000, 20, seed=4)
+    assert not any(sft.draw_gaps(4000, 0, seed=3))
+
+
+def test_a_gap_stands_between_prompt_and_completion_and_ends_at_the_last_position():
+    piece = [([5, 6], [7, 8, 9], 0), ([5], [7, 8], 3), ([5, 6, 7], [8], 100)]
+    positions = sft.positions_of(piece, 4, max_length=40)
+    assert positions.tolist() == [[0, 1, 2, 3], [0, 4, 5, 6], [0, 1, 2, 39]]
+
+
+def test_training_uses_the_gaps_that_were_drawn():
+    data, config = examples(6), SFTConfig(batch_size=10, max_grad_norm=1e9, max_gap=20)
+    model, alone = awake(tiny_model(0, 12)), awake(tiny_model(0, 12))
+    for parameter in [*model.parameters(), *alone.parameters()]:
+        parameter.data.mul_(3)          # else attention is so flat that positions hardly matter
+    first = next(sft.train(model, torch.optim.SGD(model.parameters(), lr=0.0), data, config, 1))
+    gaps, losses = sft.draw_gaps(6, 20, seed=1), []
+    assert any(gaps)
+    for (prompt, completion), gap in zip(data, gaps):
+        start, end = len(prompt) + gap, len(prompt) + gap + len(completion)
+        positions = torch.tensor([[*range(len(prompt)), *range(start, end)]])
+        logits = alone(torch.tensor([prompt + completion]), positions)[0, len(prompt) - 1:-1]
+        losses.append(F.cross_entropy(logits, torch.tensor(completion), reduction="none"))
+    assert abs(first["loss"] - torch.cat(losses).mean().item()) < 1e-5
 
 
 def test_a_short_training_is_not_all_warm_up():
