@@ -88,12 +88,13 @@ def test_a_gap_stands_between_prompt_and_completion_and_ends_at_the_last_positio
 
 
 def test_training_uses_the_gaps_that_were_drawn():
-    data, config = examples(6), SFTConfig(batch_size=10, max_grad_norm=1e9, max_gap=20)
+    data = [([2 + i % 7, 9, 3], [4, 2 + i % 5, 11, 1]) for i in range(16)]
+    config = SFTConfig(batch_size=16, max_grad_norm=1e9, max_gap=20)
     model, alone = awake(tiny_model(0, 12)), awake(tiny_model(0, 12))
     for parameter in [*model.parameters(), *alone.parameters()]:
         parameter.data.mul_(3)          # else attention is so flat that positions hardly matter
     first = next(sft.train(model, torch.optim.SGD(model.parameters(), lr=0.0), data, config, 1))
-    gaps, losses = sft.draw_gaps(6, 20, seed=1), []
+    gaps, losses = sft.draw_gaps(16, 20, seed=1), []
     assert any(gaps)
     for (prompt, completion), gap in zip(data, gaps):
         start, end = len(prompt) + gap, len(prompt) + gap + len(completion)
