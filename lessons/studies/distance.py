@@ -1,0 +1,149 @@
+"""Why could thoughts not grow? How well a model reads its prompt, the further away it is.
+
+    python lessons/studies/distance.py [--seeds 2]
+    python lessons/studies/distance.py --fast
+
+Each countdown try begins with a move, such as `b 42-6=36`. The letter says which move it is, so we know the
+numbers that should stand there: the target and one given number. Here is counted, by the number of the try,
+how many moves ask for the right numbers. Models that trained with gaps between prompt and text (the default)
+are compared with models that trained without (--base-max-gap 0 --cold-start-max-gap 0).
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from shared import label, plot_band
+
+from minireason.inference import answers_with_ends
+from minireason.run import PRETRAINED, open_model
+from minireason.stats import wilson_interval
+from minireason.tasks import test_problems
+from minireason.tasks.countdown import strips
+from minireason.tasks.trace import split_tries
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.verifier import verify
+
+ARMS = {"with gaps": (), "without": ("--base-max-gap", 0, "--cold-start-max-gap", 0)}
+STAGES = ("cold-start", "rl")
+COLORS = {"with gaps": "#1b6ca8", "without": "#d1495b"}
+MOST = 10       # tries are counted up to this one
+ENOUGH = 20     # moves, for a point in the figure
+
+
+def run_of(arm, seed, args):
+    """The run of an arm, as far as RL. What `open_model` takes."""
+    if args.fast or arm == "with gaps":
+        return PRETRAINED if args.fast else runs.whole_run(seed, args, "rl")
+    name = f"no-gap-{seed}"
+    runs.ensure(name, "--seed", seed, *ARMS[arm], *args.flags, needs="rl")
+    return runs.STUDIES / name
+
+
+def right_moves(problem, thinking):
+    """For each try, whether its move asks for the right numbers: `b 42-6` for 42 from 3 6 8."""
+    expected = {step.split("=")[0] for step, *_ in strips(problem.target, list(problem.numbers))}
+    found = []
+    for one in split_tries(thinking):
+        asked = one.text.strip().split("=")[0]
+        words = asked.split(" ")[:2]
+        found.append(" ".join(words) in expected)
+    return found
+
+
+def measure(source, stage, num_problems):
+    """Counts of one model's answers to countdown: {"moves", "right": by try, "solved", ...}."""
+    model, _ = open_model(source, stage)
+    config = runs.settings_of(source)
+    problems = test_problems("countdown", (2, 3), num_problems, config.evaluate.seed)
+    prompts = [problem.prompt for problem in problems]
+    answers = answers_with_ends(model, get_tokenizer(), prompts, config.evaluate.max_new_tokens, seed=5)
+    counts = {"moves": [0] * MOST, "right": [0] * MOST,
+              "num_problems": len(problems), "solved": 0, "cut_off": 0}
+    for problem, answer in zip(problems, answers):
+        counts["solved"] += verify(problem, answer.text).correct
+        counts["cut_off"] += not answer.ended
+        moves = right_moves(problem, answer.text)
+        if not answer.ended:
+            moves = moves[:-1]      # the last one was cut off
+        for i, is_right in enumerate(moves[:MOST]):
+            counts["moves"][i] += 1
+            counts["right"][i] += is_right
+    return counts
+
+
+def added(several):
+    """The sum of the counts of several seeds."""
+    total = {}
+    for name, value in several[0].items():
+        if isinstance(value, list):
+            total[name] = [sum(numbers) for numbers in zip(*[counts[name] for counts in several])]
+        else:
+            total[name] = sum(counts[name] for counts in several)
+    return total
+
+
+def rows_of(arm, stage, counts):
+    """Shares with Wilson's interval over the answers of all seeds."""
+    rows = []
+    number = counts["num_problems"]
+    for name, title in (("solved", "right"), ("cut_off", "cut off")):
+        share = counts[name] / number
+        rows.append(runs.row(f"{arm}, {stage}: {title}", share, *wilson_interval(counts[name], number)))
+    for i, (right, moves) in enumerate(zip(counts["right"], counts["moves"])):
+        if moves:
+            title = f"{arm}, {stage}: right numbers in try {i + 1} of {moves}"
+            rows.append(runs.row(title, right / moves, *wilson_interval(right, moves)))
+    return rows
+
+
+def draw(totals):
+    """A panel for each stage: the share of moves with the right numbers, by try."""
+    figure, axes = new_figure(1, len(STAGES), figsize=(10, 3.6), sharey=True)
+    titles = {"cold-start": "after the cold start", "rl": "after RL"}
+    for axis, stage in zip(axes, STAGES):
+        axis.axvspan(0.5, 3.5, color="#eeeeee", label="as many as a text may have")
+        for arm in ARMS:
+            counts = totals[arm, stage]
+            tries, intervals = [], []
+            for i, (right, moves) in enumerate(zip(counts["right"], counts["moves"])):
+                if moves >= ENOUGH:
+                    tries.append(i + 1)
+                    low, high = wilson_interval(right, moves)
+                    intervals.append((100 * right / moves, 100 * low, 100 * high))
+            plot_band(axis, tries, intervals, COLORS[arm], arm)
+        axis.set_ylim(0, 102)
+        label(axis, titles[stage], "the number of the try", "moves with the right numbers (%)")
+    return figure
+
+
+def main():
+    parser = runs.make_parser("How well a model reads its prompt when its thought is long.", num_seeds=2)
+    args = runs.parse(parser)
+    num_problems = 60 if args.fast else 1000
+    totals, rows = {}, []
+    for arm in ARMS:
+        for stage in STAGES:
+            several = []
+            for seed in args.seeds:
+                source = run_of(arm, seed, args)
+                name = f"distance-{'near' if arm == 'without' else 'far'}-{stage}-{seed}"
+                several.append(runs.kept(name, measure, source, stage, num_problems))
+            totals[arm, stage] = added(several)
+            rows += rows_of(arm, stage, totals[arm, stage])
+    path = runs.RESULTS / "distance.json"
+    runs.save_json(path, {"claim": "a prompt that stands far away is misread, unless training moved it away",
+                          "command": args.command, "seeds": list(args.seeds), "num_problems": num_problems,
+                          "rows": rows})
+    print(f"wrote {path}")
+    runs.save_figure(draw(totals), "distance")
+    for line in rows:
+        value, low, high = (100 * line[end] for end in ("value", "low", "high"))
+        print(f"{line['name']:60} {value:5.1f} [{low:.1f}, {high:.1f}]")
+
+
+if __name__ == "__main__":
+    main()
