@@ -37,6 +37,7 @@ sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 import torch
 from shared import error_bars, label, show_figure
 
+from minireason import sft
 from minireason.config import RLConfig
 from minireason.inference import answer_all
 from minireason.model import KVCache, rotate
@@ -134,6 +135,23 @@ def product(t, s):
 for t, s in ((5, 2), (105, 102), (5, 4)):
     print(f"query at {t:3}, key at {s:3}: product {product(t, s):.4f}")
 assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - product(5, 4))
+
+# %% [markdown]
+# ## A distance that no text had
+#
+# That has a price. The texts that a model imitates are short. RL makes thoughts longer than any of
+# them, and then the prompt is further away than it ever was. The angle between the two is new, and
+# the model misreads its prompt: at the seventh try, two of three moves had wrong numbers. [The
+# results](results/README.md#distance) show it.
+#
+# The way out costs nothing. In a quarter of the texts, imitation skips some positions between the
+# prompt and the rest. The text is as short as before, and the prompt is as far away as in a long
+# thought. Below, a prompt of four tokens and a completion of three have a gap of 90. Large models
+# do the same by other means: they read longer texts at the end of their pretraining.
+
+# %%
+one_example = ([1, 2, 3, 4], [5, 6, 7], 90)      # prompt, completion, gap
+print(sft.positions_of([one_example], T=7, max_length=model.config.max_length))
 
 # %% [markdown]
 # ## Where the model looks

@@ -74,7 +74,7 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 #     T = 1 + kernels.padded(longest - 1, max_length)
 #     ids = torch.zeros(len(examples), T, dtype=torch.long)
 #     targets = torch.full((len(examples), T), IGNORED)
-#     for i, (prompt, completion) in enumerate(examples):
+#     for i, (prompt, completion, *_) in enumerate(examples):
 #         text = torch.tensor(prompt + completion)
 #         ids[i, :len(text)] = text
 #         targets[i, len(prompt):len(text)] = text[len(prompt):]
