@@ -503,6 +503,18 @@ def test_each_setting_changes_what_is_learned(algo, plain, settings):
     assert (before - after).abs().max() > 1e-4
 
 
+def test_with_the_batch_as_baseline_a_group_of_one_is_learned_from():
+    """REINFORCE++ needs no groups. What a completion gets depends on the batch and not on its division."""
+    lines, after = trained("grpo", group_size=1, num_prompts=32, batch_baseline=True)
+    assert after.isfinite().all() and all(line["grad_norm"] > 0 for line in lines)
+    batch = sampled()
+    advantages = []
+    for group_size in (1, 2, 4):
+        grpo.compute_advantages(batch, RLConfig(group_size=group_size, batch_baseline=True))
+        advantages.append(batch.advantages)
+    assert advantages[0].any() and all(torch.equal(advantages[0], other) for other in advantages)
+
+
 @pytest.mark.parametrize("arguments, says", [
     ("--rl-objective gspo --rl-num-epochs 1", "--rl-objective gspo needs --rl-num-epochs 2 or more"),
     ("--align-objective cispo --align-num-epochs 1", "--align-objective cispo needs --align-num-epochs 2"),
@@ -540,6 +552,7 @@ def test_settings_that_go_together_are_not_refused(tmp_path, monkeypatch):
             "--rl-objective gspo --rl-num-epochs 2 --rl-kl-coef 0.1 --rl-kl-estimator k2",
             "--rl-max-refills 4 --rl-overlong-penalty 0.5 --rl-entropy-coef 0.01",
             "--rl-batch-baseline --rl-kl-coef 0.01 --rl-kl-in-reward --rl-kl-estimator k1",
+            "--rl-batch-baseline --rl-group-size 1",
             "--algo ppo --rl-objective cispo --rl-num-epochs 4 --rl-overlong-penalty 1"]):
         with pytest.raises(Begun):
             train.main(["--preset", "smoke", "--out", f"run-{number}", *arguments.split()])
