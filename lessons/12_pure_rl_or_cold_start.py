@@ -221,8 +221,8 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   since right answers in two languages now earn nothing. R1's authors, too, saw that the second
 #   reward cost them a little.
 # - **The cold start** removes nearly all of the mixing, with 300 examples in one language. The RL
-#   that follows is right more often, and its price keeps the mixing away. A reward for right answers
-#   alone would not: nothing in it speaks against mixing, and in the study some comes back.
+#   that follows is right more often, and its price keeps the mixing away. A reward for right
+#   answers alone would not: nothing in it speaks against mixing, and in the study some comes back.
 # - **Well formed** is near 1 for all, but not 1. Some thoughts go in circles until they are cut
 #   off. A reward for one language does not help there.
 #
