@@ -213,8 +213,9 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # - *GSPO* (group sequence policy optimization): a completion has one ratio, the geometric mean of the
 #   ratios of its tokens. All its tokens share one weight and are clipped together. Its authors clip at
-#   1 - 0.0003 and 1 + 0.0004, since a mean over many tokens moves little.
-#   `--rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4`, arXiv:2507.18071.
+#   1 - 0.0003 and 1 + 0.0004, since a mean over many tokens moves little. Their loss is a mean over
+#   completions, so a long one counts as much as a short one. `--rl-objective gspo --rl-normalize sequence
+#   --rl-clip-low 3e-4 --rl-clip-high 4e-4`, arXiv:2507.18071.
 # - *CISPO* (clipped importance sampling policy optimization): the clip bounds the weight and does not
 #   set it to 0. So no token loses its gradient. Its authors have no lower bound: `--rl-objective cispo
 #   --rl-clip-low 1`, arXiv:2506.13585.
@@ -291,7 +292,7 @@ RELATIVES = {
     "GRPO, each completion alike": {"normalize": "sequence"},
     "GRPO, each token alike": {},
     "Dr. GRPO": {"normalize": "constant", "scale_advantages": False},
-    "GSPO": {"objective": "gspo"},
+    "GSPO": {"objective": "gspo", "normalize": "sequence"},
     "CISPO": {"objective": "cispo"},
     "REINFORCE++": {"batch_baseline": True},
     "REINFORCE++, KL in reward": {"batch_baseline": True, "kl_coef": 0.1, "kl_in_reward": True,
@@ -329,7 +330,8 @@ for name, weights in table.items():
 # How to read it:
 #
 # - *Each completion alike* gives a token of the short completion three times the weight of a token of
-#   the long one. *Each token alike* and Dr. GRPO do not. The two differ only between groups.
+#   the long one, and so does GSPO. *Each token alike* and Dr. GRPO do not. The two differ only between
+#   groups.
 # - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28, and the first token of the bad
 #   completion, whose ratio 0.6 is below 0.8. Both have moved as far as the advantage wants. CISPO keeps
 #   them with a bounded weight.

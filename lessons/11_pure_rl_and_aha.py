@@ -38,7 +38,7 @@ from shared import group_bars, label, show_figure
 
 from minireason import grpo
 from minireason.behaviour import observe, summarize
-from minireason.config import RLConfig
+from minireason.config import RLConfig, preset
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
 from minireason.rewards import World, reasoning_world
@@ -53,7 +53,7 @@ FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
 NUM_PROBLEMS = 8 if FAST else 200
 NUM_ITERATIONS = 2 if FAST else 24
 NUM_PROMPTS = 2 if FAST else 12
-MAX_NEW_TOKENS = 40 if FAST else 160
+MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 tokenizer = get_tokenizer()
 
 # %% [markdown]
@@ -210,7 +210,8 @@ for name in (*NUMBERS, *SHARES):
 #
 # Left and middle: pure RL by iteration. Do thoughts become more frequent, and do texts become
 # longer? Right: the shares of the table. Compare gray with blue, which is what pure RL changed.
-# Then compare yellow with red, which is what RL changed after the cold start.
+# Then compare yellow with red, which is what RL changed after the cold start. (Red is the included
+# model. It was trained for longer, and its reward had a price as well: see lesson 12.)
 
 # %%
 COLORS = {"base": "#999999", "pure RL": "#1b6ca8",

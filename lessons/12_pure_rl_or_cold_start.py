@@ -33,7 +33,7 @@ from shared import error_bars, group_bars, label, show_figure
 
 from minireason import grpo
 from minireason.behaviour import observe
-from minireason.config import RLConfig
+from minireason.config import RLConfig, preset
 from minireason.corpus import base_corpus
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
@@ -50,7 +50,7 @@ NUM_DOCUMENTS = 60 if FAST else 3000
 NUM_PROBLEMS = 6 if FAST else 150        # of each task
 NUM_ITERATIONS = 2 if FAST else 16
 NUM_PROMPTS = 2 if FAST else 12
-MAX_NEW_TOKENS = 40 if FAST else 160
+MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 tokenizer = get_tokenizer()
 
 # %% [markdown]
@@ -100,6 +100,13 @@ assert not observe(problem, other_answer).readable
 #
 # Both start with the included base, and see the same problems. They differ in what is rewarded:
 # right answers alone, or the product of both rewards.
+#
+# Beside them stand three included models: the base, the cold start, and RL after the cold start.
+# Mind what the last one was rewarded for. In the pipeline a right answer that mixes languages earns
+# 0.5, and not 1 (`--language-price 0.5`). So it had a cold start *and* a price on mixing, and "pure
+# RL" had neither. Whether the cold start alone is enough, this lesson cannot tell. The study behind
+# [the results](results/README.md#c6) compares it fairly, with RL after the cold start under
+# `--language-price 0`.
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
@@ -214,13 +221,14 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   since right answers in two languages now earn nothing. R1's authors, too, saw that the second
 #   reward cost them a little.
 # - **The cold start** removes nearly all of the mixing, with 300 examples in one language. The RL
-#   that follows is right more often. A reward for right answers alone would not keep the mixing
-#   away: nothing in it speaks against it, and some comes back.
+#   that follows is right more often, and its price keeps the mixing away. A reward for right
+#   answers alone would not: nothing in it speaks against mixing, and in the study some comes back.
 # - **Well formed** is near 1 for all, but not 1. Some thoughts go in circles until they are cut
 #   off. A reward for one language does not help there.
 #
 # What it does not show: whether a human could follow the thoughts. `readable` is a script's idea
-# of it. And it is one seed.
+# of it. It does not show what the cold start does to mixing in RL without the price. And it is one
+# seed.
 #
 # The trap: the sum of the two rewards. Then the reward for one language is easiest to earn by
 # saying nothing, or by being cut off.

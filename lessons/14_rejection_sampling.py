@@ -44,7 +44,7 @@ from minireason.verifier import verify
 FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
 NUM_SAMPLED = 16 if FAST else 1500       # problems that the teacher answers, twice each
 NUM_PROBLEMS = 6 if FAST else 200        # held-out ones of each task
-MAX_NEW_TOKENS = 60 if FAST else 160
+MAX_NEW_TOKENS = 60 if FAST else preset("laptop").rl.max_new_tokens
 tokenizer = get_tokenizer()
 
 # %% [markdown]

@@ -25,6 +25,7 @@ sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 from shared import RESULTS, group_bars, label, show_figure
 
+from minireason.config import preset
 from minireason.evaluate import mean_of_reasoning, table, tasks_of
 from minireason.inference import answer_all
 from minireason.run import STAGES, WEIGHTS, has_checkpoint, open_model
@@ -152,11 +153,12 @@ for later, earlier in CHANGES:
 PROMPTS = ("compute 7*7+8*3-9", "compute 8*9-7*6+5", "make 42 from 3 8 6", "make 37 from 15 2 7",
            "program 1->3 2->5 4->9", "program 1->2 3->8 5->14",
            "the secret code is 4321 what is the code", "my lucky number is 1835 please say it")
+MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 answers = {}      # {stage: (text, number of tokens) of each prompt}
 for stage in STAGES:
     if has_checkpoint(WEIGHTS, stage):
         model, _ = open_model("pretrained", stage)
-        answers[stage] = answer_all(model, get_tokenizer(), PROMPTS, 40 if FAST else 160, seed=1,
+        answers[stage] = answer_all(model, get_tokenizer(), PROMPTS, MAX_NEW_TOKENS, seed=1,
                                     temperature=0.0)
 for i, prompt in enumerate(PROMPTS):
     print(prompt)

@@ -13,6 +13,8 @@ A study is a script in lessons/studies/, and all of them are used alike:
 """
 
 import argparse
+import contextlib
+import inspect
 import json
 import os
 import sys
@@ -22,10 +24,11 @@ import shared
 from shared import ROOT
 
 import train
-from minireason.config import Config, from_dict, preset
+from minireason.config import Config, changed_settings, from_dict, preset, settings_of
 from minireason.evaluate import evaluate
-from minireason.run import PRETRAINED, open_model, read_results
+from minireason.run import PRETRAINED, open_model, read_results, stored_config
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.flags import apply_flags
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.command import BadInput, Fault
@@ -115,12 +118,23 @@ def pure_run(seed, args):
     return STUDIES / name
 
 
+def unpriced_run(seed, args):
+    """The run that did RL from the cold start of `whole_run`, without its price on mixing languages.
+
+    So it is rewarded as `pure_run` is: for right answers alone.
+    """
+    name = f"unpriced-{seed}"
+    ensure(name, "rl", "--language-price", 0, "--seed", seed, "--from", whole_run(seed, args, "rl"),
+           *args.flags)
+    return STUDIES / name
+
+
 def scores_of(source, stage, num_problems=20):
     """What `evaluate` says of a stage of a whole run: read from its results, or measured where it has none.
 
     Only with --fast are there none. `num_problems` is how many of each task the included weights are asked.
     """
-    config = settings_of(source)
+    config = config_of(source)
     if source == PRETRAINED:
         config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
     else:
@@ -131,7 +145,7 @@ def scores_of(source, stage, num_problems=20):
     return kept(f"scores-{Path(source).name}-{stage}", evaluate, model, get_tokenizer(), config)
 
 
-def settings_of(source) -> Config:
+def config_of(source) -> Config:
     """The settings with which a whole run was made."""
     if source == PRETRAINED:
         return preset("laptop")
@@ -141,9 +155,32 @@ def settings_of(source) -> Config:
 def ensure(name, *flags, needs=None):
     """Results of the run runs/studies/`name` of `python train.py *flags`; trains what of it is not there yet.
 
-    `needs` is the stage that has to be there (default: the first of the flags, or align). Ends the program
-    with the exit code of train.py if that fails, and with 2 if the run was made with other flags.
+    `needs` is the stage that has to be there (default: the first of the flags, or align). If another study is
+    making the same run, this one waits. Ends the program with the exit code of train.py if that fails, and
+    with 2 if the run was made with other flags, or with settings that these flags do not mean any more.
     """
+    with alone(name):
+        return find_or_train(name, flags, needs)
+
+
+@contextlib.contextmanager
+def alone(name):
+    """Waits until no other process makes the run `name`, and makes others wait while the block runs."""
+    STUDIES.mkdir(parents=True, exist_ok=True)
+    with open(STUDIES / f"{name}.lock", "ab") as file:
+        try:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{STUDIES / name}: another study is making this run; waiting until it is done", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):      # Windows, or a file system without locks: nobody waits
+            pass
+        yield
+
+
+def find_or_train(name, flags, needs):
+    """What `ensure` returns, without waiting."""
     folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
     stage = needs
     if stage is None:
@@ -163,8 +200,9 @@ def ensure(name, *flags, needs=None):
                   file=sys.stderr)
             sys.exit(2)
     else:       # flags without a run are those of one that was refused: they claim nothing
-        STUDIES.mkdir(parents=True, exist_ok=True)
         save_json(flags_path, flags_as_text)
+    if has_begun:
+        refuse_another_recipe(folder, flags_as_text)
     results = or_exit(read_results, folder)
     if results is None or stage not in results["stages"]:
         if has_begun and "--from" in flags:        # the stages before were copied when it began
@@ -180,12 +218,56 @@ def ensure(name, *flags, needs=None):
     return results
 
 
+def refuse_another_recipe(folder, flags):
+    """Ends the program with 2 if a run's settings are not those that train.py makes of its flags today.
+
+    A flag that was not given means the recipe's default, and the recipe changes.
+    """
+    try:
+        args = train.parse(flags)
+        wanted = apply_flags(preset(getattr(args, "preset", "laptop")), train.settings_given(args))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    wanted.model.vocab_size = get_tokenizer(wanted.tasks.levels).vocab_size
+    refuse_if_any(changed_settings(or_exit(stored_config, folder), wanted),
+                  f"{folder} was made with settings that these flags do not mean today")
+
+
+def refuse_if_any(differing, reason):
+    """Ends the program with 2, in one line, if there are names of settings that differ."""
+    if differing:
+        more = " and others" if len(differing) > 4 else ""
+        print(f"{reason} ({', '.join(differing[:4])}{more}): delete or rename it", file=sys.stderr)
+        sys.exit(2)
+
+
 def kept(name, measure, *arguments):
-    """What `measure` returns. It is kept in runs/studies/`name`.json, and found there the next time."""
-    path = STUDIES / f"{name}.json"
+    """What `measure` returns. It is kept in runs/studies/`name`.json, and found there the next time.
+
+    Ends the program with 2 if what is kept was measured of other runs, or with other sizes.
+    """
+    path, settings = STUDIES / f"{name}.json", settings_measured(measure, arguments)
     if not path.exists():
-        save_json(path, measure(*arguments))
-    return json.loads(path.read_text(encoding="utf-8"))
+        save_json(path, {"settings": settings, "measured": measure(*arguments)})
+    content = or_exit(read_json, path, {"settings": dict}, "delete it")
+    differing = [key for key in settings if content["settings"].get(key) != settings[key]]
+    refuse_if_any(differing, f"{path} was measured with other settings")
+    return content["measured"]
+
+
+def settings_measured(measure, arguments):
+    """{name: value} of what a measurement depends on: the settings of its runs, and its numbers and texts."""
+    settings = {}
+    for name, value in inspect.signature(measure).bind(*arguments).arguments.items():
+        if isinstance(value, Path):
+            value = or_exit(stored_config, value)
+        if isinstance(value, Config):
+            for setting in settings_of(value):
+                settings[f"{name}.{setting.name}"] = setting.get()
+        elif isinstance(value, (int, float, str, dict)):
+            settings[name] = value
+    return json.loads(json.dumps(settings))     # as they are read again: tuples become lists
 
 
 def or_exit(read, *arguments):

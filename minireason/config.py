@@ -384,9 +384,12 @@ def check(config: Config) -> None:
         raise ValueError(f"{flags}: they cannot all be 0")
     check_model(config.model)
     for name, settings in (("rl", config.rl), ("align", config.align)):
-        if config.algo == "grpo" and settings.group_size < 2:
-            raise ValueError(f"--{name}-group-size must be at least 2 with --algo grpo: "
-                             "the mean of a group is the baseline")
+        if config.algo == "grpo" and settings.group_size < 2 and not settings.batch_baseline:
+            raise ValueError(f"--{name}-group-size must be at least 2 with --algo grpo: the mean of a group "
+                             f"is the baseline (--{name}-batch-baseline takes the mean of all instead)")
+        if settings.batch_baseline and settings.group_size * settings.num_prompts < 2:
+            raise ValueError(f"--{name}-batch-baseline needs at least 2 completions: "
+                             f"add --{name}-num-prompts 2")
     longest = config.model.max_length - PROMPT_ROOM
     for name, settings in (("rl", config.rl), ("align", config.align), ("evaluate", config.evaluate)):
         if settings.max_new_tokens > longest:

@@ -6,8 +6,9 @@ A snapshot is a checkpoint in half precision without an optimizer, about 1.6 MB.
 evenly spaced. RL's start and end are not stored twice: the stage before RL has the one, RL's checkpoint the
 other. `rl_models` gives all of them in order:
 
+    limit = preset("laptop").rl.max_new_tokens
     for iteration, model in rl_models("runs/laptop"):
-        print(iteration, answer_all(model, get_tokenizer(), ["make 42 from 3 8 6"], 160, seed=0))
+        print(iteration, answer_all(model, get_tokenizer(), ["make 42 from 3 8 6"], limit, seed=0))
 """
 
 from collections.abc import Iterator

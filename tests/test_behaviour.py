@@ -5,7 +5,7 @@ import random
 import pytest
 
 from minireason.behaviour import Behaviour, distributions, observe, summarize
-from minireason.tasks import parse_prompt
+from minireason.tasks import TASKS, parse_prompt
 from minireason.verifier import split_completion
 
 CHAIN = parse_prompt("compute 7*7+8*3-9")             # 49+24-9=64
@@ -253,6 +253,20 @@ def test_long_texts_are_counted(text):
         for completion in (text, wrap(text, text)):
             seen = observe(problem, completion)
             assert seen.num_steps == 0 and seen.num_tries in (0, text.count("try"))
+
+
+@pytest.mark.parametrize("prompt, text, is_success", [
+    ("make 42 from 3 8 6", "42-6=36 3+8=11", False),
+    ("make 12 from 3 2 2", "12/3=4 2+2=4", True),           # (2+2)*3
+    ("make 1 from 3 2 2", "1+3=4 2*2=4", True),             # 2*2-3
+    ("make 3 from 8 7 2", "8-3=5 7-2=5", True),             # 8-(7-2)
+    ("make 2 from 6 3 1", "2*3=6 6*1=6", False),            # (6*1)/3 has a division
+    ("make 3 from 9 3", "9/3=3", False),
+    ("make 5 from 8 4 3", "5-3=2 8/4=2", False),
+    ("make 27 from 9 3", "9*3=27", True),
+])
+def test_a_try_succeeds_if_its_steps_are_an_answer_without_division(prompt, text, is_success):
+    assert TASKS["countdown"].succeeds(parse_prompt(prompt), text) == is_success
 
 
 # -----------------------------------------------------------------------------

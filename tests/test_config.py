@@ -133,6 +133,8 @@ def test_every_setting_has_a_flag_and_every_flag_says_what_it_does():
 
 @pytest.mark.parametrize("given, says", [
     ({"rl.group_size": 1}, "--rl-group-size must be at least 2"),
+    ({"rl.group_size": 1, "rl.num_prompts": 1, "rl.batch_baseline": True},
+     "--rl-batch-baseline needs at least 2 completions"),
     ({"model.num_heads": 3}, "--model-num-heads must be an even"),
     ({"model.num_kv_heads": 3}, "multiple of --model-num-kv-heads"),
     ({"align.max_new_tokens": 413}, "--align-max-new-tokens 413 leaves no room for prompts: at most 412"),

@@ -267,6 +267,18 @@ def test_where_nothing_suffices_the_page_tells_how_many_devices_do():
     assert "Nor do more devices suffice" in text
 
 
+def test_a_plan_with_all_changes_made_has_an_answer(capsys):
+    command = ("--model llama-3-70b --devices 2 --zero 3 --flash --fused --logit-pieces 8 --checkpointing "
+               "--micro-batch-size 1 --sampled-at-once 32 --optimizer adam8bit --no-master --kl-coef 0 "
+               "--lora 32 --base-bits 4").split()
+    assert memory.main([*command, "--fits", "80GiB"]) == 0
+    assert "It fits into 80.0 GiB on each of 2 devices" in capsys.readouterr().out
+    assert memory.main([*command, "--fits", "8GiB"]) == 0
+    assert "No change is left to make.\nNor do more devices suffice" in capsys.readouterr().out
+    assert memory.main([*command, "--fits", "80GiB", "--engine", "sleeps", "--engine-room", "90GiB"]) == 0
+    assert "GiB:\n    --engine none" in capsys.readouterr().out      # the smallest change that fits
+
+
 def test_what_fits_is_said_to_fit():
     needed = peak(ledger(SHAPE, Plan()))
     assert "It fits into" in fits.verdict(SHAPE, Plan(), 2 * needed)[0]

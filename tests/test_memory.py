@@ -65,6 +65,20 @@ def test_the_crossover_is_where_the_curves_cross(whole):
     assert 2 <= best < 200 and at <= ppo < beyond
 
 
+def test_on_cuda_the_crossover_is_that_of_the_ledger_of_cuda(monkeypatch, capsys):
+    """Its norms keep less, so the curves are other ones than the CPU's."""
+    c, settings = SHAPES[0], RLConfig(num_prompts=4, micro_batch_size=4, max_new_tokens=40, group_size=8)
+    on_cpu, ppo_on_cpu = memory.against_group_size(c, settings, 7, [8], False)
+    on_cuda, ppo_on_cuda = memory.against_group_size(c, settings, 7, [8], False, device="cuda")
+    assert on_cuda == [memory.peak(memory.ledger(c, settings, "grpo", 7, device="cuda"))]
+    assert on_cuda < on_cpu and ppo_on_cuda < ppo_on_cpu
+    monkeypatch.setattr(memory, "pick_device", lambda name: torch.device("cuda"))
+    asked = []
+    monkeypatch.setattr(memory, "crossover", lambda *args: asked.append(args[-1]) or 2)
+    assert memory.main(["--model", "7B", "--device", "cuda"]) == 0
+    assert asked == ["cuda", "cuda"]
+
+
 def test_the_command(capsys, tmp_path):
     flags = ["--preset", "smoke", "--num-prompts", "2", "--group-size", "4", "--micro-batch-size", "4"]
     assert memory.main([*flags, "--plot", str(tmp_path / "memory.png")]) == 0

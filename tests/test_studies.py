@@ -3,14 +3,16 @@
 import json
 import runpy
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_pretrained import SHORT
 from test_train import TINY
 
 import train
-from minireason.config import preset
+from minireason.config import preset, to_dict
 from minireason.run import check_variants
 from minireason.stats import bootstrap_interval
 from minireason.tools.flags import apply_flags
@@ -88,7 +90,7 @@ def code_of(function, *arguments):
 def test_a_refused_run_leaves_nothing_that_blocks_the_next(runs, capsys):
     flags = ["rl", *SHORT, "--from"]
     assert code_of(runs.ensure, "ppo-0", *flags, "nowhere") == 2
-    assert not list(runs.STUDIES.iterdir())
+    assert [path.name for path in runs.STUDIES.iterdir()] == ["ppo-0.lock"]
     assert code_of(runs.ensure, "ppo-0", *flags, "nowhere-else") == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2 and "nowhere-else has no finished stage 'base'" in errors[1]
@@ -112,6 +114,87 @@ def test_flags_without_a_run_claim_nothing(runs, monkeypatch, capsys):
     assert "made with other flags (base --preset smoke" in error and "delete or rename it" in error
 
 
+def begun_run(runs, name, *flags, **changed):
+    """A run's folder as `ensure(name, *flags)` leaves it, but for some settings of its config.json."""
+    config = apply_flags(preset("smoke"), train.settings_given(train.parse(list(flags))))
+    values = to_dict(config)
+    values["rl"] |= changed
+    (runs.STUDIES / name).mkdir(parents=True)
+    (runs.STUDIES / name / "config.json").write_text(json.dumps(values | {"copied": {}}))
+    (runs.STUDIES / f"{name}.flags.json").write_text(json.dumps(list(flags)))
+    return runs.STUDIES / name
+
+
+def test_a_run_of_an_older_recipe_is_refused_in_one_line_although_its_flags_are_the_same(runs, monkeypatch,
+                                                                                         capsys):
+    flags = ["rl", "--preset", "smoke", "--seed", "3", "--from", "pretrained"]
+    monkeypatch.setattr(runs, "read_results", lambda folder: {"stages": {"rl": {}}})
+    begun_run(runs, "today", *flags)
+    assert runs.ensure("today", *flags) == {"stages": {"rl": {}}}
+    folder = begun_run(runs, "old", *flags, learning_rate=1e-3, group_size=5)
+    assert code_of(runs.ensure, "old", *flags) == 2
+    assert capsys.readouterr().err == (
+        f"{folder} was made with settings that these flags do not mean today (rl.group_size, "
+        "rl.learning_rate): delete or rename it\n")
+
+
+def test_what_was_measured_of_another_run_or_with_other_sizes_is_not_taken_for_todays(runs, capsys):
+    folder = begun_run(runs, "a", "rl", "--preset", "smoke")
+
+    def measure(source, max_new_tokens, problems):
+        return [max_new_tokens, len(problems)]
+
+    assert runs.kept("m", measure, folder, 208, ["p"]) == [208, 1]
+    assert runs.kept("m", measure, folder, 208, ["p"]) == [208, 1]
+    assert code_of(runs.kept, "m", measure, folder, 160, ["p"]) == 2
+    (folder / "config.json").unlink()
+    folder.rmdir()
+    begun_run(runs, "a", "rl", "--preset", "smoke", learning_rate=1e-3)
+    assert code_of(runs.kept, "m", measure, folder, 208, ["p"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "m.json was measured with other settings (max_new_tokens): delete or rename it" in first
+    assert "other settings (source.rl.learning_rate): delete or rename it" in second
+    (runs.STUDIES / "m.json").write_text("[208, 1]")        # as an earlier version kept it
+    with pytest.raises(SystemExit, match="m.json .*: delete it"):
+        runs.kept("m", measure, folder, 208, ["p"])
+
+
+def test_a_study_waits_for_another_one_that_makes_the_same_run(runs, monkeypatch):
+    """As `variants.py --only gspo` and `--only cispo` do, which need the same GRPO."""
+    finished, found, said = {}, [], threading.Event()
+    second = threading.Thread(target=lambda: found.append(runs.ensure("grpo-2-0", "rl")))
+
+    def train_slowly(arguments):
+        second.start()
+        assert said.wait(60)        # the second has come, and waits
+        finished["grpo-2-0"] = {"stages": {"rl": {}}}
+
+    monkeypatch.setattr(runs, "print", lambda *_, **__: said.set(), raising=False)
+    monkeypatch.setattr(runs, "read_results", lambda folder: finished.get(folder.name))
+    monkeypatch.setattr(runs.train, "main", train_slowly)       # a second call could not start the thread
+    assert runs.ensure("grpo-2-0", "rl") == {"stages": {"rl": {}}}
+    second.join(60)
+    assert found == [{"stages": {"rl": {}}}]
+
+
+def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, monkeypatch):
+    """Pure RL pays no price for mixing languages, so without that arm a cold start would get its credit."""
+    asked = {}
+    monkeypatch.setattr(runs, "ensure", lambda name, *flags, **_: asked.update({name: flags}))
+    args = SimpleNamespace(fast=False, flags=["--rl-num-iterations", "9"])
+    assert runs.unpriced_run(4, args) == runs.STUDIES / "unpriced-4"
+    flags = [str(flag) for flag in asked["unpriced-4"]]
+    given = train.settings_given(train.parse(flags))
+    assert given == {"language_price": 0.0, "seed": 4, "rl.num_iterations": 9}
+    assert flags[0] == "rl" and flags[flags.index("--from") + 1] == str(runs.STUDIES / "seed-4")
+    import aha
+    sources = aha.models_of(4, args)
+    assert sources["then RL"] == (runs.STUDIES / "unpriced-4", "rl")
+    assert sources["then RL, priced"] == (runs.STUDIES / "seed-4", "rl")
+    assert set(sources) == set(aha.ARMS)
+    sys.modules.pop("aha")
+
+
 @pytest.mark.slow
 def test_ppo_and_grpo_are_compared_from_the_included_weights(runs, monkeypatch, capsys):
     """The whole study, with runs of one iteration."""
@@ -133,6 +216,16 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(runs, monkeypatch, 
     rows = {row["name"]: row for row in json.loads((runs.RESULTS / "C5.json").read_text())["rows"]}
     assert "ppo - grpo countdown" in rows and rows["cold start, mean of the tasks"]["value"] is not None
     assert (runs.RESULTS / "C5.png").stat().st_size > 5000 and "ppo countdown" in capsys.readouterr().out
+    sys.modules.pop("compare_ppo_grpo")
+
+
+def test_the_curves_of_ppo_and_grpo_are_mean_rewards(runs, monkeypatch):
+    """Not shares of right answers: a right one that mixes languages earns half."""
+    import compare_ppo_grpo as study
+    rewards = {"a": (0.0, 0.5, 1.0), "b": (0.5, 0.5, 0.5)}
+    monkeypatch.setattr(study, "curve", lambda name, stage: [{"reward": reward} for reward in rewards[name]])
+    middles = [value for value, low, high in study.smooth_rewards(["a", "b"], [2, 3], 2)]
+    assert middles == [(0.25 + 0.5) / 2, (0.75 + 0.5) / 2]
     sys.modules.pop("compare_ppo_grpo")
 
 
@@ -161,6 +254,8 @@ def test_each_relative_is_a_command_that_is_not_refused_and_has_its_lines(varian
         assert (variants.num_lines(relative) == 0) == (name in variants.BASELINES)
         assert relative.less in variants.BASELINES
     assert len(set(flags)) == len(flags)
+    gspo = variants.RELATIVES["gspo"]       # its paper's loss is a mean over completions
+    assert all("--rl-normalize sequence" in variants.RELATIVES[name].flags for name in ("gspo", gspo.less))
 
 
 def test_a_line_that_is_not_in_the_code_any_more_is_named(variants):

@@ -13,6 +13,7 @@ from test_settings import never, refused
 
 import train
 from minireason import grpo, ppo, rollout
+from minireason.batch import loss_weights
 from minireason.config import RLConfig
 from minireason.optimizer import adamw
 from minireason.policy import completion_logprobs, make_critic
@@ -50,12 +51,13 @@ def clip(ratio):
 # GSPO and CISPO
 
 def loop_gspo(logprobs, old, advantages):
-    """One ratio for a completion, the geometric mean of its tokens' ratios; each token pays for it alike."""
+    """One ratio for a completion, the geometric mean of its tokens' ratios, and a mean over completions
+    (arXiv:2507.18071, equation 5)."""
     total = 0.0
     for i, n in enumerate(LENGTHS):
         ratio = torch.exp(sum(logprobs[i, t] - old[i, t] for t in range(n)) / n)
-        total = total - n * min(ratio * advantages[i, 0], clip(ratio.item()) * advantages[i, 0])
-    return total / sum(LENGTHS)
+        total = total - min(ratio * advantages[i, 0], clip(ratio.item()) * advantages[i, 0])
+    return total / len(LENGTHS)
 
 
 def loop_cispo(logprobs, old, advantages):
@@ -72,12 +74,15 @@ def loop_cispo(logprobs, old, advantages):
 @pytest.mark.parametrize("algo", ["grpo", "ppo"])
 def test_loss_and_gradient_equal_a_loop_over_tokens(algo, objective, loop):
     logprobs, old, _, advantages, mask = draws()
+    settings = RLConfig(normalize="sequence" if objective == "gspo" else "token")
+    weights, num_tokens, _ = loss_weights(mask, settings, len(LENGTHS))
     if algo == "grpo":
-        loss, metrics = grpo.compute_loss(logprobs, old, None, advantages, mask, CONFIG, objective=objective)
+        loss, metrics = grpo.compute_loss(logprobs, old, None, advantages, weights, CONFIG, num_tokens,
+                                          objective=objective)
     else:
         zeros = torch.zeros_like(old)
-        loss, metrics = ppo.compute_loss(logprobs, old, advantages, zeros, zeros, zeros, mask, CONFIG,
-                                         objective=objective)
+        loss, metrics = ppo.compute_loss(logprobs, old, advantages, zeros, zeros, zeros, weights, CONFIG,
+                                         num_tokens, objective=objective)
     expected = loop(logprobs, old, advantages)
     assert 0 < metrics["clip_frac"] < 1 and torch.allclose(loss, expected)
     assert torch.allclose(gradient(loss, logprobs), gradient(expected, logprobs))
@@ -127,19 +132,6 @@ def test_anything_may_stand_under_the_mask(objective, dtype):
                                 mask, CONFIG, objective=objective)
     assert loss.dtype == dtype and torch.allclose(loss, expected)
     assert gradient(loss, leaf).isfinite().all() and not gradient(loss, leaf)[off].any()
-
-
-def test_gspos_ratio_is_a_mean_over_tokens_whatever_they_weigh():
-    """With --rl-normalize sequence the mask holds weights, such as 1/9."""
-    logprobs, old, _, advantages, mask = draws()
-    weights = mask / mask.sum(1, keepdim=True)
-    loss, _ = grpo.compute_loss(logprobs, old, None, advantages, weights, CONFIG, 5, objective="gspo")
-    expected = 0.0
-    for i, n in enumerate(LENGTHS):
-        ratio = math.exp((logprobs - old)[i, :n].mean().item())
-        advantage = advantages[i, 0].item()
-        expected -= min(ratio * advantage, clip(ratio) * advantage) / 5
-    assert loss.item() == pytest.approx(expected)
 
 
 # -----------------------------------------------------------------------------
@@ -503,6 +495,18 @@ def test_each_setting_changes_what_is_learned(algo, plain, settings):
     assert (before - after).abs().max() > 1e-4
 
 
+def test_with_the_batch_as_baseline_a_group_of_one_is_learned_from():
+    """REINFORCE++ needs no groups. What a completion gets depends on the batch and not on its division."""
+    lines, after = trained("grpo", group_size=1, num_prompts=32, batch_baseline=True, num_iterations=1)
+    assert after.isfinite().all() and all(line["grad_norm"] > 0 for line in lines)
+    batch = sampled()
+    advantages = []
+    for group_size in (1, 2, 4):
+        grpo.compute_advantages(batch, RLConfig(group_size=group_size, batch_baseline=True))
+        advantages.append(batch.advantages)
+    assert advantages[0].any() and all(torch.equal(advantages[0], other) for other in advantages)
+
+
 @pytest.mark.parametrize("arguments, says", [
     ("--rl-objective gspo --rl-num-epochs 1", "--rl-objective gspo needs --rl-num-epochs 2 or more"),
     ("--align-objective cispo --align-num-epochs 1", "--align-objective cispo needs --align-num-epochs 2"),
@@ -540,6 +544,7 @@ def test_settings_that_go_together_are_not_refused(tmp_path, monkeypatch):
             "--rl-objective gspo --rl-num-epochs 2 --rl-kl-coef 0.1 --rl-kl-estimator k2",
             "--rl-max-refills 4 --rl-overlong-penalty 0.5 --rl-entropy-coef 0.01",
             "--rl-batch-baseline --rl-kl-coef 0.01 --rl-kl-in-reward --rl-kl-estimator k1",
+            "--rl-batch-baseline --rl-group-size 1",
             "--algo ppo --rl-objective cispo --rl-num-epochs 4 --rl-overlong-penalty 1"]):
         with pytest.raises(Begun):
             train.main(["--preset", "smoke", "--out", f"run-{number}", *arguments.split()])

@@ -117,6 +117,12 @@ def stage_seconds():
                  [["seconds", *map(str, seconds.values()), str(sum(seconds.values()))]])
 
 
+def measured(file, arms, pattern):
+    """Those of the arms {title: arm} that the file has a row of. A new arm is shown once it was measured."""
+    names = {row["name"] for row in read(file)["rows"]}
+    return {title: arm for title, arm in arms.items() if pattern.format(arm) in names}
+
+
 def differences(file, pairs):
     """A row for each pair "a - b" of a stage table's file, a column for each task."""
     columns = {task: f"{{}} {task}" for task in TASKS}
@@ -167,7 +173,9 @@ def aha():
              "right after a failed try %": "accuracy_after_failed_try",
              "right answers won by trying again %": "won_by_retrying", "wrong steps repaired %": "repairs"}
     arms = {"base": "base", "pure RL": "base, RL", "cold start": "cold start", "RL after it": "then RL",
-            "control base": "control", "control, RL": "control, RL"}
+            "RL after it, mixing priced": "then RL, priced", "control base": "control",
+            "control, RL": "control, RL"}
+    arms = measured("C3.json", arms, "countdown level 2, 3: accuracy, {}")
     columns = {title: f"countdown level 2, 3: {{}}, {arm}" for title, arm in arms.items()}
     behaviours = grid("C3.json", "countdown", names, columns, percent)
     tries = grid("C3.json", "countdown", {"tries": "tries_thinking", "tokens": "tokens_thinking"}, columns,
@@ -247,7 +255,9 @@ def ppo_long():
 def readability():
     arms = {"corpus": "corpus", "base": "base", "pure RL": "base, RL",
             "pure RL, one language rewarded": "base, RL on both", "cold start": "cold start",
-            "RL after it": "then RL", "RL after it, one language rewarded": "then RL on both"}
+            "RL after it": "then RL", "RL after it, mixing priced": "then RL, priced",
+            "RL after it, one language rewarded": "then RL on both"}
+    arms = measured("C6.json", arms, "{}: right")
     columns = {"right %": "{}: right", "readable %": "{}: readable", "mixing %": "{}: mixing"}
     return grid("C6.json", "model", arms, columns)
 
@@ -356,6 +366,8 @@ def thinking():
     for name, title in shown.items():
         tries = [row["tries_thinking"] for row in found[name]]
         spreads = [row["distributions"] for row in found[name]]
+        if not tries:       # no run has this stage
+            continue
         cells = [title, str(len(tries))]
         cells.append(f"{mean([100 * row['accuracy']['value'] for row in found[name]]):.1f}")
         cells.append(f"{mean(tries):.2f} ({min(tries):.2f} to {max(tries):.2f})")
@@ -429,6 +441,15 @@ def num_seeds(file):
     return str(len(read(file)["seeds"]))
 
 
+def tokens_of_ledger():
+    """The longest completion in C4's table. The file of an earlier version does not say it: it was 160."""
+    return str(read("C4.json").get("max_new_tokens", 160))
+
+
+def tokens_on_gpu():
+    return str(read("GPU.json")["sizes"]["laptop"]["rl"]["max_new_tokens"])
+
+
 def num_checked_answers():
     return f"{sum(row['of'] for row in read('C2.json')['rows']):,}"
 
@@ -440,6 +461,9 @@ NUMBERS = {
     "C2": num_checked_answers,
     "C3": lambda: percent(find("C3.json", "countdown level 2, 3: retry_after_failure, control, RL"), 0),
     "C4": peaks,
+    "C4-tokens": tokens_of_ledger,
+    "GPU-tokens": tokens_on_gpu,
+    "GPU-words": lambda: str(read("GPU.json")["facts"]["vocabulary"]),
     "published": num_near,
     "C5": lambda: f"{100 * find('C5.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
     "C5-seconds": seconds_ratio,

@@ -3,9 +3,11 @@
     python lessons/studies/aha.py [--seeds 5]
     python lessons/studies/aha.py --fast
 
-Six models for each seed: the base, pure RL from it, the cold start, RL from that, and a control: a base whose
-corpus has no checks, repairs and retries, and pure RL from it. Each answers 1,000 held-out problems of both
-tasks. One more run trains on longer sums, in which more steps can go wrong.
+Seven models for each seed: the base, pure RL from it, the cold start, RL from that, and a control: a base
+whose corpus has no checks, repairs and retries, and pure RL from it. All of these are rewarded for right
+answers alone. The seventh is RL from the cold start as the recipe has it, in which mixed languages cost half
+of the reward. Each answers 1,000 held-out problems of both tasks. One more run trains on longer sums, in
+which more steps can go wrong.
 """
 
 import sys
@@ -18,6 +20,7 @@ from runs import row
 from shared import group_bars, label
 
 from minireason.behaviour import observe, summarize
+from minireason.config import preset
 from minireason.inference import answer_all
 from minireason.run import open_model
 from minireason.stats import bootstrap_interval
@@ -32,8 +35,9 @@ NAMES = ("accuracy", "tokens_thinking", "tries_thinking", "thinks", "retry_after
          "false_yes", "accuracy_after_failed_try", "won_by_retrying", "repairs")
 DRAWN = NAMES[3:]       # shares
 ARMS = {"base": "#999999", "base, RL": "#1b6ca8", "cold start": "#e0a030", "then RL": "#d1495b",
-        "control": "#cccccc", "control, RL": "#5a9a5a"}
-PAIRS = (("base, RL", "base"), ("then RL", "cold start"), ("control, RL", "control"))      # after, before
+        "then RL, priced": "#7a4fa3", "control": "#cccccc", "control, RL": "#5a9a5a"}
+PAIRS = (("base, RL", "base"), ("then RL", "cold start"), ("then RL, priced", "then RL"),
+         ("control, RL", "control"))      # after, before
 LONGER_SUMS = ("--pure-rl", "--tasks-arithmetic-levels", "3,4", "--tasks-countdown-share", 0,
                "--tasks-program-share", 0)
 
@@ -48,8 +52,10 @@ def models_of(seed, args):
     """{arm: (run, stage)} of one seed; trains what is missing."""
     whole = runs.whole_run(seed, args, needs="rl")
     pure, control = runs.pure_run(seed, args), control_run(seed, args)
+    unpriced = runs.unpriced_run(seed, args)
     return {"base": (whole, "base"), "base, RL": (pure, "rl"),
-            "cold start": (whole, "cold-start"), "then RL": (whole, "rl"),
+            "cold start": (whole, "cold-start"), "then RL": (unpriced, "rl"),
+            "then RL, priced": (whole, "rl"),
             "control": (control, "base"), "control, RL": (control, "rl")}
 
 
@@ -132,13 +138,15 @@ def draw(measured, args):
     group_bars(axes[2], table, ARMS)
     axes[2].set_ylim(0, 1.3)
     label(axes[2], f"countdown, held-out problems, {len(args.seeds)} seeds", ylabel="share")
-    axes[2].legend(frameon=False, fontsize=8, ncols=6, loc="upper center")
+    axes[2].legend(frameon=False, fontsize=8, ncols=7, loc="upper center")
     return figure
 
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
-    num_problems, max_new_tokens = (10, 60) if args.fast else (1000, 160)
+    num_problems, max_new_tokens = 1000, preset("laptop").evaluate.max_new_tokens
+    if args.fast:
+        num_problems, max_new_tokens = 10, 60
     sources = {seed: models_of(seed, args) for seed in args.seeds}
     rows = []
     for task in TASKS:

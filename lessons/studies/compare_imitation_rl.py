@@ -44,10 +44,10 @@ ROUND = 6               # iterations of RL that a round of expert iteration was 
 NUM_LOOKS = 5           # at held-out problems, on the way
 NUM_QUICK = 300         # problems of each task in such a look
 NUM_SAMPLED = 600       # problems that expert iteration answers in a round
-MAX_NEW_TOKENS = 160
 TASKS = ("arithmetic", "countdown")
 COLORS = {"corpus": "#999999", "experts": "#e0a030", "expert iteration": "#5a9a5a", "RL": "#1b6ca8"}
 config, tokenizer = preset("laptop"), get_tokenizer()
+MAX_NEW_TOKENS = config.rl.max_new_tokens
 world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
 
 

@@ -3,9 +3,11 @@
     python lessons/studies/languages.py [--seeds 5]
     python lessons/studies/languages.py --fast
 
-Counts languages and form in the corpus, in the base, in pure RL, in the cold start and in RL from it. Two
-more models are trained for 100 iterations on the product of two rewards, for a right answer and for one
-language: one from the base, one from the RL model.
+Counts languages and form in the corpus, in the base, in pure RL, in the cold start and in RL from it.
+Pure RL and "then RL" are rewarded alike, for right answers alone: so only the cold start differs.
+"Then RL, priced" is the recipe's own: an answer that mixes languages loses half of its reward. Two more
+models are trained for 100 iterations on the product of two rewards, for a right answer and for one
+language: one from the base, one from "then RL".
 """
 
 import sys
@@ -19,7 +21,7 @@ from shared import error_bars, group_bars, label
 
 from minireason import grpo
 from minireason.behaviour import observe
-from minireason.config import RLConfig
+from minireason.config import RLConfig, preset
 from minireason.corpus import base_corpus
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
@@ -35,8 +37,10 @@ TASKS = ("arithmetic", "countdown")
 NAMES = ("well formed", "mixing", "readable", "right")
 RATES = {"base, RL on both": 5e-4, "then RL on both": 2e-4}      # learning rates of the two new models
 COLORS = {"corpus": "#cccccc", "base": "#777777", "base, RL": "#e0a030", "base, RL on both": "#5a9a5a",
-          "cold start": "#1b6ca8", "then RL": "#7a4fa3", "then RL on both": "#d1495b"}
-COMPARED = (("base, RL", "base"), ("then RL", "cold start"), ("then RL on both", "then RL"))
+          "cold start": "#1b6ca8", "then RL": "#7a4fa3", "then RL, priced": "#4fb0c6",
+          "then RL on both": "#d1495b"}
+COMPARED = (("base, RL", "base"), ("then RL", "cold start"), ("then RL", "base, RL"),
+            ("then RL, priced", "then RL"), ("then RL on both", "then RL"))
 tokenizer = get_tokenizer()
 
 
@@ -45,10 +49,10 @@ def both(problems, texts):
     return [correctness(*pair) * language_consistency(*pair) for pair in zip(problems, texts)]
 
 
-def reinforce(model, rate, num_iterations, num_prompts, seed):
+def reinforce(model, rate, num_iterations, num_prompts, max_new_tokens, seed):
     """GRPO on both rewards, in place. Returns the model."""
     settings = RLConfig(num_iterations=num_iterations, num_prompts=num_prompts, num_epochs=1,
-                        learning_rate=rate, max_new_tokens=160)
+                        learning_rate=rate, max_new_tokens=max_new_tokens)
     plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
                             {"arithmetic": 0.4, "countdown": 0.6})
     world = World(plain.draw, both, tokenizer)
@@ -75,13 +79,13 @@ def shares_of_corpus(seed, num_documents):
     return shares_of(pairs)
 
 
-def shares_of_model(arm, source, stage, problems, seed, args):
+def shares_of_model(arm, source, stage, problems, max_new_tokens, seed, args):
     model, _ = open_model(source, stage)
     if arm in RATES:
         num_iterations, num_prompts = (1, 4) if args.fast else (100, 12)
-        model = reinforce(model, RATES[arm], num_iterations, num_prompts, seed)
+        model = reinforce(model, RATES[arm], num_iterations, num_prompts, max_new_tokens, seed)
     prompts = [problem.prompt for problem in problems]
-    answers = answer_all(model, tokenizer, prompts, 160, seed=1)
+    answers = answer_all(model, tokenizer, prompts, max_new_tokens, seed=1)
     return shares_of([(problem, text) for problem, (text, _) in zip(problems, answers)])
 
 
@@ -119,21 +123,24 @@ def draw(shares, title):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
-    num_problems, num_documents = (10, 500) if args.fast else (1000, 20_000)
+    num_problems, num_documents, max_new_tokens = 1000, 20_000, preset("laptop").rl.max_new_tokens
+    if args.fast:
+        num_problems, num_documents, max_new_tokens = 10, 500, 60
     problems = []
     for task in TASKS:
         problems += test_problems(task, (2, 3), num_problems, seed=1234)
     shares = {arm: [] for arm in COLORS}         # for each seed, a share for each of NAMES
     for seed in args.seeds:
         whole, pure = runs.whole_run(seed, args, needs="rl"), runs.pure_run(seed, args)
+        unpriced = runs.unpriced_run(seed, args)
         starts = {"base": (whole, "base"), "base, RL": (pure, "rl"), "base, RL on both": (whole, "base"),
-                  "cold start": (whole, "cold-start"), "then RL": (whole, "rl"),
-                  "then RL on both": (whole, "rl")}
+                  "cold start": (whole, "cold-start"), "then RL": (unpriced, "rl"),
+                  "then RL, priced": (whole, "rl"), "then RL on both": (unpriced, "rl")}
         shares["corpus"].append(shares_of_corpus(seed, num_documents))
         for arm, (source, stage) in starts.items():
             name = f"languages-{arm.replace(', ', '-').replace(' ', '-')}-{seed}"
-            shares[arm].append(
-                runs.kept(name, shares_of_model, arm, source, stage, problems, seed, args))
+            shares[arm].append(runs.kept(name, shares_of_model, arm, source, stage, problems,
+                                         max_new_tokens, seed, args))
     rows = []
     for arms in [(arm,) for arm in COLORS] + list(COMPARED):
         for name, interval in intervals(shares, *arms).items():

@@ -4,15 +4,28 @@
     python lessons/studies/variants.py --fast          five of them, two iterations: to see that all works
 
 `--from pretrained` takes the included weights. `--only gspo dapo` trains these and the GRPO they are compared
-with, and stops: so several processes can share the work. The same command without it then finds the runs.
+with, and stops: so several processes can share the work. Where two need the same run, the second waits. The
+same command without it then finds the runs.
 
 1. Each relative trains with each seed: the same cold start, number of iterations, problems and completions of
    a rollout, and learning rate. Nothing is tuned for any of them. GSPO and CISPO need two updates for each
-   rollout, so they are compared with a GRPO that has two.
+   rollout, so they are compared with a GRPO that has two. GSPO's loss is a mean over completions, so its GRPO
+   has that as well.
 2. A relative and its GRPO are compared with equal seeds on the same held-out problems, twice: after as many
    sampled completions, and after as many seconds. Where one of the two had more at its end, its last snapshot
    before that is taken, in half precision.
 3. lessons/results/variants.json and variants.png, renewed whenever a relative has all its seeds.
+
+What is not equal:
+
+- The learning rate falls over a run. A snapshot is from the middle of that, where the rate is still
+  high, and the other run of the pair is at its end. So the one of the two that costs more looks worse at an
+  equal budget than it would in a run that was planned for this budget.
+- Groups with equal rewards have no gradient, and are left out before the loss is divided by its number of
+  tokens or completions. An entropy bonus and a KL have a gradient in these groups too, so there they stay,
+  and count. This makes the policy term smaller by their share, `zero_std_frac` in metrics.jsonl. Adam
+  divides by the size of the gradient, so what remains is that a bonus or KL weighs more beside the policy
+  term than its coefficient says. REINFORCE++ learns from all groups, and divides by all.
 """
 
 import ast
@@ -24,7 +37,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from runs import RESULTS, STUDIES, curve, ensure, or_exit, outcomes, row
+from runs import RESULTS, STUDIES, curve, ensure, kept, outcomes, row
 
 from minireason import batch, grpo, policy, rollout, stats
 from minireason.config import from_dict
@@ -37,7 +50,6 @@ from minireason.tools.flags import Parser, number
 from minireason.tools.plots import new_figure
 from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.command import BadInput, exit_codes
-from minireason.upkeep.files import read_json
 
 NUM_SNAPSHOTS = 9           # of a run: one at each tenth of its way
 COLORS = {"completions": "#1b6ca8", "seconds": "#e0a030"}
@@ -95,6 +107,8 @@ RELATIVES = {
                (batch, "weights = completion_mask / completion_mask.sum(1, keepdim=True)"),
                (batch, "num_completions = parallel.total(len(completion_mask))"),
                (batch, "return weights, num_completions, num_completions"))),
+    "grpo-2-sequence": Relative(
+        "GRPO, two updates, each completion alike", f"{TWO} --rl-normalize sequence"),
     "dr-grpo": Relative(
         "Dr. GRPO", "--no-rl-scale-advantages --rl-normalize constant",
         lines=((grpo, "if scale:"), (batch, 'if config.normalize == "constant":'),
@@ -109,8 +123,9 @@ RELATIVES = {
         "REINFORCE++, k1 in the reward", f"--rl-batch-baseline {KL} k1 --rl-kl-in-reward",
         (grpo.estimate_kl, stats.k1), BATCH_LINES + REWARD_LINES),
     "gspo": Relative(
-        "GSPO", f"{TWO} --rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4",
-        (stats.sequence_log_ratio,), less="grpo-2",
+        "GSPO",
+        f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4",
+        (stats.sequence_log_ratio,), less="grpo-2-sequence",
         lines=((grpo, 'if objective == "gspo":'),
                (grpo, "log_ratio = sequence_log_ratio(log_ratio, mask)"))),
     "cispo": Relative(
@@ -138,8 +153,8 @@ RELATIVES = {
     "k3-reward": Relative(
         "k3 in the reward", f"{KL} k3 --rl-kl-in-reward", (grpo.estimate_kl, stats.k3), REWARD_LINES),
 }
-BASELINES = ("grpo", "grpo-2")
-FAST = ("grpo", "grpo-2", "gspo", "dapo", "reinforce++")
+BASELINES = ("grpo", "grpo-2", "grpo-2-sequence")
+FAST = ("grpo", "grpo-2-sequence", "gspo", "dapo", "reinforce++")
 FAST_FLAGS = ("--rl-num-prompts 2 --rl-group-size 4 --rl-max-new-tokens 60 --evaluate-num-problems 12 "
               "--evaluate-num-programs 12 --evaluate-max-new-tokens 60").split()
 
@@ -217,10 +232,7 @@ class Study:
             for task in tasks:
                 bits += outcomes(results, "rl", task)
             return bits
-        path = STUDIES / f"{run_name}-at-{iteration}.json"
-        if not path.exists():
-            save_json(path, scores_at(STUDIES / run_name, iteration, config, tasks))
-        scores = or_exit(read_json, path, {str: str}, "delete it")
+        scores = kept(f"{run_name}-at-{iteration}", scores_at, STUDIES / run_name, iteration, config, tasks)
         for task in tasks:
             bits += [int(bit) for bit in scores[task]]
         return bits
@@ -300,9 +312,9 @@ def rows_of(table):
 
 def show(table):
     """Prints the table: points of held-out pass@1, mean of the tasks."""
-    print(f"{'':32}{'lines':>5}{'at the end':>20}{'by completions':>22}{'by seconds':>22}")
+    print(f"{'':40}{'lines':>5}{'at the end':>20}{'by completions':>22}{'by seconds':>22}")
     for line in table:
-        text = f"{line['variant']:32}{line['lines']:5}"
+        text = f"{line['variant']:40}{line['lines']:5}"
         for name, width in (("at the end", 20), ("by completions", 22), ("by seconds", 22)):
             if name in line:
                 value, low, high = line[name]

@@ -286,8 +286,8 @@ def candidate(problem: Problem, text: str) -> Hashable:
 def succeeds(problem: Problem, text: str) -> bool:
     """Whether a try makes the target.
 
-    Each step must be true and strip a given number off the target. The last one must make what is then needed
-    from the two numbers that are left.
+    Each step must be true and strip a given number off the target, by - + or /, which the answer undoes by
+    + - or *. The last one must make what is then needed from the two numbers that are left, by + - or *.
     """
     steps = find_steps(text)
     if not steps or not all(step.right for step in steps):
@@ -295,7 +295,7 @@ def succeeds(problem: Problem, text: str) -> bool:
     needed, left_over = str(problem.target), [str(number) for number in problem.numbers]
     for step in steps[:-1]:
         left, operator, right = step.question
-        if left == needed:
+        if left == needed and operator in "-+/":
             stripped = right            # 42-6=36 strips the 6
         elif right == needed and operator == "-":
             stripped = left             # 50-42=8 strips the 50
@@ -305,8 +305,9 @@ def succeeds(problem: Problem, text: str) -> bool:
             return False
         left_over.remove(stripped)
         needed = step.result
-    left, _, right = steps[-1].question
-    return sorted(left_over) == sorted((left, right)) and steps[-1].result == needed
+    left, operator, right = steps[-1].question
+    makes_needed = operator in "-+*" and steps[-1].result == needed
+    return makes_needed and sorted(left_over) == sorted((left, right))
 
 
 def follows(problem: Problem, thinking: str, answer: str) -> bool:

@@ -44,6 +44,8 @@ CHANGES = [
     Change("--logit-pieces 8", {"logit_pieces": 8}, 1, "the same numbers"),
     Change("--fused", {"fused": True}, 1, "the same numbers, by compiled kernels"),
     Change("--engine sleeps", {"engine": "sleeps"}, 1, "seconds a step, to wake it"),
+    Change("--engine none", {"engine": "none", "engine_room": 0, "mean_new_tokens": 0}, 4,
+           "the policy samples by itself, slowly"),
     Change("--micro-batch-size 1", {"micro_batch_size": 1}, 2, "more passes, each smaller"),
     Change("--checkpointing", {"checkpointing": True}, 2, "a third more time to update"),
     Change("--sampled-at-once 32", {"sampled_at_once": 32}, 2, "more time to sample"),
@@ -71,7 +73,7 @@ def makes_sense(plan: Plan, change: Change) -> bool:
     if "zero" in fields:
         return plan.devices > 1 and plan.zero < fields["zero"]
     if "engine" in fields:
-        return plan.engine == "stays"
+        return plan.engine == "stays" or (plan.engine == "sleeps" and fields["engine"] == "none")
     if "logit_pieces" in fields:
         return plan.logit_pieces < fields["logit_pieces"]
     if "sampled_at_once" in fields:
@@ -216,7 +218,10 @@ def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
     changes, least = smallest_change(shape, plan, TIGHT * room)
     if changes is not None:
         return text + suggestion("The smallest change that fits", shape, plan, changes)
-    text.append(f"All changes of the list together still need {least / GIB:.1f} GiB.")
+    if possible_changes(plan):
+        text.append(f"All changes of the list together still need {least / GIB:.1f} GiB.")
+    else:
+        text.append("No change is left to make.")
     more = on_more_devices(shape, plan, TIGHT * room)
     if more is None:
         return [*text, "Nor do more devices suffice: take a smaller model, or fewer tokens."]

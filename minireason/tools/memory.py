@@ -279,7 +279,8 @@ def measure_state(module: torch.nn.Module) -> tuple[int, int, int]:
 # Where GRPO's saving ends
 
 def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, sizes: list[int], whole: bool,
-                       dtype: str = "float32", optimizer: str = "adamw") -> tuple[list[int], int]:
+                       dtype: str = "float32", optimizer: str = "adamw",
+                       device: str = "cpu") -> tuple[list[int], int]:
     """GRPO with G completions for each of P prompts, against PPO with one.
 
     `whole`: the batch is one graph. Otherwise a micro-batch holds at most P completions: only the cache and
@@ -289,13 +290,13 @@ def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, s
         P = settings.num_prompts
         micro_batch_size = P * group_size if whole else min(P, settings.micro_batch_size)
         changed = dataclasses.replace(settings, group_size=group_size, micro_batch_size=micro_batch_size)
-        return peak(ledger(c, changed, algo, prompt_length, dtype, optimizer))
+        return peak(ledger(c, changed, algo, prompt_length, dtype, optimizer, device))
 
     return [total("grpo", size) for size in sizes], total("ppo", 1)
 
 
 def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: bool, dtype: str = "float32",
-              optimizer: str = "adamw", limit: int = LIMIT) -> int:
+              optimizer: str = "adamw", device: str = "cpu", limit: int = LIMIT) -> int:
     """The largest group with which GRPO takes no more memory than PPO with one completion a prompt.
 
     `limit` means at least that.
@@ -303,7 +304,7 @@ def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: boo
     largest = 0
     for size in range(2, limit + 1):
         grpo_bytes, ppo_bytes = against_group_size(c, settings, prompt_length, [size], whole, dtype,
-                                                   optimizer)
+                                                   optimizer, device)
         if grpo_bytes[0] > ppo_bytes:
             break
         largest = size
@@ -395,14 +396,15 @@ def show_ledger(args: Namespace) -> None:
             measured[algo] = measure(c, settings, algo, prompt_length, device)
     largest_group = {}
     for kind in ("one graph", "micro-batches"):
-        largest_group[kind] = crossover(c, settings, prompt_length, kind == "one graph", dtype, optimizer)
+        largest_group[kind] = crossover(c, settings, prompt_length, kind == "one graph", dtype, optimizer,
+                                        device.type)
     if args.plot:
         from minireason.tools.plots import new_figure, plot_memory
         sizes = [2**i for i in range(1, 13)]
         curves = {}
         for kind in largest_group:
             curves[kind] = against_group_size(c, settings, prompt_length, sizes, kind == "one graph",
-                                              dtype, optimizer)
+                                              dtype, optimizer, device.type)
         figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
         plot_memory(panels, sizes, curves)
         figure.savefig(args.plot, dpi=150)
