@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import random
+import re
 import sys
 from fractions import Fraction
 
@@ -24,7 +25,7 @@ from minireason.config import RLConfig, check_model, preset
 from minireason.rollout import overlong_price
 from minireason.run import open_model
 from minireason.stats import bootstrap_interval
-from minireason.tasks import countdown, program
+from minireason.tasks import countdown
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import apply_flags
@@ -97,22 +98,25 @@ def parsed(runs, monkeypatch, *command):
 
 def test_problems_out_of_distribution_are_what_no_training_draws(study):
     generalize = study("generalize")
-    for draw in (generalize.larger_sum, generalize.larger_countdown, generalize.steeper_program):
-        problems = generalize.draw_distinct(draw, 30)
-        assert len({problem.prompt for problem in problems}) == 30
+    for draw in (generalize.larger_sum, generalize.larger_countdown, generalize.steeper_program,
+                 generalize.longer_program):
+        problems = generalize.draw_distinct(draw, 20)
+        assert len({problem.prompt for problem in problems}) == 20
         assert generalize.draw_distinct(draw, 10) == problems[:10]
         for problem in problems:
-            numbers = [int(digits) for digits in "".join(
-                c if c.isdigit() else " " for c in problem.prompt).split()]
             if problem.task == "arithmetic":
-                assert min(numbers) >= 10 and eval(problem.prompt.removeprefix("compute ")) == problem.target
+                chain = problem.prompt.removeprefix("compute ")
+                assert eval(chain) == problem.target and 0 <= problem.target <= 99
+                assert len([number for number in re.findall("[0-9]+", chain) if int(number) > 9]) == 1
             elif problem.task == "countdown":
-                assert min(problem.numbers) > 20 and countdown.is_solvable(problem.target,
-                                                                           list(problem.numbers))
+                assert sorted(problem.numbers)[1] <= 20 < max(problem.numbers)
+                assert countdown.is_solvable(problem.target, list(problem.numbers))
             else:       # the second divided difference of a parabola is its number of squares
-                (x1, y1), (x2, y2), (x3, y3) = problem.examples
+                (x1, y1), (x2, y2), (x3, y3), *more = problem.examples
                 rise, next_rise = Fraction(y2 - y1, x2 - x1), Fraction(y3 - y2, x3 - x2)
-                assert (next_rise - rise) / (x3 - x1) == 3 > program.MAX_SQUARES
+                squares = (next_rise - rise) / (x3 - x1)
+                assert squares == (0 if more else 3) and len(problem.hidden) > 5
+                assert all(y == y1 + rise * (x - x1) for x, y in more)
 
 
 def test_four_numbers_are_scored_although_three_letters_are_no_words():
@@ -336,7 +340,7 @@ def made_up(name):
     if name.startswith("C16"):
         groups = {"in distribution": ("arithmetic", "countdown", "program"), "not trained": ("chat", "facts"),
                   "out of distribution": ("longer sums", "larger sums", "four numbers", "larger numbers",
-                                          "three squares")}
+                                          "three squares", "four examples")}
         return {group: {world: some_bits(name + world) for world in worlds}
                 for group, worlds in groups.items()}
     if name.startswith("C19"):

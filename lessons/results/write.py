@@ -497,8 +497,8 @@ def size_of(file):
 
 
 GROUPS = ("in distribution", "out of distribution")
-WORLDS = (*TASKS, "longer sums", "larger sums", "four numbers", "larger numbers", "three squares", "chat",
-          "facts")
+WORLDS = (*TASKS, "longer sums", "larger sums", "four numbers", "larger numbers", "three squares",
+          "four examples", "chat", "facts")
 
 
 def generalization():

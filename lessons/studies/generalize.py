@@ -7,8 +7,8 @@ The four arms of compare_imitation_rl.py go on from one cold start: more of the 
 expert iteration, and RL. Each of them, and the cold start, then answers three kinds of questions:
 
     in distribution       held-out problems like those of the training
-    out of distribution   longer sums, larger numbers, four numbers in countdown, parabolas with three
-                          squares: no text and no prompt of any training was like this
+    out of distribution   longer sums, larger numbers, four numbers in countdown, programs with three squares
+                          or four examples: no text and no prompt of any training was like this
     not trained           chat, and facts such as 7*8=56: the base learned them, and no arm but `corpus`
                           sees them again
 
@@ -50,22 +50,25 @@ tokenizer = imitation.tokenizer
 # Problems that no training drew
 
 def larger_sum(rng):
-    """Three numbers from 10 to 60; the training has digits, and products of two digits."""
+    """A chain of level 2, but a number from 10 to 30 takes the place of one term. The training has digits, and
+    products of two digits."""
     while True:
-        terms = [("+", (rng.randint(10, 60),))]
-        for _ in range(2):
-            terms.append((rng.choice("+-"), (rng.randint(10, 60),)))
+        chain = arithmetic.make_problem(rng, 2)
+        terms = arithmetic.split_terms(chain.prompt.removeprefix("compute "))
+        place = rng.randrange(len(terms))
+        terms[place] = (terms[place][0], (rng.randint(10, 30),))
         if 0 <= arithmetic.value_of(terms) <= 99:
             return arithmetic.build(terms)
 
 
 def larger_countdown(rng):
-    """Three numbers from 21 to 60; the training has them up to 20."""
+    """A number from 21 to 30 beside two of up to 20; the training has them up to 20."""
     while True:
-        numbers = [rng.randint(21, 60) for _ in range(3)]
+        numbers = [rng.randint(21, 30), rng.randint(1, 20), rng.randint(1, 20)]
+        rng.shuffle(numbers)
         target = numbers[0]
         for number in numbers[1:]:
-            target = abs(calculate(target, rng.choice("+-"), number))
+            target = abs(calculate(target, rng.choice("+-*"), number))
         if 1 <= target <= 99:
             rng.shuffle(numbers)
             return countdown.build(target, numbers)
@@ -83,6 +86,17 @@ def steeper_program(rng):
         outputs = [y for _, y in examples]
         if min(outputs) >= 0 and max(outputs) <= 99 and len(set(outputs)) > 1:
             return program.build(tuple(examples))
+
+
+def longer_program(rng):
+    """A line, with four examples; the training has three."""
+    while True:
+        line = program.make_problem(rng, 2)
+        (x1, y1), (x2, y2), (x3, _) = line.examples
+        x4 = rng.randint(x2 + 1, program.MAX_INPUT + 2)
+        y4 = y1 + (x4 - x1) * (y2 - y1)                                  # x1 and x2 are neighbours
+        if x4 != x3 and 0 <= y4 <= 99:
+            return program.build((*line.examples, (x4, y4)))
 
 
 def draw_distinct(draw, number):
@@ -103,7 +117,8 @@ def worlds(number):
         "larger sums": draw_distinct(larger_sum, number),
         "four numbers": test_problems("countdown", (4,), number, SEED),
         "larger numbers": draw_distinct(larger_countdown, number),
-        "three squares": draw_distinct(steeper_program, number)}
+        "three squares": draw_distinct(steeper_program, number),
+        "four examples": draw_distinct(longer_program, number)}
     return {"in distribution": inside, "out of distribution": outside}
 
 
@@ -219,7 +234,7 @@ def draw(scores, rows):
     """What each arm gained over the cold start, in three pictures: in and out of distribution, and not
     trained."""
     found = {line["name"]: tuple(100 * line[end] for end in ("value", "low", "high")) for line in rows}
-    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 5, 2))
+    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 6, 2))
     for axis, (group, of_group) in zip(axes, scores["RL"][0].items()):
         table = {}
         for world in of_group:
