@@ -50,8 +50,8 @@ tokenizer = imitation.tokenizer
 # Problems that no training drew
 
 def larger_sum(rng):
-    """A chain of level 2, but one term is a number from 10 to 30. The training has digits, and products of two
-    digits."""
+    """A chain of level 2, but one term is a number from 10 to 30. The training has digits, and products of
+    two digits."""
     while True:
         chain = arithmetic.make_problem(rng, 2)
         terms = arithmetic.split_terms(chain.prompt.removeprefix("compute "))
