@@ -371,6 +371,7 @@ def write(runs, monkeypatch):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_the_tables_and_the_figure_of_a_claim_come_from_its_arms(name, study, runs, write, monkeypatch):
     number = CLAIMS[name]

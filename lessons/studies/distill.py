@@ -267,7 +267,11 @@ def from_flags(args):
 def right(points, task=None):
     """0 or 1 on each problem of a task, or of both, for each seed. `points` are one of each seed."""
     tasks = TASKS if task is None else (task,)
-    return [[int(bit) for name in tasks for bit in point[name]] for point in points]
+    by_seed = []
+    for point in points:
+        outcomes = "".join(point[name] for name in tasks)
+        by_seed.append([int(bit) for bit in outcomes])
+    return by_seed
 
 
 def rl_until(arms, seconds):

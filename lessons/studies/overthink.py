@@ -195,9 +195,13 @@ def draw(rows, prices, num_answers):
 
     def curve(axis, task, names, scale=1.0):
         """A curve with error bars, through the rows {x: name} that are there."""
-        there = {x: name for x, name in names.items() if name in found}
-        middles, errors = error_bars([[scale * end for end in found[name]] for name in there.values()])
-        axis.errorbar(list(there), middles, errors, fmt="o-", ms=3, color=COLORS[task], label=task, capsize=2)
+        places, intervals = [], []
+        for x, name in names.items():
+            if name in found:
+                places.append(x)
+                intervals.append([scale * end for end in found[name]])
+        middles, errors = error_bars(intervals)
+        axis.errorbar(places, middles, errors, fmt="o-", ms=3, color=COLORS[task], label=task, capsize=2)
 
     for task, color in COLORS.items():
         by_difficulty = {}

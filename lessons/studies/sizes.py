@@ -53,7 +53,10 @@ def measure(width, num_documents, seed, args):
 
 def right(measured, stage, task):
     """0 or 1 on each problem, for each seed."""
-    return [[int(bit) for bit in of_seed[stage][task]] for of_seed in measured]
+    by_seed = []
+    for of_seed in measured:
+        by_seed.append([int(bit) for bit in of_seed[stage][task]])
+    return by_seed
 
 
 def at_first(measured, name):
@@ -141,7 +144,8 @@ def draw(by_size, group_size):
     axes[0].axhline(0, color="black", lw=0.6)
     axes[0].set_xscale("symlog", linthresh=0.5)
     axes[0].xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL")
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
 
     for size, measured in by_size.items():
         reward, silent = at_first(measured, "reward"), at_first(measured, "zero_std_frac")

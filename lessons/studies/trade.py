@@ -118,10 +118,11 @@ class Curve:
     def __init__(self, of_seeds, task):
         self.iteration = of_seeds[0]["iteration"]
         self.training = float(np.mean([of_seed["training"] for of_seed in of_seeds]))
-        points = [of_seed[task] for of_seed in of_seeds]                                 # of each seed
-        self.names = [point["name"] for point in points[0]]
-        right = [[point["right"] for point in of_seed] for of_seed in points]
-        tokens = [[point["tokens"] for point in of_seed] for of_seed in points]
+        self.names = [point["name"] for point in of_seeds[0][task]]
+        right, tokens = [], []
+        for of_seed in of_seeds:
+            right.append([point["right"] for point in of_seed[task]])
+            tokens.append([point["tokens"] for point in of_seed[task]])
         self.right = np.array(right, dtype=float).transpose(0, 2, 1)      # (seeds, problems, points)
         self.tokens = np.broadcast_to(np.array(tokens)[:, None], self.right.shape)
 
