@@ -20,17 +20,19 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import shared
+import torch
 from shared import ROOT
 
 import train
-from minireason.config import Config, changed_settings, from_dict, preset, settings_of
+from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
 from minireason.evaluate import evaluate
-from minireason.run import PRETRAINED, open_model, read_results, stored_config
+from minireason.run import PRETRAINED, different_settings, open_model, read_results, stored_config
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import metrics
-from minireason.upkeep.checkpoint import save_json
+from minireason.upkeep.checkpoint import load_weights, save_json, write_atomically
 from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.files import read_json
 
@@ -127,6 +129,39 @@ def unpriced_run(seed, args):
     ensure(name, "rl", "--language-price", 0, "--seed", seed, "--from", whole_run(seed, args, "rl"),
            *args.flags)
     return STUDIES / name
+
+
+def sized_base(width, num_documents, seed, args):
+    """A run with a base of another width, or of fewer documents. Learning rates fall with the width."""
+    name = f"base-{width}-{num_documents}-{seed}"
+    ensure(name, "base", "--seed", seed, *args.flags, *flags_of_width(width, args),
+           "--base-num-examples", num_documents)
+    return STUDIES / name
+
+
+def sized_run(width, num_documents, seed, args):
+    """Pure RL from such a base. That of the usual size is `pure_run`, which other studies have as well."""
+    config = settings_asked(args)
+    if (width, num_documents) == (config["model"]["width"], config["base"]["num_examples"]):
+        return pure_run(seed, args)
+    name, base = f"size-{width}-{num_documents}-{seed}", sized_base(width, num_documents, seed, args)
+    ensure(name, "rl", "--pure-rl", "--seed", seed, "--from", base, *args.flags,
+           *flags_of_width(width, args), "--base-num-examples", num_documents)
+    return STUDIES / name
+
+
+def flags_of_width(width, args):
+    """The flags of a model of this width, for train.py. The best rate of Adam falls with the width."""
+    config, flags = settings_asked(args), ["--model-width", width, "--model-mlp-width", mlp_width(width)]
+    for stage in ("base", "cold_start", "rl"):
+        rate = config[stage]["learning_rate"] * config["model"]["width"] / width
+        flags += [f"--{stage.replace('_', '-')}-learning-rate", f"{rate:g}"]
+    return flags
+
+
+def mlp_width(width):
+    """SwiGLU's inner size: 352 at width 128, and in proportion."""
+    return width * 11 // 4
 
 
 def scores_of(source, stage, num_problems=20):
@@ -270,6 +305,21 @@ def settings_measured(measure, arguments):
     return json.loads(json.dumps(settings))     # as they are read again: tuples become lists
 
 
+def kept_model(name, model, train, *arguments):
+    """`model`, as train(model, *arguments) leaves it, and what that returns.
+
+    Both are kept in runs/studies/, as `name`.pt and `name`.json, and found there the next time.
+    """
+    weights, notes = STUDIES / f"{name}.pt", STUDIES / f"{name}.json"
+    if notes.exists():
+        load_weights(model, torch.load(weights, weights_only=True))
+    else:
+        value = train(model, *arguments)
+        write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
+        save_json(notes, value)      # last: who finds it finds the weights
+    return model.eval(), json.loads(notes.read_text(encoding="utf-8"))
+
+
 def or_exit(read, *arguments):
     """What `read` returns. A damaged file ends the program with one line."""
     try:
@@ -294,6 +344,36 @@ def bits(scores, task):
 
 
 # -----------------------------------------------------------------------------
+# Arms. An arm is one way to train, with one seed; a study compares several of them.
+
+def arm(name, args, measure, *arguments):
+    """What `measure` returns of an arm, a dict.
+
+    It is kept in lessons/results/arms/ as one line of JSON, and is never measured again. So a clone of the
+    repository has the numbers of all finished arms, and goes on from there. Ends the program with 2 if the
+    arm was measured with other settings.
+    """
+    path, settings = RESULTS / "arms" / f"{name}.json", settings_asked(args)
+    if not path.exists():
+        text = json.dumps({"settings": settings, **measure(*arguments)}, separators=(",", ":"))
+        write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
+        print(f"wrote {path}", flush=True)
+    measured = or_exit(read_json, path, {"settings": dict}, "delete it")
+    if differing := different_settings(measured.pop("settings"), settings):
+        print(f"{path} was measured with other settings ({', '.join(differing[:4])}): delete or rename it",
+              file=sys.stderr)
+        sys.exit(2)
+    return measured
+
+
+def settings_asked(args):
+    """All settings of the runs that a command line asks for, as plain values."""
+    flags = train.parse([str(flag) for flag in args.flags])
+    config = preset(getattr(flags, "preset", "laptop"))
+    return to_dict(apply_flags(config, train.settings_given(flags)))
+
+
+# -----------------------------------------------------------------------------
 # Results
 
 def save_claim(number, claim, command, seeds, num_problems, rows, **more):
@@ -309,6 +389,23 @@ def save_figure(figure, name):
     path = RESULTS / f"{name}.png"
     figure.savefig(path, dpi=120)
     print(f"wrote {path}")
+
+
+def bootstrap(statistic, *columns, num_resamples=500):
+    """95% interval of statistic(*columns), which need not be a mean. Returns (value, low, high).
+
+    Columns are arrays (seeds, problems, ...). Seeds and problems are drawn anew with replacement, the same
+    for each column, as in `stats.bootstrap_interval`. The statistic may be infinite.
+    """
+    generator = np.random.default_rng(0)
+    num_seeds, num_problems = columns[0].shape[:2]
+    values = []
+    for _ in range(num_resamples):
+        seeds = generator.integers(0, num_seeds, num_seeds)
+        problems = generator.integers(0, num_problems, num_problems)
+        values.append(statistic(*[column[seeds][:, problems] for column in columns]))
+    low, high = np.quantile(values, (0.025, 0.975), method="nearest")
+    return float(statistic(*columns)), float(low), float(high)
 
 
 def row(name, value, low=None, high=None):

@@ -479,6 +479,200 @@ for claim in ("C1", "C3", "C5", "C6", "C7", "C8", "C9", "C10", "C11"):
     NUMBERS[f"{claim}-seeds"] = functools.partial(num_seeds, f"{claim}.json")
 
 
+# -----------------------------------------------------------------------------
+# Claims about scale: C13, C16, C17, C19, C20. What is not measured yet is called open.
+
+OPEN = "\n*open: not measured yet*\n"
+
+
+def if_measured(claim, write_table):
+    """`write_table`, but open where the claim has no file."""
+    def write():
+        return write_table() if (HERE / f"{claim}.json").exists() else OPEN
+    return write
+
+
+def figure_of(claim, what):
+    """The figure of a claim on lines of its own, or that it is open."""
+    def write():
+        return f"\n![{what}]({claim}.png)\n" if (HERE / f"{claim}.png").exists() else OPEN
+    return write
+
+
+def cell(file, name, show):
+    """What `show` makes of a row, or a dash where the file has none of this name."""
+    try:
+        return show(find(file, name))
+    except KeyError:
+        return "-"
+
+
+def rounded_interval(row):
+    """For example 1,205 [1,100, 1,310]."""
+    if row["low"] is None:
+        return f"{row['value']:,.0f}"
+    high = "never" if row["high"] is None else f"{row['high']:,.0f}"
+    return f"{row['value']:,.0f} [{row['low']:,.0f}, {high}]"
+
+
+def size_of(file):
+    """For the corner of a table: `3 seeds, 1,000 problems`."""
+    return f"{len(read(file)['seeds'])} seeds, {read(file)['num_problems']:,} problems"
+
+
+GROUPS = ("in distribution", "out of distribution")
+WORLDS = (*TASKS, "longer sums", "larger sums", "four numbers", "larger numbers", "three squares",
+          "four examples", "chat", "facts")
+
+
+def generalization():
+    models = {name: f"{{}}: {name}" for name in
+              ("cold start", "corpus", "experts", "expert iteration", "RL")}
+    return grid("C16.json", f"right %, {size_of('C16.json')}", {world: world for world in WORLDS}, models,
+                percent)
+
+
+def generalization_differences():
+    rows = {f"all {group}": f"all {group}" for group in GROUPS} | {"chat": "chat", "facts": "facts"}
+    columns = {f"RL minus {arm}": f"{{}}: RL less {arm}" for arm in ("corpus", "experts", "expert iteration")}
+    columns |= {f"{arm} minus cold start": f"{{}}: {arm} less cold start" for arm in ("experts", "RL")}
+    return grid("C16.json", "percentage points", rows, columns, points_interval)
+
+
+def trade():
+    """How many tokens of a question reach so many percent, by iteration of RL."""
+    rows = []
+    for iteration in read("C19.json")["iterations"]:
+        title = f"countdown, iteration {iteration}"
+        training = find("C19.json", f"{title}: training tokens")["value"]
+        cells = [str(iteration), f"{training / 1e6:.1f}"]
+        for level in ("40%", "50%", "60%", "70%"):
+            cells.append(cell("C19.json", f"{title}, {level}: tokens needed", rounded_interval))
+        rows.append(cells)
+    return table([f"iteration, {size_of('C19.json')}", "million tokens of RL", "40% right", "50%", "60%",
+                  "70%"], rows)
+
+
+def trade_differences():
+    names = {f"{number} votes before": str(number) for number in (1, 2, 4, 8, 16)}
+    columns = {task: f"{task}: one answer at the end less vote {{}} at the start" for task in TASKS[:2]}
+    return grid("C19.json", "one answer after RL, minus", names, columns, points_interval)
+
+
+def lengths():
+    rows = []
+    for task in TASKS[:2]:
+        cells = [task]
+        for level in (2, 3):
+            for kind in ("right", "wrong"):
+                cells.append(cell("C20.json", f"{task}, level {level}: tokens, {kind}", rounded_interval))
+        cells.append(cell("C20.json", f"{task}, same problem: tokens, wrong less right", plain_interval))
+        cells.append(cell("C20.json", f"{task}: went on after a success", percent_interval))
+        rows.append(cells)
+    return table([f"tokens, {size_of('C20.json')}", "level 2, right", "level 2, wrong", "level 3, right",
+                  "level 3, wrong", "same problem: wrong minus right", "went on after a success, %"], rows)
+
+
+def prices():
+    rows = []
+    for price in read("C20.json")["prices"]:
+        cells = [f"{price:g}"]
+        for task in TASKS[:2]:
+            title = f"{task}, price {price:g}"
+            cells.append(cell("C20.json", f"{title}: right", percent_interval))
+            cells.append(cell("C20.json", f"{title}: tokens", rounded_interval))
+        rows.append(cells)
+    return table(["price of the longest answer", "arithmetic %", "its tokens", "countdown %", "its tokens"],
+                 rows)
+
+
+def spared():
+    rows = {f"{drop} points": str(drop) for drop in (0, 1, 2, 5)}
+    columns = {f"{task}, %": f"{task}: share of tokens that can go for {{}} points" for task in TASKS[:2]}
+    return grid("C20.json", "tokens that can go for", rows, columns)
+
+
+def sizes():
+    rows = []
+    for size in read("C17.json")["sizes"]:
+        cells = [size, f"{find('C17.json', f'{size}: parameters')['value'] / 1e6:.2f}"]
+        for task in TASKS[:2]:
+            cells.append(percent_interval(find("C17.json", f"{size}: {task}, base")))
+            cells.append(points_interval(find("C17.json", f"{size}: {task}, RL less base")))
+        cells.append(percent_interval(find("C17.json", f"{size}: no signal at first")))
+        rows.append(cells)
+    return table([size_of("C17.json"), "million parameters", "arithmetic: base %", "RL minus base",
+                  "countdown: base %", "RL minus base", "no signal at first, %"], rows)
+
+
+def thresholds():
+    rows = []
+    for task in TASKS[:2]:
+        rows.append([task, cell("C17.json", f"{task}: pass@1 of the base from which*", percent)])
+    return table(["", "RL gains 5 points and more from this pass@1 of the base on, %"], rows)
+
+
+def distilling():
+    names = ["teacher", "RL", "RL, four times"]
+    names += [f"distilled {number}" for number in read("C13.json")["numbers"]]
+    rows = []
+    for name in (*names, "distilled, then RL", "on-policy"):
+        cells = [name]
+        for task in (*TASKS[:2], "both"):
+            cells.append(percent_interval(find("C13.json", f"{name}: {task}")))
+        for cost in ("seconds", "samples"):
+            cells.append(rounded_interval(find("C13.json", f"{name}: {cost}")))
+        rows.append(cells)
+    return table([size_of("C13.json"), "arithmetic %", "countdown %", "both %", "seconds", "samples"], rows)
+
+
+def distilling_differences():
+    most = f"distilled {read('C13.json')['numbers'][-1]}"
+    pairs = [(most, "RL"), (most, "RL, four times"), (most, "teacher"), ("distilled, then RL", most),
+             ("distilled, then RL", "RL"), ("on-policy", "RL"), ("on-policy", most)]
+    rows = {f"{first} minus {second}": f"{first} less {second}" for first, second in pairs}
+    columns = {task: f"{{}}: {task}" for task in (*TASKS[:2], "both")}
+    return grid("C13.json", "percentage points, at the ends", rows, columns, points_interval)
+
+
+def distilling_seconds():
+    """Each way less RL that had the same seconds; and the share of them that RL really had."""
+    most = f"distilled {read('C13.json')['numbers'][-1]}"
+    rows = []
+    for name in (most, "distilled, then RL", "on-policy"):
+        cells = [name]
+        for counted in ("not counted", "counted"):
+            title = f"{name} less RL, equal seconds, teacher {counted}"
+            cells.append(cell("C13.json", f"{title}: both", points_interval))
+            cells.append(cell("C13.json", f"{title}: share that RL had", percent))
+        rows.append(cells)
+    return table(["minus RL, in as many seconds", "teacher not counted", "of these RL had, %",
+                  "teacher counted", "of these RL had, %"], rows)
+
+
+TABLES |= {
+    "C13-table": if_measured("C13", distilling),
+    "C13-differences-table": if_measured("C13", distilling_differences),
+    "C13-seconds-table": if_measured("C13", distilling_seconds),
+    "C16-table": if_measured("C16", generalization),
+    "C16-differences-table": if_measured("C16", generalization_differences),
+    "C17-table": if_measured("C17", sizes),
+    "C17-threshold-table": if_measured("C17", thresholds),
+    "C19-table": if_measured("C19", trade),
+    "C19-differences-table": if_measured("C19", trade_differences),
+    "C20-table": if_measured("C20", lengths),
+    "C20-price-table": if_measured("C20", prices),
+    "C20-spared-table": if_measured("C20", spared),
+}
+NUMBERS |= {
+    "C13-figure": figure_of("C13", "Distilling and RL: accuracy against seconds and samples"),
+    "C16-figure": figure_of("C16", "What four ways of training gain, in and out of distribution"),
+    "C17-figure": figure_of("C17", "What RL gains against the base's pass@1, and groups without a signal"),
+    "C19-figure": figure_of("C19", "Lines of equal accuracy, and accuracy against all tokens"),
+    "C20-figure": figure_of("C20", "Length by difficulty, accuracy and tokens along the price of length"),
+}
+
+
 def filled(text):
     """The text with every marked place filled in. Raises KeyError for a name that is not known."""
     def value(match):

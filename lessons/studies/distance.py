@@ -57,7 +57,7 @@ def right_moves(problem, thinking):
 def measure(source, stage, num_problems):
     """Counts of one model's answers to countdown: {"moves", "right": by try, "solved", ...}."""
     model, _ = open_model(source, stage)
-    config = runs.settings_of(source)
+    config = runs.config_of(source)
     problems = test_problems("countdown", (2, 3), num_problems, config.evaluate.seed)
     prompts = [problem.prompt for problem in problems]
     answers = answers_with_ends(model, get_tokenizer(), prompts, config.evaluate.max_new_tokens, seed=5)

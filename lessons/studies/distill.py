@@ -1,0 +1,378 @@
+"""Does distilling a large reasoner beat RL on the small one? Claim C13.
+
+    python lessons/studies/distill.py [--seeds 3]
+    python lessons/studies/distill.py --fast
+
+The teacher has twice the width of the student: base, cold start and RL. The student is the base of a whole
+run, and there are these ways on from it:
+
+    RL                     the cold start and RL of the whole run
+    RL, four times         the same with four times as many iterations
+    distilled              imitates the teacher's answers that are right and readable: 500, 2,000 or 8,000
+    distilled, then RL     RL from the last of these
+    on-policy              answers itself; at each token the teacher says how likely it finds what may follow,
+                           and the reverse KL to that becomes smaller (arXiv:2306.13649)
+
+Each arm is scored on its way. Seconds are those of a clock, and training alone: let nothing else run.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+import torch
+from runs import row
+from shared import label
+
+from minireason import grpo, rejection, sft
+from minireason.config import from_dict
+from minireason.corpus import tokenize
+from minireason.inference import answer_all
+from minireason.optimizer import adamw, set_learning_rate
+from minireason.policy import completion_hidden
+from minireason.rewards import reasoning_world
+from minireason.rollout import collect_rollout
+from minireason.run import PRETRAINED, folder_of, open_model
+from minireason.snapshots import open_snapshot, snapshots_in
+from minireason.stats import bootstrap_interval, exact_kl
+from minireason.tasks import test_problems
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_seed
+from minireason.verifier import verify
+
+TASKS = ("arithmetic", "countdown")
+WIDTH = 256                             # of the teacher; the student has 128
+LONGER = 4                              # times as many iterations of RL
+COLORS = {"RL": "#1b6ca8", "RL, four times": "#9ecae1", "distilled": "#e0a030",
+          "distilled, then RL": "#d1495b", "on-policy": "#5a9a5a"}
+tokenizer = get_tokenizer()
+
+
+# -----------------------------------------------------------------------------
+# Runs of train.py
+
+def teacher_run(seed, args):
+    """A run of twice the width, as far as RL. Its base is the one of sizes.py."""
+    if args.fast:
+        return PRETRAINED
+    documents = runs.settings_asked(args)["base"]["num_examples"]
+    base, flags = runs.sized_base(WIDTH, documents, seed, args), runs.flags_of_width(WIDTH, args)
+    common = ("--seed", seed, *args.flags, *flags)
+    runs.ensure(f"teacher-cold-start-{seed}", "cold-start", *common, "--from", base)
+    runs.ensure(f"teacher-{seed}", "rl", *common, "--from", runs.STUDIES / f"teacher-cold-start-{seed}")
+    return runs.STUDIES / f"teacher-{seed}"
+
+
+def longer_run(source, seed, args, sizes):
+    name = f"rl-longer-{seed}"
+    runs.ensure(name, "rl", "--seed", seed, "--from", source, *args.flags,
+                "--rl-num-iterations", LONGER * sizes["iterations"])
+    return runs.STUDIES / name
+
+
+def seconds_of(source):
+    """What the training of a run has taken, as far as RL."""
+    if source == PRETRAINED:
+        return 0.0
+    seconds = runs.or_exit(runs.read_results, source)["seconds"]
+    return sum(seconds[stage] for stage in ("base", "cold-start", "rl"))
+
+
+# -----------------------------------------------------------------------------
+# On-policy distillation
+
+def reverse_kl(student, teacher, batch):
+    """KL(student || teacher) over what may follow, at each token of the student's completions (B, L)."""
+    with torch.no_grad():
+        teacher_logits = teacher.head(completion_hidden(teacher, batch))               # (B, L, V)
+    student_logits = student.head(completion_hidden(student, batch))                   # (B, L, V)
+    return exact_kl(student_logits, teacher_logits) * batch.completion_mask
+
+
+def distill_on_policy(student, teacher, world, config, seed):
+    """Yields one dict for each iteration: the student answers, and comes nearer to the teacher there.
+
+    The tokens are taken as they were drawn: no gradient goes through the choice of one. There is no reward;
+    the verifier is not asked for anything but the log.
+    """
+    optimizer = adamw(config, student)
+    for iteration in range(config.num_iterations):
+        rollout = collect_rollout(student, None, world, config, seed, iteration)
+        num_tokens = rollout.completion_mask.sum()
+        set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
+                          config.learning_rate)
+        optimizer.zero_grad(set_to_none=True)
+        mean_kl = 0.0
+        for batch in rollout.micro_batches(config.micro_batch_size):
+            loss = reverse_kl(student, teacher, batch).sum() / num_tokens
+            loss.backward()
+            mean_kl += loss.item()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), config.max_grad_norm)
+        optimizer.step()
+        yield {"kl": mean_kl, "reward": rollout.rewards.mean().item()}
+
+
+# -----------------------------------------------------------------------------
+# Points: {"seconds", "samples", and for each task right or wrong, as a text such as "0110"}
+
+def point_of(model, seconds, samples, sizes):
+    """A point of an arm's way: `model` after so many seconds, and so many answers that were sampled."""
+    point = {"seconds": round(seconds, 2), "samples": samples}
+    for task in TASKS:
+        problems = test_problems(task, (2, 3), sizes["num_problems"], seed=1234)
+        prompts = [problem.prompt for problem in problems]
+        answers = answer_all(model.eval(), tokenizer, prompts, sizes["max_new_tokens"], seed=5)
+        right = [verify(problem, text).correct for problem, (text, _) in zip(problems, answers)]
+        point[task] = "".join("1" if is_right else "0" for is_right in right)
+    model.train()
+    return point
+
+
+def follow(loop, num_steps, model, samples_per_step, seconds, samples, sizes):
+    """Runs the training `loop` of `num_steps` steps. Returns its points, at even distances and at the end.
+
+    `seconds` and `samples` are what was spent before. Scoring takes none.
+    """
+    looks = {num_steps * (i + 1) // sizes["num_looks"] for i in range(sizes["num_looks"])}
+    points, began = [], time.monotonic()
+    for step, _ in enumerate(loop, 1):
+        samples += samples_per_step
+        if step in looks:
+            seconds += time.monotonic() - began
+            points.append(point_of(model, seconds, samples, sizes))
+            began = time.monotonic()
+    return points
+
+
+# -----------------------------------------------------------------------------
+# Arms. Each returns {"points": [...]}.
+
+def rl_arm(source, sizes):
+    """The points of a run's RL: the cold start, each snapshot, and the end."""
+    settings = runs.config_of(source).rl
+    per_iteration = settings.num_prompts * settings.group_size
+    model, state = open_model(source, "cold-start")
+    before = state["seconds"]
+    points = [point_of(model, before, 0, sizes)]
+    for iteration in snapshots_in(folder_of(source) / "rl"):
+        model, state = open_snapshot(source, iteration)
+        points.append(point_of(model, before + state["seconds"], iteration * per_iteration, sizes))
+    model, state = open_model(source, "rl")
+    end = before + state["seconds"]
+    points.append(point_of(model, end, state["iteration"] * per_iteration, sizes))
+    return {"points": points}
+
+
+def teacher_arm(teacher, sizes):
+    model, _ = open_model(teacher, "rl")
+    return {"points": [point_of(model, seconds_of(teacher), 0, sizes)]}
+
+
+def teacher_answers(teacher, config, seed, sizes):
+    """{"documents": right and readable answers, "sampled", "seconds"}."""
+    model, _ = open_model(teacher, "rl")
+    world = reasoning_world(tokenizer, config.tasks.levels, dict.fromkeys(config.tasks.trained(), 1.0))
+    config.sampling.num_problems, config.sampling.samples_per_problem = sizes["num_sampled"], 1
+    began = time.monotonic()
+    documents, counts = rejection.sample_and_filter(model, tokenizer, world.draw, config.sampling, seed,
+                                                    config.rl.max_new_tokens)
+    return {"documents": documents, "sampled": counts["sampled"], "seconds": time.monotonic() - began}
+
+
+def train_distilled(model, answers, number, config, seed, sizes):
+    """Imitates `number` of the teacher's answers. Returns its point as the only one."""
+    documents = answers["documents"][:number]
+    part = len(documents) / len(answers["documents"])                    # of what sampling cost
+    settings = config.rejection
+    loop = sft.train(model, adamw(settings, model), tokenize(tokenizer, documents), settings, seed)
+    began = time.monotonic()
+    for _ in loop:
+        pass
+    seconds = part * answers["seconds"] + time.monotonic() - began
+    return {"points": [point_of(model, seconds, round(part * answers["sampled"]), sizes)]}
+
+
+def distilled(source, answers, number, config, seed, sizes):
+    """(the model, {"points"}) of one student that imitates the teacher; trained once."""
+    model = open_model(source, "base")[0].train()
+    name = f"C13-distilled-{number}-{config.seed}-model"
+    return runs.kept_model(name, model, train_distilled, answers, number, config, seed, sizes)
+
+
+def distilled_arm(*arguments):
+    return distilled(*arguments)[1]
+
+
+def distilled_then_rl_arm(source, answers, number, config, seed, sizes):
+    model, before = distilled(source, answers, number, config, seed, sizes)
+    [start] = before["points"]
+    world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares, config.language_price)
+    config.rl.num_iterations = sizes["iterations"]
+    loop = grpo.train(model.train(), None, adamw(config.rl, model), world, config.rl, seed)
+    points = follow(loop, config.rl.num_iterations, model, config.rl.num_prompts * config.rl.group_size,
+                    start["seconds"], start["samples"], sizes)
+    return {"points": [start, *points]}
+
+
+def on_policy_arm(source, teacher, config, seed, sizes):
+    """As many answers as RL samples, but each to a problem of its own: no group is needed."""
+    student, teacher_model = open_model(source, "base")[0].train(), open_model(teacher, "rl")[0]
+    world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
+    config.rl.num_iterations = sizes["iterations"]
+    config.rl.num_prompts, config.rl.group_size = config.rl.num_prompts * config.rl.group_size, 1
+    loop = distill_on_policy(student, teacher_model, world, config.rl, seed)
+    points = follow(loop, config.rl.num_iterations, student, config.rl.num_prompts, 0.0, 0, sizes)
+    return {"points": points}
+
+
+def arms_of(seed, args, sizes):
+    """{arm: its points} of one seed; trains and measures what is missing."""
+    source, teacher = runs.whole_run(seed, args, needs="rl"), teacher_run(seed, args)
+    draws = derive_seed(seed, "distill")
+
+    def settings():
+        """Settings of its own for each arm, which may change them."""
+        config = from_flags(args)
+        config.seed = seed
+        return config
+
+    answers = runs.kept(f"C13-answers-{seed}", teacher_answers, teacher, settings(), draws, sizes)
+    arms = {"teacher": (teacher_arm, teacher, sizes), "RL": (rl_arm, source, sizes)}
+    arms["RL, four times"] = (rl_arm, longer_run(source, seed, args, sizes), sizes)
+    for number in sizes["numbers"]:
+        arms[f"distilled {number}"] = (distilled_arm, source, answers, number, settings(), draws, sizes)
+    most = sizes["numbers"][-1]
+    arms["distilled, then RL"] = (distilled_then_rl_arm, source, answers, most, settings(), draws, sizes)
+    arms["on-policy"] = (on_policy_arm, source, teacher, settings(), draws, sizes)
+    measured = {}
+    for name, (measure, *arguments) in arms.items():
+        file = f"C13-{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+        measured[name] = runs.arm(file, args, measure, *arguments)["points"]
+        print(f"seed {seed}, {name}: done", flush=True)
+    return measured
+
+
+def from_flags(args):
+    """The settings of the command line as a Config."""
+    return from_dict(runs.settings_asked(args))
+
+
+# -----------------------------------------------------------------------------
+# Numbers
+
+def right(points, task=None):
+    """0 or 1 on each problem of a task, or of both, for each seed. `points` are one of each seed."""
+    tasks = TASKS if task is None else (task,)
+    by_seed = []
+    for point in points:
+        outcomes = "".join(point[name] for name in tasks)
+        by_seed.append([int(bit) for bit in outcomes])
+    return by_seed
+
+
+def rl_until(arms, seconds):
+    """The last point that RL reached in so many seconds, in its usual run or in the longer one; or None."""
+    reached = []
+    for name in ("RL", "RL, four times"):
+        reached += [point for point in arms[name] if point["seconds"] <= seconds]
+    return max(reached, key=lambda point: point["seconds"], default=None)
+
+
+def rows_of(by_seed, most):
+    """Each arm at its end, and the comparisons. `by_seed` has {arm: points} of each seed; `most` is the
+    student of most answers."""
+    rows, ends = [], {}
+    for name in by_seed[0]:
+        ends[name] = [arms[name][-1] for arms in by_seed]
+        for task in (*TASKS, None):
+            rows.append(row(f"{name}: {task or 'both'}", *bootstrap_interval(right(ends[name], task))))
+        for key in ("seconds", "samples"):
+            values = [point[key] for point in ends[name]]
+            rows.append(row(f"{name}: {key}", sum(values) / len(values), min(values), max(values)))
+    pairs = [(most, "RL"), (most, "RL, four times"), (most, "teacher"), ("distilled, then RL", most),
+             ("distilled, then RL", "RL"), ("on-policy", "RL"), ("on-policy", most)]
+    for first, second in pairs:
+        for task in (*TASKS, None):
+            difference = bootstrap_interval(right(ends[first], task), right(ends[second], task))
+            rows.append(row(f"{first} less {second}: {task or 'both'}", *difference))
+    for name in (most, "distilled, then RL", "on-policy"):
+        for counted in (False, True):
+            rows += rows_at_equal_seconds(name, counted, by_seed)
+    return rows
+
+
+def rows_at_equal_seconds(name, counted, by_seed):
+    """An arm at its end, less RL when it had trained for as long. With `counted` RL gets the seconds of the
+    teacher's training as well. A second row says which share of these seconds RL has really had."""
+    ends, rivals, shares = [], [], []
+    for arms in by_seed:
+        seconds = arms[name][-1]["seconds"]
+        if counted:
+            seconds += arms["teacher"][-1]["seconds"]
+        rival = rl_until(arms, seconds)
+        if rival is None:
+            return []
+        ends.append(arms[name][-1])
+        rivals.append(rival)
+        shares.append(rival["seconds"] / seconds)
+    title = f"{name} less RL, equal seconds, teacher {'' if counted else 'not '}counted"
+    return [row(f"{title}: both", *bootstrap_interval(right(ends), right(rivals))),
+            row(f"{title}: share that RL had", sum(shares) / len(shares), min(shares), max(shares))]
+
+
+def draw(by_seed):
+    """The share right of both tasks: against seconds, with and without the teacher's, and against samples."""
+    figure, axes = new_figure(1, 3, figsize=(12, 3.6))
+    for name, color in COLORS.items():
+        of_seeds = [curve_of(arms, name) for arms in by_seed]
+        shares, seconds, samples, total = [], [], [], []
+        for points in zip(*of_seeds):
+            shares.append(100 * bootstrap_interval(right(points))[0])
+            seconds.append(sum(point["seconds"] for point in points) / len(points))
+            samples.append(max(1, sum(point["samples"] for point in points) / len(points)))
+            of_teacher = sum(arms["teacher"][-1]["seconds"] for arms in by_seed) / len(by_seed)
+            total.append(seconds[-1] + (0 if name in ("RL", "RL, four times") else of_teacher))
+        for axis, x in zip(axes, (seconds, total, samples)):
+            axis.plot(x, shares, "o-", ms=3, color=color, label=name)
+    height = 100 * bootstrap_interval(right([arms["teacher"][-1] for arms in by_seed]))[0]
+    for axis in axes:
+        axis.axhline(height, color="#999999", lw=0.8, ls="--")
+        axis.set_xscale("log")
+    label(axes[0], "the teacher not counted", "seconds", "share right, % (broken: the teacher)")
+    label(axes[1], "the teacher's training counted", "seconds", "share right, %", legend=False)
+    label(axes[2], "by samples", "answers that were sampled", "share right, %", legend=False)
+    return figure
+
+
+def curve_of(arms, name):
+    """The points of one curve; those of the three distilled students make one."""
+    if name != "distilled":
+        return arms[name]
+    points = []
+    for arm, of_arm in arms.items():
+        if arm.removeprefix("distilled ").isdecimal():
+            points += of_arm
+    return points
+
+
+def main():
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    config = from_flags(args)
+    sizes = {"num_problems": 1000, "max_new_tokens": 208, "num_looks": 4, "num_sampled": 16_000,
+             "numbers": (500, 2000, 8000), "iterations": config.rl.num_iterations}
+    if args.fast:
+        sizes = {"num_problems": 8, "max_new_tokens": 60, "num_looks": 2, "num_sampled": 24,
+                 "numbers": (4, 8), "iterations": 2}
+    by_seed = [arms_of(seed, args, sizes) for seed in args.seeds]
+    runs.save_claim(13, "Distilling a large reasoner beats RL on the small one", args.command, args.seeds,
+                    sizes["num_problems"], rows_of(by_seed, f"distilled {sizes['numbers'][-1]}"),
+                    numbers=list(sizes["numbers"]))
+    runs.save_figure(draw(by_seed), "C13")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""Does imitation memorise, and does RL generalise? Claim C16.
+
+    python lessons/studies/generalize.py [--seeds 3] [--iterations 60]
+    python lessons/studies/generalize.py --fast
+
+The four arms of compare_imitation_rl.py go on from one cold start: more of the corpus, expert solutions,
+expert iteration, and RL. Each of them, and the cold start, then answers three kinds of questions:
+
+    in distribution       held-out problems like those of the training
+    out of distribution   longer sums, larger numbers, four numbers in countdown, programs with three squares
+                          or four examples: no text and no prompt of any training was like this
+    not trained           chat, and facts such as 7*8=56: the base learned them, and no arm but `corpus`
+                          sees them again
+
+An answer is checked, and a thought is not. In countdown with four numbers the moves j, k and l are letters
+that no text of a move ever held; the tokenizer spells them as bytes, and the model may do without them.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import compare_imitation_rl as imitation
+import runs
+import torch
+from runs import row
+from shared import group_bars, label
+
+from minireason.config import TaskConfig
+from minireason.corpus import fact_sheet
+from minireason.inference import answer_all
+from minireason.run import open_model
+from minireason.stats import bootstrap_interval
+from minireason.tasks import arithmetic, countdown, program, test_problems
+from minireason.tasks.chat import draw_chat, is_helpful
+from minireason.tasks.problem import calculate
+from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_rng
+from minireason.verifier import split_completion, verify
+
+SEED = 1234                 # of the questions
+MAX_NEW_TOKENS = 320        # half as long again as RL's answers: more numbers need more words
+ARMS = {"corpus": imitation.corpus, "experts": imitation.experts,
+        "expert iteration": imitation.expert_iteration, "RL": imitation.rl}
+tokenizer = imitation.tokenizer
+
+
+# -----------------------------------------------------------------------------
+# Problems that no training drew
+
+def larger_sum(rng):
+    """A chain of level 2, but one term is a number from 10 to 30. The training has digits, and products of
+    two digits."""
+    while True:
+        chain = arithmetic.make_problem(rng, 2)
+        terms = arithmetic.split_terms(chain.prompt.removeprefix("compute "))
+        place = rng.randrange(len(terms))
+        terms[place] = (terms[place][0], (rng.randint(10, 30),))
+        if 0 <= arithmetic.value_of(terms) <= 99:
+            return arithmetic.build(terms)
+
+
+def larger_countdown(rng):
+    """A number from 21 to 30 beside two of up to 20; the training has them up to 20."""
+    while True:
+        numbers = [rng.randint(21, 30), rng.randint(1, 20), rng.randint(1, 20)]
+        rng.shuffle(numbers)
+        target = numbers[0]
+        for number in numbers[1:]:
+            target = abs(calculate(target, rng.choice("+-*"), number))
+        if 1 <= target <= 99:
+            rng.shuffle(numbers)
+            return countdown.build(target, numbers)
+
+
+def steeper_program(rng):
+    """A parabola with three squares, 3*x*x + slope*x + offset; the training has two at most."""
+    while True:
+        slope = rng.randint(-program.MAX_SLOPE, program.MAX_SLOPE)
+        offset = rng.randint(-program.MAX_OFFSET, program.MAX_OFFSET)
+        first = rng.randint(1, program.MAX_INPUT - 2)
+        examples = []
+        for x in (first, first + 1, rng.randint(first + 2, program.MAX_INPUT)):
+            examples.append((x, 3 * x * x + slope * x + offset))
+        outputs = [y for _, y in examples]
+        if min(outputs) >= 0 and max(outputs) <= 99 and len(set(outputs)) > 1:
+            return program.build(tuple(examples))
+
+
+def longer_program(rng):
+    """A line, with four examples; the training has three."""
+    while True:
+        line = program.make_problem(rng, 2)
+        (x1, y1), (x2, y2), (x3, _) = line.examples
+        x4 = rng.randint(x2 + 1, program.MAX_INPUT + 2)
+        y4 = y1 + (x4 - x1) * (y2 - y1)                                  # x1 and x2 are neighbours
+        if x4 != x3 and 0 <= y4 <= 99:
+            return program.build((*line.examples, (x4, y4)))
+
+
+def draw_distinct(draw, number):
+    """`number` problems of draw(rng), no prompt twice."""
+    rng, problems = derive_rng(SEED, draw.__name__), {}
+    while len(problems) < number:
+        problem = draw(rng)
+        problems[problem.prompt] = problem
+    return list(problems.values())
+
+
+def worlds(number):
+    """{group: {world: its problems}}."""
+    levels = imitation.config.tasks.levels
+    inside = {task: test_problems(task, levels[task], number, SEED) for task in levels}
+    outside = {
+        "longer sums": test_problems("arithmetic", (4,), number, SEED),
+        "larger sums": draw_distinct(larger_sum, number),
+        "four numbers": test_problems("countdown", (4,), number, SEED),
+        "larger numbers": draw_distinct(larger_countdown, number),
+        "three squares": draw_distinct(steeper_program, number),
+        "four examples": draw_distinct(longer_program, number)}
+    return {"in distribution": inside, "out of distribution": outside}
+
+
+# -----------------------------------------------------------------------------
+# What a model does with them: for each question 1 or 0, as a text such as "0110"
+
+def answers_right(model, problems, max_new_tokens):
+    prompts = [problem.prompt for problem in problems]
+    texts = answer_all(model, tokenizer, prompts, max_new_tokens, SEED)
+    return bits([verify(problem, text).correct for problem, (text, _) in zip(problems, texts)])
+
+
+def replies_helpful(model, number, max_new_tokens):
+    """Held-out chats without a secret: whether the reply holds what was asked for."""
+    rng = derive_rng(SEED, "chat")
+    chats = [draw_chat(rng, test=True, about=("talk", "number")[i % 2]) for i in range(number)]
+    prompts = [chat.prompt for chat in chats]
+    helpful = []
+    for chat, (text, _) in zip(chats, answer_all(model, tokenizer, prompts, max_new_tokens, SEED)):
+        parts = split_completion(text)
+        helpful.append(parts is not None and is_helpful(chat, parts[1]))
+    return bits(helpful)
+
+
+@torch.no_grad()
+def facts_known(model, number):
+    """Facts such as 7*8=56, eight on a sheet as in the corpus: whether each digit of a result is the token
+    that the model finds most likely there."""
+    rng, known = derive_rng(SEED, "facts"), []
+    while len(known) < number:
+        ids = tokenizer.encode(fact_sheet(rng, TaskConfig())[1])
+        guesses = model(torch.tensor([ids]))[0].argmax(-1).tolist()        # of the token after each one
+        in_result = False
+        for i, token in enumerate(ids):
+            text = tokenizer.decode([token])
+            if text.startswith(" "):                                       # the next fact begins
+                in_result = False
+            if in_result:
+                known[-1] = known[-1] and guesses[i - 1] == token
+            if text == "=":
+                in_result = True
+                known.append(True)
+    return bits(known[:number])
+
+
+def bits(outcomes):
+    return "".join("1" if outcome else "0" for outcome in outcomes)
+
+
+def score(model, number, max_new_tokens):
+    """{group: {world: bits}} of one model."""
+    scores = {}
+    for group, problems_of in worlds(number).items():
+        scores[group] = {}
+        for world, problems in problems_of.items():
+            scores[group][world] = answers_right(model, problems, max_new_tokens)
+    scores["not trained"] = {"chat": replies_helpful(model, number, max_new_tokens),
+                             "facts": facts_known(model, number)}
+    return scores
+
+
+# -----------------------------------------------------------------------------
+# The arms
+
+def train(model, arm, iterations, seed):
+    """Trains `model` as compare_imitation_rl.py does. Returns what it cost, in iterations of RL."""
+    cost = 0
+    for more in arm(model, iterations, seed):
+        cost += more
+    return {"cost": cost}
+
+
+def measure(source, name, iterations, seed, number, max_new_tokens):
+    """The scores of one arm, or of the cold start."""
+    model, _ = open_model(source, "cold-start")
+    if name in ARMS:
+        file = f"C16-{name.replace(' ', '-')}-{iterations}-{seed}-model"
+        model, _ = runs.kept_model(file, model.train(), train, ARMS[name], iterations, seed)
+    return score(model, number, max_new_tokens)
+
+
+# -----------------------------------------------------------------------------
+# All seeds
+
+def outcomes_of(scores, group, world=None):
+    """0 or 1 on each question of a world, for each seed; without a world, on all of the group."""
+    by_seed = []
+    for of_seed in scores:
+        texts = of_seed[group].values() if world is None else [of_seed[group][world]]
+        by_seed.append([int(bit) for bit in "".join(texts)])
+    return by_seed
+
+
+def rows_of(scores):
+    """Each model's share right, what each arm gained over the cold start, and RL less each other arm."""
+    rows = []
+    for group, of_group in scores["RL"][0].items():
+        for world in (*of_group, None):
+            title = world or f"all {group}"
+            outcomes = {name: outcomes_of(scores[name], group, world) for name in scores}
+            for name, right in outcomes.items():
+                rows.append(row(f"{title}: {name}", *bootstrap_interval(right)))
+                if name != "cold start":
+                    gain = bootstrap_interval(right, outcomes["cold start"])
+                    rows.append(row(f"{title}: {name} less cold start", *gain))
+                if name != "RL":
+                    difference = bootstrap_interval(outcomes["RL"], right)
+                    rows.append(row(f"{title}: RL less {name}", *difference))
+    return rows
+
+
+def draw(scores, rows):
+    """What each arm gained over the cold start, in three pictures: in and out of distribution, and not
+    trained."""
+    found = {line["name"]: tuple(100 * line[end] for end in ("value", "low", "high")) for line in rows}
+    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 6, 2))
+    for axis, (group, of_group) in zip(axes, scores["RL"][0].items()):
+        table = {}
+        for world in of_group:
+            gains = {name: found[f"{world}: {name} less cold start"] for name in ARMS}
+            table[world.replace(" ", "\n")] = gains
+        group_bars(axis, table, imitation.COLORS)
+        axis.axhline(0, color="black", lw=0.6)
+        label(axis, group, ylabel="points gained over the cold start", legend=axis is axes[0])
+    return figure
+
+
+def main():
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
+    parser.add_argument("--iterations", type=int, default=60,
+                        help="of RL; a multiple of 6 (default: 60, with --fast 1)")
+    args = runs.parse(parser)
+    iterations, number, max_new_tokens = args.iterations, 1000, MAX_NEW_TOKENS
+    if iterations < 1 or iterations % imitation.ROUND:
+        parser.error(f"--iterations is a multiple of {imitation.ROUND}")
+    if args.fast:
+        imitation.make_small()
+        iterations, number, max_new_tokens = 1, 10, 60
+    scores = {name: [] for name in ("cold start", *ARMS)}                # for each seed
+    for seed in args.seeds:
+        source = runs.whole_run(seed, args, needs="cold-start")
+        for name in scores:
+            file = f"C16-{name.replace(' ', '-')}-{iterations}-{seed}"
+            arguments = (source, name, iterations, seed, number, max_new_tokens)
+            scores[name].append(runs.arm(file, args, measure, *arguments))
+            print(f"seed {seed}, {name}: done", flush=True)
+    rows = rows_of(scores)
+    runs.save_claim(16, "SFT memorises, RL generalises", args.command, args.seeds, number, rows)
+    runs.save_figure(draw(scores, rows), "C16")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Does RL work only from some size on? Claim C17.
+
+    python lessons/studies/sizes.py [--seeds 3]
+    python lessons/studies/sizes.py --fast
+
+Bases of four widths, and bases of one width that read fewer documents. Each goes on with pure RL, straight
+from the base. What RL gains is shown against the base's pass@1. So is the share of groups without a signal:
+groups in which all answers are wrong, or all are right, from which GRPO learns nothing.
+
+Learning rates are those of the preset laptop times 128 / width, as the best rate of Adam falls with the
+width. None was searched for.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import row
+from shared import error_bars, label
+
+from minireason.config import ModelConfig, preset
+from minireason.stats import bootstrap_interval
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.memory import count_parameters
+from minireason.tools.plots import new_figure
+
+TASKS = ("arithmetic", "countdown")
+COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
+FULL = preset("laptop").base.num_examples
+SIZES = ((32, FULL), (64, FULL), (128, FULL), (256, FULL),       # width, and documents of the base
+         (128, 5_000), (128, 10_000), (128, 20_000), (128, 40_000), (128, 80_000))
+FIRST = 10          # iterations of RL over which groups without a signal are counted
+GAIN = 0.05         # what RL has to gain at least to be called at work
+
+
+# -----------------------------------------------------------------------------
+# Runs
+
+def measure(width, num_documents, seed, args):
+    """What is kept of one run: right or wrong by stage and task, and the curves of RL."""
+    folder = runs.sized_run(width, num_documents, seed, args)
+    scores = runs.or_exit(runs.read_results, folder)["stages"]
+    measured = {}
+    for stage in ("base", "rl"):
+        measured[stage] = {task: scores[stage][task]["outcomes"] for task in TASKS}
+    lines = runs.curve(folder.name, "rl")
+    for name in ("reward", "zero_std_frac"):
+        measured[name] = [round(line[name], 4) for line in lines]
+    return measured
+
+
+def right(measured, stage, task):
+    """0 or 1 on each problem, for each seed."""
+    by_seed = []
+    for of_seed in measured:
+        by_seed.append([int(bit) for bit in of_seed[stage][task]])
+    return by_seed
+
+
+def at_first(measured, name):
+    """The mean of a curve over the first iterations, for each seed."""
+    means = []
+    for of_seed in measured:
+        values = of_seed[name][:FIRST]
+        means.append(sum(values) / len(values))
+    return means
+
+
+# -----------------------------------------------------------------------------
+# Numbers
+
+def silent_share(p, group_size):
+    """The share of groups without a signal, if each answer of each problem is right with chance p."""
+    return p**group_size + (1 - p)**group_size
+
+
+def threshold(points, gain):
+    """The lowest pass@1 of a base from which on RL gains.
+
+    `points` are (pass@1 of the base, low end of what RL gained). Returns the lowest pass@1 such that this
+    base and each better one gained more than `gain`; None if the best one did not.
+    """
+    found = None
+    for share, low in sorted(points, reverse=True):
+        if low <= gain:
+            break
+        found = share
+    return found
+
+
+def num_parameters(width):
+    vocab_size = get_tokenizer().vocab_size
+    config = ModelConfig(vocab_size=vocab_size, width=width, mlp_width=runs.mlp_width(width))
+    return count_parameters(config)[0]
+
+
+def title_of(size):
+    width, num_documents = size
+    return f"width {width}, {num_documents:,} documents"
+
+
+def rows_of(by_size):
+    """Each size: pass@1 of the base and after RL, the gain, and its groups without a signal. Then the
+    thresholds."""
+    rows = []
+    for size, measured in by_size.items():
+        rows.append(row(f"{title_of(size)}: parameters", num_parameters(size[0])))
+        for task in TASKS:
+            before, after = right(measured, "base", task), right(measured, "rl", task)
+            rows.append(row(f"{title_of(size)}: {task}, base", *bootstrap_interval(before)))
+            rows.append(row(f"{title_of(size)}: {task}, RL", *bootstrap_interval(after)))
+            rows.append(row(f"{title_of(size)}: {task}, RL less base", *bootstrap_interval(after, before)))
+        for name, key in (("reward at first", "reward"), ("no signal at first", "zero_std_frac")):
+            shares = at_first(measured, key)
+            rows.append(row(f"{title_of(size)}: {name}", sum(shares) / len(shares), min(shares), max(shares)))
+    for task in TASKS:
+        points = []
+        for measured in by_size.values():
+            before, after = right(measured, "base", task), right(measured, "rl", task)
+            points.append((bootstrap_interval(before)[0], bootstrap_interval(after, before)[1]))
+        lowest = threshold(points, GAIN)
+        if lowest is not None:
+            rows.append(row(f"{task}: pass@1 of the base from which RL gains {GAIN:.0%}", lowest))
+    return rows
+
+
+def draw(by_size, group_size):
+    """Left: gain against the base's pass@1. Right: groups without a signal, and why."""
+    figure, axes = new_figure(1, 2, figsize=(10, 3.8))
+    for task, color in COLORS.items():
+        x, gains = [], []
+        for size, measured in by_size.items():
+            before, after = right(measured, "base", task), right(measured, "rl", task)
+            share = 100 * bootstrap_interval(before)[0]
+            gain = [100 * end for end in bootstrap_interval(after, before)]
+            x.append(share)
+            gains.append(gain)
+            axes[0].annotate(short_title(size), (share, gain[0]), (4, 2), textcoords="offset points",
+                             fontsize=6)
+        y, errors = error_bars(gains)
+        axes[0].errorbar(x, y, errors, fmt="o", ms=4, color=color, label=task, capsize=2)
+    axes[0].axhline(0, color="black", lw=0.6)
+    axes[0].set_xscale("symlog", linthresh=0.5)
+    axes[0].xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
+
+    for size, measured in by_size.items():
+        reward, silent = at_first(measured, "reward"), at_first(measured, "zero_std_frac")
+        axes[1].plot(reward, silent, "o", ms=4, color="#7a4fa3")
+        axes[1].annotate(short_title(size), (reward[0], silent[0]), (4, 2), textcoords="offset points",
+                         fontsize=6)
+    chances = [i / 100 for i in range(101)]
+    axes[1].plot(chances, [silent_share(p, group_size) for p in chances], color="#999999",
+                 label="if all problems were equally hard")
+    axes[1].set_ylim(0, 1.02)
+    label(axes[1], f"groups of {group_size} without a signal, first {FIRST} iterations",
+          "mean reward of these iterations", "share of the groups")
+    return figure
+
+
+def short_title(size):
+    """What stands at a dot: `w64`, or `20k` for a base that read less."""
+    width, num_documents = size
+    return f"w{width}" if num_documents == FULL else f"{num_documents / 1000:g}k"
+
+
+def main():
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    sizes = ((32, 100), (32, 400)) if args.fast else SIZES
+    by_size = {}
+    for size in sizes:
+        by_size[size] = []
+        for seed in args.seeds:
+            width, num_documents = size
+            name = f"C17-{width}-{num_documents}-{seed}"
+            by_size[size].append(runs.arm(name, args, measure, width, num_documents, seed, args))
+    settings = runs.settings_asked(args)
+    runs.save_claim(17, "It only works from some size on", args.command, args.seeds,
+                    settings["evaluate"]["num_problems"], rows_of(by_size),
+                    sizes=[title_of(size) for size in by_size])
+    runs.save_figure(draw(by_size, settings["rl"]["group_size"]), "C17")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Do compute for training and compute for thinking trade? Claim C19.
+
+    python lessons/studies/trade.py [--seeds 3]
+    python lessons/studies/trade.py --fast
+
+Six models of RL's way, from its start to its end, answer as in more_tokens.py: within budgets of thinking,
+and several times with a vote. So each has a curve: the share right against the tokens of a question. Where
+such curves reach, for example, 60% is a line of equal accuracy: less training and longer answers, or the
+reverse.
+"""
+
+import math
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import numpy as np
+import runs
+from more_tokens import BUDGETS, TASK_COLORS, TASKS, try_budgets, try_many_answers
+from runs import row
+from shared import label
+
+from minireason.run import folder_of
+from minireason.snapshots import rl_models
+from minireason.stats import bootstrap_interval
+from minireason.tasks import test_problems
+from minireason.tools.plots import new_figure
+from minireason.upkeep import metrics
+
+LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)        # of the lines of equal accuracy
+QUESTIONS = {10**4: "#9ecae1", 10**6: "#4292c6", 10**8: "#084594"}      # that share the cost of training
+LEARNING = 3            # a token that is learned from costs so many times one that is read: forward, backward
+
+
+# -----------------------------------------------------------------------------
+# Curves: [(tokens, share right)]
+
+def frontier(points):
+    """The points that are more often right than every cheaper one, the cheapest first."""
+    kept = []
+    for tokens, share in sorted(points):
+        if not kept or share > kept[-1][1]:
+            kept.append((tokens, share))
+    return kept
+
+
+def tokens_needed(points, level):
+    """With how many tokens the frontier of the points reaches the level; infinite if it does not.
+
+    Between two points it is a straight line over the logarithm of the tokens.
+    """
+    before = None
+    for tokens, share in frontier(points):
+        if share < level:
+            before = (tokens, share)
+            continue
+        if before is None:
+            return tokens
+        part = (level - before[1]) / (share - before[1])
+        return math.exp(math.log(before[0]) + part * (math.log(tokens) - math.log(before[0])))
+    return math.inf
+
+
+def training_tokens(lines, iterations):
+    """The tokens of the first iterations of RL, as many as if all were only read.
+
+    Each one is sampled once. Those of groups with a signal are learned from as well.
+    """
+    total = 0.0
+    for line in lines[:iterations]:
+        total += line["num_tokens"] * (1 + LEARNING * (1 - line["zero_std_frac"]))
+    return total
+
+
+# -----------------------------------------------------------------------------
+# Measuring
+
+def measure(model, task, sizes):
+    """{"points": [{"name", "tokens": of a question, "right": a number for each problem}]} of one model."""
+    problems = test_problems(task, (2, 3), sizes["num_problems"], seed=1234)
+    points = []
+    for point in try_budgets(model, problems, sizes["budgets"]):
+        points.append({"name": f"budget {point['x']}", "tokens": point["tokens"], "right": point["right"]})
+    many = try_many_answers(model, problems, sizes["num_samples"], sizes["budgets"][-1])
+    for point in many:
+        points.append({"name": f"vote {point['x']}", "tokens": point["tokens"], "right": point["vote"]})
+    for point in points:
+        point["tokens"] = round(point["tokens"], 2)
+        point["right"] = [round(share, 4) for share in point["right"]]
+    return {"points": points}
+
+
+def evenly(items, number):
+    """So many of the items, the first and the last among them."""
+    if len(items) <= number:
+        return items
+    return [items[round(i * (len(items) - 1) / (number - 1))] for i in range(number)]
+
+
+def models_of(source, seed, sizes, args):
+    """For each of six models of a run: {"training": tokens, task: points}."""
+    lines = runs.or_exit(metrics.read, folder_of(source) / "rl" / "metrics.jsonl")
+    measured = []
+    for iteration, model in evenly(list(rl_models(source)), sizes["num_models"]):
+        of_model = {"iteration": iteration, "training": training_tokens(lines, iteration)}
+        for task in TASKS:
+            name = f"C19-{task}-{iteration}-{seed}"
+            of_model[task] = runs.arm(name, args, measure, model, task, sizes)["points"]
+        measured.append(of_model)
+        print(f"seed {seed}, iteration {iteration}: done", flush=True)
+    return measured
+
+
+class Curve:
+    """One model on one task, over the seeds."""
+
+    def __init__(self, of_seeds, task):
+        self.iteration = of_seeds[0]["iteration"]
+        self.training = float(np.mean([of_seed["training"] for of_seed in of_seeds]))
+        self.names = [point["name"] for point in of_seeds[0][task]]
+        right, tokens = [], []
+        for of_seed in of_seeds:
+            right.append([point["right"] for point in of_seed[task]])
+            tokens.append([point["tokens"] for point in of_seed[task]])
+        self.right = np.array(right, dtype=float).transpose(0, 2, 1)      # (seeds, problems, points)
+        self.tokens = np.broadcast_to(np.array(tokens)[:, None], self.right.shape)
+
+    def right_of(self, name):
+        """(seeds, problems) at one point."""
+        return self.right[:, :, self.names.index(name)]
+
+    def points(self):
+        """[(tokens, share right)]."""
+        return points_of(self.right, self.tokens)
+
+    def needed_interval(self, level):
+        """(value, low, high) of `tokens_needed`, over seeds and problems. What is infinite is None."""
+        def needed(right, tokens):
+            return tokens_needed(points_of(right, tokens), level)
+        ends = runs.bootstrap(needed, self.right, self.tokens)
+        return tuple(None if math.isinf(end) else end for end in ends)
+
+
+def points_of(right, tokens):
+    """[(tokens, share right)] from arrays (seeds, problems, points)."""
+    return list(zip(tokens.mean((0, 1)).tolist(), right.mean((0, 1)).tolist()))
+
+
+# -----------------------------------------------------------------------------
+# All seeds
+
+def rows_of(task, curves):
+    """Each point of each model, what each level needs, and one answer of the last model less the first's
+    votes."""
+    rows = []
+    for curve in curves:
+        title = f"{task}, iteration {curve.iteration}"
+        rows.append(row(f"{title}: training tokens", curve.training))
+        for name, (tokens, _) in zip(curve.names, curve.points()):
+            rows.append(row(f"{title}, {name}: right", *bootstrap_interval(curve.right_of(name))))
+            rows.append(row(f"{title}, {name}: tokens", tokens))
+        for level in LEVELS:
+            value, low, high = curve.needed_interval(level)
+            if value is not None:
+                rows.append(row(f"{title}, {level:.0%}: tokens needed", value, low, high))
+    first, last = curves[0], curves[-1]
+    for name in first.names:
+        if name.startswith("vote"):
+            difference = bootstrap_interval(last.right_of("vote 1"), first.right_of(name))
+            rows.append(row(f"{task}: one answer at the end less {name} at the start", *difference))
+    return rows
+
+
+def draw_lines(axis, task, curves):
+    """Lines of equal accuracy: tokens of RL, and tokens of a question."""
+    color = TASK_COLORS[task]
+    for level in LEVELS:
+        found = []
+        for curve in curves:
+            needed = tokens_needed(curve.points(), level)
+            if not math.isinf(needed):
+                found.append((curve.training / 1e6, needed))
+        if found:
+            x, y = zip(*found)
+            axis.plot(x, y, "o-", ms=3, color=color, alpha=0.3 + 0.7 * level)
+            axis.annotate(f"{level:.0%}", (x[-1], y[-1]), (4, -3), textcoords="offset points", fontsize=7)
+    axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    label(axis, f"{task}: lines of equal accuracy", "million tokens of RL", "tokens of a question")
+
+
+def draw_totals(axis, curves, task):
+    """The best share for so many tokens, when training is shared by so many questions."""
+    for number, color in QUESTIONS.items():
+        points = []
+        for curve in curves:
+            for tokens, share in curve.points():
+                points.append((tokens + curve.training / number, share))
+        x, y = zip(*frontier(points))
+        axis.step(x, y, where="post", color=color, label=f"{number:,} questions")
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    label(axis, f"{task}: training counted", "tokens of a question, with its part of RL", "share right, best")
+
+
+def draw(by_task):
+    figure, axes = new_figure(1, 3, figsize=(12, 3.6))
+    for axis, task in zip(axes, TASKS):
+        draw_lines(axis, task, by_task[task])
+    draw_totals(axes[2], by_task["countdown"], "countdown")
+    return figure
+
+
+def main():
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    sizes = {"num_problems": 1000, "num_samples": 16, "budgets": BUDGETS, "num_models": 6}
+    if args.fast:
+        sizes = {"num_problems": 8, "num_samples": 2, "budgets": (0, 16, 48), "num_models": 3}
+    measured = []                                                        # for each seed, each model
+    for seed in args.seeds:
+        measured.append(models_of(runs.whole_run(seed, args, needs="rl"), seed, sizes, args))
+    by_task, rows = {}, []
+    for task in TASKS:
+        by_task[task] = [Curve(of_seeds, task) for of_seeds in zip(*measured)]
+        rows += rows_of(task, by_task[task])
+    runs.save_claim(19, "Train compute and inference compute trade", args.command, args.seeds,
+                    sizes["num_problems"], rows,
+                    iterations=[curve.iteration for curve in by_task["countdown"]])
+    runs.save_figure(draw(by_task), "C19")
+
+
+if __name__ == "__main__":
+    main()
