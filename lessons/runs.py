@@ -14,11 +14,13 @@ A study is a script in lessons/studies/, and all of them are used alike:
 
 import argparse
 import contextlib
+import dataclasses
 import inspect
 import json
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import shared
@@ -26,9 +28,12 @@ import torch
 from shared import ROOT
 
 import train
+from minireason import stages
 from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
-from minireason.evaluate import evaluate
+from minireason.evaluate import evaluate, quick_accuracy, tasks_of
 from minireason.run import PRETRAINED, different_settings, open_model, read_results, stored_config
+from minireason.snapshots import rl_models
+from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import metrics
@@ -371,6 +376,65 @@ def settings_asked(args):
     flags = train.parse([str(flag) for flag in args.flags])
     config = preset(getattr(flags, "preset", "laptop"))
     return to_dict(apply_flags(config, train.settings_given(flags)))
+
+
+def rewarded_run(name, reward, seed, args):
+    """RL from the base as in `pure_run`, but an answer is worth what `reward` says.
+
+    `reward` takes (problems, completions) and returns as many numbers; the answers of a group stand in
+    consecutive places. A run that was interrupted asks it again, so it must draw from what it is given.
+    """
+    source = whole_run(seed, args, "rl")        # with its own reward
+    plain_world = stages.problems
+
+    def world(run):
+        return dataclasses.replace(plain_world(run), reward=reward)
+
+    with mock.patch.object(stages, "problems", world):
+        ensure(f"{name}-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", source, *args.flags)
+    return STUDIES / f"{name}-{seed}"
+
+
+def rl_numbers(folder):
+    """What is kept of a run's stage rl: its scores by task, its curves by iteration, held-out accuracy at its
+    start, snapshots and end, and its seconds."""
+    results, config = or_exit(read_results, folder), config_of(folder)
+    curves = {}
+    for name in ("reward", "completion_length"):
+        curves[name] = [round(line[name], 4) for line in curve(folder.name, "rl")]
+    looks = []
+    for iteration, model in rl_models(folder):
+        looks.append({"iteration": iteration, **quick_accuracy(model, get_tokenizer(), config)})
+    return {"scores": short_scores(results["stages"]["rl"]), "curves": curves, "looks": looks,
+            "seconds": round(results["seconds"]["rl"])}
+
+
+def held_out_curve(arms):
+    """(iterations, intervals over the seeds) of the accuracy on the way, mean of all tasks, in percent."""
+    iterations, intervals = [], []
+    for looks in zip(*(arm["looks"] for arm in arms)):
+        shares = []
+        for look in looks:
+            of_tasks = [value for key, value in look.items() if key != "iteration"]
+            shares.append([100 * sum(of_tasks) / len(of_tasks)])
+        iterations.append(looks[0]["iteration"])
+        intervals.append(bootstrap_interval(shares))
+    return iterations, intervals
+
+
+def base_numbers(seed, args):
+    """What is kept of the base of a whole run: its scores, on the problems of the arms that go on from it."""
+    source, number = whole_run(seed, args, "rl"), settings_asked(args)["evaluate"]["num_problems"]
+    return {"scores": short_scores(scores_of(source, "base", number))}
+
+
+def short_scores(scores):
+    """Of the scores of a stage, what is kept for each task: outcomes by problem, and a few rates."""
+    short = {}
+    for task in tasks_of(scores):
+        names = ("outcomes", "well_formed", "thinks", "tokens", "wrong_steps")
+        short[task] = {name: scores[task][name] for name in names}
+    return short
 
 
 # -----------------------------------------------------------------------------

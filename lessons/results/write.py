@@ -673,6 +673,158 @@ NUMBERS |= {
 }
 
 
+# -----------------------------------------------------------------------------
+# Claims about rewards: C14, C15, C18.
+
+def columns_of_tasks(pattern):
+    """{title: pattern of a row's name} for each task; `pattern` has {task} for it."""
+    return {f"{task} %": pattern.replace("{task}", task) for task in TASKS}
+
+
+def pass_at_many():
+    """C14: a row for each model and some k."""
+    samples, rows = read("C14.json")["samples"], []
+    for k in sorted({1, min(16, samples), min(128, samples), samples}):
+        for model in ("base", "cold start", "RL", "longer RL"):
+            cells = [f"pass@{k:,}, {model}"]
+            for task in TASKS:
+                cells.append(percent_interval(find("C14.json", f"{task}, {model}: pass@{k}")))
+            rows.append(cells)
+    return table([size_of("C14.json"), *columns_of_tasks("")], rows)
+
+
+def crossings():
+    """C14: from which k on the first curve is above the second."""
+    largest, rows = read("C14.json")["samples"], []
+    for pair in ("base and RL", "base and longer RL", "cold start and RL"):
+        cells = [pair.replace(" and ", " passes ")]
+        for task in TASKS:
+            place = read("C14.json")["crossings"][f"{task}, {pair}"]
+            ends = []
+            for name in ("k", "low", "high"):
+                ends.append(f"above {largest:,}" if place[name] is None else f"{place[name]:,.0f}")
+            value = "none" if place["k"] is None else ends[0]
+            cells.append(f"{value} [{ends[1]}, {ends[2]}]")
+        rows.append(cells)
+    return table(["from this k on", *TASKS], rows)
+
+
+def solved_alone():
+    """C14: what one model solves and another never does."""
+    rows = []
+    for pair in (("RL", "base"), ("longer RL", "base"), ("RL", "cold start")):
+        for first, second in (pair, pair[::-1]):
+            cells = [f"solved by {first}, never by {second}"]
+            for task in TASKS:
+                cells.append(percent_interval(find("C14.json", f"{task}: {cells[0]}")))
+            rows.append(cells)
+    return table(["of the problems", *columns_of_tasks("")], rows)
+
+
+REWARDS = {"right answers": "exact", "a coin": "coin", "wrong answers": "inverted", "form alone": "form",
+           "the group's vote": "vote"}
+
+
+def random_rewards():
+    rows = {"the base, before RL": "base"} | REWARDS
+    return grid("C15.json", f"paid for; {size_of('C15.json')}", rows, columns_of_tasks("{task}, {}"))
+
+
+def random_reward_gains():
+    columns = {f"{task}, minus the base": f"{task}, {{}} less base" for task in TASKS}
+    columns["all problems, minus the base"] = "all problems, {} less base"
+    return grid("C15.json", "paid for", REWARDS, columns, points_interval)
+
+
+def random_reward_differences():
+    rows = {name: arm for name, arm in REWARDS.items() if arm != "exact"}
+    columns = {task: f"{task}, exact less {{}}" for task in (*TASKS, "all problems")}
+    return grid("C15.json", "right answers paid, minus", rows, columns, points_interval)
+
+
+def random_reward_habits():
+    rows = {"the base, before RL": "base"} | REWARDS
+    columns = {"well formed %": f"{{}} well_formed {EVERY_RUN}", "thinks %": f"{{}} thinks {EVERY_RUN}"}
+    shares = grid("C15.json", "paid for", rows, columns)
+    tokens = grid("C15.json", "paid for", rows, {"tokens": f"{{}} tokens {EVERY_RUN}"}, plain_interval)
+    return beside(shares, tokens)
+
+
+def beside(first, second):
+    """Two tables with the same rows as one: the columns of the second follow those of the first."""
+    lines = []
+    for line, other in zip(first.strip().splitlines(), second.strip().splitlines()):
+        lines.append(line + other.removeprefix("|").partition("|")[2])
+    return "\n" + "\n".join(lines) + "\n"
+
+
+PROCESS = {"nothing": "outcome", "each right step": "each step", "no wrong step": "no wrong step",
+           "steps that a scorer likes": "learned"}
+
+
+def process_rewards():
+    rows = {"the base, before RL": "base"} | PROCESS
+    return grid("C18.json", f"paid for the way; {size_of('C18.json')}", rows, columns_of_tasks("{task}, {}"))
+
+
+def process_differences():
+    rows = {name: arm for name, arm in PROCESS.items() if arm != "outcome"}
+    columns = {task: f"{task}, {{}} less outcome" for task in TASKS}
+    return grid("C18.json", "minus the outcome alone", rows, columns, points_interval)
+
+
+def process_counts():
+    rows = {"the base, before RL": "base"} | PROCESS
+    numbers = {"tokens": f"countdown, {{}}: tokens {EVERY_RUN}",
+               "right steps": f"countdown, {{}}: right_steps {EVERY_RUN}"}
+    shares = {"wrong steps %": f"countdown, {{}}: wrong_steps {EVERY_RUN}",
+              "repeated steps %": f"countdown, {{}}: repeated {EVERY_RUN}"}
+    return beside(grid("C18.json", "countdown", rows, numbers, plain_interval),
+                  grid("C18.json", "countdown", rows, shares))
+
+
+def scorer():
+    rows = {"of the base": "base", "of the model that it paid": "learned"}
+    columns = {}
+    for kind in ("right", "wrong"):
+        title = f"{kind} steps that it calls right, %"
+        columns[title] = f"scorer: {kind} steps called right, {{}} {EVERY_RUN}"
+    return grid("C18.json", "answers", rows, columns)
+
+
+def transcripts():
+    """C18: of each arm the answer that earned most by its steps, one seed."""
+    rows = []
+    for name, arm in ({"the base, before RL": "base"} | PROCESS).items():
+        best = read("C18.json")["transcripts"][arm]
+        verdict = "right" if best["right"] else "wrong"
+        text = best["text"].replace("|", "&#124;")
+        rows.append([name, f"`{best['prompt']}`", str(best["steps"]), str(best["repeated"]), verdict,
+                     f"`{text}`"])
+    return table(["paid for the way", "problem", "steps", "of these repeated", "answer", "text"], rows)
+
+
+TABLES |= {
+    "C14-table": if_measured("C14", pass_at_many),
+    "C14-crossings-table": if_measured("C14", crossings),
+    "C14-alone-table": if_measured("C14", solved_alone),
+    "C15-table": if_measured("C15", random_rewards),
+    "C15-gains-table": if_measured("C15", random_reward_gains),
+    "C15-differences-table": if_measured("C15", random_reward_differences),
+    "C15-habits-table": if_measured("C15", random_reward_habits),
+    "C18-table": if_measured("C18", process_rewards),
+    "C18-differences-table": if_measured("C18", process_differences),
+    "C18-steps-table": if_measured("C18", process_counts),
+    "C18-scorer-table": if_measured("C18", scorer),
+    "C18-transcripts-table": if_measured("C18", transcripts),
+}
+NUMBERS |= {
+    "C14-figure": figure_of("C14", "pass@k of four models, and what only one of two solves"),
+    "C15-figure": figure_of("C15", "Accuracy, gains and habits with five rewards"),
+    "C18-figure": figure_of("C18", "Reward, accuracy, length and right steps of four ways to pay"),
+}
+
+
 def filled(text):
     """The text with every marked place filled in. Raises KeyError for a name that is not known."""
     def value(match):

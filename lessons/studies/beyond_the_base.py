@@ -1,0 +1,276 @@
+"""Does RL teach nothing that the base cannot do? Claim C14.
+
+    python lessons/studies/beyond_the_base.py [--seeds 3] [--samples 1024] [--problems 300] [--long 300]
+    python lessons/studies/beyond_the_base.py --fast
+
+The base, the cold start, RL, and an RL of --long iterations answer each held-out problem up to --samples
+times. pass@k is the chance that at least one of k answers is right. If RL only makes likely what the base
+finds seldom, the base catches up where k is large: its curve crosses that of RL. And RL alone solves nothing.
+
+A problem is left alone once ENOUGH of its answers are right, so an easy one takes 32 answers and not 1,024.
+`pass_at` says why the estimate stays unbiased.
+"""
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import runs
+from runs import row
+from shared import group_bars, label, plot_band
+
+from minireason.config import from_dict
+from minireason.inference import answer_all
+from minireason.run import open_model
+from minireason.stats import bootstrap_interval, pass_at_k
+from minireason.tasks import test_problems
+from minireason.tokenizer import get_tokenizer
+from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_seed
+from minireason.verifier import verify
+
+ENOUGH = 16         # right answers of a problem, after which it is not asked again
+AT_ONCE = 32        # answers of each problem, before it is looked at
+COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3", "longer RL": "#d1495b"}
+COMPARED = (("RL", "base"), ("longer RL", "base"), ("RL", "cold start"))
+NUM_RESAMPLES = 2000
+tokenizer = get_tokenizer()
+
+
+# -----------------------------------------------------------------------------
+# Sampling, and the estimate
+
+def count_right(model, problems, num_samples, max_new_tokens, seed):
+    """[(answers, right ones)] of each problem: until ENOUGH are right, or `num_samples` are made."""
+    outcomes = [[] for _ in problems]
+    unfinished = list(range(len(problems)))
+    for number in range(math.ceil(num_samples / AT_ONCE)):
+        size = min(AT_ONCE, num_samples - number * AT_ONCE)
+        prompts = []
+        for i in unfinished:
+            prompts += [problems[i].prompt] * size
+        answers = answer_all(model, tokenizer, prompts, max_new_tokens, derive_seed(seed, number))
+        for place, i in enumerate(unfinished):
+            for text, _ in answers[place * size:(place + 1) * size]:
+                outcomes[i].append(verify(problems[i], text).correct)
+        unfinished = [i for i in unfinished if sum(outcomes[i]) < ENOUGH]
+        if not unfinished:
+            break
+    return [cut(right, ENOUGH) for right in outcomes]
+
+
+def cut(outcomes, enough):
+    """(answers, right ones) up to the one that makes `enough` right ones; of all answers where none does."""
+    num_right = 0
+    for number, is_right in enumerate(outcomes, start=1):
+        num_right += is_right
+        if num_right == enough:
+            return number, num_right
+    return len(outcomes), num_right
+
+
+def pass_at(k, num_answers, num_right, enough):
+    """Unbiased chance that one of k answers to a problem is right, from what `cut` returned.
+
+    Sampling that went on to its end has the usual formula. If it stopped at a right answer, that last one is
+    not a fair draw, since it is right by construction. So it is left out. The answers before it were right
+    and wrong in an order of which none is likelier than another, and the usual formula holds for them. Where
+    k reaches the last one, a right answer is among the k.
+    """
+    if num_right < enough:
+        return pass_at_k(num_answers, num_right, k)
+    if k >= num_answers:
+        return 1.0
+    return pass_at_k(num_answers - 1, num_right - 1, k)
+
+
+def powers_of_two(largest):
+    """1, 2, 4 ... up to the largest number, which comes last."""
+    ks = [1]
+    while 2 * ks[-1] <= largest:
+        ks.append(2 * ks[-1])
+    return ks if ks[-1] == largest else [*ks, largest]
+
+
+# -----------------------------------------------------------------------------
+# The models
+
+def model_of(name, seed, args):
+    """One of the four models; trains what is missing."""
+    source, stage = runs.whole_run(seed, args, needs="rl"), "rl"
+    if name == "base":
+        stage = "base"
+    elif name == "cold start":
+        stage = "cold-start"
+    elif name == "longer RL":
+        run_name = f"long-{args.long}-{seed}"
+        runs.ensure(run_name, "rl", "--seed", seed, "--from", source, *args.flags,
+                    "--rl-num-iterations", args.long)
+        source = runs.STUDIES / run_name
+    return open_model(source, stage)[0]
+
+
+def measure(name, task, seed, args):
+    """What is kept of one model and task: the answers to each problem, and how many were right."""
+    config = from_dict(runs.settings_asked(args))
+    problems = test_problems(task, config.tasks.levels[task], args.problems, config.evaluate.seed)
+    model, began = model_of(name, seed, args), time.process_time()
+    counts = count_right(model, problems, args.samples, config.evaluate.max_new_tokens,
+                         derive_seed(config.evaluate.seed, "pass@k", task))
+    return {"enough": ENOUGH, "counts": counts, "seconds": round(time.process_time() - began)}
+
+
+# -----------------------------------------------------------------------------
+# Curves, and where they cross
+
+def curves_of(arms, ks):
+    """pass@k by (seed, problem, k), as an array."""
+    by_seed = []
+    for arm in arms:
+        lines = []
+        for num_answers, num_right in arm["counts"]:
+            lines.append([pass_at(k, num_answers, num_right, arm["enough"]) for k in ks])
+        by_seed.append(lines)
+    return np.array(by_seed)
+
+
+def crossing(before, after, ks):
+    """The k at which the curve `before` passes `after` for good; None if it ends below it or beside it.
+
+    Between two values of k both are taken as lines over log k.
+    """
+    lead = np.asarray(before) - np.asarray(after)
+    if lead[-1] <= 1e-9:
+        return None
+    behind = [i for i in range(len(ks)) if lead[i] <= 1e-9]
+    if not behind:
+        return float(ks[0])
+    last = behind[-1]
+    share = -lead[last] / (lead[last + 1] - lead[last])
+    return float(ks[last] * (ks[last + 1] / ks[last]) ** share)
+
+
+def crossing_interval(before, after, ks):
+    """The crossing of two arrays of curves, and its 95% interval; problems and seeds are drawn anew.
+
+    Both curves get the same draws. {"k", "low", "high", "share"}: None stands for "not up to the largest k",
+    and `share` is how many of the resamples cross.
+    """
+    generator, places = np.random.default_rng(0), []
+    num_seeds, num_problems, _ = before.shape
+    for _ in range(NUM_RESAMPLES):
+        seeds = generator.integers(0, num_seeds, num_seeds)
+        problems = generator.integers(0, num_problems, num_problems)
+        drawn = [curves[seeds].mean(0)[problems].mean(0) for curves in (before, after)]
+        place = crossing(*drawn, ks)
+        places.append(math.inf if place is None else place)
+    places.sort()
+    ends = [places[round(share * (NUM_RESAMPLES - 1))] for share in (0.025, 0.975)]
+    low, high = [None if end == math.inf else end for end in ends]
+    num_crossing = sum(place < math.inf for place in places)
+    return {"k": crossing(before.mean((0, 1)), after.mean((0, 1)), ks), "low": low, "high": high,
+            "share": num_crossing / NUM_RESAMPLES}
+
+
+def solved(arms):
+    """1 for each problem with a right answer, else 0, for each seed."""
+    by_seed = []
+    for arm in arms:
+        by_seed.append([int(num_right > 0) for _, num_right in arm["counts"]])
+    return by_seed
+
+
+def alone(first, second):
+    """1 for each problem that the first models solve and the second never do, else 0, for each seed."""
+    by_seed = []
+    for ours, theirs in zip(solved(first), solved(second)):
+        by_seed.append([int(our and not their) for our, their in zip(ours, theirs)])
+    return by_seed
+
+
+# -----------------------------------------------------------------------------
+# Results
+
+def rows_of(task, arms, curves, ks):
+    """The curves of a task, their differences, and what one model solves and another never does."""
+    rows = []
+    for i, k in enumerate(ks):
+        for name in curves:
+            rows.append(row(f"{task}, {name}: pass@{k}", *bootstrap_interval(curves[name][:, :, i])))
+        for after, before in COMPARED:
+            difference = bootstrap_interval(curves[after][:, :, i], curves[before][:, :, i])
+            rows.append(row(f"{task}, {after} less {before}: pass@{k}", *difference))
+    for after, before in COMPARED:
+        for first, second in ((after, before), (before, after)):
+            share = bootstrap_interval(alone(arms[first], arms[second]))
+            rows.append(row(f"{task}: solved by {first}, never by {second}", *share))
+    return rows
+
+
+def draw(tasks, rows, crossings, ks):
+    """pass@k by task, with the place where the base passes RL; and what only one of the two solves."""
+    found = {}
+    for line in rows:
+        found[line["name"]] = tuple(100 * line[end] for end in ("value", "low", "high"))
+    figure, axes = new_figure(1, len(tasks) + 1, figsize=(13.5, 3.4))
+    shares = {}
+    for axis, task in zip(axes, tasks):
+        for name, color in COLORS.items():
+            intervals = [found[f"{task}, {name}: pass@{k}"] for k in ks]
+            plot_band(axis, ks, intervals, color, name)
+        place = crossings[f"{task}, base and RL"]["k"]
+        if place is not None:
+            axis.axvline(place, color="black", lw=0.8, ls=":")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        title = f"{task}: " + ("no crossing" if place is None else f"the base passes RL at {place:.0f}")
+        label(axis, title, "k, number of answers", "pass@k, %", legend=axis is axes[0])
+        shares[task] = {}
+        for first, second in (("RL", "base"), ("base", "RL")):
+            shares[task][f"{first} alone"] = found[f"{task}: solved by {first}, never by {second}"]
+    group_bars(axes[-1], shares, {"RL alone": COLORS["RL"], "base alone": COLORS["base"]})
+    label(axes[-1], f"solved by one, never in {ks[-1]:,} answers by the other", ylabel="% of the problems")
+    return figure
+
+
+def main():
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
+    parser.add_argument("--samples", type=int, help="answers to a problem (default: 1,024, with --fast 16)")
+    parser.add_argument("--problems", type=int, help="of each task (default: 300, with --fast 5)")
+    parser.add_argument("--long", type=int, help="iterations of the longer RL (default: 300, with --fast 4)")
+    args = runs.parse(parser)
+    defaults = (16, 5, 4) if args.fast else (1024, 300, 300)
+    for name, default in zip(("samples", "problems", "long"), defaults):
+        if getattr(args, name) is None:
+            setattr(args, name, default)
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} is at least 1")
+
+    ks, size = powers_of_two(args.samples), f"{args.problems}x{args.samples}"
+    rows, crossings, seconds = [], {}, {}
+    for task in from_dict(runs.settings_asked(args)).tasks.levels:
+        arms = {name: [] for name in COLORS}                             # for each seed
+        for seed in args.seeds:
+            for name in COLORS:
+                kind = f"longer-RL-{args.long}" if name == "longer RL" else name.replace(" ", "-")
+                file = f"C14-{kind}-{task}-{size}-{seed}"
+                arms[name].append(runs.arm(file, args, measure, name, task, seed, args))
+        curves = {name: curves_of(arms[name], ks) for name in COLORS}
+        rows += rows_of(task, arms, curves, ks)
+        for after, before in COMPARED:
+            crossings[f"{task}, {before} and {after}"] = crossing_interval(curves[before], curves[after], ks)
+        seconds[task] = {}
+        for name in COLORS:
+            seconds[task][name] = [arm["seconds"] for arm in arms[name]]
+    runs.save_claim(14, "RL teaches nothing that the base cannot do", args.command, args.seeds, args.problems,
+                    rows, crossings=crossings, samples=args.samples, seconds=seconds)
+    runs.save_figure(draw(list(seconds), rows, crossings, ks), "C14")
+
+
+if __name__ == "__main__":
+    main()
