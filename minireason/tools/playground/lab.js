@@ -46,7 +46,7 @@ async function beginLab() {
 async function measure() {
   return labAsks("measure", event => {
     passRates.push({x: event.steps_done, y: event.right / event.of, low: event.low, high: event.high,
-                    right: event.right});
+                    right: event.right, of: event.of});
     showLabChart();
   });
 }
@@ -58,9 +58,9 @@ function showLabChart() {
     lines.unshift({points: formerLab.points, name: "former"});
     parts.push(element("p", "note", `Dashed: ${formerLab.title}`));
   }
-  const {right} = passRates[passRates.length - 1];
-  parts.push(chart({lines, xMax: world.max_steps, label: "steps (right answers of 64 fresh ones)",
-                    says: `Right answers: now ${right} of 64`}));
+  const {right, of} = passRates[passRates.length - 1];
+  parts.push(chart({lines, xMax: world.max_steps, label: `steps (right answers of ${of} fresh ones)`,
+                    says: `Right answers: now ${right} of ${of}`}));
   $("lab-chart").replaceChildren(...parts);
 }
 

@@ -6,6 +6,7 @@ const $ = id => document.getElementById(id);
 let world = null;           // what the server says there is to choose from
 let written = [];           // the tokens that the reader chose, and those before them
 let shown = [];             // the tokens of the answer on the page: {id, text, span}
+let pressed = null;         // the index in it of the token whose alternatives stay on the page
 let asking = {};            // for each place on the page, what ends its request
 let working = {};           // for each place on the page, what goes on there, in words
 let isStopped = false;      // did the reader press Stop while the lab worked?
@@ -118,6 +119,7 @@ function addToken(box, text) {
   const span = element("span", "token", text === END ? "\u25a0" : visible(text.trim() || text));
   if (text === END) span.title = "the end";
   if (/^<.*>$/.test(text)) span.classList.add("tag");
+  if (text.endsWith("-")) span.classList.add("minus");
   box.append(span);
   if (/. $/.test(text)) box.append(" ");
   return span;
@@ -168,13 +170,15 @@ function addProbability(token, {p, others}) {
 function showVerdict(place, verdict, tokens) {
   const word = {true: "Right", false: "Wrong"}[verdict.correct];
   const reason = verdict.reason.replace(/^correct(; )?/, "");
-  place.textContent = `${[word, reason].filter(Boolean).join(": ")} (${tokens} tokens)`;
+  const length = reason.includes("tokens") ? "" : ` (${tokens} tokens)`;     // "cut off at 256 tokens" says it
+  place.textContent = [word, reason].filter(Boolean).join(": ") + length;
   place.className = "verdict" + (word ? (verdict.correct ? " good" : " bad") : "");
 }
 
 async function think() {
   say("error", "");
-  $("others").replaceChildren();
+  pressed = null;
+  showOthers(null);
   saveState();
   const show = showAnswerIn($("answer"), $("verdict"), (token, tokens) => { shown = tokens; });
   $("own").hidden = written.length === 0;
@@ -191,6 +195,7 @@ function makeTokensButtons() {
     token.span.setAttribute("aria-label", `${name}, ${probability(token.p)}`);
     token.span.tabIndex = i === 0 ? 0 : -1;
     token.span.onclick = () => chooseToken(i);
+    token.span.onmouseenter = () => showOthers(i);
     token.span.onkeydown = event => {
       const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
       if (step && shown[i + step]) shown[i + step].span.focus();
@@ -200,12 +205,18 @@ function makeTokensButtons() {
   });
 }
 
-// Shows what else might have stood in the place of a token.
 function chooseToken(i) {
+  pressed = i;
   shown.forEach((token, j) => {
     token.span.setAttribute("aria-pressed", String(j === i));
     token.span.tabIndex = j === i ? 0 : -1;
   });
+  showOthers(i);
+}
+
+// Shows what else might have stood in the place of a token: while the pointer is on it, or once it was chosen.
+function showOthers(i) {
+  if (i === null) return $("others").replaceChildren();
   const label = element("span", "", "Here it might have said:");
   const buttons = shown[i].others.map(other => {
     const token = visible(other.text).replaceAll(" ", "\u2423");       // " no" and " no " are two tokens
@@ -293,8 +304,10 @@ function measureBudgets() {
   const points = [];
   ask("budgets", "/budgets", {...sampling(), number: 32}, event => {
     points.push({x: event.tokens, y: event.right / event.of, low: event.low, high: event.high});
+    const longest = Math.max(...points.map(point => point.x));
     $("budget-chart").replaceChildren(chart({
-      lines: [{points, name: ""}], xMax: world.longest_forced, label: "tokens of the answer, on average",
+      lines: [{points, name: ""}], xMax: 10 * Math.ceil(longest / 10),
+      label: `tokens of an answer, on average (right answers of ${event.of})`,
       says: `With a budget of ${event.budget} tokens, ${event.right} of ${event.of} answers are right`}));
   }, "Measuring budgets");
 }
