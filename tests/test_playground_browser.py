@@ -45,7 +45,7 @@ def page(browser, address):
     complaints = []
     context = browser.new_context(viewport={"width": 380, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(200_000)        # a busy machine is not a bug
 
     def hear(message):
         if message.type in ("error", "warning"):
@@ -155,6 +155,7 @@ def test_the_film_moves_by_its_slider_and_by_its_buttons(page):
 
 def test_a_run_without_snapshots_shows_the_start_and_the_end_of_its_rl(page):
     page.select_option("#run", index=2)
+    page.fill("#prompt", "compute 2+3")
     page.click("#tab-film")
     page.wait_for_selector("#moments button:nth-child(2).good, #moments button:nth-child(2).bad")
     assert page.locator("#moments button").count() == 2 and page.locator("#film-charts svg").count() == 0
@@ -237,7 +238,7 @@ def test_ten_steps_of_grpo_make_a_prompt_easier(page):
     assert any("\u2192" in number for number in numbers)        # before and after the step
     page.wait_for_selector("#ten:not([disabled])")
     page.click("#ten")
-    page.locator("#lab-chart circle").nth(10).wait_for(timeout=200_000)
+    page.locator("#lab-chart circle").nth(10).wait_for()
     before, now = page.evaluate("[passRates[0].right, passRates[10].right]")
     assert now > before
 

@@ -38,7 +38,7 @@ MAX_BYTES = 150_000
 NUM_CANDIDATES = 100    # held-out problems that are looked at
 MIN_TRIES, MAX_TOKENS = 3, 110
 GROUP = 16
-NUM_SHOWN = 3           # answers of the group that are in the picture
+NUM_SHOWN = 2           # answers of the group that are in the picture
 STEPS = 4
 
 
@@ -100,8 +100,9 @@ def show_steps(page: Page, address: str, problem: Problem) -> None:
 
 
 def save_picture(page: Page, first: str, last: str, path: Path) -> None:
-    """Saves what is from the top of one element to the bottom of another. Raises ValueError on a large file."""
-    top = page.locator(first).bounding_box()["y"]
+    """Saves what is between the top of one element and the bottom of another. Raises ValueError if large."""
+    page.evaluate("scrollTo(0, 0)")
+    top = page.locator(first).first.bounding_box()["y"]
     box = page.locator(last).bounding_box()
     clip = {"x": 0, "y": max(0, top - 16), "width": WIDTH, "height": box["y"] + box["height"] - top + 32}
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
@@ -131,7 +132,7 @@ def main() -> None:
         save_picture(page, "#ask", "#think", folder / "playground-think.png")
         page.goto("about:blank")
         show_steps(page, address, room)
-        save_picture(page, "#lab", f"#group article:nth-of-type({NUM_SHOWN})",
+        save_picture(page, "#lab .row", f"#group article:nth-of-type({NUM_SHOWN})",
                      folder / "playground-step.png")
         browser.close()
     server.shutdown()

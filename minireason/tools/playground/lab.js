@@ -60,7 +60,7 @@ function showLabChart() {
   }
   const {right, of} = passRates[passRates.length - 1];
   parts.push(chart({lines, xMax: world.max_steps, label: `steps (right answers of ${of} fresh ones)`,
-                    says: `Right answers: now ${right} of ${of}`}));
+                    says: `Right answers: now ${right} of ${of}`, height: 180}));
   $("lab-chart").replaceChildren(...parts);
 }
 
@@ -111,7 +111,8 @@ function stepText(event) {
   const colors = "Green tokens became likelier, yellow ones less likely. ";
   const critic = isGrpo ? "" : "The curve under an answer is what the critic expected, from 0 to 1. ";
   const remark = isGrpo ? ", and it differs from 0 only as far as answers differ in length." : ".";
-  const loss = `The loss, ${event.metrics.policy_loss.toFixed(3)}, is no measure of progress: `
+  const value = event.metrics.policy_loss.toFixed(3).replace(/^-(0\.0+)$/, "$1");        // no minus zero
+  const loss = `The loss, ${value}, is no measure of progress: `
     + `advantages add up to 0${remark}`;
   const bug = labBug && !$("mended").checked ? ` The bug: ${labBug.meaning}` : "";
   return right + colors + critic + loss + bug;
@@ -160,29 +161,31 @@ function numbersUnder(token, isAfter) {
   return before > 98 ? "" : String(before);
 }
 
-// The tokens whose probability changed most, on average over the places where the same stood before them.
+// The tokens whose probability changed most, in all places together where the same stood before them.
 function changeTable(completions) {
   const changes = new Map();
   for (const {tokens} of completions) {
     let beginning = "";
     for (const token of tokens) {
-      const behind = beginning.slice(-14);
-      const row = changes.get(behind + token.text) || {text: token.text, behind, before: 0, now: 0, places: 0};
+      const context = beginning.slice(-14);
+      const place = context + token.text;
+      const row = changes.get(place) || {text: token.text, context, before: 0, now: 0, places: 0};
       row.before += Math.exp(token.old);
       row.now += Math.exp(token.new);
       row.places++;
-      changes.set(behind + token.text, row);
+      changes.set(place, row);
       beginning += token.text;
     }
   }
-  const change = row => (row.now - row.before) / row.places;
+  const change = row => row.now - row.before;        // summed over its places
   const rows = [...changes.values()].sort((one, other) => Math.abs(change(other)) - Math.abs(change(one)));
   const table = element("table");
   table.append(element("caption", "", "The tokens that changed most"));
-  table.append(tableRow("th", ["token", "behind", "before", "now", "places"]));
+  table.append(tableRow("th", ["token", "follows", "before", "now", "places"]));
   for (const row of rows.slice(0, MOST_CHANGES)) {
-    const line = tableRow("td", [row.text === END ? "\u25a0 (the end)" : visible(row.text), visible(row.behind),
-      probability(row.before / row.places), probability(row.now / row.places), row.places]);
+    const text = row.text === END ? "\u25a0 (the end)" : visible(row.text);
+    const before = probability(row.before / row.places), now = probability(row.now / row.places);
+    const line = tableRow("td", [text, visible(row.context), before, now, row.places]);
     line.className = change(row) > 0 ? "up" : "down";
     table.append(line);
   }

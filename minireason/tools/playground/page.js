@@ -214,7 +214,7 @@ function chooseToken(i) {
   showOthers(i);
 }
 
-// Shows what else might have stood in the place of a token: while the pointer is on it, or once it was chosen.
+// Shows what else might have stood in the place of a token: of one that is pointed at, or was chosen.
 function showOthers(i) {
   if (i === null) return $("others").replaceChildren();
   const label = element("span", "", "Here it might have said:");
