@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import os
+import runpy
 import shutil
+import sys
 import threading
 
 import pytest
@@ -410,6 +413,26 @@ def test_the_server_knows_the_names_that_a_browser_may_call_it():
     assert set(servers.names_of("127.0.0.1", 8017)) == {"127.0.0.1:8017", "localhost:8017"}
     assert set(servers.names_of("10.0.0.7", 9000)) == {"10.0.0.7:9000", "127.0.0.1:9000", "localhost:9000"}
     assert {"10.0.0.7", "10.0.0.7:80", "localhost"} <= set(servers.names_of("10.0.0.7", 80))
+
+
+class ServerThatIsStopped:
+    server_port = 8017
+
+    def serve_forever(self, poll_interval):
+        raise KeyboardInterrupt
+
+    def server_close(self):
+        pass
+
+
+def test_ctrl_c_ends_the_process_without_waiting_for_an_answer(monkeypatch, capsys):
+    """Its thread is still in torch, which aborts a process that winds down in the usual way."""
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(servers, "make_server", lambda *_: ServerThatIsStopped())
+    monkeypatch.setattr(sys, "argv", ["playground", "--no-browser"])
+    runpy.run_path(command.__file__, run_name="__main__")
+    assert codes == [130] and capsys.readouterr().out.startswith("http://127.0.0.1:8017/ ")
 
 
 def test_only_the_files_of_the_page_are_served(server):

@@ -38,7 +38,6 @@ MAX_BYTES = 150_000
 NUM_CANDIDATES = 100    # held-out problems that are looked at
 MIN_TRIES, MAX_TOKENS = 3, 110
 GROUP = 16
-NUM_SHOWN = 2           # answers of the group that are in the picture
 STEPS = 4
 
 
@@ -99,12 +98,15 @@ def show_steps(page: Page, address: str, problem: Problem) -> None:
         print(f"step {step + 1} of {STEPS}: {page.inner_text('#lab-said')[:60]}", flush=True)
 
 
-def save_picture(page: Page, first: str, last: str, path: Path) -> None:
-    """Saves what is between the top of one element and the bottom of another. Raises ValueError if large."""
+def save_picture(page: Page, first: str, last: list[str], path: Path) -> None:
+    """Saves what is from the top of `first` to the lowest bottom of `last`. Raises ValueError if it is large."""
     page.evaluate("scrollTo(0, 0)")
     top = page.locator(first).first.bounding_box()["y"]
-    box = page.locator(last).bounding_box()
-    clip = {"x": 0, "y": max(0, top - 16), "width": WIDTH, "height": box["y"] + box["height"] - top + 32}
+    bottom = 0
+    for name in last:
+        box = page.locator(name).first.bounding_box()
+        bottom = max(bottom, box["y"] + box["height"])
+    clip = {"x": 0, "y": top - 12, "width": WIDTH, "height": bottom - top + 24}
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
     picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
@@ -129,11 +131,10 @@ def main() -> None:
                                 color_scheme="light")
         page.set_default_timeout(600_000)
         show_several_tries(page, address, tries)
-        save_picture(page, "#ask", "#think", folder / "playground-think.png")
+        save_picture(page, "#ask", ["#think"], folder / "playground-think.png")
         page.goto("about:blank")
         show_steps(page, address, room)
-        save_picture(page, "#lab .row", f"#group article:nth-of-type({NUM_SHOWN})",
-                     folder / "playground-step.png")
+        save_picture(page, "#lab .row", ["#group .good", "#group .bad"], folder / "playground-step.png")
         browser.close()
     server.shutdown()
 

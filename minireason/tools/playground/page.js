@@ -147,12 +147,15 @@ function showAnswerIn(box, verdict, onToken = null) {
   };
 }
 
-const KINDS = ["right", "wrong", "repair", "try", "retry", "no", "yes", "false-yes"];
+// The kinds of marks, and what a screen reader says of them.
+const KINDS = {"right": "a step that is right", "wrong": "a wrong step", "repair": "repaired later",
+               "try": "a candidate", "retry": "another one", "no": "said to have failed",
+               "yes": "said to succeed, and it does", "false-yes": "said to succeed, but it does not"};
 
 // Gives each token the kind of the mark that it lies in. A mark is [start, end, kind], in characters.
 function paint(tokens, marks) {
   for (const token of tokens) {
-    token.span.classList.remove(...KINDS);
+    token.span.classList.remove(...Object.keys(KINDS));
     for (const [start, end, kind] of marks) {
       if (token.start < end && token.end > start) token.span.classList.add(kind);
     }
@@ -192,7 +195,9 @@ function makeTokensButtons() {
     token.span.setAttribute("role", "button");
     token.span.setAttribute("aria-pressed", "false");
     const name = visible(token.text).trim() || "space";
-    token.span.setAttribute("aria-label", `${name}, ${probability(token.p)}`);
+    const kinds = Object.keys(KINDS).filter(kind => token.span.classList.contains(kind));
+    const words = [name, probability(token.p), ...kinds.map(kind => KINDS[kind])];
+    token.span.setAttribute("aria-label", words.join(", "));
     token.span.tabIndex = i === 0 ? 0 : -1;
     token.span.onclick = () => chooseToken(i);
     token.span.onmouseenter = () => showOthers(i);
