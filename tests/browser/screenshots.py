@@ -99,7 +99,7 @@ def show_steps(page: Page, address: str, problem: Problem) -> None:
 
 
 def save_picture(page: Page, first: str, last: list[str], path: Path) -> None:
-    """Saves what is from the top of `first` to the lowest bottom of `last`. Raises ValueError if it is large."""
+    """Saves what is from the top of `first` to the end of all of `last`. Raises ValueError if it is large."""
     page.evaluate("scrollTo(0, 0)")
     top = page.locator(first).first.bounding_box()["y"]
     bottom = 0
