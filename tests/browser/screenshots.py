@@ -83,6 +83,14 @@ def show_several_tries(page: Page, address: str, problem: Problem) -> None:
     page.mouse.move(0, 0)
 
 
+# The first right answer of the group stays, and the first wrong one: sixteen are too many for a picture.
+HIDE_OTHERS = """() => {
+  for (const kind of ["good", "bad"]) {
+    for (const other of [...document.querySelectorAll(`#group .${kind}`)].slice(1)) other.hidden = true;
+  }
+}"""
+
+
 def show_steps(page: Page, address: str, problem: Problem) -> None:
     """Opens the lab and takes some steps. A group that is equally good throughout would show nothing."""
     state = {"tab": "lab", "stage": "cold-start", "seed": 0, "algo": "grpo", "group-size": GROUP,
@@ -96,17 +104,15 @@ def show_steps(page: Page, address: str, problem: Problem) -> None:
         page.locator("#lab-chart circle").nth(step + 1).wait_for()      # the pass rate after it
         page.wait_for_selector("#ten:not([disabled])")
         print(f"step {step + 1} of {STEPS}: {page.inner_text('#lab-said')[:60]}", flush=True)
+    page.evaluate(HIDE_OTHERS)
 
 
-def save_picture(page: Page, first: str, last: list[str], path: Path) -> None:
-    """Saves what is from the top of `first` to the end of all of `last`. Raises ValueError if it is large."""
+def save_picture(page: Page, first: str, last: str, path: Path) -> None:
+    """Saves what is from the top of one element to the end of another. Raises ValueError if it is large."""
     page.evaluate("scrollTo(0, 0)")
     top = page.locator(first).first.bounding_box()["y"]
-    bottom = 0
-    for name in last:
-        box = page.locator(name).first.bounding_box()
-        bottom = max(bottom, box["y"] + box["height"])
-    clip = {"x": 0, "y": top - 12, "width": WIDTH, "height": bottom - top + 24}
+    box = page.locator(last).bounding_box()
+    clip = {"x": 0, "y": top - 12, "width": WIDTH, "height": box["y"] + box["height"] - top + 24}
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
     picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
@@ -131,10 +137,10 @@ def main() -> None:
                                 color_scheme="light")
         page.set_default_timeout(600_000)
         show_several_tries(page, address, tries)
-        save_picture(page, "#ask", ["#think"], folder / "playground-think.png")
+        save_picture(page, "#ask", "#think", folder / "playground-think.png")
         page.goto("about:blank")
         show_steps(page, address, room)
-        save_picture(page, "#lab .row", ["#group .good", "#group .bad"], folder / "playground-step.png")
+        save_picture(page, "#lab .row", "#lab", folder / "playground-step.png")
         browser.close()
     server.shutdown()
 
