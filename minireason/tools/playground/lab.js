@@ -151,7 +151,7 @@ function showGroup(event, isAfter) {
   $("group").replaceChildren(summary, ...(isAfter ? [changeTable(event.completions)] : []), ...articles);
 }
 
-const MOST_CHANGES = 8;     // rows of the table
+const MOST_CHANGES = 4;     // rows of the table: so many of the likelier tokens, and so many of the others
 
 // A token's probability in percent, before and after the step. What was sure and stays so has no number.
 function numbersUnder(token, isAfter) {
@@ -178,11 +178,13 @@ function changeTable(completions) {
     }
   }
   const change = row => row.now - row.before;        // summed over its places
-  const rows = [...changes.values()].sort((one, other) => Math.abs(change(other)) - Math.abs(change(one)));
+  const rows = [...changes.values()].sort((one, other) => change(other) - change(one));
+  // The rows in the middle changed least.
+  if (rows.length > 2 * MOST_CHANGES) rows.splice(MOST_CHANGES, rows.length - 2 * MOST_CHANGES);
   const table = element("table");
   table.append(element("caption", "", "The tokens that changed most"));
   table.append(tableRow("th", ["token", "follows", "before", "now", "places"]));
-  for (const row of rows.slice(0, MOST_CHANGES)) {
+  for (const row of rows) {
     const text = row.text === END ? "\u25a0 (the end)" : visible(row.text);
     const before = probability(row.before / row.places), now = probability(row.now / row.places);
     const line = tableRow("td", [text, visible(row.context), before, now, row.places]);
