@@ -185,7 +185,7 @@ function changeTable(completions) {
   table.append(element("caption", "", "The tokens that changed most"));
   table.append(tableRow("th", ["token", "follows", "before", "now", "places"]));
   for (const row of rows) {
-    const text = row.text === END ? "\u25a0 (the end)" : visible(row.text);
+    const text = row.text === END ? "\u25a0 (the end)" : visible(row.text).replaceAll(" ", "\u2423");
     const before = probability(row.before / row.places), now = probability(row.now / row.places);
     const line = tableRow("td", [text, visible(row.context), before, now, row.places]);
     line.className = change(row) > 0 ? "up" : "down";
