@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import os
+import runpy
 import shutil
+import sys
 import threading
 
 import pytest
@@ -11,6 +14,7 @@ from helpers import tiny_model
 
 import sample
 from minireason import grpo
+from minireason.config import Config, RLConfig
 from minireason.run import PRETRAINED, WEIGHTS, Run, open_model, stored_config
 from minireason.snapshots import save_snapshot
 from minireason.stats import wilson_interval
@@ -38,6 +42,18 @@ def run_with_film(folder):
     lines = [json.dumps({"iteration": i, "reward": i / 400, "completion_length": 50.0}) for i in range(400)]
     (folder / "rl" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     return str(folder)
+
+
+def bare_copy(run, folder):
+    """The start and the end of a run's RL in `folder`: no snapshot, no metrics, no other stage."""
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("base", "rejection", "snapshots", "*.jsonl"))
+    return str(folder)
+
+
+def tiny_speaker(max_new_tokens=40):
+    config = Config()
+    config.rl.max_new_tokens = config.evaluate.max_new_tokens = max_new_tokens
+    return Speaker(tiny_model(), get_tokenizer(), config)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +163,7 @@ def test_budgets_and_scores_are_counts(server):
 
 
 def test_a_share_comes_with_its_interval_and_work_says_how_far_it_is():
-    speaker = Speaker(tiny_model(), get_tokenizer(), {})
-    events = []
+    speaker, events = tiny_speaker(), []
     hear = thinking.tell_progress(speaker.tokenizer, 3, 8, events.append, "budget 4: ")
     for token in (5, speaker.tokenizer.eos_id, 5, speaker.tokenizer.eos_id):
         hear(0, token)
@@ -221,12 +236,8 @@ def test_a_film_shows_each_moment_of_rl_with_its_curves(server, own_run):
 
 
 def test_a_run_without_snapshots_or_metrics_says_what_to_do(own_run, tmp_path):
-    folder = tmp_path / "bare"
-    shutil.copytree(own_run, folder)
-    shutil.rmtree(folder / "rl" / "snapshots")
-    (folder / "rl" / "metrics.jsonl").unlink()
-    events = []
-    film(str(folder), parse_prompt("compute 2+3"), 0, 0, events.append)
+    folder, events = bare_copy(own_run, tmp_path / "bare"), []
+    film(folder, parse_prompt("compute 2+3"), 0, 0, events.append)
     assert len(events[0]["iterations"]) == 2 and events[0]["points"] == []
     assert "no snapshots" in events[0]["missing"] and "no curves" in events[0]["missing"]
     assert f"python train.py rl --from {folder} --rl-snapshots 6" in events[0]["missing"]
@@ -266,8 +277,7 @@ def every_second(self, problems, completions):
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", ["grpo", "ppo"])
 def test_the_lab_ends_with_the_bits_of_the_training_that_train_py_runs(monkeypatch, algo):
-    speaker = Speaker(tiny_model(), get_tokenizer(), {})
-    problem = parse_prompt("compute 2+3")
+    speaker, problem = tiny_speaker(), parse_prompt("compute 2+3")
     monkeypatch.setattr(Lab, "rewards", every_second)
     lab, plain = Lab(speaker, problem, algo, 4, seed=5), Lab(speaker, problem, algo, 4, seed=5)
     for _ in range(3):
@@ -286,10 +296,24 @@ def test_grpo_and_no_other_code_takes_the_step(monkeypatch):
     plain = grpo.compute_loss
     monkeypatch.setattr(grpo, "compute_loss", lambda *a, **k: called.append(1) or plain(*a, **k))
     monkeypatch.setattr(Lab, "rewards", every_second)
-    lab = Lab(Speaker(tiny_model(), get_tokenizer(), {}), parse_prompt("compute 2+3"), "grpo", 4, seed=0)
+    lab = Lab(tiny_speaker(), parse_prompt("compute 2+3"), "grpo", 4, seed=0)
     lab.sample_group()
     lab.step()
     assert called
+
+
+def test_an_answer_may_be_as_long_as_those_of_its_run(monkeypatch):
+    limits, speaker = [], tiny_speaker(max_new_tokens=33)
+
+    def answer_all(model, tokenizer, prompts, limit, *_, **__):
+        limits.append(limit)
+        return [("", 1)] * len(prompts)
+
+    monkeypatch.setattr(thinking, "answer_all", answer_all)
+    thinking.score(speaker, "arithmetic", 4, 0, lambda event: None)
+    lab = Lab(speaker, parse_prompt("compute 2+3"), "grpo", 4, 0)
+    assert limits == [33] and lab.config.max_new_tokens == 33
+    assert thinking.MAX_BUDGET == RLConfig().max_new_tokens     # a budget may be as long as a thought of RL
 
 
 def test_a_bug_is_on_in_its_own_lab_alone(monkeypatch):
@@ -297,7 +321,7 @@ def test_a_bug_is_on_in_its_own_lab_alone(monkeypatch):
     monkeypatch.setattr(Lab, "rewards", every_second)
     kl = {}
     for is_mended in (False, True):
-        lab = Lab(Speaker(tiny_model(), get_tokenizer(), {}), parse_prompt("compute 2+3"), "grpo", 4, seed=0,
+        lab = Lab(tiny_speaker(), parse_prompt("compute 2+3"), "grpo", 4, seed=0,
                   bug="temperature missing", is_mended=is_mended)
         assert lab.config.temperature == 0.6
         lab.sample_group()
@@ -309,7 +333,7 @@ def test_a_bug_is_on_in_its_own_lab_alone(monkeypatch):
 @pytest.mark.parametrize("name", LAB_BUGS)
 def test_each_bug_changes_what_is_learned(monkeypatch, name):
     monkeypatch.setattr(Lab, "rewards", every_second)
-    speaker, problem = Speaker(tiny_model(), get_tokenizer(), {}), parse_prompt("compute 2+3")
+    speaker, problem = tiny_speaker(), parse_prompt("compute 2+3")
     labs = [Lab(speaker, problem, BUGS[name][1], 4, seed=0, bug=name, is_mended=is_mended)
             for is_mended in (False, True)]
     for lab in labs:
@@ -383,6 +407,32 @@ def test_other_hosts_and_other_pages_are_refused(server):
     assert refused(server, "/think", request, headers={"Content-Type": "text/plain"})[0] == 415
     assert refused(server, "/think", {"prompt": "x" * 30_000})[0] == 413
     assert refused(server, "/nowhere", {})[0] == 404
+
+
+def test_the_server_knows_the_names_that_a_browser_may_call_it():
+    assert set(servers.names_of("127.0.0.1", 8017)) == {"127.0.0.1:8017", "localhost:8017"}
+    assert set(servers.names_of("10.0.0.7", 9000)) == {"10.0.0.7:9000", "127.0.0.1:9000", "localhost:9000"}
+    assert {"10.0.0.7", "10.0.0.7:80", "localhost"} <= set(servers.names_of("10.0.0.7", 80))
+
+
+class ServerThatIsStopped:
+    server_port = 8017
+
+    def serve_forever(self, poll_interval):
+        raise KeyboardInterrupt
+
+    def server_close(self):
+        pass
+
+
+def test_ctrl_c_ends_the_process_without_waiting_for_an_answer(monkeypatch, capsys):
+    """Its thread is still in torch, which aborts a process that winds down in the usual way."""
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(servers, "make_server", lambda *_: ServerThatIsStopped())
+    monkeypatch.setattr(sys, "argv", ["playground", "--no-browser"])
+    runpy.run_path(command.__file__, run_name="__main__")
+    assert codes == [130] and capsys.readouterr().out.startswith("http://127.0.0.1:8017/ ")
 
 
 def test_only_the_files_of_the_page_are_served(server):

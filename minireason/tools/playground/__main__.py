@@ -1,6 +1,6 @@
 """Starts the server, prints its address and opens the browser."""
 
-import sys
+import os
 import threading
 import webbrowser
 
@@ -28,10 +28,13 @@ def main(argv: list[str] | None = None) -> None:
                              f"included weights and the {OWN_RUNS} newest in runs/")
     parser.add_argument("--port", type=number(int, 0, 65_535), default=PORT,
                         help=f"0 for any free one; by default {PORT}")
+    parser.add_argument("--host", default=HOST,
+                        help="address at which others reach this computer, to let them use the page; "
+                             "by default it is for this computer alone")
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     args = parser.parse_args(argv)
-    server = make_server(list(dict.fromkeys(args.run or default_runs())), args.port)
-    address = f"http://{HOST}:{server.server_port}/"
+    server = make_server(list(dict.fromkeys(args.run or default_runs())), args.port, args.host)
+    address = f"http://{args.host}:{server.server_port}/"
     print(f"{address}   Ctrl-C ends it", flush=True)
     if not args.no_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -42,4 +45,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Python's own way out takes time for cleaning up, and torch aborts if a request still computes meanwhile.
+    os._exit(main())

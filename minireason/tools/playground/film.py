@@ -38,7 +38,7 @@ def show_moment(iteration: int, model: GPT, problem: Problem | ChatPrompt, tempe
     def send_with_iteration(event: dict) -> None:
         send({"iteration": iteration, **event})
 
-    think(Speaker(model, get_tokenizer(), {}), problem, [], temperature, seed, None, send_with_iteration)
+    think(Speaker(model, get_tokenizer()), problem, [], temperature, seed, None, send_with_iteration)
 
 
 def curve_points(lines: list[dict]) -> list[dict]:

@@ -46,7 +46,7 @@ async function beginLab() {
 async function measure() {
   return labAsks("measure", event => {
     passRates.push({x: event.steps_done, y: event.right / event.of, low: event.low, high: event.high,
-                    right: event.right});
+                    right: event.right, of: event.of});
     showLabChart();
   });
 }
@@ -58,9 +58,9 @@ function showLabChart() {
     lines.unshift({points: formerLab.points, name: "former"});
     parts.push(element("p", "note", `Dashed: ${formerLab.title}`));
   }
-  const {right} = passRates[passRates.length - 1];
-  parts.push(chart({lines, xMax: world.max_steps, label: "steps (right answers of 64 fresh ones)",
-                    says: `Right answers: now ${right} of 64`}));
+  const {right, of} = passRates[passRates.length - 1];
+  parts.push(chart({lines, xMax: world.max_steps, label: `steps (right answers of ${of} fresh ones)`,
+                    says: `Right answers: now ${right} of ${of}`, height: 180}));
   $("lab-chart").replaceChildren(...parts);
 }
 
@@ -111,7 +111,8 @@ function stepText(event) {
   const colors = "Green tokens became likelier, yellow ones less likely. ";
   const critic = isGrpo ? "" : "The curve under an answer is what the critic expected, from 0 to 1. ";
   const remark = isGrpo ? ", and it differs from 0 only as far as answers differ in length." : ".";
-  const loss = `The loss, ${event.metrics.policy_loss.toFixed(3)}, is no measure of progress: `
+  const value = event.metrics.policy_loss.toFixed(3).replace(/^-(0\.0+)$/, "$1");        // no minus zero
+  const loss = `The loss, ${value}, is no measure of progress: `
     + `advantages add up to 0${remark}`;
   const bug = labBug && !$("mended").checked ? ` The bug: ${labBug.meaning}` : "";
   return right + colors + critic + loss + bug;
@@ -150,7 +151,7 @@ function showGroup(event, isAfter) {
   $("group").replaceChildren(summary, ...(isAfter ? [changeTable(event.completions)] : []), ...articles);
 }
 
-const MOST_CHANGES = 8;     // rows of the table
+const MOST_CHANGES = 4;     // rows of the table: so many of the likelier tokens, and so many of the others
 
 // A token's probability in percent, before and after the step. What was sure and stays so has no number.
 function numbersUnder(token, isAfter) {
@@ -160,29 +161,33 @@ function numbersUnder(token, isAfter) {
   return before > 98 ? "" : String(before);
 }
 
-// The tokens whose probability changed most, on average over the places where the same stood before them.
+// The tokens whose probability changed most, in all places together where the same stood before them.
 function changeTable(completions) {
   const changes = new Map();
   for (const {tokens} of completions) {
     let beginning = "";
     for (const token of tokens) {
-      const behind = beginning.slice(-14);
-      const row = changes.get(behind + token.text) || {text: token.text, behind, before: 0, now: 0, places: 0};
+      const context = beginning.slice(-14);
+      const place = context + token.text;
+      const row = changes.get(place) || {text: token.text, context, before: 0, now: 0, places: 0};
       row.before += Math.exp(token.old);
       row.now += Math.exp(token.new);
       row.places++;
-      changes.set(behind + token.text, row);
+      changes.set(place, row);
       beginning += token.text;
     }
   }
-  const change = row => (row.now - row.before) / row.places;
-  const rows = [...changes.values()].sort((one, other) => Math.abs(change(other)) - Math.abs(change(one)));
+  const change = row => row.now - row.before;        // summed over its places
+  const rows = [...changes.values()].sort((one, other) => change(other) - change(one));
+  // The rows in the middle changed least.
+  if (rows.length > 2 * MOST_CHANGES) rows.splice(MOST_CHANGES, rows.length - 2 * MOST_CHANGES);
   const table = element("table");
   table.append(element("caption", "", "The tokens that changed most"));
-  table.append(tableRow("th", ["token", "behind", "before", "now", "places"]));
-  for (const row of rows.slice(0, MOST_CHANGES)) {
-    const line = tableRow("td", [row.text === END ? "\u25a0 (the end)" : visible(row.text), visible(row.behind),
-      probability(row.before / row.places), probability(row.now / row.places), row.places]);
+  table.append(tableRow("th", ["token", "follows", "before", "now", "places"]));
+  for (const row of rows) {
+    const text = row.text === END ? "\u25a0 (the end)" : visible(row.text).replaceAll(" ", "\u2423");
+    const before = probability(row.before / row.places), now = probability(row.now / row.places);
+    const line = tableRow("td", [text, visible(row.context), before, now, row.places]);
     line.className = change(row) > 0 ? "up" : "down";
     table.append(line);
   }

@@ -53,7 +53,7 @@ class Lab:
         self.config = RLConfig(**{
             "num_prompts": 1, "group_size": group_size, "num_iterations": MAX_STEPS, "num_epochs": 1,
             "micro_batch_size": group_size // 2, "learning_rate": learning_rate, "warmup_iterations": WARMUP,
-            "max_new_tokens": min(160, speaker.model.config.max_length - 100)} | settings)
+            "max_new_tokens": speaker.config.rl.max_new_tokens} | settings)
         self.model = copy.deepcopy(speaker.model).requires_grad_(True)
         self.reference = speaker.model if self.config.kl_coef else None
         self.critic = make_critic(self.model, shared=False) if algo == "ppo" else None

@@ -6,6 +6,7 @@ const $ = id => document.getElementById(id);
 let world = null;           // what the server says there is to choose from
 let written = [];           // the tokens that the reader chose, and those before them
 let shown = [];             // the tokens of the answer on the page: {id, text, span}
+let pressed = null;         // the index in it of the token whose alternatives stay on the page
 let asking = {};            // for each place on the page, what ends its request
 let working = {};           // for each place on the page, what goes on there, in words
 let isStopped = false;      // did the reader press Stop while the lab worked?
@@ -118,6 +119,7 @@ function addToken(box, text) {
   const span = element("span", "token", text === END ? "\u25a0" : visible(text.trim() || text));
   if (text === END) span.title = "the end";
   if (/^<.*>$/.test(text)) span.classList.add("tag");
+  if (text.endsWith("-")) span.classList.add("minus");
   box.append(span);
   if (/. $/.test(text)) box.append(" ");
   return span;
@@ -145,12 +147,15 @@ function showAnswerIn(box, verdict, onToken = null) {
   };
 }
 
-const KINDS = ["right", "wrong", "repair", "try", "retry", "no", "yes", "false-yes"];
+// The kinds of marks, and what a screen reader says of them.
+const KINDS = {"right": "a step that is right", "wrong": "a wrong step", "repair": "repaired later",
+               "try": "a candidate", "retry": "another one", "no": "said to have failed",
+               "yes": "said to succeed, and it does", "false-yes": "said to succeed, but it does not"};
 
 // Gives each token the kind of the mark that it lies in. A mark is [start, end, kind], in characters.
 function paint(tokens, marks) {
   for (const token of tokens) {
-    token.span.classList.remove(...KINDS);
+    token.span.classList.remove(...Object.keys(KINDS));
     for (const [start, end, kind] of marks) {
       if (token.start < end && token.end > start) token.span.classList.add(kind);
     }
@@ -168,13 +173,15 @@ function addProbability(token, {p, others}) {
 function showVerdict(place, verdict, tokens) {
   const word = {true: "Right", false: "Wrong"}[verdict.correct];
   const reason = verdict.reason.replace(/^correct(; )?/, "");
-  place.textContent = `${[word, reason].filter(Boolean).join(": ")} (${tokens} tokens)`;
+  const length = reason.includes("tokens") ? "" : ` (${tokens} tokens)`;     // "cut off at 256 tokens" says it
+  place.textContent = [word, reason].filter(Boolean).join(": ") + length;
   place.className = "verdict" + (word ? (verdict.correct ? " good" : " bad") : "");
 }
 
 async function think() {
   say("error", "");
-  $("others").replaceChildren();
+  pressed = null;
+  showOthers(null);
   saveState();
   const show = showAnswerIn($("answer"), $("verdict"), (token, tokens) => { shown = tokens; });
   $("own").hidden = written.length === 0;
@@ -188,9 +195,12 @@ function makeTokensButtons() {
     token.span.setAttribute("role", "button");
     token.span.setAttribute("aria-pressed", "false");
     const name = visible(token.text).trim() || "space";
-    token.span.setAttribute("aria-label", `${name}, ${probability(token.p)}`);
+    const kinds = Object.keys(KINDS).filter(kind => token.span.classList.contains(kind));
+    const words = [name, probability(token.p), ...kinds.map(kind => KINDS[kind])];
+    token.span.setAttribute("aria-label", words.join(", "));
     token.span.tabIndex = i === 0 ? 0 : -1;
     token.span.onclick = () => chooseToken(i);
+    token.span.onmouseenter = () => showOthers(i);
     token.span.onkeydown = event => {
       const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
       if (step && shown[i + step]) shown[i + step].span.focus();
@@ -200,12 +210,18 @@ function makeTokensButtons() {
   });
 }
 
-// Shows what else might have stood in the place of a token.
 function chooseToken(i) {
+  pressed = i;
   shown.forEach((token, j) => {
     token.span.setAttribute("aria-pressed", String(j === i));
     token.span.tabIndex = j === i ? 0 : -1;
   });
+  showOthers(i);
+}
+
+// Shows what else might have stood in the place of a token: of one that is pointed at, or was chosen.
+function showOthers(i) {
+  if (i === null) return $("others").replaceChildren();
   const label = element("span", "", "Here it might have said:");
   const buttons = shown[i].others.map(other => {
     const token = visible(other.text).replaceAll(" ", "\u2423");       // " no" and " no " are two tokens
@@ -293,8 +309,10 @@ function measureBudgets() {
   const points = [];
   ask("budgets", "/budgets", {...sampling(), number: 32}, event => {
     points.push({x: event.tokens, y: event.right / event.of, low: event.low, high: event.high});
+    const longest = Math.max(...points.map(point => point.x));
     $("budget-chart").replaceChildren(chart({
-      lines: [{points, name: ""}], xMax: world.longest_forced, label: "tokens of the answer, on average",
+      lines: [{points, name: ""}], xMax: 10 * Math.ceil(longest / 10),
+      label: `tokens of an answer, on average (right answers of ${event.of})`,
       says: `With a budget of ${event.budget} tokens, ${event.right} of ${event.of} answers are right`}));
   }, "Measuring budgets");
 }

@@ -1,9 +1,9 @@
 """The server of the page: who may ask, what may be asked, and how much at a time.
 
-It listens on this computer alone. It answers only requests that name it as their host, and that come from its
-own page: another page that is open in the same browser could otherwise reach it (DNS rebinding). A request is
-one JSON object; an answer is a line of JSON for each event, as soon as it is known. What is wrong with a
-request is said in one line.
+It listens on this computer alone, unless --host says otherwise. It answers only requests that name it as
+their host, and that come from its own page: another page that is open in the same browser could otherwise
+reach it (DNS rebinding). A request is one JSON object; an answer is a line of JSON for each event, as soon as
+it is known. What is wrong with a request is said in one line.
 """
 
 import collections
@@ -137,8 +137,7 @@ class Playground:
         with self.lock:
             if (run, stage) not in self.speakers:
                 model, state = open_model(run, stage)
-                config = settings_of_run(state)
-                self.speakers[run, stage] = Speaker(model, get_tokenizer(), config.tasks.levels)
+                self.speakers[run, stage] = Speaker(model, get_tokenizer(), settings_of_run(state))
                 while len(self.speakers) > MAX_MODELS:
                     self.speakers.popitem(last=False)
             self.speakers.move_to_end((run, stage))
@@ -147,7 +146,7 @@ class Playground:
     def world(self, request: dict, send: Callable) -> None:
         """What there is to choose from, and the numbers that the page needs."""
         first_run = self.runs[0]
-        levels = self.speaker(first_run, self.stages[first_run][-1]).levels
+        levels = self.speaker(first_run, self.stages[first_run][-1]).config.tasks.levels
         tasks = []
         for name, task in TASKS.items():
             tasks.append({"name": name, "word": task.word, "levels": list(task.levels),
@@ -157,8 +156,7 @@ class Playground:
             bugs.append({"name": name, "algo": algo, "meaning": " ".join(switch.__doc__.split()),
                          "settings": {key: str(value) for key, value in settings.items()}})
         send({"runs": [{"name": run, "stages": self.stages[run]} for run in self.runs], "tasks": tasks,
-              "bugs": bugs, "max_steps": MAX_STEPS, "max_budget": thinking.MAX_BUDGET,
-              "longest_forced": thinking.LONGEST_FORCED})
+              "bugs": bugs, "max_steps": MAX_STEPS, "max_budget": thinking.MAX_BUDGET})
 
     def draw(self, request: dict, send: Callable) -> None:
         """A held-out problem; of a level that is too small to be split, any problem."""
@@ -205,7 +203,7 @@ class Playground:
 
     def score(self, request: dict, send: Callable) -> None:
         speaker = self.asked(request)
-        task = choice_in(request, "task", list(speaker.levels))
+        task = choice_in(request, "task", list(speaker.config.tasks.levels))
         thinking.score(speaker, task, count_in(request, "number", 1, 300, 100),
                        count_in(request, "seed", 0, 2**53, 0), send)
 
@@ -351,21 +349,26 @@ class Handler(BaseHTTPRequestHandler):
         pass        # nobody asked
 
 
+def names_of(host: str, port: int) -> list[str]:
+    """What a browser may call the server that listens at a host and a port."""
+    hosts = [host, HOST, "localhost"]
+    names = [f"{name}:{port}" for name in hosts]
+    return names + hosts if port == 80 else names       # a browser leaves 80 out
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True       # Ctrl-C does not wait for an answer that is on its way
 
-    def __init__(self, playground: Playground, port: int):
-        super().__init__((HOST, port), Handler)
+    def __init__(self, playground: Playground, host: str, port: int):
+        super().__init__((host, port), Handler)
         self.playground = playground
-        self.own_names = [f"{name}:{self.server_port}" for name in (HOST, "localhost")]
-        if self.server_port == 80:      # then a browser leaves it out
-            self.own_names += [HOST, "localhost"]
+        self.own_names = names_of(host, self.server_port)
         self.actions = {"/world": playground.world, "/draw": playground.draw, "/think": playground.think,
                         "/vote": playground.vote, "/budgets": playground.budgets, "/score": playground.score,
                         "/lab": playground.lab, "/film": playground.film}
 
 
-def make_server(runs: list[str], port: int) -> Server:
+def make_server(runs: list[str], port: int, host: str = HOST) -> Server:
     """A server that is ready to answer. Raises BadInput if the port is taken or a run has no model."""
     # The library that multiplies is chosen for the whole process. Requests that compute at the same time
     # would change each other's choice, and so their last bits.
@@ -374,6 +377,7 @@ def make_server(runs: list[str], port: int) -> Server:
     for stage in playground.stages[runs[0]]:
         playground.speaker(runs[0], stage)      # now, so that the first answer does not wait
     try:
-        return Server(playground, port)
+        return Server(playground, host, port)
     except OSError as error:
-        raise BadInput(f"{HOST}:{port} cannot be used ({error.strerror}): give another --port") from None
+        advice = "give another --port or --host"
+        raise BadInput(f"{host}:{port} cannot be used ({error.strerror}): {advice}") from None

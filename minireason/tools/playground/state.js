@@ -55,6 +55,7 @@ function forgetAnswer() {
   }
   written = [];
   shown = [];
+  pressed = null;
   for (const id of ["answer", "others", "columns", "forced", "bars", "budget-chart"]) $(id).replaceChildren();
   for (const id of ["verdict", "forced-verdict", "vote-said"]) say(id, "");
   $("own").hidden = true;
@@ -174,6 +175,7 @@ function connect() {
   };
   wide.onchange = openMore;
   openMore();
+  $("answer").onmouseleave = () => showOthers(pressed);
   $("own").onclick = () => {
     written = [];
     think();

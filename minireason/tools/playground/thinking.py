@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from minireason.batch import Batch
+from minireason.config import Config, RLConfig
 from minireason.inference import MAX_ANSWER, NUM_TAGS, answer_all, answer_within, vote
 from minireason.model import GPT
 from minireason.policy import completion_hidden
@@ -27,9 +28,8 @@ Send = Callable[[dict], None]
 MAX_NEW_TOKENS = 256
 NUM_ALTERNATIVES = 6                            # other tokens that are shown for each one
 VOTES_AT_ONCE = 16                              # answers per batch
-BUDGETS = (0, 8, 16, 24, 32, 48, 64, 96, 128)   # tokens of thinking
-MAX_BUDGET = 160                                # of one answer
-LONGEST_FORCED = BUDGETS[-1] + NUM_TAGS + MAX_ANSWER    # tokens of the longest answer within BUDGETS
+MAX_BUDGET = RLConfig.max_new_tokens            # tokens of thinking: RL trains on no longer answers
+BUDGETS = (0, 8, 16, 24, 32, 48, 64, 96, 128, 160, MAX_BUDGET)      # that are measured
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Speaker:
     """A model, and what has to be known to let it speak."""
     model: GPT
     tokenizer: Tokenizer
-    levels: dict[str, tuple[int, ...]]          # of each task, those that its run scores
+    config: Config = field(default_factory=Config)      # the settings of its run
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
@@ -189,7 +189,7 @@ def try_budgets(speaker: Speaker, problem: Problem, number: int, temperature: fl
     """For each budget of thinking: how many of `number` answers are right, and how long they are."""
     prompt_ids = speaker.tokenizer.encode_prompt(problem.prompt)
     for budget in BUDGETS:
-        if budget + 50 > room_for(speaker, prompt_ids, MAX_NEW_TOKENS):
+        if budget + NUM_TAGS + MAX_ANSWER > room_for(speaker, prompt_ids, MAX_NEW_TOKENS):
             break
         answers = answer_within(speaker.model, speaker.tokenizer, [problem.prompt] * number, budget,
                                 derive_seed(seed, "budget", budget), temperature,
@@ -201,12 +201,11 @@ def try_budgets(speaker: Speaker, problem: Problem, number: int, temperature: fl
 
 def score(speaker: Speaker, task: str, number: int, seed: int, send: Send) -> None:
     """How many of `number` held-out problems of a task get a right answer, at temperature 1."""
-    levels = speaker.levels[task]
+    levels, limit = speaker.config.tasks.levels[task], speaker.config.evaluate.max_new_tokens
     problems = test_problems(task, levels, number, seed)
     num_right = 0
     for start in range(0, number, 25):
         some = problems[start:start + 25]
-        limit = min(160, speaker.model.config.max_length - 100)
         answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt for problem in some], limit,
                              derive_seed(seed, "score", start),
                              on_token=tell_progress(speaker.tokenizer, start, number, send))
