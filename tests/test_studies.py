@@ -13,9 +13,10 @@ from test_pretrained import SHORT
 from test_train import TINY
 
 import train
-from minireason import stats
+from minireason import inference, stats
 from minireason.config import preset, to_dict
 from minireason.run import check_variants
+from minireason.sampling import generate
 from minireason.stats import bootstrap_interval
 from minireason.tools.flags import apply_flags
 
@@ -73,12 +74,18 @@ def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch
     assert not runs.STUDIES.exists()
 
 
+def short_answers(model, prompt_ids, max_new_tokens, *more, **named):
+    """`generate`, but no answer has more than 32 tokens."""
+    return generate(model, prompt_ids, min(max_new_tokens, 32), *more, **named)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
     """With sizes that are smaller still. What it says is not looked at."""
     flags = TINY[2:] if name == "pipeline" else SHORTER
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *flags))
+    monkeypatch.setattr(inference, "generate", short_answers)
     folder = runs.STUDIES / "fast"
     run_study(name, monkeypatch, "--fast")
     for number in CLAIMS[name]:
