@@ -321,7 +321,7 @@ def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
     before = (finished / "align" / "checkpoint.pt").read_bytes()
     assert run(*TINY, "--out", finished) == 2
     assert "already holds" in capsys.readouterr().err
-    assert run(*TINY, "--resume", "--out", finished, "--rl-learning-rate", "1e-5") == 2
+    assert run(*TINY, *WITH_KL, "--resume", "--out", finished, "--rl-learning-rate", "1e-5") == 2
     assert "rl.learning_rate" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
