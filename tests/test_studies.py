@@ -84,7 +84,7 @@ def short_answers(model, prompt_ids, max_new_tokens, *more, **named):
 def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
     """With sizes that are smaller still. What it says is not looked at."""
     arguments = ["--fast"]
-    if name == "pipeline":      # begins with random weights: a tiny model, for which small_world makes it easy
+    if name == "pipeline":      # it begins with random weights; so small a model answers nothing right
         small_world(monkeypatch)
         arguments += TINY[2:]
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
