@@ -13,10 +13,9 @@ from test_pretrained import SHORT
 from test_train import TINY, small_world
 
 import train
-from minireason import inference, stats
+from minireason import stats
 from minireason.config import preset, to_dict
 from minireason.run import check_variants
-from minireason.sampling import generate
 from minireason.stats import bootstrap_interval
 from minireason.tools.flags import apply_flags
 
@@ -74,11 +73,6 @@ def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch
     assert not runs.STUDIES.exists()
 
 
-def short_answers(model, prompt_ids, max_new_tokens, *more, **named):
-    """`generate`, but no answer has more than 32 tokens."""
-    return generate(model, prompt_ids, min(max_new_tokens, 32), *more, **named)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
@@ -88,7 +82,6 @@ def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
         small_world(monkeypatch)
         arguments += TINY[2:]
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
-    monkeypatch.setattr(inference, "generate", short_answers)
     folder = runs.STUDIES / "fast"
     run_study(name, monkeypatch, *arguments)
     for number in CLAIMS[name]:
