@@ -319,7 +319,7 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, argumen
 @pytest.mark.slow
 def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
     before = (finished / "align" / "checkpoint.pt").read_bytes()
-    assert run(*TINY, "--out", finished) == 2
+    assert run(*TINY, *WITH_KL, "--out", finished) == 2
     assert "already holds" in capsys.readouterr().err
     assert run(*TINY, *WITH_KL, "--resume", "--out", finished, "--rl-learning-rate", "1e-5") == 2
     assert "rl.learning_rate" in capsys.readouterr().err
@@ -390,9 +390,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                                env={**os.environ, "OMP_NUM_THREADS": "1"})
     lines = tmp_path / "run" / "base" / "metrics.jsonl"
-    for _ in range(600):
-        if lines.exists() and lines.read_text().count("\n") > 3:
-            break
+    while process.poll() is None and not (lines.exists() and lines.read_text().count("\n") > 3):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
