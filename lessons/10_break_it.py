@@ -36,7 +36,7 @@ from minireason.tools.bugs import BUGS
 from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
-NUM_ITERATIONS = 6 if FAST else 40
+NUM_ITERATIONS = 2 if FAST else 40
 
 # %% [markdown]
 # ## Seven bugs

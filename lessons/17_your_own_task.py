@@ -45,9 +45,9 @@ from minireason.tools.plots import new_figure
 from minireason.verifier import split_completion, verify
 
 FAST = os.environ.get("LESSON_FAST") == "1"
-NUM_DOCUMENTS = 2_000 if FAST else 20_000
-NUM_ITERATIONS = 6 if FAST else 80
-NUM_PROBLEMS = 60 if FAST else 300
+NUM_DOCUMENTS = 600 if FAST else 20_000
+NUM_ITERATIONS = 2 if FAST else 80
+NUM_PROBLEMS = 20 if FAST else 300
 MAX_NEW_TOKENS = 64
 
 # %% [markdown]

@@ -209,7 +209,8 @@ def trained_reward_model(run: Run, model: GPT) -> tuple[alignment.RewardModel, s
     num_steps = alignment.NUM_PASSES * math.ceil(len(pairs) / alignment.BATCH_SIZE)
     for _ in progress("reward model", "step", num_steps)(steps):
         pass        # a generator: each turn is one gradient step
-    held_out = alignment.preference_pairs(model, run.tokenizer, seed, 1000, longest, test=True)
+    num_held_out = min(1000, run.config.num_preference_prompts)
+    held_out = alignment.preference_pairs(model, run.tokenizer, seed, num_held_out, longest, test=True)
     parallel.same_weights(reward_model)
     right, total = alignment.pair_accuracy(reward_model, run.tokenizer, held_out)
     return reward_model, f"agrees with the judge on {right} of {total} held-out pairs"

@@ -31,6 +31,12 @@ def smoke_run(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Runs end without a report: its figures take longer than such small trainings."""
+    monkeypatch.setattr(train.report, "write_report", lambda *_: None)
+
+
 @pytest.hookimpl(tryfirst=True)      # before -m "not slow" chooses
 def pytest_collection_modifyitems(items):
     """Whatever looks at the smoke run is slow, since somebody has to make it."""

@@ -77,7 +77,8 @@ def test_the_diff_knows_changed_new_and_removed_files(tmp_path):
     assert count.diff("HEAD", tmp_path) == changes
 
 
-@pytest.mark.parametrize("arguments", [[], ["--json"], ["tests/count.py"], ["--where", "lambdas", "tests"]])
+@pytest.mark.parametrize("arguments", [
+    [], ["--json", "tests/count.py"], ["tests/count.py"], ["--where", "comprehensions", "tests/count.py"]])
 def test_the_command_prints_something(arguments, capsys):
     count.main(arguments)
     assert capsys.readouterr().out.strip()

@@ -32,12 +32,7 @@ TINY = [*TINY, "--pure-rl", "--evaluate-num-problems", "5", "--evaluate-num-prog
         "--evaluate-max-new-tokens", "8"]
 SLOW = ("import sys, time, train; plain = train.metrics.append; train.SAVE_EVERY = 0; "
         "train.metrics.append = lambda *a: (plain(*a), time.sleep(0.5)); sys.exit(train.main(sys.argv[1:]))")
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    """They take longer than such a training."""
-    monkeypatch.setattr(train.report, "write_report", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ import train
 from minireason.upkeep import logs, metrics
 from minireason.upkeep.command import BadInput
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def draw_everywhere():
     """Uses the random numbers of all that a careless program might share with us."""

@@ -12,14 +12,13 @@ from minireason.upkeep import neighbours
 ROOT = Path(__file__).parent.parent
 ON_LINUX = pytest.mark.skipif(neighbours.waited() is None, reason="the system tells no waiting times")
 
-# Prints how often threads of this process went to sleep during 300 operations that are split among two.
+# Prints how often threads beside neighbours went to sleep during 300 operations that are split among two.
 SLEEPS = """
-import resource, sys, time, torch
+import resource, time, torch
 from minireason.upkeep import neighbours
 torch.set_num_threads(2)
-if sys.argv[1] == "beside neighbours":
-    neighbours.IdleTeam()
-    time.sleep(1)
+neighbours.IdleTeam()
+time.sleep(1)
 numbers = torch.ones(2**17)
 numbers.exp()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
@@ -28,7 +27,7 @@ for _ in range(300):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before)
 """
 
-# Prints a hash of what training and sampling with two threads make.
+# Prints a hash of what training and sampling with two threads make, alone and then beside neighbours.
 BITS = """
 import hashlib, sys, torch
 sys.path.insert(0, "tests")
@@ -38,20 +37,21 @@ from minireason.config import SFTConfig
 from minireason.sampling import generate
 from minireason.upkeep import neighbours
 torch.set_num_threads(2)
-if sys.argv[1] == "beside neighbours":
-    neighbours.IdleTeam()
-model = tiny_model()
 examples = [([1, 2], [3, 4] * n) for n in range(1, 40)]
-for _ in sft.train(model, torch.optim.SGD(model.parameters()), examples, SFTConfig(batch_size=8), seed=0):
-    pass
-generation = generate(model, [[1, 2, 3]] * 40, 30, seed=0)
-weights = b"".join(parameter.detach().numpy().tobytes() for parameter in model.parameters())
-print(hashlib.sha256(weights + generation.logprobs.numpy().tobytes()).hexdigest())
+for place in ("alone", "beside neighbours"):
+    if place == "beside neighbours":
+        neighbours.IdleTeam()
+    model = tiny_model()
+    for _ in sft.train(model, torch.optim.SGD(model.parameters()), examples, SFTConfig(batch_size=8), seed=0):
+        pass
+    generation = generate(model, [[1, 2, 3]] * 40, 30, seed=0)
+    weights = b"".join(parameter.detach().numpy().tobytes() for parameter in model.parameters())
+    print(hashlib.sha256(weights + generation.logprobs.numpy().tobytes()).hexdigest())
 """
 
 
-def printed(program, argument):
-    done = subprocess.run([sys.executable, "-c", program, argument], cwd=ROOT, capture_output=True, text=True,
+def printed(program):
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -61,13 +61,14 @@ def printed(program, argument):
 @pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() < 2, reason="one core: nothing is split")
 def test_threads_beside_neighbours_sleep_and_do_not_spin():
-    assert int(printed(SLEEPS, "beside neighbours")) > 150      # an operation in two, at least
+    assert int(printed(SLEEPS)) > 150      # an operation in two, at least
 
 
 @ON_LINUX
 @pytest.mark.slow
 def test_how_threads_wait_changes_no_bit():
-    assert printed(BITS, "alone") == printed(BITS, "beside neighbours")
+    alone, beside_neighbours = printed(BITS).split()
+    assert alone == beside_neighbours
 
 
 @ON_LINUX

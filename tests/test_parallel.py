@@ -1,5 +1,7 @@
 """Two processes take the step of one on the same batch and log its numbers; they come and end together."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -97,6 +99,13 @@ def message_of(function, *arguments):
         return f"{type(error).__name__}: {error}"
 
 
+def said_by(arguments):
+    """What train.py says of arguments that it refuses."""
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        assert train.main(arguments) == 2
+    return error.getvalue()
+
+
 def worker(rank, port, results):
     """All that needs two processes, in one go: it takes seconds to start them."""
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1",
@@ -109,6 +118,11 @@ def worker(rank, port, results):
     seen = {name: one_step(*case) for name, case in CASES.items()}
     seen["refusal"] = message_of(parallel.from_first, fail, "no such thing")
     seen["speaks"] = parallel.speaks()
+    parallel.gather(None)
+    if rank == 0:
+        parallel.store.delete_key("minireason/ended")       # as if nobody had spoken yet
+    parallel.gather(None)
+    seen["said"] = said_by(["base", "--device", "cuda:99", "--out", str(results / "run")])
     parallel.gather(None)
     if rank == 0:       # killed, in the middle of the other's step
         torch.save(seen, results / "0.pt")
@@ -155,6 +169,12 @@ def test_two_processes_take_the_step_of_one_and_log_its_numbers(two, name):
 def test_an_error_of_the_first_process_is_raised_in_all_and_said_by_one(two):
     assert [seen["refusal"] for seen in two] == ["BadInput: no such thing"] * 2
     assert sorted(seen["speaks"] for seen in two) == [False, True]
+
+
+@pytest.mark.slow
+def test_what_all_processes_find_out_is_said_by_one(two):
+    silence, line = sorted(seen["said"] for seen in two)
+    assert not silence and line.startswith("train.py: ") and "cuda:99" in line and line.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -226,21 +246,20 @@ def test_fewer_prompts_than_processes_are_refused_before_anything_is_written(tmp
 
 @pytest.mark.slow
 def test_bad_input_to_several_processes_is_said_once(tmp_path):
-    """torchrun adds a summary of its own, and ends with 1 whatever the processes end with."""
-    command = [*on_two(), "base", "--preset", "smoke", "--out", str(tmp_path / "run")]
+    """The first process finds it out. torchrun adds a summary of its own, and ends with 1 whatever the
+    processes end with."""
+    flags = ["base", "--preset", "smoke", "--base-batch-size", "1", "--out", str(tmp_path / "run")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for flags in (["--base-batch-size", "1"],       # the first process finds it out
-                  ["--device", "cuda:99"]):         # all do
-        done = subprocess.run([*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True)
-        ours = done.stderr[:done.stderr.index("torch/distributed/elastic")].splitlines()[:-1]
-        assert len(ours) == 1 and ours[0].startswith("train.py: ") and flags[1] in ours[0]
-        assert "exitcode  : 2 " in done.stderr and not list(tmp_path.iterdir())
+    done = subprocess.run([*on_two(), *flags], cwd=ROOT, env=environment, capture_output=True, text=True)
+    ours = done.stderr[:done.stderr.index("torch/distributed/elastic")].splitlines()[:-1]
+    assert len(ours) == 1 and ours[0].startswith("train.py: --base-batch-size 1 is too few")
+    assert "exitcode  : 2 " in done.stderr and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-def test_a_run_on_two_processes_goes_on_with_one(tmp_path):
+def test_a_run_on_two_processes_goes_on_with_one(tmp_path, monkeypatch):
     flags = ["--preset", "smoke", "--device", "cpu", "--pure-rl", "--model-width", "32",
-             "--model-num-layers", "1", "--model-mlp-width", "32", "--base-num-examples", "400",
+             "--model-num-layers", "1", "--model-mlp-width", "32", "--base-num-examples", "96",
              "--rl-num-prompts", "4", "--rl-group-size", "4",
              "--rl-max-new-tokens", "16", "--rl-num-iterations", "3", "--evaluate-num-problems", "6",
              "--evaluate-num-programs", "5", "--evaluate-max-new-tokens", "8", "--out", str(tmp_path / "run")]
@@ -250,8 +269,7 @@ def test_a_run_on_two_processes_goes_on_with_one(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     lines = (tmp_path / "run" / "base" / "metrics.jsonl").read_text()
     state = checkpoint.load(tmp_path / "run" / "base" / "checkpoint.pt")
-    assert lines.count("\n") == state["iteration"] == 17       # of 24 documents each
-    done = subprocess.run([sys.executable, "train.py", "rl", *flags], cwd=ROOT, env=environment,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert lines.count("\n") == state["iteration"] == 4       # of 24 documents each
+    monkeypatch.setattr(train.report, "write_report", lambda *_: None)      # its figures take seconds
+    assert train.main(["rl", *flags]) == 0
     assert checkpoint.load(tmp_path / "run" / "rl" / "checkpoint.pt")["done"]

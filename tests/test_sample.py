@@ -305,18 +305,14 @@ def test_without_memory_the_advice_is_about_votes(monkeypatch, capsys):
 # -----------------------------------------------------------------------------
 # By hand
 
-def talk(text, *flags):
-    return subprocess.run([sys.executable, ROOT / "sample.py", "--run", "pretrained", *flags], text=True,
-                          capture_output=True, input=text, timeout=120)
-
-
-def test_a_conversation_goes_on_after_a_mistake_and_help():
-    done = talk("make\nHELP\ncompute 1+1\nquit\ncompute 1+2\n")
-    assert done.returncode == 0 and "Traceback" not in done.stderr
-    assert "expected 'make'" in done.stderr and done.stdout.count("verdict") == 1      # quit is the end
+def test_a_conversation_goes_on_after_a_mistake_and_help(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("make\nHELP\ncompute 1+1\nquit\ncompute 1+2\n"))
+    code, out, error = ask(capsys, "--run", "pretrained")
+    assert code == 0 and "Traceback" not in error
+    assert "expected 'make'" in error and out.count("verdict") == 1      # quit is the end
     for task in TASKS.values():
-        assert f"    {task.example}\n" in done.stderr
-    assert max(map(len, done.stderr.splitlines())) <= 80
+        assert f"    {task.example}\n" in error
+    assert max(map(len, error.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("text", ["", "\n", "exit\n", "Quit\n"])

@@ -20,6 +20,7 @@ from minireason.snapshots import (
 from minireason.upkeep import checkpoint
 from minireason.upkeep.checkpoint import CheckpointError
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 PURE = [*TINY, "--pure-rl", "--rl-num-iterations", "5", "--rl-snapshots", "4"]
 
 

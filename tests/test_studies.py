@@ -1,5 +1,6 @@
 """The studies run from beginning to end, and the runs that they share are made once and found again."""
 
+import functools
 import json
 import runpy
 import sys
@@ -9,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 from test_pretrained import SHORT
-from test_train import TINY
+from test_train import TINY, small_world
 
 import train
+from minireason import stats
 from minireason.config import preset, to_dict
 from minireason.run import check_variants
 from minireason.stats import bootstrap_interval
@@ -22,6 +24,8 @@ CLAIMS = {      # study: the claims that it writes
     "compare_imitation_rl": [1], "compare_verifiers": [2], "aha": [3], "languages": [6], "more_tokens": [7],
     "pipeline": [8, 11], "own_teacher": [9], "alignment": [10]}
 WITHOUT_FIGURE = {2, 11}
+SHORTER = [*SHORT, "--rl-max-new-tokens", "40", "--align-max-new-tokens", "24", "--base-num-examples", "48",
+           "--num-preference-prompts", "32"]
 
 
 @pytest.fixture
@@ -32,6 +36,9 @@ def runs(tmp_path, monkeypatch):
     import runs
     monkeypatch.setattr(runs, "STUDIES", tmp_path / "studies")
     monkeypatch.setattr(runs, "RESULTS", tmp_path / "results")
+    # figures and 2,000 resamples for each interval take longer than all the rest
+    monkeypatch.setattr(runs.train.report, "write_report", lambda *_: [])
+    monkeypatch.setattr(stats, "bootstrap_interval", functools.partial(bootstrap_interval, num_resamples=20))
     yield runs
     sys.modules.pop("runs")
 
@@ -71,14 +78,16 @@ def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
     """With sizes that are smaller still. What it says is not looked at."""
-    flags = TINY[2:] if name == "pipeline" else [*SHORT, "--rl-max-new-tokens", "40"]
-    monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *flags))
-    monkeypatch.setattr(runs.train.report, "write_report", lambda *_: [])      # saves half of the time
+    arguments = ["--fast"]
+    if name == "pipeline":      # it begins with random weights; so small a model answers nothing right
+        small_world(monkeypatch)
+        arguments += TINY[2:]
+    monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
     folder = runs.STUDIES / "fast"
-    run_study(name, monkeypatch, "--fast")
+    run_study(name, monkeypatch, *arguments)
     for number in CLAIMS[name]:
         claim = json.loads((folder / f"C{number}.json").read_text())
-        assert claim["rows"] and claim["command"] == f"python lessons/studies/{name}.py --fast"
+        assert claim["rows"] and claim["command"] == f"python lessons/studies/{name}.py {' '.join(arguments)}"
         assert number in WITHOUT_FIGURE or (folder / f"C{number}.png").stat().st_size > 5000
     assert not (runs.STUDIES.parent / "results").exists()
 
@@ -207,7 +216,6 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(runs, monkeypatch, 
         return plain_main([*arguments, *SHORT])
 
     monkeypatch.setattr(runs.train, "main", short_main)
-    monkeypatch.setattr(runs.train.report, "write_report", lambda *_: [])      # saves half of the time
     for name in ("STUDIES", "RESULTS"):
         monkeypatch.setattr(study, name, getattr(runs, name))
     monkeypatch.setattr(study, "GRID", ("3e-4",))
@@ -282,8 +290,8 @@ def test_two_runs_are_compared_where_they_have_cost_as_much(variants, monkeypatc
     monkeypatch.setattr(study, "marks", marks)
     monkeypatch.setattr(study, "right", right)
     by_completions = study.compare("dapo", "completions")       # 40: its iteration 2 and iteration 4 of GRPO
-    expected = bootstrap_interval([right("dapo", seed, 2) for seed in (0, 1)],
-                                  [right("grpo", seed, 4) for seed in (0, 1)])
+    expected = stats.bootstrap_interval([right("dapo", seed, 2) for seed in (0, 1)],
+                                        [right("grpo", seed, 4) for seed in (0, 1)])
     assert by_completions == tuple(100 * share for share in expected)
     assert by_completions[0] == pytest.approx(100 * (12 - 20) / 40)
     by_seconds = study.compare("dapo", "seconds")               # 2: its iteration 4 and iteration 2 of GRPO
@@ -309,7 +317,6 @@ def test_a_study_that_cannot_be_made_is_refused_in_one_line(variants, capsys, ar
 @pytest.mark.slow
 def test_the_quick_study_of_the_relatives_is_found_again(variants, runs, monkeypatch, capsys):
     monkeypatch.setattr(variants, "FAST", ("grpo", "dapo"))
-    monkeypatch.setattr(runs.train.report, "write_report", lambda *_: [])      # saves half of the time
     assert variants.main(["--fast"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("python lessons/studies/variants.py --fast\n") and "DAPO (both)" in printed

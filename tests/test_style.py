@@ -1,6 +1,7 @@
 """What our own code never does, so that it can be read line by line. tests/count.py explains each word."""
 
 import ast
+import functools
 
 import count
 import pytest
@@ -8,12 +9,17 @@ import pytest
 NEVER = ["nested_comprehensions", "nested_conditionals", "named_lambdas", "times_truth", "over_110"]
 
 
+@functools.cache
+def lines_of_each_kind(file):
+    return count.find(file.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("path", count.PACKAGE)
 @pytest.mark.parametrize("kind", NEVER)
 def test_the_package_and_its_commands_have_none(kind, path):
     places = []
     for file in count.python_files([path], count.ROOT):
-        for line in count.find(file.read_text(encoding="utf-8"))[kind]:
+        for line in lines_of_each_kind(file)[kind]:
             places.append(f"{file.relative_to(count.ROOT).as_posix()}:{line}")
     assert not places, f"{kind}: {', '.join(places)}"
 

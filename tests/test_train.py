@@ -26,6 +26,8 @@ TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-
         "--align-group-size", "4", "--align-max-new-tokens", "24", "--num-preference-prompts", "64",
         "--sampling-num-problems", "20", "--sampling-num-chat", "20", "--evaluate-num-problems", "12",
         "--evaluate-num-programs", "6", "--evaluate-max-new-tokens", "24"]
+WITH_KL = ["--rl-kl-coef", "0.01"]
+pytestmark = pytest.mark.usefixtures("no_figures")      # only `finished`, which is made before, has a report
 
 
 def run(*arguments):
@@ -48,11 +50,11 @@ def small_world(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One whole tiny run, to look at."""
+    """One whole tiny run, to look at and to compare with."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     with pytest.MonkeyPatch.context() as monkeypatch:
         small_world(monkeypatch)
-        assert run(*TINY, "--out", folder) == 0
+        assert run(*TINY, *WITH_KL, "--out", folder) == 0
     return folder
 
 
@@ -103,35 +105,55 @@ def test_evaluating_again_gives_the_same_numbers(finished, capsys):
     assert again == stored
 
 
-class Stop(Exception):
-    pass
+def interrupted_stages(monkeypatch, calls, folder, *flags):
+    """Begins a run and goes on with it until it ends. Returns the stages in which Ctrl-C was pressed.
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("algo", ["grpo", "ppo"])
-def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(tmp_path, monkeypatch, algo):
-    small_world(monkeypatch)
-    flags = [*TINY, "--algo", algo, "--rl-kl-coef", "0.01"]
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run(*flags, "--out", whole) == 0
-    count, plain_clip = 0, torch.nn.utils.clip_grad_norm_
+    Ctrl-C comes in the middle of an update, between the gradients and the step of the optimizer. `calls` says
+    before which calls of the function that is called there.
+    """
+    count, plain_clip, interrupted = 0, torch.nn.utils.clip_grad_norm_, []
 
     def interrupt_sometimes(*arguments):
         nonlocal count
         count += 1
-        if count in (3, 9, 20, 26):   # in the middle of an update: between gradients and the optimizer's step
+        if count in calls:
             signal.raise_signal(signal.SIGINT)
         return plain_clip(*arguments)
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", interrupt_sometimes)
-    codes = [run(*flags, "--out", broken)] + [run("--resume", "--out", broken) for _ in range(4)]
-    assert codes == [130, 130, 130, 130, 0]
-    assert not torch.equal(weights(whole, "rl")["embedding.weight"],
-                           weights(whole, "cold-start")["embedding.weight"])
+    code = run(*flags, "--out", folder)
+    while code == 130:
+        begun = [stage for stage in train.STAGES if (folder / stage / "checkpoint.pt").exists()]
+        assert not checkpoint.load(folder / begun[-1] / "checkpoint.pt")["done"]
+        interrupted.append(begun[-1])
+        code = run("--resume", "--out", folder)
+    assert code == 0
+    return interrupted
+
+
+def assert_equal_runs(whole, broken):
     for stage in train.STAGES:
         assert_equal_weights(weights(whole, stage), weights(broken, stage))
         assert (whole / stage / "metrics.jsonl").read_text() == (broken / stage / "metrics.jsonl").read_text()
     first, second = (json.loads((f / "results.json").read_text())["stages"] for f in (whole, broken))
     assert first == second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo, calls, stages", [       # the five stages of GRPO make 60, 2, 6, 2 and 4 calls
+    ("grpo", (3, 20, 61, 65, 69, 72), "base base cold-start rl rejection align"),
+    ("ppo", (1, 6, 15, 20), "cold-start rl rejection align")])
+def test_a_run_that_is_interrupted_and_resumed_equals_one_that_was_not(finished, tmp_path, monkeypatch,
+                                                                       algo, calls, stages):
+    """The run of PPO begins with the base of GRPO's."""
+    small_world(monkeypatch)
+    whole, flags = finished, [*TINY, *WITH_KL]
+    if algo == "ppo":
+        whole, flags = tmp_path / "whole", [*flags, "--algo", "ppo", "--from", finished]
+        assert run(*flags, "--out", whole) == 0
+    assert interrupted_stages(monkeypatch, calls, tmp_path / "broken", *flags) == stages.split()
+    assert not torch.equal(weights(whole, "rl")["embedding.weight"],
+                           weights(whole, "cold-start")["embedding.weight"])
+    assert_equal_runs(whole, tmp_path / "broken")
 
 
 @pytest.fixture
@@ -186,7 +208,7 @@ def test_a_checkpoint_that_does_not_know_its_threads_goes_on_without_a_word(tmp_
 def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     small_world(monkeypatch)
     for stage in train.STAGES:
-        assert run(stage, *TINY, "--out", tmp_path / "steps") == 0
+        assert run(stage, *TINY, *WITH_KL, "--out", tmp_path / "steps") == 0
     assert_equal_weights(weights(finished, "align"), weights(tmp_path / "steps", "align"))
 
 
@@ -256,16 +278,15 @@ def test_a_run_from_a_run_from_a_run_whose_first_stages_were_not_scored(finished
 
 
 @pytest.mark.slow
-def test_accuracy_can_be_looked_at_within_a_stage(tmp_path):
+def test_accuracy_can_be_looked_at_within_a_stage(finished, tmp_path):
     """The looks change nothing of the training itself."""
-    looks = ["--evaluate-every", "2", "--evaluate-num-quick", "5"]
+    looks = ["--evaluate-every", "9", "--evaluate-num-quick", "5"]
     assert run("base", *TINY, *looks, "--out", tmp_path / "looked") == 0
-    assert run("base", *TINY, "--out", tmp_path / "plain") == 0
     lines = [json.loads(line)
              for line in (tmp_path / "looked" / "base" / "metrics.jsonl").read_text().splitlines()]
     at = [line["iteration"] + 1 for line in lines if "held_out_arithmetic" in line]
-    assert at == sorted({*range(2, len(lines) + 1, 2), len(lines)})
-    assert_equal_weights(weights(tmp_path / "looked", "base"), weights(tmp_path / "plain", "base"))
+    assert at == sorted({*range(9, len(lines) + 1, 9), len(lines)})
+    assert_equal_weights(weights(tmp_path / "looked", "base"), weights(finished, "base"))
 
 
 @pytest.mark.slow
@@ -298,9 +319,9 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, argumen
 @pytest.mark.slow
 def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
     before = (finished / "align" / "checkpoint.pt").read_bytes()
-    assert run(*TINY, "--out", finished) == 2
+    assert run(*TINY, *WITH_KL, "--out", finished) == 2
     assert "already holds" in capsys.readouterr().err
-    assert run(*TINY, "--resume", "--out", finished, "--rl-learning-rate", "1e-5") == 2
+    assert run(*TINY, *WITH_KL, "--resume", "--out", finished, "--rl-learning-rate", "1e-5") == 2
     assert "rl.learning_rate" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
@@ -313,15 +334,16 @@ def test_a_run_is_never_overwritten_or_mixed(finished, tmp_path, capsys):
 @pytest.mark.slow
 def test_without_out_a_fresh_folder_is_chosen(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run("base", *TINY) == 0 and run("base", *TINY) == 0
+    short = ["base", *TINY, "--base-num-examples", "8"]
+    assert run(*short) == 0 and run(*short) == 0
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["smoke", "smoke-2"]
     assert run("cold-start", "--resume") == 0                       # the newest one
     assert (tmp_path / "runs" / "smoke-2" / "cold-start" / "checkpoint.pt").exists()
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_code_1(finished, tmp_path, capsys):
-    assert run("base", *TINY, "--out", tmp_path / "run") == 0
+def test_a_damaged_checkpoint_is_code_1(tmp_path, capsys):
+    assert run("base", *TINY, "--base-num-examples", "8", "--out", tmp_path / "run") == 0
     (tmp_path / "run" / "base" / "checkpoint.pt").write_bytes(b"scrambled")
     assert run("cold-start", "--resume", "--out", tmp_path / "run") == 1
     error = capsys.readouterr().err
@@ -363,14 +385,12 @@ def test_a_full_disk_is_code_1_and_one_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     """A real process and a real signal."""
-    command = [sys.executable, str(ROOT / "train.py"), "base", *TINY, "--base-num-examples", "20000",
+    command = [sys.executable, str(ROOT / "train.py"), "base", *TINY, "--base-num-examples", "3000",
                "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                                env={**os.environ, "OMP_NUM_THREADS": "1"})
     lines = tmp_path / "run" / "base" / "metrics.jsonl"
-    for _ in range(600):
-        if lines.exists() and lines.read_text().count("\n") > 3:
-            break
+    while process.poll() is None and not (lines.exists() and lines.read_text().count("\n") > 3):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
@@ -405,11 +425,11 @@ def signals_at(monkeypatch, module, name, call, *numbers):
 
 
 @pytest.fixture
-def small_run(tmp_path, monkeypatch):
-    """The folder of a base that takes 60 steps, with its flags; figures are left out."""
-    monkeypatch.setattr(train.report, "write_report", lambda *_: None)
-    return tmp_path / "run", ["base", *TINY, "--evaluate-num-problems", "5", "--evaluate-num-programs", "5",
-                              "--evaluate-max-new-tokens", "8", "--out", tmp_path / "run"]
+def small_run(tmp_path):
+    """The folder of a base that takes 12 steps, with its flags."""
+    return tmp_path / "run", ["base", *TINY, "--base-num-examples", "24", "--evaluate-num-problems", "5",
+                              "--evaluate-num-programs", "5", "--evaluate-max-new-tokens", "8",
+                              "--out", tmp_path / "run"]
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -432,9 +452,9 @@ def test_a_second_ctrl_c_within_one_step_does_not_say_that_anything_was_saved(sm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("save_every, save", [(1000, 1), (0, 60), (0, 61)])
+@pytest.mark.parametrize("save_every, save", [(1000, 1), (0, 12), (0, 13)])
 def test_ctrl_c_in_a_last_save_stops_after_it(small_run, monkeypatch, capsys, save_every, save):
-    """With a checkpoint after each of 60 steps, the 60th is that of the last step, the 61st of the stage."""
+    """With a checkpoint after each of 12 steps, the 12th is that of the last step, the 13th of the stage."""
     folder, flags = small_run
     monkeypatch.setattr(train, "SAVE_EVERY", save_every)
     with monkeypatch.context() as patch:
