@@ -65,7 +65,7 @@ class SFTConfig:
     warmup_steps: int = option(100, "linear warm-up, at most a quarter of all", 1, 1_000_000)
     weight_decay: float = option(0.05, "of AdamW", 0, 10)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
-    max_gap: int = option(0, "positions between prompt and text; 0: none", 0, 65_536)   # in some: sft.py
+    max_gap: int = option(0, "positions from prompt to text; 0: none", 0, 65_536)   # in some: sft.py
 
 
 @dataclass
@@ -204,8 +204,8 @@ def preset(name: str) -> Config:
     config.evaluate.num_by_task = preset_test_numbers(name)
     if name == "smoke":      # about half a minute: two-term sums are easy enough to learn in that time
         change(config.model, width=64, mlp_width=176, num_layers=2)
-        change(config.base, num_examples=40_000, learning_rate=4e-3)
-        change(config.cold_start, num_examples=96, num_epochs=2)    # just enough to show the form
+        change(config.base, num_examples=40_000, learning_rate=4e-3, max_gap=0)
+        change(config.cold_start, num_examples=96, num_epochs=2, max_gap=0)    # just enough for the form
         change(config.rl, num_iterations=30, num_epochs=2, learning_rate=5e-4)
         change(config.rl, num_prompts=12, max_new_tokens=40)
         change(config.align, num_iterations=8, num_prompts=12, max_new_tokens=40)
