@@ -141,7 +141,7 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 #
 # That has a price. The texts that a model imitates are short. RL makes thoughts longer than any of
 # them, and then the prompt is further away than it ever was. The angle between the two is new, and
-# the model misreads its prompt: at the seventh try, two of three moves had wrong numbers. [The
+# the model misreads its prompt: at the seventh try, half of its moves had wrong numbers. [The
 # results](results/README.md#distance) show it.
 #
 # The way out costs nothing. In a quarter of the texts, imitation skips some positions between the

@@ -380,12 +380,33 @@ def thinking():
                   ">3 of the right, %", "tokens", "cut off, %"], rows)
 
 
+def distance():
+    """distance.json: moves with the right numbers, by the number of the try."""
+    by_name = {}
+    for line in read("distance.json")["rows"]:
+        name = re.sub(" of [0-9]+$", "", line["name"])
+        by_name[name] = line
+    rows = []
+    for arm in ("without", "with gaps"):
+        for stage in ("cold-start", "rl"):
+            cells = [arm, stage]
+            tries = [f"right numbers in try {number}" for number in (1, 3, 5, 7, 9)]
+            for name in ("right", *tries, "cut off"):
+                line = by_name[f"{arm}, {stage}: {name}"]
+                value, low, high = (100 * line[end] for end in ("value", "low", "high"))
+                cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")
+            rows.append(cells)
+    return table(["trained", "after", "problems solved, %", "right numbers in try 1, %", "3", "5", "7", "9",
+                  "cut off, %"], rows)
+
+
 def mean(values):
     return sum(values) / len(values)
 
 
 TABLES = {
     "thinking-table": thinking,
+    "distance-table": distance,
     "gpu-memory-table": gpu_memory,
     "gpu-seconds-table": gpu_seconds,
     "pipeline-table": pipeline,
