@@ -1,4 +1,4 @@
-"""The study of how well a prompt is read from far away: what it counts, on texts that a person wrote."""
+"""Two studies of how thoughts grow: what they count, on texts and numbers that a person wrote."""
 
 import importlib
 import sys
@@ -12,14 +12,20 @@ LESSONS = Path(__file__).parent.parent / "lessons"
 
 
 @pytest.fixture
-def distance(monkeypatch):
-    """lessons/studies/distance.py as a module."""
+def study(monkeypatch):
+    """A function that imports a study by its name."""
     monkeypatch.setattr(sys, "path", [str(LESSONS / "studies"), str(LESSONS), *sys.path])
-    for name in ("runs", "distance"):
+    names = ("runs", "distance", "more_tokens", "two_plots")
+    for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module("distance")
-    for name in ("runs", "distance"):
+    yield importlib.import_module
+    for name in names:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def distance(study):
+    return study("distance")
 
 
 def test_a_move_is_right_if_target_and_number_are_those_of_its_letter(distance):
@@ -48,3 +54,25 @@ def test_the_figure_leaves_out_what_was_counted_on_few_moves(distance):
     for axis in figure.axes:
         assert [list(line.get_xdata()) for line in axis.lines] == [[1, 2], [1, 2]]
         assert list(axis.lines[0].get_ydata()) == pytest.approx([90, 100 * 20 / 30])
+
+
+def test_the_two_plots_show_the_numbers_of_all_seeds(study):
+    two_plots = study("two_plots")
+    measured = []
+    for right in (1, 0):            # two seeds: one solves all that the other does not
+        training = []
+        for iteration, sampled in ((0, 0), (10, 2_000_000), (20, 4_000_000)):
+            training.append({"iteration": iteration, "sampled": sampled, "tries": 1 + iteration / 10 + right,
+                             "tokens": 30, "right": {task: [right, 0, 1, 0] for task in two_plots.COLORS}})
+        points = [{"budget": budget, "right": [right, right, 1, 1]} for budget in (8, 64)]
+        measured.append({"training": training, "thinking": dict.fromkeys(two_plots.COLORS, points)})
+    rows = {line["name"]: line for line in two_plots.rows_of(measured)}
+    assert rows["iteration 10: countdown, right"]["value"] == pytest.approx(3 / 8)
+    tries = rows["iteration 20: tries at countdown (mean, lowest, highest run)"]
+    assert (tries["value"], tries["low"], tries["high"]) == (3.5, 3, 4)
+    assert rows["at most 64 tokens of thinking: program, right"]["value"] == pytest.approx(3 / 4)
+
+    learned, grown, thought = two_plots.draw(list(rows.values()), most_tries=3).axes
+    assert list(learned.lines[0].get_xdata()) == [2, 4]                 # the start is a dotted line
+    assert list(grown.lines[0].get_ydata()) == [2.5, 3.5] and list(grown.lines[1].get_ydata()) == [1.5, 1.5]
+    assert list(thought.lines[0].get_xdata()) == [8, 64]
