@@ -178,8 +178,8 @@ for name, values in CRITICS.items():
 #     value loss = max((V - R)^2, (V_clipped - R)^2) / 2
 #
 # For example V = 0.9, V_old = 0.5, R = 1 and value_clip = 0.2. Then V_clipped is 0.7, and the loss
-# is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. This is the
-# whole loss of PPO:
+# is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. The whole
+# loss of PPO adds value_coef times this to the policy's loss. (`objective` is for lesson 07.)
 
 # %%
 # From minireason/ppo.py: compute_loss
@@ -319,8 +319,8 @@ print(f"a constant value of 1/2 would have an error of {(true_values - 0.5).abs(
 #
 # The first step on a rollout is taken at a ratio of 1, inside both borders. So with one update for
 # each rollout the clip does nothing at all, whatever its settings. `clip_frac`, the share of tokens
-# whose ratio was clipped, is then exactly 0. We train in the toy world of lesson 05, once with one
-# update and once with four.
+# whose ratio is beyond a border, is then exactly 0. We train in the toy world of lesson 05, once
+# with one update and once with four.
 
 
 # %%
