@@ -38,7 +38,8 @@
 # One more thing may be part of r_t. The *KL* is a distance between the probabilities of two models,
 # here between the policy and a copy of it from before RL. If the policy has to stay near that copy,
 # each token costs kl_coef times *k1*, an estimate of the KL from one token: its logprob now, minus
-# its logprob in the copy. In this lesson kl_coef is 0.
+# its logprob in the copy. In this lesson kl_coef is 0, as in the stage `rl`, whose reward is exact.
+# Lesson 15, whose judge is not, needs the KL.
 
 # %%
 import os
