@@ -352,9 +352,10 @@ show_figure(figure, "01_imitation_and_exploration")
 # - Middle: one attempt of the base is often wrong, but among sixteen attempts there is nearly
 #   always a right one. So the right answers are in the model already. They are just not likely
 #   enough.
-# - Right: RL lifts pass@1 far above more imitation of the same corpus. At large k the three curves
-#   come together. So RL made likely what was there. It found nothing that many attempts of the base
-#   would not have found.
+# - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not: here
+#   pass@1 even falls. Its documents are no better than those before, and perhaps its new large
+#   steps undo some skill. At large k the three curves come together. So RL made likely what was
+#   there. It found nothing that many attempts of the base would not have found.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they
 #   became more likely together with the answers.

@@ -303,6 +303,7 @@ show_figure(figure, "02_tasks_and_verifiers")
 #
 # - Left: low levels run out of problems. Thousands of draws from the easiest level of countdown are
 #   a small number of problems, again and again. Such a level is for warming up, not for a test.
+#   Programs repeat most: even on the scored levels, only a quarter of the draws are new.
 # - The printed lines: a test that is split by the prompt leaks, because many of its problems were
 #   trained on in another order. Split by the key, none was.
 # - Right: the naive grader accepts twelve wrong completions. Any of these holes earns a reward, so
