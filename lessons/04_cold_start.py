@@ -191,9 +191,8 @@ print_table("documents", columns)
 # %% [markdown]
 # ## Three cold starts
 #
-# Each starts from the base, with the settings of `train.py`. Each sees about 3,000 examples, so all
-# train for equally long: 30 of them 100 times, 300 of them 10 times as in the pipeline, or 3,000
-# once.
+# Each starts from the base, with the settings of `train.py`. Each sees about 3,000 examples: 30
+# of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once.
 
 # %%
 tokenizer = get_tokenizer()
@@ -310,10 +309,11 @@ show_figure(figure, "04_cold_start")
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.
-# - Middle: skill takes more than 30 examples. The model thinks each time after them, but is hardly
-#   more often right. After 300 many more answers are right. A part of that is form as well: the
-#   table says that the base is right more often where it thinks, and now the model thinks each
-#   time.
+# - Middle, arithmetic: more answers are right even after 30 examples. Nearly all of that is form.
+#   The table says that the base is right about as often where it thinks, and now the model thinks
+#   each time.
+# - Middle, countdown: thinking alone helps less, so skill takes more examples. After 300 many more
+#   answers are right than after 30.
 # - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
 #   make it worse. They show how a yes is written, and not when it is true. The experts' examples
 #   help there.
