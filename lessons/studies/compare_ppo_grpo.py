@@ -2,7 +2,7 @@
 
     python lessons/studies/compare_ppo_grpo.py --from runs/laptop [--seeds 5] [--iterations 60]
 
-`--from pretrained` takes the included weights.
+`--from pretrained` takes the included weights. `--memory` counts bytes alone: seconds, and no run.
 
 1. a grid of three learning rates for each, 20 iterations, one seed of its own; the best mean reward is taken
 2. the same number of iterations, prompts and completions for each, from the same cold start, with each seed
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 
 from runs import RESULTS, STUDIES, curve, ensure, outcomes, row, save_claim
 
-from minireason.config import from_dict
+from minireason.config import from_dict, preset
 from minireason.evaluate import evaluate
 from minireason.run import open_model
 from minireason.stats import bootstrap_interval
@@ -139,15 +139,29 @@ def memory_rows(config):
     return rows
 
 
+def save_memory(config, command):
+    """Writes C4.json: the bytes of a step with these settings."""
+    save_claim(4, "PPO needs a critic as big as the policy", command, [], 0, memory_rows(config),
+               max_new_tokens=config.rl.max_new_tokens)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compare PPO and GRPO from one cold start.")
-    parser.add_argument("--from", dest="source", required=True, help="a run that holds a finished cold start")
+    parser.add_argument("--from", dest="source", help="a run that holds a finished cold start")
+    parser.add_argument("--memory", action="store_true", help="count bytes alone (C4), with today's settings")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--only", choices=("grpo", "ppo"), help="train the runs of this one and stop")
     args = parser.parse_args()
     if args.seeds < 1 or args.iterations < 1:
         parser.error("--seeds and --iterations are at least 1")
+    if args.memory:
+        config = preset("laptop")
+        config.model.vocab_size = get_tokenizer().vocab_size
+        save_memory(config, "python lessons/studies/compare_ppo_grpo.py --memory")
+        return
+    if not args.source:
+        parser.error("--from RUN is needed, where RUN holds a finished cold start")
     runs, names, rates = {}, {}, {}
     for algo in [args.only] if args.only else ["grpo", "ppo"]:
         rates[algo], earned = tune(args.source, algo)
@@ -168,8 +182,7 @@ def main():
     seeds, number = list(range(args.seeds)), config.evaluate.num_problems
     save_claim(5, "GRPO drops the critic and learns as well on a budget", command, seeds, number, rows,
                grid=list(GRID), chosen=rates)
-    save_claim(4, "PPO needs a critic as big as the policy", command, [], 0, memory_rows(config),
-               max_new_tokens=config.rl.max_new_tokens)
+    save_memory(config, command)
     draw(runs, names, config, rows[0]["value"], finals, RESULTS / "C5.png")
     for line in rows:
         print(f"{line['name']:50} {line['value']:8.3f} [{line['low']:.3f}, {line['high']:.3f}]")
