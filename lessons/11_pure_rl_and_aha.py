@@ -16,7 +16,8 @@
 #
 # - A *retry* is a try that follows a failed one. We count the failed tries that a retry follows,
 #   of all tries that the thought itself calls failed.
-# - A thought *gives up* if no retry follows one of its failed tries. We count these thoughts.
+# - A thought *gives up* if its last try has failed, and it answers all the same. We count these
+#   among all thoughts.
 # - A *false yes* is a try that the thought calls a success although it is not one. We count them
 #   among all tries that are called a success.
 # - *Won by retrying*: the answer is right, the first try had failed, and another one followed. We
