@@ -31,7 +31,7 @@
 #
 #     loss(p) = -(1/4) log p - (3/4) log(1 - p)
 #
-# The next cell prints it for some p. Type it in, and look for the p with the lowest loss.
+# The next cell prints it for some p. Run it, and look for the p with the lowest loss.
 
 # %%
 import math
@@ -141,7 +141,8 @@ assert p_right() > 0.9
 # usual accuracy.
 #
 # We estimate it from n completions of a problem, of which c are right. C(n, k) is the number of
-# ways to choose k of n. C(n - c, k) of these choices contain only wrong completions.
+# ways to choose k of n. C(n - c, k) of these choices contain only wrong completions. So pass@k is
+# 1 - C(n - c, k) / C(n, k).
 
 # %%
 # From minireason/stats.py: pass_at_k
@@ -198,11 +199,11 @@ for task, rights in outcomes.items():
 #     wait try f 70/10=7   or 10? then 6 and 13 have to make 7
 #     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
 #
-# The letters count the moves. a, b and c take the first, second and third number away, d, e and f
-# divide by it, and g, h and i add it.
+# The letters count the moves. a, b and c take the first, second and third number away from the
+# target, d, e and f divide the target by it, and g, h and i add it.
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no, and
-# `basta` enough. The last word gives up.
+# `basta` enough. With the last word a thought gives up.
 #
 # The numbers in brackets are a *Wilson interval*. If we drew many corpora, such an interval would
 # contain the true share in 95% of the cases.
@@ -210,7 +211,7 @@ for task, rights in outcomes.items():
 # ## What the base says
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document shows
-# them in any form. They have the same *levels* as the corpus, a level being how hard a problem is:
+# them in any form. They have the same *levels* as the corpus. A level says how hard a problem is:
 # how many terms or numbers it has. The base answers each problem several times, and draws its
 # tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second run
 # gives the same.
@@ -261,8 +262,8 @@ for task in in_corpus:
 #
 # The first copy learns by RL. A model that learns by RL is called a *policy*: a rule for what to
 # write. The method is *GRPO*, group relative policy optimization, which lesson 07 explains. In each
-# *iteration* the policy writes a *group* of twelve completions for each of twelve prompts, earns
-# its rewards, and takes a step. Nobody shows it a solution.
+# *iteration* the policy writes a *group* of twelve completions for each of twelve prompts. Each
+# completion earns its reward, and the policy is updated. Nobody shows it a solution.
 
 # %%
 def fresh_base():
@@ -348,12 +349,13 @@ show_figure(figure, "01_imitation_and_exploration")
 #   that. The reason: whoever wrote the corpus could calculate. The base has to calculate for
 #   itself, and one wrong step spoils an answer. In theory imitation ends at the shares. In practice
 #   it ends where the model's own skill ends.
-# - Middle: one attempt of the base is mostly wrong, but among sixteen attempts there is nearly
-#   always a right one. So the right answers are in the model already. They are only not likely
+# - Middle: one attempt of the base is often wrong, but among sixteen attempts there is nearly
+#   always a right one. So the right answers are in the model already. They are just not likely
 #   enough.
-# - Right: RL lifts pass@1 far above more imitation of the same corpus. At large k the three curves
-#   come together. So RL made likely what was there. It found nothing that many attempts of the base
-#   would not have found.
+# - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not: here
+#   pass@1 even falls. Its documents are no better than those before, and perhaps its new large
+#   steps undo some skill. At large k the three curves come together. So RL made likely what was
+#   there. It found nothing that many attempts of the base would not have found.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they
 #   became more likely together with the answers.

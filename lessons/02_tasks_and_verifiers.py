@@ -54,7 +54,7 @@ rng = random.Random(0)
 #   so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it uses 6 twice and leaves out 3.
 # - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
 #   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add. So
-#   it computes 2x + 1.
+#   it computes 2x + 1. It also has to be right on hidden inputs, which the prompt does not show.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")
@@ -303,12 +303,13 @@ show_figure(figure, "02_tasks_and_verifiers")
 #
 # - Left: low levels run out of problems. Thousands of draws from the easiest level of countdown are
 #   a small number of problems, again and again. Such a level is for warming up, not for a test.
+#   Programs repeat most: even on the scored levels, only a quarter of the draws are new.
 # - The printed lines: a test that is split by the prompt leaks, because many of its problems were
 #   trained on in another order. Split by the key, none was.
 # - Right: the naive grader accepts twelve wrong completions. Any of these holes earns a reward, so
 #   a model in training would find it, and learn it.
 # - The noise: without any plan, random mistakes find hundreds of wrong answers that the naive
-#   grader accepts. Some are found in nearly every training.
+#   grader accepts. A training would find some of them too.
 #
 # ## What it does not show
 #
@@ -322,8 +323,8 @@ show_figure(figure, "02_tasks_and_verifiers")
 # 1. Find one more answer that `naive` accepts and should not.
 # 2. A completion is cut off before its end, and the right number stands in it. Why does it earn
 #    nothing?
-# 3. Somebody wants to pay 0.1 for each step of the thought that is correct, such as `7*7=49`. What
-#    could a model learn from such a reward?
+# 3. Somebody wants to add 0.1 to the reward for each correct step of the thought, such as `7*7=49`.
+#    What could a model learn from that?
 #
 # <details><summary>Solutions</summary>
 #

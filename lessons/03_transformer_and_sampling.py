@@ -89,9 +89,9 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # %% [markdown]
 # The code of the model does the same for all heads at once. A *head* is one such attention, with
 # its own queries, keys and values. Each block, also called layer, has several. The letters are
-# sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, and D
-# numbers in a key. Find the lines of the example: the scores, the mask, the softmax, and the
-# product with the values.
+# sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, D numbers
+# in a key, N positions to look at. K is smaller than H, since several heads share keys and values.
+# Find the lines of the example: the scores, the mask, the softmax, and the product with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python
@@ -139,15 +139,16 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 # %% [markdown]
 # ## A distance that no text had
 #
-# That has a price. The texts that a model imitates are short. RL makes thoughts longer than any of
-# them, and then the prompt is further away than it ever was. The angle between the two is new, and
-# the model misreads its prompt: at the seventh try, half of its moves had wrong numbers. [The
-# results](results/README.md#distance) show it.
+# Rotation has a price. The texts that a model imitates are short. Later, RL makes thoughts longer
+# than any of them. Then the prompt is further away than it ever was, and the angle between the two
+# is new. So the model misreads its prompt: at the seventh try of a thought, half of its moves had
+# wrong numbers. [The results](results/README.md#distance) show it.
 #
-# The way out costs nothing. In a quarter of the texts, imitation skips some positions between the
-# prompt and the rest. The text is as short as before, and the prompt is as far away as in a long
-# thought. Below, a prompt of four tokens and a completion of three have a gap of 90. Large models
-# do the same by other means: they read longer texts at the end of their pretraining.
+# The way out needs no long texts. In a quarter of the texts, imitation skips some positions between
+# the prompt and the completion: a *gap*. The text is as short as before, but its prompt is as far
+# away as in a long thought. Below, a prompt of four tokens and a completion of three have a gap of
+# 90: the completion begins at position 94 instead of 4. Large models learn such distances in
+# another way: they read longer texts at the end of their pretraining.
 
 # %%
 one_example = ([1, 2, 3, 4], [5, 6, 7], 90)      # prompt, completion, gap
@@ -235,8 +236,8 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     rewards            a number for each completion
 #
 # The logprobs are needed twice. At the draw they are a number. For a training step they are
-# computed again, this time with a gradient, for all positions at once. (The second result of the
-# function is for the curves of lesson 09.)
+# computed again, this time with a gradient, for all positions at once. (The second result of
+# `completion_logprobs` is for the curves of lesson 09.)
 #
 # <!-- From minireason/policy.py: completion_hidden -->
 # ```python

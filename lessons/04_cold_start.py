@@ -191,9 +191,8 @@ print_table("documents", columns)
 # %% [markdown]
 # ## Three cold starts
 #
-# Each starts from the base, with the settings of `train.py`. Each sees about 3,000 examples, so
-# that only their variety differs: 30 of them 100 times, 300 of them 10 times as in the pipeline, or
-# 3,000 once.
+# Each starts from the base, with the settings of `train.py`. Each sees about 3,000 examples: 30
+# of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once.
 
 # %%
 tokenizer = get_tokenizer()
@@ -268,10 +267,10 @@ for task in TASKS:
 # %% [markdown]
 # ## The figure: `04_cold_start`
 #
-# In each picture the four colours are the base and the three cold starts. On the left, form:
-# compare grey with the others. In the middle, skill: compare orange (30 examples) with blue (300)
-# and red (the experts'). For wrong steps and false yes, lower is better. On the right, what is left
-# for RL.
+# In each picture the four colors are the base and the three cold starts. On the left is form, how
+# an answer is written: compare gray with the others. In the middle is skill, whether it is right:
+# compare orange (30 examples) with blue (300) and red (the experts'). For wrong steps and false
+# yes, lower is better. On the right is what is left for RL.
 
 # %%
 form_bars, skill_bars, rl_bars = {}, {}, {}      # {label of a place: {model: (share, low, high)}}
@@ -310,22 +309,23 @@ show_figure(figure, "04_cold_start")
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.
-# - Middle: skill takes more than 30 examples. The model thinks each time after them, but is hardly
-#   more often right. After 300 many more answers are right. A part of that is form as well: the
-#   table says that the base is right more often where it thinks, and now the model thinks each
-#   time.
+# - Middle, arithmetic: more answers are right even after 30 examples. Nearly all of that is form.
+#   The table says that the base is right about as often where it thinks, and now the model thinks
+#   each time.
+# - Middle, countdown: thinking alone helps less, so skill takes more examples. After 300 many more
+#   answers are right than after 30.
 # - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
 #   make it worse. They show how a yes is written, and not when it is true. The experts' examples
 #   help there.
-# - Right, orange: whoever knows 30 examples by heart has lost variety. Such a model repeats itself,
-#   so several completions help it less than they help the base.
+# - Right, orange: a model that knows 30 examples by heart has lost variety. It repeats itself, so
+#   several completions help it less than they help the base.
 # - Right: the base has many groups that hold right and wrong completions, so RL can start from it
 #   directly. Lesson 12 does so. The cold start does not make RL possible. It gives RL a good form
 #   to start from, and saves the time that RL would need to find it.
 #
 # So why few, easy and short examples? Not because they train better: the experts' 3,000 lead to at
-# least as many right answers. But somebody has to be able to write them, and whatever they teach is
-# not found by RL. With few easy examples we can see what RL finds by itself.
+# least as many right answers. But somebody has to be able to write them, and RL cannot find what
+# they have taught already. With few easy examples we can see what RL finds by itself.
 #
 # The trap: the final loss is lowest for 30 examples, because the model knows them by heart. A loss
 # on texts that were trained on says nothing about new problems.

@@ -18,7 +18,8 @@
 #            = the mean of    R(y) grad log p(y)       over completions that the policy draws
 #
 # This is the *policy gradient*. We can estimate it: draw some completions, and take the mean of R
-# grad log p. That method is called *REINFORCE*.
+# grad log p. That method is called *REINFORCE*. Since log p(y) is the sum of the logprobs of the
+# tokens (lesson 03), all tokens of a completion share its R.
 #
 # From R we may subtract any number b that does not depend on y. The mean stays the same:
 #
@@ -155,13 +156,13 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 #
 # An *optimizer* is the rule that turns a gradient into a step, and it makes a loss smaller. So we
 # need a loss whose gradient is minus the policy gradient. The usual one multiplies the advantage
-# with the *ratio*: the probability of a token now, over its probability when it was drawn.
+# by the *ratio*: the probability of a token now, over its probability when it was drawn.
 #
 #     ratio = p(token) / p_old(token) = exp(logprob - old_logprob)
 #     loss  = - sum of ratio * advantage over all tokens / number of tokens
 #
 # Before the first step both probabilities are the same, so each ratio is 1. And the advantages of a
-# group sum to 0. So the loss is 0. Its gradient is not, because the gradient of the ratio is grad
+# group sum to 0. So the loss is 0. Its gradient is not: where the ratio is 1, its gradient is grad
 # log p.
 
 # %%

@@ -38,7 +38,8 @@
 # One more thing may be part of r_t. The *KL* is a distance between the probabilities of two models,
 # here between the policy and a copy of it from before RL. If the policy has to stay near that copy,
 # each token costs kl_coef times *k1*, an estimate of the KL from one token: its logprob now, minus
-# its logprob in the copy. In this lesson kl_coef is 0.
+# its logprob in the copy. In this lesson kl_coef is 0, as in the stage `rl`, whose reward is exact.
+# Lesson 15, whose judge is not, needs the KL.
 
 # %%
 import os
@@ -178,8 +179,8 @@ for name, values in CRITICS.items():
 #     value loss = max((V - R)^2, (V_clipped - R)^2) / 2
 #
 # For example V = 0.9, V_old = 0.5, R = 1 and value_clip = 0.2. Then V_clipped is 0.7, and the loss
-# is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. This is the
-# whole loss of PPO:
+# is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. The whole
+# loss of PPO adds value_coef times this to the policy's loss. (`objective` is for lesson 07.)
 
 # %%
 # From minireason/ppo.py: compute_loss
@@ -319,8 +320,8 @@ print(f"a constant value of 1/2 would have an error of {(true_values - 0.5).abs(
 #
 # The first step on a rollout is taken at a ratio of 1, inside both borders. So with one update for
 # each rollout the clip does nothing at all, whatever its settings. `clip_frac`, the share of tokens
-# whose ratio was clipped, is then exactly 0. We train in the toy world of lesson 05, once with one
-# update and once with four.
+# whose ratio is beyond a border, is then exactly 0. We train in the toy world of lesson 05, once
+# with one update and once with four.
 
 
 # %%

@@ -1,16 +1,18 @@
 # %% [markdown]
 # # 7. GRPO is a diff
 #
-# Question: GRPO drops the critic of lesson 06. What exactly is different, what does it cost, and what does it
-# bring? And what do its relatives change: GSPO, CISPO, DAPO, REINFORCE++?
+# Question: GRPO drops the critic of lesson 06. What exactly is different, what does it cost, and
+# what does it bring? And what do its relatives change: GSPO, CISPO, DAPO, REINFORCE++?
 #
 # You need: lessons 05 and 06. Time: about a minute on a laptop's CPU.
 #
-# G completions of one prompt, with rewards r_1 .. r_G. Each token of completion i gets the same advantage:
+# GRPO draws G completions of one prompt. They earn the rewards r_1 .. r_G. Each token of completion
+# i gets the same advantage, in which std is the standard deviation, a measure of spread:
 #
 #     A_i = (r_i - mean(r)) / (std(r) + eps)             arXiv:2402.03300; std with G - 1, eps 1e-4
 #
-# The group is its own critic. Everything else is PPO, so the best explanation is the diff of the two files.
+# So the group takes the place of the critic. Nearly everything else is PPO, and the diff of the two
+# files shows it best.
 
 # %%
 import difflib
@@ -44,9 +46,11 @@ SEEDS = range(2 if FAST else 5)
 
 # %% [markdown]
 # ## By hand
-# Rewards 1 0 0 1: mean 1/2, std sqrt(4 * 1/4 / 3) = 0.577, advantages +-0.866. Rewards 1 0 0 0: mean 1/4, std
-# 1/2, advantages 1.5 and -0.5. Without the std: +-1/2, and 3/4 and -1/4. Against the others (RLOO): 2/3, and
-# 1 and -1/3.
+# The std of 1 0 0 1 is sqrt(4 * 1/4 / 3) = 0.577. *RLOO* compares with the mean of the others.
+#
+#     rewards    mean    std     over the std     without std      RLOO
+#     1 0 0 1    1/2    0.577    +-0.866          +-1/2            +-2/3
+#     1 0 0 0    1/4    1/2      1.5 and -0.5     3/4 and -1/4     1 and -1/3
 
 # %%
 rewards = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, 0]])
@@ -72,10 +76,14 @@ print(f"\nppo.py {len(ppo_lines)} lines, grpo.py {len(grpo_lines)}; "
       f"{share:.0%} of the lines differ, words and all\n")
 
 # %% [markdown]
-# Four differences make two algorithms, and two smaller ones: PPO whitens over the batch where GRPO divides in
-# each group, and only GRPO leaves out groups without spread. In a reward the KL's value counts, so k1 serves;
-# in a loss its gradient does, and k1's is 0 on average: so k3. The lines below are looked up, so that this
-# table cannot grow old.
+# Four differences make two algorithms. Two smaller ones are not in the table. PPO *whitens* its
+# advantages: it subtracts the mean of the whole batch and divides by its std. GRPO does so in each
+# group. And only GRPO leaves out groups whose rewards are all equal.
+#
+# Each estimates the KL in its own way. In a reward its value counts, and k1 is right on average. In
+# a loss its gradient counts, and that of k1 is 0 on average. So GRPO takes *k3*: x - 1 - log x,
+# with x the probability under the reference over that under the policy. The lines below are looked
+# up, so they are those of today's files.
 
 # %%
 DIFFERENCES = {   # name: (the line in ppo.py, the line in grpo.py)
@@ -107,8 +115,9 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples
-# The world of lessons 05 and 10: after a 1 a completion with a 3 is paid, after a 2 one without. A seed gives
-# the same weights, the same prompts and the same first 64 completions to all. Flags make Dr. GRPO and RLOO.
+# The world is that of lesson 05: after a 1 a completion with a 3 is right, after a 2 one without.
+# For one seed, all start with the same weights, prompts and first 64 completions. Dr. GRPO and RLOO
+# are settings of `grpo.py`.
 
 # %%
 tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
@@ -162,9 +171,9 @@ for name, curve in curves.items():
 
 # %% [markdown]
 # ## What the division does
-# The pull of a group is the sum of its |A_i|: 2 G p (1 - p) without the std, about 2 G sqrt(p (1 - p)) with
-# it, where a share p is right. So hard and easy prompts, with p near 0 or 1, count more than the expected
-# reward gives them.
+# A group pulls at the policy by the sum of its |A_i|. Let a share p of it be right. Then the pull
+# is 2 G p (1 - p) without the std, and about 2 G sqrt(p (1 - p)) with it. The first is the pull of
+# the expected reward. So the division makes hard and easy prompts, with p near 0 or 1, count more.
 
 # %%
 right = torch.arange(1, 16)
@@ -197,59 +206,61 @@ show_figure(figure, "07_grpo_is_a_diff")
 
 # %% [markdown]
 # ## The family: one number for each token
-# GRPO has many relatives. Each of them takes one decision in another way and keeps the rest, so each is
-# a setting here, of a few lines. To compare them, look at a single token. Its part of the gradient is
+# GRPO has many relatives. Each takes one decision in another way and keeps the rest, so each is a
+# setting here, of a few lines. To compare them, look at a single token. Its part of the gradient is
 #
 #     weight * gradient of the logprob of this token
 #
-# The model makes the second factor, and the algorithm makes the first. So the *weight* of a token is
-# all that an algorithm decides. A positive weight makes the token more likely, a negative weight makes
-# it less likely, and a weight of 0 leaves it alone. In REINFORCE (lesson 05) the weight is the
-# advantage A. In PPO and GRPO the weight is ratio * A, and 0 where the clip stops it (lesson 06). The
-# *ratio* is p(token) / p_old(token): how much more likely the token became since it was sampled.
+# The model makes the second factor, and the algorithm makes the first. So the *weight* of a token
+# is all that an algorithm decides. A positive weight makes the token more likely, a negative weight
+# makes it less likely, and a weight of 0 leaves it alone. In REINFORCE (lesson 05) the weight is
+# the advantage A. In PPO and GRPO the weight is ratio * A, and 0 where the clip stops it (lesson
+# 06). The *ratio* is p(token) / p_old(token): how much more likely the token became since it was
+# sampled.
 #
-# **Which ratio, and what the clip does.** These two need at least two updates for each rollout: before
-# the first update every ratio is 1.
+# **Which ratio, and what the clip does.** These two need at least two updates for each rollout:
+# before the first update every ratio is 1.
 #
-# - *GSPO* (group sequence policy optimization): a completion has one ratio, the geometric mean of the
-#   ratios of its tokens. All its tokens share one weight and are clipped together. Its authors clip at
-#   1 - 0.0003 and 1 + 0.0004, since a mean over many tokens moves little. Their loss is a mean over
-#   completions, so a long one counts as much as a short one. `--rl-objective gspo --rl-normalize sequence
-#   --rl-clip-low 3e-4 --rl-clip-high 4e-4`, arXiv:2507.18071.
-# - *CISPO* (clipped importance sampling policy optimization): the clip bounds the weight and does not
-#   set it to 0. So no token loses its gradient. Its authors have no lower bound: `--rl-objective cispo
-#   --rl-clip-low 1`, arXiv:2506.13585.
+# - *GSPO* (group sequence policy optimization): a completion has one ratio, the geometric mean of
+#   the ratios of its tokens. All its tokens share one weight and are clipped together. Its authors
+#   clip at 1 - 0.0003 and 1 + 0.0004, since a mean over many tokens moves little. Their loss is a
+#   mean over completions, so a long one counts as much as a short one. `--rl-objective gspo
+#   --rl-normalize sequence --rl-clip-low 3e-4 --rl-clip-high 4e-4`, arXiv:2507.18071.
+# - *CISPO* (clipped importance sampling policy optimization): the clip bounds the weight and does
+#   not set it to 0. So no token loses its gradient. Its authors have no lower bound:
+#   `--rl-objective cispo --rl-clip-low 1`, arXiv:2506.13585.
 #
 # **Which baseline.** The baseline is what a reward is compared with.
 #
 # - *RLOO* (REINFORCE leave-one-out): the mean of the other completions of the group.
 #   `--rl-leave-one-out --no-rl-scale-advantages`, arXiv:2402.14740.
-# - *Dr. GRPO* (GRPO done right): no division by the standard deviation, and every step divides its loss
-#   by the same constant. `--no-rl-scale-advantages --rl-normalize constant`, arXiv:2503.20783.
-# - *REINFORCE++*: mean and standard deviation of the whole batch. It needs no groups, but hard and easy
-#   prompts have one baseline. `--rl-batch-baseline`, arXiv:2501.03262.
+# - *Dr. GRPO* (GRPO done right): no division by the std, and every step divides its loss by the
+#   same constant. `--no-rl-scale-advantages --rl-normalize constant`, arXiv:2503.20783.
+# - *REINFORCE++*: mean and standard deviation of the whole batch. It needs no groups, but hard and
+#   easy prompts have one baseline. `--rl-batch-baseline`, arXiv:2501.03262.
 #
 # **Which completions, and what they earn.** *DAPO* (decoupled clip and dynamic sampling policy
 # optimization, arXiv:2503.14476) is four ideas. Two are defaults here: the upper end of the clip is
-# further away than the lower one, and all tokens of a batch count alike. The other two are settings:
+# further away than the lower one, and all tokens of a batch count alike. The other two are
+# settings:
 #
-# - *Dynamic sampling*: a group whose completions all get the same reward has only advantages of 0. New
-#   problems take the place of such groups, at most `--rl-max-refills 8` times.
-# - The *soft overlong punishment*: a completion that comes near the limit of tokens pays a price, which
-#   rises on a line over the last tokens before the limit. `--rl-overlong-penalty 0.5
-#   --rl-overlong-buffer 32`
+# - *Dynamic sampling*: a group whose completions all get the same reward has only advantages of 0.
+#   New problems take the place of such groups, at most `--rl-max-refills 8` times.
+# - The *soft overlong punishment*: a completion that comes near the limit of tokens loses a part of
+#   its reward. The part grows evenly over the last tokens before the limit. `--rl-overlong-penalty
+#   0.5 --rl-overlong-buffer 32`
 #
 # **What else is in the loss.**
 #
-# - An *entropy bonus* adds the mean entropy of the next-token distributions to what is maximised. It
-#   works against a policy that becomes certain too early. `--rl-entropy-coef 0.001`
-# - The *KL* to the reference can be estimated in three ways (k1, k2, k3, see `stats.py`), and it can
-#   stand in the loss or be taken off the reward. `--rl-kl-coef 0.05 --rl-kl-estimator k1
+# - An *entropy bonus* adds the mean entropy of the next-token distributions to what is maximized.
+#   It works against a policy that becomes certain too early. `--rl-entropy-coef 0.001`
+# - The *KL* to the reference can be estimated in three ways (k1, k2, k3, see `stats.py`), and it
+#   can stand in the loss or be taken off the reward. `--rl-kl-coef 0.05 --rl-kl-estimator k1
 #   --rl-kl-in-reward`
 #
 # ### By hand
-# Limit 208 tokens, price 0.5 over the last 32 tokens. A completion of 176 tokens pays nothing, one of
-# 200 pays 0.5 * 24 / 32 = 0.375, and one that was cut off at 208 pays 0.5.
+# The limit is 208 tokens, and the price rises to 0.5 over the last 32. A completion of 176 tokens
+# loses nothing, one of 200 loses 0.5 * 24 / 32 = 0.375, and one that was cut off at 208 loses 0.5.
 
 # %%
 priced = RLConfig(max_new_tokens=208, overlong_penalty=0.5, overlong_buffer=32)
@@ -257,9 +268,9 @@ prices = overlong_price(torch.tensor([176, 200, 208]), priced)
 assert torch.allclose(prices, torch.tensor([0.0, 0.375, 0.5]))
 
 # %% [markdown]
-# Four tokens of one completion, advantage 1. The first token became twice as likely, the other three are
-# as they were. GRPO: the ratio 2 is above 1.28, so the weight is 0. CISPO: the weight is 1.28. GSPO: all
-# four tokens have the weight 2 ** (1/4) = 1.19.
+# A completion has four tokens and the advantage 1. The first token became twice as likely, the
+# other three are as they were. GRPO: the ratio 2 is above 1.28, so the first weight is 0. CISPO: it
+# is 1.28. GSPO: all four tokens have the weight 2 ** (1/4) = 1.19, which is inside the clip.
 
 # %%
 def token_weights(ratios, advantages, objective):
@@ -278,12 +289,11 @@ for objective, weights in EXPECTED.items():
 
 # %% [markdown]
 # ### Two completions, and all weights of a step
-# A group of two. The first completion has six tokens and earns 1, the second has two tokens and earns 0.
-# The policy has moved since, so the ratios of the tokens are not 1. Each line of the table is one
+# In a group of two, the first completion has six tokens and earns 1, and the second has two tokens
+# and earns 0. The policy has moved since, so not all ratios are 1. Each line of the table is one
 # relative. Its weights come from the code that trains: `compute_advantages`, `loss_weights` and
-# `compute_loss`.
-# The weights of a line are divided by the largest of them: the optimizer Adam takes steps of the same
-# length whatever the size of the gradient, so only proportions matter.
+# `compute_loss`. They are divided by the largest of the line: the optimizer Adam takes steps of the
+# same length whatever the size of the gradient, so only proportions matter.
 
 # %%
 RATIOS = torch.tensor([[1.0, 0.7, 1.5, 1.1, 0.9, 1.0], [0.6, 1.2, 1, 1, 1, 1]])
@@ -329,17 +339,20 @@ for name, weights in table.items():
 # %% [markdown]
 # How to read it:
 #
-# - *Each completion alike* gives a token of the short completion three times the weight of a token of
-#   the long one, and so does GSPO. *Each token alike* and Dr. GRPO do not. The two differ only between
-#   groups.
-# - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28, and the first token of the bad
-#   completion, whose ratio 0.6 is below 0.8. Both have moved as far as the advantage wants. CISPO keeps
-#   them with a bounded weight.
+# - *Each completion alike* gives a token of the short completion three times the weight that it
+#   gives to one of the long completion, at the same ratio. So does GSPO. *Each token alike* and Dr.
+#   GRPO do not. The last two differ only between groups.
+# - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28, and the first token of
+#   the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the advantage wants.
+#   CISPO keeps them with a bounded weight.
 # - In GSPO all tokens of a completion share one weight.
 # - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1, so the good
 #   completion has a small advantage and the bad one a large one.
-# - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So weights
-#   differ within a completion.
+# - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So
+#   weights differ within a completion.
+#
+# The upper pictures of `07_the_family` draw the weight of one token over its ratio. Where a line
+# lies at 0, the clip has stopped the token. Lower left is the table above.
 
 # %%
 ratios = torch.linspace(0.02, 2, 199)
@@ -359,11 +372,14 @@ for axis, advantage in zip(panels[0], (1.0, -1.0)):
 panels[0][0].legend(frameon=False, fontsize=8, loc="upper left")
 
 # %% [markdown]
-# The last picture is of the KL in the loss. Its pull on a token is minus the gradient of the estimator.
+# The last picture is of the KL in the loss. Its pull on a token is minus the gradient of the
+# estimator.
 #
-# - k1 pulls every token down alike, whatever the reference says. On average it pulls nowhere (lesson 10).
+# - k1 pulls every token down alike, whatever the reference says. On average it pulls nowhere
+#   (lesson 10).
 # - k2 pulls each token back to the logprob of the reference, harder with the distance.
-# - k3 pulls a token up very hard where the policy has left it behind, and never down by more than 1.
+# - k3 pulls a token up very hard where the policy has left it behind, and never down by more than
+#   1.
 
 # %%
 distance = torch.linspace(-2, 2, 101)                                           # log p - log p_ref
@@ -393,10 +409,10 @@ show_figure(family, "07_the_family")
 
 # %% [markdown]
 # ### A trap: the KL in the reward of a group
-# Two completions of a group are both right, and the first one is further from the reference. With the KL
-# in the loss such a group has advantages of 0. With the KL in the reward, the division by the standard
-# deviation makes this difference as large as that between right and wrong, however small the coefficient
-# is. `--no-rl-scale-advantages` leaves the division out.
+# Two completions of a group are both right, and the first one is further from the reference. With
+# the KL in the loss such a group has advantages of 0. With the KL in the reward, the division by
+# the std makes this difference as large as that between right and wrong, however small the
+# coefficient is. `--no-rl-scale-advantages` leaves the division out.
 
 # %%
 for coefficient in (0.1, 0.001):
@@ -409,38 +425,39 @@ for coefficient in (0.1, 0.001):
 
 # %% [markdown]
 # ## What to see
-# - By samples the two do not separate: the ranges of 5 seeds overlap. By time they do. A step of PPO runs two
-#   networks. GRPO also leaves out groups without any spread, which are most of them once the reward is near
-#   1.
+# - By completions (left) PPO and GRPO do not separate: the ranges of 5 seeds overlap. By time
+#   (middle) they do. A step of PPO runs two networks. And GRPO leaves out groups whose rewards are
+#   all equal. Once the reward is near 1, most groups are such.
 # - The std and the leave-one-out mean change nothing that 5 seeds could show here.
-# - The relatives differ in which tokens count, and by how much. With one update for each rollout, which is
-#   the default of `train.py`, all ratios are 1. Then GRPO, GSPO and CISPO are one algorithm, and `train.py`
-#   refuses the last two.
-# - The trap: equal curves say nothing about equal objectives. The division doubles the weight of a group with
-#   1 of 16 right, and of one with 15 of 16. In a mix of hard and easy prompts that is another goal than the
-#   mean reward.
+# - The relatives differ in which tokens count, and by how much. With one update for each rollout,
+#   which is the default of `train.py`, all ratios are 1. Then GRPO, GSPO and CISPO are one
+#   algorithm, and `train.py` refuses the last two.
+# - The trap: equal curves do not mean equal goals. Beside a group with 8 of 16 right, the division
+#   doubles the weight of one with 1 or 15 right (right picture). In a mix of hard and easy prompts
+#   that is another goal than the mean reward.
 #
-# What it does not show: which relative learns best (`lessons/studies/variants.py` trains them all), prompts
-# of unequal difficulty, long completions, a KL (off here), or settings tuned for each: both have one
-# learning rate, 3e-3. A critic could pay off where groups are costly.
+# What it does not show: which relative learns best (`lessons/studies/variants.py` trains them all),
+# prompts of unequal difficulty, long completions, a KL (off here), or a learning rate tuned for
+# each: all have 3e-3. A critic could pay off where groups are costly.
 #
 # ## Exercises
-# 1. A group of 2 with one right: what are its advantages with and without the std? And in a group without
-#    spread?
+# 1. A group of 2 with one right: what are its advantages with and without the std? And if both are
+#    right?
 # 2. Dividing by sqrt(p (1 - p)) is the gradient of another function of p than p itself. Which?
-# 3. PPO whitens its advantages over the whole batch. Why is that not the same as dividing in each group?
-# 4. A completion of 100 tokens has advantage 1. One token has ratio 3, all others have ratio 1. Which tokens
-#    have which weight in GRPO, in CISPO and in GSPO, with the clip at 0.8 and 1.28?
-# 5. Dynamic sampling finds only groups with both right and wrong answers. Why does the log not show the mean
-#    reward of these groups?
+# 3. PPO whitens its advantages over the whole batch. Why is that not the same as dividing in each
+#    group?
+# 4. A completion of 100 tokens has advantage 1. One token has ratio 3, all others have ratio 1.
+#    Which tokens have which weight in GRPO, in CISPO and in GSPO, with the clip at 0.8 and 1.28?
+# 5. Dynamic sampling finds only groups with both right and wrong answers. Why does the log not show
+#    the mean reward of these groups?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. +-0.707 and +-1/2. Without spread all are 0: the group costs samples and teaches nothing.
+# 1. +-0.707 and +-1/2. If both are right, all are 0: the group costs samples and teaches nothing.
 # 2. 2 arcsin(sqrt(p)): its derivative is 1 / sqrt(p (1 - p)), steep at both ends.
 # 3. One number for all prompts: their weights among each other stay as they are.
-# 4. GRPO: 0 for the one, 1 for the others. CISPO: 1.28 for the one, 1 for the others. GSPO: 3 ** (1/100) =
-#    1.011 for all of them. With the narrow clip of its authors, 1.0004, it would be 0 for all 100.
-# 5. They were chosen for their rewards: of a policy that solves nearly everything, they would still show
-#    about a half. The log shows the mean of all that was sampled, and their number.
+# 4. GRPO: 0 for the one, 1 for the others. CISPO: 1.28 for the one, 1 for the others. GSPO: 3 **
+#    (1/100) = 1.011 for all. With the narrow clip of its authors, 1.0004, it would be 0 for all.
+# 5. They were chosen for their rewards. Each holds a right and a wrong answer, however good or bad
+#    the policy is. The log shows the mean of all that was sampled, and their number.
 # </details>

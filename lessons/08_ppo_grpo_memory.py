@@ -1,19 +1,22 @@
 # %% [markdown]
 # # 8. The memory of PPO and GRPO
 #
-# Question: "GRPO halves the memory", they say. Which bytes go, and when is it true? And will a model that you
-# have in mind fit into your card?
+# Question: "GRPO halves the memory", they say. Which bytes go, and when is it true? And will a
+# model that you have in mind fit into your card?
 #
 # You need: lesson 07. Time: half a minute on a laptop's CPU.
 #
-# What training holds at once, when the backward pass of a micro-batch begins:
+# A step passes through the model in pieces, the *micro-batches*. This is what training holds when
+# the backward pass of one of them begins:
 #
 #     weights + gradients + optimizer + reference + critic + rollout + activations
 #                                                                   (`minireason.tools.memory.peak`)
 #
-# A number of a model in float32 costs 4 bytes as a weight, 4 as a gradient and 8 for Adam's two moments: 16.
-# A critic of the policy's size costs as much again, and its own activations where both losses are one graph.
-# Sampling and training take turns: a cache of keys and values, or activations. The larger counts.
+# A number of a model in float32 costs 4 bytes as a weight, 4 as a gradient and 8 for the two
+# running means of Adam: 16. A critic of the policy's size costs as much again. *Activations* are
+# what the layers keep for the backward pass. A critic has its own. They come on top where one
+# backward pass serves both losses, which we call one graph. Sampling needs a cache of keys and
+# values instead of activations. The two take turns, so only the larger counts.
 
 # %%
 import os
@@ -39,9 +42,9 @@ FAST = os.environ.get("LESSON_FAST") == "1"
 
 # %% [markdown]
 # ## By hand: one layer
-# A matrix of 2 x 3 on 4 tokens, float32. Weights 6 * 4 = 24 bytes, gradients 24, Adam 2 * 24 and a step count
-# of 4: 52. For the backward pass the layer keeps its input: 4 * 3 * 4 = 48 bytes. Then we count what stands
-# behind the tensors.
+# A matrix of 2 x 3 works on 4 tokens, in float32. Its weights take 6 * 4 = 24 bytes, and so do its
+# gradients. Adam takes 2 * 24, and 4 for a count of the steps: 52. For the backward pass the layer
+# keeps its input: 4 * 3 * 4 = 48 bytes. The cell counts the bytes of the real tensors.
 
 # %%
 layer, tokens = torch.nn.Linear(3, 2, bias=False), torch.ones(4, 3)
@@ -65,10 +68,13 @@ assert counted == [24, 24, 52, 48] and memory.optimizer_bytes(6, 1, "adamw", 4) 
 
 # %% [markdown]
 # ## By hand: one small model
-# Width 2, one block, one head, an MLP of 3, a vocabulary of 5: embedding 5 * 2, two matrices of attention
-# 12 + 4, three of the MLP 3 * 6, three norms 3 * 2. That is 50 numbers in 9 tensors: 200 bytes of weights,
-# 200 of gradients, 2 * 200 + 9 * 4 for Adam. The critic adds a value layer of 2 + 1: 53 numbers in 11
-# tensors, 53 * 16 + 11 * 4 = 892.
+# The model has width 2, one block, one head, an MLP of 3 and a vocabulary of 5.
+#
+#     embedding   attention   MLP     norms    all
+#     5 * 2       12 + 4      3 * 6   3 * 2    50 numbers in 9 tensors
+#
+# So weights and gradients take 200 bytes each, and Adam 2 * 200 + 9 * 4. The critic adds a value
+# layer of 2 + 1. It has 53 numbers in 11 tensors, and takes 53 * 16 + 11 * 4 = 892 bytes.
 
 # %%
 tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3,
@@ -79,9 +85,8 @@ assert rows["ppo"]["critic"] == 892 and rows["ppo-shared"]["critic"] == 3 * 16 +
 
 # %% [markdown]
 # ## Formula and measurement
-# `ledger` is the formula. `measure` takes one step with the code that train.py runs and counts storages;
-# those that the graph keeps are seen by the hooks used above. State agrees to the byte, activations within
-# 2%.
+# `ledger` is the formula. `measure` takes one step with the code that train.py runs, and counts the
+# bytes of the tensors. Weights, gradients and Adam agree to the byte, activations within 2%.
 
 # %%
 config = preset("smoke" if FAST else "laptop")
@@ -98,10 +103,15 @@ for algo in memory.ALGORITHMS:
 
 # %% [markdown]
 # ## So, does GRPO halve it?
-# Against three opponents: a separate critic in one graph with the policy (`ppo`); a separate critic whose
-# loss gets a graph of its own, after the policy's, so that the larger activations count and not the sum; a
-# value layer on the policy's own body (`ppo-shared`). The figure draws the first and the last beside GRPO:
-# each bar is what is held at once, so of activations and cache only the larger is in it.
+# We compare GRPO with three kinds of PPO:
+#
+# - a separate critic, in one graph with the policy (`ppo`);
+# - a separate critic whose loss has a graph of its own, after the policy's. Then only the larger of
+#   the two activations counts, and not their sum;
+# - a value layer on the policy's own body (`ppo-shared`).
+#
+# The figure draws the first and the last beside GRPO. Each bar is what is held at once, so it has
+# only the larger of activations and cache.
 
 
 # %%
@@ -135,8 +145,9 @@ show_figure(figure, "08_where_the_bytes_go")
 
 # %% [markdown]
 # ## Where the saving ends
-# GRPO needs a group; PPO can do with one completion a prompt. Two readings. The whole batch in one graph:
-# each completion more is more activations. Fixed micro-batches: only the cache and the rollout grow.
+# GRPO needs a group, and PPO can do with one completion a prompt. From which group size on does
+# GRPO need more than such a PPO? If the whole batch is one graph, each completion adds activations.
+# With micro-batches of a fixed size, only the cache and the rollout grow.
 
 # %%
 KINDS = {"one graph": True, "micro-batches": False}
@@ -154,10 +165,11 @@ show_figure(figure, "08_ppo_grpo_memory")
 
 # %% [markdown]
 # ## Does it fit?
-# Our trainer keeps everything. A trainer of large models has tricks, and each of them changes one line of the
-# ledger. `tools/large.py` has the lines, as formulas for paper. By hand: Qwen2.5-7B has N = 7,615,616,512
-# numbers. In bfloat16 a weight takes 2 bytes, its gradient 2, its float32 copy 4, Adam 8: 16 N = 113.5 GiB.
-# LoRA of rank 32 trains A = 80,740,352 numbers and freezes the others: 2 N + 16 A = 15.4 GiB.
+# Our trainer keeps everything. A trainer of large models has tricks, and each of them changes one
+# line of the ledger. `tools/large.py` has the lines as formulas. By hand: Qwen2.5-7B has N =
+# 7,615,616,512 numbers. In bfloat16 a weight takes 2 bytes, its gradient 2, its float32 copy 4,
+# Adam 8: 16 N = 113.5 GiB. *LoRA* freezes these numbers and trains two thin matrices beside each
+# large one. With rank 32 these have A = 80,740,352 numbers: 2 N + 16 A = 15.4 GiB.
 
 # %%
 shape = MODELS["qwen2.5-7b"]
@@ -169,50 +181,58 @@ for plan, total in ((Plan(), 16 * N), (Plan(lora=32), 2 * N + 16 * A)):
     assert sum(policy) == total
 
 # %% [markdown]
-# The whole answer is what `python -m minireason.memory --model qwen2.5-7b --fits 80GiB` prints: the largest
-# line first, then what would make it fit. Every change has a price: 1 if the numbers stay the same, 2 if it
-# takes time, up to 12 if the model learns something else. All combinations are tried; the cheapest is shown.
+# `python -m minireason.memory --model qwen2.5-7b --fits 80GiB` prints the whole answer: the largest
+# line first, then what would make it fit. Every change has a price: 1 if the numbers stay the same,
+# 2 if it takes time, up to 12 if the model learns something else. All combinations are tried, and
+# the cheapest is shown. *Checkpointing* computes activations again instead of keeping them.
+# *Sharding* gives each card a part.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))
 
 # %% [markdown]
-# May we believe it? Others have measured peaks and told their configurations. Beside them stand the formulas.
+# May we believe it? Others have published measured peaks, with their settings. Beside each stands
+# what our formulas say.
 
 # %%
 print("\n" + "\n".join(published.page()))
 
 # %% [markdown]
 # ## What to see
-# - "GRPO halves the memory" holds against one opponent only: a separate critic of the policy's size, updated
-#   in the same graph (1.96 times at our size). Against a value layer on the policy's body it saves nothing.
-# - Against a critic with a graph of its own it saves the critic's state alone. That is 7% here, where
-#   activations are 93% of the bytes, and more at 7B, where weights, gradients and Adam are most of them: PPO
-#   takes about 1.65 times as much there. That is no half either, and in one graph it is no more.
+# - "GRPO halves the memory" holds against one kind of PPO only: a separate critic of the policy's
+#   size, updated in the same graph (1.96 times at our size). Against a value layer on the policy's
+#   body it saves next to nothing.
+# - Against a critic with a graph of its own, GRPO saves only what the critic holds: weights,
+#   gradients and Adam. Here that is 6%, since activations are 93% of the bytes. At 7B activations
+#   are few, and PPO takes about 1.65 times as much, with one graph or two. That is not twice as
+#   much either.
 # - The group takes the saving back. In one graph it ends at 2 completions a prompt (3 at 7B). In
-#   micro-batches it lasts beyond a thousand here, and to two dozen at 7B, where the cache of many long
-#   completions grows large.
-# - With a large trainer's tricks another line is the largest each time: the optimizer, until LoRA or
-#   sharding; the activations, until checkpointing; then weights, the cache of many completions, and logits,
-#   since a vocabulary has 150,000 words.
+#   micro-batches it lasts beyond a thousand here, and to two dozen at 7B, where the cache of many
+#   long completions grows large.
+# - With each trick of a large trainer another line becomes the largest. It is the optimizer, until
+#   LoRA or sharding; the activations, until checkpointing; then weights, the cache of many
+#   completions, and logits, since a vocabulary has 150,000 tokens.
 #
-# What it does not show: pipelines and tensors that are split over devices, tensors that wait in the CPU's
-# memory, a smaller critic. Each moves these numbers. And bytes are not seconds.
+# What it does not show: pipelines and tensors that are split over devices, tensors that wait in the
+# CPU's memory, a smaller critic. Each moves these numbers. And bytes are not seconds.
 #
-# The trap: to compare one PPO completion a prompt with one GRPO completion a prompt. There is no group of 1.
+# The trap: to compare one PPO completion a prompt with one GRPO completion a prompt. There is no
+# group of 1.
 #
 # ## Exercises
 # 1. Turn the reference off (kl_coef 0) in the 7B case. Does the ratio in one graph rise or fall?
-# 2. With plain SGD instead of AdamW (`optimizer="sgd"`), what is left of the critic's state in float32?
+# 2. With plain SGD instead of AdamW (`optimizer="sgd"`), what is left of the critic's state in
+#    float32?
 # 3. Halve num_kv_heads of the 7B model. Where does the saving end in micro-batches now, and why?
-# 4. What is the smallest change that makes GRPO of qwen2.5-1.5b fit into 24 GiB? And with 4096 new tokens?
+# 4. What is the smallest change that makes GRPO of qwen2.5-1.5b fit into 24 GiB? And with 4096 new
+#    tokens?
 #
 # <details><summary>Solutions</summary>
 #
 # 1. It rises: the reference is in both columns, so without it the critic is a larger share.
 # 2. Weights and gradients: 8 bytes a number instead of 16.
 # 3. At about twice the group: the cache is half as large, and it is what grows with the group.
-# 4. `python -m minireason.memory --model qwen2.5-1.5b --fits 24GiB`: logits in pieces, checkpointing and
-#    8-bit Adam. With `--max-new-tokens 4096` also micro-batches of 1, and at most 32 completions sampled at
-#    once.
+# 4. `python -m minireason.memory --model qwen2.5-1.5b --fits 24GiB`: logits in pieces,
+#    checkpointing and 8-bit Adam. With `--max-new-tokens 4096` also micro-batches of 1, and at most
+#    32 completions sampled at once.
 # </details>

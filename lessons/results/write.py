@@ -475,6 +475,19 @@ def num_checked_answers():
     return f"{sum(row['of'] for row in read('C2.json')['rows']):,}"
 
 
+def tries_of_pure_rl():
+    """The mean tries of thoughts about countdown before and after pure RL, over its runs."""
+    means = []
+    for stage in ("base", "rl"):
+        values = []
+        for run in read("thinking.json")["runs"]:
+            stages = run["tasks"]["countdown"]
+            if "cold-start" not in stages:
+                values.append(stages[stage]["tries_thinking"])
+        means.append(f"{mean(values):.1f}")
+    return f"{means[0]} to {means[1]}"
+
+
 NUMBERS = {
     "minutes": lambda: f"{sum(read('seconds.json')['seconds'].values()) / 60:.0f}",
     "runs": lambda: str(len(read("C8.json")["seeds"])),
@@ -494,6 +507,7 @@ NUMBERS = {
     "C9": lambda: points_interval(find("C9.json", "student - teacher")).split()[0],
     "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
     "C11": lambda: points("C11.json", "rl - base program"),
+    "C12": tries_of_pure_rl,
 }
 
 for claim in ("C1", "C3", "C5", "C6", "C7", "C8", "C9", "C10", "C11"):
