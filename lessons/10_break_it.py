@@ -157,8 +157,8 @@ def train(algo, changes, seed=0):
 
 
 # %% [markdown]
-# The second column names a number in which the bug might show. The last column names a test of
-# this repository that fails with the bug. (Our own tests check this, too.)
+# For each bug, `SHOWN_BY` holds a number in which it might show, and a test of this repository that
+# fails with the bug. (Our own tests check this, too.)
 
 # %%
 LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
@@ -226,10 +226,10 @@ show_figure(figure, "10_break_it")
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
 # - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
 #   positions behind the end of a completion, where nothing keeps a ratio near 1. So more of them
-#   are clipped. The second one makes steps several times as long.
+#   are clipped. The second one makes gradients several times as large.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
-#   come. Behind the last token nothing is to come. The broken code asks the critic there, who
-#   never learned about that place. Here, for once, the reward shows it.
+#   come. Behind the last token nothing is to come. The broken code asks the critic there, and the
+#   critic never learned about that place. Here, for once, the reward shows it.
 # - **Gaps** in a curve are iterations without an update. All rewards of each group were equal
 #   there, so there was nothing to learn and nothing to measure.
 #
@@ -255,8 +255,8 @@ show_figure(figure, "10_break_it")
 #    probability is higher than the one at temperature 1. Their ratio starts below 1. Where it is
 #    below 1 - `clip_low` and the advantage is negative, the token is clipped at once and has no
 #    gradient.
-# 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`. Its `policy_loss` is not the sum any
-#    more that the test computes.
+# 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`. The `policy_loss` no longer equals the
+#    sum that the test computes.
 # 3. The baseline is a mean over completions of other prompts. A baseline that does not depend on
 #    the completion itself leaves the gradient right on average. But it is a bad one: an easy
 #    prompt looks like a good completion. So the gradient has more variance, and the run learns

@@ -15,10 +15,14 @@
 # (`minireason/behaviour.py`):
 #
 # - A *retry* is a try that follows a failed one. We count the failed tries that a retry follows,
-#   of all tries that the thought itself calls failed. The others gave up.
-# - A *false yes* is a try that the thought calls a success although it is not one.
+#   of all tries that the thought itself calls failed.
+# - A thought *gives up* if its last try has failed, and it answers all the same. We count these
+#   among all thoughts.
+# - A *false yes* is a try that the thought calls a success although it is not one. We count them
+#   among all tries that are called a success.
 # - *Won by retrying*: the answer is right, the first try had failed, and another one followed. We
-#   count them among all right answers.
+#   count them among all right answers. *Accuracy after a failed try* counts the right answers among
+#   all whose first try failed.
 # - A *repair* is a wrong step that is calculated again, and right, before the thought ends.
 #
 # The reward mentions none of these. If RL changes them, it is because they change the chance of a
@@ -147,7 +151,7 @@ for line, note in zip(lines, notes):
 #
 # Now four models answer the same held-out problems, one answer each: the base, our model after
 # pure RL, the included cold start, and the included RL model, which went on from the cold start
-# for much longer.
+# for much longer. `tokens_thinking` and `tries_thinking` are means over the answers that think.
 #
 # The intervals are a bootstrap: we draw the problems again, with repetition, 200 times, and take
 # the middle 95% of what comes out. A rate has no value where there is nothing to divide by.
@@ -211,7 +215,7 @@ for name in (*NUMBERS, *SHARES):
 # Left and middle: pure RL by iteration. Do thoughts become more frequent, and do texts become
 # longer? Right: the shares of the table. Compare gray with blue, which is what pure RL changed.
 # Then compare yellow with red, which is what RL changed after the cold start. (Red is the included
-# model. It was trained for longer, and its reward had a price as well: see lesson 12.)
+# model. It was trained for longer, and its reward had a price on mixing languages: see lesson 12.)
 
 # %%
 COLORS = {"base": "#999999", "pure RL": "#1b6ca8",
@@ -237,19 +241,20 @@ show_figure(figure, "11_pure_rl_and_aha")
 # ## What to see
 #
 # - **Pure RL.** The reward rises. More and more texts think, and texts become longer. After a
-#   failed try the model goes on, where the base often gave up. Nobody rewarded any of that. It
-#   led to right answers, and so it became more likely together with them.
-# - **The corpus had it all.** The base thinks, retries and repairs already, only less often. RL
-#   made likely what was there. With the strongest test, a *control*, we can ask what happens if
-#   it is not there. A control is a run that differs in one thing alone. Here it is a base whose
-#   corpus holds no retries: pure RL does not invent them. [The results](results/README.md#c3)
-#   show it, and [the figure](results/C3.png) draws it beside the others.
+#   failed try the model goes on, where the base often gave up. No text of the corpus tries more
+#   than three times; in the end the mean is above that. Nobody rewarded any of this. It led to
+#   right answers, and so it became more likely together with them.
+# - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
+#   likely what was there. A *control* shows what happens if it is not there: a run that differs in
+#   one thing alone. Here it is a base whose corpus holds no retries, and pure RL does not invent
+#   them: see [the results](results/README.md#c3).
 # - **Trying again is useful here**, because a comparison is easier than a search: see how many
 #   right answers were won by retrying.
-# - **After the cold start** nearly all thoughts retry already. What RL changes then is honesty:
-#   fewer false yes, and so more right answers after a failed try.
-# - **Repairs** say little. There are few wrong steps, so this bar rests on few cases: look at its
-#   interval. In longer studies RL does not learn to repair. It learns to calculate right at once.
+# - **After the cold start** most failed tries are retried already. RL ends the giving up that was
+#   left, so thoughts grow. It also brings honesty: fewer false yes. Both bring more right answers
+#   after a failed try.
+# - **Repairs** stay near 0: RL does not learn to repair. In [longer sums](results/README.md#c3) it
+#   learns to calculate right at once.
 #
 # What it does not show: a world in which repairs are worth their tokens. A sum of a few steps is
 # not one, since a check costs as much as the step.

@@ -88,8 +88,8 @@ assert not grpo.group_advantages(torch.tensor([sums[1:]])).any()
 assert [observe(problem, text).readable for text in texts] == [True, False, True, True]
 
 # %% [markdown]
-# The last line may surprise you. A wrong answer can be readable, and so can an answer without a
-# thought. But an answer that is not what the thought came to is not readable:
+# The last line of the cell may surprise you. A wrong answer can be readable, and so can an answer
+# without a thought. But an answer that is not what the thought came to is not readable:
 
 # %%
 other_answer = texts[0].replace("<answer>22", "<answer>23")
@@ -187,8 +187,8 @@ for arm, by_name in counts.items():
 # ## The figure: `12_pure_rl_or_cold_start`
 #
 # Left: for each of the four words, one bar for the corpus and one for each model. Look at
-# "mixing" first. Right: the same models as points. To the right is who answers right, at the top
-# is who can be read. Where would you like to be, and who gets there?
+# "mixing" first. Right: the corpus and the models as points. Further right means more right
+# answers, further up means easier to read. Where would you like to be, and who gets there?
 
 # %%
 COLORS = {"corpus": "#cccccc", "base": "#777777", "pure RL": "#e0a030",
@@ -210,7 +210,7 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # %% [markdown]
 # ## What to see
 #
-# - **Pure RL** is right far more often than the base, and less readable. Why less? The base often
+# - **Pure RL** is right more often than the base, and less readable. Why less? The base often
 #   says nothing, and an answer without a thought is readable. After RL nearly all texts think,
 #   and a text that thinks can mix.
 # - **Mixing under pure RL drifts.** Thoughts in one language and in two earn the same, so the
@@ -223,8 +223,8 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **The cold start** removes nearly all of the mixing, with 300 examples in one language. The RL
 #   that follows is right more often, and its price keeps the mixing away. A reward for right
 #   answers alone would not: nothing in it speaks against mixing, and in the study some comes back.
-# - **Well formed** is near 1 for all, but not 1. Some thoughts go in circles until they are cut
-#   off. A reward for one language does not help there.
+# - **Well formed** is 1, or nearly, until thoughts grow in the long RL. Some of them go in circles
+#   until they are cut off. A reward for one language does not help there.
 #
 # What it does not show: whether a human could follow the thoughts. `readable` is a script's idea
 # of it. It does not show what the cold start does to mixing in RL without the price. And it is one

@@ -259,25 +259,25 @@ show_figure(figure, "13_inference_time")
 # %% [markdown]
 # ## What to see
 #
-# - **A budget.** Without a thought hardly any answer is right. A thought that was cut short helps
-#   little, and it may be worse than none: the model answers from half of a try. Above the length
-#   that the model uses by itself, a larger budget changes nothing: the points of the largest
-#   budgets lie on each other. Nobody taught this model to fill a budget.
-# - **Votes** help, and they help most where single answers are poor. Two votes do not help at
-#   all: if they differ, it is one against one, and the first is taken. pass@n is above the votes:
-#   the right answer is often among the n, but not as the most frequent one.
+# - **A budget.** Without a thought hardly any answer is right. A thought of 8 tokens helps little:
+#   the model answers from half of a try. Above the length that the model uses by itself, a larger
+#   budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each other. Nobody
+#   taught this model to fill a budget.
+# - **Votes** help, and they help most where single answers are poor. Two votes help only where one
+#   text has no answer: two answers that differ are one against one, and the first is taken. pass@n
+#   is above the votes: the right answer is often among the n, but not as the most frequent one.
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its
-#   attempts contain a right one. RL made likely what was there. The base even passes the cold
-#   start: it tries more different things. Whether it meets RL at k = 32, or passes it, is a
-#   matter of few problems. [The results](results/README.md#c7) have ten times as many.
+#   attempts contain a right one. RL made likely what was there. Whether the base meets the others
+#   at k = 32, or passes them, is a matter of few problems. [The results](results/README.md#c7)
+#   have ten times as many.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
-#   come close to one answer of the RL model, but they cost many times the tokens, for every
-#   problem again.
+#   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
+#   many times the tokens, for every problem again.
 #
 # What it does not show: a model that was trained for long budgets, as o1 was. It does not show k
 # above 32, and no other seeds.
 #
-# The trap: a budget without a forced answer. The dotted line rises much later than the solid one.
+# The trap: a budget without a forced answer. The dotted line rises later than the solid one.
 # It measures how many texts were cut off, and not what thinking is worth.
 #
 # ## Exercises

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 14. Rejection sampling
 #
-# Question: after RL a model is right more often than any text it ever imitated. Can its own
-# answers teach its successor?
+# Question: after RL a model is right more often than the toy internet that it imitated. Can its
+# own answers teach its successor?
 #
 # You need: lessons 02, 04 and 07. Time: about a minute and a half on a laptop's CPU.
 #
@@ -12,8 +12,8 @@
 # ([arXiv:2501.12948](https://arxiv.org/abs/2501.12948)).
 #
 # Why not keep the teacher? Because a filter can ask for more than the reward of RL did. Here it
-# asks for one language, and for short answers. And the student starts afresh, from the base, so
-# that habits which no filter looks for are left behind.
+# accepts one language alone, where RL took half of the reward off, and short answers alone. And
+# the student starts afresh, from the base, so that habits no filter looks for are left behind.
 
 # %%
 import os
@@ -134,7 +134,7 @@ for fate, count in counts.items():
 # %% [markdown]
 # ## Three pupils
 #
-# Each of them imitates as many texts, and with the settings of `train.py`:
+# All imitate the same number of texts, with the settings of `train.py`:
 #
 # - The *student* is the base, taught by the kept answers.
 # - The *unfiltered* pupil is the base, taught by as many answers that nobody filtered. It is the
@@ -204,8 +204,8 @@ for one, other in PAIRS:
 # ## The figure: `14_rejection_sampling`
 #
 # Left: what became of the teacher's answers. Which filter takes most? Right: the five models.
-# First compare "mixing" of teacher, student and unfiltered. Then compare "right" of teacher and
-# student. A 0 stands where a bar has no height.
+# First compare "right" of student and unfiltered, which is what the filter does. Then compare
+# "right" of teacher and student. A 0 stands where a bar has no height.
 
 # %%
 figure, axes = new_figure(1, 2, figsize=(11, 3.4), width_ratios=(1, 1.5))
@@ -225,21 +225,22 @@ show_figure(figure, "14_rejection_sampling")
 #
 # - **Left.** Most answers are right. An easy problem is often answered twice in the same words,
 #   and that counts once. What is wrong or unreadable is rejected.
-# - **The filter works.** The student hardly mixes languages. The unfiltered pupil mixes about as
-#   often as the teacher did: who imitates everything gets everything.
-# - **The student is a little less often right than its teacher.** Two reasons. It starts at the
-#   base, which was right far less often. And 1,500 problems are few: it sees each kept answer
-#   several times instead of new ones. Even the teacher loses a little when it is trained on with
-#   so few. In whole runs, with several times as many problems, students are as often right as
-#   their teachers: [the results](results/README.md#c9).
-# - **Was it worth to start afresh?** By what we count, hardly: teacher-on and student are close
-#   in all three bars. R1 started afresh because of habits that nobody counts.
+# - **The filter works.** The unfiltered pupil is right less often than the student: who imitates
+#   everything imitates the mistakes, too. Mixing is rare in all three, since RL's price had ended
+#   it before. A teacher without that price passes its mixing on to an unfiltered pupil:
+#   [the results](results/README.md#c9).
+# - **The student is about as often right as its teacher**, although it starts at the base, which
+#   was right half as often, and although 1,500 problems are few: it sees each kept answer several
+#   times instead of new ones. In whole runs, with several times as many problems, students get
+#   even better in programs: [the pipeline](results/README.md#pipeline).
+# - **Was it worth to start afresh?** Not by what we count: teacher-on is right a little more
+#   often. R1 started afresh because of habits that nobody counts.
 #
 # What it does not show: what gets lost. Problems that the teacher finds hard give few kept
 # answers, so the student sees an easier world.
 #
-# The trap: to compare losses. The loss on filtered texts is lower, because filtered texts are
-# more alike. It says nothing about right answers. Ask held-out problems.
+# The trap: to compare losses. The unfiltered pupil ends with the lower loss here, and is right less
+# often. The two imitate other texts, so their losses say nothing. Ask held-out problems.
 #
 # ## Exercises
 #
@@ -255,8 +256,8 @@ show_figure(figure, "14_rejection_sampling")
 #
 # 1. k p of them, on average. The problem is missing with probability (1 - p)^k, which is high for
 #    hard problems. So the data are easier than the world.
-# 2. "mixing", which comes closer to the teacher's. "right" hardly changes, since the verifier
-#    reads the answer and not the thought.
+# 2. Hardly any, since few answers are unreadable. With a teacher that mixes it would be "mixing",
+#    and not "right", since the verifier reads the answer and not the thought.
 # 3. Yes, some are. The filter reads the answer, the language, the last step and the length. A
 #    wrong step in a try that failed is none of these.
 # </details>

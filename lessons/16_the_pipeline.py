@@ -208,16 +208,16 @@ show_figure(figure, "16_the_pipeline")
 # %% [markdown]
 # ## What to see
 #
-# - **The cold start** makes a large change, in a few seconds. The skill was in the base already,
+# - **The cold start** makes a large change, in half a minute. The skill was in the base already,
 #   but the base often answered without a thought. The cold start ended that.
 # - **RL** takes much of the time and brings right answers in all tasks. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.
-# - **Rejection sampling** keeps most of it, and mixing is gone. Leaks and over-refusals fall here
-#   already, since conversations are mixed into the data. Look at the task that is rarest in the
-#   data: a student that begins at the base loses most there. A mean over all tasks would hide
-#   that.
-# - **Alignment** removes what was left of the leaks, and changes little else.
-# - One run shows what can happen. [The results](results/README.md#c8) have five, with intervals
+# - **Rejection sampling** keeps that, and mixing is gone. Leaks and over-refusals fall here
+#   already, since conversations are mixed into the data. Look at the programs: they gain. In RL
+#   one problem in ten is a program, and here one in three. A mean over all tasks would hide that.
+# - **Alignment** removes most of the leaks that were left. It changes the tasks by few points, some
+#   up and some down.
+# - One run shows what can happen. [The results](results/README.md#c8) have more, with intervals
 #   over runs as well.
 #
 # What it does not show: another order of the stages, or a pipeline without one of them. And

@@ -394,7 +394,7 @@ show_figure(figure, "17_your_own_task")
 #
 # <details><summary>Solutions</summary>
 #
-# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. In our run none of 300 was
+# 1. `levels=(1, 2, 3)`, then `test_problems("sort", (3,), ...)`. In an earlier run none of 300 was
 #    right. The model has learned to copy lists of up to four numbers, and goes astray in the
 #    first step.
 # 2. A thought of 50 characters costs 0.10, and being right is worth 1. So it goes on thinking as
