@@ -215,7 +215,7 @@ for name in (*NUMBERS, *SHARES):
 # Left and middle: pure RL by iteration. Do thoughts become more frequent, and do texts become
 # longer? Right: the shares of the table. Compare gray with blue, which is what pure RL changed.
 # Then compare yellow with red, which is what RL changed after the cold start. (Red is the included
-# model. It was trained for longer, and its reward had a price on mixing languages: see lesson 12.)
+# model. It was trained for longer, and its reward had a price on two languages: see lesson 12.)
 
 # %%
 COLORS = {"base": "#999999", "pure RL": "#1b6ca8",
