@@ -95,7 +95,7 @@ def draw(rows, most_tries):
         points = [values[f"iteration {i}: {task}, right"] for i in later]
         plot_band(learned, x, [tuple(100 * end for end in point) for point in points], color, task)
         start = 100 * values[f"iteration {iterations[0]}: {task}, right"][0]
-        learned.axhline(start, color=color, lw=1, ls=":")
+        learned.axhline(start, color=color, lw=1, ls=":", label="before RL" if task == "program" else None)
         points = [values[f"at most {budget} tokens of thinking: {task}, right"] for budget in budgets]
         plot_band(thought, budgets, [tuple(100 * end for end in point) for point in points], color, task)
     tries = [values[f"iteration {i}: tries at countdown{spread}"] for i in later]
