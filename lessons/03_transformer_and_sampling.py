@@ -147,8 +147,10 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 # The way out needs no long texts. In a quarter of the texts, imitation skips some positions between
 # the prompt and the completion: a *gap*. The text is as short as before, but its prompt is as far
 # away as in a long thought. Below, a prompt of four tokens and a completion of three have a gap of
-# 90: the completion begins at position 94 instead of 4. Large models learn such distances in
-# another way: they read longer texts at the end of their pretraining.
+# 90: the completion begins at position 94 instead of 4. The gap is there and nowhere else, since a
+# gap inside a sum would tear it apart. A quarter is enough, and the base learns the rest as well as
+# before. Large models learn such distances in another way: they read longer texts at the end of
+# their pretraining.
 
 # %%
 one_example = ([1, 2, 3, 4], [5, 6, 7], 90)      # prompt, completion, gap
