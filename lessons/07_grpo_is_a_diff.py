@@ -80,9 +80,9 @@ print(f"\nppo.py {len(ppo_lines)} lines, grpo.py {len(grpo_lines)}; "
 # advantages: it subtracts the mean of the whole batch and divides by its std. GRPO does so in each
 # group. And only GRPO leaves out groups whose rewards are all equal.
 #
-# `train.py` has lambda = 1 and gamma = 1. Then PPO's advantage of a token is the final reward less the
-# critic's value at that token. So three of the four differences are left: the baseline, the value
-# loss, and where the KL goes, which is off by default.
+# `train.py` has lambda = 1 and gamma = 1. Then PPO's advantage of a token is the final reward less
+# the critic's value at that token. So three of the four differences are left: the baseline, the
+# value loss, and where the KL goes, which is off by default.
 #
 # Each estimates the KL in its own way. In a reward its value counts, and k1 is right on average. In
 # a loss its gradient counts, and that of k1 is 0 on average. So GRPO takes *k3*: x - 1 - log x,
