@@ -65,6 +65,7 @@ function forgetAnswer() {
 // What the button "Answer" does depends on what is looked at.
 function answer() {
   say("error", "");
+  if (!$("prompt").value.trim()) return say("error", "Type a problem first, or choose one.");
   if (tab === "think") think();
   if (tab === "compare") compare();
   if (tab === "more") { answerWithin(); vote(); }
@@ -75,7 +76,7 @@ function answer() {
 // ---------------------------------------------------------------------------
 // The beginning
 
-const EXAMPLES = ["compute 7*7+8*3-9", "make 45 from 3 6 8", "program 1->5 2->7 6->15",
+const EXAMPLES = ["compute 7*7+8*3-9", "make 42 from 3 8 6", "program 1->5 2->7 6->15",
                   "hello my name is ana"];
 
 function askFor(prompt) {
