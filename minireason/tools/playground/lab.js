@@ -59,8 +59,8 @@ function showLabChart() {
     parts.push(element("p", "note", `Dashed: ${formerLab.title}`));
   }
   const {right, of} = passRates[passRates.length - 1];
-  parts.push(element("p", "note", `How many of ${of} fresh answers are right after each step. A thin line is a 95% `
-    + "interval: a change within it may be chance."));
+  parts.push(element("p", "note", `How many of ${of} fresh answers are right after each step. A thin line is `
+    + "a 95% interval: a change within it may be chance."));
   parts.push(chart({lines, xMax: world.max_steps, label: "steps",
                     says: `Right answers: now ${right} of ${of}`, height: 180}));
   $("lab-chart").replaceChildren(...parts);
@@ -228,5 +228,6 @@ function describeBug() {
   if (!bug) return say("bug-said", "");
   $("algo").value = bug.algo;
   const settings = Object.entries(bug.settings).map(([name, value]) => `${name} ${value}`).join(", ");
-  say("bug-said", `The bug: ${bug.meaning}` + (settings ? ` It needs ${settings}.` : ""));
+  say("bug-said", `The bug: ${bug.meaning}` + (settings ? ` It needs ${settings}.` : "")
+      + (lab ? " Begin again to learn with it." : ""));
 }

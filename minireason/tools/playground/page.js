@@ -242,8 +242,8 @@ function showOthers(i) {
 // All stages at once, or one stage of all runs
 
 const MEANING = {
-  "base": "imitated a messy corpus", "cold-start": "and 300 clean examples",
-  "rl": "then trial and error", "rejection": "taught by its own right answers",
+  "base": "imitated a messy corpus", "cold-start": "plus 300 clean examples",
+  "rl": "plus trial and error", "rejection": "taught by its own right answers",
   "align": "made helpful and harmless"};
 
 // The models that are compared: {run, stage, title, meaning}.

@@ -187,7 +187,12 @@ function connect() {
 function fillStages() {
   const {stages} = runOf($("run").value);
   const wanted = [$("stage").value, "rl"].find(stage => stages.includes(stage));
-  $("stage").replaceChildren(...stages.map(stage => element("option", "", stage)));
+  const options = stages.map(stage => {
+    const option = element("option", "", MEANING[stage] ? `${stage}: ${MEANING[stage]}` : stage);
+    option.value = stage;
+    return option;
+  });
+  $("stage").replaceChildren(...options);
   $("stage").value = wanted || stages[stages.length - 1];
 }
 
