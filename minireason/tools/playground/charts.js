@@ -2,7 +2,7 @@
 // Charts, drawn as SVG. One unit of a drawing is one pixel of the page, so text has the same size on a phone.
 
 function chartWidth() {
-  return Math.max(250, Math.min(608, document.querySelector("main").clientWidth - 84));
+  return Math.max(250, Math.min(760, document.querySelector("main").clientWidth - 84));
 }
 
 // lines:  [{points: [{x, y, low, high}], name: a class}], where low and high, if given, are drawn as an interval

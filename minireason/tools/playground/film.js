@@ -68,9 +68,9 @@ function showFilmCharts(mark) {
   const line = name => [{points: filmPoints.map(point => ({x: point.iteration, y: point[name]})), name: ""}];
   const axis = {xMax: last.iteration, label: "iterations of RL", mark, height: 150};
   $("film-charts").replaceChildren(
-    element("h3", "", "Mean reward in training: 1 is right, 0 is wrong"),
+    element("h3", "", "Mean reward in training: the share of right answers"),
     chart({...axis, lines: line("reward"), says: `Reward: ${percent(last.reward)} at the end`}),
-    element("h3", "", "Tokens of an answer"),
+    element("h3", "", "Tokens of an answer in training, on average"),
     chart({...axis, lines: line("length"), yMax: 10 * Math.ceil(longest / 10), yText: value => value.toFixed(0),
            says: `Length: ${last.length.toFixed(0)} tokens at the end`}));
 }

@@ -59,7 +59,9 @@ function showLabChart() {
     parts.push(element("p", "note", `Dashed: ${formerLab.title}`));
   }
   const {right, of} = passRates[passRates.length - 1];
-  parts.push(chart({lines, xMax: world.max_steps, label: `steps (right answers of ${of} fresh ones)`,
+  parts.push(element("p", "note", `How many of ${of} fresh answers are right after each step. A thin line is `
+    + "a 95% interval: a change within it may be chance."));
+  parts.push(chart({lines, xMax: world.max_steps, label: "steps",
                     says: `Right answers: now ${right} of ${of}`, height: 180}));
   $("lab-chart").replaceChildren(...parts);
 }
@@ -108,8 +110,11 @@ function stepText(event) {
     const reason = event.mean ? "The prompt is solved already" : "The prompt is too hard";
     return right + `${reason}, so GRPO learned nothing. Draw ${event.mean ? "a harder" : "an easier"} one.`;
   }
-  const colors = "Green tokens became likelier, yellow ones less likely. ";
-  const critic = isGrpo ? "" : "The curve under an answer is what the critic expected, from 0 to 1. ";
+  const colors = "Green tokens became likelier, yellow ones less likely. "
+    + "Where better answers share a token, it may be green in a wrong one too. ";
+  const critic = isGrpo ? "" : hasValues(event)
+    ? "The curve under an answer is what the critic expected, from 0 to 1. "
+    : "The critic expected 0 everywhere, as it does before it has learned. ";
   const remark = isGrpo ? ", and it differs from 0 only as far as answers differ in length." : ".";
   const value = event.metrics.policy_loss.toFixed(3).replace(/^-(0\.0+)$/, "$1");        // no minus zero
   const loss = `The loss, ${value}, is no measure of progress: `
@@ -126,7 +131,13 @@ function setBusy(isBusy) {
   $("ten").disabled = isBusy || isOver || !lab;
 }
 
+// Has the critic an opinion? It begins with 0 everywhere, and GRPO has none.
+function hasValues(event) {
+  return event.completions.some(({tokens}) => tokens.some(({value}) => Math.abs(value) > 0.005));
+}
+
 function showGroup(event, isAfter) {
+  const hasCurves = hasValues(event);
   const articles = event.completions.map(completion => {
     const article = element("article", completion.reward ? "good" : "bad");
     const advantage = completion.tokens[0].advantage;
@@ -143,11 +154,12 @@ function showGroup(event, isAfter) {
       if (Math.abs(change) > 0.005) span.classList.add(change > 0 ? "up" : "down");
     }
     article.append(box);
-    if (completion.tokens[0].value !== undefined) article.append(valueCurve(completion.tokens));
+    if (hasCurves) article.append(valueCurve(completion.tokens));
     return article;
   });
-  const summary = element("p", "", `Rewards: mean ${event.mean.toFixed(2)}, standard deviation `
-    + `${event.std.toFixed(2)}.`);
+  const summary = element("p", "", `Rewards of this group: mean ${event.mean.toFixed(2)}, standard deviation `
+    + `${event.std.toFixed(2)}. The advantage is how much better than expected an answer was: `
+    + "above 0, its tokens are made likelier.");
   $("group").replaceChildren(summary, ...(isAfter ? [changeTable(event.completions)] : []), ...articles);
 }
 
@@ -183,7 +195,7 @@ function changeTable(completions) {
   if (rows.length > 2 * MOST_CHANGES) rows.splice(MOST_CHANGES, rows.length - 2 * MOST_CHANGES);
   const table = element("table");
   table.append(element("caption", "", "The tokens that changed most"));
-  table.append(tableRow("th", ["token", "follows", "before", "now", "places"]));
+  table.append(tableRow("th", ["token", "after", "before", "now", "places"]));
   for (const row of rows) {
     const text = row.text === END ? "\u25a0 (the end)" : visible(row.text).replaceAll(" ", "\u2423");
     const before = probability(row.before / row.places), now = probability(row.now / row.places);
@@ -216,5 +228,6 @@ function describeBug() {
   if (!bug) return say("bug-said", "");
   $("algo").value = bug.algo;
   const settings = Object.entries(bug.settings).map(([name, value]) => `${name} ${value}`).join(", ");
-  say("bug-said", bug.meaning + (settings ? ` It needs ${settings}.` : ""));
+  say("bug-said", `The bug: ${bug.meaning}` + (settings ? ` It needs ${settings}.` : "")
+      + (lab ? " Begin again to learn with it." : ""));
 }

@@ -71,7 +71,7 @@ async function readLines(reader, onEvent) {
     for (const line of lines) {
       const event = JSON.parse(line);
       if (event.error) {
-        say("error", event.error);
+        say("error", event.error[0].toUpperCase() + event.error.slice(1));
         return false;
       }
       onEvent(event);
@@ -222,7 +222,7 @@ function chooseToken(i) {
 // Shows what else might have stood in the place of a token: of one that is pointed at, or was chosen.
 function showOthers(i) {
   if (i === null) return $("others").replaceChildren();
-  const label = element("span", "", "Here it might have said:");
+  const label = element("span", "", `Here it might have said, at temperature ${number("temperature") || 1}:`);
   const buttons = shown[i].others.map(other => {
     const token = visible(other.text).replaceAll(" ", "\u2423");       // " no" and " no " are two tokens
     const button = element("button", "", `${other.text === END ? "\u25a0 (the end)" : token} `);
@@ -242,8 +242,8 @@ function showOthers(i) {
 // All stages at once, or one stage of all runs
 
 const MEANING = {
-  "base": "imitated a messy corpus", "cold-start": "and 300 clean examples",
-  "rl": "then trial and error", "rejection": "taught by its own right answers",
+  "base": "imitated a messy corpus", "cold-start": "plus 300 clean examples",
+  "rl": "plus trial and error", "rejection": "taught by its own right answers",
   "align": "made helpful and harmless"};
 
 // The models that are compared: {run, stage, title, meaning}.
@@ -290,9 +290,10 @@ function scoreAll() {
   compared().forEach(({run, stage, title}, i) => {
     const request = {run, stage, task: task.name, number: 100, seed: number("seed")};
     ask(`score ${run} ${stage}`, "/score", request, event => {
-      const bounds = `95%: ${percent(event.low)} to ${percent(event.high)}`;
-      places[i].textContent = `${event.right} of ${event.of} right (${bounds}; level ${event.levels.join(", ")})`;
-    }, `${title} is scored`);
+      const bounds = `95% interval ${percent(event.low)} to ${percent(event.high)}`;
+      const levels = `level${event.levels.length > 1 ? "s" : ""} ${event.levels.join(", ")}`;
+      places[i].textContent = `${event.right} of ${event.of} right (${bounds}; ${levels})`;
+    }, `Scoring ${title}`);
   });
 }
 
@@ -308,11 +309,10 @@ function answerWithin() {
 function measureBudgets() {
   const points = [];
   ask("budgets", "/budgets", {...sampling(), number: 32}, event => {
-    points.push({x: event.tokens, y: event.right / event.of, low: event.low, high: event.high});
-    const longest = Math.max(...points.map(point => point.x));
+    points.push({x: event.budget, y: event.right / event.of, low: event.low, high: event.high});
     $("budget-chart").replaceChildren(chart({
-      lines: [{points, name: ""}], xMax: 10 * Math.ceil(longest / 10),
-      label: `tokens of an answer, on average (right answers of ${event.of})`,
+      lines: [{points, name: ""}], xMax: world.max_budget,
+      label: `budget: tokens of thinking (height: right answers of ${event.of})`,
       says: `With a budget of ${event.budget} tokens, ${event.right} of ${event.of} answers are right`}));
   }, "Measuring budgets");
 }

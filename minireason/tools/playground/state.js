@@ -65,6 +65,7 @@ function forgetAnswer() {
 // What the button "Answer" does depends on what is looked at.
 function answer() {
   say("error", "");
+  if (!$("prompt").value.trim()) return say("error", "Type a problem first, or choose one.");
   if (tab === "think") think();
   if (tab === "compare") compare();
   if (tab === "more") { answerWithin(); vote(); }
@@ -75,7 +76,7 @@ function answer() {
 // ---------------------------------------------------------------------------
 // The beginning
 
-const EXAMPLES = ["compute 7*7+8*3-9", "make 45 from 3 6 8", "program 1->5 2->7 6->15",
+const EXAMPLES = ["compute 7*7+8*3-9", "make 42 from 3 8 6", "program 1->5 2->7 6->15",
                   "hello my name is ana"];
 
 function askFor(prompt) {
@@ -186,7 +187,12 @@ function connect() {
 function fillStages() {
   const {stages} = runOf($("run").value);
   const wanted = [$("stage").value, "rl"].find(stage => stages.includes(stage));
-  $("stage").replaceChildren(...stages.map(stage => element("option", "", stage)));
+  const options = stages.map(stage => {
+    const option = element("option", "", MEANING[stage] ? `${stage}: ${MEANING[stage]}` : stage);
+    option.value = stage;
+    return option;
+  });
+  $("stage").replaceChildren(...options);
   $("stage").value = wanted || stages[stages.length - 1];
 }
 
