@@ -95,7 +95,7 @@ def parse(prompt):
 def check(problem, answer):
     """Why an answer is refused, or None where it is right."""
     right = " ".join(map(str, sorted(problem.numbers)))
-    return None if answer == right else f"the answer is not {right}"
+    return None if answer == right else f"the right answer is {right}"
 
 
 # %% [markdown]

@@ -206,7 +206,7 @@ def test_the_marks_are_as_many_as_are_counted():
 def test_the_verdict_and_the_frame_of_the_answer():
     sample = {"prompt": "compute 1+1", "completion": "<think></think><answer>3</answer>"}
     right, wrong = page.transcript(sample | {"correct": True}), page.transcript(sample | {"correct": False})
-    assert '<article class="wrong">' in wrong and "wrong: the answer is not 2" in wrong
+    assert '<article class="wrong">' in wrong and "wrong: the right answer is 2" in wrong
     assert '<article class="right">' in right and '<b class="answer">3</b>' in right
     mixed = {"prompt": "compute 1+1", "completion": "<think>1+1=2 so luego", "correct": False}
     assert "two languages" in page.transcript(mixed)

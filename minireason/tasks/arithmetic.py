@@ -89,7 +89,7 @@ def check(problem: Problem, answer: str) -> str | None:
         return "the answer is not a plain integer"
     if answer == "-0":
         answer = "0"
-    return None if answer == str(problem.target) else f"the answer is not {problem.target}"
+    return None if answer == str(problem.target) else f"the right answer is {problem.target}"
 
 
 def unseen(problem: Problem) -> str:
