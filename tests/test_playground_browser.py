@@ -224,6 +224,12 @@ def test_a_lab_learns_with_a_bug_and_shows_the_critics_curve(page):
     page.select_option("#group-size", "8")
     page.click("#reset")
     page.wait_for_selector("#step:not([disabled])")
+    assert page.locator("#group svg text").count() == 0     # a new critic expects 0 of every token
+    page.click("#step")
+    page.wait_for_selector("#sample:not([disabled])")
+    assert "The critic expected 0 everywhere" in page.inner_text("#lab-said")
+    page.click("#sample")
+    page.wait_for_selector("#group svg text")
     assert page.locator("#group svg text").count() > 8 and "bug" in page.inner_text("#lab-chart h3")
 
 
