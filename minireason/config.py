@@ -180,6 +180,7 @@ class Config:
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     # Small batches: with as many documents in half as many steps the model knows far fewer facts.
+    # Gaps: RL's thoughts grow, and then a prompt is read from further away than in any text.
     base: SFTConfig = section(SFTConfig, num_examples=160_000, batch_size=24, max_gap=150)
     cold_start: SFTConfig = section(
         SFTConfig, num_examples=300, num_epochs=10, learning_rate=5e-4, warmup_steps=10, max_gap=150)
