@@ -87,11 +87,20 @@ async function work(steps) {
   say("error", "");
   isWorking = true;
   isStopped = false;
+  const pressed = document.activeElement;
   setBusy(true);
   await steps();
   isWorking = false;
   stepsLeft = "";
   setBusy(false);
+  focusAgain(pressed);
+}
+
+// A disabled button loses the keyboard's focus. It gets it back, or else the button to press next.
+function focusAgain(pressed) {
+  if (pressed === document.body || document.activeElement !== document.body || tab !== "lab") return;
+  const next = [pressed, $("step"), $("sample"), $("reset")].find(button => !button.disabled);
+  next.focus({preventScroll: true});
 }
 
 async function tenSteps() {
@@ -113,7 +122,7 @@ function stepText(event) {
   const colors = "Green tokens became likelier, yellow ones less likely. "
     + "Where better answers share a token, it may be green in a wrong one too. ";
   const critic = isGrpo ? "" : hasValues(event)
-    ? "The curve under an answer is what the critic expected, from 0 to 1. "
+    ? "The curve under an answer is what the critic expected, from 0 to 1. It begins at 0 and rises slowly. "
     : "The critic expected 0 everywhere, as it does before it has learned. ";
   const remark = isGrpo ? ", and it differs from 0 only as far as answers differ in length." : ".";
   const value = event.metrics.policy_loss.toFixed(3).replace(/^-(0\.0+)$/, "$1");        // no minus zero
@@ -216,7 +225,7 @@ function tableRow(kind, texts) {
 function valueCurve(tokens) {
   const points = tokens.map((token, i) => ({x: i + 1, y: token.value}));
   return chart({lines: [{points, name: ""}], xMax: tokens.length, yText: value => value.toFixed(1),
-                label: "token (the value that the critic expects)", height: 120,
+                label: "token (height: the critic's value)", height: 120,
                 says: `The critic's value: ${points[0].y.toFixed(2)} at the first token, `
                   + `${points[points.length - 1].y.toFixed(2)} at the last`});
 }

@@ -310,9 +310,9 @@ function measureBudgets() {
   const points = [];
   ask("budgets", "/budgets", {...sampling(), number: 32}, event => {
     points.push({x: event.budget, y: event.right / event.of, low: event.low, high: event.high});
-    $("budget-chart").replaceChildren(chart({
-      lines: [{points, name: ""}], xMax: world.max_budget,
-      label: `budget: tokens of thinking (height: right answers of ${event.of})`,
+    const note = `How many of ${event.of} answers are right with each budget. A thin line is a 95% interval.`;
+    $("budget-chart").replaceChildren(element("p", "note", note), chart({
+      lines: [{points, name: ""}], xMax: world.max_budget, label: "budget: tokens of thinking",
       says: `With a budget of ${event.budget} tokens, ${event.right} of ${event.of} answers are right`}));
   }, "Measuring budgets");
 }

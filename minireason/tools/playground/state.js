@@ -141,6 +141,8 @@ function connect() {
     stopAll();
     forgetAnswer();
     begin();
+    $(`tab-${tab}`).focus({preventScroll: true});
+    document.querySelector(".tabs").scrollIntoView();       // the exercises' links stand far below
   };
   $("budget").oninput = () => { $("budget-shown").textContent = `${$("budget").value} tokens`; };
   $("link").onclick = async () => {
