@@ -264,8 +264,7 @@ def refuse_another_recipe(folder, flags):
     A flag that was not given means the recipe's default, and the recipe changes.
     """
     try:
-        args = train.parse(flags)
-        wanted = apply_flags(preset(getattr(args, "preset", "laptop")), train.settings_given(args))
+        wanted = config_asked(flags)
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -364,18 +363,20 @@ def arm(name, args, measure, *arguments):
         write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
         print(f"wrote {path}", flush=True)
     measured = or_exit(read_json, path, {"settings": dict}, "delete it")
-    if differing := different_settings(measured.pop("settings"), settings):
-        print(f"{path} was measured with other settings ({', '.join(differing[:4])}): delete or rename it",
-              file=sys.stderr)
-        sys.exit(2)
+    differing = different_settings(measured.pop("settings"), settings)
+    refuse_if_any(differing, f"{path} was measured with other settings")
     return measured
 
 
 def settings_asked(args):
     """All settings of the runs that a command line asks for, as plain values."""
-    flags = train.parse([str(flag) for flag in args.flags])
-    config = preset(getattr(flags, "preset", "laptop"))
-    return to_dict(apply_flags(config, train.settings_given(flags)))
+    return to_dict(config_asked([str(flag) for flag in args.flags]))
+
+
+def config_asked(flags):
+    """The settings that train.py makes of its flags today. Raises ValueError where it would refuse them."""
+    given = train.parse(flags)
+    return apply_flags(preset(getattr(given, "preset", "laptop")), train.settings_given(given))
 
 
 def rewarded_run(name, reward, seed, args):

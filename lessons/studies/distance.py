@@ -18,7 +18,7 @@ import runs
 from shared import label, plot_band
 
 from minireason.inference import answers_with_ends
-from minireason.run import PRETRAINED, open_model
+from minireason.run import open_model
 from minireason.stats import wilson_interval
 from minireason.tasks import test_problems
 from minireason.tasks.countdown import strips
@@ -37,7 +37,7 @@ ENOUGH = 20     # moves, for a point in the figure
 def run_of(arm, seed, args):
     """The run of an arm, as far as RL. What `open_model` takes."""
     if args.fast or arm == "with gaps":
-        return PRETRAINED if args.fast else runs.whole_run(seed, args, "rl")
+        return runs.whole_run(seed, args, "rl")
     name = f"no-gap-{seed}"
     runs.ensure(name, "--seed", seed, *ARMS[arm], *args.flags, needs="rl")
     return runs.STUDIES / name
@@ -78,11 +78,9 @@ def measure(source, stage, num_problems):
 def added(several):
     """The sum of the counts of several seeds."""
     total = {}
-    for name, value in several[0].items():
-        if isinstance(value, list):
-            total[name] = [sum(numbers) for numbers in zip(*[counts[name] for counts in several])]
-        else:
-            total[name] = sum(counts[name] for counts in several)
+    for name, first in several[0].items():
+        values = [counts[name] for counts in several]
+        total[name] = [sum(numbers) for numbers in zip(*values)] if isinstance(first, list) else sum(values)
     return total
 
 

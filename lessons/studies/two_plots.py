@@ -81,6 +81,11 @@ def rows_of(measured):
     return rows
 
 
+def in_percent(intervals):
+    """Intervals (middle, low, high) of shares, in percent."""
+    return [(100 * middle, 100 * low, 100 * high) for middle, low, high in intervals]
+
+
 def draw(rows, most_tries):
     """Three panels: right answers and tries against RL, and right answers against thinking."""
     values = {line["name"]: (line["value"], line["low"], line["high"]) for line in rows}
@@ -93,11 +98,11 @@ def draw(rows, most_tries):
     x = [sampled[i] / 1e6 for i in later]
     for task, color in COLORS.items():
         points = [values[f"iteration {i}: {task}, right"] for i in later]
-        plot_band(learned, x, [tuple(100 * end for end in point) for point in points], color, task)
+        plot_band(learned, x, in_percent(points), color, task)
         start = 100 * values[f"iteration {iterations[0]}: {task}, right"][0]
         learned.axhline(start, color=color, lw=1, ls=":", label="before RL" if task == "program" else None)
         points = [values[f"at most {budget} tokens of thinking: {task}, right"] for budget in budgets]
-        plot_band(thought, budgets, [tuple(100 * end for end in point) for point in points], color, task)
+        plot_band(thought, budgets, in_percent(points), color, task)
     tries = [values[f"iteration {i}: tries at countdown{spread}"] for i in later]
     plot_band(grown, x, tries, COLORS["countdown"], "in RL")
     grown.axhline(values[f"iteration {iterations[0]}: tries at countdown{spread}"][0],
