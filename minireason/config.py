@@ -106,6 +106,7 @@ class RLConfig:
     value_coef: float = option(1.0, "PPO: weight of the value loss", 0, 1000)
     value_clip: float = option(0.2, "PPO: how far a value may move at once", 0, 1e6)
     critic_learning_rate: float = option(5e-4, "PPO: learning rate of the critic", 1e-9, 10)
+    critic_warmup: int = option(0, "PPO: rollouts before the policy moves", 0, 1_000_000)
     shared_critic: bool = option(False, "PPO: critic on the policy's body")    # one layer of its own
 
 

@@ -143,6 +143,8 @@ def train(policy: GPT, critic: Critic | SharedCritic,
         # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
         set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
                           config.learning_rate)
+        if iteration < config.critic_warmup:         # at first the critic learns alone: it knows nothing yet
+            optimizer.param_groups[0]["lr"] = 0.0
         history = []
         num_epochs = config.num_epochs if weight_sum else 0      # nothing to learn from: no step
         for _ in range(num_epochs):

@@ -124,3 +124,18 @@ def test_training_raises_the_reward_and_the_critic_learns(kl_coef):
     early, late = (sum(m["reward"] for m in part) / 5 for part in (history[:5], history[-5:]))
     assert late > early + 0.3
     assert history[-1]["value_loss"] < history[0]["value_loss"]
+
+
+def test_the_critic_learns_alone_at_first():
+    policy = tiny_model(0, vocab_size=8)
+    critic, before = Critic(policy), copy.deepcopy(policy.state_dict())
+    config = RLConfig(num_iterations=3, num_prompts=4, group_size=32, max_new_tokens=6, critic_warmup=2,
+                      learning_rate=1e-2, critic_learning_rate=1e-2, warmup_iterations=1)
+    values = [parameter.clone() for parameter in critic.parameters()]
+    steps = ppo.train(policy, critic, None, adamw(config, policy, critic), toy_world(), config, seed=0)
+    for _ in range(2):
+        next(steps)
+        assert all(torch.equal(before[name], value) for name, value in policy.state_dict().items())
+    assert any(not torch.equal(old, new) for old, new in zip(values, critic.parameters()))
+    next(steps)
+    assert any(not torch.equal(before[name], value) for name, value in policy.state_dict().items())

@@ -206,37 +206,109 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
     sys.modules.pop("aha")
 
 
+# -----------------------------------------------------------------------------
+# PPO and GRPO
+
+@pytest.fixture
+def comparison(runs, monkeypatch):
+    """lessons/studies/compare_ppo_grpo.py."""
+    monkeypatch.delitem(sys.modules, "compare_ppo_grpo", raising=False)
+    import compare_ppo_grpo
+    yield compare_ppo_grpo
+    sys.modules.pop("compare_ppo_grpo")
+
+
+def args_of(*flags):
+    return SimpleNamespace(fast=False, flags=list(flags))
+
+
+def test_both_algorithms_get_as_many_trials_the_preset_first_and_none_twice(comparison):
+    for algo in comparison.ALGOS:
+        trials = comparison.trials_of(algo)
+        assert len(trials) == comparison.NUM_TRIALS and trials[0] == comparison.PRESET[algo]
+        assert trials == comparison.trials_of(algo)
+        assert all(trials.count(trial) == 1 for trial in trials)
+        for trial in trials:
+            assert all(trial[name] in values for name, values in comparison.GRIDS[algo].items())
+
+
+def test_the_first_trial_is_what_train_py_does_by_itself(comparison, runs):
+    """So the preset takes part, under the same conditions as all others."""
+    for algo in comparison.ALGOS:
+        flags = comparison.flags_of(algo, comparison.PRESET[algo], args_of())
+        asked = runs.config_asked([str(flag) for flag in flags])
+        assert asked.algo == algo and asked.rl == preset("laptop").rl
+
+
+def test_a_trial_with_another_group_size_samples_as_many_completions(comparison, runs):
+    for size in (8, 32):
+        settings = {**comparison.PRESET["grpo"], "group-size": size}
+        asked = runs.config_asked([str(flag) for flag in comparison.flags_of("grpo", settings, args_of())])
+        assert asked.rl.group_size == size and asked.rl.num_prompts * size == 24 * 16
+
+
+def test_trials_answer_other_problems_than_those_that_are_scored(comparison):
+    assert comparison.TUNING_PROBLEMS != preset("laptop").evaluate.seed
+    assert not set(comparison.TUNING_SEEDS) & set(range(5))
+
+
+def test_a_best_rate_on_the_edge_is_followed_by_the_next_one_beyond(comparison, monkeypatch):
+    asked = []
+
+    def result(algo, number, settings, args):
+        asked.append((number, settings["learning-rate"]))
+        return {"settings": settings, "right": float(settings["learning-rate"]), "by seed": []}
+
+    monkeypatch.setattr(comparison, "result_of", result)
+    tried = comparison.tune("grpo", None)
+    assert asked[-1] == (comparison.NUM_TRIALS, "2e-3")
+    assert comparison.best_of(tried)["settings"]["learning-rate"] == "2e-3"
+    monkeypatch.setattr(comparison, "result_of", lambda algo, number, settings, args: {
+        "settings": settings, "right": float(settings["learning-rate"] == "3e-4")})
+    assert len(comparison.tune("ppo", None)) == comparison.NUM_TRIALS
+
+
+def test_the_way_is_measured_as_one_does_by_hand(comparison):
+    """Two marks and a half: from 0.2 to 0.4 to 0.8 at 0, 10 and 20."""
+    right = comparison.np.zeros((1, 10, 3))
+    for mark, share in enumerate((2, 4, 8)):
+        right[:, :share, mark] = 1
+    assert comparison.at_end(right) == 0.8
+    assert comparison.area([0, 10, 20], right, 20) == pytest.approx((0.3 + 0.6) / 2, abs=1e-3)
+    assert comparison.area([0, 10, 20], right, 10) == pytest.approx(0.3, abs=1e-3)
+    assert comparison.needed([0, 10, 20], right, 0.1) == pytest.approx(5.0)
+    assert comparison.needed([0, 10, 20], right, 0.4) == pytest.approx(15.0)
+    assert comparison.needed([0, 10, 20], right, 0.7) == float("inf")
+
+
+def test_questions_about_the_critic_change_one_thing_each(comparison):
+    chosen = comparison.PRESET
+    for name, algo, settings, flags in comparison.questions(chosen, args_of()):
+        changed = {key for key in settings if settings[key] != chosen[algo].get(key)}
+        assert len(changed) + bool(flags) <= 2 and algo in comparison.ALGOS, name
+    grpo_alone = [flags for name, algo, _, flags in comparison.questions(chosen, args_of())
+                  if (name, algo) == ("group-1", "grpo")]
+    assert grpo_alone == [["--rl-batch-baseline"]]       # without it a group of one has no advantage
+
+
 @pytest.mark.slow
-def test_ppo_and_grpo_are_compared_from_the_included_weights(runs, monkeypatch, capsys):
-    """The whole study, with runs of one iteration."""
-    import compare_ppo_grpo as study
-    plain_main = runs.train.main
-
-    def short_main(arguments):
-        return plain_main([*arguments, *SHORT])
-
-    monkeypatch.setattr(runs.train, "main", short_main)
-    for name in ("STUDIES", "RESULTS"):
-        monkeypatch.setattr(study, name, getattr(runs, name))
-    monkeypatch.setattr(study, "GRID", ("3e-4",))
-    monkeypatch.setattr(study, "GRID_ITERATIONS", 1)
-    monkeypatch.setattr(sys, "argv", ["compare_ppo_grpo.py", "--from", "pretrained", "--seeds", "1",
-                                      "--iterations", "1"])
-    study.main()
-    rows = {row["name"]: row for row in json.loads((runs.RESULTS / "C5.json").read_text())["rows"]}
-    assert "ppo - grpo countdown" in rows and rows["cold start, mean of the tasks"]["value"] is not None
-    assert (runs.RESULTS / "C5.png").stat().st_size > 5000 and "ppo countdown" in capsys.readouterr().out
-    sys.modules.pop("compare_ppo_grpo")
-
-
-def test_the_curves_of_ppo_and_grpo_are_mean_rewards(runs, monkeypatch):
-    """Not shares of right answers: a right one that mixes languages earns half."""
-    import compare_ppo_grpo as study
-    rewards = {"a": (0.0, 0.5, 1.0), "b": (0.5, 0.5, 0.5)}
-    monkeypatch.setattr(study, "curve", lambda name, stage: [{"reward": reward} for reward in rewards[name]])
-    middles = [value for value, low, high in study.smooth_rewards(["a", "b"], [2, 3], 2)]
-    assert middles == [(0.25 + 0.5) / 2, (0.75 + 0.5) / 2]
-    sys.modules.pop("compare_ppo_grpo")
+def test_ppo_and_grpo_are_compared_from_the_included_weights(comparison, runs, monkeypatch, capsys):
+    """The whole study, with the shortest of runs."""
+    for name, value in (("FEW", (1,)), ("LAMBDAS", ()), ("NUM_TIMED", 2)):
+        monkeypatch.setattr(comparison, name, value)
+    monkeypatch.setattr(comparison, "make_small", lambda: None)
+    monkeypatch.setattr(comparison, "NUM_TRIALS", 1)
+    monkeypatch.setattr(comparison, "NUM_LOOKS", 1)
+    monkeypatch.setattr(comparison, "draw", lambda *_: comparison.new_figure()[0])
+    monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
+    monkeypatch.setattr(sys, "argv", ["compare_ppo_grpo.py", "--fast"])
+    comparison.main()
+    claim = json.loads((runs.RESULTS / "C5.json").read_text())
+    rows = {row["name"]: row for row in claim["rows"]}
+    assert "cold start: ppo - grpo, countdown" in rows and "group-1: ppo - grpo, all tasks" in rows
+    assert len(claim["tried"]["ppo"]) == 1 and claim["chosen"]["grpo"] == comparison.PRESET["grpo"]
+    assert claim["bytes"]["ppo"] > claim["bytes"]["grpo"]
+    assert "ppo, all tasks" in capsys.readouterr().out
 
 
 # -----------------------------------------------------------------------------

@@ -1,191 +1,481 @@
-"""PPO against GRPO from one checkpoint, with the same samples and the same tuning effort. Resumable.
+"""PPO against GRPO: held-out accuracy by samples, by seconds and by bytes. Claims C4 and C5.
 
-    python lessons/studies/compare_ppo_grpo.py --from runs/laptop [--seeds 5] [--iterations 60]
+    python lessons/studies/compare_ppo_grpo.py [--seeds 5]
+    python lessons/studies/compare_ppo_grpo.py --fast
+    python lessons/studies/compare_ppo_grpo.py --memory       counts bytes alone (C4): seconds, and no run
 
-`--from pretrained` takes the included weights. `--memory` counts bytes alone: seconds, and no run.
+The contract of fairness. Both algorithms have
 
-1. a grid of three learning rates for each, 20 iterations, one seed of its own; the best mean reward is taken
-2. the same number of iterations, prompts and completions for each, from the same cold start, with each seed
-3. lessons/results/C4.json (bytes), C5.json (accuracy, seconds) and C5.png
+    the same start      the cold start of a whole run, and in a second comparison its base; each seed has its
+                        own corpus, base and cold start
+    the same problems   drawn from the same stream, and judged by the same verifier
+    the same samples    as many rollouts as the preset has, of as many completions
+    the same tuning     NUM_TRIALS settings each: the preset's, and others drawn at random from GRIDS. Each is
+                        tried for a third of the way on two other seeds, and asked problems that are not
+                        scored later. The best mean of the two seeds is taken. If its learning rate is the
+                        lowest or the highest of RATES, the next one beyond is tried as well
+    the same scoring    the held-out problems of all tasks, at the start and after each tenth of the way
+
+Seconds are measured apart, with nothing else running: `measure_clock`. So it does not matter on which machine
+a run was trained, or what ran beside it. Bytes are those of the ledger, which C4 compares with tensors.
+
+Then it is asked where a critic could pay: with few completions of each problem, with lambda below 1, and
+where long answers pay a price.
 """
 
-import argparse
+import copy
+import dataclasses
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
-from runs import RESULTS, STUDIES, curve, ensure, outcomes, row, save_claim
+import numpy as np
+import runs
+import torch
+from runs import bootstrap, row
 
-from minireason.config import from_dict, preset
-from minireason.evaluate import evaluate
-from minireason.run import open_model
-from minireason.stats import bootstrap_interval
+from minireason import grpo, ppo
+from minireason.config import RLConfig, from_dict
+from minireason.evaluate import evaluate_task, mean_of_reasoning
+from minireason.optimizer import adamw
+from minireason.policy import make_critic
+from minireason.rewards import reasoning_world
+from minireason.run import open_model, settings_of_run
+from minireason.snapshots import rl_models
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.tools.plots import new_figure
+from minireason.upkeep.seeding import derive_rng, derive_seed
 
-GRID = ("1e-4", "3e-4", "6e-4")      # of the policy; the critic's stays at 5e-4
-GRID_SEED, GRID_ITERATIONS = 100, 20
-TASKS = ("arithmetic", "countdown")
-WINDOW = 10                          # iterations that a point of a curve is the mean of
+ALGOS = ("grpo", "ppo")
 COLORS = {"grpo": "#1b6ca8", "ppo": "#d1495b"}
+RATES = ("1e-4", "2e-4", "3e-4", "6e-4", "1e-3")        # learning rates of the policy
+BEYOND = {"1e-4": "5e-5", "1e-3": "2e-3"}               # where the best rate is on the edge
+GRIDS = {
+    "grpo": {"learning-rate": RATES, "group-size": (8, 16, 32), "num-epochs": (1, 2, 4),
+             "normalize": ("token", "sequence", "constant")},
+    "ppo": {"learning-rate": RATES, "critic-learning-rate": ("2e-4", "5e-4", "1e-3", "2e-3"),
+            "num-epochs": (1, 2, 4), "gae-lambda": ("1", "0.98", "0.95"), "critic-warmup": (0, 3, 6)}}
+PRESET = {
+    "grpo": {"learning-rate": "3e-4", "group-size": 16, "num-epochs": 1, "normalize": "token"},
+    "ppo": {"learning-rate": "3e-4", "critic-learning-rate": "5e-4", "num-epochs": 1, "gae-lambda": "1",
+            "critic-warmup": 0}}
+NUM_TRIALS = 16
+TUNING_SEEDS = (5, 6)
+TUNING_PROBLEMS = 77            # the seed of the problems that trials answer; scores use another one
+STARTS = ("cold-start", "base")
+NUM_LOOKS = 10                  # scores on the way, after the first
+HEAD_START = 0.10               # "so many points above the start" is what the way is measured to
+FEW = (1, 2, 4)                 # completions of a problem
+LAMBDAS = ("1", "0.95", "0.9")
+LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
+NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
+NUM_CRITIC_SEEDS = 3            # of the questions about the critic
+PROMPT_LENGTH = 20              # tokens, for the ledger
+tokenizer = get_tokenizer()
 
 
-def tune(source, algo):
-    """The learning rate of GRID whose last ten iterations earned most, and what each earned."""
-    earned = {}                      # {rate: mean reward}
-    for rate in GRID:
-        name = f"grid-{algo}-{rate}"
-        ensure(name, "rl", "--from", source, "--algo", algo, "--seed", GRID_SEED,
-               "--rl-learning-rate", rate, "--rl-num-iterations", GRID_ITERATIONS,
-               "--evaluate-num-problems", 100, "--evaluate-num-programs", 20)
-        earned[rate] = sum(line["reward"] for line in curve(name, "rl")[-10:]) / 10
-    return max(earned, key=earned.get), earned
+# -----------------------------------------------------------------------------
+# Tuning
+
+def trials_of(algo):
+    """The settings that are tried, as dicts: the preset's, then others, drawn without the algorithm's help."""
+    rng, trials = derive_rng("trials", algo), [PRESET[algo]]
+    while len(trials) < NUM_TRIALS:
+        trial = {name: rng.choice(values) for name, values in GRIDS[algo].items()}
+        if trial not in trials:
+            trials.append(trial)
+    return trials
 
 
-def smooth_rewards(names, steps, window):
-    """(value, low, high) at each of the steps: the mean reward of the last iterations, with 95% over the
-    seeds."""
-    rewards = []                     # (seeds, iterations)
-    for name in names:
-        rewards.append([line["reward"] for line in curve(name, "rl")])
-    intervals = []
-    for step in steps:
-        means = [sum(by_iteration[step - window:step]) / window for by_iteration in rewards]
-        intervals.append(bootstrap_interval([[mean] for mean in means]))
-    return intervals
+def beyond(trial):
+    """The same settings with the next learning rate outside of RATES; None if theirs is not on the edge."""
+    rate = BEYOND.get(trial["learning-rate"])
+    return {**trial, "learning-rate": rate} if rate else None
 
 
-def draw(runs, names, config, start, finals, path):
-    """The mean reward of the last WINDOW rollouts against completions and seconds, with 95% over the seeds;
-    and the held-out accuracy at the end against bytes.
+def flags_of(algo, settings, args):
+    """The flags of some settings for train.py. Another group size keeps the number of completions."""
+    flags = ["--algo", algo]
+    for name, value in settings.items():
+        flags += [f"--rl-{name}", value]
+    if "group-size" in settings:
+        flags += ["--rl-num-prompts", max(1, num_completions(args) // settings["group-size"])]
+    return flags
 
-    The reward is less than the share of right answers: one that mixes languages earns half.
+
+def num_completions(args):
+    """Of one rollout, in every run of the study."""
+    asked = runs.settings_asked(args)["rl"]
+    return asked["num_prompts"] * asked["group_size"]
+
+
+def try_settings(algo, number, settings, seed, args):
+    """One trial with one seed: the share of right answers by task, after a third of the way."""
+    name, asked = f"trial-{algo}-{number}-{seed}", runs.settings_asked(args)
+    num_problems = min(500, asked["evaluate"]["num_problems"])
+    results = runs.ensure(
+        name, "rl", "--seed", seed, "--from", runs.whole_run(seed, args, needs="cold-start"), *args.flags,
+        *flags_of(algo, settings, args), "--rl-num-iterations", max(1, asked["rl"]["num_iterations"] // 3),
+        "--rl-snapshots", 0, "--evaluate-seed", TUNING_PROBLEMS,
+        "--evaluate-num-problems", num_problems, "--evaluate-num-programs", num_problems)
+    scores = results["stages"]["rl"]
+    shares = {}
+    for task in tasks_of(args):
+        shares[task] = scores[task]["accuracy"]["value"]
+    return {"trial": settings, "right": shares, "num_problems": num_problems}
+
+
+def trial_arm(algo, number, settings, seed, args):
+    return runs.arm(f"C5-trial-{algo}-{number}-{seed}", args, try_settings, algo, number, settings, seed, args)
+
+
+def result_of(algo, number, settings, args):
+    """{"settings", "right": the mean over tasks and tuning seeds, "by seed"} of one trial."""
+    by_seed = []
+    for seed in tuning_seeds(args):
+        right = trial_arm(algo, number, settings, seed, args)["right"]
+        by_seed.append(sum(right.values()) / len(right))
+    return {"settings": settings, "right": sum(by_seed) / len(by_seed), "by seed": by_seed}
+
+
+def tune(algo, args):
+    """All trials with their results. The best one is first where several are equal."""
+    tried = []
+    for number, settings in enumerate(trials_of(algo)):
+        tried.append(result_of(algo, number, settings, args))
+    further = beyond(best_of(tried)["settings"])
+    if further:
+        tried.append(result_of(algo, len(tried), further, args))
+    return tried
+
+
+def best_of(tried):
+    return max(tried, key=lambda trial: trial["right"])
+
+
+def tuning_seeds(args):
+    return TUNING_SEEDS[:1] if args.fast else TUNING_SEEDS
+
+
+# -----------------------------------------------------------------------------
+# Runs, and what is kept of them
+
+def tasks_of(args):
+    return list(from_dict(runs.settings_asked(args)).tasks.levels)
+
+
+def compared_run(name, algo, start, settings, more_flags, seed, args):
+    """One run from a cold start or from a base, scored at its start and after each tenth of its way."""
+    folder_name = f"compare-{name}-{algo}-{start}-{seed}"
+    source = runs.whole_run(seed, args, needs="cold-start")
+    pure = ["--pure-rl"] if start == "base" else []
+    results = runs.ensure(folder_name, "rl", *pure, "--seed", seed, "--from", source, *args.flags,
+                          *flags_of(algo, settings, args), "--rl-snapshots", NUM_LOOKS - 1, *more_flags)
+    config, lines = from_dict(results["config"]), runs.curve(folder_name, "rl")
+    completions = config.rl.num_prompts * config.rl.group_size
+    marks = []
+    for iteration, model in rl_models(runs.STUDIES / folder_name):
+        tokens = sum(line["completion_length"] for line in lines[:iteration]) * completions
+        marks.append({"iteration": iteration, "completions": iteration * completions,
+                      "tokens": round(tokens), "right": right_answers(model, config)})
+    kept = {"marks": marks, "tokens of an answer": mean_of_reasoning(results["stages"]["rl"], "tokens")}
+    for key in ("reward", "completion_length", "explained_variance"):
+        if key in lines[0]:
+            kept[key] = [round(line[key], 4) for line in lines]
+    return kept
+
+
+def right_answers(model, config):
+    """{task: "0110..."} on the held-out problems."""
+    right = {}
+    for task, levels in config.tasks.levels.items():
+        number = config.evaluate.number_of(task)
+        right[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate)["outcomes"]
+    return right
+
+
+def run_arm(name, algo, start, settings, more_flags, seed, args):
+    return runs.arm(f"C5-{name}-{algo}-{start}-{seed}", args, compared_run, name, algo, start, settings,
+                    more_flags, seed, args)
+
+
+def questions(chosen, args):
+    """Where a critic could pay: [(name, algorithm, settings, more flags)], each a run from the cold start."""
+    asked, longest = [], runs.settings_asked(args)["rl"]["max_new_tokens"]
+    for group_size in FEW:
+        for algo in ALGOS:
+            settings = {**chosen[algo], "group-size": group_size}
+            # One completion has no group: GRPO's baseline is the mean of the whole batch then.
+            flags = ["--rl-batch-baseline"] if (algo, group_size) == ("grpo", 1) else []
+            asked.append((f"group-{group_size}", algo, settings, flags))
+    for value in LAMBDAS:
+        asked.append((f"lambda-{value}", "ppo", {**chosen["ppo"], "gae-lambda": value}, []))
+    for algo in ALGOS:
+        flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", longest]
+        asked.append(("length-price", algo, chosen[algo], flags))
+    return asked
+
+
+# -----------------------------------------------------------------------------
+# Seconds
+
+def measure_clock(chosen, seed, args):
+    """Seconds per sampled token of both, in turn, from the cold start and from RL's end. Let nothing else run.
+
+    A rollout has the size that it has in the study. The first of each is not counted.
     """
-    figure, axes = new_figure(1, 3, figsize=(9.6, 3.2))
-    num_iterations = config.rl.num_iterations
-    samples, window = config.rl.num_prompts * config.rl.group_size, min(WINDOW, num_iterations)
-    steps = range(window, num_iterations + 1)
-    for algo, results in runs.items():
-        middle, low, high = zip(*smooth_rewards(names[algo], steps, window))
-        seconds = sum(result["seconds"]["rl"] for result in results) / len(results) / num_iterations
-        for axis, unit in zip(axes, (samples, seconds)):
-            x = [step * unit for step in steps]
-            axis.fill_between(x, low, high, color=COLORS[algo], alpha=0.15, lw=0)
-            axis.plot(x, middle, color=COLORS[algo], lw=2, label=algo.upper())
-        value, low, high = finals[algo]
-        mebibytes = peak(ledger(config.model, config.rl, algo, 20)) / 2**20
-        axes[2].errorbar(mebibytes, 100 * value, fmt="o", capsize=3, color=COLORS[algo],
-                         yerr=[[100 * (value - low)], [100 * (high - value)]])
+    source, seconds = runs.whole_run(seed, args, needs="rl"), {algo: [] for algo in ALGOS}
+    for stage in ("cold-start", "rl"):
+        model, state = open_model(source, stage)
+        config = settings_of_run(state)
+        world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
+        steps = {}
+        for algo in ALGOS:
+            settings = dataclasses.replace(rl_config(algo, chosen, args), num_iterations=NUM_TIMED)
+            steps[algo] = steps_of(algo, model, settings, world)
+        for _ in range(NUM_TIMED):
+            for algo in ALGOS:
+                began = time.perf_counter()
+                metrics = next(steps[algo])
+                seconds[algo].append((time.perf_counter() - began) / metrics["num_tokens"])
+    counted = {}
+    for algo in ALGOS:
+        half = len(seconds[algo]) // 2
+        counted[algo] = seconds[algo][1:half] + seconds[algo][half + 1:]
+    return {"seconds per token": counted, "threads": torch.get_num_threads()}
+
+
+def rl_config(algo, chosen, args) -> RLConfig:
+    """The settings of RL with which `algo` is compared."""
+    flags = [str(flag) for flag in (*args.flags, *flags_of(algo, chosen[algo], args))]
+    return runs.config_asked(flags).rl
+
+
+def steps_of(algo, model, config, world):
+    """The training of a copy of the model; each `next` is one rollout with its updates."""
+    policy, seed = copy.deepcopy(model), derive_seed(0, "clock")
+    if algo == "grpo":
+        return grpo.train(policy, None, adamw(config, policy), world, config, seed)
+    critic = make_critic(policy, config.shared_critic)
+    return ppo.train(policy, critic, None, adamw(config, policy, critic), world, config, seed)
+
+
+# -----------------------------------------------------------------------------
+# Curves: arrays of right or wrong (seeds, problems, marks)
+
+class Curves:
+    """The runs of one algorithm from one start, a seed each."""
+
+    def __init__(self, arms, seconds_per_token):
+        self.right = {}                                 # by task: (seeds, problems, marks)
+        for task in arms[0]["marks"][0]["right"]:
+            of_task = []
+            for arm in arms:
+                columns = [[int(bit) for bit in mark["right"][task]] for mark in arm["marks"]]
+                of_task.append(np.array(columns).T)
+            self.right[task] = np.array(of_task)
+        self.all = np.concatenate(list(self.right.values()), axis=1)
+        self.completions = [mark["completions"] for mark in arms[0]["marks"]]
+        tokens = [[mark["tokens"] for mark in arm["marks"]] for arm in arms]
+        self.seconds = np.array(tokens).mean(0) * seconds_per_token         # (marks,)
+
+
+def at_end(right):
+    return right[..., -1].mean()
+
+
+def area(x, right, until):
+    """The mean share of right answers on the way up to `until`, which is an amount of x, as x grows evenly."""
+    shares, places = right.mean((0, 1)), np.linspace(0, until, 201)
+    return np.interp(places, x, shares).mean()
+
+
+def needed(x, right, gain):
+    """How much of x it takes to come `gain` above the start; infinite where that is never reached.
+
+    Between two marks the share is a straight line.
+    """
+    shares = right.mean((0, 1))
+    goal = shares[0] + gain
+    for i in range(1, len(shares)):
+        if shares[i] >= goal:
+            part = (goal - shares[i - 1]) / (shares[i] - shares[i - 1])
+            return x[i - 1] + part * (x[i] - x[i - 1])
+    return float("inf")
+
+
+def rows_of(start, curves):
+    """What C5 says of one start: the end, the way by samples and by seconds, and PPO less GRPO, in pairs."""
+    rows, title = [], start.replace("-", " ")
+    one, other = curves["grpo"], curves["ppo"]
+    budgets = {"completions": one.completions[-1], "seconds": min(one.seconds[-1], other.seconds[-1])}
+    for algo in ALGOS:
+        mine = curves[algo]
+        for task, right in (*mine.right.items(), ("all tasks", mine.all)):
+            rows.append(row(f"{title}: {algo}, {task}", *bootstrap(at_end, right)))
+        rows.append(row(f"{title}: {algo}, start", *bootstrap(lambda right: right[..., 0].mean(), mine.all)))
+        for unit, budget in budgets.items():
+            x = getattr(mine, unit)
+            rows.append(row(f"{title}: {algo}, on the way by {unit}",
+                            *bootstrap(lambda right: area(x, right, budget), mine.all)))
+            rows.append(row(f"{title}: {algo}, {unit} to {100 * HEAD_START:.0f} points more",
+                            *bootstrap(lambda right: needed(x, right, HEAD_START), mine.all)))
+    for task in (*one.right, "all tasks"):
+        pair = (other.all, one.all) if task == "all tasks" else (other.right[task], one.right[task])
+        rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lambda a, b: at_end(a) - at_end(b), *pair)))
+    for unit, budget in budgets.items():
+        def difference(ppo_right, grpo_right):
+            return (area(getattr(other, unit), ppo_right, budget)
+                    - area(getattr(one, unit), grpo_right, budget))
+        rows.append(row(f"{title}: ppo - grpo, on the way by {unit}",
+                        *bootstrap(difference, other.all, one.all)))
+    return rows
+
+
+def rows_of_questions(answers):
+    """Of each question about the critic: both algorithms at the end, and their difference, in pairs."""
+    rows = []
+    for name, arms in answers.items():
+        curves = {algo: Curves(of_algo, 1.0) for algo, of_algo in arms.items()}
+        for algo, mine in curves.items():
+            rows.append(row(f"{name}: {algo}, all tasks", *bootstrap(at_end, mine.all)))
+            rows.append(row(f"{name}: {algo}, on the way by completions",
+                            *bootstrap(lambda right: area(mine.completions, right, mine.completions[-1]),
+                                       mine.all)))
+            if "explained_variance" in arms[algo][0]:
+                lines = np.array([arm["explained_variance"] for arm in arms[algo]])
+                for part, columns in (("first", lines[:, :10]), ("last", lines[:, -10:])):
+                    means = columns.mean(1)
+                    rows.append(row(f"{name}: explained variance of the {part} ten rollouts "
+                                    "(mean, lowest, highest run)", means.mean(), means.min(), means.max()))
+        if len(curves) == 2:
+            rows.append(row(f"{name}: ppo - grpo, all tasks",
+                            *bootstrap(lambda a, b: at_end(a) - at_end(b), curves["ppo"].all,
+                                       curves["grpo"].all)))
+    return rows
+
+
+def draw(by_start, bytes_of):
+    """Held-out accuracy against completions and seconds, and at the end against bytes."""
+    figure, axes = new_figure(1, 3, figsize=(10, 3.4))
+    styles = {"cold-start": ("-", "from a cold start"), "base": ("--", "from the base")}
+    for start, curves in by_start.items():
+        line, words = styles[start]
+        for algo, mine in curves.items():
+            by_mark = []
+            for mark in range(len(mine.completions)):
+                by_mark.append(bootstrap(lambda right: right[..., mark].mean(), mine.all))
+            middle, low, high = 100 * np.array(by_mark).T
+            for axis, x in zip(axes, (np.array(mine.completions) / 1000, mine.seconds / 60)):
+                axis.fill_between(x, low, high, color=COLORS[algo], alpha=0.15, lw=0)
+                axis.plot(x, middle, line, color=COLORS[algo], lw=1.8, label=f"{algo.upper()}, {words}")
+            errors = [[middle[-1] - low[-1]], [high[-1] - middle[-1]]]
+            marker = "o" if start == "cold-start" else "s"
+            axes[2].errorbar(bytes_of[algo] / 2**20, middle[-1], errors, fmt=marker, capsize=3,
+                             color=COLORS[algo], mfc="white" if start == "base" else None,
+                             label=f"{algo.upper()}, {words}")
     axes[1].sharey(axes[0])
-    axes[2].axhline(100 * start, color="#999999", lw=1, label="cold start")
-    for axis, label in zip(axes, ("completions", "seconds of training", "peak MiB, by the ledger")):
-        axis.set_xlabel(label)
+    axes[2].sharey(axes[0])
+    names = ("thousand completions", "minutes of training, two cores", "MiB at the peak of a step")
+    for axis, name in zip(axes, names):
+        axis.set_xlabel(name)
         axis.set_xlim(left=0)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8, loc="center left" if axis is axes[2] else "lower right")
-    axes[0].set_ylabel(f"mean reward of the last {window} rollouts")
-    axes[2].set_ylabel("held-out pass@1 at the end, %")
-    figure.savefig(path, dpi=150)
+    axes[0].set_ylabel("held-out problems right, %")
+    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
 
 
-def score_of_start(name, results):
-    """How the cold start of a run was scored. The included weights come without the single answers, so that
-    the scores of their cold start are made here."""
-    if "cold-start" in results["stages"]:
-        return results["stages"]["cold-start"]
-    model, _ = open_model(STUDIES / name, "cold-start")
-    return evaluate(model, get_tokenizer(), from_dict(results["config"]))
-
-
-def rows_of(runs, config, cold_start):
-    """(rows, {algorithm: (value, low, high) of the mean of the tasks}). `cold_start` are the scores of the
-    model that all runs began with."""
-    bits, both = {}, {}              # right or wrong, for each seed: of a task, and of both
-    for algo, results in runs.items():
-        for task in TASKS:
-            bits[algo, task] = [outcomes(result, "rl", task) for result in results]
-        both[algo] = [sums + made for sums, made in zip(bits[algo, "arithmetic"], bits[algo, "countdown"])]
-    finals = {algo: bootstrap_interval(both[algo]) for algo in runs}
-    start = []
-    for task in TASKS:
-        start += [int(bit) for bit in cold_start[task]["outcomes"]]
-
-    rows = [row("cold start, mean of the tasks", *bootstrap_interval([start]))]
-    for algo in runs:
-        for task in TASKS:
-            rows.append(row(f"{algo} {task}", *bootstrap_interval(bits[algo, task])))
-    for algo in runs:
-        rows.append(row(f"{algo} mean of the tasks", *finals[algo]))
-    for task in TASKS:
-        rows.append(row(f"ppo - grpo {task}", *bootstrap_interval(bits["ppo", task], bits["grpo", task])))
-    rows.append(row("ppo - grpo mean of the tasks", *bootstrap_interval(both["ppo"], both["grpo"])))
-    for algo, results in runs.items():
-        per_step = sorted(result["seconds"]["rl"] / config.rl.num_iterations for result in results)
-        rows.append(row(f"{algo} seconds per iteration (median, least, most)", per_step[len(per_step) // 2],
-                        per_step[0], per_step[-1]))
-    return rows, finals
-
+# -----------------------------------------------------------------------------
+# Bytes
 
 def memory_rows(config):
     rows = []
     for algo in ALGORITHMS:
-        formula = ledger(config.model, config.rl, algo, 20)
-        measured = measure(config.model, config.rl, algo, 20)
+        formula = ledger(config.model, config.rl, algo, PROMPT_LENGTH)
+        measured = measure(config.model, config.rl, algo, PROMPT_LENGTH)
         for name in formula:
             rows.append(row(f"{algo} {name}, bytes by formula", formula[name]) | {"measured": measured[name]})
         rows.append(row(f"{algo} peak, bytes by formula", peak(formula)) | {"measured": peak(measured)})
     return rows
 
 
-def save_memory(config, command):
-    """Writes C4.json: the bytes of a step with these settings."""
-    save_claim(4, "PPO needs a critic as big as the policy", command, [], 0, memory_rows(config),
-               max_new_tokens=config.rl.max_new_tokens)
+def save_memory(args):
+    """Writes C4.json: the bytes of a step with the preset's settings."""
+    config = from_dict(runs.settings_asked(args))
+    config.model.vocab_size = get_tokenizer().vocab_size
+    runs.save_claim(4, "PPO needs a critic as big as the policy",
+                    "python lessons/studies/compare_ppo_grpo.py --memory", [], 0, memory_rows(config),
+                    max_new_tokens=config.rl.max_new_tokens)
+
+
+def peak_bytes(chosen, args):
+    """{algorithm: the bytes at the peak of a step}, by the ledger."""
+    config, found = from_dict(runs.settings_asked(args)), {}
+    config.model.vocab_size = get_tokenizer().vocab_size
+    for algo in ALGOS:
+        found[algo] = peak(ledger(config.model, rl_config(algo, chosen, args), algo, PROMPT_LENGTH))
+    return found
+
+
+# -----------------------------------------------------------------------------
+# The whole
+
+def show_trials(tried):
+    for algo in ALGOS:
+        print(f"{algo}: held-out problems right after a third of the way, mean of {len(TUNING_SEEDS)} seeds")
+        for trial in sorted(tried[algo], key=lambda trial: -trial["right"]):
+            words = ", ".join(f"{name} {value}" for name, value in trial["settings"].items())
+            print(f"    {100 * trial['right']:5.1f}%  {words}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Compare PPO and GRPO from one cold start.")
-    parser.add_argument("--from", dest="source", help="a run that holds a finished cold start")
-    parser.add_argument("--memory", action="store_true", help="count bytes alone (C4), with today's settings")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--iterations", type=int, default=60)
-    parser.add_argument("--only", choices=("grpo", "ppo"), help="train the runs of this one and stop")
-    args = parser.parse_args()
-    if args.seeds < 1 or args.iterations < 1:
-        parser.error("--seeds and --iterations are at least 1")
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=5)
+    parser.add_argument("--memory", action="store_true", help="count bytes alone (C4)")
+    args = runs.parse(parser)
     if args.memory:
-        config = preset("laptop")
-        config.model.vocab_size = get_tokenizer().vocab_size
-        save_memory(config, "python lessons/studies/compare_ppo_grpo.py --memory")
+        save_memory(args)
         return
-    if not args.source:
-        parser.error("--from RUN is needed, where RUN holds a finished cold start")
-    runs, names, rates = {}, {}, {}
-    for algo in [args.only] if args.only else ["grpo", "ppo"]:
-        rates[algo], earned = tune(args.source, algo)
-        print(f"{algo}: mean reward of the last ten of {GRID_ITERATIONS} iterations "
-              f"by learning rate: {earned}")
-        names[algo] = [f"{algo}-{seed}" for seed in range(args.seeds)]
-        runs[algo] = []
-        for seed, name in enumerate(names[algo]):
-            flags = ("--from", args.source, "--algo", algo, "--seed", seed,
-                     "--rl-learning-rate", rates[algo], "--rl-num-iterations", args.iterations)
-            runs[algo].append(ensure(name, "rl", *flags))
-    if args.only:
-        return
-    config = from_dict(runs["grpo"][0]["config"])
-    rows, finals = rows_of(runs, config, score_of_start(names["grpo"][0], runs["grpo"][0]))
-    command = "python lessons/studies/compare_ppo_grpo.py --from RUN "
-    command += f"--seeds {args.seeds} --iterations {args.iterations}"
-    seeds, number = list(range(args.seeds)), config.evaluate.num_problems
-    save_claim(5, "GRPO drops the critic and learns as well on a budget", command, seeds, number, rows,
-               grid=list(GRID), chosen=rates)
-    save_memory(config, command)
-    draw(runs, names, config, rows[0]["value"], finals, RESULTS / "C5.png")
+    if args.fast:
+        make_small()
+    tried = {algo: tune(algo, args) for algo in ALGOS}
+    show_trials(tried)
+    chosen = {algo: best_of(tried[algo])["settings"] for algo in ALGOS}
+    clock = runs.arm("C5-clock", args, measure_clock, chosen, 0, args)
+    seconds = {algo: float(np.median(clock["seconds per token"][algo])) for algo in ALGOS}
+    by_start, rows = {}, []
+    for start in STARTS:
+        by_start[start] = {}
+        for algo in ALGOS:
+            arms = [run_arm("whole", algo, start, chosen[algo], [], seed, args) for seed in args.seeds]
+            by_start[start][algo] = Curves(arms, seconds[algo])
+        rows += rows_of(start, by_start[start])
+    answers = {}
+    for name, algo, settings, flags in questions(chosen, args):
+        arms = [run_arm(name, algo, "cold-start", settings, flags, seed, args)
+                for seed in args.seeds[:NUM_CRITIC_SEEDS]]
+        answers.setdefault(name, {})[algo] = arms
+    rows += rows_of_questions(answers)
+    for algo in ALGOS:
+        counted = sorted(clock["seconds per token"][algo])
+        rows.append(row(f"{algo} seconds per 1,000 tokens (median, least, most)", 1000 * seconds[algo],
+                        1000 * counted[0], 1000 * counted[-1]))
+    bytes_of = peak_bytes(chosen, args)
+    num_problems = by_start["base"]["grpo"].all.shape[1]
+    runs.save_claim(5, "GRPO drops the critic and learns as well", args.command, args.seeds, num_problems,
+                    rows, tried=tried, chosen=chosen, bytes=bytes_of)
+    runs.save_figure(draw(by_start, bytes_of), "C5")
     for line in rows:
-        print(f"{line['name']:50} {line['value']:8.3f} [{line['low']:.3f}, {line['high']:.3f}]")
+        print(f"{line['name']:70} {line['value']:10.3f} [{line['low']:.3f}, {line['high']:.3f}]")
+
+
+def make_small():
+    """For --fast: fewer trials and questions, and scores at the start, the middle and the end."""
+    global NUM_TRIALS, NUM_LOOKS, NUM_TIMED, FEW, LAMBDAS
+    NUM_TRIALS, NUM_LOOKS, NUM_TIMED, FEW, LAMBDAS = 2, 2, 2, (1, 2), ("0.95",)
 
 
 if __name__ == "__main__":

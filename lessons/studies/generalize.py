@@ -147,10 +147,10 @@ def replies_helpful(model, number, max_new_tokens):
 def facts_known(model, number):
     """Facts such as 7*8=56, eight on a sheet as in the corpus: whether each digit of a result is the token
     that the model finds most likely there."""
-    rng, known = derive_rng(SEED, "facts"), []
+    rng, known, device = derive_rng(SEED, "facts"), [], next(model.parameters()).device
     while len(known) < number:
         ids = tokenizer.encode(fact_sheet(rng, TaskConfig())[1])
-        guesses = model(torch.tensor([ids]))[0].argmax(-1).tolist()        # of the token after each one
+        guesses = model(torch.tensor([ids], device=device))[0].argmax(-1).tolist()        # of the token after each one
         in_result = False
         for i, token in enumerate(ids):
             text = tokenizer.decode([token])

@@ -100,7 +100,8 @@ def encode_steps(problem, completion):
 
 def step_logits(scorer, rows):
     """A number for each step of each row (ids, ends), in order; above 0 where a step looks right."""
-    ids, _ = collate([ids for ids, _ in rows], "cpu")                    # (B, T)
+    device = next(scorer.parameters()).device
+    ids, _ = collate([ids for ids, _ in rows], device)                   # (B, T)
     hidden = scorer.body.hidden(ids)                                     # (B, T, C)
     row_of_step, place_of_step = [], []
     for number, (_, ends) in enumerate(rows):
@@ -141,9 +142,9 @@ def train_scorer(scorer, model, config, seed):
             labels.append([float(bool(step.right)) for step in steps])
     num_right = sum(sum(of_row) for of_row in labels)
     num_wrong = sum(len(of_row) for of_row in labels) - num_right
-    optimizer = torch.optim.AdamW(scorer.parameters(), lr=5e-4)
+    optimizer, device = torch.optim.AdamW(scorer.parameters(), lr=5e-4), next(scorer.parameters()).device
     for start in list(range(0, len(rows), BATCH_SIZE)) * NUM_PASSES:
-        targets = torch.tensor(sum(labels[start:start + BATCH_SIZE], []))
+        targets = torch.tensor(sum(labels[start:start + BATCH_SIZE], []), device=device)
         # Wrong steps are rare. All of them together weigh as much as all right ones.
         weights = torch.where(targets == 1, 1.0, num_right / max(1, num_wrong))
         logits = step_logits(scorer, rows[start:start + BATCH_SIZE])
