@@ -299,7 +299,6 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(comparison, runs, m
     monkeypatch.setattr(comparison, "make_small", lambda: None)
     monkeypatch.setattr(comparison, "NUM_TRIALS", 1)
     monkeypatch.setattr(comparison, "NUM_LOOKS", 1)
-    monkeypatch.setattr(comparison, "draw", lambda *_: comparison.new_figure()[0])
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
     monkeypatch.setattr(sys, "argv", ["compare_ppo_grpo.py", "--fast"])
     comparison.main()
