@@ -58,7 +58,7 @@ def test_every_study_is_tested():
     assert names == {*CLAIMS, "compare_ppo_grpo", "variants"} | elsewhere
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", [*CLAIMS, "variants"])
 def test_a_study_says_how_it_is_used(name, runs, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:
         run_study(name, monkeypatch, "--help")
@@ -319,8 +319,6 @@ def variants(runs, monkeypatch):
     monkeypatch.syspath_prepend(str(LESSONS / "studies"))
     monkeypatch.delitem(sys.modules, "variants", raising=False)
     import variants
-    for name in ("STUDIES", "RESULTS"):
-        monkeypatch.setattr(variants, name, getattr(runs, name))
     yield variants
     sys.modules.pop("variants")
 
@@ -345,28 +343,36 @@ def test_a_line_that_is_not_in_the_code_any_more_is_named(variants):
         variants.num_lines(gone)
 
 
-def test_two_runs_are_compared_where_they_have_cost_as_much(variants, monkeypatch):
+def test_two_runs_are_compared_where_they_have_cost_as_much(variants):
     """The relative samples twice as much in an iteration and takes half of the seconds."""
-    study = variants.Study("pretrained", 2, 4, is_fast=False)
     unit_costs = {"dapo": (20, 0.5), "grpo": (10, 1.0)}
 
-    def marks(name, seed):
-        completions, seconds = unit_costs[name]
-        return [{"iteration": i, "completions": i * completions, "seconds": i * seconds} for i in range(5)]
-
-    def right(name, seed, iteration):       # of 40 problems, so many more with each iteration, and by seed
+    def outcomes(name, seed, iteration):    # of 40 problems, so many more with each iteration, and by seed
         number = (6 if name == "dapo" else 5) * iteration + seed
-        return [1] * number + [0] * (40 - number)
+        return "1" * number + "0" * (40 - number)
 
-    monkeypatch.setattr(study, "marks", marks)
-    monkeypatch.setattr(study, "right", right)
-    by_completions = study.compare("dapo", "completions")       # 40: its iteration 2 and iteration 4 of GRPO
-    expected = stats.bootstrap_interval([right("dapo", seed, 2) for seed in (0, 1)],
-                                        [right("grpo", seed, 4) for seed in (0, 1)])
+    arms = {}
+    for name, (completions, seconds) in unit_costs.items():
+        arms[name] = []
+        for seed in (0, 1):
+            marks = []
+            for i in range(5):
+                right = outcomes(name, seed, i)
+                marks.append({"iteration": i, "completions": i * completions, "seconds": i * seconds,
+                              "right": {"arithmetic": right[:20], "countdown": right[20:]}})
+            arms[name].append({"marks": marks})
+
+    def as_bits(name, iteration):
+        return [[int(bit) for bit in outcomes(name, seed, iteration)] for seed in (0, 1)]
+
+    by_completions = variants.compare(arms, "dapo", "completions")  # 40: its iteration 2 and 4 of GRPO
+    expected = stats.bootstrap_interval(as_bits("dapo", 2), as_bits("grpo", 4))
     assert by_completions == tuple(100 * share for share in expected)
     assert by_completions[0] == pytest.approx(100 * (12 - 20) / 40)
-    by_seconds = study.compare("dapo", "seconds")               # 2: its iteration 4 and iteration 2 of GRPO
+    by_seconds = variants.compare(arms, "dapo", "seconds")          # 2: its iteration 4 and 2 of GRPO
     assert by_seconds[0] == pytest.approx(100 * (24 - 10) / 40)
+    line = variants.table_line(arms, "dapo")
+    assert line["at the end"][0] == pytest.approx(100 * 24.5 / 40) and line["by seconds"] == by_seconds
 
 
 def test_the_sentence_says_what_the_intervals_say(variants):
@@ -377,25 +383,53 @@ def test_the_sentence_says_what_the_intervals_say(variants):
 
 
 @pytest.mark.parametrize("arguments, says", [
-    ([], "--from is missing"), (["--from", "pretrained", "--only", "grpx"], "--only: there is no 'grpx'"),
-    (["--fast", "--seeds", "0"], "--seeds: must be a whole number from 1")])
-def test_a_study_that_cannot_be_made_is_refused_in_one_line(variants, capsys, arguments, says):
-    assert variants.main(arguments) == 2
+    (["--only", "grpx"], "--only: invalid choice: 'grpx'"),
+    (["--fast", "--seeds", "0"], "--seeds is at least 1"),
+    (["--iterations", "1"], "--iterations: must be a whole number from 2")])
+def test_a_study_of_the_relatives_that_cannot_be_made_is_refused(variants, monkeypatch, capsys, arguments,
+                                                                 says):
+    monkeypatch.setattr(sys, "argv", ["variants.py", *arguments])
+    assert code_of(variants.main) == 2
     out, error = capsys.readouterr()
-    assert says in error and error.count("\n") == 1 and not out
+    assert says in error.splitlines()[-1] and not out
+
+
+def test_an_arm_of_a_relative_is_found_without_a_run_and_only_with_the_same_settings(variants, runs,
+                                                                                     monkeypatch, capsys):
+    measured = []
+    monkeypatch.setattr(runs, "whole_run", lambda seed, args, needs: measured.append(needs))
+    monkeypatch.setattr(variants, "measure", lambda *arguments: {"marks": list(arguments)})
+    args = SimpleNamespace(fast=False, iterations=9, flags=["--rl-group-size", "4"])
+    assert variants.arm_of("dapo", 3, args) == {"marks": ["dapo", 3, None, 9, args.flags]}
+    stored = json.loads((runs.RESULTS / "arms" / "variants-dapo-3.json").read_text())["settings"]["rl"]
+    assert (stored["num_iterations"], stored["group_size"], stored["max_refills"]) == (9, 4, 8)
+    assert variants.arm_of("dapo", 3, args) and measured == ["rl"]      # not asked for a second time
+    args.iterations = 10
+    assert code_of(variants.arm_of, "dapo", 3, args) == 2
+    assert "(rl.num_iterations): delete or rename it" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_the_quick_study_of_the_relatives_is_found_again(variants, runs, monkeypatch, capsys):
+def test_the_table_of_the_relatives_is_made_from_arms_alone(variants, runs, monkeypatch, capsys):
     monkeypatch.setattr(variants, "FAST", ("grpo", "dapo"))
-    assert variants.main(["--fast"]) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("python lessons/studies/variants.py --fast\n") and "DAPO (both)" in printed
-    path = runs.STUDIES / "variants-fast.json"
-    first = json.loads(path.read_text())
+    monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
+    monkeypatch.setattr(sys, "argv", ["variants.py", "--fast"])
+    folder, results = runs.STUDIES / "fast", runs.RESULTS
+    variants.main()
+    assert "DAPO (both)" in capsys.readouterr().out
+    first = json.loads((folder / "variants.json").read_text())
     assert [line["variant"] for line in first["table"]] == ["GRPO", "DAPO (both)"]
     assert {"claim", "command", "seeds", "num_problems", "rows"} <= set(first)
-    assert len(first["rows"]) == 4 and (runs.STUDIES / "variants-fast.png").stat().st_size > 5000
-    assert not runs.RESULTS.exists()                    # the repository's own table is left alone
-    monkeypatch.setattr(runs.train, "main", None)       # nothing is trained again
-    assert variants.main(["--fast"]) == 0 and json.loads(path.read_text()) == first
+    assert len(first["rows"]) == 4 and (folder / "variants.png").stat().st_size > 5000
+    assert not results.exists()                         # the repository's own table is left alone
+
+    marks = json.loads((folder / "arms" / "variants-dapo-0.json").read_text())["marks"]
+    assert [mark["iteration"] for mark in marks] == [0, 1, 2] and marks[0]["completions"] == 0
+    trained = json.loads((folder / "variants-dapo-0" / "results.json").read_text())["stages"]["rl"]
+    for task, outcomes in marks[-1]["right"].items():
+        assert outcomes == trained[task]["outcomes"] and len(marks[1]["right"][task]) == len(outcomes)
+
+    monkeypatch.setattr(runs, "ensure", None)           # as in a clone: no run is looked for
+    monkeypatch.setattr(runs, "STUDIES", runs.STUDIES.parent)
+    variants.main()
+    assert json.loads((folder / "variants.json").read_text()) == first

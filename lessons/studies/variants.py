@@ -1,20 +1,23 @@
 """GRPO and its relatives from one cold start: what lines each needs, and what points it brings. Resumable.
 
-    python lessons/studies/variants.py --from runs/laptop [--seeds 3] [--iterations 60]
+    python lessons/studies/variants.py [--seeds 3] [--iterations 60]
     python lessons/studies/variants.py --fast          five of them, two iterations: to see that all works
 
-`--from pretrained` takes the included weights. `--only gspo dapo` trains these and the GRPO they are compared
-with, and stops: so several processes can share the work. Where two need the same run, the second waits. The
-same command without it then finds the runs.
+`--only gspo dapo` trains and measures these and the GRPO they are compared with, and stops: so several
+processes can share the work. Where two need the same run, the second waits. The same command without it then
+finds all that was measured, and makes the table.
 
 1. Each relative trains with each seed: the same cold start, number of iterations, problems and completions of
-   a rollout, and learning rate. Nothing is tuned for any of them. GSPO and CISPO need two updates for each
-   rollout, so they are compared with a GRPO that has two. GSPO's loss is a mean over completions, so its GRPO
-   has that as well.
-2. A relative and its GRPO are compared with equal seeds on the same held-out problems, twice: after as many
+   a rollout, and learning rate. The cold start is that of the whole run with this seed. Nothing is tuned for
+   any of them. GSPO and CISPO need two updates for each rollout, so they are compared with a GRPO that has
+   two. GSPO's loss is a mean over completions, so its GRPO has that as well.
+2. Each run answers the held-out problems at its start, at each snapshot (in half precision) and at its end.
+   What is right is kept in lessons/results/arms/variants-NAME-SEED.json. A clone has these files, and makes
+   the table from them without a run.
+3. A relative and its GRPO are compared with equal seeds on the same held-out problems, twice: after as many
    sampled completions, and after as many seconds. Where one of the two had more at its end, its last snapshot
-   before that is taken, in half precision.
-3. lessons/results/variants.json and variants.png, renewed whenever a relative has all its seeds.
+   before that is taken.
+4. lessons/results/variants.json and variants.png, when all are there.
 
 What is not equal:
 
@@ -28,6 +31,7 @@ What is not equal:
   term than its coefficient says. REINFORCE++ learns from all groups, and divides by all.
 """
 
+import argparse
 import ast
 import inspect
 import sys
@@ -35,10 +39,12 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
-from runs import RESULTS, STUDIES, curve, ensure, kept, outcomes, row
+import runs
+from runs import row
 
+import train
 from minireason import batch, grpo, policy, rollout, stats
 from minireason.config import from_dict
 from minireason.evaluate import averaged_tasks, evaluate_task
@@ -46,10 +52,9 @@ from minireason.run import open_model
 from minireason.snapshots import open_snapshot, snapshots_in
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
-from minireason.tools.flags import Parser, number
+from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
-from minireason.upkeep.checkpoint import save_json
-from minireason.upkeep.command import BadInput, exit_codes
+from minireason.upkeep.parallel import pick_device
 
 NUM_SNAPSHOTS = 9           # of a run: one at each tenth of its way
 COLORS = {"completions": "#1b6ca8", "seconds": "#e0a030"}
@@ -155,8 +160,6 @@ RELATIVES = {
 }
 BASELINES = ("grpo", "grpo-2", "grpo-2-sequence")
 FAST = ("grpo", "grpo-2-sequence", "gspo", "dapo", "reinforce++")
-FAST_FLAGS = ("--rl-num-prompts 2 --rl-group-size 4 --rl-max-new-tokens 60 --evaluate-num-problems 12 "
-              "--evaluate-num-programs 12 --evaluate-max-new-tokens 60").split()
 
 
 def num_lines(relative):
@@ -180,105 +183,109 @@ def num_lines(relative):
 
 
 # -----------------------------------------------------------------------------
-# The queue of runs
+# Measuring: one arm for each relative and seed
 
-class Study:
-    """What the command line asked for, and the runs."""
+def arm_of(name, seed, args):
+    """What `measure` returns of a relative with one seed: measured, or found in its file."""
+    flags = flags_of(name, seed, args.iterations, args.flags)
 
-    def __init__(self, source, num_seeds, num_iterations, is_fast):
-        self.source, self.num_seeds, self.num_iterations = source, num_seeds, num_iterations
-        self.is_fast = is_fast
-        self.names = FAST if is_fast else tuple(RELATIVES)
-        self.results = {}           # {(name of a relative, seed): results.json of its run}
+    def measure_from_its_cold_start():      # an arm that is found needs no whole run
+        return measure(name, seed, runs.whole_run(seed, args, needs="rl"), args.iterations, args.flags)
 
-    def run_name(self, name, seed):
-        return f"variants-{'fast-' if self.is_fast else ''}{name}-{seed}"
-
-    def train(self, name, seed):
-        """Trains a run, goes on with it, or finds it."""
-        flags = ["rl", "--from", self.source, "--seed", seed, "--rl-num-iterations", self.num_iterations,
-                 "--rl-snapshots", NUM_SNAPSHOTS, *RELATIVES[name].flags.split()]
-        if self.is_fast:
-            flags += FAST_FLAGS
-        self.results[name, seed] = ensure(self.run_name(name, seed), *flags)
-
-    def marks(self, name, seed):
-        """What a run had cost at its start, at each snapshot and at its end.
-
-        Returns [{"iteration", "completions", "seconds"}].
-        """
-        run_name, results = self.run_name(name, seed), self.results[name, seed]
-        settings = from_dict(results["config"]).rl
-        completions = [0]           # sampled before each iteration; with dynamic sampling more than are used
-        for line in curve(run_name, "rl"):
-            number_sampled = line.get("num_sampled", settings.num_prompts * settings.group_size)
-            completions.append(completions[-1] + number_sampled)
-        marks = [{"iteration": 0, "completions": 0, "seconds": 0.0}]
-        for iteration in snapshots_in(STUDIES / run_name / "rl"):
-            _, state = open_snapshot(STUDIES / run_name, iteration)
-            marks.append({"iteration": iteration, "completions": completions[iteration],
-                          "seconds": state["seconds"]})
-        marks.append({"iteration": settings.num_iterations, "completions": completions[-1],
-                      "seconds": results["seconds"]["rl"]})
-        return marks
-
-    def right(self, name, seed, iteration):
-        """Right or wrong on the held-out problems of all tasks, as a list of 0 and 1, at one of the marks."""
-        results, run_name = self.results[name, seed], self.run_name(name, seed)
-        tasks = averaged_tasks(results["stages"]["rl"])
-        config = from_dict(results["config"])
-        bits = []
-        if iteration == config.rl.num_iterations:
-            for task in tasks:
-                bits += outcomes(results, "rl", task)
-            return bits
-        scores = kept(f"{run_name}-at-{iteration}", scores_at, STUDIES / run_name, iteration, config, tasks)
-        for task in tasks:
-            bits += [int(bit) for bit in scores[task]]
-        return bits
-
-    def compare(self, name, cost):
-        """(points, low, high): a relative less its GRPO, when both have cost as much in "completions" or
-        "seconds"."""
-        of_relative, of_grpo = [], []
-        for seed in range(self.num_seeds):
-            runs = (name, RELATIVES[name].less)
-            marks = [self.marks(run, seed) for run in runs]
-            budget = min(marks[0][-1][cost], marks[1][-1][cost])
-            for run, run_marks, bits in zip(runs, marks, (of_relative, of_grpo)):
-                within = [mark for mark in run_marks if mark[cost] <= budget]
-                bits.append(self.right(run, seed, within[-1]["iteration"]))
-        return tuple(100 * share for share in bootstrap_interval(of_relative, of_grpo))
+    return runs.arm(f"variants-{name}-{seed}", argparse.Namespace(flags=flags), measure_from_its_cold_start)
 
 
-def scores_at(folder, iteration, config, tasks):
-    """{task: outcomes} of a run's model at a snapshot, or of the cold start at iteration 0."""
-    if iteration:
+def flags_of(name, seed, num_iterations, extra_flags):
+    """What train.py is given for a relative, besides the run it goes on from."""
+    return [*extra_flags, "--seed", seed, "--rl-num-iterations", num_iterations,
+            "--rl-snapshots", NUM_SNAPSHOTS, *RELATIVES[name].flags.split()]
+
+
+def measure(name, seed, source, num_iterations, extra_flags):
+    """Trains a relative from the cold start of the run `source`, or finds its run, and scores it on the way.
+
+    Returns {"marks": [{"iteration", "completions", "seconds", "right"}]}: what the run had cost at its start,
+    at each snapshot and at its end, and {task: "0110..."}, what it then got right of the held-out problems.
+    """
+    run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
+    results = runs.ensure(run_name, "rl", "--from", source, *flags)
+    folder, scores, config = runs.STUDIES / run_name, results["stages"]["rl"], from_dict(results["config"])
+    device = pick_device(train.parse([str(flag) for flag in flags]).device)      # where train.py scores it
+    completions, tasks = completions_before(run_name, config.rl), averaged_tasks(scores)
+
+    def mark(iteration, seconds, right):
+        return {"iteration": iteration, "completions": completions[iteration], "seconds": round(seconds, 2),
+                "right": right}
+
+    model, _ = open_model(folder, "cold-start", device)
+    marks = [mark(0, 0.0, right_of(model, tasks, config))]
+    for iteration in snapshots_in(folder / "rl"):
         model, state = open_snapshot(folder, iteration)
-    else:
-        model, state = open_model(folder, "cold-start")
-    scores = {}
+        marks.append(mark(iteration, state["seconds"], right_of(model.to(device), tasks, config)))
+    at_end = {task: scores[task]["outcomes"] for task in tasks}
+    marks.append(mark(config.rl.num_iterations, results["seconds"]["rl"], at_end))
+    return {"marks": marks}
+
+
+def completions_before(run_name, settings):
+    """How many completions a run had sampled before each iteration, and at its end."""
+    completions = [0]
+    for line in runs.curve(run_name, "rl"):         # dynamic sampling samples more than are used
+        num_sampled = line.get("num_sampled", settings.num_prompts * settings.group_size)
+        completions.append(completions[-1] + num_sampled)
+    return completions
+
+
+def right_of(model, tasks, config):
+    """{task: "0110..."}: which of the held-out problems a model gets right, on the device where it is."""
+    right = {}
     for task in tasks:
-        number_of_problems = config.evaluate.number_of(task)
-        found = evaluate_task(model, get_tokenizer(), task, config.tasks.levels[task], number_of_problems,
-                              config.evaluate)
-        scores[task] = found["outcomes"]
-    return scores
+        num_problems = config.evaluate.number_of(task)
+        scores = evaluate_task(model, get_tokenizer(), task, config.tasks.levels[task], num_problems,
+                               config.evaluate)
+        right[task] = scores["outcomes"]
+    return right
+
+
+# -----------------------------------------------------------------------------
+# Comparing. `arms` are {name: [what `measure` returned, for each seed]}.
+
+def bits(mark):
+    """Right or wrong at a mark on the held-out problems of all tasks, as a list of 0 and 1."""
+    all_bits = []
+    for outcomes in mark["right"].values():
+        all_bits += [int(bit) for bit in outcomes]
+    return all_bits
+
+
+def compare(arms, name, cost):
+    """(points, low, high): a relative less its GRPO, when both have cost as much in "completions" or
+    "seconds"."""
+    of_relative, of_grpo = [], []
+    for relative, its_grpo in zip(arms[name], arms[RELATIVES[name].less]):
+        budget = min(relative["marks"][-1][cost], its_grpo["marks"][-1][cost])
+        of_relative.append(bits(last_within(relative, cost, budget)))
+        of_grpo.append(bits(last_within(its_grpo, cost, budget)))
+    return tuple(100 * share for share in bootstrap_interval(of_relative, of_grpo))
+
+
+def last_within(arm, cost, budget):
+    """The last mark of an arm that had cost no more than the budget."""
+    return [mark for mark in arm["marks"] if mark[cost] <= budget][-1]
 
 
 # -----------------------------------------------------------------------------
 # The table
 
-def table_line(study, name):
-    """What the table says of a relative whose runs are all there."""
+def table_line(arms, name):
+    """What the table says of a relative."""
     relative = RELATIVES[name]
-    at_end = [study.right(name, seed, study.num_iterations) for seed in range(study.num_seeds)]
-    value, low, high = bootstrap_interval(at_end)
+    value, low, high = bootstrap_interval([bits(arm["marks"][-1]) for arm in arms[name]])
     line = {"variant": relative.title, "flags": relative.flags, "lines": num_lines(relative),
             "less": RELATIVES[relative.less].title, "at the end": [100 * value, 100 * low, 100 * high]}
     if name not in BASELINES:
-        line["by completions"] = study.compare(name, "completions")
-        line["by seconds"] = study.compare(name, "seconds")
+        line["by completions"] = compare(arms, name, "completions")
+        line["by seconds"] = compare(arms, name, "seconds")
     return line
 
 
@@ -324,7 +331,7 @@ def show(table):
         print(sentence(table, f"by {cost}"))
 
 
-def draw(table, path):
+def draw(table):
     """Each relative less its GRPO, with 95% intervals."""
     compared = [line for line in table if "by seconds" in line]
     figure, axis = new_figure(figsize=(7.6, 1.2 + 0.32 * len(compared)))
@@ -339,62 +346,41 @@ def draw(table, path):
     axis.set_xlabel("points of held-out pass@1, less GRPO with as many updates")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
+    return figure
 
 
-def write(study, table, command):
-    """Saves the table so far, and its picture. The quick study leaves the repository's own alone."""
-    folder, name = (STUDIES, "variants-fast") if study.is_fast else (RESULTS, "variants")
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds = list(range(study.num_seeds))
-    config = from_dict(study.results["grpo", 0]["config"])
+def save(table, args):
+    """Writes variants.json and variants.png."""
+    path = runs.RESULTS / "variants.json"
     claim = [sentence(table, f"by {cost}") for cost in COLORS]
-    save_json(folder / f"{name}.json", {
-        "claim": ". ".join(claim), "command": command, "seeds": seeds,
-        "num_problems": config.evaluate.num_problems, "rows": rows_of(table), "table": table})
-    if any("by seconds" in line for line in table):
-        draw(table, folder / f"{name}.png")
-    return folder / f"{name}.json"
+    runs.save_json(path, {"claim": ". ".join(claim), "command": args.command, "seeds": list(args.seeds),
+                          "num_problems": runs.settings_asked(args)["evaluate"]["num_problems"],
+                          "rows": rows_of(table), "table": table})
+    print(f"wrote {path}")
+    runs.save_figure(draw(table), "variants")
 
 
-@exit_codes("variants.py")
-def main(argv=None):
-    parser = Parser("Compare GRPO with its relatives from one cold start.")
-    parser.add_argument("--from", dest="source", help="a run with a finished cold start, or pretrained")
-    parser.add_argument("--seeds", type=number(int, 1, 100), default=3, help="runs of each (3)")
-    parser.add_argument("--iterations", type=number(int, 2, 100_000), default=60, help="of each run (60)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"train these: {', '.join(RELATIVES)}")
-    parser.add_argument("--fast", action="store_true", help="five of them, one seed, two iterations")
-    args = parser.parse_args(argv)
-    if not args.source and not args.fast:
-        raise BadInput("--from is missing: give a run with a finished cold start, or pretrained")
-    for name in args.only or []:
-        if name not in RELATIVES:
-            raise BadInput(f"--only: there is no {name!r:.40}: choose {', '.join(RELATIVES)}")
-    command = f"python lessons/studies/variants.py --from RUN --seeds {args.seeds}"
-    command += f" --iterations {args.iterations}"
-    study = Study(args.source or "pretrained", args.seeds, args.iterations, is_fast=False)
-    if args.fast:
-        study = Study(args.source or "pretrained", 1, 2, is_fast=True)
-        command = "python lessons/studies/variants.py --fast"
-    print(command, flush=True)
-
-    names = study.names
+def main():
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
+    parser.add_argument("--iterations", type=number(int, 2, 100_000), help="of each run (60, with --fast 2)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=RELATIVES,
+                        help=f"measure these, and make no table: {', '.join(RELATIVES)}")
+    args = runs.parse(parser)
+    if args.iterations is None:
+        args.iterations = 2 if args.fast else 60
+    names = FAST if args.fast else RELATIVES
     if args.only:
-        needed = {RELATIVES[name].less for name in args.only} | set(args.only)
-        names = [name for name in RELATIVES if name in needed]
-    table = []
-    for position, name in enumerate(names):
-        for seed in range(study.num_seeds):
-            print(f"{position + 1} of {len(names)}: {RELATIVES[name].title}, seed {seed}", flush=True)
-            study.train(name, seed)
-        if not args.only:
-            table.append(table_line(study, name))
-            path = write(study, table, command)
+        names = {RELATIVES[name].less for name in args.only} | set(args.only)
+    arms = {}
+    for name in RELATIVES:          # in this order
+        if name in names:
+            print(RELATIVES[name].title, flush=True)
+            arms[name] = [arm_of(name, seed, args) for seed in args.seeds]
     if not args.only:
+        table = [table_line(arms, name) for name in arms]
         show(table)
-        print(f"the table is in {path}")
+        save(table, args)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
