@@ -244,6 +244,12 @@ def ppo_and_grpo_cost():
     return grid("C5.json", "", {"GRPO": "grpo", "PPO": "ppo"}, columns, plain_interval)
 
 
+def tuning():
+    columns = {"the preset": "{}, preset", "the best trial": "{}, best"}
+    return grid("tuning.json", "right at a third of the way, %, mean of the tasks", {"GRPO": "grpo", "PPO": "ppo"},
+                columns)
+
+
 def ppo_long():
     columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
     title = f"{read('ppo.json')['iterations']} iterations, one seed"
@@ -425,6 +431,7 @@ TABLES = {
     "C4-table": memory,
     "C5-table": ppo_and_grpo,
     "C5-cost-table": ppo_and_grpo_cost,
+    "tuning-table": tuning,
     "ppo-table": ppo_long,
     "C6-table": readability,
     "C7-budgets-table": budgets,
@@ -497,7 +504,6 @@ NUMBERS = {
     "C4": peaks,
     "C4-tokens": tokens_of_ledger,
     "GPU-tokens": tokens_on_gpu,
-    "GPU-words": lambda: str(read("GPU.json")["facts"]["vocabulary"]),
     "published": num_near,
     "C5": lambda: f"{100 * find('C5.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
     "C5-seconds": seconds_ratio,

@@ -2,6 +2,7 @@
 
     python lessons/studies/compare_ppo_grpo.py [--seeds 5]
     python lessons/studies/compare_ppo_grpo.py --fast
+    python lessons/studies/compare_ppo_grpo.py --tune         the trials alone: tuning.json, tuning.png
     python lessons/studies/compare_ppo_grpo.py --memory       counts bytes alone (C4): seconds, and no run
 
 The contract of fairness. Both algorithms have
@@ -44,9 +45,11 @@ from minireason.policy import make_critic
 from minireason.rewards import reasoning_world
 from minireason.run import open_model, settings_of_run
 from minireason.snapshots import rl_models
+from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.seeding import derive_rng, derive_seed
 
 ALGOS = ("grpo", "ppo")
@@ -133,12 +136,14 @@ def trial_arm(algo, number, settings, seed, args):
 
 
 def result_of(algo, number, settings, args):
-    """{"settings", "right": the mean over tasks and tuning seeds, "by seed"} of one trial."""
-    by_seed = []
+    """{"settings", "right": the mean over tasks and tuning seeds, "by seed", "answers"} of one trial."""
+    by_seed, answers = [], 0
     for seed in tuning_seeds(args):
-        right = trial_arm(algo, number, settings, seed, args)["right"]
-        by_seed.append(sum(right.values()) / len(right))
-    return {"settings": settings, "right": sum(by_seed) / len(by_seed), "by seed": by_seed}
+        arm = trial_arm(algo, number, settings, seed, args)
+        by_seed.append(sum(arm["right"].values()) / len(arm["right"]))
+        answers += arm["num_problems"] * len(arm["right"])
+    return {"settings": settings, "right": sum(by_seed) / len(by_seed), "by seed": by_seed,
+            "answers": answers}
 
 
 def tune(algo, args):
@@ -154,6 +159,58 @@ def tune(algo, args):
 
 def best_of(tried):
     return max(tried, key=lambda trial: trial["right"])
+
+
+def rows_of_trials(tried):
+    """The preset's settings and the best ones of both, with 95% Wilson intervals; and the least and the most
+    that a learning rate made of the trials."""
+    rows = []
+    for algo, trials in tried.items():
+        best = best_of(trials)
+        for title, trial in (("preset", trials[0]), ("best", best)):
+            low, high = wilson_interval(round(trial["right"] * trial["answers"]), trial["answers"])
+            rows.append(row(f"{algo}, {title}", trial["right"], low, high))
+        for rate in (BEYOND[RATES[0]], *RATES):
+            shares = [trial["right"] for trial in trials if trial["settings"]["learning-rate"] == rate]
+            if shares:
+                rows.append(row(f"{algo}, rate {rate} (mean, lowest, highest trial)",
+                                sum(shares) / len(shares), min(shares), max(shares)))
+    return rows
+
+
+def draw_trials(tried):
+    """Each trial: the share right after a third of the way against its learning rate."""
+    figure, axis = new_figure(figsize=(7, 3.8))
+    markers = {1: "o", 2: "s", 4: "^"}
+    for algo, trials in tried.items():
+        shift = 0.95 if algo == "grpo" else 1.05
+        for num_epochs, marker in markers.items():
+            mine = [trial for trial in trials if trial["settings"]["num-epochs"] == num_epochs]
+            rates = [shift * float(trial["settings"]["learning-rate"]) for trial in mine]
+            axis.plot(rates, [100 * trial["right"] for trial in mine], marker, color=COLORS[algo], ms=7,
+                      alpha=0.75, label=f"{algo.upper()}, updates a rollout: {num_epochs}")
+        best = best_of(trials)
+        x = shift * float(best["settings"]["learning-rate"])
+        axis.plot(x, 100 * best["right"], "o", ms=14, mfc="none", mec=COLORS[algo])
+    axis.set_xscale("log")
+    ticks = (BEYOND[RATES[0]], *RATES)
+    axis.set_xticks([float(rate) for rate in ticks], ticks)
+    axis.minorticks_off()
+    axis.set_xlabel("learning rate of the policy")
+    axis.set_ylabel("held-out problems right, %")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
+def save_trials(tried, args):
+    """Writes lessons/results/tuning.json and tuning.png."""
+    rows, path = rows_of_trials(tried), runs.RESULTS / "tuning.json"
+    save_json(path, {"claim": "PPO and GRPO, tuned with equal effort", "command": args.command,
+                     "seeds": list(tuning_seeds(args)), "num_problems": tried["ppo"][0]["answers"],
+                     "rows": rows, "tried": tried})
+    print(f"wrote {path}")
+    runs.save_figure(draw_trials(tried), "tuning")
 
 
 def tuning_seeds(args):
@@ -434,6 +491,7 @@ def show_trials(tried):
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=5)
+    parser.add_argument("--tune", action="store_true", help="make and show the trials alone")
     parser.add_argument("--memory", action="store_true", help="count bytes alone (C4)")
     args = runs.parse(parser)
     if args.memory:
@@ -443,6 +501,9 @@ def main():
         make_small()
     tried = {algo: tune(algo, args) for algo in ALGOS}
     show_trials(tried)
+    save_trials(tried, args)
+    if args.tune:
+        return
     chosen = {algo: best_of(tried[algo])["settings"] for algo in ALGOS}
     clock = runs.arm("C5-clock", args, measure_clock, chosen, 0, args)
     seconds = {algo: float(np.median(clock["seconds per token"][algo])) for algo in ALGOS}
