@@ -312,16 +312,20 @@ def settings_measured(measure, arguments):
 def kept_model(name, model, train, *arguments):
     """`model`, as train(model, *arguments) leaves it, and what that returns.
 
-    Both are kept in runs/studies/, as `name`.pt and `name`.json, and found there the next time.
+    Both are kept in runs/studies/, as `name`.pt and `name`.json, and found there the next time. Ends the
+    program with 2 if it was trained with other settings or sizes.
     """
     weights, notes = STUDIES / f"{name}.pt", STUDIES / f"{name}.json"
-    if notes.exists():
-        load_weights(model, torch.load(weights, weights_only=True))
-    else:
+    settings = settings_measured(train, (model, *arguments))
+    if not notes.exists():
         value = train(model, *arguments)
         write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
-        save_json(notes, value)      # last: who finds it finds the weights
-    return model.eval(), json.loads(notes.read_text(encoding="utf-8"))
+        save_json(notes, {"settings": settings, "value": value})      # last: who finds it finds the weights
+    content = or_exit(read_json, notes, {"settings": dict}, "delete it")
+    differing = [key for key in settings if content["settings"].get(key) != settings[key]]
+    refuse_if_any(differing, f"{notes} is of a model that was trained with other settings")
+    load_weights(model, torch.load(weights, weights_only=True))
+    return model.eval(), content["value"]
 
 
 def or_exit(read, *arguments):

@@ -66,13 +66,17 @@ def test_a_bootstrap_may_be_infinite(runs):
 
 def test_a_trained_model_is_kept_and_never_trained_again(runs):
     def train_once(model, number):
+        assert not (runs.STUDIES / "model.json").exists()
         with torch.no_grad():
             model.embedding.weight.fill_(number)
         return {"cost": number}
 
     trained, notes = runs.kept_model("model", tiny_model(0, 8), train_once, 3)
-    found, notes_again = runs.kept_model("model", tiny_model(1, 8), None, 3)
+    found, notes_again = runs.kept_model("model", tiny_model(1, 8), train_once, 3)
     assert notes == notes_again == {"cost": 3}
+    with pytest.raises(SystemExit) as exit:
+        runs.kept_model("model", tiny_model(1, 8), train_once, 4)       # of another size
+    assert exit.value.code == 2
     for name, tensor in trained.state_dict().items():
         assert torch.equal(tensor, found.state_dict()[name])
 
