@@ -402,8 +402,8 @@ def distance():
                 value, low, high = (100 * line[end] for end in ("value", "low", "high"))
                 cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")
             rows.append(cells)
-    return table(["trained", "after", "problems solved, %", "right numbers in try 1, %", "3", "5", "7", "9",
-                  "cut off, %"], rows)
+    return table(["trained", "after", "problems solved, %", "try 1: right numbers, %", "try 3", "try 5", "try 7",
+                  "try 9", "cut off, %"], rows)
 
 
 def mean(values):
