@@ -34,6 +34,8 @@ from minireason.verifier import canonical_answer, split_completion
 
 COLORS = {"base": "#999999", "exact": "#1b6ca8", "coin": "#e0a030", "inverted": "#d1495b",
           "form": "#8a6fb0", "vote": "#5a9a5a"}
+WORDS = {"base": "the base", "exact": "right answers", "coin": "a coin", "inverted": "wrong answers",
+         "form": "form alone", "vote": "the group's vote"}
 RATES = ("well_formed", "thinks", "tokens")      # of arithmetic and countdown
 ALL = "all problems"
 
@@ -156,7 +158,7 @@ def draw(measured, rows):
         found[line["name"].split(" (")[0]] = tuple(100 * line[end] for end in ("value", "low", "high"))
     figure, axes = new_figure(1, 3, figsize=(12, 3.6))
     for name in REWARDS:
-        plot_band(axes[0], *runs.held_out_curve(measured[name]), COLORS[name], name)
+        plot_band(axes[0], *runs.held_out_curve(measured[name]), COLORS[name], WORDS[name])
     gains, habits = {}, {}
     for task in measured["base"][0]["scores"]:
         gains[task] = {name: found[f"{task}, {name} less base"] for name in REWARDS}
@@ -166,10 +168,11 @@ def draw(measured, rows):
     group_bars(axes[2], habits, COLORS)
     axes[1].axhline(0, color="black", lw=0.6)
     label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %")
+    axes[0].legend(frameon=False, fontsize=8, ncols=2, loc=(0.38, 0.47))
     label(axes[1], "at the end", ylabel="points gained over the base", legend=False)
     label(axes[2], "what the answers look like", ylabel="% of the answers")
     axes[2].set_ylim(0, 140)
-    axes[2].legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+    axes[2].legend(list(WORDS.values()), frameon=False, fontsize=8, ncols=3, loc="upper center")
     return figure
 
 
