@@ -71,6 +71,11 @@ def measure(source, sizes):
     return measured
 
 
+def measure_priced(price, seed, args, sizes):
+    """The same of the run with this price, which is trained if it is not there."""
+    return measure(priced_run(price, seed, args), sizes)
+
+
 def went_on(problem, text):
     """Whether a try made the target, and another one followed."""
     task, parts = TASKS[problem.task], split_completion(text)
@@ -231,8 +236,8 @@ def main():
         source = runs.whole_run(seed, args, needs="rl")
         plain.append(runs.arm(f"C20-whole-{seed}", args, measure, source, sizes))
         for price in prices:
-            source = priced_run(price, seed, args)
-            priced[price].append(runs.arm(f"C20-price-{price:g}-{seed}", args, measure, source, sizes))
+            file = f"C20-price-{price:g}-{seed}"
+            priced[price].append(runs.arm(file, args, measure_priced, price, seed, args, sizes))
     rows = []
     for task in COLORS:
         rows += rows_of_lengths(task, Answers(plain, task))

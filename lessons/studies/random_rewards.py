@@ -35,7 +35,7 @@ from minireason.verifier import canonical_answer, split_completion
 COLORS = {"base": "#999999", "exact": "#1b6ca8", "coin": "#e0a030", "inverted": "#d1495b",
           "form": "#8a6fb0", "vote": "#5a9a5a"}
 WORDS = {"base": "the base", "exact": "right answers", "coin": "a coin", "inverted": "wrong answers",
-         "form": "form alone", "vote": "the group's vote"}
+         "form": "form alone", "vote": "the vote"}
 RATES = ("well_formed", "thinks", "tokens")      # of arithmetic and countdown
 ALL = "all problems"
 
@@ -167,12 +167,12 @@ def draw(measured, rows):
     group_bars(axes[1], gains, {name: COLORS[name] for name in REWARDS})
     group_bars(axes[2], habits, COLORS)
     axes[1].axhline(0, color="black", lw=0.6)
-    label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %")
-    axes[0].legend(frameon=False, fontsize=8, ncols=2, loc=(0.38, 0.47))
+    label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %", legend=False)
     label(axes[1], "at the end", ylabel="points gained over the base", legend=False)
     label(axes[2], "what the answers look like", ylabel="% of the answers")
     axes[2].set_ylim(0, 140)
-    axes[2].legend(list(WORDS.values()), frameon=False, fontsize=8, ncols=3, loc="upper center")
+    axes[2].legend(list(WORDS.values()), frameon=False, fontsize=8, ncols=3, loc="upper center", columnspacing=1,
+                   handlelength=1)
     return figure
 
 
