@@ -202,8 +202,10 @@ for task, rights in outcomes.items():
 # The letters count the moves. a, b and c take the first, second and third number away from the
 # target, d, e and f divide the target by it, and g, h and i add it.
 #
-# The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no, and
-# `basta` enough. With the last word a thought gives up.
+# The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
+# `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:
+# `check 4-1=3 ok` takes a step back, and finds the number from before. In Spanish that is `revisa`
+# and `bien`.
 #
 # The numbers in brackets are a *Wilson interval*. If we drew many corpora, such an interval would
 # contain the true share in 95% of the cases.

@@ -55,6 +55,19 @@ rng = random.Random(0)
 # - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
 #   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add. So
 #   it computes 2x + 1. It also has to be right on hidden inputs, which the prompt does not show.
+#
+# The texts from which our models learn show a way to find such a program. You will see thoughts
+# like this one:
+#
+#     5-3=2             the first two outputs differ by 2, so each step of x adds 2
+#     1*2=2 3-2=1       at x = 1 that makes 2, and 1 is missing
+#     try x 2 * 1 +     so this is the program; the third example tells whether it is right
+#     4*2=8 8+1=9       at x = 4 the program makes 9
+#     is 9 yes          and it should make 9
+#
+# Some programs are parabolas. `x 2 - 2 * 2 + x 1 - * 3 +` computes ((x-2)*2 + 2) * (x-1) + 3. At
+# x = 1 that is 3, and at x = 2 it is 5, whatever the first factor 2 is. So the third example
+# decides between a line and the parabolas.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

@@ -36,7 +36,8 @@
 # 1 is just the reward.
 #
 # One more thing may be part of r_t. The *KL* is a distance between the probabilities of two models,
-# here between the policy and a copy of it from before RL. If the policy has to stay near that copy,
+# here between the policy and a copy of it from before RL: the mean of log p - log p_copy over the
+# tokens that the policy draws. If the policy has to stay near that copy,
 # each token costs kl_coef times *k1*, an estimate of the KL from one token: its logprob now, minus
 # its logprob in the copy. In this lesson kl_coef is 0, as in the stage `rl`, whose reward is exact.
 # Lesson 15, whose judge is not, needs the KL.
@@ -83,7 +84,7 @@ SEEDS = range(1 if FAST else 5)
 # From minireason/ppo.py: gae
 def gae(token_rewards: torch.Tensor, values: torch.Tensor, completion_mask: torch.Tensor, gamma: float,
         gae_lambda: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generalized advantage estimation over (B, L). Past the last token nothing is to come: no bootstrap.
+    """Generalized advantage estimation over (B, L). Past the last token nothing is to come: the value is 0.
 
     Returns (advantages (B, L), returns (B, L)), both 0 beyond the mask.
     """
@@ -162,6 +163,9 @@ for name, values in CRITICS.items():
 # the *surrogate*, since it stands in the place of the reward:
 #
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
+#
+# The upper border is further away than the lower one (DAPO, arXiv:2503.14476). So a token that was
+# unlikely may grow by more in one rollout, and the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #

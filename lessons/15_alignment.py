@@ -310,11 +310,11 @@ show_figure(figure, "15_alignment")
 # - **Middle: the rewards with and without the KL are equal.** That is no mistake of the figure.
 #   The reward does not say which of the two runs stayed near its start. The true answers do: here,
 #   without the KL, they fall and come back only in part. That is one seed. In longer runs it was
-#   politeness: without a KL the model found out that the judge likes polite words, and said more
-#   and more of them. [The results](results/README.md#c10) count them.
+#   politeness: their reward models had learned that the judge likes polite words, and without a KL
+#   the model said more and more of them. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept,
-#   and without the KL it spreads. The included model had learned from conversations before
+#   and without the KL it spreads here (not in the longer runs). The included model had learned from conversations before
 #   (lesson 14's stage) and had more time: it is better in all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show

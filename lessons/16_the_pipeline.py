@@ -210,7 +210,9 @@ show_figure(figure, "16_the_pipeline")
 #
 # - **The cold start** makes a large change, in half a minute. The skill was in the base already,
 #   but the base often answered without a thought. The cold start ended that.
-# - **RL** takes much of the time and brings right answers in all tasks. It never saw a
+# - **The seconds** are of one core of a busy server. Two free cores take less than half.
+# - **RL** takes much of the time and brings right answers in all tasks. It also loses some: look at
+#   `72-42=20` above, which the cold start got right. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.
 # - **Rejection sampling** keeps that, and mixing is gone. Leaks and over-refusals fall here
 #   already, since conversations are mixed into the data. Look at the programs: they gain. In RL

@@ -29,7 +29,7 @@ from minireason.upkeep import parallel
 
 def gae(token_rewards: torch.Tensor, values: torch.Tensor, completion_mask: torch.Tensor, gamma: float,
         gae_lambda: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generalized advantage estimation over (B, L). Past the last token nothing is to come: no bootstrap.
+    """Generalized advantage estimation over (B, L). Past the last token nothing is to come: the value is 0.
 
     Returns (advantages (B, L), returns (B, L)), both 0 beyond the mask.
     """

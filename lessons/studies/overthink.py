@@ -214,14 +214,17 @@ def draw(rows, prices, num_answers):
             by_difficulty[number] = f"{task}, {number} of {num_answers} right: tokens"
         curve(axes[0], task, by_difficulty)
         x = [found[f"{task}, price {price:g}: tokens"][0] for price in prices]
-        y, errors = error_bars([found[f"{task}, price {price:g}: right"] for price in prices])
+        shares = [found[f"{task}, price {price:g}: right"] for price in prices]
+        y, errors = error_bars([[100 * end for end in share] for share in shares])
         axes[1].errorbar(x, y, errors, fmt="o-", ms=3, color=color, label=task, capsize=2)
-        for i, price in enumerate(prices):
-            axes[1].annotate(f"{price:g}", (x[i], y[i]), (3, -9), textcoords="offset points", fontsize=7)
+        named = prices if max(x) > 1.1 * min(x) else prices[:1]      # of arithmetic all points are one
+        for i, price in enumerate(named):
+            axes[1].annotate(f"{price:g}" if named == prices else "0 to 3", (x[i], y[i]), (5, -9), textcoords="offset points", fontsize=7)
         by_drop = {drop: f"{task}: share of tokens that can go for {drop} points" for drop in DROPS}
         curve(axes[2], task, by_drop, scale=100)
+    axes[0].set_xticks(range(num_answers + 1))
     label(axes[0], "hard problems take long", f"how many of {num_answers} answers are right", "tokens, mean")
-    label(axes[1], "a price of length (at each point)", "tokens of an answer, mean", "share right")
+    label(axes[1], "a price of length (at each point)", "tokens of an answer, mean", "right, %")
     label(axes[2], "what can go", "points of accuracy that are given", "% of the tokens")
     return figure
 
