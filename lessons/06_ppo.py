@@ -164,7 +164,7 @@ for name, values in CRITICS.items():
 #
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
 #
-# The upper border is further away than the lower one (DAPO, arXiv:2503.14476). So a token that was
+# The upper border is further away than the lower one (arXiv:2503.14476). So a token that was
 # unlikely may grow by more in one rollout, and the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
