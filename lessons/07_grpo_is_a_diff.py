@@ -330,7 +330,7 @@ DIFFERENCES = {      # name: (the line in ppo.py, the line in grpo.py)
 
 
 def print_line(file, line, source, other):
-    """Looks a line up in `source`, where it stands once, and in `other`, where it does not stand."""
+    """Prints where the line stands in `source`. It stands there once, and not in `other`."""
     if line is None:
         print(f"    {file:7} {'':>3}  (none)")
         return
