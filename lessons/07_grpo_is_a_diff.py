@@ -59,8 +59,9 @@ SEEDS = range(2 if FAST else 5)
 #   advantages are 0.75 / 0.5 = 1.5 and -0.25 / 0.5 = -0.5.
 #
 # Two settings change the formula. The first leaves out the division by the std. The second is
-# *RLOO* (REINFORCE leave-one-out): it compares a completion with the mean of the others, because
-# its own reward says nothing about what to expect.
+# *RLOO* (REINFORCE leave-one-out): it compares a completion with the mean of the others, and does
+# not divide either. The reason is that the mean of the whole group contains the completion's own
+# reward, and so takes a part of it back.
 #
 #     rewards    with the std    without the std    RLOO
 #     1 0 0 1    +-0.866         +-1/2              +-2/3
@@ -70,15 +71,17 @@ SEEDS = range(2 if FAST else 5)
 
 # %%
 rewards = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, 0]])
-BY_HAND = [      # (settings, advantages)
-    ({}, [[0.866, -0.866, -0.866, 0.866], [1.5, -0.5, -0.5, -0.5]]),
-    ({"scale": False}, [[0.5, -0.5, -0.5, 0.5], [0.75, -0.25, -0.25, -0.25]]),
-    ({"scale": False, "leave_one_out": True},
+BY_HAND = [      # (name, settings, advantages)
+    ("with the std", {},
+     [[0.866, -0.866, -0.866, 0.866], [1.5, -0.5, -0.5, -0.5]]),
+    ("without the std", {"scale": False},
+     [[0.5, -0.5, -0.5, 0.5], [0.75, -0.25, -0.25, -0.25]]),
+    ("RLOO", {"scale": False, "leave_one_out": True},
      [[2 / 3, -2 / 3, -2 / 3, 2 / 3], [1, -1 / 3, -1 / 3, -1 / 3]]),
 ]
-for settings, by_hand in BY_HAND:
+for name, settings, by_hand in BY_HAND:
     advantages = grpo.group_advantages(rewards, **settings)
-    print("".join(f"{advantage:8.3f}" for advantage in advantages.flatten()), " ", settings or "")
+    print(f"{name:15}" + "".join(f"{advantage:8.3f}" for advantage in advantages.flatten()))
     assert torch.allclose(advantages, torch.tensor(by_hand), atol=1e-3)
 
 # %% [markdown]
@@ -91,9 +94,9 @@ for settings, by_hand in BY_HAND:
 #
 # ### From rewards to advantages
 #
-# Look at what stands in the last line of each. PPO makes a reward for each token, and `gae` turns
-# these into a credit for each token. GRPO takes one reward for each completion, and all tokens of
-# the completion share one advantage.
+# Look first at the lines with `-`, then at the last three lines with `+`. PPO makes a reward for
+# each token, and `gae` turns these into a credit for each token. GRPO takes one reward for each
+# completion, and all tokens of the completion share one advantage.
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: compute_advantages -->
 # ```diff
@@ -127,8 +130,8 @@ for settings, by_hand in BY_HAND:
 # <!-- End of excerpt -->
 #
 # PPO *whitens* its advantages: it subtracts the mean of the whole batch, and divides by the std of
-# the whole batch. This keeps the size of a step the same whatever rewards are like. GRPO does the
-# same thing inside each group.
+# the whole batch. So rewards of 0 or 100 give the same advantages as rewards of 0 or 1. GRPO does
+# the same inside each group.
 #
 # ### The loss
 #
@@ -349,9 +352,10 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 # ## Both, from the same weights, on as many samples
 #
 # The world is the toy world of lesson 05: after a 1 a completion with a 3 is right, after a 2 one
-# without a 3. We train four arms. The last two are GRPO with the settings from above: without the
-# std, which is *Dr. GRPO* (GRPO done right), and RLOO. Dr. GRPO also divides the loss of each step
-# by the same constant, where ours divides by the number of tokens in the rollout.
+# without a 3. We train four arms, as the variants of an experiment are called. The last two are
+# GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
+# RLOO. Dr. GRPO also divides the loss of each step by the same constant, where ours divides by the
+# number of tokens in the rollout.
 #
 # The comparison is fair in this sense: with the same seed, all four start from the same weights and
 # see the same prompts. So their first 64 completions are the same too. Each rollout gets two
@@ -501,7 +505,7 @@ show_figure(figure, "07_grpo_is_a_diff")
 # ### Which completions, and what they earn
 #
 # - *Dynamic sampling* replaces a group whose rewards are all equal by a new problem, because such a
-#   group has only advantages of 0. At most `max_refills` times a rollout is filled up in this way.
+#   group has only advantages of 0. A rollout is filled up in this way at most `max_refills` times.
 # - The *soft overlong punishment* takes a part of the reward of a completion that comes near the
 #   limit of tokens. The part grows evenly over the last tokens before the limit, so a completion
 #   that is a little too long is not punished like a much too long one.
