@@ -1,18 +1,24 @@
 # %% [markdown]
 # # 7. GRPO is a diff
 #
-# Question: GRPO drops the critic of lesson 06. What exactly is different, what does it cost, and
-# what does it bring? And what do its relatives change: GSPO, CISPO, DAPO, REINFORCE++?
+# Question: GRPO drops the critic of lesson 06. What exactly is different, what does that cost, and
+# what does it bring? And what do the relatives of GRPO change?
 #
 # You need: lessons 05 and 06. Time: about a minute on a laptop's CPU.
 #
-# GRPO draws G completions of one prompt. They earn the rewards r_1 .. r_G. Each token of completion
-# i gets the same advantage, in which std is the standard deviation, a measure of spread:
+# PPO needs the critic because a reward alone says little: 1 is good on a hard problem, and nothing
+# special on an easy one. The critic learns what to expect. GRPO finds it out by trying. It draws a
+# group of G completions of the same prompt, and their mean reward is what to expect there.
 #
-#     A_i = (r_i - mean(r)) / (std(r) + eps)             arXiv:2402.03300; std with G - 1, eps 1e-4
+# The completions earn the rewards r_1 .. r_G. Each token of completion i gets the same advantage:
 #
-# So the group takes the place of the critic. Nearly everything else is PPO, and the diff of the two
-# files shows it best.
+#     A_i = (r_i - mean(r)) / (std(r) + eps)                                    arXiv:2402.03300
+#
+# Here std is the standard deviation of the group's rewards, a measure of their spread. Its sum of
+# squares is divided by G - 1. The small number eps is 1e-4. It is there because the std is 0 if all
+# rewards are equal, and nothing can be divided by 0.
+#
+# Nearly everything else is PPO. So this lesson reads the two files side by side.
 
 # %%
 import difflib
@@ -21,21 +27,19 @@ import os
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import label, plot_band, show_figure
+from toy import toy_model, toy_world
 
 from minireason import grpo, ppo
 from minireason.batch import Batch, loss_weights
-from minireason.config import ModelConfig, RLConfig
-from minireason.model import GPT
+from minireason.config import RLConfig
 from minireason.policy import Critic
-from minireason.rewards import World
 from minireason.rollout import overlong_price
 from minireason.stats import k1, k2, k3
 from minireason.tools.plots import new_figure
@@ -45,68 +49,295 @@ NUM_ITERATIONS = 4 if FAST else 50
 SEEDS = range(2 if FAST else 5)
 
 # %% [markdown]
-# ## By hand
-# The std of 1 0 0 1 is sqrt(4 * 1/4 / 3) = 0.577. *RLOO* compares with the mean of the others.
+# ## By hand: two groups of four
 #
-#     rewards    mean    std     over the std     without std      RLOO
-#     1 0 0 1    1/2    0.577    +-0.866          +-1/2            +-2/3
-#     1 0 0 0    1/4    1/2      1.5 and -0.5     3/4 and -1/4     1 and -1/3
+# In the first group two of four completions are right, in the second group one is.
+#
+# - The rewards 1 0 0 1 have the mean 1/2. Each is 1/2 away from it. So the std is sqrt(4 * 1/4 / 3)
+#   = 0.577, and the advantages are 0.5 / 0.577 = 0.866 and -0.866.
+# - The rewards 1 0 0 0 have the mean 1/4. The std is sqrt((9/16 + 3 * 1/16) / 3) = 1/2. So the
+#   advantages are 0.75 / 0.5 = 1.5 and -0.25 / 0.5 = -0.5.
+#
+# Two settings change the formula. The first leaves out the division by the std. The second is
+# *RLOO* (REINFORCE leave-one-out): it compares a completion with the mean of the others, and does
+# not divide either. The reason is that the mean of the whole group contains the completion's own
+# reward, and so takes a part of it back.
+#
+#     rewards    with the std    without the std    RLOO
+#     1 0 0 1    +-0.866         +-1/2              +-2/3
+#     1 0 0 0    1.5 and -0.5    3/4 and -1/4       1 and -1/3
+#
+# The next cell asks `group_advantages`, the function of lesson 05, for all of them.
 
 # %%
 rewards = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, 0]])
-BY_HAND = (      # (flags, advantages)
-    ({}, [[0.866, -0.866, -0.866, 0.866], [1.5, -0.5, -0.5, -0.5]]),
-    ({"scale": False}, [[0.5, -0.5, -0.5, 0.5], [0.75, -0.25, -0.25, -0.25]]),
-    ({"scale": False, "leave_one_out": True}, [[2 / 3, -2 / 3, -2 / 3, 2 / 3], [1, -1 / 3, -1 / 3, -1 / 3]]),
-)
-for flags, advantages in BY_HAND:
-    assert torch.allclose(grpo.group_advantages(rewards, **flags), torch.tensor(advantages), atol=1e-3)
+BY_HAND = [      # (name, settings, advantages)
+    ("with the std", {},
+     [[0.866, -0.866, -0.866, 0.866], [1.5, -0.5, -0.5, -0.5]]),
+    ("without the std", {"scale": False},
+     [[0.5, -0.5, -0.5, 0.5], [0.75, -0.25, -0.25, -0.25]]),
+    ("RLOO", {"scale": False, "leave_one_out": True},
+     [[2 / 3, -2 / 3, -2 / 3, 2 / 3], [1, -1 / 3, -1 / 3, -1 / 3]]),
+]
+for name, settings, by_hand in BY_HAND:
+    advantages = grpo.group_advantages(rewards, **settings)
+    print(f"{name:15}" + "".join(f"{advantage:8.3f}" for advantage in advantages.flatten()))
+    assert torch.allclose(advantages, torch.tensor(by_hand), atol=1e-3)
 
 # %% [markdown]
-# ## The diff, as the files are now
+# ## The diff
+#
+# The two files have the same sections in the same order. Four functions have the same name in both,
+# and we read three of them line by line. A line with `-` stands only in `ppo.py`. A line with `+`
+# stands only in `grpo.py`. All other lines stand in both. The settings `batch_baseline`,
+# `kl_in_reward` and `objective` belong to relatives of GRPO, which come later in this lesson.
+#
+# ### From rewards to advantages
+#
+# Look first at the lines with `-`, then at the last three lines with `+`. PPO makes a reward for
+# each token, and `gae` turns these into a credit for each token. GRPO takes one reward for each
+# completion, and all tokens of the completion share one advantage.
+#
+# <!-- From minireason/ppo.py to minireason/grpo.py: compute_advantages -->
+# ```diff
+#   @torch.no_grad()
+#   def compute_advantages(rollout: Batch, config: RLConfig) -> None:
+# -     """Sets rollout.advantages and rollout.returns (B, L): the reward is at the last token, the KL at each."""
+# +     """Sets rollout.advantages (B, L): every token gets the advantage of its completion.
+# +
+# +     With batch_baseline it gets its return, shifted and scaled over the batch: REINFORCE++, arXiv:2501.03262.
+# +     """
+#       mask = rollout.completion_mask                                                    # (B, L)
+# +     returns = rollout.rewards[:, None] * mask                                         # (B, L)
+# +     if config.kl_in_reward and config.kl_coef:
+# +         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
+# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)             # of all that is to come
+# +     if config.batch_baseline:
+# -     last_token = mask.sum(1).long() - 1                                               # (B,)
+# -     token_rewards = torch.zeros_like(rollout.old_logprobs)                            # (B, L)
+# -     if config.kl_coef:
+# -         token_rewards -= config.kl_coef * k1(rollout.old_logprobs, rollout.ref_logprobs) * mask
+# -     token_rewards[torch.arange(len(rollout)), last_token] += rollout.rewards
+# -     advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
+# -     rollout.returns = returns                                                         # (B, L)
+# -     rollout.advantages = masked_whiten(advantages, mask, parallel.total)              # (B, L)
+# +         rollout.advantages = masked_whiten(returns, mask, parallel.total)             # (B, L)
+# +         return
+# +     rewards = returns[:, 0].view(-1, config.group_size)                               # (P, G)
+# +     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
+# +     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
+# ```
+# <!-- End of excerpt -->
+#
+# PPO *whitens* its advantages: it subtracts the mean of the whole batch, and divides by the std of
+# the whole batch. So rewards of 0 or 100 give the same advantages as rewards of 0 or 1. GRPO does
+# the same inside each group.
+#
+# ### The loss
+#
+# Look at the policy term in the middle: it is the same in both, line by line. So the ratio and the
+# clip of lesson 06 are GRPO's too. Below it, one term takes the place of another. PPO has the loss
+# of its critic. GRPO has the KL to the *reference*, a frozen copy of the policy as it was at the
+# start of the stage.
+#
+# <!-- From minireason/ppo.py to minireason/grpo.py: compute_loss -->
+# ```diff
+# - def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
+# + def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprobs: torch.Tensor | None,
+#                    advantages: torch.Tensor,
+# -                  values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor,
+#                    completion_mask: torch.Tensor, config: RLConfig, num_tokens: float | None = None,
+# -                  weight_sum: float | None = None,
+# +                  weight_sum: float | None = None, kl_estimator: str = "k3",
+#                    objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
+# -     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
+# +     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
+#
+#       All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
+#       stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
+#       a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
+#       `weight_sum`, by default num_tokens.
+#       `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
+#       constant weight of the gradient (arXiv:2506.13585).
+# +     `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
+#       Returns (loss, metrics).
+#       """
+#       mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
+#       if num_tokens is None:
+#           num_tokens = mask.sum()
+#       if weight_sum is None:
+#           weight_sum = num_tokens
+#
+#       # policy term
+#       log_ratio = (logprobs - old_logprobs).masked_fill(mask == 0, 0.0)                 # (B, L)
+#       if objective == "gspo":
+#           log_ratio = sequence_log_ratio(log_ratio, mask)
+#       ratio = log_ratio.exp()
+#       clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+#       surrogate = torch.min(ratio * advantages, clipped * advantages)                   # (B, L), to maximise
+#       if objective == "cispo":
+#           surrogate = clipped.detach() * advantages * log_ratio       # a clipped token keeps its gradient
+#       policy_loss = -(surrogate * mask).sum() / num_tokens
+#
+# -     # value term: the critic regresses on the returns, in small steps from its estimate at the rollout
+# -     values_clipped = old_values + (values - old_values).clamp(-config.value_clip, config.value_clip)
+# -     error = (values - returns).masked_fill(mask == 0, 0.0)                            # (B, L)
+# -     error_clipped = (values_clipped - returns).masked_fill(mask == 0, 0.0)            # (B, L)
+# -     value_loss = 0.5 * (torch.max(error ** 2, error_clipped ** 2) * mask).sum() / num_tokens
+# +     # KL term: keeps the policy near the reference
+# +     kl_loss = torch.zeros_like(policy_loss)
+# +     if config.kl_coef and kl_estimator:
+# +         kl = estimate_kl(kl_estimator, logprobs, ref_logprobs.where(mask != 0, logprobs))      # (B, L)
+# +         kl_loss = (kl * mask).sum() / num_tokens
+#
+# -     loss = policy_loss + config.value_coef * value_loss
+# +     loss = policy_loss + config.kl_coef * kl_loss
+#       metrics = {
+#           "policy_loss": policy_loss.item(),
+# -         "value_loss": value_loss.item(),
+# +         "kl_loss": kl_loss.item(),
+#           "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
+#           "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
+#       }
+#       return loss, metrics
+# ```
+# <!-- End of excerpt -->
+#
+# PPO knows this KL as well, but it takes the KL off the reward of each token. The two need
+# different estimates. In a reward, the value of the estimate counts, and k1 (lesson 06) is right on
+# average. In a loss, the gradient of the estimate counts, and the gradient of k1 is 0 on average.
+# So GRPO takes *k3*: x - 1 - log x, in which x is the probability of the token under the reference,
+# over its probability under the policy. In this lesson kl_coef is 0, so there is no KL in either.
+#
+# ### The training loop
+#
+# Look at the lines with `-`: nearly all are work for the critic. It estimates values for the whole
+# rollout before the advantages are computed. It estimates them again in each update, because they
+# have changed. And the length of its gradient is limited separately, so that a large error of the
+# critic does not shorten the step of the policy.
+#
+# The setting `critic_warmup` is a number of rollouts at the start. During these the learning rate
+# of the policy is 0, so the critic learns alone. The reason is that a fresh critic knows nothing
+# yet, and its baseline is of little use. By default the setting is 0.
+#
+# <!-- From minireason/ppo.py to minireason/grpo.py: train -->
+# ```diff
+# - def train(policy: GPT, critic: Critic | SharedCritic,
+# + def train(policy: GPT,
+#             reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
+#             start_iteration: int = 0) -> Iterator[dict[str, float]]:
+#       """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
+# +     kl_in_loss = "" if config.kl_in_reward else config.kl_estimator
+# -     def old_values(micro_batch: Batch) -> torch.Tensor:
+# -         if isinstance(critic, SharedCritic):
+# -             return critic(micro_batch, completion_hidden(policy, micro_batch))
+# -         return critic(micro_batch)
+# -
+#       for iteration in range(start_iteration, config.num_iterations):
+#           # 1) collect: sample completions and score them with the verifier
+#           rollout = collect_rollout(policy, reference, world, config, seed, iteration)
+# -         rollout.old_values = by_micro_batch(rollout, config, old_values)
+#
+#           # 2) credit: turn rewards into advantages
+#           compute_advantages(rollout, config)
+#           batch = rows_with_signal(rollout, config)
+#           batch.loss_weights, num_tokens, weight_sum = loss_weights(batch.completion_mask, config, len(rollout))
+#
+#           # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+#           set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
+#                             config.learning_rate)
+# -         if iteration < config.critic_warmup:         # at first the critic learns alone: it knows nothing yet
+# -             optimizer.param_groups[0]["lr"] = 0.0
+#           history = []
+#           num_epochs = config.num_epochs if weight_sum else 0      # nothing to learn from: no step
+#           for _ in range(num_epochs):
+#               optimizer.zero_grad(set_to_none=True)
+#               step = []
+#               for micro_batch in batch.micro_batches(config.micro_batch_size):
+#                   weights = micro_batch.loss_weights                                    # (B, L)
+# -                 hidden = completion_hidden(policy, micro_batch)                       # (B, L, C)
+# -                 logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature, hidden,
+# +                 logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature,
+#                                                           entropy_gradient=config.entropy_coef > 0)
+# -                 values = critic(micro_batch, hidden)                                  # (B, L)
+# -                 loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs,
+# +                 loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs, micro_batch.ref_logprobs,
+#                                                micro_batch.advantages,
+# -                                              values, micro_batch.old_values, micro_batch.returns,
+# -                                              weights, config, num_tokens, weight_sum,
+# +                                              weights, config, num_tokens, weight_sum, kl_in_loss,
+#                                                objective=config.objective)
+#                   if config.entropy_coef:
+#                       loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum
+#                   loss.backward()
+#                   metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
+#                   step.append(metrics)
+# -             parallel.add_gradients(policy, critic)
+# +             parallel.add_gradients(policy)
+#               grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
+# -             torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
+#               optimizer.step()
+#               history.append({"grad_norm": grad_norm.item(), **parallel.add_up(step)})
+#
+#           # 4) report
+#           yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}
+# ```
+# <!-- End of excerpt -->
+#
+# The fourth function is short enough to say in words. `rows_with_signal` selects the completions to
+# learn from. PPO takes all, because its critic learns from each. GRPO leaves out each group whose
+# rewards are all equal: its advantages are all 0, so without a KL it has no gradient.
+#
+# How much of the two files is the same? The next cell compares all their lines, comments included.
 
 # %%
 ppo_lines = inspect.getsource(ppo).splitlines()
 grpo_lines = inspect.getsource(grpo).splitlines()
-print("\n".join(difflib.unified_diff(ppo_lines, grpo_lines, "ppo.py", "grpo.py", lineterm="", n=0)))
-blocks = difflib.SequenceMatcher(None, ppo_lines, grpo_lines, autojunk=False).get_matching_blocks()
-num_equal = sum(block.size for block in blocks)
-share = 1 - 2 * num_equal / (len(ppo_lines) + len(grpo_lines))
-print(f"\nppo.py {len(ppo_lines)} lines, grpo.py {len(grpo_lines)}; "
-      f"{share:.0%} of the lines differ, words and all\n")
+share = difflib.SequenceMatcher(None, ppo_lines, grpo_lines, autojunk=False).ratio()
+print(f"ppo.py has {len(ppo_lines)} lines, grpo.py has {len(grpo_lines)}. "
+      f"{share:.0%} of them are equal")
 
 # %% [markdown]
-# Four differences make two algorithms. Two smaller ones are not in the table. PPO *whitens* its
-# advantages: it subtracts the mean of the whole batch and divides by its std. GRPO does so in each
-# group. And only GRPO leaves out groups whose rewards are all equal.
+# ## Four differences
 #
-# `train.py` has lambda = 1 and gamma = 1. Then PPO's advantage of a token is the final reward less
-# the critic's value at that token. So three of the four differences are left: the baseline, the
-# value loss, and where the KL goes, which is off by default.
+# The rest is details. Four differences make two algorithms:
 #
-# Each estimates the KL in its own way. In a reward its value counts, and k1 is right on average. In
-# a loss its gradient counts, and that of k1 is 0 on average. So GRPO takes *k3*: x - 1 - log x,
-# with x the probability under the reference over that under the policy. The lines below are looked
-# up, so they are those of today's files.
+# | difference | PPO | GRPO |
+# |---|---|---|
+# | the baseline | the critic's value | the mean of the group |
+# | the spread of credit | each token has its own | all tokens of a completion share one |
+# | where the KL goes | into the rewards | into the loss |
+# | the value loss | is added | there is no critic |
+#
+# In our presets lambda and gamma are 1. Then PPO's advantage of a token is the final reward minus
+# the critic's value of that token (lesson 06). So the spread of credit is a matter of the baseline
+# alone: PPO's baseline changes from token to token, and GRPO's does not.
+#
+# The next cell looks up the line of each difference, so it shows today's files.
 
 # %%
-DIFFERENCES = {   # name: (the line in ppo.py, the line in grpo.py)
-    "the baseline": ("delta = token_rewards[:, t] + gamma * next_value - values[:, t]",
-                     "advantages = rewards - rewards.mean(1, keepdim=True)"),
-    "the spread of credit": ("running = (delta + gamma * gae_lambda * running) * mask[:, t]",
-                             "rollout.advantages = advantages.view(-1, 1) * mask"),
+DIFFERENCES = {      # name: (the line in ppo.py, the line in grpo.py)
+    "the baseline": (
+        "delta = token_rewards[:, t] + gamma * next_value - values[:, t]",
+        "advantages = rewards - rewards.mean(1, keepdim=True)"),
+    "the spread of credit": (
+        "running = (delta + gamma * gae_lambda * running) * mask[:, t]",
+        "rollout.advantages = advantages.view(-1, 1) * mask"),
     "where the KL goes": (
         "token_rewards -= config.kl_coef * k1(rollout.old_logprobs, rollout.ref_logprobs) * mask",
         "loss = policy_loss + config.kl_coef * kl_loss"),
-    "the value loss": ("loss = policy_loss + config.value_coef * value_loss", None)}
+    "the value loss": (
+        "loss = policy_loss + config.value_coef * value_loss",
+        None),
+}
 
 
 def print_line(file, line, source, other):
-    """Looks a line up in `source`, where it stands once, and in `other`, where it does not stand."""
+    """Prints where the line stands in `source`. It stands there once, and not in `other`."""
     if line is None:
         print(f"    {file:7} {'':>3}  (none)")
         return
-    code = [text.split("   #")[0].strip() for text in source]          # without the comments
+    code = [text.split("   #")[0].strip() for text in source]      # without the comments
     assert code.count(line) == 1
     assert not any(text.strip().startswith(line) for text in other)
     print(f"    {file:7} {code.index(line) + 1:>3}  {line}")
@@ -119,185 +350,241 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples
-# The world is that of lesson 05: after a 1 a completion with a 3 is right, after a 2 one without.
-# For one seed, all start with the same weights, prompts and first 64 completions. Dr. GRPO and RLOO
-# are settings of `grpo.py`.
+#
+# The world is the toy world of lesson 05: after a 1 a completion with a 3 is right, after a 2 one
+# without a 3. We train four arms, as the variants of an experiment are called. The last two are
+# GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
+# RLOO. Dr. GRPO also divides the loss of each step by the same constant, where ours divides by the
+# number of tokens in the rollout.
+#
+# The comparison is fair in this sense: with the same seed, all four start from the same weights and
+# see the same prompts. So their first 64 completions are the same too. Each rollout gets two
+# updates.
+
 
 # %%
-tokenizer = SimpleNamespace(encode_prompt=lambda text: [int(text), 4], eos_id=0, pad_id=0,
-                            decode=lambda ids: "".join(map(str, ids)))
+def reward(prompt, text):
+    return float(("3" in text) == (prompt == "1"))
 
 
-def draw_prompt(rng):
-    return SimpleNamespace(prompt=rng.choice("12"))
+world = toy_world(prompts="12", reward=reward)
+ARMS = {
+    "ppo": {},
+    "grpo": {},
+    "grpo, no std (Dr. GRPO)": {"scale_advantages": False, "normalize": "constant"},
+    "grpo, RLOO": {"scale_advantages": False, "leave_one_out": True},
+}
 
 
-def pay(problems, texts):
-    return [float(("3" in text) == (problem.prompt == "1")) for problem, text in zip(problems, texts)]
-
-
-world = World(draw_prompt, pay, tokenizer)
-ARMS = {"ppo": {}, "grpo": {},
-        "grpo, no std (Dr. GRPO)": {"scale_advantages": False, "normalize": "constant"},
-        "grpo, RLOO": {"scale_advantages": False, "leave_one_out": True}}
-
-
-def run(name, seed, num_iterations=NUM_ITERATIONS):
-    """[(reward, seconds of this process so far)] of each iteration."""
+def train(name, seed, num_iterations=NUM_ITERATIONS):
+    """[(reward, seconds that the CPU has worked so far)] of each iteration."""
     config = RLConfig(num_iterations=num_iterations, num_prompts=8, group_size=8, max_new_tokens=8,
-                      learning_rate=3e-3, critic_learning_rate=3e-3, warmup_iterations=1, **ARMS[name])
-    shape = ModelConfig(vocab_size=8, width=32, num_layers=2, mlp_width=64, max_length=32)
-    policy = GPT(shape).init_weights(seed)
+                      num_epochs=2, learning_rate=3e-3, critic_learning_rate=3e-3,
+                      warmup_iterations=1, **ARMS[name])
+    policy = toy_model(seed)
     if name == "ppo":
         critic = Critic(policy)
-        optimizer = torch.optim.AdamW([{"params": policy.parameters()}, {"params": critic.parameters()}])
+        both = [{"params": policy.parameters()}, {"params": critic.parameters()}]
+        optimizer = torch.optim.AdamW(both)
         lines = ppo.train(policy, critic, None, optimizer, world, config, seed)
     else:
-        lines = grpo.train(policy, None, torch.optim.AdamW(policy.parameters()), world, config, seed)
+        optimizer = torch.optim.AdamW(policy.parameters())
+        lines = grpo.train(policy, None, optimizer, world, config, seed)
     start = time.process_time()
     return [(line["reward"], time.process_time() - start) for line in lines]
 
 
+# %% [markdown]
+# Each arm trains once with each seed. Before that, each trains for two iterations that do not
+# count, because the first calls of torch are slow.
+
+# %%
 for name in ARMS:
-    run(name, 0, 2)                                             # torch's first calls are slow: not counted
-curves = {}                                                     # {arm: (seeds, iterations, 2)}
+    train(name, 0, 2)
+curves = {}      # {arm: (seeds, iterations, 2)}
 for name in ARMS:
-    curves[name] = torch.tensor([run(name, seed) for seed in SEEDS])
+    curves[name] = torch.tensor([train(name, seed) for seed in SEEDS])
 for curve in curves.values():
-    assert torch.equal(curve[:, 0, 0], curves["ppo"][:, 0, 0])  # the first rollout is the same in all
+    assert torch.equal(curve[:, 0, 0], curves["ppo"][:, 0, 0])      # the first rollout is the same
+
+ppo_means = curves["ppo"][..., 0].mean(1)      # (seeds,): the mean reward of each training
 for name, curve in curves.items():
     means, seconds = curve[..., 0].mean(1), curve[..., 1].mean(0)
-    num_above = (means > curves["ppo"][..., 0].mean(1)).sum()
+    print(f"{name:24} mean reward {means.mean():.3f} ({means.min():.3f} to {means.max():.3f}), "
+          f"above ppo in {(means > ppo_means).sum()} of {len(SEEDS)} seeds")
     first = seconds[:10]
-    print(f"{name:24} mean reward of a run {means.mean():.3f} ({means.min():.3f} to {means.max():.3f}), "
-          f"above ppo's in {num_above} of {len(SEEDS)} seeds; {seconds[-1]:.2f} CPU seconds, "
-          f"{first[-1]:.2f} for the first {len(first)}")
+    print(f"{'':24} {seconds[-1]:.2f} CPU seconds, "
+          f"{first[-1]:.2f} in the first {len(first)} iterations")
 
 # %% [markdown]
 # ## What the division does
-# A group pulls at the policy by the sum of its |A_i|. Let a share p of it be right. Then the pull
-# is 2 G p (1 - p) without the std, and about 2 G sqrt(p (1 - p)) with it. The first is the pull of
-# the expected reward. So the division makes hard and easy prompts, with p near 0 or 1, count more.
+#
+# Why does Dr. GRPO leave out the std? Let a share p of a group be right. Without the division, the
+# G p right completions have the advantage 1 - p, and the G (1 - p) wrong ones have -p. The group
+# pulls at the policy by the sum of its |A_i|:
+#
+#     without the std    G p (1 - p) + G (1 - p) p = 2 G p (1 - p)
+#     with the std       about 2 G sqrt(p (1 - p)), because the std is about sqrt(p (1 - p))
+#
+# The first pull is that of the mean reward. So the division changes the goal: it makes hard prompts
+# (p near 0) and easy prompts (p near 1) count more. The next cell takes groups of 16 with 1 to 15
+# right completions.
 
 # %%
-right = torch.arange(1, 16)
-groups = (torch.arange(16) < right[:, None]).float()                                              # (15, 16)
-pulls = {scale: grpo.group_advantages(groups, scale=scale).abs().sum(1) for scale in (True, False)}
-for scale, pull in pulls.items():
-    print(f"scale {scale!s:5}: a group with 1 of 16 right pulls {pull[0] / pull[7]:.2f} "
-          "as much as one with 8 of 16")
+num_right = torch.arange(1, 16)
+groups = (torch.arange(16) < num_right[:, None]).float()      # (15, 16), a row for each group
+pulls = {}      # {name: (15,)}: that of a group with 8 right is 1
+for name, scale in (("with the std", True), ("without the std", False)):
+    pull = grpo.group_advantages(groups, scale=scale).abs().sum(1)
+    pulls[name] = pull / pull[7]
+    print(f"{name:15}: a group with 1 of 16 right pulls {pulls[name][0]:.2f} times as hard "
+          "as one with 8 of 16")
+
+# %% [markdown]
+# ## The figure: `07_grpo_is_a_diff`
+#
+# Left: the reward of PPO and of GRPO over the number of completions. Look whether the bands
+# overlap; each goes from the lowest seed to the highest. Middle: the same rewards over the time
+# that the CPU worked; a thin line is a seed. Look which curve ends first. Right: how hard a group
+# pulls. Look at both ends, where prompts are hard or easy.
 
 # %%
-figure, axes = new_figure(1, 3, figsize=(9, 3.2))
+figure, axes = new_figure(1, 3, figsize=(9, 3.4))
+completions = [64 * (iteration + 1) for iteration in range(NUM_ITERATIONS)]
 for name, color in (("ppo", "#d1495b"), ("grpo", "#1b6ca8")):
-    reward, seconds = curves[name].unbind(2)
-    samples = 64 * torch.arange(1, NUM_ITERATIONS + 1)
-    least, most = torch.aminmax(reward, dim=0)
-    axes[0].fill_between(samples, least, most, color=color, alpha=0.2, lw=0)
-    axes[0].plot(samples, reward.mean(0), color=color, label=name)
-    axes[1].plot(seconds.T, reward.T, color=color, alpha=0.25, lw=0.8)
-    axes[1].plot(seconds.mean(0), reward.mean(0), color=color, label=name)
-for (scale, pull), color in zip(pulls.items(), ("#1b6ca8", "#5a9a5a")):
-    axes[2].plot(right, pull / pull[7], "o-", ms=3, color=color, label="over the std" if scale else "no std")
-titles = (f"reward, seeds: {len(SEEDS)} (mean, range)", "the same, by time", "pull of a group, 8 right = 1")
-for axis, title, label in zip(axes, titles, ("completions", "CPU seconds", "right of 16")):
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel(label)
+    rewards, seconds = curves[name].unbind(2)      # both (seeds, iterations)
+    intervals = torch.stack([rewards.mean(0), rewards.amin(0), rewards.amax(0)], 1).tolist()
+    plot_band(axes[0], completions, intervals, color, name)
+    axes[1].plot(seconds.T, rewards.T, color=color, alpha=0.25, lw=0.8)
+    axes[1].plot(seconds.mean(0), rewards.mean(0), color=color, label=name)
+for (name, pull), color in zip(pulls.items(), ("#1b6ca8", "#5a9a5a")):
+    axes[2].plot(num_right, pull, "o-", ms=3, color=color, label=name)
+for axis in axes:
     axis.set_ylim(0, 1.05)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8, loc="lower right")
+axes[2].set_xticks([1, 4, 8, 12, 15])
+label(axes[0], f"as many completions, {len(SEEDS)} seeds", "completions", "mean reward")
+label(axes[1], "the same, by time", "CPU seconds", "mean reward")
+label(axes[2], "pull of a group of 16", "right completions of 16", "pull (8 right = 1)")
 show_figure(figure, "07_grpo_is_a_diff")
 
 # %% [markdown]
 # ## The family: one number for each token
-# GRPO has many relatives. Each takes one decision in another way and keeps the rest, so each is a
+#
+# GRPO has many relatives. Each takes one decision in another way and keeps the rest. So each is a
 # setting here, of a few lines. To compare them, look at a single token. Its part of the gradient is
 #
 #     weight * gradient of the logprob of this token
 #
 # The model makes the second factor, and the algorithm makes the first. So the *weight* of a token
-# is all that an algorithm decides. A positive weight makes the token more likely, a negative weight
-# makes it less likely, and a weight of 0 leaves it alone. In REINFORCE (lesson 05) the weight is
-# the advantage A. In PPO and GRPO the weight is ratio * A, and 0 where the clip stops it (lesson
-# 06). The *ratio* is p(token) / p_old(token): how much more likely the token became since it was
-# sampled.
+# is all that an algorithm decides. A positive weight makes the token more likely. A negative weight
+# makes it less likely. A weight of 0 leaves it alone. In REINFORCE (lesson 05) the weight is the
+# advantage A. In PPO and GRPO it is ratio * A, and it is 0 where the clip stops the token (lesson
+# 06).
 #
-# **Which ratio, and what the clip does.** These two need at least two updates for each rollout:
-# before the first update every ratio is 1.
+# ### Which ratio, and what the clip does
 #
-# - *GSPO* (group sequence policy optimization): a completion has one ratio, the geometric mean of
-#   the ratios of its tokens. All its tokens share one weight and are clipped together. Its authors
-#   clip at 1 - 0.0003 and 1 + 0.0004, since a mean over many tokens moves little. Their loss is a
-#   mean over completions, so a long one counts as much as a short one. `--rl-objective gspo
-#   --rl-normalize sequence --rl-clip-low 3e-4 --rl-clip-high 4e-4`, arXiv:2507.18071.
-# - *CISPO* (clipped importance sampling policy optimization): the clip bounds the weight and does
-#   not set it to 0. So no token loses its gradient. Its authors have no lower bound:
-#   `--rl-objective cispo --rl-clip-low 1`, arXiv:2506.13585.
+# These two relatives need at least two updates for each rollout: before the first update every
+# ratio is 1.
 #
-# **Which baseline.** The baseline is what a reward is compared with.
+# - *GSPO* (group sequence policy optimization, arXiv:2507.18071) gives a completion one ratio, the
+#   geometric mean of the ratios of its tokens. The reason: a reward is for a whole completion, so
+#   the ratio should be too. All its tokens share one weight and are clipped together. Its authors
+#   clip at 1 - 0.0003 and 1 + 0.0004, because a mean over many tokens moves little. Their loss is a
+#   mean over completions, so a long completion counts as much as a short one.
+# - *CISPO* (clipped importance sampling policy optimization, arXiv:2506.13585) lets the clip bound
+#   the weight. The clip of PPO sets it to 0 instead. So in CISPO no token loses its gradient, not
+#   even a rare one that turned a thought around. Its authors have no lower bound.
 #
-# - *RLOO* (REINFORCE leave-one-out): the mean of the other completions of the group.
-#   `--rl-leave-one-out --no-rl-scale-advantages`, arXiv:2402.14740.
-# - *Dr. GRPO* (GRPO done right): no division by the std, and every step divides its loss by the
-#   same constant. `--no-rl-scale-advantages --rl-normalize constant`, arXiv:2503.20783.
-# - *REINFORCE++*: mean and standard deviation of the whole batch. It needs no groups, but hard and
-#   easy prompts have one baseline. `--rl-batch-baseline`, arXiv:2501.03262.
+# ### Which baseline
 #
-# **Which completions, and what they earn.** *DAPO* (decoupled clip and dynamic sampling policy
-# optimization, arXiv:2503.14476) is four ideas. Two are defaults here: the upper end of the clip is
-# further away than the lower one, and all tokens of a batch count alike. The other two are
-# settings:
+# - RLOO takes the mean of the other completions of the group (arXiv:2402.14740). Dr. GRPO does not
+#   divide by the std (arXiv:2503.20783). Both were trained above.
+# - *REINFORCE++* (arXiv:2501.03262) takes the mean and the std of the whole batch. It needs no
+#   groups. The price is that hard and easy prompts have one baseline.
 #
-# - *Dynamic sampling*: a group whose completions all get the same reward has only advantages of 0.
-#   New problems take the place of such groups, at most `--rl-max-refills 8` times.
-# - The *soft overlong punishment*: a completion that comes near the limit of tokens loses a part of
-#   its reward. The part grows evenly over the last tokens before the limit. `--rl-overlong-penalty
-#   0.5 --rl-overlong-buffer 32`
+# ### Which completions, and what they earn
 #
-# **What else is in the loss.**
+# - *Dynamic sampling* replaces a group whose rewards are all equal by a new problem, because such a
+#   group has only advantages of 0. A rollout is filled up in this way at most `max_refills` times.
+# - The *soft overlong punishment* takes a part of the reward of a completion that comes near the
+#   limit of tokens. The part grows evenly over the last tokens before the limit, so a completion
+#   that is a little too long is not punished like a much too long one.
+# - *DAPO* (decoupled clip and dynamic sampling policy optimization, arXiv:2503.14476) is four
+#   ideas: these two, and two that are defaults here. The upper border of the clip is further away
+#   than the lower one. And all tokens of a batch count alike.
 #
-# - An *entropy bonus* adds the mean entropy of the next-token distributions to what is maximized.
-#   It works against a policy that becomes certain too early. `--rl-entropy-coef 0.001`
-# - The *KL* to the reference can be estimated in three ways (k1, k2, k3, see `stats.py`), and it
-#   can stand in the loss or be taken off the reward. `--rl-kl-coef 0.05 --rl-kl-estimator k1
-#   --rl-kl-in-reward`
+# ### What else is in the loss
 #
-# ### By hand
+# - *Entropy* says how undecided the model is about the next token: it is 0 if the model is sure. An
+#   *entropy bonus* adds the mean entropy to what is maximized. It works against a policy that
+#   becomes certain too early and tries nothing new.
+# - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
+#   third is *k2*, half the square of k1: it is never negative, but it is wrong on average. Each can
+#   stand in the loss, or can be taken off the reward.
+#
+# ### The settings
+#
+# These are the flags of `train.py`:
+#
+#     GSPO               --rl-objective gspo --rl-normalize sequence
+#                        --rl-clip-low 3e-4 --rl-clip-high 4e-4
+#     CISPO              --rl-objective cispo --rl-clip-low 1
+#     RLOO               --rl-leave-one-out --no-rl-scale-advantages
+#     Dr. GRPO           --no-rl-scale-advantages --rl-normalize constant
+#     REINFORCE++        --rl-batch-baseline
+#     dynamic sampling   --rl-max-refills 8
+#     overlong           --rl-overlong-penalty 0.5 --rl-overlong-buffer 32
+#     entropy bonus      --rl-entropy-coef 0.001
+#     KL in the reward   --rl-kl-coef 0.05 --rl-kl-estimator k1 --rl-kl-in-reward
+#
+# ### By hand: the price of length
+#
 # The limit is 208 tokens, and the price rises to 0.5 over the last 32. A completion of 176 tokens
-# loses nothing, one of 200 loses 0.5 * 24 / 32 = 0.375, and one that was cut off at 208 loses 0.5.
+# loses nothing. One of 200 tokens loses 0.5 * 24 / 32 = 0.375. One that was cut off at 208 loses
+# 0.5.
 
 # %%
 priced = RLConfig(max_new_tokens=208, overlong_penalty=0.5, overlong_buffer=32)
 prices = overlong_price(torch.tensor([176, 200, 208]), priced)
+print("prices:", prices.tolist())
 assert torch.allclose(prices, torch.tensor([0.0, 0.375, 0.5]))
 
 # %% [markdown]
-# A completion has four tokens and the advantage 1. The first token became twice as likely, the
-# other three are as they were. GRPO: the ratio 2 is above 1.28, so the first weight is 0. CISPO: it
-# is 1.28. GSPO: all four tokens have the weight 2 ** (1/4) = 1.19, which is inside the clip.
+# ### By hand: the weight of one token
+#
+# A completion has four tokens and the advantage 1. The first token became twice as likely, and the
+# other three are as they were. So the ratios are 2, 1, 1 and 1. The clip is at 0.8 and at 1.28.
+#
+# - GRPO: the ratio 2 is above 1.28, so the weight of the first token is 0.
+# - CISPO: its weight is cut off at 1.28.
+# - GSPO: all four tokens have the weight 2 ** (1/4) = 1.189. That is inside the clip.
+#
+# The next cell asks the loss of `grpo.py`. The gradient with respect to a logprob is the weight of
+# its token, with a minus sign.
+
 
 # %%
 def token_weights(ratios, advantages, objective):
-    """What each token counts in the gradient, by the code of grpo.py. All tensors (B, L)."""
+    """The weight of each token, by the code of grpo.py. All tensors (B, L)."""
     logprobs = ratios.log().requires_grad_()
     old_logprobs, mask = torch.zeros_like(ratios), torch.ones_like(ratios)
     loss, _ = grpo.compute_loss(logprobs, old_logprobs, None, advantages, mask, RLConfig(),
                                 num_tokens=1, objective=objective)
-    return -torch.autograd.grad(loss, logprobs)[0]
+    return -torch.autograd.grad(loss, logprobs)[0] + 0.0      # + 0.0 turns -0.0 into 0.0
 
 
-EXPECTED = {"clip": [0, 1, 1, 1], "cispo": [1.28, 1, 1, 1], "gspo": [1.189, 1.189, 1.189, 1.189]}
-for objective, weights in EXPECTED.items():
-    found = token_weights(torch.tensor([[2.0, 1, 1, 1]]), torch.ones(1, 4), objective)
-    assert torch.allclose(found, torch.tensor([weights]).float(), atol=1e-3)
+BY_HAND = {"clip": [0, 1, 1, 1], "cispo": [1.28, 1, 1, 1], "gspo": [1.189, 1.189, 1.189, 1.189]}
+for objective, by_hand in BY_HAND.items():
+    [weights] = token_weights(torch.tensor([[2.0, 1, 1, 1]]), torch.ones(1, 4), objective)
+    print(f"{objective:6}" + "".join(f"{weight:7.3f}" for weight in weights))
+    assert torch.allclose(weights, torch.tensor(by_hand).float(), atol=1e-3)
 
 # %% [markdown]
-# ### Two completions, and all weights of a step
-# In a group of two, the first completion has six tokens and earns 1, and the second has two tokens
-# and earns 0. The policy has moved since, so not all ratios are 1. Each line of the table is one
-# relative. Its weights come from the code that trains: `compute_advantages`, `loss_weights` and
-# `compute_loss`. They are divided by the largest of the line: the optimizer Adam takes steps of the
-# same length whatever the size of the gradient, so only proportions matter.
+# ### All weights of a step
+#
+# A group has two completions. The first has six tokens and earns 1. The second has two tokens and
+# earns 0. The policy has moved since it wrote them, so not all ratios are 1. What weight does each
+# of the eight tokens get from each relative? First the group, and the settings of the relatives.
 
 # %%
 RATIOS = torch.tensor([[1.0, 0.7, 1.5, 1.1, 0.9, 1.0], [0.6, 1.2, 1, 1, 1, 1]])
@@ -314,17 +601,25 @@ RELATIVES = {
 }
 
 
-def two_completions():
-    """A rollout as `collect_rollout` returns it, without the ids, which no weight depends on."""
+def two_completions(rewards):
+    """A rollout as `collect_rollout` returns it, without the ids: no weight depends on them."""
     no_ids = torch.zeros(2, 6, dtype=torch.long)
     drift = torch.tensor([[0.5, 1.5, -0.5, 1.0, 0.5, 2.0], [0.5, 1.0, 0, 0, 0, 0]])
-    return Batch(ids=no_ids, prompt_lengths=torch.zeros(2), completion_ids=no_ids, completion_mask=MASK,
-                 old_logprobs=torch.zeros(2, 6), ref_logprobs=-drift, rewards=torch.tensor([1.0, 0.0]))
+    return Batch(ids=no_ids, prompt_lengths=torch.zeros(2), completion_ids=no_ids,
+                 completion_mask=MASK, old_logprobs=torch.zeros(2, 6), ref_logprobs=-drift,
+                 rewards=torch.tensor(rewards))
 
 
+# %% [markdown]
+# The weights come from the code that trains: `compute_advantages`, `loss_weights` and
+# `compute_loss`. We divide each row by its largest weight. The reason is that the optimizer AdamW
+# takes steps of the same length whatever the size of the gradient, so only proportions matter.
+
+
+# %%
 def weights_of_a_step(settings):
     """The weight of each token (2, 6), divided by the largest."""
-    config, rollout = RLConfig(group_size=2, **settings), two_completions()
+    config, rollout = RLConfig(group_size=2, **settings), two_completions([1.0, 0.0])
     grpo.compute_advantages(rollout, config)
     weights, num_tokens, _ = loss_weights(MASK, config, len(rollout))
     logprobs = RATIOS.log().requires_grad_()
@@ -332,96 +627,103 @@ def weights_of_a_step(settings):
                                 rollout.advantages, weights, config, num_tokens,
                                 kl_estimator="", objective=config.objective)
     weights = -torch.autograd.grad(loss, logprobs)[0]
-    return weights / weights.abs().max() + 0.0                  # + 0.0 turns -0.0 into 0.0
+    return weights / weights.abs().max() + 0.0
 
 
-table = {name: weights_of_a_step(settings) for name, settings in RELATIVES.items()}
+table = {name: weights_of_a_step(settings)[MASK > 0] for name, settings in RELATIVES.items()}
 print(f"{'ratio':28}" + "".join(f"{ratio:6.1f}" for ratio in RATIOS[MASK > 0]))
 for name, weights in table.items():
-    print(f"{name:28}" + "".join(f"{weight:6.2f}" for weight in weights[MASK > 0]))
+    print(f"{name:28}" + "".join(f"{weight:6.2f}" for weight in weights))
 
 # %% [markdown]
-# How to read it:
+# How to read the rows:
 #
 # - *Each completion alike* gives a token of the short completion three times the weight that it
-#   gives to one of the long completion, at the same ratio. So does GSPO. *Each token alike* and Dr.
-#   GRPO do not. The last two differ only between groups.
-# - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28, and the first token of
-#   the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the advantage wants.
-#   CISPO keeps them with a bounded weight.
+#   gives to a token of the long one, at the same ratio. So does GSPO. *Each token alike* and Dr.
+#   GRPO do not. These two differ only between groups, and here is only one.
+# - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28. It also leaves out the
+#   first token of the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the
+#   advantage wants. CISPO keeps them with a bounded weight.
 # - In GSPO all tokens of a completion share one weight.
-# - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1, so the good
-#   completion has a small advantage and the bad one a large one.
+# - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1. So the good
+#   completion has a small advantage, and the bad one a large advantage.
 # - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So
-#   weights differ within a completion.
+#   weights differ within a completion, even where ratios are equal.
 #
-# The upper pictures of `07_the_family` draw the weight of one token over its ratio. Where a line
-# lies at 0, the clip has stopped the token. Lower left is the table above.
+# ### The KL in the loss
+#
+# The KL pulls at a token too. Its pull is minus the gradient of the estimator. The next cell lets
+# the distance between the policy and the reference go from -2 to 2: the logprob of the token under
+# the policy, minus its logprob under the reference.
 
 # %%
-ratios = torch.linspace(0.02, 2, 199)
-in_a_completion = torch.ones(199, 4)            # four tokens each: only the first one moves
-in_a_completion[:, 0] = ratios
-COLORS = {"GRPO (clip)": "#1b6ca8", "GSPO (one of 4 tokens)": "#e0a030", "CISPO": "#5a9a5a"}
-family, panels = new_figure(2, 2, figsize=(9.6, 6.8))
-for axis, advantage in zip(panels[0], (1.0, -1.0)):
-    axis.axhline(advantage, color="#999999", ls="--", lw=1, label="REINFORCE")
-    for (name, color), objective in zip(COLORS.items(), ("clip", "gspo", "cispo")):
-        weights = token_weights(in_a_completion, torch.full((199, 4), advantage), objective)
-        axis.plot(ratios, weights[:, 0], color=color, label=name)
-    axis.set_title(f"advantage {advantage:+.0f}", fontsize=10)
-    axis.set_xlabel("ratio of this token")
-    axis.set_ylabel("weight of this token")
-    axis.set_ylim(sorted((-0.1 * advantage, 2.1 * advantage)))
-panels[0][0].legend(frameon=False, fontsize=8, loc="upper left")
+distance = torch.linspace(-2, 2, 101)
+kl_pulls = {}      # {estimator: (101,)}
+for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
+    logprobs = distance.clone().requires_grad_()
+    estimator(logprobs, torch.zeros(101)).sum().backward()
+    kl_pulls[name] = -logprobs.grad
+    at = ", ".join(f"{kl_pulls[name][i]:5.2f} at {distance[i]:+.0f}" for i in (0, 25, 75, 100))
+    print(f"{name} pulls {at}")
 
 # %% [markdown]
-# The last picture is of the KL in the loss. Its pull on a token is minus the gradient of the
-# estimator.
-#
 # - k1 pulls every token down alike, whatever the reference says. On average it pulls nowhere
 #   (lesson 10).
 # - k2 pulls each token back to the logprob of the reference, harder with the distance.
-# - k3 pulls a token up very hard where the policy has left it behind, and never down by more than
-#   1.
+# - k3 pulls a token up very hard where the policy has left it behind. It never pulls down by more
+#   than 1.
+#
+# ## The figure: `07_the_family`
+#
+# The upper pictures draw the weight of one token over its ratio, in a completion of four tokens
+# whose other ratios are 1. Look where a line lies at 0: there the clip has stopped the token. Lower
+# left is the table from above: look which tokens have the same color. Lower right is the pull of
+# the KL in the loss: above 0 it makes the token more likely.
 
 # %%
-distance = torch.linspace(-2, 2, 101)                                           # log p - log p_ref
-for name, estimator, color in (("k1", k1, "#999999"), ("k2", k2, "#7a4fa3"), ("k3", k3, "#d1495b")):
-    logprobs = distance.clone().requires_grad_()
-    estimator(logprobs, torch.zeros(101)).sum().backward()
-    panels[1][1].plot(distance, -logprobs.grad, color=color, label=name)
-panels[1][1].set(xlabel="log p - log p of the reference", ylabel="pull on the logprob")
-panels[1][1].set_title("the KL in the loss", fontsize=10)
-panels[1][1].legend(frameon=False, fontsize=8)
+figure, panels = new_figure(2, 2, figsize=(9.6, 6.8))
+ratios = torch.linspace(0.02, 2, 199)
+in_a_completion = torch.ones(199, 4)      # four tokens each: only the first one moves
+in_a_completion[:, 0] = ratios
+WEIGHTS = (("GRPO (clip)", "clip", "#1b6ca8"), ("GSPO (one of 4 tokens)", "gspo", "#e0a030"),
+           ("CISPO", "cispo", "#5a9a5a"))
+for axis, advantage in zip(panels[0], (1.0, -1.0)):
+    axis.axhline(advantage, color="#999999", ls="--", lw=1, label="REINFORCE")
+    for name, objective, color in WEIGHTS:
+        weights = token_weights(in_a_completion, torch.full((199, 4), advantage), objective)
+        axis.plot(ratios, weights[:, 0], color=color, label=name)
+    axis.set_ylim(sorted((-0.1 * advantage, 2.1 * advantage)))
 
-grid = panels[1][0]
-rows = torch.stack([weights[MASK > 0] for weights in table.values()])           # (relatives, 8 tokens)
+grid = panels[1, 0]
+rows = torch.stack(list(table.values()))      # (relatives, 8 tokens)
 grid.imshow(rows, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
 for y, row in enumerate(rows.tolist()):
     for x, weight in enumerate(row):
         grid.text(x, y, f"{weight:.1f}", ha="center", va="center", fontsize=7,
                   color="white" if abs(weight) > 0.6 else "black")
 grid.axvline(5.5, color="black", lw=2)
-grid.set_yticks(range(len(table)), table, fontsize=7)
-grid.set_xticks(range(8), [f"{ratio:.1f}" for ratio in RATIOS[MASK > 0]], fontsize=7)
-grid.set_xlabel("ratio of each token: six of the good completion, two of the bad one", fontsize=8)
-grid.set_title("which tokens share a weight", fontsize=10)
-for axis in (*panels[0], panels[1][1]):
-    axis.spines[["top", "right"]].set_visible(False)
-show_figure(family, "07_the_family")
+grid.set_yticks(range(len(table)), table)
+grid.set_xticks(range(8), [f"{ratio:.1f}" for ratio in RATIOS[MASK > 0]])
+for (name, pull), color in zip(kl_pulls.items(), ("#999999", "#7a4fa3", "#d1495b")):
+    panels[1, 1].plot(distance, pull, color=color, label=name)
+for axis, advantage in zip(panels[0], ("+1", "-1")):
+    label(axis, f"advantage {advantage}", "ratio of this token", "weight of this token")
+label(panels[1, 0], "all weights of a step", "ratio of a token (right: bad completion)", "relative")
+label(panels[1, 1], "the KL in the loss", "log p - log p of the reference", "pull on the logprob")
+show_figure(figure, "07_the_family")
 
 # %% [markdown]
-# ### A trap: the KL in the reward of a group
+# ## The trap: the KL in the reward of a group
+#
 # Two completions of a group are both right, and the first one is further from the reference. With
-# the KL in the loss such a group has advantages of 0. With the KL in the reward, the division by
-# the std makes this difference as large as that between right and wrong, however small the
-# coefficient is. `--no-rl-scale-advantages` leaves the division out.
+# the KL in the loss, such a group has advantages of 0. With the KL in the reward, the two rewards
+# differ a little. Then the division by the std makes this small difference as large as that between
+# right and wrong, however small the coefficient is. `--no-rl-scale-advantages` leaves the division
+# out.
 
 # %%
 for coefficient in (0.1, 0.001):
-    rollout = two_completions()
-    rollout.rewards = torch.tensor([1.0, 1.0])
+    rollout = two_completions([1.0, 1.0])
     config = RLConfig(group_size=2, kl_coef=coefficient, kl_in_reward=True, kl_estimator="k1")
     grpo.compute_advantages(rollout, config)
     first, second = rollout.advantages[:, 0].tolist()
@@ -429,39 +731,60 @@ for coefficient in (0.1, 0.001):
 
 # %% [markdown]
 # ## What to see
-# - By completions (left) PPO and GRPO do not separate: the ranges of 5 seeds overlap. By time
-#   (middle) they do. A step of PPO runs two networks. And GRPO leaves out groups whose rewards are
-#   all equal. Once the reward is near 1, most groups are such.
-# - The std and the leave-one-out mean change nothing that 5 seeds could show here.
-# - The relatives differ in which tokens count, and by how much. With one update for each rollout,
-#   which is the default of `train.py`, all ratios are 1. Then GRPO, GSPO and CISPO are one
-#   algorithm, and `train.py` refuses the last two.
-# - The trap: equal curves do not mean equal goals. Beside a group with 8 of 16 right, the division
-#   doubles the weight of one with 1 or 15 right (right picture). In a mix of hard and easy prompts
-#   that is another goal than the mean reward.
 #
-# What it does not show: which relative learns best (`lessons/studies/variants.py` trains them all),
-# prompts of unequal difficulty, long completions, a KL (off here), or a learning rate tuned for
-# each: all have 3e-3. A critic could pay off where groups are costly.
+# - Left: over the number of completions, PPO and GRPO do not separate. The bands of 5 seeds overlap
+#   nearly everywhere, and the means are 0.889 and 0.893.
+# - Middle: over time they do separate. In the first ten iterations, PPO takes about twice as long
+#   as GRPO, because it runs two networks. In the whole training it takes between three and four
+#   times as long. The reason is that GRPO leaves out groups whose rewards are all equal, and once
+#   the reward is near 1, most groups are such. The times are those of the computer that made this
+#   page.
+# - The printed lines: without the std, and with RLOO, the mean rewards are 0.893 and 0.898. Their
+#   ranges overlap with those of the others, so 5 seeds show no difference here.
+# - Right: equal curves do not mean equal goals. Beside a group with 8 right completions, the
+#   division doubles the pull of a group with 1 or 15 right, from 0.23 to 0.48. In a mix of hard and
+#   easy prompts that is another goal than the mean reward.
+# - The family: the relatives differ in which tokens count, and in how much. With one update for
+#   each rollout, which is the default of `train.py`, all ratios are 1. Then it makes no difference
+#   which ratio is taken and how it is clipped. So `train.py` refuses `--rl-objective gspo` and
+#   `cispo` there.
+# - The trap: with a coefficient of 0.001 the KL still gives one right completion an advantage of
+#   -0.68 and the other 0.68. A coefficient that is a hundred times as large gives -0.71 and 0.71.
+#
+# ## What it does not show
+#
+# - Which relative learns best. `lessons/studies/variants.py` trains them all.
+# - Prompts of unequal difficulty, long completions, and a KL, which is off here.
+# - Learning rates that are tuned for each arm: all have 3e-3. On [the recipe of
+#   today](results/README.md#c5), PPO and GRPO had 16 trials each, and the learning rate decided
+#   more than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points
+#   ([picture](results/tuning.png), [numbers](results/tuning.json)).
+# - Where a critic is worth its price. That could be where a group is expensive.
 #
 # ## Exercises
-# 1. A group of 2 with one right: what are its advantages with and without the std? And if both are
-#    right?
-# 2. Dividing by sqrt(p (1 - p)) is the gradient of another function of p than p itself. Which?
+#
+# 1. A group of 2 has one right completion. What are its advantages with and without the std? And if
+#    both are right?
+# 2. Dividing by sqrt(p (1 - p)) gives the gradient of another function of p than p itself. Which
+#    function?
 # 3. PPO whitens its advantages over the whole batch. Why is that not the same as dividing in each
 #    group?
-# 4. A completion of 100 tokens has advantage 1. One token has ratio 3, all others have ratio 1.
-#    Which tokens have which weight in GRPO, in CISPO and in GSPO, with the clip at 0.8 and 1.28?
-# 5. Dynamic sampling finds only groups with both right and wrong answers. Why does the log not show
+# 4. A completion of 100 tokens has the advantage 1. One token has the ratio 3, all others have the
+#    ratio 1. Which tokens have which weight in GRPO, in CISPO and in GSPO, with the clip at 0.8 and
+#    1.28?
+# 5. Dynamic sampling keeps only groups with both right and wrong answers. Why does the log not show
 #    the mean reward of these groups?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. +-0.707 and +-1/2. If both are right, all are 0: the group costs samples and teaches nothing.
-# 2. 2 arcsin(sqrt(p)): its derivative is 1 / sqrt(p (1 - p)), steep at both ends.
-# 3. One number for all prompts: their weights among each other stay as they are.
-# 4. GRPO: 0 for the one, 1 for the others. CISPO: 1.28 for the one, 1 for the others. GSPO: 3 **
-#    (1/100) = 1.011 for all. With the narrow clip of its authors, 1.0004, it would be 0 for all.
-# 5. They were chosen for their rewards. Each holds a right and a wrong answer, however good or bad
-#    the policy is. The log shows the mean of all that was sampled, and their number.
+# 1. With the std they are +-0.707, without it +-1/2. If both are right, all advantages are 0: the
+#    group costs samples and teaches nothing.
+# 2. It is 2 arcsin(sqrt(p)). Its derivative is 1 / sqrt(p (1 - p)), which is steep at both ends.
+# 3. Whitening divides all prompts by one number. So it does not change how much one prompt counts
+#    beside another.
+# 4. GRPO: 0 for the one token, 1 for the others. CISPO: 1.28 for the one, 1 for the others. GSPO: 3
+#    ** (1/100) = 1.011 for all. With the narrow clip of its authors, at 1.0004, it would be 0 for
+#    all.
+# 5. They were chosen for their rewards. Each has a right and a wrong answer, however good or bad
+#    the policy is. So the log shows the mean of all that was sampled, and how many that were.
 # </details>

@@ -1,22 +1,35 @@
 # %% [markdown]
 # # 8. The memory of PPO and GRPO
 #
-# Question: "GRPO halves the memory", they say. Which bytes go, and when is it true? And will a
-# model that you have in mind fit into your card?
+# Question: "GRPO halves the memory", people say. Which bytes go away, and when is it true? And does
+# a model that you have in mind fit into your card?
 #
 # You need: lesson 07. Time: half a minute on a laptop's CPU.
 #
-# A step passes through the model in pieces, the *micro-batches*. This is what training holds when
-# the backward pass of one of them begins:
+# A step does not send all completions through the model at once, because that would take too much
+# memory. It sends a piece at a time, a *micro-batch*, and adds up the gradients. Memory is fullest
+# when the backward pass of a micro-batch begins. This is what training holds then:
 #
-#     weights + gradients + optimizer + reference + critic + rollout + activations
-#                                                                   (`minireason.tools.memory.peak`)
+# | what | why it is there | bytes for each number |
+# |---|---|---|
+# | weights | the policy itself | 4 |
+# | gradients | the direction of the step | 4 |
+# | optimizer | Adam keeps two running means of each gradient | 8 |
+# | reference | a frozen copy for the KL; only weights, because it does not learn | 4 |
+# | critic | a second network that learns: weights, gradients and Adam | 16 |
+# | rollout | the tokens and what is known about each | small |
+# | activations | what the layers keep for the backward pass | see below |
 #
-# A number of a model in float32 costs 4 bytes as a weight, 4 as a gradient and 8 for the two
-# running means of Adam: 16. A critic of the policy's size costs as much again. *Activations* are
-# what the layers keep for the backward pass. A critic has its own. They come on top where one
-# backward pass serves both losses, which we call one graph. Sampling needs a cache of keys and
-# values instead of activations. The two take turns, so only the larger counts.
+# The numbers of bytes are for float32, a format that takes 4 bytes for a number. A critic is about
+# as large as the policy, so it costs as much again as the first three rows together.
+#
+# *Activations* depend on the completions: more tokens, more bytes. A critic of its own has
+# activations too. If one backward pass serves the policy's loss and the critic's loss, both are
+# there at the same time. We call this *one graph*, because torch keeps what belongs to a backward
+# pass in a graph.
+#
+# While completions are sampled, there are no activations. In their place there is a cache of keys
+# and values (lesson 03). The two take turns, so only the larger one counts.
 
 # %%
 import os
@@ -28,7 +41,7 @@ FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import show_figure
+from shared import label, show_figure
 
 from minireason.config import ModelConfig, RLConfig, preset
 from minireason.tokenizer import get_tokenizer
@@ -42,13 +55,19 @@ FAST = os.environ.get("LESSON_FAST") == "1"
 
 # %% [markdown]
 # ## By hand: one layer
-# A matrix of 2 x 3 works on 4 tokens, in float32. Its weights take 6 * 4 = 24 bytes, and so do its
-# gradients. Adam takes 2 * 24, and 4 for a count of the steps: 52. For the backward pass the layer
-# keeps its input: 4 * 3 * 4 = 48 bytes. The cell counts the bytes of the real tensors.
+#
+# A matrix of 2 x 3 works on 4 tokens, in float32.
+#
+# - Its weights are 6 numbers: 6 * 4 = 24 bytes.
+# - Its gradients take 24 bytes too.
+# - Adam takes 2 * 24 bytes, and 4 for a count of the steps: 52.
+# - For the backward pass the layer keeps its input, 4 tokens of 3 numbers: 4 * 3 * 4 = 48 bytes.
+#
+# The next cell counts the bytes of the real tensors.
 
 # %%
 layer, tokens = torch.nn.Linear(3, 2, bias=False), torch.ones(4, 3)
-kept_tensors = []                                     # what the graph keeps for the backward pass
+kept_tensors = []      # what torch keeps for the backward pass
 
 
 def keep(tensor):
@@ -56,183 +75,268 @@ def keep(tensor):
     return tensor
 
 
-with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+def unchanged(tensor):
+    return tensor
+
+
+with torch.autograd.graph.saved_tensors_hooks(keep, unchanged):
     loss = layer(tokens).sum()
 loss.backward()
 optimizer = torch.optim.AdamW(layer.parameters())
 optimizer.step()
-groups = ([layer.weight], [layer.weight.grad], optimizer.state[layer.weight].values(), kept_tensors)
-counted = [memory.bytes_of(tensors) for tensors in groups]
-print("one layer: weights, gradients, Adam, activations", counted)
-assert counted == [24, 24, 52, 48] and memory.optimizer_bytes(6, 1, "adamw", 4) == 52
+TENSORS = {
+    "weights": [layer.weight],
+    "gradients": [layer.weight.grad],
+    "Adam": optimizer.state[layer.weight].values(),
+    "activations": kept_tensors,
+}
+counted = {name: memory.bytes_of(tensors) for name, tensors in TENSORS.items()}
+print("one layer:", counted)
+assert list(counted.values()) == [24, 24, 52, 48]
+assert memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 
 # %% [markdown]
 # ## By hand: one small model
-# The model has width 2, one block, one head, an MLP of 3 and a vocabulary of 5.
+#
+# The model has the width 2, one block, one head, an MLP of 3 and a vocabulary of 5.
 #
 #     embedding   attention   MLP     norms    all
 #     5 * 2       12 + 4      3 * 6   3 * 2    50 numbers in 9 tensors
 #
-# So weights and gradients take 200 bytes each, and Adam 2 * 200 + 9 * 4. The critic adds a value
-# layer of 2 + 1. It has 53 numbers in 11 tensors, and takes 53 * 16 + 11 * 4 = 892 bytes.
+# So weights and gradients take 200 bytes each, and Adam takes 2 * 200 + 9 * 4 = 436. The critic has
+# a value layer of 2 + 1 on top, so it has 53 numbers in 11 tensors. It takes 53 * 16 + 11 * 4 = 892
+# bytes.
+#
+# There is a cheaper critic: a value layer on the policy's own body, which is called `ppo-shared`.
+# It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes.
 
 # %%
 tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3,
                    max_length=8)
 rows = {algo: memory.ledger(tiny, RLConfig(), algo, prompt_length=4) for algo in memory.ALGORITHMS}
-assert [rows["grpo"][name] for name in ("weights", "gradients", "optimizer", "critic")] == [200, 200, 436, 0]
-assert rows["ppo"]["critic"] == 892 and rows["ppo-shared"]["critic"] == 3 * 16 + 8
+BY_HAND = {"weights": 200, "gradients": 200, "optimizer": 436, "critic": 0}
+for name, by_hand in BY_HAND.items():
+    assert rows["grpo"][name] == by_hand
+assert rows["ppo"]["critic"] == 892 and rows["ppo-shared"]["critic"] == 56
+for algo, row in rows.items():
+    print(f"{algo:10}", {name: row[name] for name in BY_HAND})
 
 # %% [markdown]
 # ## Formula and measurement
-# `ledger` is the formula. `measure` takes one step with the code that train.py runs, and counts the
-# bytes of the tensors. Weights, gradients and Adam agree to the byte, activations within 2%.
+#
+# `ledger` is the formula: it computes the bytes from the settings alone. Can we trust it? `measure`
+# takes one step with the code that `train.py` runs, and counts the bytes of the tensors. Weights,
+# gradients and Adam agree to the byte, activations within 2%.
+#
+# We take the model of our preset, and a small rollout of 4 prompts with 4 completions each.
 
 # %%
 config = preset("smoke" if FAST else "laptop")
 model, settings, prompt_length = config.model, config.rl, 20
 model.vocab_size = get_tokenizer().vocab_size
 small = RLConfig(num_prompts=4, group_size=4, micro_batch_size=4, max_new_tokens=60, kl_coef=0.1)
-formula = {algo: memory.ledger(model, small, algo, prompt_length) for algo in memory.ALGORITHMS}
-measured = {algo: memory.measure(model, small, algo, prompt_length) for algo in memory.ALGORITHMS}
-print("\n".join(memory.page(formula, measured)))
+formula, measured = {}, {}
 for algo in memory.ALGORITHMS:
-    for name, number in formula[algo].items():
-        tolerance = 0.02 * number if name == "activations" else 0
-        assert abs(number - measured[algo][name]) <= tolerance, (algo, name)
+    formula[algo] = memory.ledger(model, small, algo, prompt_length)
+    measured[algo] = memory.measure(model, small, algo, prompt_length)
+    for name, num_bytes in formula[algo].items():
+        tolerance = 0.02 * num_bytes if name == "activations" else 0
+        assert abs(num_bytes - measured[algo][name]) <= tolerance, (algo, name)
+print("\n".join(memory.page(formula, measured)))
 
 # %% [markdown]
-# ## So, does GRPO halve it?
+# ## Does GRPO halve it?
+#
 # We compare GRPO with three kinds of PPO:
 #
-# - a separate critic, in one graph with the policy (`ppo`);
-# - a separate critic whose loss has a graph of its own, after the policy's. Then only the larger of
-#   the two activations counts, and not their sum;
-# - a value layer on the policy's own body (`ppo-shared`).
+# - **One graph:** a separate critic whose loss shares a backward pass with the policy's loss. This
+#   is what our `ppo.py` does.
+# - **Two graphs:** a separate critic whose loss has its own backward pass, after the policy's. Then
+#   only the larger of the two activations counts, and not their sum.
+# - **One body:** a value layer on the policy's body.
 #
-# The figure draws the first and the last beside GRPO. Each bar is what is held at once, so it has
-# only the larger of activations and cache.
-
+# And we take two sizes. One is the preset. The other is a model with 7 billion numbers, in
+# bfloat16, a format that takes 2 bytes for a number. It has long completions and a reference, and
+# we know its bytes by the formula alone.
 
 # %%
-def times_grpo(c, settings, prompt_length, dtype):
-    """Peak of each opponent over that of GRPO."""
-    rows = {algo: memory.ledger(c, settings, algo, prompt_length, dtype) for algo in memory.ALGORITHMS}
-    own_graph = rows["ppo"] | {"activations": rows["grpo"]["activations"]}
-    opponents = (rows["ppo"], own_graph, rows["ppo-shared"])
-    return [memory.peak(opponent) / memory.peak(rows["grpo"]) for opponent in opponents]
-
-
 long = RLConfig(num_prompts=8, group_size=8, micro_batch_size=1, max_new_tokens=1024, kl_coef=0.04)
-CASES = {f"{config.preset} preset": (model, settings, prompt_length, "float32"),
-         "7B": (memory.LARGE["7B"], long, 256, "bfloat16")}
-print("\n7B in bfloat16, 8 prompts x 8 completions of 1024 tokens, micro-batches of 1, a reference, "
-      "by formula alone")
-c, chosen, prompt, dtype = CASES["7B"]
-rows = {algo: memory.ledger(c, chosen, algo, prompt, dtype) for algo in memory.ALGORITHMS}
-print("\n".join(memory.page(rows, {})))
-for name, case in CASES.items():
-    one, two, shared = times_grpo(*case)
-    print(f"{name}: PPO over GRPO: {one:.2f} in one graph, {two:.2f} in two graphs, {shared:.2f} on one body")
+CASES = {      # name: (model, settings, tokens of a prompt, format of a number)
+    f"{config.preset} preset": (model, settings, prompt_length, "float32"),
+    "7B": (memory.LARGE["7B"], long, 256, "bfloat16"),
+}
+ledgers = {}      # {case: {algorithm: {row: bytes}}}
+for case, (c, chosen, prompt, dtype) in CASES.items():
+    ledgers[case] = {}
+    for algo in memory.ALGORITHMS:
+        ledgers[case][algo] = memory.ledger(c, chosen, algo, prompt, dtype)
+print("7B: 8 prompts with 8 completions of 1024 tokens, in micro-batches of 1")
+print("\n".join(memory.page(ledgers["7B"], {})))
+print()
+for case, rows in ledgers.items():
+    two_graphs = rows["ppo"] | {"activations": rows["grpo"]["activations"]}
+    opponents = {"in one graph": rows["ppo"], "in two graphs": two_graphs,
+                 "on one body": rows["ppo-shared"]}
+    for name, opponent in opponents.items():
+        times = memory.peak(opponent) / memory.peak(rows["grpo"])
+        print(f"{case}: PPO {name:13} takes {times:.2f} times as much as GRPO")
+    activations = rows["grpo"]["activations"] / memory.peak(rows["grpo"])
+    print(f"{case}: activations are as large as {activations:.0%} of GRPO's peak")
 
+# %% [markdown]
+# ## The figure: `08_where_the_bytes_go`
+#
+# Each bar is what is held at once, so it shows only the larger of activations and cache. Compare
+# the colors. Left, yellow decides: with a separate critic in one graph, activations are there
+# twice. Right, the optimizer (light blue) is the largest part of GRPO, and PPO has a whole critic
+# (red) on top.
+
+# %%
 NAMES = {"grpo": "GRPO", "ppo-shared": "PPO on one body", "ppo": "PPO"}
-figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
-for axes, (name, (c, chosen, prompt, dtype)) in zip(panels, CASES.items()):
-    bars = {title: memory.ledger(c, chosen, algo, prompt, dtype) for algo, title in NAMES.items()}
-    plot_bytes(axes, bars, f"{name}, {dtype}")
+figure, panels = new_figure(1, 2, figsize=(7.6, 3.4))
+for axis, (case, rows) in zip(panels, ledgers.items()):
+    dtype = CASES[case][3]
+    bars = {name: rows[algo] for algo, name in NAMES.items()}
+    plot_bytes(axis, bars, "")
+    label(axis, f"{case}, {dtype}", "algorithm", "bytes at the peak", legend=False)
 byte_legend(figure, panels[0], list(bars["PPO"]))
 show_figure(figure, "08_where_the_bytes_go")
 
 # %% [markdown]
 # ## Where the saving ends
-# GRPO needs a group, and PPO can do with one completion a prompt. From which group size on does
-# GRPO need more than such a PPO? If the whole batch is one graph, each completion adds activations.
-# With micro-batches of a fixed size, only the cache and the rollout grow.
+#
+# GRPO needs a group, and PPO can do with one completion for each prompt. So the fair question is:
+# from which group size on does GRPO need more than such a PPO? There are two answers. If the whole
+# batch is one graph, each completion adds activations. With micro-batches of a fixed size, only the
+# cache and the rollout grow.
 
 # %%
 KINDS = {"one graph": True, "micro-batches": False}
-for name, (c, chosen, prompt, dtype) in CASES.items():
-    ends = [memory.crossover(c, chosen, prompt, whole, dtype) for whole in KINDS.values()]
-    print(f"{name}: GRPO needs no more than PPO with one answer a prompt "
-          f"up to groups of {ends[0]} in one graph, {ends[1]} in micro-batches")
+for case, (c, chosen, prompt, dtype) in CASES.items():
+    for kind, whole in KINDS.items():
+        largest = memory.crossover(c, chosen, prompt, whole, dtype)
+        print(f"{case}, {kind}: GRPO needs no more than such a PPO up to groups of {largest}")
 sizes = [2**i for i in range(1, 13)]
-curves = {}
+curves = {}      # {kind: (bytes of GRPO at each size, bytes of PPO)}
 for kind, whole in KINDS.items():
     curves[kind] = memory.against_group_size(model, settings, prompt_length, sizes, whole)
-figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
+
+# %% [markdown]
+# ## The figure: `08_ppo_grpo_memory`
+#
+# Both pictures are for our preset. The blue curve is GRPO with more and more completions for each
+# prompt, and the red line is PPO with one. Look where they cross: left of that place GRPO saves
+# memory. Both axes are logarithmic.
+
+# %%
+figure, panels = new_figure(1, 2, figsize=(7.6, 3.4))
 plot_memory(panels, sizes, curves)
+for axes, kind in zip(panels, KINDS):
+    label(axes, kind, "completions for each prompt (G)", "peak memory, by formula")
 show_figure(figure, "08_ppo_grpo_memory")
 
 # %% [markdown]
 # ## Does it fit?
-# Our trainer keeps everything. A trainer of large models has tricks, and each of them changes one
-# line of the ledger. `tools/large.py` has the lines as formulas. By hand: Qwen2.5-7B has N =
-# 7,615,616,512 numbers. In bfloat16 a weight takes 2 bytes, its gradient 2, its float32 copy 4,
-# Adam 8: 16 N = 113.5 GiB. *LoRA* freezes these numbers and trains two thin matrices beside each
-# large one. With rank 32 these have A = 80,740,352 numbers: 2 N + 16 A = 15.4 GiB.
+#
+# Our trainer keeps everything. Trainers of large models use tricks, and each trick changes one line
+# of the ledger. `tools/large.py` has these lines as formulas. These are the tricks whose names you
+# will see below:
+#
+# | trick | what it does | its price |
+# |---|---|---|
+# | LoRA | freezes all weights; two thin matrices beside each one learn | less can be learned |
+# | QLoRA | LoRA, with the frozen weights in 4 bits | weights are rounded, too |
+# | checkpointing | computes activations again instead of keeping them | a third more time |
+# | flash | attention without the table of all pairs of tokens | none: the same numbers |
+# | fused | one compiled program for several small operations | none: the same numbers |
+# | ZeRO 1, 2, 3 | each card keeps a part: of Adam; of gradients too; of weights too | traffic |
+# | logits in pieces | the scores of all words, for some tokens at a time | none: the same numbers |
+# | no master | no float32 copy of bfloat16 weights | small updates are rounded away |
+# | micro-batches of 1 | fewer activations at a time | more passes |
+# | 8-bit Adam | running means in 1 byte each | they are rounded |
+# | engine | a separate program samples, with its own copy of the weights | memory |
+#
+# **By hand.** Qwen2.5-7B has N = 7,615,616,512 numbers. In bfloat16 a weight takes 2 bytes, its
+# gradient 2, its float32 copy 4 and Adam 8. That copy is there because a small update would be lost
+# in the rounding of bfloat16. Together this is 16 N = 113.5 GiB. With LoRA of rank 32 the N numbers
+# are frozen, and take 2 bytes each. Only the thin matrices learn. They have A = 80,740,352 numbers:
+# 2 N + 16 A = 15.4 GiB.
 
 # %%
 shape = MODELS["qwen2.5-7b"]
 N, A = shape.numbers(), shape.adapter_numbers(32)
 assert (N, A) == (7_615_616_512, 80_740_352)
-print(f"\n16 N = {16 * N / GIB:.1f} GiB, 2 N + 16 A = {(2 * N + 16 * A) / GIB:.1f} GiB")
-for plan, total in ((Plan(), 16 * N), (Plan(lora=32), 2 * N + 16 * A)):
-    policy = [line.num_bytes for line in large_ledger(shape, plan) if line.name.startswith("policy")]
-    assert sum(policy) == total
+for name, plan, total in (("all weights learn", Plan(), 16 * N),
+                          ("LoRA", Plan(lora=32), 2 * N + 16 * A)):
+    lines = large_ledger(shape, plan)
+    policy = sum(line.num_bytes for line in lines if line.name.startswith("policy"))
+    print(f"{name}: {policy / GIB:.1f} GiB")
+    assert policy == total
 
 # %% [markdown]
-# `python -m minireason.memory --model qwen2.5-7b --fits 80GiB` prints the whole answer: the largest
-# line first, then what would make it fit. Every change has a price: 1 if the numbers stay the same,
-# 2 if it takes time, up to 12 if the model learns something else. All combinations are tried, and
-# the cheapest is shown. *Checkpointing* computes activations again instead of keeping them.
-# *Sharding* gives each card a part.
+# A command prints the whole answer for a model and a card:
+#
+#     python -m minireason.memory --model qwen2.5-7b --fits 80GiB
+#
+# It lists the lines, the largest first. Then it says what would make it fit. Each change has a
+# price: 1 if the numbers stay the same, 2 if it takes time, and up to 12 if the model learns
+# something else. The command tries all combinations and shows the cheapest one.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))
 
 # %% [markdown]
-# May we believe it? Others have published measured peaks, with their settings. Beside each stands
-# what our formulas say.
+# Can we believe it? Others have published the peaks that they measured, with their settings. Beside
+# each of them stands what our formulas say.
 
 # %%
-print("\n" + "\n".join(published.page()))
+print("\n".join(published.page()))
 
 # %% [markdown]
 # ## What to see
-# - "GRPO halves the memory" holds against one kind of PPO only: a separate critic of the policy's
-#   size, updated in the same graph (1.96 times at our size). Against a value layer on the policy's
-#   body it saves next to nothing.
+#
+# - "GRPO halves the memory" holds against one kind of PPO only: a separate critic in the same
+#   graph. At our size such a PPO takes 1.96 times as much. Against a value layer on the policy's
+#   body, GRPO saves next to nothing: 1.01 times.
 # - Against a critic with a graph of its own, GRPO saves only what the critic holds: weights,
-#   gradients and Adam. Here that is 6%, since activations are 93% of the bytes. At 7B activations
-#   are few, and PPO takes about 1.65 times as much, with one graph or two. That is not twice as
-#   much either.
-# - The group takes the saving back. In one graph it ends at 2 completions a prompt (3 at 7B). In
-#   micro-batches it lasts beyond a thousand here, and to two dozen at 7B, where the cache of many
-#   long completions grows large.
-# - With each trick of a large trainer another line becomes the largest. It is the optimizer, until
-#   LoRA or sharding; the activations, until checkpointing; then weights, the cache of many
-#   completions, and logits, since a vocabulary has 150,000 tokens.
+#   gradients and Adam. At our size this is 6%, because activations are 93% of the bytes.
+# - At 7B the activations of a micro-batch are smaller than the cache. So they do not count at the
+#   peak, and PPO takes 1.65 times as much, with one graph or with two. That is not twice as much
+#   either.
+# - The second figure: the group takes the saving back. In one graph the saving ends at 2
+#   completions for each prompt (3 at 7B). In micro-batches it ends at 1319. At 7B it ends at 23,
+#   because there the cache of many long completions grows large.
+# - The long table: with each trick another line becomes the largest. First it is the optimizer,
+#   until LoRA or ZeRO. Then it is the activations, until checkpointing. Then it is the weights, the
+#   cache of many completions, and the logits, because a vocabulary has 150,000 tokens.
+# - The published peaks: 26 of 32 estimates are within 15% of the measurement.
 #
-# What it does not show: pipelines and tensors that are split over devices, tensors that wait in the
-# CPU's memory, a smaller critic. Each moves these numbers. And bytes are not seconds.
+# **The trap** is to compare PPO with one completion for each prompt and GRPO with one completion
+# for each prompt. There is no group of 1: its only reward is its mean, so its advantage is 0.
 #
-# The trap: to compare one PPO completion a prompt with one GRPO completion a prompt. There is no
-# group of 1.
+# ## What it does not show
+#
+# - Pipelines, in which each card has some of the layers, and matrices that are split over cards.
+# - Tensors that wait in the CPU's memory.
+# - A critic that is smaller than the policy.
+# - Time: bytes are not seconds.
 #
 # ## Exercises
+#
 # 1. Turn the reference off (kl_coef 0) in the 7B case. Does the ratio in one graph rise or fall?
-# 2. With plain SGD instead of AdamW (`optimizer="sgd"`), what is left of the critic's state in
-#    float32?
+# 2. With plain SGD instead of AdamW (`optimizer="sgd"`), what is left of the critic's weights,
+#    gradients and optimizer in float32?
 # 3. Halve num_kv_heads of the 7B model. Where does the saving end in micro-batches now, and why?
 # 4. What is the smallest change that makes GRPO of qwen2.5-1.5b fit into 24 GiB? And with 4096 new
 #    tokens?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. It rises: the reference is in both columns, so without it the critic is a larger share.
-# 2. Weights and gradients: 8 bytes a number instead of 16.
-# 3. At about twice the group: the cache is half as large, and it is what grows with the group.
-# 4. `python -m minireason.memory --model qwen2.5-1.5b --fits 24GiB`: logits in pieces,
-#    checkpointing and 8-bit Adam. With `--max-new-tokens 4096` also micro-batches of 1, and at most
-#    32 completions sampled at once.
+# 1. It rises. The reference is in both columns, so without it the critic is a larger share.
+# 2. Weights and gradients: 8 bytes for each number instead of 16.
+# 3. At about twice the group. The cache is half as large, and the cache is what grows with the
+#    group.
+# 4. `python -m minireason.memory --model qwen2.5-1.5b --fits 24GiB` says: logits in pieces,
+#    checkpointing and 8-bit Adam. With `--max-new-tokens 4096` it adds micro-batches of 1, and at
+#    most 32 completions that are sampled at once.
 # </details>

@@ -327,16 +327,17 @@ def page(formula: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]
     unit, unit_bytes = "MiB", 2**20
     if max(peak(rows) for _, _, rows in columns) >= 10_000 * 2**20:
         unit, unit_bytes = "GiB", 2**30
+    width = 10 if measured else 12      # of a column; three columns have room for a space before "ppo-shared"
     titles, kinds = f"{'':16}", f"{unit:16}"
     for algo, kind, _ in columns:
-        titles += f"{algo if kind == 'formula' else '':>10}"
-        kinds += f"{kind:>10}"
+        titles += f"{algo if kind == 'formula' else '':>{width}}"
+        kinds += f"{kind:>{width}}"
     lines = [titles, kinds]
     for name in [*formula["grpo"], "peak"]:
         line = f"{name:16}"
         for _, _, rows in columns:
             num_bytes = peak(rows) if name == "peak" else rows[name]
-            line += f"{num_bytes / unit_bytes:10,.2f}"
+            line += f"{num_bytes / unit_bytes:{width},.2f}"
         lines.append(line)
     return lines
 
