@@ -314,8 +314,8 @@ show_figure(figure, "15_alignment")
 #   the model said more and more of them. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept,
-#   and without the KL it spreads here (not in the longer runs). The included model had learned from conversations before
-#   (lesson 14's stage) and had more time: it is better in all three.
+#   and without the KL it spreads here (not in the longer runs). The included model had learned
+#   from conversations before (lesson 14's stage) and had more time: it is better in all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.

@@ -150,7 +150,7 @@ def facts_known(model, number):
     rng, known, device = derive_rng(SEED, "facts"), [], next(model.parameters()).device
     while len(known) < number:
         ids = tokenizer.encode(fact_sheet(rng, TaskConfig())[1])
-        guesses = model(torch.tensor([ids], device=device))[0].argmax(-1).tolist()        # of the token after each one
+        guesses = model(torch.tensor([ids], device=device))[0].argmax(-1).tolist()   # of what follows each
         in_result = False
         for i, token in enumerate(ids):
             text = tokenizer.decode([token])

@@ -219,7 +219,8 @@ def draw(rows, prices, num_answers):
         axes[1].errorbar(x, y, errors, fmt="o-", ms=3, color=color, label=task, capsize=2)
         named = prices if max(x) > 1.1 * min(x) else prices[:1]      # of arithmetic all points are one
         for i, price in enumerate(named):
-            axes[1].annotate(f"{price:g}" if named == prices else "0 to 3", (x[i], y[i]), (5, -9), textcoords="offset points", fontsize=7)
+            text = f"{price:g}" if named == prices else "0 to 3"
+            axes[1].annotate(text, (x[i], y[i]), (5, -9), textcoords="offset points", fontsize=7)
         by_drop = {drop: f"{task}: share of tokens that can go for {drop} points" for drop in DROPS}
         curve(axes[2], task, by_drop, scale=100)
     axes[0].set_xticks(range(num_answers + 1))

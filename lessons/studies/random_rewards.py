@@ -171,8 +171,8 @@ def draw(measured, rows):
     label(axes[1], "at the end", ylabel="points gained over the base", legend=False)
     label(axes[2], "what the answers look like", ylabel="% of the answers")
     axes[2].set_ylim(0, 140)
-    axes[2].legend(list(WORDS.values()), frameon=False, fontsize=8, ncols=3, loc="upper center", columnspacing=1,
-                   handlelength=1)
+    axes[2].legend(list(WORDS.values()), frameon=False, fontsize=8, ncols=3, loc="upper center",
+                   columnspacing=1, handlelength=1)
     return figure
 
 
