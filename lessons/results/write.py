@@ -246,8 +246,8 @@ def ppo_and_grpo_cost():
 
 def tuning():
     columns = {"the preset": "{}, preset", "the best trial": "{}, best"}
-    return grid("tuning.json", "right at a third of the way, %, mean of the tasks", {"GRPO": "grpo", "PPO": "ppo"},
-                columns)
+    title = "right at a third of the way, %, mean of the tasks"
+    return grid("tuning.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
 
 
 def ppo_long():
@@ -402,8 +402,8 @@ def distance():
                 value, low, high = (100 * line[end] for end in ("value", "low", "high"))
                 cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")
             rows.append(cells)
-    return table(["trained", "after", "problems solved, %", "try 1: right numbers, %", "try 3", "try 5", "try 7",
-                  "try 9", "cut off, %"], rows)
+    return table(["trained", "after", "problems solved, %", "try 1: right numbers, %", "try 3", "try 5",
+                  "try 7", "try 9", "cut off, %"], rows)
 
 
 def mean(values):

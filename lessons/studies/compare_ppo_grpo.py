@@ -84,7 +84,7 @@ tokenizer = get_tokenizer()
 # Tuning
 
 def trials_of(algo):
-    """The settings that are tried, as dicts: the preset's, then others, drawn without the algorithm's help."""
+    """The settings that are tried, as dicts: the preset's, then others, drawn at random."""
     rng, trials = derive_rng("trials", algo), [PRESET[algo]]
     while len(trials) < NUM_TRIALS:
         trial = {name: rng.choice(values) for name, values in GRIDS[algo].items()}
@@ -132,7 +132,8 @@ def try_settings(algo, number, settings, seed, args):
 
 
 def trial_arm(algo, number, settings, seed, args):
-    return runs.arm(f"C5-trial-{algo}-{number}-{seed}", args, try_settings, algo, number, settings, seed, args)
+    name = f"C5-trial-{algo}-{number}-{seed}"
+    return runs.arm(name, args, try_settings, algo, number, settings, seed, args)
 
 
 def result_of(algo, number, settings, args):
@@ -280,9 +281,9 @@ def questions(chosen, args):
 # Seconds
 
 def measure_clock(chosen, seed, args):
-    """Seconds per sampled token of both, in turn, from the cold start and from RL's end. Let nothing else run.
+    """Seconds per sampled token of both, in turn, from the cold start and from RL's end.
 
-    A rollout has the size that it has in the study. The first of each is not counted.
+    Let nothing else run. A rollout has the size that it has in the study. The first of each is not counted.
     """
     source, seconds = runs.whole_run(seed, args, needs="rl"), {algo: [] for algo in ALGOS}
     for stage in ("cold-start", "rl"):
@@ -344,8 +345,12 @@ def at_end(right):
     return right[..., -1].mean()
 
 
+def lead_at_end(one, other):
+    return at_end(one) - at_end(other)
+
+
 def area(x, right, until):
-    """The mean share of right answers on the way up to `until`, which is an amount of x, as x grows evenly."""
+    """The mean share of right answers on the way up to `until`, an amount of x."""
     shares, places = right.mean((0, 1)), np.linspace(0, until, 201)
     return np.interp(places, x, shares).mean()
 
@@ -382,7 +387,7 @@ def rows_of(start, curves):
                             *bootstrap(lambda right: needed(x, right, HEAD_START), mine.all)))
     for task in (*one.right, "all tasks"):
         pair = (other.all, one.all) if task == "all tasks" else (other.right[task], one.right[task])
-        rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lambda a, b: at_end(a) - at_end(b), *pair)))
+        rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, *pair)))
     for unit, budget in budgets.items():
         def difference(ppo_right, grpo_right):
             return (area(getattr(other, unit), ppo_right, budget)
@@ -410,8 +415,7 @@ def rows_of_questions(answers):
                                     "(mean, lowest, highest run)", means.mean(), means.min(), means.max()))
         if len(curves) == 2:
             rows.append(row(f"{name}: ppo - grpo, all tasks",
-                            *bootstrap(lambda a, b: at_end(a) - at_end(b), curves["ppo"].all,
-                                       curves["grpo"].all)))
+                            *bootstrap(lead_at_end, curves["ppo"].all, curves["grpo"].all)))
     return rows
 
 
