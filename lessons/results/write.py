@@ -234,20 +234,35 @@ def num_near():
 
 def ppo_and_grpo():
     columns = {"arithmetic %": "{} arithmetic", "countdown %": "{} countdown"}
-    rows = grid("C5.json", "after 30 iterations", {"GRPO": "grpo", "PPO": "ppo"}, columns)
-    difference = grid("C5.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
+    rows = grid("C5-earlier.json", "after 30 iterations", {"GRPO": "grpo", "PPO": "ppo"}, columns)
+    difference = grid("C5-earlier.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
     return rows + "\n".join(difference.splitlines()[3:]) + "\n"
 
 
 def ppo_and_grpo_cost():
     columns = {"seconds an iteration (median, least, most)": "{} seconds per iteration*"}
-    return grid("C5.json", "", {"GRPO": "grpo", "PPO": "ppo"}, columns, plain_interval)
+    return grid("C5-earlier.json", "", {"GRPO": "grpo", "PPO": "ppo"}, columns, plain_interval)
 
 
 def tuning():
     columns = {"the preset": "{}, preset", "the best trial": "{}, best"}
     title = "right at a third of the way, %, mean of the tasks"
     return grid("tuning.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
+
+
+def comparison():
+    """C5.json: PPO and GRPO at the end, from both starts, and on the way."""
+    columns = {f"{task} %": f"{{}}, {task}" for task in TASKS}
+    columns |= {"all tasks %": "{}, all tasks", "on the way, by answers": "{}, on the way by completions",
+                "by seconds": "{}, on the way by seconds"}
+    text = ""
+    for start in ("cold start", "base"):
+        rows = {"GRPO": f"{start}: grpo", "PPO": f"{start}: ppo"}
+        text += grid("C5.json", f"from the {start}; {size_of('C5.json')}", rows, columns)
+        difference = {"PPO minus GRPO": f"{start}: ppo - grpo"}
+        last_line = grid("C5.json", "", difference, columns, points_interval).splitlines()[3]
+        text += last_line + "\n"
+    return text
 
 
 def ppo_long():
@@ -461,8 +476,8 @@ def peaks():
 
 
 def seconds_ratio():
-    ppo = find("C5.json", "ppo seconds per iteration*")["value"]
-    return f"{ppo / find('C5.json', 'grpo seconds per iteration*')['value']:.1f}"
+    ppo = find("C5-earlier.json", "ppo seconds per iteration*")["value"]
+    return f"{ppo / find('C5-earlier.json', 'grpo seconds per iteration*')['value']:.1f}"
 
 
 def num_seeds(file):
@@ -505,7 +520,7 @@ NUMBERS = {
     "C4-tokens": tokens_of_ledger,
     "GPU-tokens": tokens_on_gpu,
     "published": num_near,
-    "C5": lambda: f"{100 * find('C5.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
+    "C5": lambda: f"{100 * find('C5-earlier.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
     "C5-seconds": seconds_ratio,
     "C6": lambda: percent(find("C6.json", "base, RL: readable"), 0),
     "C7": lambda: points("C7.json", "countdown, RL 32, * tokens: vote, less that of 1"),
@@ -519,8 +534,9 @@ NUMBERS = {
     "C12": tries_of_pure_rl,
 }
 
-for claim in ("C1", "C3", "C5", "C6", "C7", "C8", "C9", "C10", "C11"):
+for claim in ("C1", "C3", "C6", "C7", "C8", "C9", "C10", "C11"):
     NUMBERS[f"{claim}-seeds"] = functools.partial(num_seeds, f"{claim}.json")
+NUMBERS["C5-seeds"] = functools.partial(num_seeds, "C5-earlier.json")
 
 
 # -----------------------------------------------------------------------------
@@ -702,6 +718,7 @@ TABLES |= {
     "C16-differences-table": if_measured("C16", generalization_differences),
     "C17-table": if_measured("C17", sizes),
     "C17-threshold-table": if_measured("C17", thresholds),
+    "C5-whole-table": if_measured("C5", comparison),
     "C19-table": if_measured("C19", trade),
     "C19-differences-table": if_measured("C19", trade_differences),
     "C20-table": if_measured("C20", lengths),
@@ -712,6 +729,7 @@ NUMBERS |= {
     "C13-figure": figure_of("C13", "Distilling and RL: accuracy against seconds and samples"),
     "C16-figure": figure_of("C16", "What four ways of training gain, in and out of distribution"),
     "C17-figure": figure_of("C17", "What RL gains against the base's pass@1, and groups without a signal"),
+    "C5-figure": figure_of("C5", "Accuracy of PPO and GRPO against answers, seconds and bytes"),
     "C19-figure": figure_of("C19", "Lines of equal accuracy, and accuracy against all tokens"),
     "C20-figure": figure_of("C20", "Length by difficulty, accuracy and tokens along the price of length"),
 }

@@ -10,11 +10,14 @@ The contract of fairness. Both algorithms have
     the same start      the cold start of a whole run, and in a second comparison its base; each seed has its
                         own corpus, base and cold start
     the same problems   drawn from the same stream, and judged by the same verifier
-    the same samples    as many rollouts as the preset has, of as many completions
+    the same samples    as many rollouts as the preset has, of as many completions. GRPO may choose to draw
+                        them in smaller groups of more problems; the question "group-8" asks PPO the same
     the same tuning     NUM_TRIALS settings each: the preset's, and others drawn at random from GRIDS. Each is
-                        tried for a third of the way on two other seeds, and asked problems that are not
-                        scored later. The best mean of the two seeds is taken. If its learning rate is the
-                        lowest or the highest of RATES, the next one beyond is tried as well
+                        tried in a run of a third of the length, from the cold starts of two other seeds, and
+                        answers held-out problems that are drawn with another seed than those that are
+                        scored. (Where few are held out many are the same: of 500 programs 225.) The best
+                        mean of the two seeds is taken. If its learning rate is the lowest or the highest of
+                        RATES, the next one beyond is tried as well. From the base the same settings are used
     the same scoring    the held-out problems of all tasks, at the start and after each tenth of the way
 
 Seconds are measured apart, with nothing else running: `measure_clock`. So it does not matter on which machine
@@ -26,6 +29,7 @@ where long answers pay a price.
 
 import copy
 import dataclasses
+import json
 import sys
 import time
 from pathlib import Path
@@ -70,8 +74,8 @@ TUNING_SEEDS = (5, 6)
 TUNING_PROBLEMS = 77            # the seed of the problems that trials answer; scores use another one
 STARTS = ("cold-start", "base")
 NUM_LOOKS = 10                  # scores on the way, after the first
-HEAD_START = 0.10               # "so many points above the start" is what the way is measured to
-FEW = (1, 2, 4)                 # completions of a problem
+HEAD_STARTS = {"cold-start": 0.05, "base": 0.20}        # a goal on the way: so much above the start
+FEW = (1, 2, 4, 8)              # completions of a problem
 LAMBDAS = ("1", "0.95", "0.9")
 LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
 NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
@@ -133,7 +137,9 @@ def try_settings(algo, number, settings, seed, args):
 
 def trial_arm(algo, number, settings, seed, args):
     name = f"C5-trial-{algo}-{number}-{seed}"
-    return runs.arm(name, args, try_settings, algo, number, settings, seed, args)
+    arm = runs.arm(name, args, try_settings, algo, number, settings, seed, args)
+    refuse_others(name, {"trained with": arm["trial"]}, json.loads(json.dumps(settings)))
+    return arm
 
 
 def result_of(algo, number, settings, args):
@@ -239,7 +245,8 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
         tokens = sum(line["completion_length"] for line in lines[:iteration]) * completions
         marks.append({"iteration": iteration, "completions": iteration * completions,
                       "tokens": round(tokens), "right": right_answers(model, config)})
-    kept = {"marks": marks, "tokens of an answer": mean_of_reasoning(results["stages"]["rl"], "tokens")}
+    kept = {"trained with": how(settings, more_flags), "marks": marks,
+            "tokens of an answer": mean_of_reasoning(results["stages"]["rl"], "tokens")}
     for key in ("reward", "completion_length", "explained_variance"):
         if key in lines[0]:
             kept[key] = [round(line[key], 4) for line in lines]
@@ -256,8 +263,21 @@ def right_answers(model, config):
 
 
 def run_arm(name, algo, start, settings, more_flags, seed, args):
-    return runs.arm(f"C5-{name}-{algo}-{start}-{seed}", args, compared_run, name, algo, start, settings,
-                    more_flags, seed, args)
+    arm_name = f"C5-{name}-{algo}-{start}-{seed}"
+    arm = runs.arm(arm_name, args, compared_run, name, algo, start, settings, more_flags, seed, args)
+    refuse_others(arm_name, arm, how(settings, more_flags))
+    return arm
+
+
+def how(settings, more_flags):
+    """The settings and flags of a run as text, which is kept with its numbers."""
+    return json.loads(json.dumps([settings, list(map(str, more_flags))]))
+
+
+def refuse_others(name, arm, wanted):
+    """Ends the program with 2 if an arm was trained with other settings: trials may have chosen anew."""
+    runs.refuse_if_any(["the chosen settings"] if arm["trained with"] != wanted else [],
+                       f"{runs.RESULTS / 'arms' / name}.json was trained with other settings")
 
 
 def questions(chosen, args):
@@ -272,7 +292,9 @@ def questions(chosen, args):
     for value in LAMBDAS:
         asked.append((f"lambda-{value}", "ppo", {**chosen["ppo"], "gae-lambda": value}, []))
     for algo in ALGOS:
-        flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", longest]
+        # Divided by a group's deviation, any difference of lengths would be as large as right and wrong.
+        flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", longest,
+                 "--no-rl-scale-advantages"]
         asked.append(("length-price", algo, chosen[algo], flags))
     return asked
 
@@ -281,15 +303,17 @@ def questions(chosen, args):
 # Seconds
 
 def measure_clock(chosen, seed, args):
-    """Seconds per sampled token of both, in turn, from the cold start and from RL's end.
+    """Seconds per sampled token of both, in turn, on the way from each start: of it, and of RL's end.
 
     Let nothing else run. A rollout has the size that it has in the study. The first of each is not counted.
     """
-    source, seconds = runs.whole_run(seed, args, needs="rl"), {algo: [] for algo in ALGOS}
-    for stage in ("cold-start", "rl"):
+    source, seconds = runs.whole_run(seed, args, needs="rl"), {}
+    for stage in ("base", "cold-start", "rl"):
         model, state = open_model(source, stage)
         config = settings_of_run(state)
-        world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
+        price = 0.0 if stage == "base" else config.language_price       # as stages.py has it
+        world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares, price)
+        seconds[stage] = {algo: [] for algo in ALGOS}
         steps = {}
         for algo in ALGOS:
             settings = dataclasses.replace(rl_config(algo, chosen, args), num_iterations=NUM_TIMED)
@@ -298,12 +322,13 @@ def measure_clock(chosen, seed, args):
             for algo in ALGOS:
                 began = time.perf_counter()
                 metrics = next(steps[algo])
-                seconds[algo].append((time.perf_counter() - began) / metrics["num_tokens"])
+                seconds[stage][algo].append((time.perf_counter() - began) / metrics["num_tokens"])
     counted = {}
-    for algo in ALGOS:
-        half = len(seconds[algo]) // 2
-        counted[algo] = seconds[algo][1:half] + seconds[algo][half + 1:]
-    return {"seconds per token": counted, "threads": torch.get_num_threads()}
+    for start in STARTS:
+        counted[start] = {}
+        for algo in ALGOS:
+            counted[start][algo] = seconds[start][algo][1:] + seconds["rl"][algo][1:]
+    return {"trained with": how(chosen, []), "seconds per token": counted, "threads": torch.get_num_threads()}
 
 
 def rl_config(algo, chosen, args) -> RLConfig:
@@ -332,13 +357,15 @@ class Curves:
         for task in arms[0]["marks"][0]["right"]:
             of_task = []
             for arm in arms:
-                columns = [[int(bit) for bit in mark["right"][task]] for mark in arm["marks"]]
-                of_task.append(np.array(columns).T)
+                columns = [list(mark["right"][task]) for mark in arm["marks"]]
+                of_task.append(np.array(columns).T.astype(int))
             self.right[task] = np.array(of_task)
         self.all = np.concatenate(list(self.right.values()), axis=1)
         self.completions = [mark["completions"] for mark in arms[0]["marks"]]
-        tokens = [[mark["tokens"] for mark in arm["marks"]] for arm in arms]
-        self.seconds = np.array(tokens).mean(0) * seconds_per_token         # (marks,)
+        tokens = np.zeros(len(self.completions))                            # (marks,), mean of the runs
+        for arm in arms:
+            tokens += np.array([mark["tokens"] for mark in arm["marks"]]) / len(arms)
+        self.seconds = tokens * seconds_per_token
 
 
 def at_end(right):
@@ -383,8 +410,9 @@ def rows_of(start, curves):
             x = getattr(mine, unit)
             rows.append(row(f"{title}: {algo}, on the way by {unit}",
                             *bootstrap(lambda right: area(x, right, budget), mine.all)))
-            rows.append(row(f"{title}: {algo}, {unit} to {100 * HEAD_START:.0f} points more",
-                            *bootstrap(lambda right: needed(x, right, HEAD_START), mine.all)))
+            gain = HEAD_STARTS[start]
+            rows.append(row(f"{title}: {algo}, {unit} to {100 * gain:.0f} points more",
+                            *bootstrap(lambda right: needed(x, right, gain), mine.all)))
     for task in (*one.right, "all tasks"):
         pair = (other.all, one.all) if task == "all tasks" else (other.right[task], one.right[task])
         rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, *pair)))
@@ -395,6 +423,11 @@ def rows_of(start, curves):
         rows.append(row(f"{title}: ppo - grpo, on the way by {unit}",
                         *bootstrap(difference, other.all, one.all)))
     return rows
+
+
+def spread(values):
+    """(mean, lowest, highest) of one number of each run."""
+    return float(np.mean(values)), float(np.min(values)), float(np.max(values))
 
 
 def rows_of_questions(answers):
@@ -410,16 +443,31 @@ def rows_of_questions(answers):
             if "explained_variance" in arms[algo][0]:
                 lines = np.array([arm["explained_variance"] for arm in arms[algo]])
                 for part, columns in (("first", lines[:, :10]), ("last", lines[:, -10:])):
-                    means = columns.mean(1)
                     rows.append(row(f"{name}: explained variance of the {part} ten rollouts "
-                                    "(mean, lowest, highest run)", means.mean(), means.min(), means.max()))
+                                    "(mean, lowest, highest run)", *spread(columns.mean(1))))
+            rows.append(row(f"{name}: {algo}, tokens of an answer (mean, lowest, highest run)",
+                            *spread([arm["tokens of an answer"] for arm in arms[algo]])))
+        if name.startswith("lambda") and name != "lambda-1":
+            of_one = Curves(answers["lambda-1"]["ppo"], 1.0)
+            rows.append(row(f"{name} less lambda-1: ppo, all tasks",
+                            *bootstrap(lead_at_end, curves["ppo"].all, of_one.all)))
         if len(curves) == 2:
             rows.append(row(f"{name}: ppo - grpo, all tasks",
                             *bootstrap(lead_at_end, curves["ppo"].all, curves["grpo"].all)))
     return rows
 
 
-def draw(by_start, bytes_of):
+def rows_of_clock(start, per_token):
+    """How long 1,000 sampled tokens take, updates included."""
+    rows = []
+    for algo in ALGOS:
+        counted = sorted(per_token[algo])
+        rows.append(row(f"{start.replace('-', ' ')}: {algo}, seconds per 1,000 tokens (median, least, most)",
+                        1000 * float(np.median(counted)), 1000 * counted[0], 1000 * counted[-1]))
+    return rows
+
+
+def draw(by_start, bytes_of, num_threads):
     """Held-out accuracy against completions and seconds, and at the end against bytes."""
     figure, axes = new_figure(1, 3, figsize=(10, 3.4))
     styles = {"cold-start": ("-", "from a cold start"), "base": ("--", "from the base")}
@@ -440,7 +488,8 @@ def draw(by_start, bytes_of):
                              label=f"{algo.upper()}, {words}")
     axes[1].sharey(axes[0])
     axes[2].sharey(axes[0])
-    names = ("thousand completions", "minutes of training, two cores", "MiB at the peak of a step")
+    names = ("thousand completions", f"minutes of training, threads: {num_threads}",
+             "MiB at the peak of a step")
     for axis, name in zip(axes, names):
         axis.set_xlabel(name)
         axis.set_xlim(left=0)
@@ -485,9 +534,9 @@ def peak_bytes(chosen, args):
 # -----------------------------------------------------------------------------
 # The whole
 
-def show_trials(tried):
+def show_trials(tried, seeds):
     for algo in ALGOS:
-        print(f"{algo}: held-out problems right after a third of the way, mean of {len(TUNING_SEEDS)} seeds")
+        print(f"{algo}: held-out problems right in a run of a third of the length, seeds {list(seeds)}")
         for trial in sorted(tried[algo], key=lambda trial: -trial["right"]):
             words = ", ".join(f"{name} {value}" for name, value in trial["settings"].items())
             print(f"    {100 * trial['right']:5.1f}%  {words}")
@@ -504,35 +553,36 @@ def main():
     if args.fast:
         make_small()
     tried = {algo: tune(algo, args) for algo in ALGOS}
-    show_trials(tried)
+    show_trials(tried, tuning_seeds(args))
     save_trials(tried, args)
     if args.tune:
         return
     chosen = {algo: best_of(tried[algo])["settings"] for algo in ALGOS}
     clock = runs.arm("C5-clock", args, measure_clock, chosen, 0, args)
-    seconds = {algo: float(np.median(clock["seconds per token"][algo])) for algo in ALGOS}
-    by_start, rows = {}, []
+    refuse_others("C5-clock", clock, how(chosen, []))
+    per_token = clock["seconds per token"]
+    by_start, whole, rows = {}, {}, []
     for start in STARTS:
         by_start[start] = {}
         for algo in ALGOS:
             arms = [run_arm("whole", algo, start, chosen[algo], [], seed, args) for seed in args.seeds]
-            by_start[start][algo] = Curves(arms, seconds[algo])
-        rows += rows_of(start, by_start[start])
+            whole[start, algo] = arms
+            by_start[start][algo] = Curves(arms, float(np.median(per_token[start][algo])))
+        rows += rows_of(start, by_start[start]) + rows_of_clock(start, per_token[start])
     answers = {}
     for name, algo, settings, flags in questions(chosen, args):
-        arms = [run_arm(name, algo, "cold-start", settings, flags, seed, args)
-                for seed in args.seeds[:NUM_CRITIC_SEEDS]]
+        if settings == chosen[algo] and not flags:                  # the whole runs have answered this
+            arms = whole["cold-start", algo][:NUM_CRITIC_SEEDS]
+        else:
+            arms = [run_arm(name, algo, "cold-start", settings, flags, seed, args)
+                    for seed in args.seeds[:NUM_CRITIC_SEEDS]]
         answers.setdefault(name, {})[algo] = arms
     rows += rows_of_questions(answers)
-    for algo in ALGOS:
-        counted = sorted(clock["seconds per token"][algo])
-        rows.append(row(f"{algo} seconds per 1,000 tokens (median, least, most)", 1000 * seconds[algo],
-                        1000 * counted[0], 1000 * counted[-1]))
     bytes_of = peak_bytes(chosen, args)
     num_problems = by_start["base"]["grpo"].all.shape[1]
     runs.save_claim(5, "GRPO drops the critic and learns as well", args.command, args.seeds, num_problems,
                     rows, tried=tried, chosen=chosen, bytes=bytes_of)
-    runs.save_figure(draw(by_start, bytes_of), "C5")
+    runs.save_figure(draw(by_start, bytes_of, clock["threads"]), "C5")
     for line in rows:
         print(f"{line['name']:70} {line['value']:10.3f} [{line['low']:.3f}, {line['high']:.3f}]")
 
@@ -540,7 +590,7 @@ def main():
 def make_small():
     """For --fast: fewer trials and questions, and scores at the start, the middle and the end."""
     global NUM_TRIALS, NUM_LOOKS, NUM_TIMED, FEW, LAMBDAS
-    NUM_TRIALS, NUM_LOOKS, NUM_TIMED, FEW, LAMBDAS = 2, 2, 2, (1, 2), ("0.95",)
+    NUM_TRIALS, NUM_LOOKS, NUM_TIMED, FEW, LAMBDAS = 2, 2, 2, (1, 2), ("1", "0.95")
 
 
 if __name__ == "__main__":

@@ -171,7 +171,8 @@ def rows_of_lengths(task, answers):
         add(rows, f"{title}: share of the problems", share)
     gap = bootstrap(wrong_less_right, answers.right, answers.tokens)
     add(rows, f"{task}, same problem: tokens, wrong less right", gap)
-    add(rows, f"{task}: went on after a success", bootstrap(np.mean, answers.went_on))
+    if TASKS[task].succeeds:        # a sum has no tries, so nothing can go on after one
+        add(rows, f"{task}: went on after a success", bootstrap(np.mean, answers.went_on))
     return rows
 
 
@@ -215,12 +216,13 @@ def draw(rows, prices, num_answers):
         curve(axes[0], task, by_difficulty)
         x = [found[f"{task}, price {price:g}: tokens"][0] for price in prices]
         shares = [found[f"{task}, price {price:g}: right"] for price in prices]
-        y, errors = error_bars([[100 * end for end in share] for share in shares])
+        y, errors = error_bars(100 * np.array(shares))
         axes[1].errorbar(x, y, errors, fmt="o-", ms=3, color=color, label=task, capsize=2)
         named = prices if max(x) > 1.1 * min(x) else prices[:1]      # of arithmetic all points are one
         for i, price in enumerate(named):
-            text = f"{price:g}" if named == prices else "0 to 3"
-            axes[1].annotate(text, (x[i], y[i]), (5, -9), textcoords="offset points", fontsize=7)
+            text = f"{price:g}" if named == prices else f"{prices[0]:g} to {prices[-1]:g}"
+            place = (5, 6) if price == 0 else (5, -9)
+            axes[1].annotate(text, (x[i], y[i]), place, textcoords="offset points", fontsize=7)
         by_drop = {drop: f"{task}: share of tokens that can go for {drop} points" for drop in DROPS}
         curve(axes[2], task, by_drop, scale=100)
     axes[0].set_xticks(range(num_answers + 1))
