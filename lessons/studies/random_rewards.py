@@ -183,12 +183,8 @@ def main():
         for name in measured:
             measured[name].append(runs.arm(f"C15-{name}-{seed}", args, measure, name, seed, args))
     rows = rows_of(measured)
-    seconds = {}
-    for name in REWARDS:
-        seconds[name] = [arm["seconds"] for arm in measured[name]]
     num_problems = len(right_of(measured["base"], "arithmetic")[0])
-    runs.save_claim(15, "even random rewards help", args.command, args.seeds, num_problems, rows,
-                    seconds=seconds)
+    runs.save_claim(15, "even random rewards help", args.command, args.seeds, num_problems, rows)
     runs.save_figure(draw(measured, rows), "C15")
 
 
