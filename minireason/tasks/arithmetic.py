@@ -194,7 +194,7 @@ def follows(problem: Problem, thinking: str, answer: str) -> bool:
 
 TASK = Task(
     name="arithmetic", word="compute", example="compute 7*7+8*3-9", words=("compute",), levels=(0, *LEVELS),
-    presets={"smoke": Mix((1,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
+    presets={"smoke": Mix((0,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.3, is_short=is_short,
     problem_of_fact=problem_of_fact, follows=follows, unseen=unseen, averaged=True)
