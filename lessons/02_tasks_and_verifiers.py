@@ -142,14 +142,16 @@ assert sums.key == again.key and numbers.key == parse_prompt("make 42 from 6 3 8
 # %% [markdown]
 # ## How many problems there are
 #
-# Each task has levels from 1 (trivial) to 4 (hard). If many draws of a level give the same few
-# problems, a model may learn them by heart, and that is not reasoning. So we count how many of our
-# draws are new problems. RL is trained and scored on the levels that the last line prints.
+# Each task has levels from 1 (trivial) to 4 (hard). (Sums have a level 0 too, for a quick first run.)
+# If many draws of a level give the same few problems, a model may learn them by heart, and that is
+# not reasoning. So we count how many of our draws are new problems. RL is trained and scored on the
+# levels that the last line prints.
 
 # %%
+LEVELS = range(1, 5)
 new_share = {}      # the share of draws that are new problems, of each (task, level)
 for task in TASKS:
-    for level in TASKS[task].levels:
+    for level in LEVELS:
         problems = [make_problem(task, rng, level) for _ in range(NUM_DRAWS)]
         by_key = {problem.key: problem for problem in problems}
         new_share[task, level] = len(by_key) / NUM_DRAWS
@@ -300,9 +302,8 @@ print("\n".join(fooled[:8]))
 # %%
 figure, axes = new_figure(1, 2, figsize=(9, 3.6))
 for task, color in zip(TASKS, ("#1b6ca8", "#d1495b", "#5a9a5a")):
-    levels = TASKS[task].levels
-    shares = [new_share[task, level] for level in levels]
-    axes[0].plot(levels, shares, "o-", color=color, label=task)
+    shares = [new_share[task, level] for level in LEVELS]
+    axes[0].plot(LEVELS, shares, "o-", color=color, label=task)
 axes[0].set(xticks=range(1, 5), ylim=(0, 1.05))
 axes[1].imshow(accepted, cmap="Blues", aspect="auto", vmin=-0.1, vmax=1.4)
 axes[1].set_xticks((0, 1), ("naive", "ours"))

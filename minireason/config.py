@@ -204,12 +204,11 @@ def preset(name: str) -> Config:
     config.tasks.levels = preset_levels(name)
     config.tasks.shares = preset_shares(name)
     config.evaluate.num_by_task = preset_test_numbers(name)
-    if name == "smoke":      # about half a minute: two-term sums are easy enough to learn in that time
+    if name == "smoke":      # about half a minute: in that time the base learns level 0 by half, RL the rest
         change(config.model, width=64, mlp_width=176, num_layers=2)
-        change(config.base, num_examples=40_000, learning_rate=4e-3, max_gap=0)
+        change(config.base, num_examples=24_000, batch_size=12, learning_rate=3e-3, max_gap=0)
         change(config.cold_start, num_examples=96, num_epochs=2, max_gap=0)    # just enough for the form
-        change(config.rl, num_iterations=30, num_epochs=2, learning_rate=5e-4)
-        change(config.rl, num_prompts=12, max_new_tokens=40)
+        change(config.rl, num_iterations=50, learning_rate=1e-3, max_new_tokens=60)
         change(config.align, num_iterations=8, num_prompts=12, max_new_tokens=40)
         change(config.sampling, num_problems=600, num_chat=200)
         change(config, num_preference_prompts=1000)

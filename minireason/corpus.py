@@ -42,12 +42,15 @@ def draw_task(rng: random.Random, mix: TaskConfig) -> str:
 
 
 def up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
-    """Levels to draw from, the harder ones more often: of (1, 2, 3, 4) up to 3 it is [1, 2, 2, 3, 3, 3]."""
+    """Levels to draw from, the harder ones more often: of (1, 2, 3, 4) up to 3 it is [1, 2, 2, 3, 3, 3].
+
+    Level 0 is drawn where it is the hardest, and nowhere else.
+    """
     easier = []
     for level in sorted(levels):
         if level <= hardest:
             easier += [level] * level
-    return easier
+    return easier or [0]
 
 
 def gives_away(left: int, operator: str, right: int, mix: TaskConfig) -> bool:

@@ -100,6 +100,18 @@ def test_a_document_with_a_test_problem_would_be_seen():
     assert len(found) == len(prompts) and 0.02 < sum(found) / len(found) < 0.25
 
 
+def sums_of_two_terms():
+    """A mix that scores level 1 of arithmetic, of which a fact such as 7+8=15 may be a test problem."""
+    mix = preset("smoke").tasks
+    mix.levels["arithmetic"] = (1,)
+    return mix
+
+
+def test_level_0_is_drawn_where_it_is_the_hardest_and_nowhere_else():
+    """So a corpus of harder levels is the same, document by document, as before there was a level 0."""
+    assert corpus.up_to(0, (0, 1, 2)) == [0] and corpus.up_to(3, (0, 1, 2, 3, 4)) == [1, 2, 2, 3, 3, 3]
+
+
 def held_out_in(fact, mix):
     """The test problems of scored levels that a fact such as 7+8=15 asks and answers, by trying prompts."""
     left, operator, right, result = re.fullmatch("(-?[0-9]+)([-+*/])([0-9]+)=(-?[0-9]+)", fact).groups()
@@ -115,10 +127,10 @@ def held_out_in(fact, mix):
     return [prompt for prompt in prompts if is_test(parse_prompt(prompt))]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [*PRESETS, "sums of two terms"])
 def test_no_text_of_a_preset_asks_or_states_a_test_problem(name):
     """By all kinds of text: prompts, facts, solutions, and what rejection sampling and RL are asked."""
-    mix = preset(name).tasks
+    mix = preset(name).tasks if name in PRESETS else sums_of_two_terms()
     documents = corpus.base_corpus(0, 2500, mix) + corpus.chat_examples(0, 300)
     for which in ("plain", "golden", "expert"):
         documents += MAKERS[which](0, 400, mix)
@@ -146,7 +158,7 @@ def test_facts_of_levels_that_are_not_scored_stay():
 
 def test_a_step_of_a_longer_solution_is_not_a_test_problem():
     """`2*2+7` is worked out by 4+7=11, whether or not `compute 4+7` is a test problem: is_test says so."""
-    mix = preset("smoke").tasks
+    mix = sums_of_two_terms()
     steps = [step for _, thinking, _ in problems_of(corpus.base_corpus(0, 6000, mix))
              for step in steps_of(thinking)]
     assert sum(bool(held_out_in(step, mix)) for step in steps) > 10

@@ -2,6 +2,8 @@
 
 Level 1: two terms; 2: three; 3: four or five; 4: six to eight. Results are 0 to 99; values on the way may be
 negative. Levels 2 and 3 are scored: chains have far more canonical forms than any test set needs.
+Level 0 is a world of its own, for the smoke preset: four digits, such as `compute 7-3+8-5`, and every total is 0
+to 20. So few facts, shared by so many problems, are learned in seconds.
 """
 
 import random
@@ -13,6 +15,7 @@ from minireason.tasks.trace import STEP, find_steps
 from minireason.tasks.words import Voice
 
 LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
+EASY_LENGTH, EASY_TOTAL = 4, 20                        # of level 0: digits, and the highest total
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
 PROMPT = re.compile(r"compute +(-? *[0-9]+(?: *[-+*] *[0-9]+)*)", re.ASCII)
@@ -24,6 +27,8 @@ Term = tuple[str, tuple[int, ...]]                     # sign and factors: `-8*3
 
 def make_problem(rng: random.Random, level: int) -> Problem:
     """Draws a chain of the level's length whose result lies in 0..99."""
+    if level == 0:
+        return build(easy_terms(rng), level)
     fewest, most = LEVELS[level]
     while True:
         terms = []
@@ -35,6 +40,16 @@ def make_problem(rng: random.Random, level: int) -> Problem:
                 terms.append((sign, (rng.randint(1, 9),)))
         if 0 <= value_of(terms) <= 99:
             return build(terms, level)
+
+
+def easy_terms(rng: random.Random) -> list[Term]:
+    """Digits whose total is never below 0 and never above 20, from the first one to the last."""
+    terms = []
+    while len(terms) < EASY_LENGTH:
+        term = (rng.choice("+-"), (rng.randint(1, 9),))
+        if 0 <= value_of([*terms, term]) <= EASY_TOTAL:
+            terms.append(term)
+    return terms
 
 
 def build(terms: list[Term], level: int = 0) -> Problem:
@@ -166,6 +181,11 @@ def problem_of_fact(left: int, operator: str, right: int) -> Problem | None:
     return problem if are_digits and 0 <= problem.target <= 99 else None
 
 
+def is_short(thinking: str) -> bool:
+    """At most two steps, or three sums: level 0 takes three."""
+    return thinking.count("=") <= (2 if "*" in thinking else 3)
+
+
 def follows(problem: Problem, thinking: str, answer: str) -> bool:
     """Whether the answer is what the last step came to, leaving out steps that only check another one."""
     steps = find_steps(CHECK.sub("", thinking))
@@ -173,8 +193,8 @@ def follows(problem: Problem, thinking: str, answer: str) -> bool:
 
 
 TASK = Task(
-    name="arithmetic", word="compute", example="compute 7*7+8*3-9", words=("compute",), levels=tuple(LEVELS),
-    presets={"smoke": Mix((1,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
+    name="arithmetic", word="compute", example="compute 7*7+8*3-9", words=("compute",), levels=(0, *LEVELS),
+    presets={"smoke": Mix((0,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
     make_problem=make_problem, parse=parse, check=check,
-    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.3,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.3, is_short=is_short,
     problem_of_fact=problem_of_fact, follows=follows, unseen=unseen, averaged=True)
