@@ -2,8 +2,8 @@
 
 Level 1: two terms; 2: three; 3: four or five; 4: six to eight. Results are 0 to 99; values on the way may be
 negative. Levels 2 and 3 are scored: chains have far more canonical forms than any test set needs.
-Level 0 is a world of its own, for the smoke preset: four digits, such as `compute 7-3+8-5`, and every total is 0
-to 20. So few facts, shared by so many problems, are learned in seconds.
+Level 0 is a world of its own, for the smoke preset: four digits, such as `compute 7-3+8-5`, and every
+total is 0 to 20. So few facts, shared by so many problems, are learned in a minute.
 """
 
 import random
@@ -196,5 +196,6 @@ TASK = Task(
     name="arithmetic", word="compute", example="compute 7*7+8*3-9", words=("compute",), levels=(0, *LEVELS),
     presets={"smoke": Mix((0,), 1.0), "laptop": Mix((2, 3), 0.36), "gpu": Mix((2, 3), 0.36)},
     make_problem=make_problem, parse=parse, check=check,
-    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.3, is_short=is_short,
+    write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess, guess_share=0.3,
+    is_short=is_short,
     problem_of_fact=problem_of_fact, follows=follows, unseen=unseen, averaged=True)
