@@ -122,7 +122,8 @@ def check_fields(task: Task, taken_names: list[str], taken_words: list[str], req
     require(is_word, "its word is made of small letters")
     require(task.word not in taken_words, f"the prompt word {task.word!r} is taken")
     levels = task.levels if isinstance(task.levels, tuple) else ()
-    require(levels and all(level == 0 or is_count(level) for level in levels), "it has no levels, such as (1, 2)")
+    are_levels = all(level == 0 or is_count(level) for level in levels)
+    require(levels and are_levels, "it has no levels, such as (1, 2)")
     require(isinstance(task.presets, dict), "its presets are not a dict")
     for preset in PRESETS:
         require(preset in task.presets, f"its presets lack {preset!r}")
