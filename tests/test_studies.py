@@ -142,7 +142,7 @@ def test_a_run_of_an_older_recipe_is_refused_in_one_line_although_its_flags_are_
     monkeypatch.setattr(runs, "read_results", lambda folder: {"stages": {"rl": {}}})
     begun_run(runs, "today", *flags)
     assert runs.ensure("today", *flags) == {"stages": {"rl": {}}}
-    folder = begun_run(runs, "old", *flags, learning_rate=1e-3, group_size=5)
+    folder = begun_run(runs, "old", *flags, learning_rate=7e-4, group_size=5)
     assert code_of(runs.ensure, "old", *flags) == 2
     assert capsys.readouterr().err == (
         f"{folder} was made with settings that these flags do not mean today (rl.group_size, "
@@ -160,7 +160,7 @@ def test_what_was_measured_of_another_run_or_with_other_sizes_is_not_taken_for_t
     assert code_of(runs.kept, "m", measure, folder, 160, ["p"]) == 2
     (folder / "config.json").unlink()
     folder.rmdir()
-    begun_run(runs, "a", "rl", "--preset", "smoke", learning_rate=1e-3)
+    begun_run(runs, "a", "rl", "--preset", "smoke", learning_rate=7e-4)
     assert code_of(runs.kept, "m", measure, folder, 208, ["p"]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "m.json was measured with other settings (max_new_tokens): delete or rename it" in first
