@@ -21,7 +21,7 @@ ROOT = Path(train.__file__).parent
 TINY = ["--preset", "smoke", "--device", "cpu", "--model-width", "32", "--model-num-layers", "1",
         "--model-mlp-width", "32", "--base-num-examples", "120", "--base-batch-size", "2",
         "--base-learning-rate", "0.01", "--cold-start-num-examples", "30", "--cold-start-num-epochs", "2",
-        "--rl-num-iterations", "3", "--rl-num-prompts", "4", "--rl-group-size", "4",
+        "--rl-num-iterations", "3", "--rl-num-epochs", "2", "--rl-num-prompts", "4", "--rl-group-size", "4",
         "--rl-max-new-tokens", "24", "--align-num-iterations", "2", "--align-num-prompts", "4",
         "--align-group-size", "4", "--align-max-new-tokens", "24", "--num-preference-prompts", "64",
         "--sampling-num-problems", "20", "--sampling-num-chat", "20", "--evaluate-num-problems", "12",
