@@ -142,7 +142,7 @@ assert sums.key == again.key and numbers.key == parse_prompt("make 42 from 6 3 8
 # %% [markdown]
 # ## How many problems there are
 #
-# Each task has levels from 1 (trivial) to 4 (hard). (Sums have a level 0 too, for a quick first run.)
+# Each task has levels from 1 (trivial) to 4 (hard). (Sums have a level 0 too, for a first run.)
 # If many draws of a level give the same few problems, a model may learn them by heart, and that is
 # not reasoning. So we count how many of our draws are new problems. RL is trained and scored on the
 # levels that the last line prints.

@@ -260,7 +260,7 @@ def test_bad_input_to_several_processes_is_said_once(tmp_path):
 def test_a_run_on_two_processes_goes_on_with_one(tmp_path, monkeypatch):
     flags = ["--preset", "smoke", "--device", "cpu", "--pure-rl", "--model-width", "32",
              "--model-num-layers", "1", "--model-mlp-width", "32", "--base-num-examples", "96",
-             "--rl-num-prompts", "4", "--rl-group-size", "4",
+             "--base-batch-size", "24", "--rl-num-prompts", "4", "--rl-group-size", "4",
              "--rl-max-new-tokens", "16", "--rl-num-iterations", "3", "--evaluate-num-problems", "6",
              "--evaluate-num-programs", "5", "--evaluate-max-new-tokens", "8", "--out", str(tmp_path / "run")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
