@@ -30,7 +30,7 @@ from shared import ROOT
 import train
 from minireason import stages
 from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
-from minireason.evaluate import evaluate, quick_accuracy, tasks_of
+from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_of
 from minireason.run import PRETRAINED, different_settings, open_model, read_results, stored_config
 from minireason.snapshots import rl_models
 from minireason.stats import bootstrap_interval
@@ -289,10 +289,15 @@ def kept(name, measure, *arguments):
     path, settings = STUDIES / f"{name}.json", settings_measured(measure, arguments)
     if not path.exists():
         save_json(path, {"settings": settings, "measured": measure(*arguments)})
+    return content_of(path, settings, "was measured with other settings")["measured"]
+
+
+def content_of(path, settings, reason):
+    """A file that is kept with its settings. Ends the program with 2 if they are not these."""
     content = or_exit(read_json, path, {"settings": dict}, "delete it")
     differing = [key for key in settings if content["settings"].get(key) != settings[key]]
-    refuse_if_any(differing, f"{path} was measured with other settings")
-    return content["measured"]
+    refuse_if_any(differing, f"{path} {reason}")
+    return content
 
 
 def settings_measured(measure, arguments):
@@ -321,9 +326,7 @@ def kept_model(name, model, train, *arguments):
         value = train(model, *arguments)
         write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
         save_json(notes, {"settings": settings, "value": value})      # last: who finds it finds the weights
-    content = or_exit(read_json, notes, {"settings": dict}, "delete it")
-    differing = [key for key in settings if content["settings"].get(key) != settings[key]]
-    refuse_if_any(differing, f"{notes} is of a model that was trained with other settings")
+    content = content_of(notes, settings, "is of a model that was trained with other settings")
     load_weights(model, torch.load(weights, weights_only=True))
     return model.eval(), content["value"]
 
@@ -412,6 +415,17 @@ def rl_numbers(folder):
         looks.append({"iteration": iteration, **quick_accuracy(model, get_tokenizer(), config)})
     return {"scores": short_scores(results["stages"]["rl"]), "curves": curves, "looks": looks,
             "seconds": round(results["seconds"]["rl"])}
+
+
+def right_answers(model, tasks, config):
+    """{task: "0110..."}: which of the held-out problems a model gets right, on the device where it is."""
+    right = {}
+    for task in tasks:
+        num_problems = config.evaluate.number_of(task)
+        scores = evaluate_task(model, get_tokenizer(), task, config.tasks.levels[task], num_problems,
+                               config.evaluate)
+        right[task] = scores["outcomes"]
+    return right
 
 
 def held_out_curve(arms):

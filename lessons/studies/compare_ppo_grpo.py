@@ -29,7 +29,6 @@ where long answers pay a price.
 
 import copy
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -43,7 +42,7 @@ from runs import bootstrap, row
 
 from minireason import grpo, ppo
 from minireason.config import RLConfig, from_dict
-from minireason.evaluate import evaluate_task, mean_of_reasoning
+from minireason.evaluate import mean_of_reasoning
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import reasoning_world
@@ -138,7 +137,7 @@ def try_settings(algo, number, settings, seed, args):
 def trial_arm(algo, number, settings, seed, args):
     name = f"C5-trial-{algo}-{number}-{seed}"
     arm = runs.arm(name, args, try_settings, algo, number, settings, seed, args)
-    refuse_others(name, {"trained with": arm["trial"]}, json.loads(json.dumps(settings)))
+    refuse_others(name, arm["trial"], settings)
     return arm
 
 
@@ -243,8 +242,9 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
     marks = []
     for iteration, model in rl_models(runs.STUDIES / folder_name):
         tokens = sum(line["completion_length"] for line in lines[:iteration]) * completions
+        right = runs.right_answers(model, config.tasks.levels, config)
         marks.append({"iteration": iteration, "completions": iteration * completions,
-                      "tokens": round(tokens), "right": right_answers(model, config)})
+                      "tokens": round(tokens), "right": right})
     kept = {"trained with": how(settings, more_flags), "marks": marks,
             "tokens of an answer": mean_of_reasoning(results["stages"]["rl"], "tokens")}
     for key in ("reward", "completion_length", "explained_variance"):
@@ -253,31 +253,22 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
     return kept
 
 
-def right_answers(model, config):
-    """{task: "0110..."} on the held-out problems."""
-    right = {}
-    for task, levels in config.tasks.levels.items():
-        number = config.evaluate.number_of(task)
-        right[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate)["outcomes"]
-    return right
-
-
 def run_arm(name, algo, start, settings, more_flags, seed, args):
     arm_name = f"C5-{name}-{algo}-{start}-{seed}"
     arm = runs.arm(arm_name, args, compared_run, name, algo, start, settings, more_flags, seed, args)
-    refuse_others(arm_name, arm, how(settings, more_flags))
+    refuse_others(arm_name, arm["trained with"], how(settings, more_flags))
     return arm
 
 
 def how(settings, more_flags):
-    """The settings and flags of a run as text, which is kept with its numbers."""
-    return json.loads(json.dumps([settings, list(map(str, more_flags))]))
+    """The settings and flags of a run, which are kept with its numbers."""
+    return [settings, [str(flag) for flag in more_flags]]
 
 
-def refuse_others(name, arm, wanted):
+def refuse_others(name, trained_with, wanted):
     """Ends the program with 2 if an arm was trained with other settings: trials may have chosen anew."""
-    runs.refuse_if_any(["the chosen settings"] if arm["trained with"] != wanted else [],
-                       f"{runs.RESULTS / 'arms' / name}.json was trained with other settings")
+    differing = ["the chosen settings"] if trained_with != wanted else []
+    runs.refuse_if_any(differing, f"{runs.RESULTS / 'arms' / name}.json was trained with other settings")
 
 
 def questions(chosen, args):
@@ -559,7 +550,7 @@ def main():
         return
     chosen = {algo: best_of(tried[algo])["settings"] for algo in ALGOS}
     clock = runs.arm("C5-clock", args, measure_clock, chosen, 0, args)
-    refuse_others("C5-clock", clock, how(chosen, []))
+    refuse_others("C5-clock", clock["trained with"], how(chosen, []))
     per_token = clock["seconds per token"]
     by_start, whole, rows = {}, {}, []
     for start in STARTS:

@@ -233,7 +233,9 @@ def rows_of(scores):
 def draw(scores, rows):
     """What each arm gained over the cold start, in three pictures: in and out of distribution, and not
     trained."""
-    found = {line["name"]: tuple(100 * line[end] for end in ("value", "low", "high")) for line in rows}
+    found = {}
+    for line in rows:
+        found[line["name"]] = tuple(100 * line[end] for end in ("value", "low", "high"))
     figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 6, 2))
     for axis, (group, of_group) in zip(axes, scores["RL"][0].items()):
         table = {}

@@ -47,11 +47,10 @@ from runs import row
 import train
 from minireason import batch, grpo, policy, rollout, stats
 from minireason.config import from_dict
-from minireason.evaluate import averaged_tasks, evaluate_task
+from minireason.evaluate import averaged_tasks
 from minireason.run import open_model
 from minireason.snapshots import open_snapshot, snapshots_in
 from minireason.stats import bootstrap_interval
-from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
 from minireason.upkeep.parallel import pick_device
@@ -218,10 +217,10 @@ def measure(name, seed, source, num_iterations, extra_flags):
                 "right": right}
 
     model, _ = open_model(folder, "cold-start", device)
-    marks = [mark(0, 0.0, right_of(model, tasks, config))]
+    marks = [mark(0, 0.0, runs.right_answers(model, tasks, config))]
     for iteration in snapshots_in(folder / "rl"):
         model, state = open_snapshot(folder, iteration)
-        marks.append(mark(iteration, state["seconds"], right_of(model.to(device), tasks, config)))
+        marks.append(mark(iteration, state["seconds"], runs.right_answers(model.to(device), tasks, config)))
     at_end = {task: scores[task]["outcomes"] for task in tasks}
     marks.append(mark(config.rl.num_iterations, results["seconds"]["rl"], at_end))
     return {"marks": marks}
@@ -234,17 +233,6 @@ def completions_before(run_name, settings):
         num_sampled = line.get("num_sampled", settings.num_prompts * settings.group_size)
         completions.append(completions[-1] + num_sampled)
     return completions
-
-
-def right_of(model, tasks, config):
-    """{task: "0110..."}: which of the held-out problems a model gets right, on the device where it is."""
-    right = {}
-    for task in tasks:
-        num_problems = config.evaluate.number_of(task)
-        scores = evaluate_task(model, get_tokenizer(), task, config.tasks.levels[task], num_problems,
-                               config.evaluate)
-        right[task] = scores["outcomes"]
-    return right
 
 
 # -----------------------------------------------------------------------------
