@@ -118,6 +118,14 @@ def test_histograms_of_several_runs_are_added_up():
     assert thinking.mean_over(runs, "countdown", "align", "tokens") is None
 
 
+def test_pure_rl_is_told_apart_and_a_base_counts_once():
+    whole = {"seed": 0, "tasks": {"countdown": {"corpus": 1, "base": 2, "cold-start": 3, "rl": 4}}}
+    pure = {"seed": 0, "tasks": {"countdown": {"corpus": 1, "base": 2, "rl": 5}}}
+    alone = {**pure, "seed": 1}
+    found = [run["tasks"]["countdown"] for run in thinking.told_apart([whole, pure, alone])]
+    assert found == [whole["tasks"]["countdown"], {"pure RL": 5}, {"corpus": 1, "base": 2, "pure RL": 5}]
+
+
 def test_a_run_that_is_not_there_is_one_line(tmp_path, capsys):
     assert thinking.main(["--run", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -17,6 +17,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from minireason.tools.thinking import told_apart
+
 PAGES = (ROOT / "README.md", HERE / "README.md")
 MARKED = re.compile(r"<!--([\w-]+)-->(.*?)<!--/-->", re.DOTALL)
 
@@ -93,7 +97,7 @@ def pipeline():
         "base": ("imitate a toy internet, in English and Spanish, mistakes and all", "`sft.py`"),
         "cold-start": ("imitate 300 clean examples of thinking", "`sft.py`"),
         "rl": ("trial and error; a right answer is rewarded", "`grpo.py`, `ppo.py`"),
-        "rejection": ("imitate the RL model's good answers", "`rejection.py`"),
+        "rejection": ("imitate the RL model's good answers, and good conversations", "`rejection.py`"),
         "align": ("be helpful, tell no secret, stay right", "`align.py`"),
     }
     seconds = read("seconds.json")["seconds"]
@@ -133,7 +137,7 @@ def differences(file, pairs):
 def imitation():
     arms = {"cold start": "cold start", "RL": "RL", "more of the corpus": "corpus",
             "expert iteration": "expert iteration", "3,000 expert solutions": "experts"}
-    columns = {"arithmetic %": "arithmetic, {}", "countdown %": "countdown, {}"}
+    columns = {f"{task} %": f"{task}, {{}}" for task in TASKS[:2]}
     return grid("C1.json", "after", arms, columns)
 
 
@@ -148,7 +152,7 @@ def imitation_seconds():
 def imitation_differences():
     arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
             "3,000 expert solutions": "experts"}
-    columns = {"arithmetic": "arithmetic, RL less {}", "countdown": "countdown, RL less {}"}
+    columns = {task: f"{task}, RL less {{}}" for task in TASKS[:2]}
     return grid("C1.json", "RL minus", arms, columns, points_interval)
 
 
@@ -251,12 +255,14 @@ def tuning():
 
 
 def comparison():
-    """C5.json: PPO and GRPO at the end, from both starts, and on the way."""
+    """C5.json: PPO and GRPO at the end, from each start that was measured, and on the way."""
     columns = {f"{task} %": f"{{}}, {task}" for task in TASKS}
     columns |= {"all tasks %": "{}, all tasks", "on the way, by answers": "{}, on the way by completions",
                 "by seconds": "{}, on the way by seconds"}
-    text = ""
+    text, names = "", [row["name"] for row in read("C5.json")["rows"]]
     for start in ("cold start", "base"):
+        if f"{start}: grpo, all tasks" not in names:
+            continue
         rows = {"GRPO": f"{start}: grpo", "PPO": f"{start}: ppo"}
         text += grid("C5.json", f"from the {start}; {size_of('C5.json')}", rows, columns)
         difference = {"PPO minus GRPO": f"{start}: ppo - grpo"}
@@ -374,13 +380,10 @@ def gpu_seconds():
 def thinking():
     """thinking.json: countdown by stage, means over the runs that have it."""
     shown = {"corpus": "base corpus", "golden": "golden examples", "base": "base", "cold-start": "cold-start",
-             "rl": "rl", "align": "align", "pure": "pure RL, from the base"}
+             "rl": "rl", "align": "align", "pure RL": "pure RL, from the base"}
     found = {name: [] for name in shown}
-    for run in read("thinking.json")["runs"]:
-        stages = run["tasks"]["countdown"]
-        for name, row in stages.items():
-            if name == "rl" and "cold-start" not in stages:
-                name = "pure"
+    for run in told_apart(read("thinking.json")["runs"]):
+        for name, row in run["tasks"]["countdown"].items():
             if name in found:
                 found[name].append(row)
     rows = []
@@ -540,20 +543,20 @@ NUMBERS["C5-seeds"] = functools.partial(num_seeds, "C5-earlier.json")
 
 
 # -----------------------------------------------------------------------------
-# Claims about scale: C13, C16, C17, C19, C20. What is not measured yet is called open.
+# Claims about scale: C13, C16, C17, C19, C20. What is not measured yet is left out.
 
-OPEN = "\n*open: not measured yet*\n"
+OPEN = "\n"
 
 
 def if_measured(claim, write_table):
-    """`write_table`, but open where the claim has no file."""
+    """`write_table`, but nothing where the claim has no file."""
     def write():
         return write_table() if (HERE / f"{claim}.json").exists() else OPEN
     return write
 
 
 def figure_of(claim, what):
-    """The figure of a claim on lines of its own, or that it is open."""
+    """The figure of a claim on lines of its own, or nothing."""
     def write():
         return f"\n![{what}]({claim}.png)\n" if (HERE / f"{claim}.png").exists() else OPEN
     return write

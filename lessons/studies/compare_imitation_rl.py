@@ -44,7 +44,7 @@ ROUND = 6               # iterations of RL that a round of expert iteration was 
 NUM_LOOKS = 5           # at held-out problems, on the way
 NUM_QUICK = 300         # problems of each task in such a look
 NUM_SAMPLED = 600       # problems that expert iteration answers in a round
-TASKS = ("arithmetic", "countdown")
+TASKS = ("arithmetic", "countdown", "program")
 COLORS = {"corpus": "#999999", "experts": "#e0a030", "expert iteration": "#5a9a5a", "RL": "#1b6ca8"}
 config, tokenizer = preset("laptop"), get_tokenizer()
 MAX_NEW_TOKENS = config.rl.max_new_tokens
@@ -90,6 +90,9 @@ def rl(model, iterations, seed):
         yield 1
 
 
+ARMS = {"corpus": corpus, "experts": experts, "expert iteration": expert_iteration, "RL": rl}
+
+
 # -----------------------------------------------------------------------------
 
 def right(model, name, number):
@@ -102,17 +105,16 @@ def right(model, name, number):
 
 
 def quick_share(model):
-    """The share right of both tasks, on few problems."""
+    """The share right of all tasks, on few problems."""
     counts = [sum(right(model, name, NUM_QUICK)) for name in TASKS]
     return sum(counts) / NUM_QUICK / len(TASKS)
 
 
-def train_arm(arm, name, iterations, seed, source):
-    """{"looks": [[seconds, share right of both tasks]], task: right or wrong}."""
-    model = open_model(source, "cold-start")[0].train()
+def train_arm(model, name, iterations, seed):
+    """Trains `model`. Returns [[CPU seconds, share right of all tasks]], a pair for each look on the way."""
     looks, done, seconds = [[0.0, quick_share(model)]], 0, 0.0
     started = time.process_time()
-    for cost in arm(model, iterations, seed):
+    for cost in ARMS[name](model, iterations, seed):
         looks_before = done * NUM_LOOKS // iterations
         done += cost
         if done * NUM_LOOKS // iterations > looks_before:
@@ -122,6 +124,19 @@ def train_arm(arm, name, iterations, seed, source):
             print(f"seed {seed}, {name}: {done} of {iterations}, {seconds:.0f} CPU seconds, {share:.3f}",
                   flush=True)
             started = time.process_time()
+    return looks
+
+
+def trained(name, iterations, seed, source):
+    """(the cold start of a run as an arm leaves it, the looks on the way). generalize.py asks it more."""
+    model, _ = open_model(source, "cold-start")
+    file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}-model"
+    return runs.kept_model(file, model.train(), train_arm, name, iterations, seed)
+
+
+def measure(name, iterations, seed, source):
+    """{"looks": those on the way, task: right or wrong at the end}."""
+    model, looks = trained(name, iterations, seed, source)
     result = {"looks": looks}
     for task_name in TASKS:
         result[task_name] = right(model, task_name, config.evaluate.num_problems)
@@ -202,17 +217,16 @@ def main():
     if iterations < 1 or iterations % (ROUND * NUM_LOOKS):
         parser.error(f"--iterations is a multiple of {ROUND * NUM_LOOKS}")
 
-    arms = {"corpus": corpus, "experts": experts, "expert iteration": expert_iteration, "RL": rl}
-    measured = {name: [] for name in ("cold start", *arms)}              # for each seed
+    measured = {name: [] for name in ("cold start", *ARMS)}              # for each seed
     for seed in args.seeds:
         source = runs.whole_run(seed, args, needs="cold-start")
         scores = runs.scores_of(source, "cold-start", config.evaluate.num_problems)
         measured["cold start"].append({name: bits(scores, name) for name in TASKS})
-        for name, arm in arms.items():
+        for name in ARMS:
             file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}"
-            measured[name].append(runs.kept(file, train_arm, arm, name, iterations, seed, source))
+            measured[name].append(runs.arm(file, args, measure, name, iterations, seed, source))
     seconds = {}
-    for name in arms:
+    for name in ARMS:
         last_looks = [run["looks"][-1] for run in measured[name]]
         seconds[name] = [round(second) for second, _ in last_looks]
     runs.save_claim(1, "RL beats imitation", args.command, args.seeds, config.evaluate.num_problems,

@@ -3,6 +3,7 @@
     python lessons/studies/compare_ppo_grpo.py [--seeds 5]
     python lessons/studies/compare_ppo_grpo.py --fast
     python lessons/studies/compare_ppo_grpo.py --tune         the trials alone: tuning.json, tuning.png
+    python lessons/studies/compare_ppo_grpo.py --starts cold-start --no-questions       a part of the runs
     python lessons/studies/compare_ppo_grpo.py --memory       counts bytes alone (C4): seconds, and no run
 
 The contract of fairness. Both algorithms have
@@ -537,6 +538,9 @@ def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=5)
     parser.add_argument("--tune", action="store_true", help="make and show the trials alone")
     parser.add_argument("--memory", action="store_true", help="count bytes alone (C4)")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS,
+                        help="from where both are compared (default: both)")
+    parser.add_argument("--no-questions", action="store_true", help="leave out where a critic could pay")
     args = runs.parse(parser)
     if args.memory:
         save_memory(args)
@@ -553,24 +557,24 @@ def main():
     refuse_others("C5-clock", clock["trained with"], how(chosen, []))
     per_token = clock["seconds per token"]
     by_start, whole, rows = {}, {}, []
-    for start in STARTS:
+    for start in args.starts:
         by_start[start] = {}
         for algo in ALGOS:
             arms = [run_arm("whole", algo, start, chosen[algo], [], seed, args) for seed in args.seeds]
             whole[start, algo] = arms
             by_start[start][algo] = Curves(arms, float(np.median(per_token[start][algo])))
         rows += rows_of(start, by_start[start]) + rows_of_clock(start, per_token[start])
-    answers = {}
-    for name, algo, settings, flags in questions(chosen, args):
-        if settings == chosen[algo] and not flags:                  # the whole runs have answered this
-            arms = whole["cold-start", algo][:NUM_CRITIC_SEEDS]
+    answers, asked = {}, [] if args.no_questions else questions(chosen, args)
+    for name, algo, settings, flags in asked:
+        if settings == chosen[algo] and not flags and ("cold-start", algo) in whole:
+            arms = whole["cold-start", algo][:NUM_CRITIC_SEEDS]     # the whole runs have answered this
         else:
             arms = [run_arm(name, algo, "cold-start", settings, flags, seed, args)
                     for seed in args.seeds[:NUM_CRITIC_SEEDS]]
         answers.setdefault(name, {})[algo] = arms
     rows += rows_of_questions(answers)
     bytes_of = peak_bytes(chosen, args)
-    num_problems = by_start["base"]["grpo"].all.shape[1]
+    num_problems = by_start[args.starts[0]]["grpo"].all.shape[1]
     runs.save_claim(5, "GRPO drops the critic and learns as well", args.command, args.seeds, num_problems,
                     rows, tried=tried, chosen=chosen, bytes=bytes_of)
     runs.save_figure(draw(by_start, bytes_of, clock["threads"]), "C5")

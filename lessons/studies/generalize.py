@@ -4,7 +4,8 @@
     python lessons/studies/generalize.py --fast
 
 The four arms of compare_imitation_rl.py go on from one cold start: more of the corpus, expert solutions,
-expert iteration, and RL. Each of them, and the cold start, then answers three kinds of questions:
+expert iteration, and RL. They are the models of C1, and what is missing is trained. Each of them, and the
+cold start, then answers three kinds of questions:
 
     in distribution       held-out problems like those of the training
     out of distribution   longer sums, larger numbers, four numbers in countdown, programs with three squares
@@ -41,8 +42,6 @@ from minireason.verifier import split_completion, verify
 
 SEED = 1234                 # of the questions
 MAX_NEW_TOKENS = 320        # half as long again as RL's answers: more numbers need more words
-ARMS = {"corpus": imitation.corpus, "experts": imitation.experts,
-        "expert iteration": imitation.expert_iteration, "RL": imitation.rl}
 tokenizer = imitation.tokenizer
 
 
@@ -183,20 +182,12 @@ def score(model, number, max_new_tokens):
 # -----------------------------------------------------------------------------
 # The arms
 
-def train(model, arm, iterations, seed):
-    """Trains `model` as compare_imitation_rl.py does. Returns what it cost, in iterations of RL."""
-    cost = 0
-    for more in arm(model, iterations, seed):
-        cost += more
-    return {"cost": cost}
-
-
 def measure(source, name, iterations, seed, number, max_new_tokens):
     """The scores of one arm, or of the cold start."""
-    model, _ = open_model(source, "cold-start")
-    if name in ARMS:
-        file = f"C16-{name.replace(' ', '-')}-{iterations}-{seed}-model"
-        model, _ = runs.kept_model(file, model.train(), train, ARMS[name], iterations, seed)
+    if name in imitation.ARMS:
+        model, _ = imitation.trained(name, iterations, seed, source)
+    else:
+        model, _ = open_model(source, "cold-start")
     return score(model, number, max_new_tokens)
 
 
@@ -240,7 +231,7 @@ def draw(scores, rows):
     for axis, (group, of_group) in zip(axes, scores["RL"][0].items()):
         table = {}
         for world in of_group:
-            gains = {name: found[f"{world}: {name} less cold start"] for name in ARMS}
+            gains = {name: found[f"{world}: {name} less cold start"] for name in imitation.ARMS}
             table[world.replace(" ", "\n")] = gains
         group_bars(axis, table, imitation.COLORS)
         axis.axhline(0, color="black", lw=0.6)
@@ -259,7 +250,7 @@ def main():
     if args.fast:
         imitation.make_small()
         iterations, number, max_new_tokens = 1, 10, 60
-    scores = {name: [] for name in ("cold start", *ARMS)}                # for each seed
+    scores = {name: [] for name in ("cold start", *imitation.ARMS)}                # for each seed
     for seed in args.seeds:
         source = runs.whole_run(seed, args, needs="cold-start")
         for name in scores:

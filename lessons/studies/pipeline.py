@@ -80,19 +80,19 @@ def table_of(intervals, labels, names):
     return table
 
 
-def draw(rows, seconds, tasks):
-    """Accuracies, habits and changes by stage; `seconds` is {stage: seconds}."""
+def draw(rows, stages, tasks):
+    """Accuracies, habits and changes by stage."""
     intervals = in_percent(rows)
     figure, axes = new_figure(1, 3, figsize=(11, 3.6))
     colors = dict(zip(tasks, PALETTE))
-    stages = {stage: f"{stage}\n{seconds[stage]:.0f} s" for stage in seconds}
-    steps = {step: step.replace(" - ", "\nless ") for step in STEPS}
-    group_bars(axes[0], table_of(intervals, stages, tasks), colors)
-    group_bars(axes[1], table_of(intervals, stages, HABITS), HABITS)
+    titles = {stage: stage for stage in stages}
+    steps = {step: step.replace(" - ", "\nminus ") for step in STEPS}
+    group_bars(axes[0], table_of(intervals, titles, tasks), colors)
+    group_bars(axes[1], table_of(intervals, titles, HABITS), HABITS)
     group_bars(axes[2], table_of(intervals, steps, tasks), colors)
     axes[2].axhline(0, color="black", lw=0.6)
     label(axes[0], "right answers", ylabel="held-out pass@1, %")
-    label(axes[1], "habits (bars: lowest, highest run)", ylabel="% of the answers")
+    label(axes[1], "habits (bars: lowest, highest run)", ylabel="% (see the text)")
     label(axes[2], "what a stage changed", ylabel="percentage points")
     axes[0].set_ylim(0, 115)
     axes[1].set_ylim(0, 75)
@@ -119,7 +119,7 @@ def main():
     settings = results[0]["config"]["evaluate"]
     runs.save_claim(8, "The four-step pipeline", args.command, args.seeds, settings["num_problems"], rows,
                     seconds=seconds)
-    runs.save_figure(draw(rows, seconds, tasks), "C8")
+    runs.save_figure(draw(rows, stages, tasks), "C8")
     runs.save_claim(11, "On math and code", args.command, args.seeds, settings["num_problems"],
                     gains(results, rows, tasks, args.seeds), num_programs=settings["num_programs"])
 

@@ -281,7 +281,7 @@ def plot_thinking(panels: list[dict], path: Path) -> None:
         axes.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
     grid[0][0].bar([1], [0], color="#b9c7d6", label="all")        # no bars: for the legend alone
     grid[0][0].bar([1], [0], color=PALETTE[0], label="of these, right")
-    grid[0][0].plot([], [], color=PALETTE[1], linewidth=1, label="the most of any text it was taught from")
+    grid[0][0].plot([], [], color=PALETTE[1], linewidth=1, label="the most of corpus and golden examples")
     figure.legend(loc="outside upper left", frameon=False, fontsize=8, ncols=3)
     figure.savefig(path, dpi=150)
 

@@ -37,7 +37,7 @@ tries    mean over those that think; distinct: how many of them are different
 >N       percent with more tries than any text of corpus and golden examples
 right>N  the same of the right ones
 tokens   mean; longest: the most; cut: percent without an end token"""
-ROWS = ("corpus", "golden", "own texts", *STAGES)
+DRAWN = ("corpus", "golden", "base", "cold-start", "rl", "pure RL", "own texts", "rejection", "align")
 COLUMNS = 10        # of a printed histogram
 
 
@@ -211,6 +211,26 @@ def mean_over(runs: list[dict], task: str, name: str, key: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def told_apart(runs: list[dict]) -> list[dict]:
+    """The same runs, but RL without a cold start before it is called "pure RL".
+
+    Such a run has the corpus and the base of the whole run with its seed. They count once.
+    """
+    whole = {run["seed"] for run in runs if "cold-start" in next(iter(run["tasks"].values()))}
+    found = []
+    for run in runs:
+        tasks = {}
+        for task, rows in run["tasks"].items():
+            tasks[task] = rows
+            if "cold-start" not in rows:
+                shared = ("corpus", "base") if run["seed"] in whole else ()
+                tasks[task] = {name: row for name, row in rows.items() if name not in (*shared, "rl")}
+                if "rl" in rows:
+                    tasks[task]["pure RL"] = rows["rl"]
+        found.append({**run, "tasks": tasks})
+    return found
+
+
 def has_row(runs: list[dict], tasks: list[str], name: str) -> bool:
     """Whether one of the runs has this row for one of the tasks."""
     for measured in runs:
@@ -221,9 +241,9 @@ def has_row(runs: list[dict], tasks: list[str], name: str) -> bool:
 
 def draw(runs: list[dict], path: Path) -> None:
     """Draws tries and tokens of each task that has tries. Several runs are added up."""
-    panels = []
+    runs, panels = told_apart(runs), []
     tasks = [task for task in runs[0]["tasks"] if TASKS[task].candidate is not None]
-    names = [name for name in ROWS if has_row(runs, tasks, name)]
+    names = [name for name in DRAWN if has_row(runs, tasks, name)]
     for task in tasks:
         for key, width, mean in (("tries", 1, "tries_thinking"), ("tokens", BIN, "tokens")):
             rows = {}
