@@ -32,15 +32,19 @@
 # critic for the rest. With lambda = 1 all count fully. Then the values in between cancel, and A_t
 # is the reward that really came, minus V_t: we trust the critic for nothing but the baseline.
 #
-# The critic learns from what came. Its target is the *return* R_t = A_t + V_t, which with lambda =
-# 1 is just the reward.
+# The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
+# = 1 that is just the reward.
 #
 # One more thing may be part of r_t. The *KL* is a distance between the probabilities of two models,
 # here between the policy and a copy of it from before RL: the mean of log p - log p_copy over the
 # tokens that the policy draws. If the policy has to stay near that copy,
 # each token costs kl_coef times *k1*, an estimate of the KL from one token: its logprob now, minus
-# its logprob in the copy. In this lesson kl_coef is 0, as in the stage `rl`, whose reward is exact.
-# Lesson 15, whose judge is not, needs the KL.
+# its logprob in the copy.
+#
+# By hand: let the policy give two tokens 0.2 and 0.8, and the copy 0.1 and 0.9. Then k1 is log(0.2 /
+# 0.1) = 0.69 for the first and log(0.8 / 0.9) = -0.12 for the second. Their mean under the policy,
+# 0.2 * 0.69 - 0.8 * 0.12 = 0.044, is the KL. In this lesson kl_coef is 0, as in the stage `rl`, whose
+# reward is exact. Lesson 15, whose judge is not, needs the KL.
 
 # %%
 import os
@@ -164,8 +168,9 @@ for name, values in CRITICS.items():
 #
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
 #
-# The upper border is further away than the lower one (arXiv:2503.14476). So a token that was
-# unlikely may grow by more in one rollout, and the policy keeps trying new things for longer.
+# The upper border is further away than the lower one (arXiv:2503.14476): in one rollout the
+# probability of a token may grow by 28% and not by 20%. A likely token has no use for that, for it
+# cannot come above 1. An unlikely one has: so the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #

@@ -354,8 +354,21 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 # The world is the toy world of lesson 05: after a 1 a completion with a 3 is right, after a 2 one
 # without a 3. We train four arms, as the variants of an experiment are called. The last two are
 # GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
-# RLOO. Dr. GRPO also divides the loss of each step by the same constant, where ours divides by the
-# number of tokens in the rollout.
+# RLOO. Dr. GRPO also divides the loss of each step by a constant, which is the number of completions
+# times the most tokens that one may have. Ours divides by the number of tokens in the rollout.
+#
+# By hand: a right completion of 10 tokens has the advantage 1, a wrong one of 40 tokens has -1, and
+# 208 tokens are allowed. The ratio is 1. How much does a token weigh, and what is `policy_loss`?
+#
+#     normalize     a token of the first     of the second     policy_loss
+#     token         1/50                     1/50              -(10 - 40) / 50  = 0.6     the default
+#     sequence      1/(2 * 10)               1/(2 * 40)        -(1 - 1) / 2     = 0
+#     constant      1/(2 * 208)              1/(2 * 208)       -(10 - 40) / 416 = 0.072   Dr. GRPO
+#
+# With `sequence`, as the paper on GRPO has it, a token of a long wrong completion weighs a quarter
+# of one of the short right completion. So long wrong completions are cheap, and wrong ones may grow
+# longer: look at `completion_length`. A constant ends that. An average by token does so too, so
+# against our default this part of Dr. GRPO changes little.
 #
 # The comparison is fair in this sense: with the same seed, all four start from the same weights and
 # see the same prompts. So their first 64 completions are the same too. Each rollout gets two
@@ -756,7 +769,7 @@ for coefficient in (0.1, 0.001):
 # - Which relative learns best. `lessons/studies/variants.py` trains them all.
 # - Prompts of unequal difficulty, long completions, and a KL, which is off here.
 # - Learning rates that are tuned for each arm: all have 3e-3. On [the recipe of
-#   today](results/README.md#c5), PPO and GRPO had 16 trials each, and the learning rate decided
+#   today](results/README.md#c5), PPO and GRPO had 17 trials each, and the learning rate decided
 #   more than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points
 #   ([picture](results/tuning.png), [numbers](results/tuning.json)).
 # - Where a critic is worth its price. That could be where a group is expensive.

@@ -26,6 +26,8 @@
 # ratio, so the probability of a token now over its probability when it was written. In `kl` x is
 # the probability under the reference over that under the policy. k3 is used because it is never
 # negative: a mean of it cannot hide a large step behind another one with the opposite sign.
+# `kl` needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It
+# costs no reward here, since `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
 
 # %%
 import math

@@ -214,7 +214,7 @@ show_figure(figure, "10_break_it")
 # ## What to see
 #
 # - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing.
-#   Misaligned groups do not even show in the lower picture.
+#   Misaligned groups only learn more slowly. Without the blue line beside it, who would notice?
 # - **"KL without gradient" and "k1 as a loss": the broken run has the higher reward.** That is no
 #   advantage of the bug. These runs have `kl_coef` 1, a high price on leaving the start. The
 #   right run pays it and stays near its start on purpose, so it learns less. The broken run was

@@ -69,6 +69,19 @@ assert abs(sum(first_two) / len(first_two) - 5 / 6) < 1e-9 and pass_at_k(4, 2, 2
 #
 # Five texts answer `compute 3+4`: 9, 7 and 7, and two that are not well formed. Those two have no
 # vote. So 7 wins with two votes, and `vote` returns the position of the first text that says 7.
+#
+# Nobody tells the vote what is right. Why should it help? Because right answers agree with each
+# other, and wrong ones scatter. Let one answer be right with chance 0.4, and let three vote. Where
+# all three differ, the first is taken.
+#
+# - *No two wrong answers agree.* The vote is right if two or three answers are: 3 * 0.4^2 * 0.6 +
+#   0.4^3 = 0.352. Or if the first alone is: 0.4 * 0.6^2 = 0.144. Together 0.496, which is more
+#   than 0.4.
+# - *All wrong answers agree*, since a trap catches everybody. Then the vote is right in 0.352 of
+#   the cases, which is less than 0.4. With more voters it is hardly ever right.
+#
+# So a vote makes likelier what is likeliest already, right or wrong. One says that it *sharpens*
+# what the model believes. It helps where the right answer is the most frequent one.
 
 # %%
 def answer_of(answer):
@@ -212,11 +225,11 @@ for task in by_budget:
 # %% [markdown]
 # ## The figure: `13_inference_time`
 #
-# Left: the RL model with a budget. The small numbers are the budgets, and the dotted line is what
-# happens if no answer is forced. Middle: solid lines are votes and broken lines pass@n. The gap
+# Left: the RL model with a budget. The small numbers are the budgets up to 64, and the dotted line
+# is what happens if no answer is forced. Middle: solid lines are votes and broken lines pass@n. The gap
 # between them is what an oracle would add. The gray line is the vote of the base in countdown,
-# and the horizontal line is one answer of the RL model. Where do they meet? Right: pass@k of the
-# three models.
+# and the horizontal line is one answer of the RL model. Does the gray line reach it? Right: pass@k
+# of the three models.
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -238,8 +251,9 @@ for task, color in (("arithmetic", "#1b6ca8"), ("countdown", "#d1495b")):
     plot(axes[0], by_budget[task], "tokens", "right", color, task)
     plot(axes[0], by_budget[task], "tokens", "unforced", color, f"{task}, not forced", style=":")
     for point in by_budget[task]:
-        share = sum(point["right"]) / NUM_PROBLEMS
-        axes[0].text(point["tokens"], share, point["x"], fontsize=7)
+        if point["x"] <= 64:      # the larger ones lie on each other
+            share = sum(point["right"]) / NUM_PROBLEMS
+            axes[0].text(point["tokens"], share, point["x"], color=color, fontsize=7)
     plot(axes[1], by_number[task, "RL"], "tokens", "vote", color, f"{task}, RL, vote")
     plot(axes[1], by_number[task, "RL"], "tokens", "pass", color, f"{task}, RL, pass@n", style="--")
 plot(axes[1], by_number["countdown", "base"], "tokens", "vote", "#777777", "countdown, base, vote")
@@ -263,7 +277,8 @@ show_figure(figure, "13_inference_time")
 #   the model answers from half of a try. Above the length that the model uses by itself, a larger
 #   budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each other. Nobody
 #   taught this model to fill a budget.
-# - **Votes** help, and they help most where single answers are poor. Two votes help only where one
+# - **Votes** help, as right answers agree more often than wrong ones. They help most where single
+#   answers are poor. Two votes help only where one
 #   text has no answer: two answers that differ are one against one, and the first is taken. pass@n
 #   is above the votes: the right answer is often among the n, but not as the most frequent one.
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its

@@ -215,8 +215,9 @@ show_figure(figure, "16_the_pipeline")
 #   `72-42=20` above, which the cold start got right. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.
 # - **Rejection sampling** keeps that, and mixing is gone. Leaks and over-refusals fall here
-#   already, since conversations are mixed into the data. Look at the programs: they gain. In RL
-#   one problem in ten is a program, and here one in three. A mean over all tasks would hide that.
+#   already, since conversations are mixed into the data. Look at the programs: they gain. RL draws
+#   one program in ten problems. Rejection draws each task equally often, so one in three: the
+#   student begins at the base, and what is rare among its texts it would hardly learn.
 # - **Alignment** removes most of the leaks that were left. It changes the tasks by few points, some
 #   up and some down.
 # - One run shows what can happen. [The results](results/README.md#c8) have more, with intervals

@@ -9,7 +9,16 @@
 # task is one record, `Task`: how a problem is drawn, how an answer is checked, and how people
 # write about it. This lesson writes such a record for sorting numbers, registers it, and trains a
 # small model on it from random weights. In the package, the same code would be a file in
-# `minireason/tasks/`, and one line that registers it (`minireason/tasks/README.md`).
+# `minireason/tasks/`, and one line behind those of the other tasks, which registers it
+# ([how](../minireason/tasks/README.md)).
+#
+# Three things decide whether RL can teach a task:
+#
+# - *Its answers cannot be guessed.* The greatest common divisor of two numbers is 1 more often than
+#   not. RL would learn to say 1, without a thought.
+# - *Each step can be checked at a glance.* What is compared stands side by side in the thought.
+# - *The base is right in some cases, and not in all*: in 20 to 60%, say. Near 0 and near 1 all
+#   completions of a group earn the same, and equal rewards teach nothing.
 
 # %%
 import math
