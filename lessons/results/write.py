@@ -226,7 +226,8 @@ def published():
         address, _, place = source.partition(" ")
         name = address.removeprefix("https://").removesuffix("/blob/main/README.md")
         text += f"| [{name}]({address}) {place} | {', '.join(models[source])} | {len(values)} | "
-        text += f"{min(values):+.1f}% to {max(values):+.1f}% |\n" if len(values) > 1 else f"{values[0]:+.1f}% |\n"
+        least, most = f"{min(values):+.1f}%", f"{max(values):+.1f}%"
+        text += f"{least} |\n" if least == most else f"{least} to {most} |\n"
     return text
 
 
