@@ -66,8 +66,9 @@ rng = random.Random(0)
 #     is 9 yes          and it should make 9
 #
 # Some programs are parabolas. `x 2 - 2 * 2 + x 1 - * 3 +` computes ((x-2)*2 + 2) * (x-1) + 3. At
-# x = 1 that is 3, and at x = 2 it is 5, whatever the first factor 2 is. So the third example
-# decides between a line and the parabolas.
+# x = 1 the factor x-1 is 0, and 3 is left. At x = 2 the factor x-2 is 0, and 2*1 + 3 = 5 is left.
+# So these two examples do not depend on how often x-2 is taken. The third example decides that:
+# not at all, which is a line, or once or twice, which are parabolas.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

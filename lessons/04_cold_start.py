@@ -171,7 +171,8 @@ def print_table(title, columns):
     for behaviour in BEHAVIOURS:
         cells = ""
         for counts in columns.values():
-            text = "{:.2f} [{:.2f}, {:.2f}]".format(*share(*counts[behaviour]))
+            count, total = counts[behaviour]      # nobody claims success in a sum: 0 of 0
+            text = "{:.2f} [{:.2f}, {:.2f}]".format(*share(count, total)) if total else "-"
             cells += f"{text:>26}"
         print(f"{behaviour:18}" + cells)
 

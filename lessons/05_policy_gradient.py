@@ -76,7 +76,11 @@ SEEDS = range(1 if FAST else 5)
 # - With b = 1/3, token 0 has the advantage 2/3, and the others have -1/3. All three teach now. The
 #   mean is the same. Its first number is 1/3 (2/3 * 2/3 + 1/3 * 1/3 + 1/3 * 1/3) = 2/9.
 #
-# The variance is 4/27 without the baseline and 2/27 with it: half of it is gone.
+# The variance of a vector is the mean of its squared length, less the squared length of its mean.
+# The mean (2/9, -1/9, -1/9) has the squared length 6/81, and that of a gradient for token 0 is 6/9.
+#
+# - Without the baseline: 1/3 * 6/9 - 6/81 = 4/27.
+# - With it: 1/3 (4/9 + 1/9 + 1/9) * 6/9 - 6/81 = 2/27. Half of the variance is gone.
 
 # %%
 def mean_and_variance(logits, rewards, baseline):
@@ -337,9 +341,10 @@ show_figure(figure, "05_policy_gradient")
 #
 # - A baseline for each token instead of one for each completion: lesson 06.
 # - What happens if the advantages are also divided by the spread of the group: lesson 07.
-# - That a completion is part of its own baseline. Its reward R counts for 1/G of the mean of a group
-#   of G, so of R only R (G - 1) / G is left. On average the whole gradient is shorter by this factor,
-#   15/16 in a group of 16, and its direction is right. RLOO, in lesson 07, leaves it out of the mean.
+# - That a completion is part of its own baseline. Its reward R counts for 1/G of the mean of a
+#   group of G, so of R only R (G - 1) / G is left. On average the whole gradient is shorter by this
+#   factor, 15/16 in a group of 16, and its direction is right. RLOO, in lesson 07, leaves the
+#   completion out of the mean.
 #
 # ## Exercises
 #

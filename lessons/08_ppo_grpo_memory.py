@@ -244,7 +244,7 @@ show_figure(figure, "08_ppo_grpo_memory")
 #
 # | trick | what it does | its price |
 # |---|---|---|
-# | LoRA | freezes all weights; two thin matrices beside each one learn | less can be learned |
+# | LoRA | freezes all weights; two thin matrices beside each one learn; their thin side is the *rank* | less can be learned |
 # | QLoRA | LoRA, with the frozen weights in 4 bits | weights are rounded, too |
 # | checkpointing | computes activations again instead of keeping them | a third more time |
 # | flash | attention without the table of all pairs of tokens | none: the same numbers |
@@ -278,9 +278,11 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 #
 #     python -m minireason.memory --model qwen2.5-7b --fits 80GiB
 #
-# It lists the lines, the largest first. Then it says what would make it fit. Each change has a
-# price: 1 if the numbers stay the same, 2 if it takes time, and up to 12 if the model learns
-# something else. The command tries all combinations and shows the cheapest one.
+# It lists the lines, the largest first. The letters are those of a rollout: B rows in a
+# micro-batch, T tokens in a row, of which W are of the completion, and V words in the vocabulary.
+# *Moments* are the two running means that Adam keeps of each number. Then it says what would make
+# it fit. Each change has a price: 1 if the numbers stay the same, 2 if it takes time, and up to 12
+# if the model learns something else. The command tries all combinations and shows the cheapest one.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))

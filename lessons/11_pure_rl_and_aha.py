@@ -14,16 +14,14 @@
 # do not judge a thought by its words. We work out what it does, from its calculations
 # (`minireason/behaviour.py`):
 #
-# - A *retry* is a try that follows a failed one. We count the failed tries that a retry follows,
-#   of all tries that the thought itself calls failed.
-# - A thought *gives up* if its last try has failed, and it answers all the same. We count these
-#   among all thoughts.
-# - A *false yes* is a try that the thought calls a success although it is not one. We count them
-#   among all tries that are called a success.
-# - *Won by retrying*: the answer is right, the first try had failed, and another one followed. We
-#   count them among all right answers. *Accuracy after a failed try* counts the right answers among
-#   all whose first try failed.
-# - A *repair* is a wrong step that is calculated again, and right, before the thought ends.
+# | we count | which is | among |
+# |---|---|---|
+# | a *retry* | a failed try that another try follows | tries that the thought itself calls failed |
+# | *giving up* | the last try has failed, and the model answers all the same | all thoughts |
+# | a *false yes* | a try that the thought calls a success, and it is none | tries called a success |
+# | *won by retrying* | a right answer whose first try had failed | right answers |
+# | *accuracy after a failed try* | a right answer | answers whose first try had failed |
+# | a *repair* | a wrong step that is calculated again, and right | wrong steps |
 #
 # The reward mentions none of these. If RL changes them, it is because they change the chance of a
 # right answer.

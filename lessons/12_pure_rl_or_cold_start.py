@@ -217,9 +217,9 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   reward favors neither. But a thought that led to a right answer becomes more likely with all
 #   its habits. Where that ends is a matter of chance, and other seeds end elsewhere. In the
 #   longer runs of [the results](results/README.md#c6) it ended above the corpus.
-# - **Both rewards**: the same base soon keeps to one language. It learns to be right more slowly,
-#   since right answers in two languages now earn nothing. R1's authors, too, saw that the second
-#   reward cost them a little.
+# - **Both rewards**: the same base soon keeps to one language. It seems to learn
+#   more slowly to be right (the intervals overlap), since right answers in two languages now earn
+#   nothing. R1's authors, too, saw that the second reward cost them a little.
 # - **The cold start** removes nearly all of the mixing, with 300 examples in one language. The RL
 #   that follows is right more often, and its price keeps the mixing away. A reward for right
 #   answers alone would not: nothing in it speaks against mixing, and in the study some comes back.

@@ -12,6 +12,7 @@ import fnmatch
 import functools
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -484,6 +485,12 @@ def seconds_ratio():
     return f"{ppo / find('C5-earlier.json', 'grpo seconds per iteration*')['value']:.1f}"
 
 
+def clock_ratio():
+    """How many times the seconds of GRPO PPO takes for a token, each with its best settings."""
+    of_algo = read("arms/C5-clock.json")["seconds per token"]["cold-start"]
+    return f"{statistics.median(of_algo['ppo']) / statistics.median(of_algo['grpo']):.1f}"
+
+
 def num_seeds(file):
     return str(len(read(file)["seeds"]))
 
@@ -526,6 +533,7 @@ NUMBERS = {
     "published": num_near,
     "C5": lambda: f"{100 * find('C5-earlier.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
     "C5-seconds": seconds_ratio,
+    "C5-clock": clock_ratio,
     "C6": lambda: percent(find("C6.json", "base, RL: readable"), 0),
     "C7": lambda: points("C7.json", "countdown, RL 32, * tokens: vote, less that of 1"),
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
