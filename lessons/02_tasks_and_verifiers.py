@@ -131,7 +131,9 @@ for problem, right_answers, wrong_answers in EXAMPLES:
 #
 # `compute 7*7+8*3-9` and `compute 3*8-9+7*7` are the same problem in another order. So each problem
 # has a *key*: one form that all its spellings share. A hash of the key, a number that looks random
-# and is always the same, decides which problems are kept for the test: one in ten.
+# and is always the same, decides which problems are kept for the test: one in ten. A list of test
+# problems would have to be drawn beforehand, and carried to every stage and machine. A hash decides
+# alike everywhere, and for problems that nobody has drawn yet.
 
 # %%
 again = parse_prompt("compute 3*8-9+7*7")
@@ -263,8 +265,8 @@ for text in ("9**9**9", "(" * 1000, "9" * 1000):
 # %% [markdown]
 # ## Noise finds more holes
 #
-# Now both graders get answers with small mistakes: we take answers, most of them right, and change
-# one to three characters. A model in training does much the same. We count the answers that are
+# Now both graders get answers with small mistakes: we take right answers and change
+# one to three characters. Nearly all are wrong then. A model in training does much the same. We count the answers that are
 # right, and those that only the naive grader accepts.
 
 

@@ -193,7 +193,8 @@ print_table("documents", columns)
 # ## Three cold starts
 #
 # Each starts from the base, with the settings of `train.py`. Each sees about 3,000 examples: 30
-# of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once.
+# of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once. (In batches of 48 these
+# are 100, 70 and 63 steps, since the last batch of a pass is smaller.)
 
 # %%
 tokenizer = get_tokenizer()

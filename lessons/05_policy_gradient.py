@@ -112,7 +112,7 @@ for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
 # - "minus the mean": 0 or 1, minus the expected reward.
 #
 # Each is "0 or 1" with another baseline. "1 or 2" has b = -1. "-1 or 1" is 2 (R - 1/2): it has b =
-# 1/2, and steps twice as long. So all have the same mean gradient, up to a factor, and only the
+# 1/2, and a gradient twice as long. So all have the same mean gradient, up to a factor, and only the
 # variance differs.
 
 # %%
@@ -360,7 +360,8 @@ show_figure(figure, "05_policy_gradient")
 # 1. The variance is the mean of (R - b)^2 |grad log p|^2, minus a part without b. Its derivative is
 #    0 at b = mean of R |grad log p|^2 / mean of |grad log p|^2. For the four tokens that is 0.40.
 # 2. -1 or 1 is 2R - 1. Subtracting the mean removes the -1, and dividing by the standard deviation
-#    removes the 2. Without the scale, the advantages of -1 or 1 are twice as large.
+#    removes the 2. Without the scale, the advantages of -1 or 1 are twice as large. In the same way
+#    rewards of 0.9 and 1 give the advantages of 0 and 1 with the scale, and a tenth without.
 # 3. On average nothing, since no completion is better than another. In a single step only "minus
 #    the mean" stands still. The others make likelier whatever was drawn.
 # </details>

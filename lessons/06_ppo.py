@@ -29,8 +29,11 @@
 #     A_t = delta_t + gamma lambda A_{t+1}
 #
 # *Lambda* says how much they count. With lambda = 0 only the next surprise counts: we trust the
-# critic for the rest. With lambda = 1 all count fully. Then the values in between cancel, and A_t
-# is the reward that really came, minus V_t: we trust the critic for nothing but the baseline.
+# critic for the rest. With lambda = 1 all count fully. Then the values in between cancel: of
+#
+#     A_t = (r_t + V_{t+1} - V_t) + (r_{t+1} + V_{t+2} - V_{t+1}) + ... + (r_T - V_T)
+#
+# is left the reward that really came, minus V_t. We trust the critic for nothing but the baseline.
 #
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
 # = 1 that is just the reward.

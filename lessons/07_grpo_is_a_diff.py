@@ -96,7 +96,8 @@ for name, settings, by_hand in BY_HAND:
 #
 # Look first at the lines with `-`, then at the last three lines with `+`. PPO makes a reward for
 # each token, and `gae` turns these into a credit for each token. GRPO takes one reward for each
-# completion, and all tokens of the completion share one advantage.
+# completion, and all tokens of the completion share one advantage. (Where a line with `if` is
+# followed by lines with `-`, its body comes after these.)
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: compute_advantages -->
 # ```diff
@@ -205,7 +206,8 @@ for name, settings, by_hand in BY_HAND:
 #
 # PPO knows this KL as well, but it takes the KL off the reward of each token. The two need
 # different estimates. In a reward, the value of the estimate counts, and k1 (lesson 06) is right on
-# average. In a loss, the gradient of the estimate counts, and the gradient of k1 is 0 on average.
+# average. In a loss, the gradient of the estimate counts, and the gradient of k1 is 0 on average:
+# it is that of log p, whose mean is 0 (lesson 05).
 # So GRPO takes *k3*: x - 1 - log x, in which x is the probability of the token under the reference,
 # over its probability under the policy. In this lesson kl_coef is 0, so there is no KL in either.
 #
@@ -218,7 +220,8 @@ for name, settings, by_hand in BY_HAND:
 #
 # The setting `critic_warmup` is a number of rollouts at the start. During these the learning rate
 # of the policy is 0, so the critic learns alone. The reason is that a fresh critic knows nothing
-# yet, and its baseline is of little use. By default the setting is 0.
+# yet, and its baseline is of little use. By default the setting is 0. A `SharedCritic` is a critic
+# that is one more output of the policy (lesson 08).
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: train -->
 # ```diff
@@ -570,7 +573,8 @@ assert torch.allclose(prices, torch.tensor([0.0, 0.375, 0.5]))
 #
 # - GRPO: the ratio 2 is above 1.28, so the weight of the first token is 0.
 # - CISPO: its weight is cut off at 1.28.
-# - GSPO: all four tokens have the weight 2 ** (1/4) = 1.189. That is inside the clip.
+# - GSPO: all four tokens have the weight 2 ** (1/4) = 1.189. That is inside the clip. (Were the
+#   first ratio 3, it would be 3 ** (1/4) = 1.316, outside, and none of the four would learn.)
 #
 # The next cell asks the loss of `grpo.py`. The gradient with respect to a logprob is the weight of
 # its token, with a minus sign.
@@ -626,7 +630,8 @@ def two_completions(rewards):
 # %% [markdown]
 # The weights come from the code that trains: `compute_advantages`, `loss_weights` and
 # `compute_loss`. We divide each row by its largest weight. The reason is that the optimizer AdamW
-# takes steps of the same length whatever the size of the gradient, so only proportions matter.
+# takes steps of the same length whatever the size of the whole gradient. So only proportions matter:
+# how much one token weighs beside the others of the step.
 
 
 # %%

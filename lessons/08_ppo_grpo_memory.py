@@ -282,7 +282,8 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 # micro-batch, T tokens in a row, of which W are of the completion, and V words in the vocabulary.
 # *Moments* are the two running means that Adam keeps of each number. Then it says what would make
 # it fit. Each change has a price: 1 if the numbers stay the same, 2 if it takes time, and up to 12
-# if the model learns something else. The command tries all combinations and shows the cheapest one.
+# if the model learns something else. The command tries all combinations and shows
+# the smallest one that fits: that whose prices add up to the least.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))

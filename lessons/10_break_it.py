@@ -257,8 +257,8 @@ show_figure(figure, "10_break_it")
 #    gradient.
 # 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`. The `policy_loss` no longer equals the
 #    sum that the test computes.
-# 3. The baseline is a mean over completions of other prompts. A baseline that does not depend on
-#    the completion itself leaves the gradient right on average. But it is a bad one: an easy
-#    prompt looks like a good completion. So the gradient has more variance, and the run learns
+# 3. The baseline is a mean over completions of other prompts (and of the completion itself, as in
+#    every group). A baseline that does not depend on the completion leaves the gradient right on
+#    average. But it is a bad one: an easy prompt looks like a good completion. So the gradient has more variance, and the run learns
 #    more slowly.
 # </details>

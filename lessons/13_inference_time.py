@@ -273,8 +273,9 @@ show_figure(figure, "13_inference_time")
 # %% [markdown]
 # ## What to see
 #
-# - **A budget.** Without a thought hardly any answer is right. A thought of 8 tokens helps little:
-#   the model answers from half of a try. Above the length that the model uses by itself, a larger
+# - **A budget.** Without a thought hardly any answer is right. A thought of 8 tokens hardly helps:
+#   the model answers from half of a try. In other runs and tasks that is even worse than a guess
+#   ([the results](results/README.md#c7)). Above the length that the model uses by itself, a larger
 #   budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each other. Nobody
 #   taught this model to fill a budget.
 # - **Votes** help, as right answers agree more often than wrong ones. They help most where single

@@ -52,7 +52,7 @@ tokenizer = get_tokenizer()
 #
 # This is the whole filter, from `minireason/rejection.py`. It returns the fate of one answer.
 # `kept_texts` are the answers to the same problem that were kept before. Each problem may keep
-# `max_per_problem` of them, and the next ones are "enough".
+# `max_per_problem` of them, by default 2, and the next ones are "enough".
 #
 # <!-- From minireason/rejection.py: judge -->
 # ```python

@@ -310,9 +310,11 @@ show_figure(figure, "15_alignment")
 #   has weaknesses that the judge does not have.
 # - **Middle: the rewards with and without the KL are equal.** That is no mistake of the figure.
 #   The reward does not say which of the two runs stayed near its start. The true answers do: here,
-#   without the KL, they fall and come back only in part. That is one seed. In longer runs it was
-#   politeness: their reward models had learned that the judge likes polite words, and without a KL
-#   the model said more and more of them. [The results](results/README.md#c10) count them.
+#   without the KL, they fall and come back only in part. That is one seed. *Flattery does not show
+#   here*: polite words become rarer in both runs, and this reward model does not fall for them.
+#   In longer runs it shows: their reward models had learned that the judge likes polite words, and
+#   without a KL the model said more and more of them. [The results](results/README.md#c10) count
+#   them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept,
 #   and without the KL it spreads here (not in the longer runs). The included model had learned
@@ -321,8 +323,8 @@ show_figure(figure, "15_alignment")
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.
 #
-# The trap: to read the reward as success. It is the one number that improves when the policy
-# cheats.
+# The trap: to read the reward as success. In this run it tells nothing: it is as high with the KL as
+# without, and the answers are not as true. Where a policy learns to flatter, it even rises.
 #
 # ## Exercises
 #
@@ -337,8 +339,9 @@ show_figure(figure, "15_alignment")
 # 1. sigmoid(x) = 0.9 gives x = log 9 = 2.2. The loss stays the same, since it reads only
 #    differences. The reward changes, since it takes the sigmoid of the score itself.
 # 2. No. A group has one prompt. In a group about a secret the choice is between 0.5 and 0, so
-#    keeping it is still better. But the advantages are half as large, so it is learned more
-#    slowly. If they were divided by the standard deviation, nothing would change at all.
+#    keeping it is still better. But its advantages are half as large, beside those of the other
+#    groups of the step, so it is learned more slowly. If they were divided by the standard
+#    deviation, nothing would change at all.
 # 3. "one digit wrong" rises. The pairs then hardly ever differ in one digit, so the reward model
 #    does not learn that digits matter, and it can only guess.
 # </details>

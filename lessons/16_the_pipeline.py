@@ -8,6 +8,7 @@
 #
 #     base  ->  cold start  ->  RL  ->  rejection sampling  ->  alignment
 #
+# Rejection sampling takes only texts from RL. The model that imitates them begins at the base.
 # This is the order of R1 ([arXiv:2501.12948](https://arxiv.org/abs/2501.12948)), and `python
 # train.py` runs it. The repository holds the numbers of one such run in
 # `lessons/results/laptop/`, with the outcome of every held-out problem. So this lesson trains
@@ -210,7 +211,8 @@ show_figure(figure, "16_the_pipeline")
 #
 # - **The cold start** makes a large change, in half a minute. The skill was in the base already,
 #   but the base often answered without a thought. The cold start ended that.
-# - **The seconds** are of one core of a busy server. Two free cores take less than half.
+# - **The seconds** are of one core of a busy server. [The results](results/README.md#pipeline) have those of
+#   two free cores.
 # - **RL** takes much of the time and brings right answers in all tasks. It also loses some: look at
 #   `72-42=20` above, which the cold start got right. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.

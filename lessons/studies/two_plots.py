@@ -100,7 +100,7 @@ def draw(rows, most_tries):
         points = [values[f"iteration {i}: {task}, right"] for i in later]
         plot_band(learned, x, in_percent(points), color, task)
         start = 100 * values[f"iteration {iterations[0]}: {task}, right"][0]
-        learned.axhline(start, color=color, lw=1, ls=":", label="before RL" if task == "program" else None)
+        learned.axhline(start, color=color, lw=1, ls=":")
         points = [values[f"at most {budget} tokens of thinking: {task}, right"] for budget in budgets]
         plot_band(thought, budgets, in_percent(points), color, task)
     tries = [values[f"iteration {i}: tries at countdown{spread}"] for i in later]
@@ -116,7 +116,9 @@ def draw(rows, most_tries):
     for axis in (learned, thought):
         axis.set_ylim(0, 102)
     grown.set_ylim(bottom=0)
+    learned.plot([], [], color="#333333", lw=1, ls=":", label="before RL")       # for the legend
     label(learned, "Training: more RL", "million tokens sampled in RL", "held-out problems solved (%)")
+    learned.legend(frameon=False, fontsize=8, loc="lower center", ncols=2)
     label(grown, "Thoughts grow", "million tokens sampled in RL", "tries in a thought (countdown)")
     label(thought, "Answering: more thinking", "tokens that it may think", "held-out problems solved (%)",
           legend=False)
