@@ -265,9 +265,9 @@ for text in ("9**9**9", "(" * 1000, "9" * 1000):
 # %% [markdown]
 # ## Noise finds more holes
 #
-# Now both graders get answers with small mistakes: we take right answers and change
-# one to three characters. Nearly all are wrong then. A model in training does much the same. We count the answers that are
-# right, and those that only the naive grader accepts.
+# Now both graders get answers with small mistakes: we take right answers and change one to three
+# characters. Nearly all are wrong then. A model in training does much the same. We count the
+# answers that are right, and those that only the naive grader accepts.
 
 
 # %%

@@ -307,8 +307,8 @@ show_figure(figure, "04_cold_start")
 #
 # - Left: form comes at once, even from 30 examples. Nearly all completions think, and in one
 #   language. (One in thirty still mixes. The sum that is printed above is one of them: *revisa* and
-#   *prueba* are Spanish.) The base could do all of that, among other things. The examples only say which habit
-#   is wanted.
+#   *prueba* are Spanish.) The base could do all of that, among other things. The examples only say
+#   which habit is wanted.
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.

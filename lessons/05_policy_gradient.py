@@ -112,8 +112,8 @@ for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
 # - "minus the mean": 0 or 1, minus the expected reward.
 #
 # Each is "0 or 1" with another baseline. "1 or 2" has b = -1. "-1 or 1" is 2 (R - 1/2): it has b =
-# 1/2, and a gradient twice as long. So all have the same mean gradient, up to a factor, and only the
-# variance differs.
+# 1/2, and a gradient twice as long. So all have the same mean gradient, up to a factor, and only
+# the variance differs.
 
 # %%
 logits = torch.tensor([1.0, 0.0, -1.0, 0.5])

@@ -44,10 +44,10 @@
 # each token costs kl_coef times *k1*, an estimate of the KL from one token: its logprob now, minus
 # its logprob in the copy.
 #
-# By hand: let the policy give two tokens 0.2 and 0.8, and the copy 0.1 and 0.9. Then k1 is log(0.2 /
-# 0.1) = 0.69 for the first and log(0.8 / 0.9) = -0.12 for the second. Their mean under the policy,
-# 0.2 * 0.69 - 0.8 * 0.12 = 0.044, is the KL. In this lesson kl_coef is 0, as in the stage `rl`, whose
-# reward is exact. Lesson 15, whose judge is not, needs the KL.
+# By hand: let the policy give two tokens 0.2 and 0.8, and the copy 0.1 and 0.9. Then k1 is log(0.2
+# / 0.1) = 0.69 for the first and log(0.8 / 0.9) = -0.12 for the second. Their mean under the
+# policy, 0.2 * 0.69 - 0.8 * 0.12 = 0.044, is the KL. In this lesson kl_coef is 0, as in the stage
+# `rl`, whose reward is exact. Lesson 15, whose judge is not, needs the KL.
 
 # %%
 import os

@@ -357,16 +357,17 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 # The world is the toy world of lesson 05: after a 1 a completion with a 3 is right, after a 2 one
 # without a 3. We train four arms, as the variants of an experiment are called. The last two are
 # GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
-# RLOO. Dr. GRPO also divides the loss of each step by a constant, which is the number of completions
-# times the most tokens that one may have. Ours divides by the number of tokens in the rollout.
+# RLOO. Dr. GRPO also divides the loss of each step by a constant, which is the number of
+# completions times the most tokens that one may have. Ours divides by the number of tokens in the
+# rollout.
 #
 # By hand: a right completion of 10 tokens has the advantage 1, a wrong one of 40 tokens has -1, and
 # 208 tokens are allowed. The ratio is 1. How much does a token weigh, and what is `policy_loss`?
 #
-#     normalize     a token of the first     of the second     policy_loss
-#     token         1/50                     1/50              -(10 - 40) / 50  = 0.6     the default
-#     sequence      1/(2 * 10)               1/(2 * 40)        -(1 - 1) / 2     = 0
-#     constant      1/(2 * 208)              1/(2 * 208)       -(10 - 40) / 416 = 0.072   Dr. GRPO
+#     normalize    a token of the first    of the second    policy_loss
+#     token        1/50                    1/50             -(10 - 40) / 50  = 0.6    (default)
+#     sequence     1/(2 * 10)              1/(2 * 40)       -(1 - 1) / 2     = 0
+#     constant     1/(2 * 208)             1/(2 * 208)      -(10 - 40) / 416 = 0.072  (Dr. GRPO)
 #
 # With `sequence`, as the paper on GRPO has it, a token of a long wrong completion weighs a quarter
 # of one of the short right completion. So long wrong completions are cheap, and wrong ones may grow
@@ -630,8 +631,8 @@ def two_completions(rewards):
 # %% [markdown]
 # The weights come from the code that trains: `compute_advantages`, `loss_weights` and
 # `compute_loss`. We divide each row by its largest weight. The reason is that the optimizer AdamW
-# takes steps of the same length whatever the size of the whole gradient. So only proportions matter:
-# how much one token weighs beside the others of the step.
+# takes steps of the same length whatever the size of the whole gradient. So only proportions
+# matter: how much one token weighs beside the others of the step.
 
 
 # %%

@@ -22,12 +22,12 @@
 # token has probability 1. With eight equally likely tokens it is log 8 = 2.08, the most that is
 # possible.
 #
-# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In `approx_kl` x is the
-# ratio, so the probability of a token now over its probability when it was written. In `kl` x is
-# the probability under the reference over that under the policy. k3 is used because it is never
-# negative: a mean of it cannot hide a large step behind another one with the opposite sign.
-# `kl` needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It
-# costs no reward here, since `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
+# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In `approx_kl` x is the ratio,
+# so the probability of a token now over its probability when it was written. In `kl` x is the
+# probability under the reference over that under the policy. k3 is used because it is never
+# negative: a mean of it cannot hide a large step behind another one with the opposite sign. `kl`
+# needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It costs
+# no reward here, since `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
 
 # %%
 import math

@@ -259,6 +259,6 @@ show_figure(figure, "10_break_it")
 #    sum that the test computes.
 # 3. The baseline is a mean over completions of other prompts (and of the completion itself, as in
 #    every group). A baseline that does not depend on the completion leaves the gradient right on
-#    average. But it is a bad one: an easy prompt looks like a good completion. So the gradient has more variance, and the run learns
-#    more slowly.
+#    average. But it is a bad one: an easy prompt looks like a good completion. So the gradient has
+#    more variance, and the run learns more slowly.
 # </details>

@@ -18,7 +18,7 @@
 # |---|---|---|
 # | a *retry* | a failed try that another try follows | tries that the thought itself calls failed |
 # | *giving up* | the last try has failed, and the model answers all the same | all thoughts |
-# | a *false yes* | a try that the thought calls a success, and it is none | tries called a success |
+# | a *false yes* | a try that is called a success, and is none | tries called a success |
 # | *won by retrying* | a right answer whose first try had failed | right answers |
 # | *accuracy after a failed try* | a right answer | answers whose first try had failed |
 # | a *repair* | a wrong step that is calculated again, and right | wrong steps |

@@ -221,8 +221,9 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   more slowly to be right (the intervals overlap), since right answers in two languages now earn
 #   nothing. R1's authors, too, saw that the second reward cost them a little.
 # - **The cold start** removes nearly all of the mixing, with 300 examples in one language. The RL
-#   that follows is right more often than it, and its price keeps the mixing away. A reward for right
-#   answers alone would not: nothing in it speaks against mixing, and in the study some comes back.
+#   that follows is right more often than it, and its price keeps the mixing away. A reward for
+#   right answers alone would not: nothing in it speaks against mixing, and in the study some comes
+#   back.
 # - **Well formed** is 1, or nearly, until thoughts grow in the long RL. Some of them go in circles
 #   until they are cut off. A reward for one language does not help there.
 #

@@ -226,8 +226,8 @@ for task in by_budget:
 # ## The figure: `13_inference_time`
 #
 # Left: the RL model with a budget. The small numbers are the budgets up to 64, and the dotted line
-# is what happens if no answer is forced. Middle: solid lines are votes and broken lines pass@n. The gap
-# between them is what an oracle would add. The gray line is the vote of the base in countdown,
+# is what happens if no answer is forced. Middle: solid lines are votes and broken lines pass@n. The
+# gap between them is what an oracle would add. The gray line is the vote of the base in countdown,
 # and the horizontal line is one answer of the RL model. Does the gray line reach it? Right: pass@k
 # of the three models.
 

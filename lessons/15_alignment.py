@@ -323,8 +323,8 @@ show_figure(figure, "15_alignment")
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.
 #
-# The trap: to read the reward as success. In this run it tells nothing: it is as high with the KL as
-# without, and the answers are not as true. Where a policy learns to flatter, it even rises.
+# The trap: to read the reward as success. In this run it tells nothing: it is as high with the KL
+# as without, and the answers are not as true. Where a policy learns to flatter, it even rises.
 #
 # ## Exercises
 #

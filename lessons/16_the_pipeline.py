@@ -211,8 +211,8 @@ show_figure(figure, "16_the_pipeline")
 #
 # - **The cold start** makes a large change, in half a minute. The skill was in the base already,
 #   but the base often answered without a thought. The cold start ended that.
-# - **The seconds** are of one core of a busy server. [The results](results/README.md#pipeline) have those of
-#   two free cores.
+# - **The seconds** are of one core of a busy server. [The results](results/README.md#pipeline) have
+#   those of two free cores.
 # - **RL** takes much of the time and brings right answers in all tasks. It also loses some: look at
 #   `72-42=20` above, which the cold start got right. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.
