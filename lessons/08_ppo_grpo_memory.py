@@ -244,7 +244,7 @@ show_figure(figure, "08_ppo_grpo_memory")
 #
 # | trick | what it does | its price |
 # |---|---|---|
-# | LoRA | freezes weights; two thin matrices beside each learn (their thin side: *rank*) | learns less |
+# | LoRA | freezes weights; two thin matrices (of *rank* r) beside each learn | learns less |
 # | QLoRA | LoRA, with the frozen weights in 4 bits | weights are rounded, too |
 # | checkpointing | computes activations again instead of keeping them | a third more time |
 # | flash | attention without the table of all pairs of tokens | none: the same numbers |
