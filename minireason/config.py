@@ -208,7 +208,8 @@ def preset(name: str) -> Config:
         change(config.model, width=64, mlp_width=176, num_layers=2)
         change(config.base, num_examples=24_000, batch_size=12, learning_rate=3e-3, max_gap=0)
         change(config.cold_start, num_examples=96, num_epochs=2, max_gap=0)    # just enough for the form
-        change(config.rl, num_iterations=50, learning_rate=1e-3, max_new_tokens=60)
+        # Two updates: it has so few rollouts that each has to teach more.
+        change(config.rl, num_iterations=50, num_epochs=2, learning_rate=1e-3, max_new_tokens=60)
         change(config.align, num_iterations=8, num_prompts=12, max_new_tokens=40)
         change(config.sampling, num_problems=600, num_chat=200)
         change(config, num_preference_prompts=1000)
