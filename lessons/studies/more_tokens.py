@@ -157,8 +157,9 @@ def draw(by_task, title):
         x, intervals = plot_curve(axes[0], measured, "budget", "right", color, task)
         for i, point in enumerate(measured[0]["budget"]):
             axes[0].plot(x[i], intervals[i][0], "o", ms=3, color=color)
-            axes[0].annotate(point["x"], (x[i], intervals[i][0]), (2, -9), textcoords="offset points",
-                             fontsize=6)
+            if i == 0 or x[i] > 1.1 * x[i - 1]:         # points that lie on each other have one name
+                axes[0].annotate(point["x"], (x[i], intervals[i][0]), (3, -9), color=color, fontsize=7,
+                                 textcoords="offset points")
         unforced = [interval(measured, "budget", i, "unforced")[0] for i in range(len(x))]
         axes[0].plot(x, unforced, ":", color=color, label=f"{task}, no forced answer")
         plot_curve(axes[1], measured, "RL", "vote", color, f"{task}, vote")
@@ -173,6 +174,7 @@ def draw(by_task, title):
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axis.set_ylim(0, 1.02)
+    axes[0].legend(frameon=False, fontsize=7, loc="upper left")
     return figure
 
 
