@@ -101,12 +101,12 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # with a reward of 1 for each completion that begins with 2.
 #
 # Some words of every training, here and later. A *step* changes all weights a little, against the
-# gradient of the loss on a *batch* of examples. *AdamW* is the rule that makes a step of a
-# gradient: it divides each number of the gradient by its usual size. So a gradient that is twice as
+# gradient of the loss on a *batch* of examples. *AdamW* is the rule that turns a gradient into a
+# step: it divides each number of the gradient by its usual size. So a gradient that is twice as
 # long as before takes steps as long as before. The *learning rate* says how long steps are. It
-# rises in the first steps, which is the *warm-up*, and then falls to 0 at the end. *Weight decay*
-# makes all weights a little smaller in each step. A gradient that is longer than a limit is
-# shortened. A pass over all examples is an *epoch*.
+# rises in the first steps, which is the *warm-up*, and then falls to 0 at the end. In imitation
+# *weight decay* also makes all weights a little smaller in each step. A gradient that is longer
+# than a limit is shortened. A pass over all examples is an *epoch*.
 
 # %%
 corpus = [([1, 4], [2, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0])]

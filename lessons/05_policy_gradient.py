@@ -77,7 +77,7 @@ SEEDS = range(1 if FAST else 5)
 #   mean is the same. Its first number is 1/3 (2/3 * 2/3 + 1/3 * 1/3 + 1/3 * 1/3) = 2/9.
 #
 # The variance of a vector is the mean of its squared length, less the squared length of its mean.
-# The mean (2/9, -1/9, -1/9) has the squared length 6/81, and that of a gradient for token 0 is 6/9.
+# The mean (2/9, -1/9, -1/9) has the squared length 6/81. Each grad log p has 6/9.
 #
 # - Without the baseline: 1/3 * 6/9 - 6/81 = 4/27.
 # - With it: 1/3 (4/9 + 1/9 + 1/9) * 6/9 - 6/81 = 2/27. Half of the variance is gone.
@@ -343,8 +343,8 @@ show_figure(figure, "05_policy_gradient")
 # - What happens if the advantages are also divided by the spread of the group: lesson 07.
 # - That a completion is part of its own baseline. Its reward R counts for 1/G of the mean of a
 #   group of G, so of R only R (G - 1) / G is left. On average the whole gradient is shorter by this
-#   factor, 15/16 in a group of 16, and its direction is right. RLOO, in lesson 07, leaves the
-#   completion out of the mean.
+#   factor, 15/16 in a group of 16, and its direction is right. A baseline of lesson 07 leaves
+#   the completion out of the mean.
 #
 # ## Exercises
 #

@@ -29,11 +29,13 @@
 #     A_t = delta_t + gamma lambda A_{t+1}
 #
 # *Lambda* says how much they count. With lambda = 0 only the next surprise counts: we trust the
-# critic for the rest. With lambda = 1 all count fully. Then the values in between cancel: of
+# critic for the rest. With lambda = 1 all count fully. If gamma is 1, too, the values in between
+# cancel in
 #
 #     A_t = (r_t + V_{t+1} - V_t) + (r_{t+1} + V_{t+2} - V_{t+1}) + ... + (r_T - V_T)
 #
-# is left the reward that really came, minus V_t. We trust the critic for nothing but the baseline.
+# and what is left is the reward that really came, minus V_t. We trust the critic for nothing but
+# the baseline.
 #
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
 # = 1 that is just the reward.
@@ -45,8 +47,8 @@
 # its logprob in the copy.
 #
 # By hand: let the policy give two tokens 0.2 and 0.8, and the copy 0.1 and 0.9. Then k1 is log(0.2
-# / 0.1) = 0.69 for the first and log(0.8 / 0.9) = -0.12 for the second. Their mean under the
-# policy, 0.2 * 0.69 - 0.8 * 0.12 = 0.044, is the KL. In this lesson kl_coef is 0, as in the stage
+# / 0.1) = 0.693 for the first and log(0.8 / 0.9) = -0.118 for the second. Their mean under the
+# policy, 0.2 * 0.693 - 0.8 * 0.118 = 0.044, is the KL. In this lesson kl_coef is 0, as in the stage
 # `rl`, whose reward is exact. Lesson 15, whose judge is not, needs the KL.
 
 # %%

@@ -370,7 +370,7 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 #     constant     1/(2 * 208)             1/(2 * 208)      -(10 - 40) / 416 = 0.072  (Dr. GRPO)
 #
 # With `sequence`, as the paper on GRPO has it, a token of a long wrong completion weighs a quarter
-# of one of the short right completion. So long wrong completions are cheap, and wrong ones may grow
+# of one of the short right completion. So long wrong completions are punished less, and may grow
 # longer: look at `completion_length`. A constant ends that. An average by token does so too, so
 # against our default this part of Dr. GRPO changes little.
 #

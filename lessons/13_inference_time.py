@@ -274,10 +274,10 @@ show_figure(figure, "13_inference_time")
 # ## What to see
 #
 # - **A budget.** Without a thought hardly any answer is right. A thought of 8 tokens hardly helps:
-#   the model answers from half of a try. In other runs and tasks that is even worse than a guess
-#   ([the results](results/README.md#c7)). Above the length that the model uses by itself, a larger
-#   budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each other. Nobody
-#   taught this model to fill a budget.
+#   the model answers from half of a try. In programs a try that is cut short is even worse than a
+#   guess ([the results](results/README.md#two-plots)). Above the length that the model uses by
+#   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
+#   other. Nobody taught this model to fill a budget.
 # - **Votes** help, as right answers agree more often than wrong ones. They help most where single
 #   answers are poor. Two votes help only where one
 #   text has no answer: two answers that differ are one against one, and the first is taken. pass@n

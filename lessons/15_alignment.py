@@ -305,9 +305,9 @@ show_figure(figure, "15_alignment")
 #
 # - **Left.** The judge is charmed by politeness: sixteen polite words without an answer please it
 #   more than the plain answer. The reward model hardly ever falls for such texts, but it makes a
-#   mistake of its own: it often takes a wrong digit for the right one (that of `train.py` sees five
-#   times as many prompts, and orders 96% of such pairs as the judge does). An imitation of a judge
-#   has weaknesses that the judge does not have.
+#   mistake of its own: it often takes a wrong digit for the right one. (With more such pairs that
+#   becomes rare: [the results](results/README.md#c10).) An imitation of a judge has weaknesses that
+#   the judge does not have.
 # - **Middle: the rewards with and without the KL are equal.** That is no mistake of the figure.
 #   The reward does not say which of the two runs stayed near its start. The true answers do: here,
 #   without the KL, they fall and come back only in part. That is one seed. *Flattery does not show

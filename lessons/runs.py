@@ -314,14 +314,16 @@ def settings_measured(measure, arguments):
     return json.loads(json.dumps(settings))     # as they are read again: tuples become lists
 
 
-def kept_model(name, model, train, *arguments):
+def kept_model(name, model, train, *arguments, start=None):
     """`model`, as train(model, *arguments) leaves it, and what that returns.
 
     Both are kept in runs/studies/, as `name`.pt and `name`.json, and found there the next time. Ends the
-    program with 2 if it was trained with other settings or sizes.
+    program with 2 if it was trained with other settings or sizes, or from another run than `start`.
     """
     weights, notes = STUDIES / f"{name}.pt", STUDIES / f"{name}.json"
     settings = settings_measured(train, (model, *arguments))
+    if start is not None:
+        settings |= settings_measured(lambda start: None, (start,))
     if not notes.exists():
         value = train(model, *arguments)
         write_atomically(weights, lambda file: torch.save(model.state_dict(), file))

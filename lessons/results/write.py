@@ -138,7 +138,8 @@ def differences(file, pairs):
 def imitation():
     arms = {"cold start": "cold start", "RL": "RL", "more of the corpus": "corpus",
             "expert iteration": "expert iteration", "3,000 expert solutions": "experts"}
-    columns = {f"{task} %": f"{task}, {{}}" for task in TASKS[:2]}
+    tasks = measured("C1.json", {task: task for task in TASKS}, "{}, RL")     # an earlier file has two
+    columns = {f"{task} %": f"{task}, {{}}" for task in tasks}
     return grid("C1.json", "after", arms, columns)
 
 
@@ -153,7 +154,8 @@ def imitation_seconds():
 def imitation_differences():
     arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
             "3,000 expert solutions": "experts"}
-    columns = {task: f"{task}, RL less {{}}" for task in TASKS[:2]}
+    tasks = measured("C1.json", {task: task for task in TASKS}, "{}, RL")
+    columns = {task: f"{task}, RL less {{}}" for task in tasks}
     return grid("C1.json", "RL minus", arms, columns, points_interval)
 
 
@@ -261,7 +263,8 @@ def comparison():
     columns = {f"{task} %": f"{{}}, {task}" for task in TASKS}
     columns |= {"all tasks %": "{}, all tasks", "on the way, by answers": "{}, on the way by completions",
                 "by seconds": "{}, on the way by seconds"}
-    text, names = "", [row["name"] for row in read("C5.json")["rows"]]
+    text = ""
+    names = [row["name"] for row in read("C5.json")["rows"]]
     for start in ("cold start", "base"):
         if f"{start}: grpo, all tasks" not in names:
             continue
@@ -552,15 +555,22 @@ NUMBERS["C5-seeds"] = functools.partial(num_seeds, "C5-earlier.json")
 
 
 # -----------------------------------------------------------------------------
-# Claims about scale: C13, C16, C17, C19, C20. What is not measured yet is left out.
+# Claims whose studies are long. What is not measured yet is left out of the page.
 
 OPEN = "\n"
 
 
-def if_measured(claim, write_table):
-    """`write_table`, but nothing where the claim has no file."""
+def if_measured(claim, write_table, before="", after=""):
+    """The table, with what is said before and after it; nothing where the claim has no file."""
     def write():
-        return write_table() if (HERE / f"{claim}.json").exists() else OPEN
+        if not (HERE / f"{claim}.json").exists():
+            return OPEN
+        text = write_table()
+        if before:
+            text = f"\n{before}\n{text}"
+        if after:
+            text += f"\n{after}\n"
+        return text
     return write
 
 
@@ -725,13 +735,20 @@ def distilling_seconds():
 TABLES |= {
     "C13-table": if_measured("C13", distilling),
     "C13-differences-table": if_measured("C13", distilling_differences),
-    "C13-seconds-table": if_measured("C13", distilling_seconds),
+    "C13-seconds-table": if_measured("C13", distilling_seconds, after=(
+        "The last table gives RL as many seconds as the other way took. RL was trained for four times its\n"
+        "usual length and no longer, so its last columns say how much of these seconds it really had.")),
     "C16-table": if_measured("C16", generalization),
-    "C16-differences-table": if_measured("C16", generalization_differences),
+    "C16-differences-table": if_measured("C16", generalization_differences, after=(
+        "Where no model solves any problem of a kind, nothing can be told apart.")),
     "C17-table": if_measured("C17", sizes),
-    "C17-threshold-table": if_measured("C17", thresholds),
+    "C17-threshold-table": if_measured("C17", thresholds, after=(
+        "*No signal at first*: the share of groups whose answers are all right or all wrong, in the first\n"
+        "ten iterations (lowest and highest run).")),
     "C5-whole-table": if_measured("C5", comparison),
-    "C19-table": if_measured("C19", trade),
+    "C19-table": if_measured("C19", trade, after=(
+        "The table is of countdown; a cell holds the tokens of a question that are needed, and a dash where\n"
+        "no number of tokens reached the share.")),
     "C19-differences-table": if_measured("C19", trade_differences),
     "C20-table": if_measured("C20", lengths),
     "C20-price-table": if_measured("C20", prices),
@@ -880,7 +897,9 @@ def transcripts():
 
 TABLES |= {
     "C14-table": if_measured("C14", pass_at_many),
-    "C14-crossings-table": if_measured("C14", crossings),
+    "C14-crossings-table": if_measured("C14", crossings, after=(
+        "*None* means that the first curve is nowhere above the second for good, up to the largest k. The\n"
+        "interval is a bootstrap over seeds and problems, the same for both curves.")),
     "C14-alone-table": if_measured("C14", solved_alone),
     "C15-table": if_measured("C15", random_rewards),
     "C15-gains-table": if_measured("C15", random_reward_gains),
@@ -888,9 +907,13 @@ TABLES |= {
     "C15-habits-table": if_measured("C15", random_reward_habits),
     "C18-table": if_measured("C18", process_rewards),
     "C18-differences-table": if_measured("C18", process_differences),
-    "C18-steps-table": if_measured("C18", process_counts),
-    "C18-scorer-table": if_measured("C18", scorer),
-    "C18-transcripts-table": if_measured("C18", transcripts),
+    "C18-steps-table": if_measured("C18", process_counts, before=(
+        "What the answers to countdown hold. A step is repeated if an earlier one asked the same.\n"
+        "Brackets: lowest and highest run.")),
+    "C18-scorer-table": if_measured("C18", scorer, before=(
+        "What the scorer makes of right steps and of wrong ones, before RL and after:")),
+    "C18-transcripts-table": if_measured("C18", transcripts, before=(
+        "Of each arm, the answer among 900 that earned most by its steps (first seed):")),
 }
 NUMBERS |= {
     "C14-figure": figure_of("C14", "pass@k of four models, and what only one of two solves"),

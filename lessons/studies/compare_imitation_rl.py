@@ -128,10 +128,10 @@ def train_arm(model, name, iterations, seed):
 
 
 def trained(name, iterations, seed, source):
-    """(the cold start of a run as an arm leaves it, the looks on the way). generalize.py asks it more."""
+    """(the model, the looks on the way): a run's cold start after an arm. generalize.py uses it, too."""
     model, _ = open_model(source, "cold-start")
     file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}-model"
-    return runs.kept_model(file, model.train(), train_arm, name, iterations, seed)
+    return runs.kept_model(file, model.train(), train_arm, name, iterations, seed, start=source)
 
 
 def measure(name, iterations, seed, source):

@@ -539,8 +539,9 @@ def main():
     parser.add_argument("--tune", action="store_true", help="make and show the trials alone")
     parser.add_argument("--memory", action="store_true", help="count bytes alone (C4)")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS,
-                        help="from where both are compared (default: both)")
-    parser.add_argument("--no-questions", action="store_true", help="leave out where a critic could pay")
+                        help="from where both are compared (default: both); C5.json holds these alone")
+    parser.add_argument("--no-questions", action="store_true",
+                        help="leave out where a critic could pay; C5.json then holds no word of it")
     args = runs.parse(parser)
     if args.memory:
         save_memory(args)
@@ -564,7 +565,8 @@ def main():
             whole[start, algo] = arms
             by_start[start][algo] = Curves(arms, float(np.median(per_token[start][algo])))
         rows += rows_of(start, by_start[start]) + rows_of_clock(start, per_token[start])
-    answers, asked = {}, [] if args.no_questions else questions(chosen, args)
+    answers = {}
+    asked = [] if args.no_questions else questions(chosen, args)
     for name, algo, settings, flags in asked:
         if settings == chosen[algo] and not flags and ("cold-start", algo) in whole:
             arms = whole["cold-start", algo][:NUM_CRITIC_SEEDS]     # the whole runs have answered this

@@ -85,7 +85,7 @@ def draw(rows, stages, tasks):
     intervals = in_percent(rows)
     figure, axes = new_figure(1, 3, figsize=(11, 3.6))
     colors = dict(zip(tasks, PALETTE))
-    titles = {stage: stage for stage in stages}
+    titles = {stage: stage for stage in stages}         # the label of a group of bars is its name
     steps = {step: step.replace(" - ", "\nminus ") for step in STEPS}
     group_bars(axes[0], table_of(intervals, titles, tasks), colors)
     group_bars(axes[1], table_of(intervals, titles, HABITS), HABITS)

@@ -214,7 +214,8 @@ def mean_over(runs: list[dict], task: str, name: str, key: str) -> float | None:
 def told_apart(runs: list[dict]) -> list[dict]:
     """The same runs, but RL without a cold start before it is called "pure RL".
 
-    Such a run has the corpus and the base of the whole run with its seed. They count once.
+    Such a run has the corpus and the base of the whole run with its seed. They count once. Runs of one seed
+    are taken for runs of one recipe.
     """
     whole = {run["seed"] for run in runs if "cold-start" in next(iter(run["tasks"].values()))}
     found = []
@@ -241,7 +242,8 @@ def has_row(runs: list[dict], tasks: list[str], name: str) -> bool:
 
 def draw(runs: list[dict], path: Path) -> None:
     """Draws tries and tokens of each task that has tries. Several runs are added up."""
-    runs, panels = told_apart(runs), []
+    runs = told_apart(runs)
+    panels = []
     tasks = [task for task in runs[0]["tasks"] if TASKS[task].candidate is not None]
     names = [name for name in DRAWN if has_row(runs, tasks, name)]
     for task in tasks:
