@@ -417,3 +417,16 @@ def test_a_study_of_scale_says_how_it_is_used(name, runs, monkeypatch, capsys):
         run_study(name, monkeypatch, "--help")
     shown = capsys.readouterr().out
     assert exit.value.code == 0 and "--fast" in shown and "--seeds" in shown and "train.py" in shown
+
+
+def test_the_comparison_shows_the_starts_that_were_measured(write):
+    rows = []
+    for arm in ("grpo", "ppo", "ppo - grpo"):
+        for what in (*write.TASKS, "all tasks", "on the way by completions", "on the way by seconds"):
+            rows.append({"name": f"cold start: {arm}, {what}", "value": 0.5, "low": 0.4, "high": 0.6})
+    claim = {"seeds": [0], "num_problems": 3000, "rows": rows}
+    write.HERE.mkdir(exist_ok=True)
+    (write.HERE / "C5.json").write_text(json.dumps(claim))
+    text = write.comparison()
+    assert "from the cold start" in text and "from the base" not in text
+    assert text.strip().count("\n") == 4      # a head, a line, GRPO, PPO, and the difference
