@@ -558,7 +558,7 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # The limit is 208 tokens, and the price rises to 0.5 over the last 32. A completion of 176 tokens
 # loses nothing. One of 200 tokens loses 0.5 * 24 / 32 = 0.375. One that was cut off at 208 loses
-# 0.5.
+# 0.5: it earns -0.5, less than a short wrong one. That is meant: to give up in time is better.
 
 # %%
 priced = RLConfig(max_new_tokens=208, overlong_penalty=0.5, overlong_buffer=32)

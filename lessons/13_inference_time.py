@@ -290,7 +290,8 @@ show_figure(figure, "13_inference_time")
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again.
 #
-# What it does not show: a model that was trained for long budgets, as o1 was. It does not show k
+# What it does not show: a model that was trained for long budgets, as o1 was. Ours never had more
+# than 208 tokens. It does not show k
 # above 32, and no other seeds.
 #
 # The trap: a budget without a forced answer. The dotted line rises later than the solid one.

@@ -304,10 +304,12 @@ show_figure(figure, "15_alignment")
 # ## What to see
 #
 # - **Left.** The judge is charmed by politeness: sixteen polite words without an answer please it
-#   more than the plain answer. The reward model hardly ever falls for such texts, but it makes a
-#   mistake of its own: it often takes a wrong digit for the right one. (With more such pairs that
-#   becomes rare: [the results](results/README.md#c10).) An imitation of a judge has weaknesses that
-#   the judge does not have.
+#   more than the plain answer. (It gives 2 for help and 0.2 for a polite word, and takes 0.05 for
+#   each word: 16 * 0.15 = 2.4 against 2 - 3 * 0.05 = 1.85 for "it is 4321".) The reward model
+#   hardly ever falls for such texts, but it makes a mistake of its own: it often takes a wrong
+#   digit for the right one. (With more such pairs that becomes rare: [the
+#   results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge does not
+#   have.
 # - **Middle: the rewards with and without the KL are equal.** That is no mistake of the figure.
 #   The reward does not say which of the two runs stayed near its start. The true answers do: here,
 #   without the KL, they fall and come back only in part. That is one seed. *Flattery does not show
@@ -317,8 +319,9 @@ show_figure(figure, "15_alignment")
 #   them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept,
-#   and without the KL it spreads here (not in the longer runs). The included model had learned
-#   from conversations before (lesson 14's stage) and had more time: it is better in all three.
+#   and without the KL it spreads here (not in the longer runs). The included model had learned from
+#   conversations before (the stage `rejection` mixes some in) and had more time: it is better in
+#   all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.
