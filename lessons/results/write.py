@@ -138,8 +138,7 @@ def differences(file, pairs):
 def imitation():
     arms = {"cold start": "cold start", "RL": "RL", "more of the corpus": "corpus",
             "expert iteration": "expert iteration", "3,000 expert solutions": "experts"}
-    tasks = measured("C1.json", {task: task for task in TASKS}, "{}, RL")     # an earlier file has two
-    columns = {f"{task} %": f"{task}, {{}}" for task in tasks}
+    columns = {f"{task} %": f"{task}, {{}}" for task in TASKS}
     return grid("C1.json", "after", arms, columns)
 
 
@@ -154,8 +153,7 @@ def imitation_seconds():
 def imitation_differences():
     arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
             "3,000 expert solutions": "experts"}
-    tasks = measured("C1.json", {task: task for task in TASKS}, "{}, RL")
-    columns = {task: f"{task}, RL less {{}}" for task in tasks}
+    columns = {task: f"{task}, RL less {{}}" for task in TASKS}
     return grid("C1.json", "RL minus", arms, columns, points_interval)
 
 
@@ -348,12 +346,6 @@ def alignment_differences():
     return grid("C10.json", "aligned minus before", {task: task for task in TASKS}, columns, points_interval)
 
 
-def experts():
-    columns = {task: f"rl - expert {task}" for task in TASKS}
-    return grid("expert.json", "percentage points", {"RL minus 3,000 expert solutions": ""}, columns,
-                points_interval)
-
-
 def gpu_memory():
     """GPU.json: how far the formula is off, over groups of 4, 16 and 64 answers and both dtypes."""
     errors, most = {}, {}
@@ -446,7 +438,6 @@ TABLES = {
     "C1-table": imitation,
     "C1-differences-table": imitation_differences,
     "C1-seconds-table": imitation_seconds,
-    "experts-table": experts,
     "C2-table": verifier_errors,
     "C3-table": aha,
     "C3-differences-table": aha_differences,
@@ -527,7 +518,7 @@ def tries_of_pure_rl():
 NUMBERS = {
     "minutes": lambda: f"{sum(read('seconds.json')['seconds'].values()) / 60:.0f}",
     "runs": lambda: str(len(read("C8.json")["seeds"])),
-    "C1": lambda: points("C1.json", "arithmetic, RL less corpus"),
+    "C1": lambda: points("C1.json", "arithmetic, RL less expert iteration"),
     "C2": num_checked_answers,
     "C3": lambda: percent(find("C3.json", "countdown level 2, 3: retry_after_failure, control, RL"), 0),
     "C4": peaks,
