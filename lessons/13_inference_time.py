@@ -279,13 +279,13 @@ show_figure(figure, "13_inference_time")
 #   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
 #   other. Nobody taught this model to fill a budget.
 # - **Votes** help, as right answers agree more often than wrong ones. They help most where single
-#   answers are poor. Two votes help only where one
-#   text has no answer: two answers that differ are one against one, and the first is taken. pass@n
-#   is above the votes: the right answer is often among the n, but not as the most frequent one.
+#   answers are poor. Two votes help only where one text has no answer: two answers that differ are
+#   one against one, and the first is taken. pass@n is above the votes: the right answer is often
+#   among the n, but not as the most frequent one.
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its
 #   attempts contain a right one. RL made likely what was there. Whether the base meets the others
 #   at k = 32, or passes them, is a matter of few problems. [The results](results/README.md#c7)
-#   have ten times as many.
+#   have ten times as many, and there it stays a little below.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again.
