@@ -197,7 +197,7 @@ def open_lines(name: str) -> TextIO:
         try:
             return open(name, encoding="utf-8-sig", errors="replace")
         except OSError as error:
-            raise BadInput(error) from None
+            raise BadInput(f"--file {name}: {error.strerror}") from None
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
     return sys.stdin

@@ -283,8 +283,8 @@ def test_no_prompt_that_training_draws_gets_a_hint():
 def test_a_prompt_larger_than_those_of_training_is_answered_with_a_note(prompt, unseen):
     answer = sample.Answer("<think></think><answer>1</answer>", 5, None)
     reason = sample.describe(prompt, parse_prompt(prompt), answer)["reason"]
-    note = f"; the model has never seen {unseen}"
-    assert reason.endswith(note) if unseen else "never seen" not in reason
+    note = f"; the model has seen no problem with {unseen}"
+    assert reason.endswith(note) if unseen else "has seen no" not in reason
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -38,5 +38,5 @@ def judge(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judgem
         reason += f"; {remark}"
     unseen = task.unseen(problem) if task.unseen else ""
     if unseen:
-        reason += f"; the model has never seen {unseen}"
+        reason += f"; the model has seen no problem with {unseen}"
     return Judgement(verdict.correct, reason, thinking, answer)
