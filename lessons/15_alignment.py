@@ -315,8 +315,7 @@ show_figure(figure, "15_alignment")
 #   without the KL, they fall and come back only in part. That is one seed. *Flattery does not show
 #   here*: polite words become rarer in both runs, and this reward model does not fall for them.
 #   In longer runs it shows: their reward models had learned that the judge likes polite words, and
-#   without a KL the model said more and more of them. [The results](results/README.md#c10) count
-#   them.
+#   without a KL the model said far more of them. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept,
 #   and without the KL it spreads here (not in the longer runs). The included model had learned from
