@@ -302,8 +302,13 @@ def content_of(path, settings, reason):
 
 def settings_measured(measure, arguments):
     """{name: value} of what a measurement depends on: the settings of its runs, and its numbers and texts."""
+    return settings_among(inspect.signature(measure).bind(*arguments).arguments)
+
+
+def settings_among(values):
+    """The same, of {name: value}. A path is that of a run; what is no setting, such as a model, is left out."""
     settings = {}
-    for name, value in inspect.signature(measure).bind(*arguments).arguments.items():
+    for name, value in values.items():
         if isinstance(value, Path):
             value = or_exit(stored_config, value)
         if isinstance(value, Config):
@@ -323,7 +328,7 @@ def kept_model(name, model, train, *arguments, start=None):
     weights, notes = STUDIES / f"{name}.pt", STUDIES / f"{name}.json"
     settings = settings_measured(train, (model, *arguments))
     if start is not None:
-        settings |= settings_measured(lambda start: None, (start,))
+        settings |= settings_among({"start": start})
     if not notes.exists():
         value = train(model, *arguments)
         write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
