@@ -306,7 +306,7 @@ def settings_measured(measure, arguments):
 
 
 def settings_among(values):
-    """The same, of {name: value}. A path is that of a run; what is no setting, such as a model, is left out."""
+    """The same, of {name: value}. A path is that of a run; a model, which is no setting, is left out."""
     settings = {}
     for name, value in values.items():
         if isinstance(value, Path):
