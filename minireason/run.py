@@ -429,6 +429,8 @@ def stages_before(stage: str, config: Config) -> tuple[str, ...]:
 def check_source(source: Path | str, stage: str, config: Config) -> None:
     """Raises BadInput if `source` lacks a stage to copy, or its model has another size; Fault on damage."""
     folder = folder_of(source)
+    if not folder.exists():
+        raise BadInput(f"there is no {source} to start from: give the folder of a run, or pretrained")
     read_results(folder)
     words = get_tokenizer(config.tasks.levels).words
     for name in stages_before(stage, config):

@@ -206,6 +206,12 @@ def test_the_stages_that_are_not_included_are_named(tmp_path, monkeypatch, capsy
     assert not (tmp_path / "run").exists()
 
 
+def test_a_source_that_is_not_there_is_called_so(tmp_path, capsys):
+    nowhere, out = str(tmp_path / "nowhere"), str(tmp_path / "run")
+    assert train.main(["rl", "--preset", "smoke", "--from", nowhere, "--out", out]) == 2
+    assert f"there is no {nowhere} to start from" in last_line(capsys)
+
+
 def test_another_size_of_model_is_refused_with_the_flags_that_fit(tmp_path, capsys):
     arguments = ["rl", "--preset", "smoke", "--from", "pretrained", "--out", str(tmp_path / "run")]
     assert train.main(arguments) == 2

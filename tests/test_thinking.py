@@ -126,6 +126,23 @@ def test_pure_rl_is_told_apart_and_a_base_counts_once():
     assert found == [whole["tasks"]["countdown"], {"pure RL": 5}, {"corpus": 1, "base": 2, "pure RL": 5}]
 
 
+def test_the_figure_has_a_row_of_pure_rl(monkeypatch, tmp_path):
+    """It is not pooled with the RL that follows a cold start."""
+    def row(tries):
+        spread = {"tries": {str(tries): 1}, "tokens": {"0": 1}}
+        return {"tries_thinking": tries, "tokens": 9.0,
+                "distributions": spread | {"tries_right": {}, "tokens_right": {}}}
+
+    whole = {"seed": 0, "most_tries": {"countdown": 3},
+             "tasks": {"countdown": {"base": row(1), "cold-start": row(2), "rl": row(5)}}}
+    pure = {**whole, "tasks": {"countdown": {"base": row(1), "rl": row(4)}}}
+    drawn = []
+    monkeypatch.setattr(thinking.plots, "plot_thinking", lambda panels, path: drawn.extend(panels))
+    thinking.draw([whole, pure], tmp_path / "figure.png")
+    tries = {name: histogram for name, (histogram, _, _) in drawn[0]["rows"].items()}
+    assert tries == {"base": {1: 1}, "cold-start": {2: 1}, "rl": {5: 1}, "pure RL": {4: 1}}
+
+
 def test_a_run_that_is_not_there_is_one_line(tmp_path, capsys):
     assert thinking.main(["--run", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -40,6 +40,7 @@ import numpy as np
 import runs
 import torch
 from runs import bootstrap, row
+from shared import label
 
 from minireason import grpo, ppo
 from minireason.config import RLConfig, from_dict
@@ -203,9 +204,7 @@ def draw_trials(tried):
     ticks = (BEYOND[RATES[0]], *RATES)
     axis.set_xticks([float(rate) for rate in ticks], ticks)
     axis.minorticks_off()
-    axis.set_xlabel("learning rate of the policy")
-    axis.set_ylabel("held-out problems right, %")
-    axis.spines[["top", "right"]].set_visible(False)
+    label(axis, "", "learning rate of the policy", "held-out problems right, %", legend=False)
     axis.legend(frameon=False, fontsize=8, loc="lower left")
     return figure
 
@@ -483,10 +482,9 @@ def draw(by_start, bytes_of, num_threads):
     names = ("thousand completions", f"minutes of training, threads: {num_threads}",
              "MiB at the peak of a step")
     for axis, name in zip(axes, names):
-        axis.set_xlabel(name)
+        label(axis, "", name, legend=False)
         axis.set_xlim(left=0)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("held-out problems right, %")
+    axes[0].set_ylabel("held-out problems right, %", fontsize=9)
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
