@@ -230,13 +230,13 @@ show_figure(figure, "14_rejection_sampling")
 # - **Left.** Most answers are right. An easy problem is often answered twice in the same words,
 #   and that counts once. What is wrong or unreadable is rejected.
 # - **The filter works.** The unfiltered pupil is right less often than the student: who imitates
-#   everything imitates the mistakes, too. Mixing is rare in all three, since RL's price had ended
-#   it before. A teacher without that price passes its mixing on to an unfiltered pupil:
-#   [the results](results/README.md#c9).
+#   everything imitates the mistakes, too. In longer trainings it costs seven points:
+#   [the results](results/README.md#c9). Mixing is rare in all three, since RL's price had ended it
+#   before.
 # - **The student is about as often right as its teacher**, although it starts at the base, which
 #   was right half as often, and although 1,500 problems are few: it sees each kept answer several
-#   times instead of new ones. In whole runs, with several times as many problems, students get
-#   even better in programs: [the pipeline](results/README.md#pipeline).
+#   times instead of new ones. In whole runs, with several times as many problems, the student is
+#   even better than its teacher: [the results](results/README.md#c9).
 # - **Was it worth to start afresh?** Not by what we count: teacher-on is right a little more
 #   often. R1 started afresh because of habits that nobody counts.
 #

@@ -36,6 +36,9 @@ PUPILS = {   # name: (the stage it begins with, the stage that teaches it)
     "unfiltered": ("base", "rl"), "teacher-on": ("rl", "rl"), "second-round": ("base", "rejection")}
 COMPARED = (("student", "teacher"), ("unfiltered", "student"), ("teacher-on", "student"),
             ("second-round", "student"))
+TITLES = {"teacher": "teacher:\nthe RL model", "student": "student: base,\nfiltered answers",
+          "unfiltered": "unfiltered\nanswers", "teacher-on": "teacher,\ntrained on",
+          "second-round": "the student's\nstudent"}
 COLORS = {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#e0a030"}
 tokenizer = get_tokenizer()
 
@@ -91,13 +94,18 @@ def right_of(by_seed):
 
 
 def draw(rows, title):
+    """How many answers of each model are right, are readable, and mix languages."""
     table = {}
     for name, by_key in rows.items():
-        table[name] = {key: (line["value"], line["low"], line["high"]) for key, line in by_key.items()}
-    figure, axis = new_figure(figsize=(7.2, 3.2))
+        shares = {}
+        for key, line in by_key.items():
+            shares[key] = [100 * line[end] for end in ("value", "low", "high")]
+        table[TITLES[name]] = shares
+    figure, axis = new_figure(figsize=(7.6, 3.4))
     group_bars(axis, table, COLORS)
-    label(axis, title, ylabel="share")
-    axis.set_ylim(0, 1.2)
+    label(axis, title, ylabel="% of the answers")
+    axis.set_ylim(0, 120)
+    axis.set_yticks(range(0, 101, 20))
     axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
     return figure
 
