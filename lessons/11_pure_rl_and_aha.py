@@ -251,8 +251,8 @@ show_figure(figure, "11_pure_rl_and_aha")
 # - **After the cold start** most failed tries are retried already. RL ends the giving up that was
 #   left, so thoughts grow. It also brings honesty: fewer false yes. Both bring more right answers
 #   after a failed try.
-# - **Repairs** stay near 0: RL does not learn to repair. In [longer sums](results/README.md#c3) it
-#   learns to calculate right at once.
+# - **Repairs** stay near 0: RL does not learn to repair. In [sums](results/README.md#c3) it learns
+#   to calculate right at once.
 #
 # What it does not show: a world in which repairs are worth their tokens. A sum of a few steps is
 # not one, since a check costs as much as the step.

@@ -91,15 +91,13 @@ def test_a_number_that_is_not_that_of_its_file_is_found_and_put_right(write, tmp
 
 
 def test_an_arm_that_no_run_has_is_left_out_of_its_table(write, monkeypatch):
-    """Thoughts of a single run have no other stages, and a claim from before an arm was added has no row."""
+    """Thoughts of a single run have no other stages."""
     plain_read, run = write.read, write.read("thinking.json")["runs"][0]
     run = run | {"tasks": {"countdown": {"base": run["tasks"]["countdown"]["base"]}}}
     files = {"thinking.json": {"runs": [run]}}
     monkeypatch.setattr(write, "read", lambda name: files.get(name) or plain_read(name))
     lines = write.thinking().strip().splitlines()
     assert len(lines) == 3 and lines[2].startswith("| base | 1 |")
-    arms = {"RL": "then RL", "RL, new": "never measured"}
-    assert write.measured("C6.json", arms, "{}: right") == {"RL": "then RL"}
 
 
 @pytest.mark.parametrize("name", NAMES)

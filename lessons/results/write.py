@@ -122,12 +122,6 @@ def stage_seconds():
                  [["seconds", *map(str, seconds.values()), str(sum(seconds.values()))]])
 
 
-def measured(file, arms, pattern):
-    """Those of the arms {title: arm} that the file has a row of. A new arm is shown once it was measured."""
-    names = {row["name"] for row in read(file)["rows"]}
-    return {title: arm for title, arm in arms.items() if pattern.format(arm) in names}
-
-
 def differences(file, pairs):
     """A row for each pair "a - b" of a stage table's file, a column for each task."""
     columns = {task: f"{{}} {task}" for task in TASKS}
@@ -177,10 +171,9 @@ def aha():
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
              "right after a failed try %": "accuracy_after_failed_try",
              "right answers won by trying again %": "won_by_retrying", "wrong steps repaired %": "repairs"}
-    arms = {"base": "base", "pure RL": "base, RL", "cold start": "cold start", "RL after it": "then RL",
-            "RL after it, mixing priced": "then RL, priced", "control base": "control",
+    arms = {"base": "base", "pure RL": "pure RL", "cold start": "cold start", "RL after it": "RL after it",
+            "RL after it, mixing priced": "RL, mixing priced", "control base": "control base",
             "control, RL": "control, RL"}
-    arms = measured("C3.json", arms, "countdown level 2, 3: accuracy, {}")
     columns = {title: f"countdown level 2, 3: {{}}, {arm}" for title, arm in arms.items()}
     behaviours = grid("C3.json", "countdown", names, columns, percent)
     tries = grid("C3.json", "countdown", {"tries": "tries_thinking", "tokens": "tokens_thinking"}, columns,
@@ -193,17 +186,19 @@ def aha_differences():
              "tries again after a failed try %": "retry_after_failure",
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
              "right after a failed try %": "accuracy_after_failed_try", "wrong steps repaired %": "repairs"}
-    pairs = {"pure RL minus base": "base, RL less base", "RL minus cold start": "then RL less cold start",
-             "control, RL minus control": "control, RL less control"}
+    pairs = {"pure RL minus base": "pure RL less base",
+             "RL minus cold start": "RL after it less cold start",
+             "control, RL minus control base": "control, RL less control base"}
     columns = {title: f"countdown level 2, 3: {{}}, {pair}" for title, pair in pairs.items()}
     return grid("C3.json", "countdown", names, columns, points_interval)
 
 
-def long_sums():
+def aha_repairs():
+    """Of the sums: more of their steps go wrong than of countdown's."""
     names = {"wrong steps %": "wrong_steps", "wrong steps repaired %": "repairs"}
-    columns = {"base": "sums of four to eight terms: {}, base",
-               "pure RL": "sums of four to eight terms: {}, base, RL"}
-    return grid("C3.json", "sums of four to eight terms, one seed", names, columns)
+    arms = ("base", "pure RL", "cold start", "RL after it")
+    columns = {arm: f"arithmetic level 2, 3: {{}}, {arm}" for arm in arms}
+    return grid("C3.json", "arithmetic", names, columns)
 
 
 def memory():
@@ -238,16 +233,17 @@ def num_near():
     return f"{len([error for error in errors if error <= 0.15])} of {len(errors)}"
 
 
-def ppo_and_grpo():
-    columns = {"arithmetic %": "{} arithmetic", "countdown %": "{} countdown"}
-    rows = grid("C5-earlier.json", "after 30 iterations", {"GRPO": "grpo", "PPO": "ppo"}, columns)
-    difference = grid("C5-earlier.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
-    return rows + "\n".join(difference.splitlines()[3:]) + "\n"
-
-
-def ppo_and_grpo_cost():
-    columns = {"seconds an iteration (median, least, most)": "{} seconds per iteration*"}
-    return grid("C5-earlier.json", "", {"GRPO": "grpo", "PPO": "ppo"}, columns, plain_interval)
+def clock():
+    """How long both take for 1,000 sampled tokens, updates included, each with its best settings."""
+    titles = {"cold-start": "from the cold start", "base": "from the base"}
+    per_token, rows = read("arms/C5-clock.json")["seconds per token"], []
+    for algo in ("grpo", "ppo"):
+        cells = [algo.upper()]
+        for start in titles:
+            counted = [1000 * seconds for seconds in per_token[start][algo]]
+            cells.append(f"{statistics.median(counted):.2f} [{min(counted):.2f}, {max(counted):.2f}]")
+        rows.append(cells)
+    return table(["seconds for 1,000 tokens (median, least, most)", *titles.values()], rows)
 
 
 def tuning():
@@ -274,20 +270,11 @@ def comparison():
     return text
 
 
-def ppo_long():
-    columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
-    title = f"{read('ppo.json')['iterations']} iterations, one seed"
-    rows = grid("ppo.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
-    difference = grid("ppo.json", "", {"PPO minus GRPO": "ppo - grpo"}, columns, points_interval)
-    return rows + "\n".join(difference.splitlines()[3:]) + "\n"
-
-
 def readability():
-    arms = {"corpus": "corpus", "base": "base", "pure RL": "base, RL",
-            "pure RL, one language rewarded": "base, RL on both", "cold start": "cold start",
-            "RL after it": "then RL", "RL after it, mixing priced": "then RL, priced",
-            "RL after it, one language rewarded": "then RL on both"}
-    arms = measured("C6.json", arms, "{}: right")
+    arms = {"corpus": "corpus", "base": "base", "pure RL": "pure RL",
+            "pure RL, one language rewarded": "pure RL, one language", "cold start": "cold start",
+            "RL after it": "RL after it", "RL after it, mixing priced": "RL, mixing priced",
+            "RL after it, one language rewarded": "RL, one language"}
     columns = {"right %": "{}: right", "readable %": "{}: readable", "mixing %": "{}: mixing"}
     return grid("C6.json", "model", arms, columns)
 
@@ -328,7 +315,8 @@ def teacher_differences():
     pairs = {"student minus teacher": "student - teacher", "unfiltered minus student": "unfiltered - student",
              "teacher, trained on, minus student": "teacher-on - student",
              "the student's student minus student": "second-round - student"}
-    return grid("C9.json", "percentage points", pairs, {"right answers": "{}"}, points_interval)
+    columns = {task: f"{{}}, {task}" for task in ("all tasks", *TASKS)}
+    return grid("C9.json", "percentage points", pairs, columns, points_interval)
 
 
 def alignment():
@@ -441,12 +429,10 @@ TABLES = {
     "C2-table": verifier_errors,
     "C3-table": aha,
     "C3-differences-table": aha_differences,
-    "C3-sums-table": long_sums,
+    "C3-repairs-table": aha_repairs,
     "C4-table": memory,
-    "C5-table": ppo_and_grpo,
-    "C5-cost-table": ppo_and_grpo_cost,
+    "C5-clock-table": clock,
     "tuning-table": tuning,
-    "ppo-table": ppo_long,
     "C6-table": readability,
     "C7-budgets-table": budgets,
     "C7-votes-table": votes,
@@ -472,11 +458,6 @@ def peaks():
     """How many times the memory of GRPO a step of PPO takes."""
     ppo = find("C4.json", "ppo peak, bytes by formula")["value"]
     return f"{ppo / find('C4.json', 'grpo peak, bytes by formula')['value']:.1f}"
-
-
-def seconds_ratio():
-    ppo = find("C5-earlier.json", "ppo seconds per iteration*")["value"]
-    return f"{ppo / find('C5-earlier.json', 'grpo seconds per iteration*')['value']:.1f}"
 
 
 def clock_ratio():
@@ -515,34 +496,45 @@ def tries_of_pure_rl():
     return f"{means[0]} to {means[1]}"
 
 
+def tuned_lead():
+    """The best trial of PPO less the best one of GRPO, in points."""
+    best = {algo: find("tuning.json", f"{algo}, best")["value"] for algo in ("ppo", "grpo")}
+    return f"{100 * (best['ppo'] - best['grpo']):+.1f}"
+
+
+def tries_again():
+    """How many failed tries at countdown are followed by another, before and after pure RL."""
+    name = "countdown level 2, 3: retry_after_failure, {}"
+    return " to ".join(percent(find("C3.json", name.format(arm)), 0) for arm in ("base", "pure RL"))
+
+
 NUMBERS = {
     "minutes": lambda: f"{sum(read('seconds.json')['seconds'].values()) / 60:.0f}",
     "runs": lambda: str(len(read("C8.json")["seeds"])),
     "C1": lambda: points("C1.json", "arithmetic, RL less expert iteration"),
     "C2": num_checked_answers,
-    "C3": lambda: percent(find("C3.json", "countdown level 2, 3: retry_after_failure, control, RL"), 0),
+    "C3": tries_again,
     "C4": peaks,
     "C4-tokens": tokens_of_ledger,
     "GPU-tokens": tokens_on_gpu,
     "published": num_near,
-    "C5": lambda: f"{100 * find('C5-earlier.json', 'ppo - grpo mean of the tasks')['value']:+.1f}",
-    "C5-seconds": seconds_ratio,
+    "C5": tuned_lead,
     "C5-clock": clock_ratio,
-    "C6": lambda: percent(find("C6.json", "base, RL: readable"), 0),
+    "C6": lambda: percent(find("C6.json", "pure RL: readable"), 0),
     "C7": lambda: points("C7.json", "countdown, RL 32, * tokens: vote, less that of 1"),
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
-    "C9": lambda: points_interval(find("C9.json", "student - teacher")).split()[0],
+    "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
     "C15-coin": lambda: f"{100 * find('C15.json', 'all problems, coin less base')['value']:+.0f}",
     "C15-vote": lambda: f"{100 * find('C15.json', 'all problems, vote less base')['value']:+.0f}",
     "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),
     "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
     "C11": lambda: points("C11.json", "rl - base program"),
     "C12": tries_of_pure_rl,
+    "C16": lambda: f"{-100 * find('C16.json', 'chat: experts less cold start')['value']:.0f}",
 }
 
 for claim in ("C1", "C3", "C6", "C7", "C8", "C9", "C10", "C11"):
     NUMBERS[f"{claim}-seeds"] = functools.partial(num_seeds, f"{claim}.json")
-NUMBERS["C5-seeds"] = functools.partial(num_seeds, "C5-earlier.json")
 
 
 # -----------------------------------------------------------------------------
@@ -601,8 +593,7 @@ WORLDS = (*TASKS, "longer sums", "larger sums", "four numbers", "larger numbers"
 def generalization():
     models = {name: f"{{}}: {name}" for name in
               ("cold start", "corpus", "experts", "expert iteration", "RL")}
-    return grid("C16.json", f"right %, {size_of('C16.json')}", {world: world for world in WORLDS}, models,
-                percent)
+    return grid("C16.json", f"right %, {size_of('C16.json')}", {world: world for world in WORLDS}, models)
 
 
 def generalization_differences():
@@ -747,7 +738,7 @@ TABLES |= {
 }
 NUMBERS |= {
     "C13-figure": figure_of("C13", "Distilling and RL: accuracy against seconds and samples"),
-    "C16-figure": figure_of("C16", "What four ways of training gain, in and out of distribution"),
+    "C16-figure": figure_of("C16", "What four ways gain at known problems, at new ones, and in chat"),
     "C17-figure": figure_of("C17", "What RL gains against the base's pass@1, and groups without a signal"),
     "C5-figure": figure_of("C5", "Accuracy of PPO and GRPO against answers, seconds and bytes"),
     "C19-figure": figure_of("C19", "Lines of equal accuracy, and accuracy against all tokens"),

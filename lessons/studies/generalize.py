@@ -227,7 +227,7 @@ def draw(scores, rows):
     found = {}
     for line in rows:
         found[line["name"]] = tuple(100 * line[end] for end in ("value", "low", "high"))
-    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 6, 2))
+    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 6, 2), sharey=True)
     for axis, (group, of_group) in zip(axes, scores["RL"][0].items()):
         table = {}
         for world in of_group:
@@ -235,7 +235,8 @@ def draw(scores, rows):
             table[world.replace(" ", "\n")] = gains
         group_bars(axis, table, imitation.COLORS)
         axis.axhline(0, color="black", lw=0.6)
-        label(axis, group, ylabel="points gained over the cold start", legend=axis is axes[0])
+        ylabel = "points gained over the cold start" if axis is axes[0] else ""
+        label(axis, group, ylabel=ylabel, legend=axis is axes[0])
     return figure
 
 

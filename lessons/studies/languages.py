@@ -4,10 +4,10 @@
     python lessons/studies/languages.py --fast
 
 Counts languages and form in the corpus, in the base, in pure RL, in the cold start and in RL from it.
-Pure RL and "then RL" are rewarded alike, for right answers alone: so only the cold start differs.
-"Then RL, priced" is the recipe's own: an answer that mixes languages loses half of its reward. Two more
+Pure RL and "RL after it" are rewarded alike, for right answers alone: so only the cold start differs.
+"RL, mixing priced" is the recipe's own: an answer that mixes languages loses half of its reward. Two more
 models are trained for 100 iterations on the product of two rewards, for a right answer and for one
-language: one from the base, one from "then RL".
+language: one from the base, one from "RL after it".
 """
 
 import sys
@@ -35,12 +35,12 @@ from minireason.verifier import verify
 
 TASKS = ("arithmetic", "countdown")
 NAMES = ("well formed", "mixing", "readable", "right")
-RATES = {"base, RL on both": 5e-4, "then RL on both": 2e-4}      # learning rates of the two new models
-COLORS = {"corpus": "#cccccc", "base": "#777777", "base, RL": "#e0a030", "base, RL on both": "#5a9a5a",
-          "cold start": "#1b6ca8", "then RL": "#7a4fa3", "then RL, priced": "#4fb0c6",
-          "then RL on both": "#d1495b"}
-COMPARED = (("base, RL", "base"), ("then RL", "cold start"), ("then RL", "base, RL"),
-            ("then RL, priced", "then RL"), ("then RL on both", "then RL"))
+RATES = {"pure RL, one language": 5e-4, "RL, one language": 2e-4}      # learning rates of the two new models
+COLORS = {"corpus": "#cccccc", "base": "#777777", "pure RL": "#e0a030", "pure RL, one language": "#5a9a5a",
+          "cold start": "#1b6ca8", "RL after it": "#7a4fa3", "RL, mixing priced": "#4fb0c6",
+          "RL, one language": "#d1495b"}
+COMPARED = (("pure RL", "base"), ("RL after it", "cold start"), ("RL after it", "pure RL"),
+            ("RL, mixing priced", "RL after it"), ("RL, one language", "RL after it"))
 tokenizer = get_tokenizer()
 
 
@@ -102,22 +102,23 @@ def intervals(shares, *arms):
 
 def draw(shares, title):
     """Left: all shares of all arms. Right: how many answers are right and how many are readable."""
-    figure, axes = new_figure(1, 2, figsize=(11, 3.8), width_ratios=(1.6, 1))
+    figure, axes = new_figure(1, 2, figsize=(12, 4), width_ratios=(1.6, 1))
     table = {name: {} for name in NAMES}
     for arm, color in COLORS.items():
-        by_name = intervals(shares, arm)
-        for name in NAMES:
+        by_name = {}
+        for name, interval in intervals(shares, arm).items():
+            by_name[name] = [100 * number for number in interval]
             table[name][arm] = by_name[name]
         [x], x_errors = error_bars([by_name["right"]])
         [y], y_errors = error_bars([by_name["readable"]])
         axes[1].errorbar(x, y, y_errors, x_errors, "o", color=color)
-        axes[1].annotate(arm, (x, y), (5, 4), textcoords="offset points", fontsize=7)
     group_bars(axes[0], table, COLORS)
-    label(axes[0], title, ylabel="share")
-    axes[0].set_ylim(0, 1.4)
+    label(axes[0], title, ylabel="% of the answers")
+    axes[0].set_ylim(0, 135)
+    axes[0].set_yticks(range(0, 101, 20))
     axes[0].legend(frameon=False, fontsize=8, ncols=4, loc="upper center")
-    label(axes[1], "reasons well, reads well", "right", "readable", legend=False)
-    axes[1].set(xlim=(0, 1.15), ylim=(0, 1))
+    label(axes[1], "reasons well, reads well", "right, %", "readable, %", legend=False)
+    axes[1].set(xlim=(0, 100), ylim=(0, 100))
     return figure
 
 
@@ -133,9 +134,9 @@ def main():
     for seed in args.seeds:
         whole, pure = runs.whole_run(seed, args, needs="rl"), runs.pure_run(seed, args)
         unpriced = runs.unpriced_run(seed, args)
-        starts = {"base": (whole, "base"), "base, RL": (pure, "rl"), "base, RL on both": (whole, "base"),
-                  "cold start": (whole, "cold-start"), "then RL": (unpriced, "rl"),
-                  "then RL, priced": (whole, "rl"), "then RL on both": (unpriced, "rl")}
+        starts = {"base": (whole, "base"), "pure RL": (pure, "rl"), "pure RL, one language": (whole, "base"),
+                  "cold start": (whole, "cold-start"), "RL after it": (unpriced, "rl"),
+                  "RL, mixing priced": (whole, "rl"), "RL, one language": (unpriced, "rl")}
         shares["corpus"].append(shares_of_corpus(seed, num_documents))
         for arm, (source, stage) in starts.items():
             name = f"languages-{arm.replace(', ', '-').replace(' ', '-')}-{seed}"

@@ -36,8 +36,8 @@ PUPILS = {   # name: (the stage it begins with, the stage that teaches it)
     "unfiltered": ("base", "rl"), "teacher-on": ("rl", "rl"), "second-round": ("base", "rejection")}
 COMPARED = (("student", "teacher"), ("unfiltered", "student"), ("teacher-on", "student"),
             ("second-round", "student"))
-TITLES = {"teacher": "teacher:\nthe RL model", "student": "student: base,\nfiltered answers",
-          "unfiltered": "unfiltered\nanswers", "teacher-on": "teacher,\ntrained on",
+TITLES = {"teacher": "teacher:\nthe RL model", "student": "student",
+          "unfiltered": "student of\nunfiltered answers", "teacher-on": "teacher,\ntrained on",
           "second-round": "the student's\nstudent"}
 COLORS = {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#e0a030"}
 tokenizer = get_tokenizer()
@@ -82,13 +82,14 @@ def rows_of(scores):
     return rows
 
 
-def right_of(by_seed):
-    """Right or wrong on each problem of all tasks, for each seed."""
+def right_of(by_seed, task=None):
+    """Right or wrong on each problem of a task, or of all tasks, for each seed."""
     by_problem = []
     for stage in by_seed:
         outcomes = []
-        for task in tasks_of(stage):
-            outcomes += bits(stage, task)
+        for name in tasks_of(stage):
+            if task in (None, name):
+                outcomes += bits(stage, name)
         by_problem.append(outcomes)
     return by_problem
 
@@ -125,12 +126,13 @@ def main():
     for by_key in rows.values():
         all_rows += by_key.values()
     for one, other in COMPARED:
-        difference = bootstrap_interval(right_of(scores[one]), right_of(scores[other]))
-        all_rows.append(row(f"{one} - {other}", *difference))
+        for task in (None, *tasks_of(scores[one][0])):
+            difference = bootstrap_interval(right_of(scores[one], task), right_of(scores[other], task))
+            all_rows.append(row(f"{one} - {other}, {task or 'all tasks'}", *difference))
     runs.save_claim(9, "Rejection sampling makes the model its own teacher", args.command, args.seeds,
                     config.evaluate.num_problems, all_rows,
                     intervals="readable, mixing: lowest and highest run; rest: 95%")
-    title = f"all tasks, {len(args.seeds)} seeds (right: 95%; others: lowest, highest)"
+    title = f"{len(args.seeds)} seeds; lines: 95% of right, lowest and highest run of the others"
     runs.save_figure(draw(rows, title), "C9")
 
 
