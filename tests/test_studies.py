@@ -104,7 +104,7 @@ def test_a_refused_run_leaves_nothing_that_blocks_the_next(runs, capsys):
     assert [path.name for path in runs.STUDIES.iterdir()] == ["ppo-0.lock"]
     assert code_of(runs.ensure, "ppo-0", *flags, "nowhere-else") == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 2 and "nowhere-else has no finished stage 'base'" in errors[1]
+    assert len(errors) == 2 and "there is no nowhere-else to start from" in errors[1]
 
 
 @pytest.mark.slow
@@ -200,8 +200,8 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
     assert flags[0] == "rl" and flags[flags.index("--from") + 1] == str(runs.STUDIES / "seed-4")
     import aha
     sources = aha.models_of(4, args)
-    assert sources["then RL"] == (runs.STUDIES / "unpriced-4", "rl")
-    assert sources["then RL, priced"] == (runs.STUDIES / "seed-4", "rl")
+    assert sources["RL after it"] == (runs.STUDIES / "unpriced-4", "rl")
+    assert sources["RL, mixing priced"] == (runs.STUDIES / "seed-4", "rl")
     assert set(sources) == set(aha.ARMS)
     sys.modules.pop("aha")
 

@@ -187,14 +187,14 @@ def aha_differences():
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
              "right after a failed try %": "accuracy_after_failed_try", "wrong steps repaired %": "repairs"}
     pairs = {"pure RL minus base": "pure RL less base",
-             "RL minus cold start": "RL after it less cold start",
+             "RL after it minus cold start": "RL after it less cold start",
              "control, RL minus control base": "control, RL less control base"}
     columns = {title: f"countdown level 2, 3: {{}}, {pair}" for title, pair in pairs.items()}
     return grid("C3.json", "countdown", names, columns, points_interval)
 
 
 def aha_repairs():
-    """Of the sums: more of their steps go wrong than of countdown's."""
+    """Wrong steps in sums, and how many of them are repaired."""
     names = {"wrong steps %": "wrong_steps", "wrong steps repaired %": "repairs"}
     arms = ("base", "pure RL", "cold start", "RL after it")
     columns = {arm: f"arithmetic level 2, 3: {{}}, {arm}" for arm in arms}
@@ -233,7 +233,7 @@ def num_near():
     return f"{len([error for error in errors if error <= 0.15])} of {len(errors)}"
 
 
-def clock():
+def seconds_per_token():
     """How long both take for 1,000 sampled tokens, updates included, each with its best settings."""
     titles = {"cold-start": "from the cold start", "base": "from the base"}
     per_token, rows = read("arms/C5-clock.json")["seconds per token"], []
@@ -431,7 +431,7 @@ TABLES = {
     "C3-differences-table": aha_differences,
     "C3-repairs-table": aha_repairs,
     "C4-table": memory,
-    "C5-clock-table": clock,
+    "C5-clock-table": seconds_per_token,
     "tuning-table": tuning,
     "C6-table": readability,
     "C7-budgets-table": budgets,
