@@ -496,6 +496,13 @@ def tries_of_pure_rl():
     return f"{means[0]} to {means[1]}"
 
 
+def tokens_spared():
+    """How many times fewer tokens of a question bring 80% in countdown after RL than before it."""
+    needed = [find("C19.json", f"countdown, iteration {iteration}, 80%: tokens needed")["value"]
+              for iteration in (0, 100)]
+    return f"{needed[0] / needed[1]:.0f}"
+
+
 def tuned_lead():
     """The best trial of PPO less the best one of GRPO, in points."""
     best = {algo: find("tuning.json", f"{algo}, best")["value"] for algo in ("ppo", "grpo")}
@@ -530,6 +537,7 @@ NUMBERS = {
     "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
     "C11": lambda: points("C11.json", "rl - base program"),
     "C12": tries_of_pure_rl,
+    "C19": tokens_spared,
     "C16": lambda: f"{-100 * find('C16.json', 'chat: experts less cold start')['value']:.0f}",
 }
 
@@ -610,15 +618,16 @@ def trade():
         title = f"countdown, iteration {iteration}"
         training = find("C19.json", f"{title}: training tokens")["value"]
         cells = [str(iteration), f"{training / 1e6:.1f}"]
-        for level in ("40%", "50%", "60%", "70%"):
+        for level in ("50%", "60%", "70%", "80%", "90%"):
             cells.append(cell("C19.json", f"{title}, {level}: tokens needed", rounded_interval))
         rows.append(cells)
-    return table([f"iteration, {size_of('C19.json')}", "million tokens of RL", "40% right", "50%", "60%",
-                  "70%"], rows)
+    return table([f"iteration, {size_of('C19.json')}", "million tokens of RL", "50% right", "60%", "70%",
+                  "80%", "90%"], rows)
 
 
 def trade_differences():
-    names = {f"{number} votes before": str(number) for number in (1, 2, 4, 8, 16)}
+    names = {f"{number} votes before" if number > 1 else "one answer before": str(number)
+             for number in (1, 2, 4, 8, 16)}
     columns = {task: f"{task}: one answer at the end less vote {{}} at the start" for task in TASKS[:2]}
     return grid("C19.json", "one answer after RL, minus", names, columns, points_interval)
 
