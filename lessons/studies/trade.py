@@ -29,7 +29,7 @@ from minireason.tools.plots import new_figure
 from minireason.upkeep import metrics
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)        # of the lines of equal accuracy
-QUESTIONS = {10**4: "#9ecae1", 10**6: "#4292c6", 10**8: "#084594"}      # that share the cost of training
+QUESTIONS = {10**4: "#9ecae1", 10**5: "#4292c6", 10**6: "#084594"}      # that share the cost of training
 LEARNING = 3            # a token that is learned from costs so many times one that is read: forward, backward
 
 
@@ -187,7 +187,7 @@ def draw_lines(axis, task, curves):
             axis.annotate(f"{level:.0%}", (x[-1], y[-1]), (4, -3), textcoords="offset points", fontsize=7)
     axis.set_yscale("log", base=2)
     axis.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-    label(axis, f"{task}: lines of equal accuracy", "million tokens of RL", "tokens of a question")
+    label(axis, f"{task}: lines of equal accuracy", "cost of RL, million tokens", "tokens spent on a question")
 
 
 def draw_totals(axis, curves, task):
@@ -201,7 +201,7 @@ def draw_totals(axis, curves, task):
         axis.step(x, y, where="post", color=color, label=f"{number:,} questions")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    label(axis, f"{task}: training counted", "tokens of a question, with its part of RL", "share right, best")
+    label(axis, f"{task}: training counted", "tokens spent on a question, with its part of RL", "best share right for these tokens")
 
 
 def draw(by_task):
