@@ -621,8 +621,9 @@ def trade():
         for level in ("50%", "60%", "70%", "80%", "90%"):
             cells.append(cell("C19.json", f"{title}, {level}: tokens needed", rounded_interval))
         rows.append(cells)
-    return table([f"iteration, {size_of('C19.json')}", "cost of RL, million tokens", "50% right", "60%", "70%",
-                  "80%", "90%"], rows)
+    titles = [f"iteration, {size_of('C19.json')}", "cost of RL, million tokens", "50% right", "60%", "70%", "80%",
+              "90%"]
+    return table(titles, rows)
 
 
 def trade_differences():
@@ -738,8 +739,8 @@ TABLES |= {
         "ten iterations (lowest and highest run).")),
     "C5-whole-table": if_measured("C5", comparison),
     "C19-table": if_measured("C19", trade, after=(
-        "The table is of countdown; a cell holds the tokens that have to be spent on a question. A dash: not\n"
-        "reached with up to 16 votes. *Never*: not reached in more than 2.5% of the draws.")),
+        "The table is of countdown; a cell holds the tokens that have to be spent on a question. A dash:\n"
+        "not reached with up to 16 votes. *Never*: not reached in more than 2.5% of the draws.")),
     "C19-differences-table": if_measured("C19", trade_differences),
     "C20-table": if_measured("C20", lengths),
     "C20-price-table": if_measured("C20", prices),

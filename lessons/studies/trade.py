@@ -187,7 +187,8 @@ def draw_lines(axis, task, curves):
             axis.annotate(f"{level:.0%}", (x[-1], y[-1]), (4, -3), textcoords="offset points", fontsize=7)
     axis.set_yscale("log", base=2)
     axis.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-    label(axis, f"{task}: lines of equal accuracy", "cost of RL, million tokens", "tokens spent on a question")
+    label(axis, f"{task}: lines of equal accuracy", "cost of RL, million tokens",
+          "tokens spent on a question")
 
 
 def draw_totals(axis, curves, task):
@@ -201,7 +202,8 @@ def draw_totals(axis, curves, task):
         axis.step(x, y, where="post", color=color, label=f"{number:,} questions")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    label(axis, f"{task}: training counted", "tokens spent on a question, with its part of RL", "best share right for these tokens")
+    label(axis, f"{task}: training counted", "tokens spent on a question, with its part of RL",
+          "best share right for these tokens")
 
 
 def draw(by_task):
