@@ -621,8 +621,8 @@ def trade():
         for level in ("50%", "60%", "70%", "80%", "90%"):
             cells.append(cell("C19.json", f"{title}, {level}: tokens needed", rounded_interval))
         rows.append(cells)
-    titles = [f"iteration, {size_of('C19.json')}", "cost of RL, million tokens", "50% right", "60%", "70%", "80%",
-              "90%"]
+    titles = [f"iteration, {size_of('C19.json')}", "cost of RL, million tokens", "50% right", "60%", "70%",
+              "80%", "90%"]
     return table(titles, rows)
 
 
