@@ -236,7 +236,8 @@ def draw(scores, rows):
         group_bars(axis, table, imitation.COLORS)
         axis.axhline(0, color="black", lw=0.6)
         ylabel = "points gained over the cold start" if axis is axes[0] else ""
-        label(axis, group, ylabel=ylabel, legend=axis is axes[0])
+        title = "only corpus trains it" if group == "not trained" else group
+        label(axis, title, ylabel=ylabel, legend=axis is axes[0])
     return figure
 
 
