@@ -241,7 +241,8 @@ def seconds_per_token():
         cells = [algo.upper()]
         for start in titles:
             counted = [1000 * seconds for seconds in per_token[start][algo]]
-            cells.append(f"{statistics.median(counted):.2f} [{min(counted):.2f}, {max(counted):.2f}]")
+            cells.append(plain_interval({"value": statistics.median(counted), "low": min(counted),
+                                         "high": max(counted)}))
         rows.append(cells)
     return table(["seconds for 1,000 tokens (median, least, most)", *titles.values()], rows)
 
@@ -498,9 +499,10 @@ def tries_of_pure_rl():
 
 def tokens_spared():
     """How many times fewer tokens of a question bring 80% in countdown after RL than before it."""
-    needed = [find("C19.json", f"countdown, iteration {iteration}, 80%: tokens needed")["value"]
-              for iteration in (0, 100)]
-    return f"{needed[0] / needed[1]:.0f}"
+    first, *_, last = read("C19.json")["iterations"]
+    name = "countdown, iteration {}, 80%: tokens needed"
+    before, after = [find("C19.json", name.format(iteration))["value"] for iteration in (first, last)]
+    return f"{before / after:.0f}"
 
 
 def tuned_lead():
@@ -537,8 +539,8 @@ NUMBERS = {
     "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
     "C11": lambda: points("C11.json", "rl - base program"),
     "C12": tries_of_pure_rl,
+    "C16": lambda: points("C16.json", "chat: experts less cold start"),
     "C19": tokens_spared,
-    "C16": lambda: f"{-100 * find('C16.json', 'chat: experts less cold start')['value']:.0f}",
 }
 
 for claim in ("C1", "C3", "C6", "C7", "C8", "C9", "C10", "C11"):

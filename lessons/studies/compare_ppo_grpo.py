@@ -482,9 +482,8 @@ def draw(by_start, bytes_of, num_threads):
     names = ("thousand completions", f"minutes of training, threads: {num_threads}",
              "MiB at the peak of a step")
     for axis, name in zip(axes, names):
-        label(axis, "", name, legend=False)
+        label(axis, "", name, "held-out problems right, %" if axis is axes[0] else "", legend=False)
         axis.set_xlim(left=0)
-    axes[0].set_ylabel("held-out problems right, %", fontsize=9)
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
