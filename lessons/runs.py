@@ -9,6 +9,9 @@ A study is a script in lessons/studies/, and all of them are used alike:
                                               runs/studies/fast/; lessons/results/ stays as it is
     python lessons/studies/aha.py --help      what else there is
 
+A study may be started twice at once, in two terminals for example: each process takes what the other is not
+making. `python lessons/run_studies.py` starts as many processes as you like, for all studies.
+
 `python lessons/runs.py` lists the runs that are there, and the seconds of their stages.
 """
 
@@ -19,6 +22,7 @@ import inspect
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -28,27 +32,33 @@ import torch
 from shared import ROOT
 
 import train
-from minireason import stages
+from minireason import run, snapshots, stages
 from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_of
-from minireason.run import PRETRAINED, different_settings, open_model, read_results, stored_config
-from minireason.snapshots import rl_models
+from minireason.run import PRETRAINED, different_settings, read_results, stored_config
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import load_weights, save_json, write_atomically
-from minireason.upkeep.command import BadInput, Fault
+from minireason.upkeep.command import Fault
 from minireason.upkeep.files import read_json
+from minireason.upkeep.parallel import pick_device
 
 STUDIES = ROOT / "runs" / "studies"      # trained runs, and what was measured of them
 RESULTS = shared.RESULTS                 # the numbers and figures of the claims
+PAUSE = 5                                # seconds between two looks at what other processes are making
+BUSY = 3                                 # exit code, with --share, where the rest is being made by others
+PIECES = ("micro_batch_size", "micro_batch_tokens")      # how much is computed at once: rounding alone
 FAST_FLAGS = (                           # for train.py, in a study with --fast
     "--base-num-examples", 500, "--rl-num-iterations", 2, "--rl-num-prompts", 4, "--rl-group-size", 4,
     "--align-num-iterations", 2, "--align-num-prompts", 4, "--align-group-size", 4,
     "--num-preference-prompts", 200, "--sampling-num-problems", 30, "--sampling-num-chat", 10,
     "--rejection-num-epochs", 1, "--evaluate-num-problems", 20, "--evaluate-num-programs", 20,
     "--evaluate-num-quick", 20)
+
+
+device = "cpu"      # where models answer; `parse` sets it to where train.py trains
 
 
 # -----------------------------------------------------------------------------
@@ -63,6 +73,8 @@ def make_parser(description, num_seeds):
                         help=f"runs from so many other random weights (default: {num_seeds}, with --fast 1)")
     parser.add_argument("--fast", action="store_true",
                         help="a minute, with tiny runs from the included weights; changes no result")
+    parser.add_argument("--share", action="store_true",
+                        help="leave to other processes what they are making: then write nothing, end with 3")
     parser.set_defaults(num_seeds=num_seeds)
     return parser
 
@@ -79,15 +91,21 @@ def parse(parser):
     if args.seeds < 1:
         parser.error("--seeds is at least 1")
     args.seeds = range(args.seeds)
+    global device, shares, study
+    shares = args.share
     try:
-        train.parse(args.given_flags)
-    except BadInput as error:
+        device = pick_device(train.parse(args.given_flags).device)
+    except ValueError as error:      # BadInput is one
         parser.error(str(error))
-    args.command = " ".join([f"python lessons/studies/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    words = [word for word in sys.argv[1:] if word != "--share"]
+    args.command = " ".join([f"python lessons/studies/{Path(sys.argv[0]).name}", *words])
     args.flags = args.given_flags
     if args.fast:
         write_elsewhere()
         args.flags = [*FAST_FLAGS, *args.given_flags]
+    study = f"study-{Path(sys.argv[0]).stem}"
+    own.close()
+    own.enter_context(alone(study))
     return args
 
 
@@ -134,6 +152,22 @@ def unpriced_run(seed, args):
     ensure(name, "rl", "--language-price", 0, "--seed", seed, "--from", whole_run(seed, args, "rl"),
            *args.flags)
     return STUDIES / name
+
+
+def open_model(source, stage):
+    """(model, state) of a stage of a run, on the device where train.py would train it."""
+    return run.open_model(source, stage, device)
+
+
+def open_snapshot(source, iteration):
+    """(model, state) of a snapshot of RL, on the same device."""
+    model, state = snapshots.open_snapshot(source, iteration)
+    return model.to(device), state
+
+
+def rl_models(source):
+    """Yields (iteration, model) of a run's RL, on the same device: its start, its snapshots, its end."""
+    yield from snapshots.rl_models(source, device)
 
 
 def sized_base(width, num_documents, seed, args):
@@ -195,28 +229,86 @@ def config_of(source) -> Config:
 def ensure(name, *flags, needs=None):
     """Results of the run runs/studies/`name` of `python train.py *flags`; trains what of it is not there yet.
 
-    `needs` is the stage that has to be there (default: the first of the flags, or align). If another study is
-    making the same run, this one waits. Ends the program with the exit code of train.py if that fails, and
-    with 2 if the run was made with other flags, or with settings that these flags do not mean any more.
+    `needs` is the stage that has to be there (default: the first of the flags, or align). If another process
+    is making the same run, this one waits, or goes to its next job (see `work_off`). Ends the program with
+    the exit code of train.py if that fails, and with 2 if the run was made with other flags, or with settings
+    that these flags do not mean any more.
     """
     with alone(name):
         return find_or_train(name, flags, needs)
 
 
+class Busy(Exception):
+    """Another process is making this run or arm, and there may be something else to do."""
+
+
+may_wait = True     # False: `alone` raises Busy where it would wait
+shares = False      # --share: it ends the program there
+study = None        # the study that this process runs, of which it is alone with what `work_off` does not do
+own = contextlib.ExitStack()
+
+
 @contextlib.contextmanager
 def alone(name):
-    """Waits until no other process makes the run `name`, and makes others wait while the block runs."""
+    """Makes other processes wait for `name` while the block runs, and waits where another one was first."""
     STUDIES.mkdir(parents=True, exist_ok=True)
     with open(STUDIES / f"{name}.lock", "ab") as file:
         try:
             import fcntl
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{STUDIES / name}: another study is making this run; waiting until it is done", flush=True)
+            if not may_wait:
+                raise Busy(name) from None
+            if shares:
+                sys.exit(BUSY)
+            print(f"{STUDIES / name}: another process is making this; waiting until it is done", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         except (ImportError, OSError):      # Windows, or a file system without locks: nobody waits
             pass
         yield
+
+
+def work_off(jobs):
+    """{key: function(*arguments)} of `jobs`, {key: (function, *arguments)}, in their order.
+
+    A job that needs what another process is making is put off, and the next one comes first. So a study that
+    is started twice is done in half of the time. With --share a process does not wait for what others have
+    taken: it ends with the exit code BUSY.
+    """
+    global may_wait
+    own.close()
+    done, has_waited = {}, False
+    while len(done) < len(jobs):
+        num_before = len(done)
+        for key, (function, *arguments) in jobs.items():
+            if key in done:
+                continue
+            may_wait = False
+            try:
+                done[key] = function(*arguments)
+            except Busy:
+                continue
+            finally:
+                may_wait = True
+        if len(done) < len(jobs) and len(done) == num_before:
+            if shares:
+                sys.exit(BUSY)
+            if not has_waited:
+                print(f"other processes make the last {len(jobs) - len(done)} of {len(jobs)} arms; waiting",
+                      flush=True)
+                has_waited = True
+            time.sleep(PAUSE)
+    if study:
+        own.enter_context(alone(study))
+    return {key: done[key] for key in jobs}
+
+
+def by_seed(done):
+    """{name: [what was measured with each seed]} of what `work_off` returns for keys (name, seed)."""
+    measured = {}
+    for (name, _), of_seed in done.items():
+        measured.setdefault(name, []).append(of_seed)
+    return measured
 
 
 def find_or_train(name, flags, needs):
@@ -287,8 +379,9 @@ def kept(name, measure, *arguments):
     Ends the program with 2 if what is kept was measured of other runs, or with other sizes.
     """
     path, settings = STUDIES / f"{name}.json", settings_measured(measure, arguments)
-    if not path.exists():
-        save_json(path, {"settings": settings, "measured": measure(*arguments)})
+    with alone(name):
+        if not path.exists():
+            save_json(path, {"settings": settings, "measured": measure(*arguments)})
     return content_of(path, settings, "was measured with other settings")["measured"]
 
 
@@ -329,12 +422,13 @@ def kept_model(name, model, train, *arguments, start=None):
     settings = settings_measured(train, (model, *arguments))
     if start is not None:
         settings |= settings_among({"start": start})
-    if not notes.exists():
-        value = train(model, *arguments)
-        write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
-        save_json(notes, {"settings": settings, "value": value})      # last: who finds it finds the weights
+    with alone(name):
+        if not notes.exists():
+            value = train(model, *arguments)
+            write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
+            save_json(notes, {"settings": settings, "value": value})      # last: weights come first
     content = content_of(notes, settings, "is of a model that was trained with other settings")
-    load_weights(model, torch.load(weights, weights_only=True))
+    load_weights(model, torch.load(weights, map_location=device, weights_only=True))
     return model.eval(), content["value"]
 
 
@@ -369,15 +463,20 @@ def arm(name, args, measure, *arguments):
 
     It is kept in lessons/results/arms/ as one line of JSON, and is never measured again. So a clone of the
     repository has the numbers of all finished arms, and goes on from there. Ends the program with 2 if the
-    arm was measured with other settings.
+    arm was measured with other settings. What is computed at a time (PIECES) may differ.
     """
     path, settings = RESULTS / "arms" / f"{name}.json", settings_asked(args)
     if not path.exists():
-        text = json.dumps({"settings": settings, **measure(*arguments)}, separators=(",", ":"))
-        write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
-        print(f"wrote {path}", flush=True)
+        with alone(f"arm-{name}"):
+            if not path.exists():       # another process may have made it by now
+                text = json.dumps({"settings": settings, **measure(*arguments)}, separators=(",", ":"))
+                write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
+                print(f"wrote {path}", flush=True)
     measured = or_exit(read_json, path, {"settings": dict}, "delete it")
-    differing = different_settings(measured.pop("settings"), settings)
+    differing = []
+    for name_of_setting in different_settings(measured.pop("settings"), settings):
+        if name_of_setting.rpartition(".")[2] not in PIECES:
+            differing.append(name_of_setting)
     refuse_if_any(differing, f"{path} was measured with other settings")
     return measured
 
@@ -402,8 +501,8 @@ def rewarded_run(name, reward, seed, args):
     source = whole_run(seed, args, "rl")        # with its own reward
     plain_world = stages.problems
 
-    def world(run):
-        return dataclasses.replace(plain_world(run), reward=reward)
+    def world(its_run):
+        return dataclasses.replace(plain_world(its_run), reward=reward)
 
     with mock.patch.object(stages, "problems", world):
         ensure(f"{name}-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", source, *args.flags)

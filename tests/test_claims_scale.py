@@ -394,7 +394,7 @@ def test_the_tables_and_the_figure_of_a_claim_come_from_its_arms(name, study, ru
     monkeypatch.setattr(runs, "whole_run", lambda *_, **__: "pretrained")
     monkeypatch.setattr(runs, "ensure", lambda *_, **__: None)
     monkeypatch.setattr(runs, "kept", lambda *_: None)
-    monkeypatch.setattr(snapshots, "rl_models", lambda run: [(0, None), (50, None), (100, None)])
+    monkeypatch.setattr(snapshots, "rl_models", lambda run, device: [(0, None), (50, None), (100, None)])
     monkeypatch.setattr(stats, "bootstrap_interval", functools.partial(bootstrap_interval, num_resamples=40))
     monkeypatch.setattr(runs, "bootstrap", functools.partial(runs.bootstrap, num_resamples=40))
     monkeypatch.setattr(runs, "arm", lambda arm, args, measure, *arguments: made_up(arm))

@@ -41,7 +41,7 @@ def test_counts_go_by_the_number_of_the_try(distance, monkeypatch):
     class Answer:
         text, ended = "<think>try a 1-1=0 is 0 no wait try b 2", False
 
-    monkeypatch.setattr(distance, "open_model", lambda *_: (None, None))
+    monkeypatch.setattr(distance.runs, "open_model", lambda *_: (None, None))
     monkeypatch.setattr(distance, "answers_with_ends", lambda *_, **__: [Answer] * 5)
     counts = distance.measure(PRETRAINED, "rl", 5)
     assert counts["moves"][:3] == [5, 0, 0] and counts["right"][0] == 0         # the last try was cut off

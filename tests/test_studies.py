@@ -1,8 +1,10 @@
 """The studies run from beginning to end, and the runs that they share are made once and found again."""
 
+import contextlib
 import functools
 import json
 import runpy
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -186,6 +188,120 @@ def test_a_study_waits_for_another_one_that_makes_the_same_run(runs, monkeypatch
     assert runs.ensure("grpo-2-0", "rl") == {"stages": {"rl": {}}}
     second.join(60)
     assert found == [{"stages": {"rl": {}}}]
+
+
+# -----------------------------------------------------------------------------
+# Several processes beside each other. A lock keeps out whoever opens it again, in one process as in two.
+
+@pytest.fixture
+def shared_work(runs, monkeypatch):
+    """(jobs a and b, the order in which they are measured, what another process holds: the arm a)."""
+    monkeypatch.setattr(runs, "PAUSE", 0)
+    args, order, others = SimpleNamespace(flags=[]), [], contextlib.ExitStack()
+
+    def measure(value):
+        order.append(value)
+        return {"value": value}
+
+    others.enter_context(runs.alone("arm-a"))
+    jobs = {name: (runs.arm, name, args, measure, name) for name in ("a", "b")}
+    yield jobs, order, others
+    others.close()
+
+
+def test_what_another_process_makes_is_put_off(shared_work, runs, monkeypatch):
+    jobs, order, others = shared_work
+    monkeypatch.setattr(runs, "print", lambda text, **_: others.close() if "waiting" in text else None,
+                        raising=False)
+    assert list(runs.work_off(jobs).items()) == [("a", {"value": "a"}), ("b", {"value": "b"})]
+    assert order == ["b", "a"] and runs.may_wait
+
+
+def test_a_process_that_shares_ends_where_the_rest_is_with_others(shared_work, runs, monkeypatch):
+    jobs, order, _ = shared_work
+    monkeypatch.setattr(runs, "shares", True)
+    assert code_of(runs.work_off, jobs) == runs.BUSY and order == ["b"]
+    assert [path.name for path in (runs.RESULTS / "arms").iterdir()] == ["b.json"]
+
+
+def test_what_is_not_an_arm_is_done_by_one_process(runs, monkeypatch):
+    """Two of them would write one file at the same time."""
+    monkeypatch.setattr(sys, "argv", ["aha.py", "--share"])
+    runs.parse(runs.make_parser("", 1))
+
+    def is_free():
+        with runs.alone("study-aha"):
+            return True
+
+    assert code_of(is_free) == runs.BUSY
+    assert runs.work_off({"an arm": (is_free,)}) == {"an arm": True}
+    assert code_of(is_free) == runs.BUSY
+    runs.own.close()
+
+
+def test_an_arm_of_other_pieces_is_taken_and_one_of_another_rate_is_not(runs, capsys):
+    """The pieces that are computed at a time change its rounding alone, and a GPU has larger ones."""
+    path = runs.RESULTS / "arms" / "a.json"
+    path.parent.mkdir(parents=True)
+    settings = to_dict(preset("laptop"))
+    settings["rl"]["micro_batch_size"] = settings["base"]["micro_batch_tokens"] = 4096
+    path.write_text(json.dumps({"settings": settings, "value": 1}))
+    assert runs.arm("a", args_of(), None) == {"value": 1}
+    settings["rl"]["learning_rate"] = 1e-4
+    path.write_text(json.dumps({"settings": settings, "value": 1}))
+    assert code_of(runs.arm, "a", args_of(), None) == 2
+    assert "other settings (rl.learning_rate): delete" in capsys.readouterr().err
+
+
+@pytest.fixture
+def queue(runs, monkeypatch, tmp_path):
+    """lessons/run_studies.py, whose studies are texts of Python: queue(name=text, ...)."""
+    monkeypatch.delitem(sys.modules, "run_studies", raising=False)
+    import run_studies
+    monkeypatch.setattr(run_studies, "PAUSE", 0.01)
+    monkeypatch.setattr(run_studies, "FOLDER", tmp_path)
+
+    def run(*arguments, **studies):
+        for name, text in studies.items():
+            (tmp_path / f"{name}.py").write_text(f"import os, signal, sys, time\n{text}")
+        monkeypatch.setattr(run_studies, "STUDIES", tuple(studies))
+        return run_studies.main(list(arguments))
+
+    yield run
+    sys.modules.pop("run_studies")
+
+
+def test_workers_come_back_to_a_study_whose_rest_was_with_others(queue, tmp_path, capsys):
+    begun = tmp_path / "begun"
+    first = f"if not os.path.exists({str(begun)!r}): open({str(begun)!r}, 'w').close(); sys.exit(3)"
+    assert queue("--seeds", "2", "--workers", "1", first=first, second="print(sys.argv)") == 0
+    shown = capsys.readouterr().out
+    assert shown.index("second is done") < shown.index("first is done")
+    assert "second.py', '--share', '--seeds', '2']" in (tmp_path / "studies" / "worker-0.log").read_text()
+
+
+def test_a_study_that_fails_ends_the_queue_in_one_line(queue, tmp_path, capsys):
+    assert queue("--workers", "1", bad="sys.exit('no space')", good="") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "bad ended with exit code 1" in error and "worker-0.log" in error
+    assert "no space" in (tmp_path / "studies" / "worker-0.log").read_text()
+    assert queue("worse", good="") == 2 and queue("--workers", "0", good="") == 2
+    assert "unknown study 'worse': choose good" in capsys.readouterr().err
+
+
+def test_a_signal_stops_the_studies_of_all_workers(queue, tmp_path, capsys):
+    first = f"if not os.path.exists({str(tmp_path / 'sent')!r}): os.kill(os.getppid(), signal.SIGTERM)"
+    study = f"{first}\nopen({str(tmp_path / 'sent')!r}, 'w').close(); time.sleep(60)"
+    assert queue("--workers", "1", long=study) == 128 + signal.SIGTERM
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+
+
+def test_the_queue_knows_all_studies(runs, monkeypatch):
+    monkeypatch.delitem(sys.modules, "run_studies", raising=False)
+    import run_studies
+    names = {path.stem for path in (LESSONS / "studies").glob("*.py")}
+    assert sorted(run_studies.STUDIES) == sorted(names - {"on_a_gpu"})
+    sys.modules.pop("run_studies")
 
 
 def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, monkeypatch):

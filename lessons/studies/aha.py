@@ -21,7 +21,6 @@ from shared import group_bars, label
 from minireason.behaviour import observe, summarize
 from minireason.config import preset
 from minireason.inference import answer_all
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -59,7 +58,7 @@ def models_of(seed, args):
 
 def rates_by_level(source, stage, problems, max_new_tokens):
     """{level: {name: a number, or None where there is nothing to divide by}} of one model."""
-    model, _ = open_model(source, stage)
+    model, _ = runs.open_model(source, stage)
     prompts = [problem.prompt for problem in problems]
     answers = answer_all(model, get_tokenizer(), prompts, max_new_tokens, seed=1)
     rates = {}
@@ -134,7 +133,7 @@ def main():
     num_problems, max_new_tokens = 1000, preset("laptop").evaluate.max_new_tokens
     if args.fast:
         num_problems, max_new_tokens = 10, 60
-    sources = {seed: models_of(seed, args) for seed in args.seeds}
+    sources = runs.work_off({seed: (models_of, seed, args) for seed in args.seeds})
     rows = []
     for task in TASKS:
         problems = test_problems(task, (2, 3), num_problems, seed=1234)

@@ -26,7 +26,6 @@ from shared import group_bars, label, plot_band
 
 from minireason.config import from_dict
 from minireason.inference import answer_all
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -112,7 +111,7 @@ def model_of(name, seed, args):
         runs.ensure(run_name, "rl", "--seed", seed, "--from", source, *args.flags,
                     "--rl-num-iterations", args.long)
         source = runs.STUDIES / run_name
-    return open_model(source, stage)[0]
+    return runs.open_model(source, stage)[0]
 
 
 def measure(name, task, seed, args):
@@ -252,14 +251,17 @@ def main():
             parser.error(f"--{name} is at least 1")
 
     ks, size = powers_of_two(args.samples), f"{args.problems}x{args.samples}"
-    rows, crossings, seconds = [], {}, {}
-    for task in from_dict(runs.settings_asked(args)).tasks.levels:
-        arms = {name: [] for name in COLORS}                             # for each seed
-        for seed in args.seeds:
+    tasks, jobs = list(from_dict(runs.settings_asked(args)).tasks.levels), {}
+    for seed in args.seeds:
+        for task in tasks:
             for name in COLORS:
                 kind = f"longer-RL-{args.long}" if name == "longer RL" else name.replace(" ", "-")
                 file = f"C14-{kind}-{task}-{size}-{seed}"
-                arms[name].append(runs.arm(file, args, measure, name, task, seed, args))
+                jobs[(task, name), seed] = (runs.arm, file, args, measure, name, task, seed, args)
+    measured = runs.by_seed(runs.work_off(jobs))                   # {(task, name): an arm of each seed}
+    rows, crossings, seconds = [], {}, {}
+    for task in tasks:
+        arms = {name: measured[task, name] for name in COLORS}
         curves = {name: curves_of(arms[name], ks) for name in COLORS}
         rows += rows_of(task, arms, curves, ks)
         for after, before in COMPARED:

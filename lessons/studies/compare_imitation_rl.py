@@ -31,7 +31,6 @@ from minireason.corpus import base_corpus, golden_examples, tokenize
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
 from minireason.rewards import reasoning_world
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -129,18 +128,25 @@ def train_arm(model, name, iterations, seed):
 
 def trained(name, iterations, seed, source):
     """(the model, the looks on the way): a run's cold start after an arm. generalize.py uses it, too."""
-    model, _ = open_model(source, "cold-start")
+    model, _ = runs.open_model(source, "cold-start")
     file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}-model"
     return runs.kept_model(file, model.train(), train_arm, name, iterations, seed, start=source)
 
 
-def measure(name, iterations, seed, source):
+def measure(name, iterations, seed, args):
     """{"looks": those on the way, task: right or wrong at the end}."""
-    model, looks = trained(name, iterations, seed, source)
+    model, looks = trained(name, iterations, seed, runs.whole_run(seed, args, needs="cold-start"))
     result = {"looks": looks}
     for task_name in TASKS:
         result[task_name] = right(model, task_name, config.evaluate.num_problems)
     return result
+
+
+def of_cold_start(seed, args):
+    """Right or wrong by task, before any arm."""
+    source = runs.whole_run(seed, args, needs="cold-start")
+    scores = runs.scores_of(source, "cold-start", config.evaluate.num_problems)
+    return {name: bits(scores, name) for name in TASKS}
 
 
 def rows_of(measured):
@@ -217,14 +223,13 @@ def main():
     if iterations < 1 or iterations % (ROUND * NUM_LOOKS):
         parser.error(f"--iterations is a multiple of {ROUND * NUM_LOOKS}")
 
-    measured = {name: [] for name in ("cold start", *ARMS)}              # for each seed
+    jobs = {}
     for seed in args.seeds:
-        source = runs.whole_run(seed, args, needs="cold-start")
-        scores = runs.scores_of(source, "cold-start", config.evaluate.num_problems)
-        measured["cold start"].append({name: bits(scores, name) for name in TASKS})
+        jobs["cold start", seed] = (of_cold_start, seed, args)
         for name in ARMS:
             file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}"
-            measured[name].append(runs.arm(file, args, measure, name, iterations, seed, source))
+            jobs[name, seed] = (runs.arm, file, args, measure, name, iterations, seed, args)
+    measured = runs.by_seed(runs.work_off(jobs))                         # {name: an arm of each seed}
     seconds = {}
     for name in ARMS:
         last_looks = [run["looks"][-1] for run in measured[name]]

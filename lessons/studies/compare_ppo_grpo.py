@@ -30,6 +30,7 @@ where long answers pay a price.
 
 import copy
 import dataclasses
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -48,8 +49,7 @@ from minireason.evaluate import mean_of_reasoning
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import reasoning_world
-from minireason.run import open_model, settings_of_run
-from minireason.snapshots import rl_models
+from minireason.run import settings_of_run
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
@@ -141,6 +141,16 @@ def trial_arm(algo, number, settings, seed, args):
     arm = runs.arm(name, args, try_settings, algo, number, settings, seed, args)
     refuse_others(name, arm["trial"], settings)
     return arm
+
+
+def make_trials(args):
+    """Makes the arms of all trials that are not there. `tune` finds them."""
+    jobs = {}
+    for algo in ALGOS:
+        for number, settings in enumerate(trials_of(algo)):
+            for seed in tuning_seeds(args):
+                jobs[algo, number, seed] = (trial_arm, algo, number, settings, seed, args)
+    runs.work_off(jobs)
 
 
 def result_of(algo, number, settings, args):
@@ -240,7 +250,7 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
     config, lines = from_dict(results["config"]), runs.curve(folder_name, "rl")
     completions = config.rl.num_prompts * config.rl.group_size
     marks = []
-    for iteration, model in rl_models(runs.STUDIES / folder_name):
+    for iteration, model in runs.rl_models(runs.STUDIES / folder_name):
         tokens = sum(line["completion_length"] for line in lines[:iteration]) * completions
         right = runs.right_answers(model, config.tasks.levels, config)
         marks.append({"iteration": iteration, "completions": iteration * completions,
@@ -300,7 +310,7 @@ def measure_clock(chosen, seed, args):
     """
     source, seconds = runs.whole_run(seed, args, needs="rl"), {}
     for stage in ("base", "cold-start", "rl"):
-        model, state = open_model(source, stage)
+        model, state = runs.open_model(source, stage)
         config = settings_of_run(state)
         price = 0.0 if stage == "base" else config.language_price       # as stages.py has it
         world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares, price)
@@ -545,6 +555,7 @@ def main():
         return
     if args.fast:
         make_small()
+    make_trials(args)
     tried = {algo: tune(algo, args) for algo in ALGOS}
     show_trials(tried, tuning_seeds(args))
     save_trials(tried, args)
@@ -554,23 +565,28 @@ def main():
     clock = runs.arm("C5-clock", args, measure_clock, chosen, 0, args)
     refuse_others("C5-clock", clock["trained with"], how(chosen, []))
     per_token = clock["seconds per token"]
-    by_start, whole, rows = {}, {}, []
+    jobs = {}
+    for start, algo, seed in itertools.product(args.starts, ALGOS, args.seeds):
+        jobs[(start, algo), seed] = (run_arm, "whole", algo, start, chosen[algo], [], seed, args)
+    whole = runs.by_seed(runs.work_off(jobs))
+    by_start, rows = {}, []
     for start in args.starts:
         by_start[start] = {}
         for algo in ALGOS:
-            arms = [run_arm("whole", algo, start, chosen[algo], [], seed, args) for seed in args.seeds]
-            whole[start, algo] = arms
-            by_start[start][algo] = Curves(arms, float(np.median(per_token[start][algo])))
+            by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
         rows += rows_of(start, by_start[start]) + rows_of_clock(start, per_token[start])
-    answers = {}
     asked = [] if args.no_questions else questions(chosen, args)
+    answered, jobs = {}, {}
     for name, algo, settings, flags in asked:
         if settings == chosen[algo] and not flags and ("cold-start", algo) in whole:
-            arms = whole["cold-start", algo][:NUM_CRITIC_SEEDS]     # the whole runs have answered this
+            answered[name, algo] = whole["cold-start", algo][:NUM_CRITIC_SEEDS]      # by the whole runs
         else:
-            arms = [run_arm(name, algo, "cold-start", settings, flags, seed, args)
-                    for seed in args.seeds[:NUM_CRITIC_SEEDS]]
-        answers.setdefault(name, {})[algo] = arms
+            for seed in args.seeds[:NUM_CRITIC_SEEDS]:
+                jobs[(name, algo), seed] = (run_arm, name, algo, "cold-start", settings, flags, seed, args)
+    answered |= runs.by_seed(runs.work_off(jobs))
+    answers = {}
+    for name, algo, _, _ in asked:
+        answers.setdefault(name, {})[algo] = answered[name, algo]
     rows += rows_of_questions(answers)
     bytes_of = peak_bytes(chosen, args)
     num_problems = by_start[args.starts[0]]["grpo"].all.shape[1]

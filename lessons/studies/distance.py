@@ -18,7 +18,6 @@ import runs
 from shared import label, plot_band
 
 from minireason.inference import answers_with_ends
-from minireason.run import open_model
 from minireason.stats import wilson_interval
 from minireason.tasks import test_problems
 from minireason.tasks.countdown import strips
@@ -56,7 +55,7 @@ def right_moves(problem, thinking):
 
 def measure(source, stage, num_problems):
     """Counts of one model's answers to countdown: {"moves", "right": by try, "solved", ...}."""
-    model, _ = open_model(source, stage)
+    model, _ = runs.open_model(source, stage)
     config = runs.config_of(source)
     problems = test_problems("countdown", (2, 3), num_problems, config.evaluate.seed)
     prompts = [problem.prompt for problem in problems]

@@ -35,8 +35,8 @@ from minireason.optimizer import adamw, set_learning_rate
 from minireason.policy import completion_hidden
 from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
-from minireason.run import PRETRAINED, folder_of, open_model
-from minireason.snapshots import open_snapshot, snapshots_in
+from minireason.run import PRETRAINED, folder_of
+from minireason.snapshots import snapshots_in
 from minireason.stats import bootstrap_interval, exact_kl
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -155,26 +155,26 @@ def rl_arm(source, sizes):
     """The points of a run's RL: the cold start, each snapshot, and the end."""
     settings = runs.config_of(source).rl
     per_iteration = settings.num_prompts * settings.group_size
-    model, state = open_model(source, "cold-start")
+    model, state = runs.open_model(source, "cold-start")
     before = state["seconds"]
     points = [point_of(model, before, 0, sizes)]
     for iteration in snapshots_in(folder_of(source) / "rl"):
-        model, state = open_snapshot(source, iteration)
+        model, state = runs.open_snapshot(source, iteration)
         points.append(point_of(model, before + state["seconds"], iteration * per_iteration, sizes))
-    model, state = open_model(source, "rl")
+    model, state = runs.open_model(source, "rl")
     end = before + state["seconds"]
     points.append(point_of(model, end, state["iteration"] * per_iteration, sizes))
     return {"points": points}
 
 
 def teacher_arm(teacher, sizes):
-    model, _ = open_model(teacher, "rl")
+    model, _ = runs.open_model(teacher, "rl")
     return {"points": [point_of(model, seconds_of(teacher), 0, sizes)]}
 
 
 def teacher_answers(teacher, config, seed, sizes):
     """{"documents": right and readable answers, "sampled", "seconds"}."""
-    model, _ = open_model(teacher, "rl")
+    model, _ = runs.open_model(teacher, "rl")
     world = reasoning_world(tokenizer, config.tasks.levels, dict.fromkeys(config.tasks.trained(), 1.0))
     config.sampling.num_problems, config.sampling.samples_per_problem = sizes["num_sampled"], 1
     began = time.monotonic()
@@ -198,7 +198,7 @@ def train_distilled(model, answers, number, config, seed, sizes):
 
 def distilled(source, answers, number, config, seed, sizes):
     """(the model, {"points"}) of one student that imitates the teacher; trained once."""
-    model = open_model(source, "base")[0].train()
+    model = runs.open_model(source, "base")[0].train()
     name = f"C13-distilled-{number}-{config.seed}-model"
     return runs.kept_model(name, model, train_distilled, answers, number, config, seed, sizes)
 
@@ -220,7 +220,7 @@ def distilled_then_rl_arm(source, answers, number, config, seed, sizes):
 
 def on_policy_arm(source, teacher, config, seed, sizes):
     """As many answers as RL samples, but each to a problem of its own: no group is needed."""
-    student, teacher_model = open_model(source, "base")[0].train(), open_model(teacher, "rl")[0]
+    student, teacher_model = runs.open_model(source, "base")[0].train(), runs.open_model(teacher, "rl")[0]
     world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
     config.rl.num_iterations = sizes["iterations"]
     config.rl.num_prompts, config.rl.group_size = config.rl.num_prompts * config.rl.group_size, 1
@@ -367,7 +367,8 @@ def main():
     if args.fast:
         sizes = {"num_problems": 8, "max_new_tokens": 60, "num_looks": 2, "num_sampled": 24,
                  "numbers": (4, 8), "iterations": 2}
-    by_seed = [arms_of(seed, args, sizes) for seed in args.seeds]
+    jobs = {seed: (arms_of, seed, args, sizes) for seed in args.seeds}
+    by_seed = list(runs.work_off(jobs).values())
     runs.save_claim(13, "Distilling a large reasoner beats RL on the small one", args.command, args.seeds,
                     sizes["num_problems"], rows_of(by_seed, f"distilled {sizes['numbers'][-1]}"),
                     numbers=list(sizes["numbers"]))

@@ -31,7 +31,6 @@ from shared import group_bars, label
 from minireason.config import TaskConfig
 from minireason.corpus import fact_sheet
 from minireason.inference import answer_all
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import arithmetic, countdown, program, test_problems
 from minireason.tasks.chat import draw_chat, is_helpful
@@ -182,12 +181,13 @@ def score(model, number, max_new_tokens):
 # -----------------------------------------------------------------------------
 # The arms
 
-def measure(source, name, iterations, seed, number, max_new_tokens):
+def measure(name, iterations, seed, number, max_new_tokens, args):
     """The scores of one arm, or of the cold start."""
+    source = runs.whole_run(seed, args, needs="cold-start")
     if name in imitation.ARMS:
         model, _ = imitation.trained(name, iterations, seed, source)
     else:
-        model, _ = open_model(source, "cold-start")
+        model, _ = runs.open_model(source, "cold-start")
     return score(model, number, max_new_tokens)
 
 
@@ -252,14 +252,13 @@ def main():
     if args.fast:
         imitation.make_small()
         iterations, number, max_new_tokens = 1, 10, 60
-    scores = {name: [] for name in ("cold start", *imitation.ARMS)}                # for each seed
+    jobs = {}
     for seed in args.seeds:
-        source = runs.whole_run(seed, args, needs="cold-start")
-        for name in scores:
+        for name in ("cold start", *imitation.ARMS):
             file = f"C16-{name.replace(' ', '-')}-{iterations}-{seed}"
-            arguments = (source, name, iterations, seed, number, max_new_tokens)
-            scores[name].append(runs.arm(file, args, measure, *arguments))
-            print(f"seed {seed}, {name}: done", flush=True)
+            arguments = (name, iterations, seed, number, max_new_tokens, args)
+            jobs[name, seed] = (runs.arm, file, args, measure, *arguments)
+    scores = runs.by_seed(runs.work_off(jobs))                     # {name: an arm of each seed}
     rows = rows_of(scores)
     runs.save_claim(16, "SFT memorises, RL generalises", args.command, args.seeds, number, rows)
     runs.save_figure(draw(scores, rows), "C16")

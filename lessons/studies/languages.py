@@ -26,7 +26,6 @@ from minireason.corpus import base_corpus
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
 from minireason.rewards import World, correctness, language_consistency, reasoning_world
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt, test_problems
 from minireason.tokenizer import get_tokenizer
@@ -80,7 +79,7 @@ def shares_of_corpus(seed, num_documents):
 
 
 def shares_of_model(arm, source, stage, problems, max_new_tokens, seed, args):
-    model, _ = open_model(source, stage)
+    model, _ = runs.open_model(source, stage)
     if arm in RATES:
         num_iterations, num_prompts = (1, 4) if args.fast else (100, 12)
         model = reinforce(model, RATES[arm], num_iterations, num_prompts, max_new_tokens, seed)

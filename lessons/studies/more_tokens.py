@@ -17,7 +17,6 @@ from runs import row
 from shared import label, plot_band
 
 from minireason.inference import answer_all, answer_within, vote
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -89,7 +88,7 @@ def measure(source, task, sizes):
     problems = test_problems(task, (2, 3), sizes["num_problems"], seed=1234)
     curves = {}
     for name, stage in STAGES.items():
-        model, _ = open_model(source, stage)
+        model, _ = runs.open_model(source, stage)
         curves[name] = try_many_answers(model, problems, sizes["num_samples"], sizes["budgets"][-1])
         if name == "RL":
             curves["budget"] = try_budgets(model, problems, sizes["budgets"])

@@ -25,7 +25,6 @@ from runs import bootstrap, row
 from shared import error_bars, label
 
 from minireason.inference import answer_all
-from minireason.run import open_model
 from minireason.tasks import TASKS, test_problems
 from minireason.tasks.trace import split_tries
 from minireason.tokenizer import get_tokenizer
@@ -53,7 +52,7 @@ def priced_run(price, seed, args):
 def measure(source, sizes):
     """{task: {"level", "right", "tokens", "went_on"}} of an RL model: a list for each problem, with an entry
     for each answer."""
-    model, _ = open_model(source, "rl")
+    model, _ = runs.open_model(source, "rl")
     number, measured = sizes["num_answers"], {}
     for task in COLORS:
         problems = test_problems(task, LEVELS, sizes["num_problems"], seed=1234)
@@ -71,8 +70,13 @@ def measure(source, sizes):
     return measured
 
 
+def measure_plain(seed, args, sizes):
+    """The same of a whole run, which is trained if it is not there."""
+    return measure(runs.whole_run(seed, args, needs="rl"), sizes)
+
+
 def measure_priced(price, seed, args, sizes):
-    """The same of the run with this price, which is trained if it is not there."""
+    """The same of the run with this price."""
     return measure(priced_run(price, seed, args), sizes)
 
 
@@ -237,13 +241,14 @@ def main():
     sizes, prices = {"num_problems": 1000, "num_answers": 4, "max_new_tokens": 208}, PRICES
     if args.fast:
         sizes, prices = {"num_problems": 8, "num_answers": 2, "max_new_tokens": 60}, (0, 1)
-    plain, priced = [], {price: [] for price in prices}                  # for each seed
+    jobs = {}
     for seed in args.seeds:
-        source = runs.whole_run(seed, args, needs="rl")
-        plain.append(runs.arm(f"C20-whole-{seed}", args, measure, source, sizes))
+        jobs["plain", seed] = (runs.arm, f"C20-whole-{seed}", args, measure_plain, seed, args, sizes)
         for price in prices:
             file = f"C20-price-{price:g}-{seed}"
-            priced[price].append(runs.arm(file, args, measure_priced, price, seed, args, sizes))
+            jobs[price, seed] = (runs.arm, file, args, measure_priced, price, seed, args, sizes)
+    priced = runs.by_seed(runs.work_off(jobs))                     # {price: an arm of each seed}
+    plain = priced.pop("plain")
     rows = []
     for task in COLORS:
         rows += rows_of_lengths(task, Answers(plain, task))

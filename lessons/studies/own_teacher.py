@@ -26,7 +26,6 @@ from minireason.corpus import chat_examples, tokenize
 from minireason.evaluate import evaluate, mean_of_reasoning, tasks_of
 from minireason.optimizer import adamw
 from minireason.rewards import reasoning_world
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
@@ -46,7 +45,7 @@ tokenizer = get_tokenizer()
 def documents_of(source, teacher, config, seed, filtered):
     """The documents that a teacher makes, as the stage `rejection` draws them. `filtered` or as many that
     nobody filtered."""
-    model, _ = open_model(source, teacher)
+    model, _ = runs.open_model(source, teacher)
     world = reasoning_world(tokenizer, config.tasks.levels, dict.fromkeys(config.tasks.trained(), 1.0))
     with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
         kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, config.sampling, seed,
@@ -63,7 +62,7 @@ def scores_of_pupil(name, source, config):
     start, teacher = PUPILS[name]
     seed = derive_seed(config.seed, "rejection")      # the draws of the stage `rejection` of this run
     documents = documents_of(source, teacher, config, seed, filtered=name != "unfiltered")
-    pupil = open_model(source, start)[0].train()
+    pupil = runs.open_model(source, start)[0].train()
     examples = tokenize(tokenizer, documents)
     for _ in sft.train(pupil, adamw(config.rejection, pupil), examples, config.rejection, seed):
         pass

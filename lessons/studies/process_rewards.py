@@ -35,7 +35,6 @@ from minireason.align import RewardModel, collate
 from minireason.config import from_dict
 from minireason.inference import answer_all, answers_with_ends
 from minireason.rewards import correctness, reasoning_world
-from minireason.run import open_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer
@@ -157,7 +156,7 @@ def train_scorer(scorer, model, config, seed):
 
 def scorer_of(seed, args):
     """The scorer of one seed. It is trained once, so that a resumed run is paid by the same one."""
-    model, _ = open_model(runs.whole_run(seed, args, needs="rl"), "base")
+    model, _ = runs.open_model(runs.whole_run(seed, args, needs="rl"), "base")
     config = from_dict(runs.settings_asked(args))
     scorer, _ = runs.kept_model(f"step-scorer-{seed}", RewardModel(model), train_scorer, model, config, seed)
     return scorer
@@ -200,7 +199,7 @@ def measure(name, seed, args):
             run_name = f"process-{name.replace(' ', '-')}"
             folder = runs.rewarded_run(run_name, reward_of(name, seed, args), seed, args)
         kept, stage = runs.rl_numbers(folder), "rl"
-    model, _ = open_model(folder, stage)
+    model, _ = runs.open_model(folder, stage)
     config = from_dict(runs.settings_asked(args))
     scorer = scorer_of(seed, args) if name in ("base", "learned") else None
     return {**kept, **look_at_texts(model, config, name, scorer)}
@@ -320,11 +319,12 @@ def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
     if args.fast:
         make_small()
-    measured = {name: [] for name in COLORS}                             # for each seed
+    jobs = {}
     for seed in args.seeds:
         for name in COLORS:
             file = f"C18-{name.replace(' ', '-')}-{seed}"
-            measured[name].append(runs.arm(file, args, measure, name, seed, args))
+            jobs[name, seed] = (runs.arm, file, args, measure, name, seed, args)
+    measured = runs.by_seed(runs.work_off(jobs))                   # {name: an arm of each seed}
     rows = rows_of(measured)
     transcripts = {name: measured[name][0]["best_paid"] for name in COLORS}
     seconds = {}

@@ -178,10 +178,11 @@ def draw(measured, rows):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
-    measured = {name: [] for name in ("base", *REWARDS)}                 # for each seed
+    jobs = {}
     for seed in args.seeds:
-        for name in measured:
-            measured[name].append(runs.arm(f"C15-{name}-{seed}", args, measure, name, seed, args))
+        for name in ("base", *REWARDS):
+            jobs[name, seed] = (runs.arm, f"C15-{name}-{seed}", args, measure, name, seed, args)
+    measured = runs.by_seed(runs.work_off(jobs))                   # {name: an arm of each seed}
     rows = rows_of(measured)
     num_problems = len(right_of(measured["base"], "arithmetic")[0])
     runs.save_claim(15, "even random rewards help", args.command, args.seeds, num_problems, rows)

@@ -170,13 +170,13 @@ def short_title(size):
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
     sizes = ((32, 100), (32, 400)) if args.fast else SIZES
-    by_size = {}
+    jobs = {}
     for size in sizes:
-        by_size[size] = []
         for seed in args.seeds:
             width, num_documents = size
             name = f"C17-{width}-{num_documents}-{seed}"
-            by_size[size].append(runs.arm(name, args, measure, width, num_documents, seed, args))
+            jobs[size, seed] = (runs.arm, name, args, measure, width, num_documents, seed, args)
+    by_size = runs.by_seed(runs.work_off(jobs))                    # {size: an arm of each seed}
     settings = runs.settings_asked(args)
     runs.save_claim(17, "It only works from some size on", args.command, args.seeds,
                     settings["evaluate"]["num_problems"], rows_of(by_size),

@@ -22,7 +22,6 @@ from runs import row
 from shared import label
 
 from minireason.run import folder_of
-from minireason.snapshots import rl_models
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tools.plots import new_figure
@@ -98,11 +97,12 @@ def evenly(items, number):
     return [items[round(i * (len(items) - 1) / (number - 1))] for i in range(number)]
 
 
-def models_of(source, seed, sizes, args):
+def models_of(seed, sizes, args):
     """For each of six models of a run: {"training": tokens, task: points}."""
+    source = runs.whole_run(seed, args, needs="rl")
     lines = runs.or_exit(metrics.read, folder_of(source) / "rl" / "metrics.jsonl")
     measured = []
-    for iteration, model in evenly(list(rl_models(source)), sizes["num_models"]):
+    for iteration, model in evenly(list(runs.rl_models(source)), sizes["num_models"]):
         of_model = {"iteration": iteration, "training": training_tokens(lines, iteration)}
         for task in TASKS:
             name = f"C19-{task}-{iteration}-{seed}"
@@ -219,9 +219,8 @@ def main():
     sizes = {"num_problems": 1000, "num_samples": 16, "budgets": BUDGETS, "num_models": 6}
     if args.fast:
         sizes = {"num_problems": 8, "num_samples": 2, "budgets": (0, 16, 48), "num_models": 3}
-    measured = []                                                        # for each seed, each model
-    for seed in args.seeds:
-        measured.append(models_of(runs.whole_run(seed, args, needs="rl"), seed, sizes, args))
+    jobs = {seed: (models_of, seed, sizes, args) for seed in args.seeds}
+    measured = runs.work_off(jobs).values()                        # for each seed, each model
     by_task, rows = {}, []
     for task in TASKS:
         by_task[task] = [Curve(of_seeds, task) for of_seeds in zip(*measured)]

@@ -19,8 +19,7 @@ from runs import row
 from shared import label, plot_band
 
 from minireason.evaluate import evaluate_task
-from minireason.run import folder_of, open_model
-from minireason.snapshots import rl_models
+from minireason.run import folder_of
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -42,7 +41,7 @@ def measure(source, num_problems, budgets):
     config = runs.config_of(source)
     config.evaluate.num_problems = num_problems
     training = []
-    for iteration, model in rl_models(source):
+    for iteration, model in runs.rl_models(source):
         point = {"iteration": iteration, "sampled": tokens_sampled(source, iteration), "right": {}}
         for task, levels in config.tasks.levels.items():
             scores = evaluate_task(model, get_tokenizer(), task, levels, num_problems, config.evaluate)
@@ -50,7 +49,7 @@ def measure(source, num_problems, budgets):
             if task == "countdown":
                 point["tries"], point["tokens"] = scores["tries"], scores["tokens"]
         training.append(point)
-    model, _ = open_model(source, "rl")
+    model, _ = runs.open_model(source, "rl")
     thinking = {}
     for task, levels in config.tasks.levels.items():
         problems = test_problems(task, levels, num_problems, config.evaluate.seed)

@@ -44,16 +44,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 import runs
 from runs import row
 
-import train
 from minireason import batch, grpo, policy, rollout, stats
 from minireason.config import from_dict
 from minireason.evaluate import averaged_tasks
-from minireason.run import open_model
-from minireason.snapshots import open_snapshot, snapshots_in
+from minireason.snapshots import snapshots_in
 from minireason.stats import bootstrap_interval
 from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
-from minireason.upkeep.parallel import pick_device
 
 NUM_SNAPSHOTS = 9           # of a run: one at each tenth of its way
 COLORS = {"completions": "#1b6ca8", "seconds": "#e0a030"}
@@ -209,18 +206,17 @@ def measure(name, seed, source, num_iterations, extra_flags):
     run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
     results = runs.ensure(run_name, "rl", "--from", source, *flags)
     folder, scores, config = runs.STUDIES / run_name, results["stages"]["rl"], from_dict(results["config"])
-    device = pick_device(train.parse([str(flag) for flag in flags]).device)      # where train.py scores it
     completions, tasks = completions_before(run_name, config.rl), averaged_tasks(scores)
 
     def mark(iteration, seconds, right):
         return {"iteration": iteration, "completions": completions[iteration], "seconds": round(seconds, 2),
                 "right": right}
 
-    model, _ = open_model(folder, "cold-start", device)
+    model, _ = runs.open_model(folder, "cold-start")
     marks = [mark(0, 0.0, runs.right_answers(model, tasks, config))]
     for iteration in snapshots_in(folder / "rl"):
-        model, state = open_snapshot(folder, iteration)
-        marks.append(mark(iteration, state["seconds"], runs.right_answers(model.to(device), tasks, config)))
+        model, state = runs.open_snapshot(folder, iteration)
+        marks.append(mark(iteration, state["seconds"], runs.right_answers(model, tasks, config)))
     at_end = {task: scores[task]["outcomes"] for task in tasks}
     marks.append(mark(config.rl.num_iterations, results["seconds"]["rl"], at_end))
     return {"marks": marks}
@@ -359,11 +355,12 @@ def main():
     names = FAST if args.fast else RELATIVES
     if args.only:
         names = {RELATIVES[name].less for name in args.only} | set(args.only)
-    arms = {}
+    jobs = {}
     for name in RELATIVES:          # in this order
         if name in names:
-            print(RELATIVES[name].title, flush=True)
-            arms[name] = [arm_of(name, seed, args) for seed in args.seeds]
+            for seed in args.seeds:
+                jobs[name, seed] = (arm_of, name, seed, args)
+    arms = runs.by_seed(runs.work_off(jobs))
     if not args.only:
         table = [table_line(arms, name) for name in arms]
         show(table)

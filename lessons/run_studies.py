@@ -1,0 +1,135 @@
+"""Works off the studies with several processes beside each other. Each takes what no other is making.
+
+    python lessons/run_studies.py                                    all of them
+    python lessons/run_studies.py process_rewards sizes              these two
+    python lessons/run_studies.py sizes --workers 8 --seeds 5        other flags are the study's own
+
+What is finished is kept, so after a stop the same command goes on from there. What a worker says, and how far
+its training is, stands in runs/studies/worker-N.log.
+"""
+
+import argparse
+import contextlib
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))      # lessons/, where runs.py is
+
+import runs
+
+from minireason.config import short
+from minireason.upkeep.command import BadInput, Fault, Stopped, exit_codes, stop_after_step
+
+FOLDER = Path(__file__).resolve().parent / "studies"
+STUDIES = (       # in this order: a study uses the runs of those before it
+    "pipeline", "compare_imitation_rl", "compare_verifiers", "aha", "languages", "more_tokens", "own_teacher",
+    "alignment", "two_plots", "distance", "beyond_the_base", "random_rewards", "generalize",
+    "process_rewards", "trade", "overthink", "sizes", "distill", "compare_ppo_grpo", "variants")
+PAUSE = 20        # seconds, before a worker looks again at studies whose rest is with others
+
+
+class Worker(threading.Thread):
+    """Runs each study with --share, again and again, until all that belongs to them is made."""
+
+    def __init__(self, number, remaining, flags, num_threads):
+        """`remaining` are the studies to do. All workers have the same list, and take out what is done."""
+        super().__init__(daemon=True)
+        self.remaining, self.flags = remaining, flags
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(num_threads)}
+        self.log = runs.STUDIES / f"worker-{number}.log"
+        self.process = None         # of the study that it runs
+        self.failure = None         # what to say of a study that failed
+        self.stopped = threading.Event()
+
+    def run(self):
+        while self.remaining:
+            for study in list(self.remaining):
+                if study in self.remaining:     # no other worker has finished it meanwhile
+                    self.run_study(study)
+                if self.failure or self.stopped.is_set():
+                    return
+            if self.remaining and self.stopped.wait(PAUSE):
+                return
+
+    def run_study(self, study):
+        command = [sys.executable, str(FOLDER / f"{study}.py"), "--share", *self.flags]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            code = self.process.wait()
+        if code == 0 and study in self.remaining:
+            self.remaining.remove(study)
+            say(f"{study} is done")
+        elif code not in (0, runs.BUSY) and not self.stopped.is_set():
+            self.failure = f"{study} ended with exit code {code}: {self.log} says why"
+
+    def stop(self):
+        """Ends its study, which keeps what it has."""
+        self.stopped.set()
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.terminate()
+
+
+def say(text):
+    print(time.strftime("%H:%M:%S"), text, flush=True)
+
+
+def made():
+    """The names of all arms that are finished."""
+    return {path.stem for path in (runs.RESULTS / "arms").glob("*.json")}
+
+
+@exit_codes("run_studies.py", prints_results=False)
+def main(argv=None):
+    words = sys.argv[1:] if argv is None else argv
+    studies = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    parser = argparse.ArgumentParser(
+        usage="python lessons/run_studies.py [STUDY ...] [--workers N] [--seeds N] [--SETTING VALUE ...]",
+        description=__doc__.splitlines()[0], allow_abbrev=False,
+        epilog=f"Studies: {', '.join(STUDIES)}. Without any: all. Flags that are not here go to the studies, "
+               "and from there to train.py.")
+    parser.add_argument("--workers", type=int, default=2, metavar="N",
+                        help="processes beside each other (default: 2)")
+    args, flags = parser.parse_known_args(words[len(studies):])
+    for name in studies:
+        if name not in STUDIES:
+            raise BadInput(f"unknown study {short(name)}: choose {', '.join(STUDIES)}")
+    if args.workers < 1:
+        raise BadInput("--workers is at least 1")
+    runs.STUDIES.mkdir(parents=True, exist_ok=True)
+    num_threads = max(1, (os.cpu_count() or 1) // args.workers)
+    remaining, workers = list(studies or STUDIES), []
+    for number in range(args.workers):
+        workers.append(Worker(number, remaining, flags, num_threads))
+    say(f"{args.workers} workers with {num_threads} threads each; more in {runs.STUDIES}/worker-*.log")
+    work_off(workers)
+
+
+def work_off(workers):
+    """Runs the workers to their end, and says what they make. Raises Stopped, and Fault if a study failed."""
+    seen, failures = made(), []
+    with stop_after_step() as request:
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            time.sleep(0.2)
+            for name in sorted(made() - seen):
+                say(f"made {name}")
+                seen.add(name)
+            failures = [worker.failure for worker in workers if worker.failure]
+            if request.signal or failures:
+                for worker in workers:
+                    worker.stop()
+        if request.signal:
+            raise Stopped(request.signal, "stopped; the same command goes on")
+    if failures:
+        raise Fault("; ".join(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
