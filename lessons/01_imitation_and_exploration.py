@@ -207,8 +207,10 @@ for task, rights in outcomes.items():
 #     wait try f 70/10=7   or 10? then 6 and 13 have to make 7
 #     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
 #
-# The letters count the moves. a, b and c take the first, second and third number away from the
-# target, d, e and f divide the target by it, and g, h and i add it.
+# The letters count the moves. A move guesses the last operation, and undoes it. a, b and c guess that
+# the first, second or third number is added last, so they subtract it from the target. d, e and f
+# guess that it is multiplied last, so they divide by it. g, h and i guess that it is subtracted last,
+# so they add it.
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
 # `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:

@@ -67,8 +67,8 @@ rng = random.Random(0)
 #
 # Some programs are parabolas. `x 2 - 2 * 2 + x 1 - * 3 +` computes ((x-2)*2 + 2) * (x-1) + 3. At
 # x = 1 the factor x-1 is 0, and 3 is left. At x = 2 the factor x-2 is 0, and 2*1 + 3 = 5 is left.
-# So these two examples do not depend on how often x-2 is taken. The third example decides that:
-# not at all, which is a line, or once or twice, which are parabolas.
+# So these two examples do not depend on the number that x-2 is multiplied by. The third example
+# decides it: 0 makes a line, 1 or 2 makes a parabola.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

@@ -159,7 +159,12 @@ for name, values in CRITICS.items():
 # %% [markdown]
 # With the right critic, lambda = 0 is perfect: each flip gets its credit and no noise. With a wrong
 # critic it goes wrong: most flips get nothing. Lambda = 1 is right on average with any critic, and
-# noisier. A critic is wrong at the start of a training, so our presets use lambda = 1.
+# noisier than lambda = 0 with a right one. A critic is wrong at the start of a training, so our
+# presets use lambda = 1.
+#
+# "Always 1/2" and "always 0" have the same noise here, since this number leaves out what all flips
+# have in common. Lesson 05 showed what such a constant costs. PPO removes it, because it subtracts
+# the mean of all advantages (lesson 07).
 #
 # ## Several steps on one rollout: the clip
 #
@@ -174,8 +179,8 @@ for name, values in CRITICS.items():
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
 #
 # The upper border is further away than the lower one (arXiv:2503.14476): in one rollout the
-# probability of a token may grow by 28% and not by 20%. A likely token has no use for that, for it
-# cannot come above 1. An unlikely one has: so the policy keeps trying new things for longer.
+# probability of a token may grow by 28% and not by 20%. A token of probability 0.9 cannot grow by so
+# much, and a rare one can. So rare tokens gain most, and the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #
@@ -423,7 +428,8 @@ show_figure(figure, "06_ppo")
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not, and the printed
-#   rewards are higher after as many rollouts: each rollout was used four times.
+#   rewards are higher after as many rollouts: each rollout was used four times. That costs four times
+#   the seconds of learning. In our recipe one update is as good for the same time, so it has one.
 #
 # ## What it does not show
 #

@@ -96,8 +96,9 @@ for name, settings, by_hand in BY_HAND:
 #
 # Look first at the lines with `-`, then at the last three lines with `+`. PPO makes a reward for
 # each token, and `gae` turns these into a credit for each token. GRPO takes one reward for each
-# completion, and all tokens of the completion share one advantage. (Where a line with `if` is
-# followed by lines with `-`, its body comes after these.)
+# completion, and all tokens of the completion share one advantage. So a wrong step in a right
+# completion is made more likely as well. GRPO learns right steps all the same: a right step is more
+# often in right completions than in wrong ones, and over many groups that is what adds up.
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: compute_advantages -->
 # ```diff
@@ -109,11 +110,6 @@ for name, settings, by_hand in BY_HAND:
 # +     With batch_baseline it gets its return, shifted and scaled over the batch: REINFORCE++, arXiv:2501.03262.
 # +     """
 #       mask = rollout.completion_mask                                                    # (B, L)
-# +     returns = rollout.rewards[:, None] * mask                                         # (B, L)
-# +     if config.kl_in_reward and config.kl_coef:
-# +         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
-# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)             # of all that is to come
-# +     if config.batch_baseline:
 # -     last_token = mask.sum(1).long() - 1                                               # (B,)
 # -     token_rewards = torch.zeros_like(rollout.old_logprobs)                            # (B, L)
 # -     if config.kl_coef:
@@ -122,6 +118,11 @@ for name, settings, by_hand in BY_HAND:
 # -     advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
 # -     rollout.returns = returns                                                         # (B, L)
 # -     rollout.advantages = masked_whiten(advantages, mask, parallel.total)              # (B, L)
+# +     returns = rollout.rewards[:, None] * mask                                         # (B, L)
+# +     if config.kl_in_reward and config.kl_coef:
+# +         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
+# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)             # of all that is to come
+# +     if config.batch_baseline:
 # +         rollout.advantages = masked_whiten(returns, mask, parallel.total)             # (B, L)
 # +         return
 # +     rewards = returns[:, 0].view(-1, config.group_size)                               # (P, G)
@@ -230,12 +231,12 @@ for name, settings, by_hand in BY_HAND:
 #             reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
 #             start_iteration: int = 0) -> Iterator[dict[str, float]]:
 #       """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
-# +     kl_in_loss = "" if config.kl_in_reward else config.kl_estimator
 # -     def old_values(micro_batch: Batch) -> torch.Tensor:
 # -         if isinstance(critic, SharedCritic):
 # -             return critic(micro_batch, completion_hidden(policy, micro_batch))
 # -         return critic(micro_batch)
 # -
+# +     kl_in_loss = "" if config.kl_in_reward else config.kl_estimator
 #       for iteration in range(start_iteration, config.num_iterations):
 #           # 1) collect: sample completions and score them with the verifier
 #           rollout = collect_rollout(policy, reference, world, config, seed, iteration)
@@ -358,8 +359,8 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 # without a 3. We train four arms, as the variants of an experiment are called. The last two are
 # GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
 # RLOO. Dr. GRPO also divides the loss of each step by a constant, which is the number of
-# completions times the most tokens that one may have. Ours divides by the number of tokens in the
-# rollout.
+# completions times the most tokens that one may have. Our default, which the arm `grpo` has, divides
+# by the number of tokens in all groups that teach something.
 #
 # By hand: a right completion of 10 tokens has the advantage 1, a wrong one of 40 tokens has -1, and
 # 208 tokens are allowed. The ratio is 1. How much does a token weigh, and what is `policy_loss`?
@@ -443,9 +444,10 @@ for name, curve in curves.items():
 #     without the std    G p (1 - p) + G (1 - p) p = 2 G p (1 - p)
 #     with the std       about 2 G sqrt(p (1 - p)), because the std is about sqrt(p (1 - p))
 #
-# The first pull is that of the mean reward. So the division changes the goal: it makes hard prompts
-# (p near 0) and easy prompts (p near 1) count more. The next cell takes groups of 16 with 1 to 15
-# right completions.
+# The mean reward of the prompt is p. If the policy has a single logit for "right", the slope of p is
+# p (1 - p), so the first pull has the form of that slope: it climbs the mean reward. The second one has
+# another form. So the division changes the goal: it makes hard prompts (p near 0) and easy prompts (p
+# near 1) count more. The next cell takes groups of 16 with 1 to 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)

@@ -8,7 +8,8 @@
 #
 # A step does not send all completions through the model at once, because that would take too much
 # memory. It sends a piece at a time, a *micro-batch*, and adds up the gradients. Memory is fullest
-# when the backward pass of a micro-batch begins. This is what training holds then:
+# when the backward pass of a micro-batch begins, or, in large models, while they sample (see the 7B
+# table below). This is what training holds at the backward pass, with numbers of 4 bytes:
 #
 # | what | why it is there | bytes for each number |
 # |---|---|---|

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 9. Reading the curves
 #
-# Question: a run of RL writes seven numbers in each iteration. Which of them say that the run is
+# Question: a run of RL writes some dozen numbers in each iteration. Which of them say that the run is
 # healthy, and how does a sick run look?
 #
 # You need: lessons 05 and 07. Time: about a minute on a laptop's CPU.
 #
-# These are the seven numbers. `lessons/README.md` lists them all under "The metrics".
+# These are the seven that say most. `lessons/README.md` lists all under "The metrics".
 #
 # | name | what it is | why you look at it |
 # |---|---|---|
@@ -227,6 +227,9 @@ show_figure(figure, "09_reading_the_curves")
 #   `rl` of `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low.
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
+#
+# When is a run finished? When held-out accuracy, which `train.py --evaluate-every 10` measures on the
+# way, has stood still for some tens of iterations. The reward alone can rise on while that stands.
 #
 # What it does not show: a long run of a large model. There the usual end is an entropy that falls
 # too early, so that nothing new is tried.

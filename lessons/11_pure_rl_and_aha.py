@@ -61,11 +61,11 @@ tokenizer = get_tokenizer()
 # %% [markdown]
 # ## By hand: five thoughts
 #
-# `make 42 from 3 8 6` asks for 42, made from the three numbers. A try takes one number away from
-# the target and says what the others have to make. Read the first thought so:
+# `make 42 from 3 8 6` asks for 42, made from the three numbers. A try guesses the last operation of
+# the answer, undoes it, and says what the other two numbers have to make. Read the first thought so:
 #
-#     try c            a letter for each move: c takes away the third number
-#     42-6=36          if 6 is added last, 3 and 8 have to make 36
+#     try c            a letter for each move: c says that the third number is added last
+#     42-6=36          then 3 and 8 have to make 36
 #     3+8=11           they make 11
 #     is 36 no         11 is not 36: this try has failed
 #     wait try ...     a retry
@@ -248,9 +248,10 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   them: see [the results](results/README.md#c3).
 # - **Trying again is useful here**, because a comparison is easier than a search: see how many
 #   right answers were won by retrying.
-# - **After the cold start** most failed tries are retried already. RL ends the giving up that was
-#   left, so thoughts grow. It also brings honesty: fewer false yes. Both bring more right answers
-#   after a failed try.
+# - **After the cold start** most failed tries are retried already. It is imitation alone, and passes
+#   the three tries of the texts all the same: its examples never give up. But what it writes beyond
+#   them is often wrong. RL makes the further tries right more often. It ends the giving up that was
+#   left, and there are fewer false yes. So more answers are right after a failed try.
 # - **Repairs** stay near 0: RL does not learn to repair. In [sums](results/README.md#c3) it learns
 #   to calculate right at once.
 #

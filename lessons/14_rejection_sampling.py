@@ -12,7 +12,7 @@
 # ([arXiv:2501.12948](https://arxiv.org/abs/2501.12948)).
 #
 # Why not keep the teacher? Because a filter can ask for more than the reward of RL did. Here it
-# accepts one language alone, where RL took half of the reward off, and short answers alone. And
+# rejects thoughts in two languages, which RL only rewarded half. It also rejects long answers. And
 # the student starts afresh, from the base, so that habits no filter looks for are left behind.
 
 # %%
@@ -52,7 +52,8 @@ tokenizer = get_tokenizer()
 #
 # This is the whole filter, from `minireason/rejection.py`. It returns the fate of one answer.
 # `kept_texts` are the answers to the same problem that were kept before. Each problem may keep
-# `max_per_problem` of them, by default 2, and the next ones are "enough".
+# `max_per_problem` of them, by default 2, and the next ones are "enough". (Of the 1,500 problems drawn
+# here 23 come twice. They are asked once.)
 #
 # <!-- From minireason/rejection.py: judge -->
 # ```python

@@ -142,7 +142,8 @@ for chat, thought, answer in FOUR:
 # The included RL model, which was never aligned, answers each prompt twice, and the judge
 # compares. Often the second answer is replaced by the first with one digit wrong. (The model
 # itself makes this mistake too seldom, and the reward model would not learn that each digit
-# counts.) Held-out pairs have other wordings and other numbers.
+# counts.) Held-out pairs have other wordings and other numbers, and no such replacement. Two answers
+# that the judge finds equal make no pair, so fewer pairs than prompts are left.
 
 # %%
 rl_model = open_model("pretrained", "rl")[0]
@@ -310,12 +311,12 @@ show_figure(figure, "15_alignment")
 #   digit for the right one. (With more such pairs that becomes rare: [the
 #   results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge does not
 #   have.
-# - **Middle: the rewards with and without the KL are equal.** That is no mistake of the figure.
-#   The reward does not say which of the two runs stayed near its start. The true answers do: here,
-#   without the KL, they fall and come back only in part. That is one seed. *Flattery does not show
-#   here*: polite words become rarer in both runs, and this reward model does not fall for them.
-#   In longer runs it shows: their reward models had learned that the judge likes polite words, and
-#   without a KL the model said far more of them. [The results](results/README.md#c10) count them.
+# - **Middle: the rewards with and without the KL lie close together.** The reward does not say which
+#   of the two runs stayed near its start. The true answers do: here, without the KL, they fall and come
+#   back only in part. That is one seed. *Flattery does not show here*: polite words become rarer in
+#   both runs, since this reward model, which saw few pairs, has not learned that the judge likes them.
+#   In longer runs it shows: their reward models had learned it, and without a KL the model said far
+#   more polite words. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept,
 #   and without the KL it spreads here (not in the longer runs). The included model had learned from

@@ -209,10 +209,11 @@ show_figure(figure, "16_the_pipeline")
 # %% [markdown]
 # ## What to see
 #
-# - **The cold start** makes a large change, in half a minute. The skill was in the base already,
-#   but the base often answered without a thought. The cold start ended that.
-# - **The seconds** are of one core of a busy server. [The results](results/README.md#pipeline) have
-#   those of two free cores.
+# - **The cold start** makes a large change, in half a minute. In sums the base could do most of it
+#   already, but often answered without a thought. In countdown it mostly gave up after a failed try.
+#   No clean example does either ([lesson 04](04_cold_start.py), [lesson 11](11_pure_rl_and_aha.py)).
+# - **The seconds** are of training alone, on one core of a busy server. [The
+#   results](results/README.md#pipeline) have those of two free cores, with sampling and scores.
 # - **RL** takes much of the time and brings right answers in all tasks. It also loses some: look at
 #   `72-42=20` above, which the cold start got right. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.

@@ -46,9 +46,19 @@ def definition(path, name):
 
 
 def difference(first, second, name):
-    """The lines of both definitions: `-` before those of the first file alone, `+` of the second alone."""
-    lines = difflib.ndiff(definition(first, name).splitlines(), definition(second, name).splitlines())
-    return "\n".join(line.rstrip() for line in lines if not line.startswith("?"))
+    """The lines of both definitions: `-` before those of the first file alone, `+` of the second alone.
+
+    Where they differ, all lines of the first file come before those of the second, so that both can be read.
+    """
+    ours, theirs = definition(first, name).splitlines(), definition(second, name).splitlines()
+    lines = []
+    for tag, start, end, other_start, other_end in difflib.SequenceMatcher(None, ours, theirs).get_opcodes():
+        if tag == "equal":
+            lines += [f"  {line}" for line in ours[start:end]]
+        else:
+            lines += [f"- {line}" for line in ours[start:end]]
+            lines += [f"+ {line}" for line in theirs[other_start:other_end]]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def excerpt(first_line):
