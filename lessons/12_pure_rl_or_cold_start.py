@@ -232,7 +232,8 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # seed.
 #
 # The trap: the sum of the two rewards. Then the reward for one language is easiest to earn by
-# saying nothing, or by being cut off.
+# saying nothing, or by being cut off. R1 took a sum all the same: it added the share of words in the
+# wanted language. We think that silence did not pay there, since its problems can hardly be guessed.
 #
 # ## Exercises
 #

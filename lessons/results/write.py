@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
+from minireason.stats import bootstrap_interval
 from minireason.tools.thinking import told_apart
 
 PAGES = (ROOT / "README.md", HERE / "README.md")
@@ -253,6 +254,20 @@ def tuning():
     return grid("tuning.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
 
 
+def whole_way_of_grpo():
+    """GRPO after all of RL, with the settings that the trials chose and with the preset's."""
+    tuned, preset = ["best trial, seeds 0 to 2"], ["preset, seeds 0 to 4"]
+    for task in TASKS:
+        of_seeds = []
+        for seed in range(3):
+            outcomes = read(f"arms/C5-whole-grpo-cold-start-{seed}.json")["marks"][-1]["right"][task]
+            of_seeds.append([int(bit) for bit in outcomes])
+        value, low, high = bootstrap_interval(of_seeds)
+        tuned.append(percent_interval({"value": value, "low": low, "high": high}))
+        preset.append(percent_interval(find("C8.json", f"rl {task}")))
+    return table(["GRPO after 100 iterations", *(f"{task} %" for task in TASKS)], [tuned, preset])
+
+
 def comparison():
     """C5.json: PPO and GRPO at the end, from each start that was measured, and on the way."""
     columns = {f"{task} %": f"{{}}, {task}" for task in TASKS}
@@ -434,6 +449,7 @@ TABLES = {
     "C4-table": memory,
     "C5-clock-table": seconds_per_token,
     "tuning-table": tuning,
+    "C5-grpo-table": whole_way_of_grpo,
     "C6-table": readability,
     "C7-budgets-table": budgets,
     "C7-votes-table": votes,
