@@ -12,7 +12,8 @@ A study is a script in lessons/studies/, and all of them are used alike:
 A study may be started twice at once, in two terminals for example: each process takes what the other is not
 making. `python lessons/run_studies.py` starts as many processes as you like, for all studies.
 
-`python lessons/runs.py` lists the runs that are there, and the seconds of their stages.
+`python lessons/runs.py` lists the runs that are there, and the seconds of their stages. `python
+lessons/runs.py keep 1` puts the base of seed 1 into lessons/results/bases/: its whole run then begins there.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from minireason.run import PRETRAINED, different_settings, read_results, stored_
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import apply_flags
-from minireason.upkeep import metrics
+from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.checkpoint import load_weights, save_json, write_atomically
 from minireason.upkeep.command import Fault
 from minireason.upkeep.files import read_json
@@ -47,6 +48,7 @@ from minireason.upkeep.parallel import pick_device
 
 STUDIES = ROOT / "runs" / "studies"      # trained runs, and what was measured of them
 RESULTS = shared.RESULTS                 # the numbers and figures of the claims
+BASES = RESULTS / "bases"                # bases that are kept, as folders of runs
 PAUSE = 5                                # seconds between two looks at what other processes are making
 BUSY = 3                                 # exit code, with --share, where the rest is being made by others
 PIECES = ("micro_batch_size", "micro_batch_tokens")      # how much is computed at once: rounding alone
@@ -123,7 +125,9 @@ def write_elsewhere():
 def whole_run(seed, args, needs="align"):
     """The run of `python train.py --seed N`, as far as the stage `needs`. Returns what `open_model` takes.
 
-    With --fast it is "pretrained", the included weights, or a run that goes on from them for a few steps.
+    A base that is kept in lessons/results/bases/ is taken from there, unless flags were given: to train one
+    takes most of the time. With --fast it is "pretrained", the included weights, or a run that goes on from
+    them for a few steps.
     """
     if args.fast and needs in ("cold-start", "rl"):
         return PRETRAINED
@@ -132,8 +136,26 @@ def whole_run(seed, args, needs="align"):
         ensure(name, "rejection", "--from", PRETRAINED, "--seed", seed, *args.flags)
     else:
         name = f"seed-{seed}"
+        with alone(name):
+            if not args.flags and (BASES / name).exists() and not (STUDIES / name).exists():
+                begin = ["cold-start", "--seed", str(seed), "--from", str(BASES / name)]
+                if code := train.main([*begin, "--out", str(STUDIES / name)]):
+                    sys.exit(code)
         ensure(name, "--seed", seed, *args.flags, needs=needs)
     return STUDIES / name
+
+
+def keep_base(seed):
+    """Puts the base of a whole run into lessons/results/bases/, in half precision, with its scores."""
+    source, kept_at = STUDIES / f"seed-{seed}", BASES / f"seed-{seed}"
+    state = run.open_model(source, "base")[1]
+    state |= {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
+    checkpoint.save(run.checkpoint_path(kept_at, "base"), **state)
+    results, config = read_results(source), to_dict(stored_config(source))
+    for name in ("stages", "seconds", "iterations", "ran with"):
+        results[name] = {"base": results[name]["base"]}
+    checkpoint.save_json(kept_at / "results.json", results)
+    checkpoint.save_json(kept_at / "config.json", config)
 
 
 def pure_run(seed, args):
@@ -341,13 +363,22 @@ def find_or_train(name, flags, needs):
             at = flags.index("--from")
             flags = flags[:at] + flags[at + 2:]
         resume = ["--resume"] if has_begun else []
-        code = train.main([*map(str, flags), "--out", str(folder), *resume])
-        if code and not (folder / "config.json").exists():
-            flags_path.unlink()
-        if code:
-            sys.exit(code)
+        for part in parts_of(flags, needs):
+            code = train.main([*part, *map(str, flags), "--out", str(folder), *resume])
+            resume = ["--resume"]
+            if code and not (folder / "config.json").exists():
+                flags_path.unlink()
+            if code:
+                sys.exit(code)
         results = or_exit(read_results, folder)
     return results
+
+
+def parts_of(flags, needs):
+    """The stages to ask train.py for, one after the other: no further than `needs`, or all at once."""
+    if needs is None or needs == "align":
+        return [[]]      # what the flags say
+    return [[stage] for stage in run.STAGES[:run.STAGES.index(needs) + 1]]
 
 
 def refuse_another_recipe(folder, flags):
@@ -602,6 +633,9 @@ def row(name, value, low=None, high=None):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["keep"]:
+        keep_base(int(sys.argv[2]))
+        sys.exit()
     for path in sorted(STUDIES.glob("*/results.json")):
         results = read_results(path.parent)
         rounded = {}

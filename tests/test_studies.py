@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import runpy
+import shutil
 import signal
 import sys
 import threading
@@ -17,9 +18,10 @@ from test_train import TINY, small_world
 import train
 from minireason import stats
 from minireason.config import preset, to_dict
-from minireason.run import check_variants
+from minireason.run import WEIGHTS, check_variants, open_model
 from minireason.stats import bootstrap_interval
 from minireason.tools.flags import apply_flags
+from minireason.upkeep import checkpoint
 
 LESSONS = Path(__file__).parent.parent / "lessons"
 CLAIMS = {      # study: the claims that it writes
@@ -302,6 +304,45 @@ def test_the_queue_knows_all_studies(runs, monkeypatch):
     names = {path.stem for path in (LESSONS / "studies").glob("*.py")}
     assert sorted(run_studies.STUDIES) == sorted(names - {"on_a_gpu"})
     sys.modules.pop("run_studies")
+
+
+def test_a_whole_run_begins_with_the_base_that_is_kept(runs, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "BASES", tmp_path / "bases")
+    folder = runs.STUDIES / "seed-7"
+    state = open_model("pretrained", "base")[1]
+    whole = {name: weight.float() for name, weight in state["model"].items()}
+    checkpoint.save(folder / "base" / "checkpoint.pt", **state | {"model": whole})
+    config = json.loads((WEIGHTS / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"copied": {}}))
+    of_stages = {"base": {}, "rl": {}}
+    monkeypatch.setattr(runs, "read_results", lambda folder: {
+        "config": config, "stages": of_stages, "seconds": of_stages, "iterations": of_stages,
+        "ran with": of_stages})
+    runs.keep_base(7)
+    assert sorted(path.name for path in (tmp_path / "bases" / "seed-7").iterdir()) == [
+        "base", "config.json", "results.json"]
+    assert (tmp_path / "bases" / "seed-7" / "base" / "checkpoint.pt").stat().st_size < 2 * 2**20
+    kept = json.loads((tmp_path / "bases" / "seed-7" / "results.json").read_text())
+    assert list(kept["stages"]) == ["base"]
+
+    before, _ = open_model("pretrained", "base")
+    after, _ = open_model(tmp_path / "bases" / "seed-7", "base")
+    assert all(weight.equal(after.state_dict()[name]) for name, weight in before.state_dict().items())
+
+    shutil.rmtree(folder)
+    asked = []
+    monkeypatch.setattr(runs, "ensure", lambda *arguments, **needs: asked.append((*arguments, needs)))
+    monkeypatch.setattr(runs.train, "main", lambda arguments: asked.append(arguments))
+    assert runs.whole_run(7, args_of(), needs="rl") == folder
+    assert asked == [["cold-start", "--seed", "7", "--from", str(tmp_path / "bases" / "seed-7"),
+                      "--out", str(folder)], ("seed-7", "--seed", 7, {"needs": "rl"})]
+    runs.whole_run(7, args_of("--model-width", "64"), needs="rl")       # another recipe: from random weights
+    assert asked[2:] == [("seed-7", "--seed", 7, "--model-width", "64", {"needs": "rl"})]
+
+
+def test_a_whole_run_is_trained_no_further_than_needed(runs):
+    assert runs.parts_of(("--seed", 3), "rl") == [["base"], ["cold-start"], ["rl"]]
+    assert runs.parts_of(("--seed", 3), "align") == runs.parts_of(("rl", "--seed", 3), None) == [[]]
 
 
 def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, monkeypatch):
