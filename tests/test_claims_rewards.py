@@ -336,16 +336,18 @@ def test_the_tables_of_random_rewards(study, write, monkeypatch):
 def test_the_tables_of_process_rewards(study, write, monkeypatch):
     monkeypatch.setattr(study, "bootstrap_interval", partial(bootstrap_interval, num_resamples=20))
     steps = {"tokens": 40.0, "right_steps": 3.0, "wrong_steps": None, "repeated": 0.25}
-    best = {"prompt": MAKE.prompt, "text": "<think>a|b</think>", "steps": 9, "repeated": 4, "right": False}
+    best = {"prompt": MAKE.prompt, "text": "<think>try a no wait try b</think>", "steps": 9,
+            "repeated": 4, "right": False}
     arm = {**scores("0100", 0.6), "steps": dict.fromkeys(("arithmetic", "countdown", "program"), steps),
            "scorer": {"right": [10, 9], "wrong": [4, 1]}}
     measured = {name: [arm, arm] for name in study.COLORS}
     tables = tables_of(write, 18, rows=study.rows_of(measured), transcripts=dict.fromkeys(study.COLORS, best))
     assert "| each right step | 25.0 [" in tables["C18-table"]
     assert "| no wrong step | +0.0 [0.0, 0.0] |" in tables["C18-differences-table"]
-    assert "| 3.00 [3.00, 3.00] | 0.0 [0.0, 0.0] | 25.0 [25.0, 25.0] |" in tables["C18-steps-table"]
+    assert tables["C18-steps-table"].count("| 3.00 [3.00, 3.00] | 3.00 [3.00, 3.00] | 0.0 [0.0, 0.0] |") == 5
     assert "| of the base | 90.0 [90.0, 90.0] | 25.0 [25.0, 25.0] |" in tables["C18-scorer-table"]
-    assert "| 9 | 4 | wrong | `<think>a&#124;b</think>` |" in tables["C18-transcripts-table"]
+    assert "| 9 | 4 | wrong |" in tables["C18-transcripts-table"]
+    assert "\n    <think>try a no\n    wait try b</think>\n" in tables["C18-transcripts-table"]
 
 
 @use("beyond_the_base")

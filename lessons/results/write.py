@@ -878,6 +878,7 @@ def process_counts():
     rows = {"the base, before RL": "base"} | PROCESS
     numbers = {"tokens": f"countdown, {{}}: tokens {EVERY_RUN}",
                "right steps": f"countdown, {{}}: right_steps {EVERY_RUN}"}
+    numbers["right steps, in sums"] = f"arithmetic, {{}}: right_steps {EVERY_RUN}"
     shares = {"wrong steps %": f"countdown, {{}}: wrong_steps {EVERY_RUN}",
               "repeated steps %": f"countdown, {{}}: repeated {EVERY_RUN}"}
     return beside(grid("C18.json", "countdown", rows, numbers, plain_interval),
@@ -894,15 +895,17 @@ def scorer():
 
 
 def transcripts():
-    """C18: of each arm the answer that earned most by its steps, one seed."""
+    """C18: of each arm the answer that earned most by its steps, one seed; the text of one of them."""
     rows = []
     for name, arm in ({"the base, before RL": "base"} | PROCESS).items():
         best = read("C18.json")["transcripts"][arm]
         verdict = "right" if best["right"] else "wrong"
-        text = best["text"].replace("|", "&#124;")
-        rows.append([name, f"`{best['prompt']}`", str(best["steps"]), str(best["repeated"]), verdict,
-                     f"`{text}`"])
-    return table(["paid for the way", "problem", "steps", "of these repeated", "answer", "text"], rows)
+        rows.append([name, f"`{best['prompt']}`", str(best["steps"]), str(best["repeated"]), verdict])
+    titles = ["paid for the way", "problem", "steps", "of these repeated", "answer"]
+    best = read("C18.json")["transcripts"]["each step"]
+    tries = re.sub(r" (?=(wait|espera) )", "\n    ", best["text"])      # each on a line of its own
+    text = f"The answer to `{best['prompt']}`, of the model that is paid for each right step:\n\n    {tries}\n"
+    return f"{table(titles, rows)}\n{text}"
 
 
 TABLES |= {
