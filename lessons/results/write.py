@@ -904,7 +904,7 @@ def transcripts():
     titles = ["paid for the way", "problem", "steps", "of these repeated", "answer"]
     best = read("C18.json")["transcripts"]["each step"]
     tries = re.sub(r" (?=(wait|espera) )", "\n    ", best["text"])      # each on a line of its own
-    text = f"The answer to `{best['prompt']}`, of the model that is paid for each right step:\n\n    {tries}\n"
+    text = f"The answer to `{best['prompt']}`, of the model that is paid for steps:\n\n    {tries}\n"
     return f"{table(titles, rows)}\n{text}"
 
 
