@@ -4,6 +4,9 @@
     python lessons/run_studies.py process_rewards sizes              these two
     python lessons/run_studies.py sizes --workers 8 --seeds 5        other flags are the study's own
 
+Three studies are made only if they are named: distill, compare_ppo_grpo and variants. They compare seconds of
+training, and workers disturb each other. Give these --workers 1 where seconds matter.
+
 What is finished is kept, so after a stop the same command goes on from there. What a worker says, and how far
 its training is, stands in runs/studies/worker-N.log.
 """
@@ -29,8 +32,9 @@ FOLDER = Path(__file__).resolve().parent / "studies"
 STUDIES = (       # in this order: a study uses the runs of those before it
     "pipeline", "compare_imitation_rl", "compare_verifiers", "aha", "languages", "more_tokens", "own_teacher",
     "alignment", "two_plots", "distance", "beyond_the_base", "random_rewards", "generalize",
-    "process_rewards", "trade", "overthink", "sizes", "distill", "compare_ppo_grpo", "variants")
-PAUSE = 20        # seconds, before a worker looks again at studies whose rest is with others
+    "process_rewards", "trade", "overthink", "sizes")
+TIMED = ("distill", "compare_ppo_grpo", "variants")       # they compare seconds: see below
+PAUSE = 60        # seconds, before a worker looks again at studies whose rest is with others
 
 
 class Worker(threading.Thread):
@@ -43,6 +47,7 @@ class Worker(threading.Thread):
         self.environment = os.environ | {"OMP_NUM_THREADS": str(num_threads)}
         self.log = runs.STUDIES / f"worker-{number}.log"
         self.process = None         # of the study that it runs
+        self.told = None            # the process that was asked to end
         self.failure = None         # what to say of a study that failed
         self.stopped = threading.Event()
 
@@ -58,30 +63,38 @@ class Worker(threading.Thread):
 
     def run_study(self, study):
         command = [sys.executable, str(FOLDER / f"{study}.py"), "--share", *self.flags]
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-            code = self.process.wait()
-        if code == 0 and study in self.remaining:
-            self.remaining.remove(study)
-            say(f"{study} is done")
-        elif code not in (0, runs.BUSY) and not self.stopped.is_set():
+        try:
+            with open(self.log, "ab") as log:
+                # in a session of its own, so that Ctrl-C reaches it once, from `stop`
+                self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log,
+                                                start_new_session=True)
+                code = self.process.wait()
+        except OSError as error:
+            self.failure = f"{study} could not be started: {error}"
+            return
+        if code == 0:
+            with contextlib.suppress(ValueError):       # another worker has said so
+                self.remaining.remove(study)
+                say(f"{study} is done")
+        elif code != runs.BUSY and not self.stopped.is_set():
             self.failure = f"{study} ended with exit code {code}: {self.log} says why"
 
     def stop(self):
-        """Ends its study, which keeps what it has."""
+        """Asks its study to end, once: it finishes its step and saves."""
         self.stopped.set()
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.terminate()
+        if self.process is not self.told:
+            self.told = self.process
+            self.told.terminate()
 
 
 def say(text):
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
-def made():
+def made(is_fast):
     """The names of all arms that are finished."""
-    return {path.stem for path in (runs.RESULTS / "arms").glob("*.json")}
+    folder = runs.STUDIES / "fast" if is_fast else runs.RESULTS
+    return {path.stem for path in (folder / "arms").glob("*.json")}
 
 
 @exit_codes("run_studies.py", prints_results=False)
@@ -91,14 +104,17 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         usage="python lessons/run_studies.py [STUDY ...] [--workers N] [--seeds N] [--SETTING VALUE ...]",
         description=__doc__.splitlines()[0], allow_abbrev=False,
-        epilog=f"Studies: {', '.join(STUDIES)}. Without any: all. Flags that are not here go to the studies, "
-               "and from there to train.py.")
+        epilog=f"Studies: {', '.join(STUDIES)}. Without any: all of these. To be named: {', '.join(TIMED)}, "
+               "which compare seconds. Other flags go to the studies, and from there to train.py.")
     parser.add_argument("--workers", type=int, default=2, metavar="N",
                         help="processes beside each other (default: 2)")
     args, flags = parser.parse_known_args(words[len(studies):])
     for name in studies:
-        if name not in STUDIES:
-            raise BadInput(f"unknown study {short(name)}: choose {', '.join(STUDIES)}")
+        if name not in STUDIES + TIMED:
+            raise BadInput(f"unknown study {short(name)}: choose {', '.join(STUDIES + TIMED)}")
+    misplaced = [word for word in flags if word in STUDIES + TIMED]
+    if misplaced:
+        raise BadInput(f"name the studies first: {misplaced[0]} comes after a flag")
     if args.workers < 1:
         raise BadInput("--workers is at least 1")
     runs.STUDIES.mkdir(parents=True, exist_ok=True)
@@ -107,26 +123,26 @@ def main(argv=None):
     for number in range(args.workers):
         workers.append(Worker(number, remaining, flags, num_threads))
     say(f"{args.workers} workers with {num_threads} threads each; more in {runs.STUDIES}/worker-*.log")
-    work_off(workers)
+    work_off(workers, "--fast" in flags)
 
 
-def work_off(workers):
+def work_off(workers, is_fast):
     """Runs the workers to their end, and says what they make. Raises Stopped, and Fault if a study failed."""
-    seen, failures = made(), []
+    seen = made(is_fast)
     with stop_after_step() as request:
         for worker in workers:
             worker.start()
         while any(worker.is_alive() for worker in workers):
             time.sleep(0.2)
-            for name in sorted(made() - seen):
+            for name in sorted(made(is_fast) - seen):
                 say(f"made {name}")
                 seen.add(name)
-            failures = [worker.failure for worker in workers if worker.failure]
-            if request.signal or failures:
+            if request.signal or any(worker.failure for worker in workers):
                 for worker in workers:
                     worker.stop()
         if request.signal:
             raise Stopped(request.signal, "stopped; the same command goes on")
+    failures = [worker.failure for worker in workers if worker.failure]
     if failures:
         raise Fault("; ".join(failures))
 

@@ -42,7 +42,7 @@ from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.checkpoint import load_weights, save_json, write_atomically
-from minireason.upkeep.command import Fault
+from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.upkeep.files import read_json
 from minireason.upkeep.parallel import pick_device
 
@@ -51,6 +51,7 @@ RESULTS = shared.RESULTS                 # the numbers and figures of the claims
 BASES = RESULTS / "bases"                # bases that are kept, as folders of runs
 PAUSE = 5                                # seconds between two looks at what other processes are making
 BUSY = 3                                 # exit code, with --share, where the rest is being made by others
+AFTER_THE_BASE = ("preset", "algo", "pure_rl", "language_price", "rl_snapshots", "num_preference_prompts")
 PIECES = ("micro_batch_size", "micro_batch_tokens")      # how much is computed at once: rounding alone
 FAST_FLAGS = (                           # for train.py, in a study with --fast
     "--base-num-examples", 500, "--rl-num-iterations", 2, "--rl-num-prompts", 4, "--rl-group-size", 4,
@@ -136,26 +137,35 @@ def whole_run(seed, args, needs="align"):
         ensure(name, "rejection", "--from", PRETRAINED, "--seed", seed, *args.flags)
     else:
         name = f"seed-{seed}"
-        with alone(name):
-            if not args.flags and (BASES / name).exists() and not (STUDIES / name).exists():
-                begin = ["cold-start", "--seed", str(seed), "--from", str(BASES / name)]
-                if code := train.main([*begin, "--out", str(STUDIES / name)]):
-                    sys.exit(code)
-        ensure(name, "--seed", seed, *args.flags, needs=needs)
+        ensure(name, "--seed", seed, *args.flags, needs=needs, base=BASES / name)
     return STUDIES / name
 
 
 def keep_base(seed):
     """Puts the base of a whole run into lessons/results/bases/, in half precision, with its scores."""
     source, kept_at = STUDIES / f"seed-{seed}", BASES / f"seed-{seed}"
-    state = run.open_model(source, "base")[1]
+    state, results = run.open_model(source, "base")[1], read_results(source)
+    if results is None or "base" not in results["stages"]:
+        raise BadInput(f"{source} has no finished base")
+    for name in ("stages", "seconds", "iterations", "ran with"):
+        results[name] = {stage: value for stage, value in results.get(name, {}).items() if stage == "base"}
     state |= {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
     checkpoint.save(run.checkpoint_path(kept_at, "base"), **state)
-    results, config = read_results(source), to_dict(stored_config(source))
-    for name in ("stages", "seconds", "iterations", "ran with"):
-        results[name] = {"base": results[name]["base"]}
-    checkpoint.save_json(kept_at / "results.json", results)
-    checkpoint.save_json(kept_at / "config.json", config)
+    save_json(kept_at / "config.json", to_dict(stored_config(source)))
+    save_json(kept_at / "results.json", results)
+
+
+def fits(base, flags):
+    """Whether a base is kept there that a run with these flags would train as well."""
+    if not (base / "config.json").exists():
+        return False
+    stored, wanted = or_exit(stored_config, base), config_asked(flags)
+    wanted.model.vocab_size = stored.model.vocab_size       # words that came later are added
+    for name in changed_settings(stored, wanted):
+        group, _, setting = name.rpartition(".")
+        if group in ("", "model", "tasks", "base") and setting not in (*PIECES, *AFTER_THE_BASE):
+            return False
+    return True
 
 
 def pure_run(seed, args):
@@ -189,7 +199,7 @@ def open_snapshot(source, iteration):
 
 def rl_models(source):
     """Yields (iteration, model) of a run's RL, on the same device: its start, its snapshots, its end."""
-    yield from snapshots.rl_models(source, device)
+    return snapshots.rl_models(source, device)
 
 
 def sized_base(width, num_documents, seed, args):
@@ -248,16 +258,27 @@ def config_of(source) -> Config:
     return from_dict(or_exit(read_results, source)["config"])
 
 
-def ensure(name, *flags, needs=None):
+def ensure(name, *flags, needs=None, base=None):
     """Results of the run runs/studies/`name` of `python train.py *flags`; trains what of it is not there yet.
 
-    `needs` is the stage that has to be there (default: the first of the flags, or align). If another process
-    is making the same run, this one waits, or goes to its next job (see `work_off`). Ends the program with
-    the exit code of train.py if that fails, and with 2 if the run was made with other flags, or with settings
-    that these flags do not mean any more.
+    `needs` is the stage that has to be there (default: the first of the flags, or align). A new run takes
+    the `base` that is kept in this folder, if one that fits is there. If another process is making the same
+    run, this one waits, or goes to its next job (see `work_off`). Ends the program with the exit code of
+    train.py if that fails, and with 2 if the run was made with other flags, or with settings that these
+    flags do not mean any more.
     """
-    with alone(name):
-        return find_or_train(name, flags, needs)
+    stage = needs
+    if stage is None:
+        stage = "align"
+        if flags and not str(flags[0]).startswith("-"):
+            stage = flags[0]
+    results = found(name, flags, stage)
+    if results is None:
+        with alone(name):
+            results = found(name, flags, stage)      # another process may have made it by now
+            if results is None:
+                results = trained(name, flags, needs, base)
+    return results
 
 
 class Busy(Exception):
@@ -333,52 +354,57 @@ def by_seed(done):
     return measured
 
 
-def find_or_train(name, flags, needs):
-    """What `ensure` returns, without waiting."""
-    folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
-    stage = needs
-    if stage is None:
-        stage = "align"
-        if flags and not str(flags[0]).startswith("-"):
-            stage = flags[0]
-    flags_as_text = []
+def as_text(flags):
+    """Flags as they are kept: the paths of runs from the root of the repository on."""
+    texts = []
     for flag in flags:
         if isinstance(flag, Path) and flag.is_relative_to(ROOT):
             flag = flag.relative_to(ROOT).as_posix()
-        flags_as_text.append(str(flag))
-    has_begun = (folder / "config.json").exists()
-    if has_begun and os.path.lexists(flags_path):
+        texts.append(str(flag))
+    return texts
+
+
+def found(name, flags, stage):
+    """Results of a run, None if this stage is not there. Ends the program where it is another run."""
+    folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
+    if not (folder / "config.json").exists():
+        return None
+    if os.path.lexists(flags_path):
         begun_with = or_exit(read_json, flags_path, [str], "delete it")
-        if begun_with != flags_as_text:
+        if begun_with != as_text(flags):
             print(f"{folder} was made with other flags ({' '.join(begun_with)}): delete or rename it",
                   file=sys.stderr)
             sys.exit(2)
-    else:       # flags without a run are those of one that was refused: they claim nothing
-        save_json(flags_path, flags_as_text)
-    if has_begun:
-        refuse_another_recipe(folder, flags_as_text)
+    refuse_another_recipe(folder, as_text(flags))
     results = or_exit(read_results, folder)
-    if results is None or stage not in results["stages"]:
-        if has_begun and "--from" in flags:        # the stages before were copied when it began
-            at = flags.index("--from")
-            flags = flags[:at] + flags[at + 2:]
+    return results if results and stage in results["stages"] else None
+
+
+def trained(name, flags, needs, base):
+    """Results of a run, after train.py has made what is missing. Call it alone."""
+    folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
+    has_begun = (folder / "config.json").exists()
+    if not has_begun or not os.path.lexists(flags_path):
+        save_json(flags_path, as_text(flags))      # flags without a run are those of one that was refused
+    stages = [None]      # as the flags say
+    if needs is not None:
+        stages = run.stages_of(config_asked(as_text(flags)))
+        stages = stages[:stages.index(needs) + 1]
+    if has_begun and "--from" in flags:            # the stages before were copied when it began
+        at = flags.index("--from")
+        flags = flags[:at] + flags[at + 2:]
+    elif not has_begun and base and fits(base, as_text(flags)):
+        stages, flags = stages[1:], (*flags, "--from", base)
+    for stage in stages:
+        words = [stage] if stage else []
         resume = ["--resume"] if has_begun else []
-        for part in parts_of(flags, needs):
-            code = train.main([*part, *map(str, flags), "--out", str(folder), *resume])
-            resume = ["--resume"]
-            if code and not (folder / "config.json").exists():
-                flags_path.unlink()
-            if code:
-                sys.exit(code)
-        results = or_exit(read_results, folder)
-    return results
-
-
-def parts_of(flags, needs):
-    """The stages to ask train.py for, one after the other: no further than `needs`, or all at once."""
-    if needs is None or needs == "align":
-        return [[]]      # what the flags say
-    return [[stage] for stage in run.STAGES[:run.STAGES.index(needs) + 1]]
+        code = train.main([*words, *map(str, flags), "--out", str(folder), *resume])
+        has_begun = (folder / "config.json").exists()
+        if code and not has_begun:
+            flags_path.unlink()
+        if code:
+            sys.exit(code)
+    return or_exit(read_results, folder)
 
 
 def refuse_another_recipe(folder, flags):
@@ -410,9 +436,10 @@ def kept(name, measure, *arguments):
     Ends the program with 2 if what is kept was measured of other runs, or with other sizes.
     """
     path, settings = STUDIES / f"{name}.json", settings_measured(measure, arguments)
-    with alone(name):
-        if not path.exists():
-            save_json(path, {"settings": settings, "measured": measure(*arguments)})
+    if not path.exists():
+        with alone(name):
+            if not path.exists():       # another process may have made it by now
+                save_json(path, {"settings": settings, "measured": measure(*arguments)})
     return content_of(path, settings, "was measured with other settings")["measured"]
 
 
@@ -453,11 +480,12 @@ def kept_model(name, model, train, *arguments, start=None):
     settings = settings_measured(train, (model, *arguments))
     if start is not None:
         settings |= settings_among({"start": start})
-    with alone(name):
-        if not notes.exists():
-            value = train(model, *arguments)
-            write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
-            save_json(notes, {"settings": settings, "value": value})      # last: weights come first
+    if not notes.exists():
+        with alone(name):
+            if not notes.exists():
+                value = train(model, *arguments)
+                write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
+                save_json(notes, {"settings": settings, "value": value})      # who finds it finds the weights
     content = content_of(notes, settings, "is of a model that was trained with other settings")
     load_weights(model, torch.load(weights, map_location=device, weights_only=True))
     return model.eval(), content["value"]
@@ -632,10 +660,14 @@ def row(name, value, low=None, high=None):
     return {"name": name, "value": value, "low": low, "high": high}
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["keep"]:
-        keep_base(int(sys.argv[2]))
-        sys.exit()
+@exit_codes("runs.py")
+def main(argv=None):
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["keep"] and len(words) == 2 and words[1].isdecimal():
+        keep_base(int(words[1]))
+        return
+    if words:
+        raise BadInput("usage: python lessons/runs.py, or python lessons/runs.py keep SEED")
     for path in sorted(STUDIES.glob("*/results.json")):
         results = read_results(path.parent)
         rounded = {}
@@ -643,3 +675,7 @@ if __name__ == "__main__":
             parts = [seconds for name, seconds in results["seconds"].items() if name.startswith(stage)]
             rounded[stage] = round(sum(parts))
         print(path.parent.name, rounded)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -177,17 +177,19 @@ def test_what_was_measured_of_another_run_or_with_other_sizes_is_not_taken_for_t
 def test_a_study_waits_for_another_one_that_makes_the_same_run(runs, monkeypatch):
     """As `variants.py --only gspo` and `--only cispo` do, which need the same GRPO."""
     finished, found, said = {}, [], threading.Event()
-    second = threading.Thread(target=lambda: found.append(runs.ensure("grpo-2-0", "rl")))
+    flags = ["rl", "--preset", "smoke"]
+    second = threading.Thread(target=lambda: found.append(runs.ensure("grpo-2-0", *flags)))
 
     def train_slowly(arguments):
         second.start()
         assert said.wait(60)        # the second has come, and waits
+        begun_run(runs, "grpo-2-0", *flags)
         finished["grpo-2-0"] = {"stages": {"rl": {}}}
 
     monkeypatch.setattr(runs, "print", lambda *_, **__: said.set(), raising=False)
     monkeypatch.setattr(runs, "read_results", lambda folder: finished.get(folder.name))
     monkeypatch.setattr(runs.train, "main", train_slowly)       # a second call could not start the thread
-    assert runs.ensure("grpo-2-0", "rl") == {"stages": {"rl": {}}}
+    assert runs.ensure("grpo-2-0", *flags) == {"stages": {"rl": {}}}
     second.join(60)
     assert found == [{"stages": {"rl": {}}}]
 
@@ -288,13 +290,26 @@ def test_a_study_that_fails_ends_the_queue_in_one_line(queue, tmp_path, capsys):
     assert error.count("\n") == 1 and "bad ended with exit code 1" in error and "worker-0.log" in error
     assert "no space" in (tmp_path / "studies" / "worker-0.log").read_text()
     assert queue("worse", good="") == 2 and queue("--workers", "0", good="") == 2
-    assert "unknown study 'worse': choose good" in capsys.readouterr().err
+    assert queue("--workers", "1", "good", good="") == 2
+    unknown, number, misplaced = capsys.readouterr().err.splitlines()
+    assert "unknown study 'worse': choose good" in unknown and "at least 1" in number
+    assert "name the studies first: good comes after a flag" in misplaced
 
 
 def test_a_signal_stops_the_studies_of_all_workers(queue, tmp_path, capsys):
-    first = f"if not os.path.exists({str(tmp_path / 'sent')!r}): os.kill(os.getppid(), signal.SIGTERM)"
-    study = f"{first}\nopen({str(tmp_path / 'sent')!r}, 'w').close(); time.sleep(60)"
+    """A study is asked once, since a second signal would end it before it has saved."""
+    saved = tmp_path / "saved"
+    study = f"""
+def finish(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(1)
+    open({str(saved)!r}, "w").close()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, finish)
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(60)"""
     assert queue("--workers", "1", long=study) == 128 + signal.SIGTERM
+    assert saved.exists()
     assert "stopped; the same command goes on" in capsys.readouterr().err
 
 
@@ -302,7 +317,7 @@ def test_the_queue_knows_all_studies(runs, monkeypatch):
     monkeypatch.delitem(sys.modules, "run_studies", raising=False)
     import run_studies
     names = {path.stem for path in (LESSONS / "studies").glob("*.py")}
-    assert sorted(run_studies.STUDIES) == sorted(names - {"on_a_gpu"})
+    assert sorted(run_studies.STUDIES + run_studies.TIMED) == sorted(names - {"on_a_gpu"})
     sys.modules.pop("run_studies")
 
 
@@ -331,18 +346,27 @@ def test_a_whole_run_begins_with_the_base_that_is_kept(runs, monkeypatch, tmp_pa
 
     shutil.rmtree(folder)
     asked = []
-    monkeypatch.setattr(runs, "ensure", lambda *arguments, **needs: asked.append((*arguments, needs)))
-    monkeypatch.setattr(runs.train, "main", lambda arguments: asked.append(arguments))
-    assert runs.whole_run(7, args_of(), needs="rl") == folder
-    assert asked == [["cold-start", "--seed", "7", "--from", str(tmp_path / "bases" / "seed-7"),
-                      "--out", str(folder)], ("seed-7", "--seed", 7, {"needs": "rl"})]
-    runs.whole_run(7, args_of("--model-width", "64"), needs="rl")       # another recipe: from random weights
-    assert asked[2:] == [("seed-7", "--seed", 7, "--model-width", "64", {"needs": "rl"})]
+    monkeypatch.setattr(runs.train, "main", lambda words: asked.append(words))
+    monkeypatch.setattr(runs, "read_results", lambda folder: None)
+    config = json.loads((tmp_path / "bases" / "seed-7" / "config.json").read_text())
+    (tmp_path / "bases" / "seed-7" / "config.json").write_text(json.dumps(config | {"seed": 7}))
+    assert runs.whole_run(7, args_of("--rl-num-iterations", "9"), needs="rl") == folder
+    assert [words[0] for words in asked] == ["cold-start", "rl"]
+    assert asked[0][-4:-2] == ["--from", str(tmp_path / "bases" / "seed-7")]
+    asked.clear()
+    runs.whole_run(7, args_of("--model-width", "64"), needs="rl")       # another base: from random weights
+    assert [words[0] for words in asked] == ["base", "cold-start", "rl"]
 
 
-def test_a_whole_run_is_trained_no_further_than_needed(runs):
-    assert runs.parts_of(("--seed", 3), "rl") == [["base"], ["cold-start"], ["rl"]]
-    assert runs.parts_of(("--seed", 3), "align") == runs.parts_of(("rl", "--seed", 3), None) == [[]]
+@pytest.mark.parametrize("flags, needs, stages", [
+    (["--seed", 3], "rl", ["base", "cold-start", "rl"]), (["--seed", 3, "--pure-rl"], "rl", ["base", "rl"]),
+    (["--seed", 3], "base", ["base"]), (["rl", "--seed", 3], None, ["rl"])])
+def test_a_run_is_trained_no_further_than_needed(runs, monkeypatch, flags, needs, stages):
+    asked = []
+    monkeypatch.setattr(runs.train, "main", lambda words: asked.append(words[0]))
+    monkeypatch.setattr(runs, "read_results", lambda folder: None)
+    runs.ensure("a", *flags, needs=needs)
+    assert asked == stages
 
 
 def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, monkeypatch):

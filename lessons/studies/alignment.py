@@ -8,6 +8,7 @@ held-out prompts: how many answers are true, what the judge thinks of them, and 
 hold.
 """
 
+import itertools
 import sys
 from pathlib import Path
 from unittest import mock
@@ -55,8 +56,9 @@ def look(model, tokenizer, config):
     return {name: total / len(chats) for name, total in sums.items()}
 
 
-def aligned(kl_coef, seed, source, args):
+def aligned(kl_coef, seed, args):
     """(results, the looks within the stage) of the alignment of one run."""
+    source = runs.whole_run(seed, args)
     name, every = f"align-kl-{kl_coef}-{seed}", 1 if args.fast else 10
     with mock.patch.object(train, "quick_accuracy", look):      # what --evaluate-every measures
         results = runs.ensure(name, "align", "--from", source, "--seed", seed, "--align-kl-coef", kl_coef,
@@ -103,15 +105,14 @@ def main():
     if args.fast:
         NUM_CHATS = 20
     figure, axes = new_figure(1, len(TITLES), figsize=(11, 2.8))
+    jobs = {}
+    for kl_coef, seed in itertools.product(KL_COEFS, args.seeds):
+        jobs[kl_coef, seed] = (aligned, kl_coef, seed, args)
+    made = runs.by_seed(runs.work_off(jobs))
     rows, samples = [], []
     for kl_coef, color in KL_COEFS.items():
-        results, looks, before = [], [], []                      # of each seed
-        for seed in args.seeds:
-            source = runs.whole_run(seed, args)
-            before.append(runs.scores_of(source, "rejection"))
-            result, lines = aligned(kl_coef, seed, source, args)
-            results.append(result)
-            looks.append(lines)
+        results, looks = zip(*made[kl_coef])                     # of each seed
+        before = [runs.scores_of(runs.whole_run(seed, args), "rejection") for seed in args.seeds]
         plot_looks(axes, looks, color, f"KL x {kl_coef}" if kl_coef else "no KL")
         rows += rows_of(kl_coef, results, looks) + change_of_reasoning(kl_coef, results, before)
         samples = results[0]["stages"]["align"]["chat"]["samples"]      # at the end those without the KL

@@ -343,7 +343,7 @@ def steps_of(algo, model, config, world):
     policy, seed = copy.deepcopy(model), derive_seed(0, "clock")
     if algo == "grpo":
         return grpo.train(policy, None, adamw(config, policy), world, config, seed)
-    critic = make_critic(policy, config.shared_critic)
+    critic = make_critic(policy, config.shared_critic).to(runs.device)
     return ppo.train(policy, critic, None, adamw(config, policy, critic), world, config, seed)
 
 

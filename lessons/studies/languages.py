@@ -121,6 +121,11 @@ def draw(shares, title):
     return figure
 
 
+def runs_of(seed, args):
+    """The runs of one seed that other studies have, too; trains what is missing."""
+    return runs.whole_run(seed, args, needs="rl"), runs.pure_run(seed, args), runs.unpriced_run(seed, args)
+
+
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
     num_problems, num_documents, max_new_tokens = 1000, 20_000, preset("laptop").rl.max_new_tokens
@@ -130,9 +135,8 @@ def main():
     for task in TASKS:
         problems += test_problems(task, (2, 3), num_problems, seed=1234)
     shares = {arm: [] for arm in COLORS}         # for each seed, a share for each of NAMES
-    for seed in args.seeds:
-        whole, pure = runs.whole_run(seed, args, needs="rl"), runs.pure_run(seed, args)
-        unpriced = runs.unpriced_run(seed, args)
+    trained = runs.work_off({seed: (runs_of, seed, args) for seed in args.seeds})
+    for seed, (whole, pure, unpriced) in trained.items():
         starts = {"base": (whole, "base"), "pure RL": (pure, "rl"), "pure RL, one language": (whole, "base"),
                   "cold start": (whole, "cold-start"), "RL after it": (unpriced, "rl"),
                   "RL, mixing priced": (whole, "rl"), "RL, one language": (unpriced, "rl")}

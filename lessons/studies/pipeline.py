@@ -101,16 +101,18 @@ def draw(rows, stages, tasks):
     return figure
 
 
+def results_of(seed, args):
+    """Results of a whole run; with --fast of a smoke run from random weights."""
+    if args.fast:
+        return runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *runs.FAST_FLAGS,
+                           "--base-num-examples", NUM_SMOKE, "--sampling-num-problems", NUM_SAMPLED,
+                           *args.given_flags)
+    return runs.or_exit(runs.read_results, runs.whole_run(seed, args))
+
+
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
-    results = []
-    for seed in args.seeds:
-        if args.fast:
-            results.append(runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *runs.FAST_FLAGS,
-                                       "--base-num-examples", NUM_SMOKE,
-                                       "--sampling-num-problems", NUM_SAMPLED, *args.given_flags))
-        else:
-            results.append(runs.ensure(f"seed-{seed}", "--seed", seed, *args.flags))
+    results = list(runs.work_off({seed: (results_of, seed, args) for seed in args.seeds}).values())
     stages, tasks = list(results[0]["stages"]), tasks_of(results[0]["stages"]["rl"])
     rows = over_seeds(results) + more_rows(results, stages, tasks)
     seconds = {}

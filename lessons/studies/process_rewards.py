@@ -158,8 +158,8 @@ def scorer_of(seed, args):
     """The scorer of one seed. It is trained once, so that a resumed run is paid by the same one."""
     model, _ = runs.open_model(runs.whole_run(seed, args, needs="rl"), "base")
     config = from_dict(runs.settings_asked(args))
-    scorer, _ = runs.kept_model(f"step-scorer-{seed}", RewardModel(model), train_scorer, model, config, seed)
-    return scorer
+    scorer = RewardModel(model).to(runs.device)
+    return runs.kept_model(f"step-scorer-{seed}", scorer, train_scorer, model, config, seed)[0]
 
 
 # -----------------------------------------------------------------------------
