@@ -527,6 +527,12 @@ def tuned_lead():
     return f"{100 * (best['ppo'] - best['grpo']):+.1f}"
 
 
+def right_by_thinking():
+    """Countdown problems that are right without a thought, and with the longest one."""
+    ends = [find("C7.json", f"countdown, budget {budget}, * tokens: right") for budget in (" 0", "256")]
+    return " to ".join(percent(end, 0) for end in ends)
+
+
 def tries_again():
     """How many failed tries at countdown are followed by another, before and after pure RL."""
     name = "countdown level 2, 3: retry_after_failure, {}"
@@ -546,7 +552,7 @@ NUMBERS = {
     "C5": tuned_lead,
     "C5-clock": clock_ratio,
     "C6": lambda: percent(find("C6.json", "pure RL: readable"), 0),
-    "C7": lambda: points("C7.json", "countdown, RL 32, * tokens: vote, less that of 1"),
+    "C7": right_by_thinking,
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
     "C15-coin": lambda: f"{100 * find('C15.json', 'all problems, coin less base')['value']:+.0f}",
