@@ -225,13 +225,14 @@ def draw(rows, prices, num_answers):
         named = prices if max(x) > 1.1 * min(x) else prices[:1]      # of arithmetic all points are one
         for i, price in enumerate(named):
             text = f"{price:g}" if named == prices else f"{prices[0]:g} to {prices[-1]:g}"
-            place = (5, 6) if price == 0 else (5, -9)
-            axes[1].annotate(text, (x[i], y[i]), place, textcoords="offset points", fontsize=7)
+            above = (0, 3 + 8 * (i % 2))        # the interval, by turns higher, since some lie close together
+            axes[1].annotate(text, (x[i], y[i] + errors[1][i]), above, textcoords="offset points",
+                             fontsize=7, ha="center")
         by_drop = {drop: f"{task}: share of tokens that can go for {drop} points" for drop in DROPS}
         curve(axes[2], task, by_drop, scale=100)
     axes[0].set_xticks(range(num_answers + 1))
     label(axes[0], "hard problems take long", f"how many of {num_answers} answers are right", "tokens, mean")
-    label(axes[1], "a price of length (at each point)", "tokens of an answer, mean", "right, %")
+    label(axes[1], "accuracy and length, by price (at the points)", "tokens of an answer, mean", "right, %")
     label(axes[2], "what can go", "points of accuracy that are given", "% of the tokens")
     return figure
 
