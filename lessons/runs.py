@@ -660,6 +660,11 @@ def row(name, value, low=None, high=None):
     return {"name": name, "value": value, "low": low, "high": high}
 
 
+def in_percent(line):
+    """(value, low, high) of a row of shares."""
+    return tuple(100 * line[end] for end in ("value", "low", "high"))
+
+
 @exit_codes("runs.py")
 def main(argv=None):
     words = sys.argv[1:] if argv is None else argv

@@ -71,7 +71,7 @@ def test_only_the_rewarded_run_gets_the_other_reward(runs, monkeypatch):  # noqa
     """The whole run that it goes on from is trained with its own, if it is not there yet."""
     plain_world, worlds = stages.problems, {}
 
-    def ensure(name, *flags, needs=None):
+    def ensure(name, *flags, **_):
         worlds[name] = stages.problems
 
     def reward(problems, completions):

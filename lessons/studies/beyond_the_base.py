@@ -215,7 +215,7 @@ def draw(tasks, rows, crossings, ks):
     """pass@k by task, with the place where the base passes RL; and what only one of the two solves."""
     found = {}
     for line in rows:
-        found[line["name"]] = tuple(100 * line[end] for end in ("value", "low", "high"))
+        found[line["name"]] = runs.in_percent(line)
     figure, axes = new_figure(1, len(tasks) + 1, figsize=(13.5, 3.4))
     shares = {}
     for axis, task in zip(axes, tasks):

@@ -138,7 +138,7 @@ def main():
     print(f"wrote {path}")
     runs.save_figure(draw(totals), "distance")
     for line in rows:
-        value, low, high = (100 * line[end] for end in ("value", "low", "high"))
+        value, low, high = runs.in_percent(line)
         print(f"{line['name']:60} {value:5.1f} [{low:.1f}, {high:.1f}]")
 
 

@@ -226,7 +226,7 @@ def draw(scores, rows):
     trained."""
     found = {}
     for line in rows:
-        found[line["name"]] = tuple(100 * line[end] for end in ("value", "low", "high"))
+        found[line["name"]] = runs.in_percent(line)
     figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 6, 2), sharey=True)
     for axis, (group, of_group) in zip(axes, scores["RL"][0].items()):
         table = {}

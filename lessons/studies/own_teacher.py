@@ -99,7 +99,7 @@ def draw(rows, title):
     for name, by_key in rows.items():
         shares = {}
         for key, line in by_key.items():
-            shares[key] = [100 * line[end] for end in ("value", "low", "high")]
+            shares[key] = runs.in_percent(line)
         table[TITLES[name]] = shares
     figure, axis = new_figure(figsize=(7.6, 3.4))
     group_bars(axis, table, COLORS)

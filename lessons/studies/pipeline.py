@@ -68,7 +68,7 @@ def in_percent(rows):
     for line in rows:
         if line["low"] is not None:
             name = line["name"].split(" (")[0]
-            intervals[name] = tuple(100 * line[end] for end in ("value", "low", "high"))
+            intervals[name] = runs.in_percent(line)
     return intervals
 
 
