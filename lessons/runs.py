@@ -61,7 +61,11 @@ FAST_FLAGS = (                           # for train.py, in a study with --fast
     "--evaluate-num-quick", 20)
 
 
-device = "cpu"      # where models answer; `parse` sets it to where train.py trains
+# `parse` sets these for its process.
+device = "cpu"      # where models answer: where train.py trains
+study = None        # its name. It is alone with all that `work_off` does not do
+shares = False      # --share: where it would wait for another process, it ends
+own = contextlib.ExitStack()      # holds the lock of the study
 
 
 # -----------------------------------------------------------------------------
@@ -126,8 +130,8 @@ def write_elsewhere():
 def whole_run(seed, args, needs="align"):
     """The run of `python train.py --seed N`, as far as the stage `needs`. Returns what `open_model` takes.
 
-    A base that is kept in lessons/results/bases/ is taken from there, unless flags were given: to train one
-    takes most of the time. With --fast it is "pretrained", the included weights, or a run that goes on from
+    A base that is kept in lessons/results/bases/ is taken from there if it fits: to train one takes most of
+    the time. With --fast it is "pretrained", the included weights, or a run that goes on from
     them for a few steps.
     """
     if args.fast and needs in ("cold-start", "rl"):
@@ -286,9 +290,6 @@ class Busy(Exception):
 
 
 may_wait = True     # False: `alone` raises Busy where it would wait
-shares = False      # --share: it ends the program there
-study = None        # the study that this process runs, of which it is alone with what `work_off` does not do
-own = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
@@ -386,19 +387,19 @@ def trained(name, flags, needs, base):
     has_begun = (folder / "config.json").exists()
     if not has_begun or not os.path.lexists(flags_path):
         save_json(flags_path, as_text(flags))      # flags without a run are those of one that was refused
-    stages = [None]      # as the flags say
-    if needs is not None:
+    parts = [[]]                                   # all at once, as the flags say
+    if needs not in (None, "align"):
         stages = run.stages_of(config_asked(as_text(flags)))
-        stages = stages[:stages.index(needs) + 1]
+        parts = [[stage] for stage in stages[:stages.index(needs) + 1]]
+    start = []
     if has_begun and "--from" in flags:            # the stages before were copied when it began
         at = flags.index("--from")
         flags = flags[:at] + flags[at + 2:]
     elif not has_begun and base and fits(base, as_text(flags)):
-        stages, flags = stages[1:], (*flags, "--from", base)
-    for stage in stages:
-        words = [stage] if stage else []
-        resume = ["--resume"] if has_begun else []
-        code = train.main([*words, *map(str, flags), "--out", str(folder), *resume])
+        start, parts = ["--from", str(base)], [part for part in parts if part != ["base"]]
+    for part in parts:
+        how = ["--resume"] if has_begun else start
+        code = train.main([*part, *map(str, flags), "--out", str(folder), *how])
         has_begun = (folder / "config.json").exists()
         if code and not has_begun:
             flags_path.unlink()

@@ -352,7 +352,7 @@ def test_a_whole_run_begins_with_the_base_that_is_kept(runs, monkeypatch, tmp_pa
     (tmp_path / "bases" / "seed-7" / "config.json").write_text(json.dumps(config | {"seed": 7}))
     assert runs.whole_run(7, args_of("--rl-num-iterations", "9"), needs="rl") == folder
     assert [words[0] for words in asked] == ["cold-start", "rl"]
-    assert asked[0][-4:-2] == ["--from", str(tmp_path / "bases" / "seed-7")]
+    assert asked[0][-2:] == ["--from", str(tmp_path / "bases" / "seed-7")]
     asked.clear()
     runs.whole_run(7, args_of("--model-width", "64"), needs="rl")       # another base: from random weights
     assert [words[0] for words in asked] == ["base", "cold-start", "rl"]
@@ -360,7 +360,7 @@ def test_a_whole_run_begins_with_the_base_that_is_kept(runs, monkeypatch, tmp_pa
 
 @pytest.mark.parametrize("flags, needs, stages", [
     (["--seed", 3], "rl", ["base", "cold-start", "rl"]), (["--seed", 3, "--pure-rl"], "rl", ["base", "rl"]),
-    (["--seed", 3], "base", ["base"]), (["rl", "--seed", 3], None, ["rl"])])
+    (["--seed", 3], "align", ["--seed"]), (["rl", "--seed", 3], None, ["rl"])])
 def test_a_run_is_trained_no_further_than_needed(runs, monkeypatch, flags, needs, stages):
     asked = []
     monkeypatch.setattr(runs.train, "main", lambda words: asked.append(words[0]))
