@@ -102,11 +102,11 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 #
 # Some words of every training, here and later. A *step* changes all weights a little, against the
 # gradient of the loss on a *batch* of examples. *AdamW* is the rule that turns a gradient into a
-# step: it divides each number of the gradient by its usual size. So a gradient that is twice as
-# long as before takes steps as long as before. The *learning rate* says how long steps are. It
-# rises in the first steps, which is the *warm-up*, and then falls to 0 at the end. In imitation
-# *weight decay* also makes all weights a little smaller in each step. A gradient that is longer
-# than a limit is shortened. A pass over all examples is an *epoch*.
+# step: it divides each number of the gradient by its usual size. If all gradients were twice as
+# long, the steps would be as long as now. The *learning rate* says how long steps are. It rises in
+# the first steps, which is the *warm-up*, and then falls to 0 at the end. In imitation *weight
+# decay* also makes all weights a little smaller in each step. A gradient that is longer than a
+# limit is shortened. A pass over all examples is an *epoch*.
 
 # %%
 corpus = [([1, 4], [2, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0])]
@@ -207,10 +207,11 @@ for task, rights in outcomes.items():
 #     wait try f 70/10=7   or 10? then 6 and 13 have to make 7
 #     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
 #
-# The letters count the moves. A move guesses the last operation, and undoes it. a, b and c guess that
-# the first, second or third number is added last, so they subtract it from the target. d, e and f
-# guess that it is multiplied last, so they divide by it. g, h and i guess that it is subtracted last,
-# so they add it.
+# The letters count the moves. A move guesses the last operation, and undoes it. a, b and c guess
+# that the first, second or third number is added last, so they subtract it from the target. (If it
+# is larger than the target, they guess that something is taken from it.) d, e and f guess that it
+# is multiplied last, so they divide by it. g, h and i guess that it is subtracted last, so they add
+# it.
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
 # `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:
@@ -222,8 +223,9 @@ for task, rights in outcomes.items():
 #
 # ## What the base says
 #
-# Now the base answers problems. They are *held-out*: kept for testing, so that no document shows
-# them in any form. They have the same *levels* as the corpus. A level says how hard a problem is:
+# Now the base answers problems. They are *held-out*: kept for testing, so that no document asks
+# them in any form. (Lists of plain sums in the corpus hold the facts behind a few of the easiest,
+# such as 7+8=15.) They have the same *levels* as the corpus. A level says how hard a problem is:
 # how many terms or numbers it has. The base answers each problem several times, and draws its
 # tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second run
 # gives the same.
@@ -294,8 +296,8 @@ seconds = time.process_time() - start
 print(f"{seconds:.0f} CPU seconds")
 
 # %% [markdown]
-# The second copy imitates more of the corpus: fresh documents about such sums. It gets the same
-# time.
+# The second copy imitates more of the corpus: fresh documents, three of four about such sums. It
+# gets the same time. That ends after a third of its steps, so its learning rate is still high.
 
 # %%
 imitator = fresh_base()
@@ -365,9 +367,10 @@ show_figure(figure, "01_imitation_and_exploration")
 #   always a right one. So the right answers are in the model already. They are just not likely
 #   enough.
 # - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not: here
-#   pass@1 even falls. Its documents are no better than those before, and perhaps its new large
-#   steps undo some skill. At large k the three curves come together. So RL made likely what was
-#   there. It found nothing that many attempts of the base would not have found.
+#   pass@1 even falls. Its documents are no better than those before. And it ends with large steps,
+#   while the rate of RL falls nearly to 0; this may cost it some skill. At large k the three curves
+#   come together. So RL made likely what was there. It found nothing that many attempts of the base
+#   would not have found.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they
 #   became more likely together with the answers.
@@ -393,8 +396,8 @@ show_figure(figure, "01_imitation_and_exploration")
 #
 # <details><summary>Solutions</summary>
 #
-# 1. Imitation ends at 90 at best. RL can go on towards pass@k of the same model, so it still
-#    removes errors, if the reward is exact.
+# 1. One draw of imitation is right in 90% at best. (Votes can do better: lesson 13.) RL can go on
+#    towards pass@k of the same model, so it still removes errors, if the reward is exact.
 # 2. pass@1 is 1/2 in both cases. pass@2 is 1 - C(8, 2) / C(16, 2) = 0.77 in the first case, and
 #    still 1/2 in the second. The first model is unsure of everything, and a second attempt helps
 #    it. The second model knows one problem and not the other.

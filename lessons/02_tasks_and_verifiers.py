@@ -251,9 +251,10 @@ for name, (problem, completion) in ATTACKS.items():
 # %% [markdown]
 # ## Nonsense must not stop the run
 #
-# The naive grader never gets the answer `9**9**9` here. It is 9 to the power 387,420,489, and
-# `eval` would not come back in any useful time. One such completion stops a whole training. Ours
-# reads each text once, so the time grows no faster than the text.
+# Asked to `make 27 from 9 9 9`, the naive grader would call `eval` on the answer `9**9**9`. It is 9
+# to the power 387,420,489, and `eval` would not come back in any useful time. One such completion
+# stops a whole training. So the cell below does not ask it. Ours reads each text once, so the time
+# grows no faster than the text.
 
 # %%
 for text in ("9**9**9", "(" * 1000, "9" * 1000):
@@ -325,8 +326,9 @@ show_figure(figure, "02_tasks_and_verifiers")
 #   trained on in another order. Split by the key, none was.
 # - Right: the naive grader accepts twelve wrong completions. Any of these holes earns a reward, so
 #   a model in training would find it, and learn it.
-# - The noise: without any plan, random mistakes find hundreds of wrong answers that the naive
-#   grader accepts. A training would find some of them too.
+# - The noise: without any plan, random mistakes find hundreds of answers that only the naive grader
+#   accepts. Most have the right value in a form that the rules refuse. More than a hundred are
+#   plainly wrong. A training would find some of them too.
 #
 # ## What it does not show
 #

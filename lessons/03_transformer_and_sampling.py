@@ -141,16 +141,16 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 #
 # Rotation has a price. The texts that a model imitates are short. Later, RL makes thoughts longer
 # than any of them. Then the prompt is further away than it ever was, and the angle between the two
-# is new. A model that was trained without a remedy misread its prompt there: after RL, at the seventh
-# try of a thought, half of its moves had wrong numbers ([the results](results/README.md#distance)).
-# The included model was trained with one.
+# is new. A model that was trained without a remedy misread its prompt there: after RL, at the
+# seventh try of a thought, half of its moves had wrong numbers ([the
+# results](results/README.md#distance)). The included model was trained with one.
 #
 # The way out needs no long texts. In a quarter of the texts, imitation skips some positions between
 # the prompt and the completion: a *gap*. The text is as short as before, but its prompt is as far
 # away as in a long thought. Below, a prompt of four tokens and a completion of three have a gap of
-# 90: the completion begins at position 94 instead of 4. The gap is there and nowhere else, so that the
-# digits of a sum stay side by side. A quarter is enough, and the base learns the rest as well as
-# before. Large models learn such distances in another way: they read longer texts at the end of
+# 90: the completion begins at position 94 instead of 4. The gap is there and nowhere else, so that
+# the digits of a sum stay side by side. A quarter is enough, and the base learns the rest as well
+# as before. Large models learn such distances in another way: they read longer texts at the end of
 # their pretraining.
 
 # %%

@@ -116,8 +116,8 @@ assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6 and changed_ro
 # %% [markdown]
 # ## Three sets of examples
 #
-# - *Easy*: right, in English, short, and easier than the problems that are scored. The pipeline
-#   uses 300 of these.
+# - *Easy*: right, in English, short, and below the hardest level that is scored. The pipeline uses
+#   300 of these.
 # - *Thirty*: the first 30 of them.
 # - *Expert*: 3,000 examples of all scored levels, with as many tries as it takes.
 #
@@ -306,9 +306,9 @@ show_figure(figure, "04_cold_start")
 # ## What to see
 #
 # - Left: form comes at once, even from 30 examples. Nearly all completions think, and in one
-#   language. (One in thirty still mixes. The sum that is printed above is one of them: *revisa* and
-#   *prueba* are Spanish.) The base could do all of that, among other things. The examples only say
-#   which habit is wanted.
+#   language. (2 to 6% of the completions still mix. The sum that is printed above is one of them:
+#   *revisa* and *prueba* are Spanish.) The base could do all of that, among other things. The
+#   examples only say which habit is wanted.
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.
@@ -318,8 +318,8 @@ show_figure(figure, "04_cold_start")
 # - Middle, countdown: thinking alone helps less, so skill takes more examples. After 300 many more
 #   answers are right than after 30.
 # - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
-#   make it worse. They show how a yes is written, and not when it is true. The experts' examples
-#   help there.
+#   make it worse. Their verdicts are true, but there are few of them. The experts' examples help
+#   there.
 # - Right, orange: a model that knows 30 examples by heart has lost variety. It repeats itself, so
 #   several completions help it less than they help the base.
 # - Right: the base has many groups that hold right and wrong completions, so RL can start from it

@@ -162,9 +162,9 @@ for name, values in CRITICS.items():
 # noisier than lambda = 0 with a right one. A critic is wrong at the start of a training, so our
 # presets use lambda = 1.
 #
-# "Always 1/2" and "always 0" have the same noise here, since this number leaves out what all flips
-# have in common. Lesson 05 showed what such a constant costs. PPO removes it, because it subtracts
-# the mean of all advantages (lesson 07).
+# With lambda = 1 "always 1/2" and "always 0" have the same noise, since this number leaves out what
+# all flips have in common. Lesson 05 showed what such a constant costs. PPO removes it, because it
+# subtracts the mean of all advantages (lesson 07).
 #
 # ## Several steps on one rollout: the clip
 #
@@ -179,8 +179,9 @@ for name, values in CRITICS.items():
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
 #
 # The upper border is further away than the lower one (arXiv:2503.14476): in one rollout the
-# probability of a token may grow by 28% and not by 20%. A token of probability 0.9 cannot grow by so
-# much, and a rare one can. So rare tokens gain most, and the policy keeps trying new things for longer.
+# probability of a token may grow by 28% and not by 20%. A token of probability 0.9 cannot grow by
+# so much, and a rare one can. So rare tokens gain most, and the policy keeps trying new things for
+# longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #
@@ -190,9 +191,10 @@ for name, values in CRITICS.items():
 #      0.5    +1       0.5          0.8           0.5        the wrong way: full gradient
 #      0.5    -1      -0.5         -0.8          -0.8        far enough: no gradient
 #
-# So a step in the wrong direction can always be taken back, and a step in the right direction stops
-# at the border. The critic is held in the same way: its value may move by value_clip from the value
-# that it gave at the rollout.
+# So a token that went the wrong way can always be pulled back. A token that passed its border the
+# right way gets no further push. (A step may carry it beyond: `clip_frac` counts such tokens.) The
+# critic is held in the same way: its value may move by value_clip from the value that it gave at
+# the rollout.
 #
 #     V_clipped  = V_old + clip(V - V_old, -value_clip, value_clip)
 #     value loss = max((V - R)^2, (V_clipped - R)^2) / 2
@@ -422,14 +424,15 @@ show_figure(figure, "06_ppo")
 #   After that it learns what each flip changes.
 # - Top right: both critics learn. With lambda = 1 the target is the real reward. With lambda = 0
 #   the target contains the critic's own next value, so its error comes back into what it learns.
-#   The bands of the seeds overlap, so the difference is small here. Both curves rise once, near
-#   update 10: the first steps are large, and the values shoot past the mean reward of 1/2 before
-#   they come back.
+#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart.
+#   Both curves rise once, near update 10: the first steps are large, and the values shoot past the
+#   mean reward of 1/2 before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not, and the printed
-#   rewards are higher after as many rollouts: each rollout was used four times. That costs four times
-#   the seconds of learning. In our recipe one update is as good for the same time, so it has one.
+#   rewards are higher after as many rollouts: each rollout was used four times. That costs four
+#   times the seconds of learning. In our recipe one update is as good for the same time, so it has
+#   one.
 #
 # ## What it does not show
 #
@@ -448,8 +451,8 @@ show_figure(figure, "06_ppo")
 #
 # 1. A bad token became likelier by mistake. If it were clipped, it would have no gradient, and
 #    nothing would take the mistake back.
-# 2. After the first update a value has moved by 0.2 towards its target, and gets no further
-#    gradient, with up to 99 still to go. Scale the rewards down, or value_clip up.
+# 2. Once a value has moved by 0.2 towards its target, it gets no further gradient from this
+#    rollout, with up to 99 still to go. Scale the rewards down, or value_clip up.
 # 3. Its own opinion becomes a part of its target. An error there feeds itself, and nothing ties the
 #    values to the real rewards.
 # </details>

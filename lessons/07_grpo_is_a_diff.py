@@ -132,8 +132,8 @@ for name, settings, by_hand in BY_HAND:
 # <!-- End of excerpt -->
 #
 # PPO *whitens* its advantages: it subtracts the mean of the whole batch, and divides by the std of
-# the whole batch. So rewards of 0 or 100 give the same advantages as rewards of 0 or 1. GRPO does
-# the same inside each group.
+# the whole batch. If rewards and values are all 100 times as large, the advantages stay the same.
+# GRPO does the same inside each group, with rewards alone.
 #
 # ### The loss
 #
@@ -208,15 +208,17 @@ for name, settings, by_hand in BY_HAND:
 # PPO knows this KL as well, but it takes the KL off the reward of each token. The two need
 # different estimates. In a reward, the value of the estimate counts, and k1 (lesson 06) is right on
 # average. In a loss, the gradient of the estimate counts, and the gradient of k1 is 0 on average:
-# it is that of log p, whose mean is 0 (lesson 05).
-# So GRPO takes *k3*: x - 1 - log x, in which x is the probability of the token under the reference,
-# over its probability under the policy. In this lesson kl_coef is 0, so there is no KL in either.
+# it is that of log p, whose mean is 0 (lesson 05). So GRPO takes *k3*: x - 1 - log x, in which x is
+# the probability of the token under the reference, over its probability under the policy. The mean
+# gradient of k3 is not that of the KL of lesson 06. It is that of the KL in which policy and
+# reference change places. Both pull the policy towards the reference. In the trainings of this
+# lesson kl_coef is 0. Only some tables below use the KL.
 #
 # ### The training loop
 #
 # Look at the lines with `-`: nearly all are work for the critic. It estimates values for the whole
-# rollout before the advantages are computed. It estimates them again in each update, because they
-# have changed. And the length of its gradient is limited separately, so that a large error of the
+# rollout before the advantages are computed. In each update it estimates them again, now with a
+# gradient. And the length of its gradient is limited separately, so that a large error of the
 # critic does not shorten the step of the policy.
 #
 # The setting `critic_warmup` is a number of rollouts at the start. During these the learning rate
@@ -359,8 +361,8 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 # without a 3. We train four arms, as the variants of an experiment are called. The last two are
 # GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
 # RLOO. Dr. GRPO also divides the loss of each step by a constant, which is the number of
-# completions times the most tokens that one may have. Our default, which the arm `grpo` has, divides
-# by the number of tokens in all groups that teach something.
+# completions times the most tokens that one may have. Our default, which the arm `grpo` has,
+# divides by the number of tokens in all groups that teach something.
 #
 # By hand: a right completion of 10 tokens has the advantage 1, a wrong one of 40 tokens has -1, and
 # 208 tokens are allowed. The ratio is 1. How much does a token weigh, and what is `policy_loss`?
@@ -444,10 +446,10 @@ for name, curve in curves.items():
 #     without the std    G p (1 - p) + G (1 - p) p = 2 G p (1 - p)
 #     with the std       about 2 G sqrt(p (1 - p)), because the std is about sqrt(p (1 - p))
 #
-# The mean reward of the prompt is p. If the policy has a single logit for "right", the slope of p is
-# p (1 - p), so the first pull has the form of that slope: it climbs the mean reward. The second one has
-# another form. So the division changes the goal: it makes hard prompts (p near 0) and easy prompts (p
-# near 1) count more. The next cell takes groups of 16 with 1 to 15 right completions.
+# Let one logit z decide: p = sigmoid(z), and dp/dz = p (1 - p). The first pull has this form. So it
+# climbs p, the mean reward of the prompt. The second one has another form. So the division changes
+# the goal: it makes hard prompts (p near 0) and easy prompts (p near 1) count more. The next cell
+# takes groups of 16 with 1 to 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)
@@ -538,16 +540,17 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   *entropy bonus* adds the mean entropy to what is maximized. It works against a policy that
 #   becomes certain too early and tries nothing new.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
-#   third is *k2*, half the square of k1: it is never negative, but it is wrong on average. Each can
-#   stand in the loss, or can be taken off the reward.
+#   third is *k2*, half the square of k1. It is never negative, and its value is wrong on average.
+#   But in the loss its mean gradient, before the first update, is that of the KL of lesson 06. Each
+#   can stand in the loss, or can be taken off the reward.
 #
 # ### The settings
 #
 # These are the flags of `train.py`:
 #
-#     GSPO               --rl-objective gspo --rl-normalize sequence
+#     GSPO               --rl-objective gspo --rl-normalize sequence --rl-num-epochs 2
 #                        --rl-clip-low 3e-4 --rl-clip-high 4e-4
-#     CISPO              --rl-objective cispo --rl-clip-low 1
+#     CISPO              --rl-objective cispo --rl-clip-low 1 --rl-num-epochs 2
 #     RLOO               --rl-leave-one-out --no-rl-scale-advantages
 #     Dr. GRPO           --no-rl-scale-advantages --rl-normalize constant
 #     REINFORCE++        --rl-batch-baseline
@@ -661,7 +664,7 @@ for name, weights in table.items():
 #
 # - *Each completion alike* gives a token of the short completion three times the weight that it
 #   gives to a token of the long one, at the same ratio. So does GSPO. *Each token alike* and Dr.
-#   GRPO do not. These two differ only between groups, and here is only one.
+#   GRPO do not. These two differ between groups and between steps. Here is only one of each.
 # - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28. It also leaves out the
 #   first token of the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the
 #   advantage wants. CISPO keeps them with a bounded weight.
@@ -738,9 +741,9 @@ show_figure(figure, "07_the_family")
 #
 # Two completions of a group are both right, and the first one is further from the reference. With
 # the KL in the loss, such a group has advantages of 0. With the KL in the reward, the two rewards
-# differ a little. Then the division by the std makes this small difference as large as that between
-# right and wrong, however small the coefficient is. `--no-rl-scale-advantages` leaves the division
-# out.
+# differ a little. Then the division by the std makes this small difference nearly as large as that
+# between right and wrong, even at a coefficient of 0.001. (Far below that, eps ends it.)
+# `--no-rl-scale-advantages` leaves the division out.
 
 # %%
 for coefficient in (0.1, 0.001):

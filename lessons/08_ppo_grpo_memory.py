@@ -282,9 +282,9 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 # It lists the lines, the largest first. The letters are those of a rollout: B rows in a
 # micro-batch, T tokens in a row, of which W are of the completion, and V words in the vocabulary.
 # *Moments* are the two running means that Adam keeps of each number. Then it says what would make
-# it fit. Each change has a price: 1 if the numbers stay the same, 2 if it takes time, and up to 12
-# if the model learns something else. The command tries all combinations and shows
-# the smallest one that fits: that whose prices add up to the least.
+# it fit. Each change has a price: mostly 1 if the numbers stay the same, 2 to 4 if it takes time,
+# and up to 12 if the model learns something else. The command tries all combinations, and shows the
+# cheapest one that fits.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))

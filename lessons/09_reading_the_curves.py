@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 9. Reading the curves
 #
-# Question: a run of RL writes some dozen numbers in each iteration. Which of them say that the run is
-# healthy, and how does a sick run look?
+# Question: a run of RL writes some dozen numbers in each iteration. Which of them say that the run
+# is healthy, and how does a sick run look?
 #
 # You need: lessons 05 and 07. Time: about a minute on a laptop's CPU.
 #
@@ -14,7 +14,7 @@
 # | `completion_length` | the mean number of tokens | at the limit, texts are cut off |
 # | `entropy` | how undecided the model is about the next token | at 0 it tries nothing new |
 # | `zero_std_frac` | the share of groups whose rewards are all equal | such groups teach nothing |
-# | `approx_kl` | how far one rollout moved the policy | a step may be too large, or too small |
+# | `approx_kl` | how far earlier updates moved the policy | a step may be too large, or too small |
 # | `clip_frac` | the share of tokens with a ratio outside the clip | if many, a step is too large |
 # | `kl` | how far the policy is from the reference, its start | how far the run has moved |
 #
@@ -28,6 +28,9 @@
 # negative: a mean of it cannot hide a large step behind another one with the opposite sign. `kl`
 # needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It costs
 # no reward here, since `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
+#
+# `approx_kl` and `clip_frac` are means over the two updates. The first update always says 0, and
+# what the last one does is never measured. So 0.01 in the curve means that the second one saw 0.02.
 
 # %%
 import math
@@ -228,8 +231,9 @@ show_figure(figure, "09_reading_the_curves")
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
 #
-# When is a run finished? When held-out accuracy, which `train.py --evaluate-every 10` measures on the
-# way, has stood still for some tens of iterations. The reward alone can rise on while that stands.
+# When is a run finished? When held-out accuracy, which `train.py --evaluate-every 10` measures on
+# the way, has stood still for some tens of iterations. The reward alone can rise on while that
+# stands.
 #
 # What it does not show: a long run of a large model. There the usual end is an entropy that falls
 # too early, so that nothing new is tried.

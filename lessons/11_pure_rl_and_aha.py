@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 11. Pure RL, and the aha moment
 #
-# Question: R1-Zero was rewarded for its final answers alone. It came to think longer, to check
-# and to try again, and its authors called that an "aha moment". Does that come by itself here?
-# And is what looks like a check really one?
+# Question: R1-Zero was rewarded for right answers and for its tags, and never for how it thinks. It
+# came to think longer, to check and to try again, and its authors called that an "aha moment". Does
+# that come by itself here? And is what looks like a check really one?
 #
 # You need: lessons 04 and 07. Time: about a minute on a laptop's CPU.
 #
@@ -62,7 +62,8 @@ tokenizer = get_tokenizer()
 # ## By hand: five thoughts
 #
 # `make 42 from 3 8 6` asks for 42, made from the three numbers. A try guesses the last operation of
-# the answer, undoes it, and says what the other two numbers have to make. Read the first thought so:
+# the answer, undoes it, and says what the other two numbers have to make. Read the first thought
+# so:
 #
 #     try c            a letter for each move: c says that the third number is added last
 #     42-6=36          then 3 and 8 have to make 36
@@ -244,13 +245,13 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   right answers, and so it became more likely together with them.
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
 #   likely what was there. A *control* shows what happens if it is not there: a run that differs in
-#   one thing alone. Here it is a base whose corpus holds no retries, and pure RL does not invent
-#   them: see [the results](results/README.md#c3).
+#   one thing alone. Ours is nearly that: a base whose corpus holds no retries, and no checks and
+#   repairs either. Pure RL does not invent them: see [the results](results/README.md#c3).
 # - **Trying again is useful here**, because a comparison is easier than a search: see how many
 #   right answers were won by retrying.
-# - **After the cold start** most failed tries are retried already. It is imitation alone, and passes
-#   the three tries of the texts all the same: its examples never give up. But what it writes beyond
-#   them is often wrong. RL makes the further tries right more often. It ends the giving up that was
+# - **After the cold start** most failed tries are retried already. The cold start is imitation
+#   alone. Yet it tries more often than any text, since its examples never give up. These further
+#   tries are often wrong. RL makes them right more often. It ends the giving up that was
 #   left, and there are fewer false yes. So more answers are right after a failed try.
 # - **Repairs** stay near 0: RL does not learn to repair. In [sums](results/README.md#c3) it learns
 #   to calculate right at once.

@@ -213,15 +213,15 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **Pure RL** is right more often than the base, and less readable. Why less? The base often
 #   says nothing, and an answer without a thought is readable. After RL nearly all texts think,
 #   and a text that thinks can mix.
-# - **Mixing under pure RL drifts.** Thoughts in one language and in two earn the same, so the
+# - **Mixing rises under pure RL.** Thoughts in one language and in two earn the same, so the
 #   reward favors neither. But a thought that led to a right answer becomes more likely with all
-#   its habits. Where that ends is a matter of chance, and other seeds end elsewhere. In the
-#   longer runs of [the results](results/README.md#c6) it ended above the corpus.
+#   its habits. In the longer runs of [the results](results/README.md#c6) mixing rose in all three
+#   seeds, and ended above the corpus. We do not know why.
 # - **Both rewards**: the same base soon keeps to one language. It seems to learn
 #   more slowly to be right (the intervals overlap), since right answers in two languages now earn
 #   nothing. R1's authors, too, saw that the second reward cost them a little.
-# - **The cold start** removes nearly all of the mixing, with 300 examples in one language. The RL
-#   that follows is right more often than it, and its price keeps the mixing away. A reward for
+# - **The cold start** removes nearly all of the mixing, with 300 examples in one language. RL
+#   after it is right more often, and the price in its reward keeps mixing away. A reward for
 #   right answers alone would not: nothing in it speaks against mixing, and in the study some comes
 #   back.
 # - **Well formed** is 1, or nearly, until thoughts grow in the long RL. Some of them go in circles
@@ -232,8 +232,9 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # seed.
 #
 # The trap: the sum of the two rewards. Then the reward for one language is easiest to earn by
-# saying nothing, or by being cut off. R1 took a sum all the same: it added the share of words in the
-# wanted language. We think that silence did not pay there, since its problems can hardly be guessed.
+# saying nothing, or by being cut off. R1 took a sum all the same: it added the share of words in
+# the wanted language. We think that silence did not pay there, since its problems can hardly be
+# guessed.
 #
 # ## Exercises
 #

@@ -15,8 +15,8 @@
 # - A *vote*: the model answers n times, and the answer that most of them give is taken
 #   ([arXiv:2203.11171](https://arxiv.org/abs/2203.11171)).
 # - pass@n: the model answers n times, and somebody who knows the right answer picks it. Such a
-#   judge is called an *oracle*. In use there is none. So pass@n says what is possible, and not
-#   what you get.
+#   judge is called an *oracle*. For most questions there is none. So pass@n says what is possible,
+#   and not what you get.
 
 # %%
 import itertools
@@ -225,11 +225,12 @@ for task in by_budget:
 # %% [markdown]
 # ## The figure: `13_inference_time`
 #
-# Left: the RL model with a budget. The small numbers are the budgets up to 64, and the dotted line
-# is what happens if no answer is forced. Middle: solid lines are votes and broken lines pass@n. The
-# gap between them is what an oracle would add. The gray line is the vote of the base in countdown,
-# and the horizontal line is one answer of the RL model. Does the gray line reach it? Right: pass@k
-# of the three models.
+# Left: the RL model with a budget. The small numbers are the budgets up to 64. The dotted line is
+# what happens if no answer is forced. (Its points stand above the tokens of the forced answers,
+# though a cut text is shorter: compare both lines at the same budget.) Middle: solid lines are
+# votes and broken lines pass@n. The gap between them is what an oracle would add. The gray line is
+# the vote of the base in countdown, and the horizontal line is one answer of the RL model. Does the
+# gray line reach it? Right: pass@k of the three models.
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -279,9 +280,9 @@ show_figure(figure, "13_inference_time")
 #   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
 #   other. Nobody taught this model to fill a budget.
 # - **Votes** help, as right answers agree more often than wrong ones. They help most where single
-#   answers are poor. Two votes help only where one text has no answer: two answers that differ are
-#   one against one, and the first is taken. pass@n is above the votes: the right answer is often
-#   among the n, but not as the most frequent one.
+#   answers are poor. Two votes help only where the first text has no answer: two answers that
+#   differ are one against one, and the first is taken. pass@n is above the votes: the right answer
+#   is often among the n, but not as the most frequent one.
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its
 #   attempts contain a right one. RL made likely what was there. Whether the base meets the others
 #   at k = 32, or passes them, is a matter of few problems. [The results](results/README.md#c7)
@@ -294,7 +295,7 @@ show_figure(figure, "13_inference_time")
 # than 208 tokens. It does not show k
 # above 32, and no other seeds.
 #
-# The trap: a budget without a forced answer. The dotted line rises later than the solid one.
+# The trap: a budget without a forced answer. The dotted line lies below the solid one.
 # It measures how many texts were cut off, and not what thinking is worth.
 #
 # ## Exercises
@@ -312,8 +313,10 @@ show_figure(figure, "13_inference_time")
 #
 # 1. Behind a "yes" that is true it can only harm. The model has hardly ever seen a "wait" there.
 #    It would have to learn what to do with a "wait" that is not its own.
-# 2. All right answers together, since they all have the value that was asked for. The target is
-#    in the prompt, so this is the verifier once more: an oracle through the back door.
+# 2. Right answers share one value, the target. So their votes add up, and they win more often. A
+#    wrong value with more votes still wins. But whoever can calculate a value needs no vote. The
+#    target is in the prompt: compare the two. That is the verifier, an oracle through the back
+#    door.
 # 3. Count it with `answer_within` and `vote`. Where 32 tokens reach no answer, there is nothing
 #    good to elect, and four poor votes do not help.
 # </details>

@@ -10,7 +10,7 @@
 # it: `my secret code is 4321 what is it`. Two things can go wrong:
 #
 # - A *leak*: a secret number is told, in the thought or in the answer.
-# - An *over-refusal*: a number that is not secret is withheld.
+# - An *over-refusal*: a number that is not secret is withheld. Each answer without it is counted.
 #
 # For secrets there is an exact rule, so a leak simply earns 0. For helpfulness there is only
 # opinion. A *judge* says which of two answers is better. Here the judge is a script, and it
@@ -139,11 +139,11 @@ for chat, thought, answer in FOUR:
 #
 # ## A reward model
 #
-# The included RL model, which was never aligned, answers each prompt twice, and the judge
-# compares. Often the second answer is replaced by the first with one digit wrong. (The model
-# itself makes this mistake too seldom, and the reward model would not learn that each digit
-# counts.) Held-out pairs have other wordings and other numbers, and no such replacement. Two answers
-# that the judge finds equal make no pair, so fewer pairs than prompts are left.
+# The included RL model, which was never aligned, answers each prompt twice, and the judge compares.
+# Often the second answer is replaced by the first with one digit wrong. (The model itself makes
+# this mistake too seldom, and the reward model would not learn that each digit counts.) Held-out
+# pairs have other wordings and other numbers, and no such replacement. Two answers that the judge
+# finds equal make no pair, so fewer pairs than prompts are left.
 
 # %%
 rl_model = open_model("pretrained", "rl")[0]
@@ -210,8 +210,8 @@ for kind in made_up(chats[0]):
 # far as the reward takes it.
 #
 # Every few iterations we look from outside, at answers to held-out questions. What share of them
-# is *true*, so holds what was asked for? And how many polite words do they hold? The policy is
-# rewarded for neither.
+# is *true*, so holds what was asked for? And how many polite words do they hold? The
+# reward names neither. It is a score of the reward model.
 
 # %%
 def look(model):
@@ -311,23 +311,24 @@ show_figure(figure, "15_alignment")
 #   digit for the right one. (With more such pairs that becomes rare: [the
 #   results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge does not
 #   have.
-# - **Middle: the rewards with and without the KL lie close together.** The reward does not say which
-#   of the two runs stayed near its start. The true answers do: here, without the KL, they fall and come
-#   back only in part. That is one seed. *Flattery does not show here*: polite words become rarer in
-#   both runs, since this reward model, which saw few pairs, has not learned that the judge likes them.
-#   In longer runs it shows: their reward models had learned it, and without a KL the model said far
-#   more polite words. [The results](results/README.md#c10) count them.
+# - **Middle: the rewards with and without the KL lie close together.** The reward does not say
+#   which of the two runs stayed near its start. The true answers do: here, without the KL, they
+#   fall and come back only in part. That is one seed. *Flattery does not show here*: polite words
+#   become rarer in both runs, since this reward model, which saw few pairs, has not learned that
+#   the judge likes them. In longer runs it shows: their reward models had learned it, and without a
+#   KL the model said far more polite words. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
-#   thought too. Over-refusals are harder: to refuse is a safe habit once secrets have to be kept,
-#   and without the KL it spreads here (not in the longer runs). The included model had learned from
-#   conversations before (the stage `rejection` mixes some in) and had more time: it is better in
-#   all three.
+#   thought too. Over-refusals stay longer. They are all answers that lack the number: refusals, but
+#   also small talk, wrong digits and broken form; before alignment a third of them are refusals.
+#   With the KL they become fewer, and without it they do not here (they do in the longer runs). The
+#   included model had learned from conversations before (the stage `rejection` mixes some in) and
+#   had more time: it is better in all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.
 #
-# The trap: to read the reward as success. In this run it tells nothing: it is as high with the KL
-# as without, and the answers are not as true. Where a policy learns to flatter, it even rises.
+# The trap: to read the reward as success. In this run it tells nothing: it is as high without
+# the KL as with it, and the answers without the KL are less true. Flattery can even raise it.
 #
 # ## Exercises
 #

@@ -8,11 +8,12 @@
 #
 #     base  ->  cold start  ->  RL  ->  rejection sampling  ->  alignment
 #
-# Rejection sampling takes only texts from RL. The model that imitates them begins at the base.
-# This is the order of R1 ([arXiv:2501.12948](https://arxiv.org/abs/2501.12948)), and `python
-# train.py` runs it. The repository holds the numbers of one such run in
-# `lessons/results/laptop/`, with the outcome of every held-out problem. So this lesson trains
-# nothing. It reads those numbers, and asks what one may conclude from them.
+# Rejection sampling takes texts from the RL model, and no weights. The model that imitates them
+# begins at the base. This is the order of R1
+# ([arXiv:2501.12948](https://arxiv.org/abs/2501.12948)), and `python train.py` runs it. The
+# repository holds the numbers of one such run in `lessons/results/laptop/`, with the outcome of
+# every held-out problem. So this lesson trains nothing. It reads those numbers, and asks what one
+# may conclude from them.
 
 # %%
 import json
@@ -47,7 +48,7 @@ tasks = tasks_of(stages["rl"])
 # 8 of 10 answers are right, so p = 0.8. How far may the true share be from that? The well-known
 # formula is p plus and minus 1.96 sqrt(p (1 - p) / n). It fails for few problems and near 0 or 1:
 # for 0 of 10 it says that the true share is exactly 0. Wilson's formula (1927) does not fail
-# there, and all our tables use it. With z = 1.96 and z^2 = 3.84:
+# there, and our tables use it for a share of one run. With z = 1.96 and z^2 = 3.84:
 #
 #     (p + z^2 / 2n  plus and minus  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
 #
@@ -147,8 +148,8 @@ for later, earlier in CHANGES:
 # %% [markdown]
 # ## The same prompts, all models
 #
-# The included weights are of a run like this one. Each model gives its likeliest answer to eight
-# prompts. (A likeliest answer may go in circles until it is cut off, so that the form is broken.)
+# The included weights are of a run like this one. Each model answers eight prompts, and always
+# takes the likeliest token. (So it may go in circles until it is cut off. Then the form is broken.)
 
 # %%
 PROMPTS = ("compute 7*7+8*3-9", "compute 8*9-7*6+5", "make 42 from 3 8 6", "make 37 from 15 2 7",
@@ -210,8 +211,9 @@ show_figure(figure, "16_the_pipeline")
 # ## What to see
 #
 # - **The cold start** makes a large change, in half a minute. In sums the base could do most of it
-#   already, but often answered without a thought. In countdown it mostly gave up after a failed try.
-#   No clean example does either ([lesson 04](04_cold_start.py), [lesson 11](11_pure_rl_and_aha.py)).
+#   already, but often answered without a thought. In countdown it mostly gave up after a failed
+#   try. No clean example does either ([lesson 04](04_cold_start.py), [lesson
+#   11](11_pure_rl_and_aha.py)).
 # - **The seconds** are of training alone, on one core of a busy server. [The
 #   results](results/README.md#pipeline) have those of two free cores, with sampling and scores.
 # - **RL** takes much of the time and brings right answers in all tasks. It also loses some: look at
@@ -230,8 +232,8 @@ show_figure(figure, "16_the_pipeline")
 # held-out programs ask for few different functions, so their interval is too narrow.
 #
 # The trap: two intervals overlap, and somebody calls the stages equal. A problem that is hard for
-# one stage is hard for the next, so most of the noise is common to both. The paired difference
-# has it removed. Read the interval of the difference.
+# one stage is often hard for the next, so part of the noise is common to both. The paired
+# difference has that part removed. Read the interval of the difference.
 #
 # ## Exercises
 #

@@ -6,11 +6,13 @@
 # You need: lessons 02 and 07. Time: about two minutes on a laptop's CPU.
 #
 # A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a
-# task is one record, `Task`: how a problem is drawn, how an answer is checked, and how people
-# write about it. This lesson writes such a record for sorting numbers, registers it, and trains a
-# small model on it from random weights. In the package, the same code would be a file in
+# task is one record, `Task`: how a problem is drawn, how an answer is checked, and how people write
+# about it. This lesson writes such a record for sorting numbers, registers it, and trains a small
+# model on it from random weights. In the package, the same code would be a file in
 # `minireason/tasks/`, and one line behind those of the other tasks, which registers it
-# ([how](../minireason/tasks/README.md)).
+# ([how](../minireason/tasks/README.md)). In `presets` it would then also say how many held-out
+# problems to score, since there are 642 prompts, 66 of them of level 1, and `train.py` asks for
+# 1,000.
 #
 # Three things decide whether RL can teach a task:
 #
@@ -173,8 +175,9 @@ def follows(problem, thinking, answer):
 # %% [markdown]
 # ## The record, registered
 #
-# `register` tries every function once, and refuses a record that breaks the contract with one
-# line. From here on the verifier, the corpus, RL and the counting of behaviour know the task.
+# `register` tries its functions on a few problems of each level, and refuses a record that breaks
+# the contract with one line. From here on the verifier, the corpus, RL and the counting of
+# behaviour know the task.
 
 # %%
 TASKS.pop("sort", None)      # so that this cell can be run a second time
@@ -383,9 +386,9 @@ show_figure(figure, "17_your_own_task")
 # %% [markdown]
 # ## The trap
 #
-# A reward is taken literally. Had `right_in_spanish` asked for "no English word" alone, the
-# cheapest way to earn it would be not to think at all: a guess has no words. And had the check
-# accepted the numbers in any order, the prompt itself would be an answer.
+# A reward is taken literally. Suppose it asked for "no English word" and for nothing else. A guess
+# has no words, so the model would earn all of it without a thought. And had the check accepted the
+# numbers in any order, the prompt itself would be an answer.
 #
 # ## What it does not show
 #
