@@ -24,7 +24,7 @@ from minireason import tasks
 from minireason.behaviour import observe
 from minireason.config import TaskConfig, preset, to_dict
 from minireason.corpus import base_corpus, golden_examples, wrap
-from minireason.run import open_model
+from minireason.run import check_test_problems, open_model
 from minireason.tasks import TASKS, make_problem, parse_prompt, register
 from minireason.tasks.problem import Problem, is_test
 from minireason.tasks.task import Habits, Mix, Task
@@ -105,6 +105,12 @@ def draws_of_rl(number):
     mix, rng = TaskConfig(), random.Random(0)
     world = reasoning_world(get_tokenizer(), mix.levels, mix.shares)
     return [world.draw(rng) for _ in range(number)]
+
+
+@pytest.mark.parametrize("name", ["smoke", "laptop", "gpu"])
+def test_the_presets_of_the_page_ask_for_no_more_problems_than_there_are(sort, name):
+    register(sort)
+    check_test_problems(preset(name))
 
 
 def test_a_task_has_flags_and_settings_of_its_own(sort):
