@@ -350,18 +350,21 @@ def test_the_tables_of_process_rewards(study, write, monkeypatch):
     assert "\n    <think>try a no\n    wait try b</think>\n" in tables["C18-transcripts-table"]
 
 
+@pytest.mark.parametrize("left_out", [[], ["longer RL"]])
 @use("beyond_the_base")
-def test_the_tables_of_pass_at_k(study, write, monkeypatch):
+def test_the_tables_of_pass_at_k(study, write, monkeypatch, left_out):
     """The base solves two of four problems, one of them always; RL solves all of them half of the time."""
     monkeypatch.setattr(study, "bootstrap_interval", partial(bootstrap_interval, num_resamples=20))
     monkeypatch.setattr(study, "NUM_RESAMPLES", 20)
     ks, rows, crossings = [1, 2, 4], [], {}
     counts = {name: [[4, 2]] * 4 for name in study.COLORS} | {"base": [[4, 4], [4, 1], [4, 0], [4, 0]]}
-    arms = {name: [{"counts": of_model, "enough": 9}] * 2 for name, of_model in counts.items()}
+    arms = {}
+    for name in counts.keys() - set(left_out):
+        arms[name] = [{"counts": counts[name], "enough": 9}] * 2
     curves = {name: study.curves_of(arms[name], ks) for name in arms}
     for task in ("arithmetic", "countdown", "program"):
         rows += study.rows_of(task, arms, curves, ks)
-        for after, before in study.COMPARED:
+        for after, before in study.pairs_of(arms):
             crossing = study.crossing_interval(curves[before], curves[after], ks)
             crossings[f"{task}, {before} and {after}"] = crossing
     tables = tables_of(write, 14, rows=rows, crossings=crossings, samples=4)
@@ -370,3 +373,4 @@ def test_the_tables_of_pass_at_k(study, write, monkeypatch):
     assert "| base passes RL | none [" in tables["C14-crossings-table"]
     assert "| solved by RL, never by base | 50.0 [" in tables["C14-alone-table"]
     assert "| solved by base, never by RL | 0.0 [0.0, 0.0] |" in tables["C14-alone-table"]
+    assert all(("longer RL" in text) == (not left_out) for text in tables.values())

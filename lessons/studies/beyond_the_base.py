@@ -195,16 +195,21 @@ def alone(first, second):
 # -----------------------------------------------------------------------------
 # Results
 
+def pairs_of(arms):
+    """The pairs (after, before) of COMPARED whose models are there."""
+    return [pair for pair in COMPARED if set(pair) <= set(arms)]
+
+
 def rows_of(task, arms, curves, ks):
     """The curves of a task, their differences, and what one model solves and another never does."""
     rows = []
     for i, k in enumerate(ks):
         for name in curves:
             rows.append(row(f"{task}, {name}: pass@{k}", *bootstrap_interval(curves[name][:, :, i])))
-        for after, before in COMPARED:
+        for after, before in pairs_of(arms):
             difference = bootstrap_interval(curves[after][:, :, i], curves[before][:, :, i])
             rows.append(row(f"{task}, {after} less {before}: pass@{k}", *difference))
-    for after, before in COMPARED:
+    for after, before in pairs_of(arms):
         for first, second in ((after, before), (before, after)):
             share = bootstrap_interval(alone(arms[first], arms[second]))
             rows.append(row(f"{task}: solved by {first}, never by {second}", *share))
@@ -220,8 +225,9 @@ def draw(tasks, rows, crossings, ks):
     shares = {}
     for axis, task in zip(axes, tasks):
         for name, color in COLORS.items():
-            intervals = [found[f"{task}, {name}: pass@{k}"] for k in ks]
-            plot_band(axis, ks, intervals, color, name)
+            if f"{task}, {name}: pass@1" in found:
+                intervals = [found[f"{task}, {name}: pass@{k}"] for k in ks]
+                plot_band(axis, ks, intervals, color, name)
         place = crossings[f"{task}, base and RL"]["k"]
         if place is not None:
             axis.axvline(place, color="black", lw=0.8, ls=":")
@@ -241,33 +247,35 @@ def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
     parser.add_argument("--samples", type=int, help="answers to a problem (default: 1,024, with --fast 16)")
     parser.add_argument("--problems", type=int, help="of each task (default: 300, with --fast 5)")
-    parser.add_argument("--long", type=int, help="iterations of the longer RL (default: 300, with --fast 4)")
+    parser.add_argument("--long", type=int,
+                        help="iterations of the longer RL (default: 300, with --fast 4); 0 leaves it out")
     args = runs.parse(parser)
     defaults = (16, 5, 4) if args.fast else (1024, 300, 300)
     for name, default in zip(("samples", "problems", "long"), defaults):
         if getattr(args, name) is None:
             setattr(args, name, default)
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} is at least 1")
+        if getattr(args, name) < (0 if name == "long" else 1):
+            parser.error(f"--{name} is too small")
+    names = [name for name in COLORS if args.long or name != "longer RL"]
 
     ks, size = powers_of_two(args.samples), f"{args.problems}x{args.samples}"
     tasks, jobs = list(from_dict(runs.settings_asked(args)).tasks.levels), {}
     for seed in args.seeds:
         for task in tasks:
-            for name in COLORS:
+            for name in names:
                 kind = f"longer-RL-{args.long}" if name == "longer RL" else name.replace(" ", "-")
                 file = f"C14-{kind}-{task}-{size}-{seed}"
                 jobs[(task, name), seed] = (runs.arm, file, args, measure, name, task, seed, args)
     measured = runs.by_seed(runs.work_off(jobs))                   # {(task, name): an arm of each seed}
     rows, crossings, seconds = [], {}, {}
     for task in tasks:
-        arms = {name: measured[task, name] for name in COLORS}
-        curves = {name: curves_of(arms[name], ks) for name in COLORS}
+        arms = {name: measured[task, name] for name in names}
+        curves = {name: curves_of(arms[name], ks) for name in names}
         rows += rows_of(task, arms, curves, ks)
-        for after, before in COMPARED:
+        for after, before in pairs_of(arms):
             crossings[f"{task}, {before} and {after}"] = crossing_interval(curves[before], curves[after], ks)
         seconds[task] = {}
-        for name in COLORS:
+        for name in names:
             seconds[task][name] = [arm["seconds"] for arm in arms[name]]
     runs.save_claim(14, "RL teaches nothing that the base cannot do", args.command, args.seeds, args.problems,
                     rows, crossings=crossings, samples=args.samples, seconds=seconds)
