@@ -345,6 +345,7 @@ def test_the_tables_of_process_rewards(study, write, monkeypatch):
     assert "| each right step | 25.0 [" in tables["C18-table"]
     assert "| no wrong step | +0.0 [0.0, 0.0] |" in tables["C18-differences-table"]
     assert tables["C18-steps-table"].count("| 3.00 [3.00, 3.00] | 3.00 [3.00, 3.00] | 0.0 [0.0, 0.0] |") == 5
+    assert tables["C18-steps-table"].count("| 25.0 [25.0, 25.0] | 100.0 [100.0, 100.0] |") == 5
     assert "| of the base | 90.0 [90.0, 90.0] | 25.0 [25.0, 25.0] |" in tables["C18-scorer-table"]
     assert "| 9 | 4 | wrong |" in tables["C18-transcripts-table"]
     assert "\n    <think>try a no\n    wait try b</think>\n" in tables["C18-transcripts-table"]

@@ -562,6 +562,7 @@ NUMBERS = {
     "C11": lambda: points("C11.json", "rl - base program"),
     "C12": tries_of_pure_rl,
     "C16": lambda: points("C16.json", "chat: experts less cold start"),
+    "C18": lambda: f"{100 * find('C18.json', 'countdown, each step less outcome')['value']:.0f}",
     "C19": tokens_spared,
 }
 
@@ -896,7 +897,8 @@ def process_counts():
                "right steps": f"countdown, {{}}: right_steps {EVERY_RUN}"}
     numbers["right steps, in sums"] = f"arithmetic, {{}}: right_steps {EVERY_RUN}"
     shares = {"wrong steps %": f"countdown, {{}}: wrong_steps {EVERY_RUN}",
-              "repeated steps %": f"countdown, {{}}: repeated {EVERY_RUN}"}
+              "repeated steps %": f"countdown, {{}}: repeated {EVERY_RUN}",
+              "well formed %": f"countdown, {{}}: well_formed {EVERY_RUN}"}
     return beside(grid("C18.json", "countdown", rows, numbers, plain_interval),
                   grid("C18.json", "countdown", rows, shares))
 

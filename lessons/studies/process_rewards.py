@@ -269,8 +269,10 @@ def rows_of(measured):
             if name not in ("base", "outcome"):
                 difference = bootstrap_interval(right, of_outcome)
                 rows.append(row(f"{task}, {name} less outcome", *difference))
+            counts = {"well_formed": [arm["scores"][task]["well_formed"] for arm in arms]}
             for count in COUNTS:
-                values = [arm["steps"][task][count] or 0.0 for arm in arms]
+                counts[count] = [arm["steps"][task][count] or 0.0 for arm in arms]
+            for count, values in counts.items():
                 mean = sum(values) / len(values)
                 title = f"{task}, {name}: {count} (mean, lowest, highest run)"
                 rows.append(row(title, mean, min(values), max(values)))
