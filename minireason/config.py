@@ -362,10 +362,11 @@ def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> 
 
 
 def forget_new_tasks(config: Config, stored: dict) -> None:
-    """Leaves out the tasks that stored settings do not mention."""
+    """Leaves out the tasks that stored settings do not mention, and numbers of problems that they lack."""
     for task in list(config.tasks.levels):
         if f"tasks.{task}_levels" not in stored:
             del config.tasks.levels[task], config.tasks.shares[task]
+        if f"evaluate.num_{task}s" not in stored:
             config.evaluate.num_by_task.pop(task, None)
 
 
