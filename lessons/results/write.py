@@ -563,6 +563,7 @@ NUMBERS = {
     "C12": tries_of_pure_rl,
     "C16": lambda: points("C16.json", "chat: experts less cold start"),
     "C18": lambda: f"{100 * find('C18.json', 'countdown, each step less outcome')['value']:.0f}",
+    "C18-sums": lambda: f"{100 * find('C18.json', 'arithmetic, each step less outcome')['value']:.0f}",
     "C19": tokens_spared,
 }
 
@@ -895,8 +896,9 @@ def process_counts():
     rows = {"the base, before RL": "base"} | PROCESS
     numbers = {"tokens": f"countdown, {{}}: tokens {EVERY_RUN}",
                "right steps": f"countdown, {{}}: right_steps {EVERY_RUN}"}
-    numbers["right steps, in sums"] = f"arithmetic, {{}}: right_steps {EVERY_RUN}"
-    shares = {"wrong steps %": f"countdown, {{}}: wrong_steps {EVERY_RUN}",
+    numbers["right steps, arithmetic"] = f"arithmetic, {{}}: right_steps {EVERY_RUN}"
+    shares = {"wrong steps, arithmetic %": f"arithmetic, {{}}: wrong_steps {EVERY_RUN}",
+              "wrong steps %": f"countdown, {{}}: wrong_steps {EVERY_RUN}",
               "repeated steps %": f"countdown, {{}}: repeated {EVERY_RUN}",
               "well formed %": f"countdown, {{}}: well_formed {EVERY_RUN}"}
     return beside(grid("C18.json", "countdown", rows, numbers, plain_interval),
@@ -939,12 +941,13 @@ TABLES |= {
     "C18-table": if_measured("C18", process_rewards),
     "C18-differences-table": if_measured("C18", process_differences),
     "C18-steps-table": if_measured("C18", process_counts, before=(
-        "What the answers to countdown hold. A step is repeated if an earlier one asked the same.\n"
-        "Brackets: lowest and highest run.")),
+        "What the answers to countdown hold, and in two columns those to arithmetic. A step is repeated\n"
+        "if an earlier one asked the same. Brackets: lowest and highest run.")),
     "C18-scorer-table": if_measured("C18", scorer, before=(
         "What the scorer makes of right steps and of wrong ones, before RL and after:")),
     "C18-transcripts-table": if_measured("C18", transcripts, before=(
-        "Of each arm, the answer among 900 that earned most by its steps (first seed):")),
+        "Of each arm (first seed, 900 answers) the one that would earn most at 0.1 for each right step, or\n"
+        "at the scorer's pay in the last row. Without pay for steps there are such answers, too:")),
 }
 NUMBERS |= {
     "C14-figure": figure_of("C14", "pass@k of four models, and what only one of two solves"),
