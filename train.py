@@ -69,12 +69,12 @@ A setting is shown with its default. What is (on) is switched off by --no-NAME.
   python train.py all --help      all settings
 
 presets:
-  smoke     every stage in 80 seconds, to see that all works
+  smoke     every stage in 2 to 3 minutes, to see that all works
   laptop    what the README shows, in 22 to 33 minutes on two cores
   gpu       a wider model and larger rollouts, for one GPU
 """
 # How long all stages of a preset take, where it was measured: on two cores, with nothing beside them.
-DURATIONS = {"smoke": "80 seconds", "laptop": "22 to 33 minutes"}
+DURATIONS = {"smoke": "2 to 3 minutes", "laptop": "22 to 33 minutes"}
 SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}
 
 
