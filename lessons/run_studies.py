@@ -84,7 +84,7 @@ class Worker(threading.Thread):
         self.stopped.set()
         if self.process is not self.told:
             self.told = self.process
-            self.told.terminate()
+            self.told.terminate()       # nothing happens to one that has ended
 
 
 def say(text):
@@ -132,14 +132,18 @@ def work_off(workers, is_fast):
     with stop_after_step() as request:
         for worker in workers:
             worker.start()
-        while any(worker.is_alive() for worker in workers):
-            time.sleep(0.2)
-            for name in sorted(made(is_fast) - seen):
-                say(f"made {name}")
-                seen.add(name)
-            if request.signal or any(worker.failure for worker in workers):
-                for worker in workers:
-                    worker.stop()
+        try:
+            while any(worker.is_alive() for worker in workers):
+                time.sleep(0.2)
+                for name in sorted(made(is_fast) - seen):
+                    say(f"made {name}")
+                    seen.add(name)
+                if request.signal or any(worker.failure for worker in workers):
+                    for worker in workers:
+                        worker.stop()
+        finally:            # a second signal ends this at once: no study may go on alone
+            for worker in workers:
+                worker.stop()
         if request.signal:
             raise Stopped(request.signal, "stopped; the same command goes on")
     failures = [worker.failure for worker in workers if worker.failure]

@@ -165,7 +165,7 @@ def fits(base, flags):
         return False
     stored, wanted = or_exit(stored_config, base), config_asked(flags)
     wanted.model.vocab_size = stored.model.vocab_size       # words that came later are added
-    for name in changed_settings(stored, wanted):
+    for name in {*changed_settings(stored, wanted), *changed_settings(wanted, stored)}:      # also a new task
         group, _, setting = name.rpartition(".")
         if group in ("", "model", "tasks", "base") and setting not in (*PIECES, *AFTER_THE_BASE):
             return False
@@ -384,13 +384,13 @@ def found(name, flags, stage):
 def trained(name, flags, needs, base):
     """Results of a run, after train.py has made what is missing. Call it alone."""
     folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
-    has_begun = (folder / "config.json").exists()
+    has_begun, config = (folder / "config.json").exists(), asked_or_exit(as_text(flags))
     if not has_begun or not os.path.lexists(flags_path):
         save_json(flags_path, as_text(flags))      # flags without a run are those of one that was refused
     parts = [[]]                                   # all at once, as the flags say
     if needs not in (None, "align"):
-        stages = run.stages_of(config_asked(as_text(flags)))
-        parts = [[stage] for stage in stages[:stages.index(needs) + 1]]
+        stages = run.stages_of(config)
+        parts = [[stage] for stage in stages[:stages.index(needs) + 1]] if needs in stages else [[needs]]
     start = []
     if has_begun and "--from" in flags:            # the stages before were copied when it began
         at = flags.index("--from")
@@ -408,16 +408,21 @@ def trained(name, flags, needs, base):
     return or_exit(read_results, folder)
 
 
+def asked_or_exit(flags):
+    """The settings that train.py makes of its flags today. Ends the program with 2 where it refuses them."""
+    try:
+        return config_asked(flags)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
 def refuse_another_recipe(folder, flags):
     """Ends the program with 2 if a run's settings are not those that train.py makes of its flags today.
 
     A flag that was not given means the recipe's default, and the recipe changes.
     """
-    try:
-        wanted = config_asked(flags)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    wanted = asked_or_exit(flags)
     wanted.model.vocab_size = get_tokenizer(wanted.tasks.levels).vocab_size
     refuse_if_any(changed_settings(or_exit(stored_config, folder), wanted),
                   f"{folder} was made with settings that these flags do not mean today")

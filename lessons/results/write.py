@@ -950,7 +950,7 @@ TABLES |= {
         "at the scorer's pay in the last row. Without pay for steps there are such answers, too:")),
 }
 NUMBERS |= {
-    "C14-figure": figure_of("C14", "pass@k of four models, and what only one of two solves"),
+    "C14-figure": figure_of("C14", "pass@k of the models, and what only one of two solves"),
     "C15-figure": figure_of("C15", "Accuracy, gains and habits with five rewards"),
     "C18-figure": figure_of("C18", "Reward, accuracy, length and right steps of four ways to pay"),
 }
