@@ -123,10 +123,10 @@ def main(argv=None):
     for number in range(args.workers):
         workers.append(Worker(number, remaining, flags, num_threads))
     say(f"{args.workers} workers with {num_threads} threads each; more in {runs.STUDIES}/worker-*.log")
-    work_off(workers, "--fast" in flags)
+    follow(workers, "--fast" in flags)
 
 
-def work_off(workers, is_fast):
+def follow(workers, is_fast):
     """Runs the workers to their end, and says what they make. Raises Stopped, and Fault if a study failed."""
     seen = made(is_fast)
     with stop_after_step() as request:

@@ -436,16 +436,22 @@ def refuse_if_any(differing, reason):
         sys.exit(2)
 
 
+def once(path, name, make):
+    """Calls make() if the file `path` is not there. Of several processes one does, and the others wait."""
+    if path.exists():
+        return
+    with alone(name):
+        if not path.exists():       # another process may have made it by now
+            make()
+
+
 def kept(name, measure, *arguments):
     """What `measure` returns. It is kept in runs/studies/`name`.json, and found there the next time.
 
     Ends the program with 2 if what is kept was measured of other runs, or with other sizes.
     """
     path, settings = STUDIES / f"{name}.json", settings_measured(measure, arguments)
-    if not path.exists():
-        with alone(name):
-            if not path.exists():       # another process may have made it by now
-                save_json(path, {"settings": settings, "measured": measure(*arguments)})
+    once(path, name, lambda: save_json(path, {"settings": settings, "measured": measure(*arguments)}))
     return content_of(path, settings, "was measured with other settings")["measured"]
 
 
@@ -486,12 +492,13 @@ def kept_model(name, model, train, *arguments, start=None):
     settings = settings_measured(train, (model, *arguments))
     if start is not None:
         settings |= settings_among({"start": start})
-    if not notes.exists():
-        with alone(name):
-            if not notes.exists():
-                value = train(model, *arguments)
-                write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
-                save_json(notes, {"settings": settings, "value": value})      # who finds it finds the weights
+
+    def make():
+        value = train(model, *arguments)
+        write_atomically(weights, lambda file: torch.save(model.state_dict(), file))
+        save_json(notes, {"settings": settings, "value": value})      # last: who finds it finds the weights
+
+    once(notes, name, make)
     content = content_of(notes, settings, "is of a model that was trained with other settings")
     load_weights(model, torch.load(weights, map_location=device, weights_only=True))
     return model.eval(), content["value"]
@@ -531,12 +538,13 @@ def arm(name, args, measure, *arguments):
     arm was measured with other settings. What is computed at a time (PIECES) may differ.
     """
     path, settings = RESULTS / "arms" / f"{name}.json", settings_asked(args)
-    if not path.exists():
-        with alone(f"arm-{name}"):
-            if not path.exists():       # another process may have made it by now
-                text = json.dumps({"settings": settings, **measure(*arguments)}, separators=(",", ":"))
-                write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
-                print(f"wrote {path}", flush=True)
+
+    def make():
+        text = json.dumps({"settings": settings, **measure(*arguments)}, separators=(",", ":"))
+        write_atomically(path, lambda file: file.write(f"{text}\n".encode()))
+        print(f"wrote {path}", flush=True)
+
+    once(path, f"arm-{name}", make)
     measured = or_exit(read_json, path, {"settings": dict}, "delete it")
     differing = []
     for name_of_setting in different_settings(measured.pop("settings"), settings):

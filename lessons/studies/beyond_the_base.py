@@ -254,8 +254,9 @@ def main():
     for name, default in zip(("samples", "problems", "long"), defaults):
         if getattr(args, name) is None:
             setattr(args, name, default)
-        if getattr(args, name) < (0 if name == "long" else 1):
-            parser.error(f"--{name} is too small")
+        least = 0 if name == "long" else 1
+        if getattr(args, name) < least:
+            parser.error(f"--{name} is at least {least}")
     names = [name for name in COLORS if args.long or name != "longer RL"]
 
     ks, size = powers_of_two(args.samples), f"{args.problems}x{args.samples}"
