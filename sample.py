@@ -64,7 +64,7 @@ def new_tokens_for(model: GPT, problem: Problem | ChatPrompt, args: argparse.Nam
 def ask(model: GPT, problems: list, args: argparse.Namespace,
         on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
     """The model's answer to each problem, in order. Raises BadInput on a prompt that is too long."""
-    indices = {}        # of the problems whose answers have the same limit: they are answered together
+    indices = {}        # {limit of new tokens: indices of its problems}: these are answered together
     for i, problem in enumerate(problems):
         indices.setdefault(new_tokens_for(model, problem, args), []).append(i)
     answers = {}

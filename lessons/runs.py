@@ -566,18 +566,19 @@ def config_asked(flags):
 
 
 def rewarded_run(name, reward, seed, args):
-    """RL from the base as in `pure_run`, but an answer is worth what `reward` says.
+    """The run that did RL from the base as `pure_run` does, with `reward` in place of the verifier's.
 
-    `reward` takes (problems, completions) and returns as many numbers; the answers of a group stand in
-    consecutive places. A run that was interrupted asks it again, so it must draw from what it is given.
+    reward(problems, completions) returns one number for each completion; those of a group are consecutive.
+    A reward that is random must take its seed from them: a resumed run computes some rewards a second time.
     """
-    source = whole_run(seed, args, "rl")        # with its own reward
-    plain_world = stages.problems
+    source = whole_run(seed, args, "rl")        # before the reward is replaced
+    usual_world = stages.problems
 
-    def world(its_run):
-        return dataclasses.replace(plain_world(its_run), reward=reward)
+    def rewarded_world(its_run):
+        return dataclasses.replace(usual_world(its_run), reward=reward)
 
-    with mock.patch.object(stages, "problems", world):
+    # train.py has no flag for a reward, so the function that makes the World of RL is replaced meanwhile
+    with mock.patch.object(stages, "problems", rewarded_world):
         ensure(f"{name}-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", source, *args.flags)
     return STUDIES / f"{name}-{seed}"
 
@@ -666,7 +667,7 @@ def bootstrap(statistic, *columns, num_resamples=500):
         seeds = generator.integers(0, num_seeds, num_seeds)
         problems = generator.integers(0, num_problems, num_problems)
         values.append(statistic(*[column[seeds][:, problems] for column in columns]))
-    low, high = np.quantile(values, (0.025, 0.975), method="nearest")
+    low, high = np.quantile(values, (0.025, 0.975), method="nearest")     # between finite and infinite is NaN
     return float(statistic(*columns)), float(low), float(high)
 
 
@@ -681,6 +682,7 @@ def in_percent(line):
 
 @exit_codes("runs.py")
 def main(argv=None):
+    """Lists the runs and the seconds of their stages. With `keep SEED`: keeps the base of that whole run."""
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["keep"] and len(words) == 2 and words[1].isdecimal():
         keep_base(int(words[1]))
@@ -689,11 +691,10 @@ def main(argv=None):
         raise BadInput("usage: python lessons/runs.py, or python lessons/runs.py keep SEED")
     for path in sorted(STUDIES.glob("*/results.json")):
         results = read_results(path.parent)
-        rounded = {}
+        seconds = results["seconds"]        # of "rl", which is its training, and of "rl evaluation"
         for stage in results["stages"]:
-            parts = [seconds for name, seconds in results["seconds"].items() if name.startswith(stage)]
-            rounded[stage] = round(sum(parts))
-        print(path.parent.name, rounded)
+            seconds[stage] = round(seconds.get(stage, 0) + seconds.pop(f"{stage} evaluation", 0))
+        print(path.parent.name, seconds)
 
 
 if __name__ == "__main__":

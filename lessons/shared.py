@@ -26,7 +26,10 @@ def label(axis, title, xlabel="", ylabel="", legend=True):
 
 
 def error_bars(intervals):
-    """Intervals (middle, low, high) as matplotlib takes them: the middles, and [what is below, above]."""
+    """Intervals (middle, low, high) as matplotlib takes them: middles, and how far the bars reach from them.
+
+    Rounding may put a middle a little outside of its interval; a bar has no negative length.
+    """
     middles = [middle for middle, low, high in intervals]
     below = [max(0.0, middle - low) for middle, low, high in intervals]
     above = [max(0.0, high - middle) for middle, low, high in intervals]

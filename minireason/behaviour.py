@@ -1,8 +1,8 @@
 """What a completion does, counted exactly from its text: thinking, trying, checking, repairing, mixing.
 
-What a step and a try are, the problem's task says; tasks/trace.py has a picture of both.
+tasks/trace.py says what a step and a try are, with a picture; the task says which of them are right.
     thinks        at least one step that can be evaluated
-    retry         a new candidate after one that was stated as failed
+    retry         another try after one that was stated as failed
     giving up     an answer after a failed try, without another try
     false yes     a candidate that was stated as a success and is not one
     repair        a step that is wrong, and the same question answered right before the end
@@ -81,7 +81,7 @@ def count_repairs(steps: list[Step]) -> int:
 
 
 def count_tries(problem: Problem, thinking: str, behaviour: Behaviour) -> None:
-    """Fills in what happens between the words `try` and their verdicts."""
+    """Sets the counts of tries, of their verdicts and of retries in `behaviour`."""
     task, tries = TASKS[problem.task], split_tries(thinking)
     candidates = {task.candidate(problem, attempt.text) for attempt in tries}
     behaviour.num_tries = len(tries)

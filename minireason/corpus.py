@@ -112,26 +112,30 @@ def draw_habits(rng: random.Random, aha: bool, max_tries: int) -> Habits:
 
 
 def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Document:
-    """One document of the base corpus.
+    """One document: 14% are fact sheets, 4% comparisons, 8% conversations, and 74% problems.
 
-    `mix` holds the tasks and their hardest levels; easier levels are included. Without `aha` nothing in it
-    checks, repairs or tries again (a control).
+    `mix` holds the tasks and their hardest levels; easier levels are included. Without `aha` this is a
+    control corpus: no document checks a result, repairs a mistake or tries again.
     """
-    draw = rng.random()
-    if draw < 0.14:
+    kind = rng.random()
+    if kind < 0.14:
         return fact_sheet(rng, mix)
-    if draw < 0.18:
-        return comparison_sheet(rng) if aha else fact_sheet(rng, mix)     # to compare is to check
-    if draw < 0.26:
+    if kind < 0.18:         # the next 4%. To compare is to check, so the control corpus has facts here
+        return comparison_sheet(rng) if aha else fact_sheet(rng, mix)
+    if kind < 0.26:         # the next 8%
         chat = draw_chat(rng)
-        return chat.prompt, wrap(*write_reply(chat, rng, good=0.5))
+        thinking, answer = write_reply(chat, rng, good=0.5)     # every second reply is a bad one
+        return chat.prompt, wrap(thinking, answer)
     name = draw_task(rng, mix)
     task = TASKS[name]
-    problem = draw_problem(name, rng, rng.choice(up_to(max(mix.levels[name]), task.levels)))
+    levels = up_to(max(mix.levels[name]), task.levels)
+    problem = draw_problem(name, rng, rng.choice(levels))
     if rng.random() < task.guess_share:
-        return problem.prompt, wrap("", task.write_guess(problem, rng))
+        return problem.prompt, wrap("", task.write_guess(problem, rng))     # an answer without a thought
     voice = Voice(rng, rng.choice(LANGUAGES))
-    return problem.prompt, wrap(*task.write_messy(problem, rng, voice, draw_habits(rng, aha, mix.max_tries)))
+    habits = draw_habits(rng, aha, mix.max_tries)
+    thinking, answer = task.write_messy(problem, rng, voice, habits)
+    return problem.prompt, wrap(thinking, answer)
 
 
 def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, aha: bool = True,

@@ -82,7 +82,7 @@ def micro_batches(examples: list[Example], max_tokens: int) -> list[list[Example
     """
     pieces = []
     for example in sorted(examples, key=num_tokens_of):     # each is the longest of its piece so far
-        row_length = kernels.padded(num_tokens_of(example) - 1)
+        row_length = kernels.padded(num_tokens_of(example) - 1)     # the last token is only predicted
         if not pieces or (len(pieces[-1]) + 1) * row_length > max_tokens:
             pieces.append([])
         pieces[-1].append(example)

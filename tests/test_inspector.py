@@ -1,6 +1,7 @@
 """Token by token: the numbers against a forward pass of the row alone,
 and the page in a parser of its own."""
 
+import dataclasses
 import html.parser
 import json
 import math
@@ -9,6 +10,7 @@ import pytest
 import torch
 from helpers import awake, tiny_model
 
+from minireason import grpo
 from minireason.config import RLConfig, preset, to_dict
 from minireason.model import GPT
 from minireason.policy import Critic
@@ -49,6 +51,50 @@ def test_the_numbers_are_those_of_each_row_alone(models):
             assert numbers["kl"] == pytest.approx(math.exp(q) - q - 1, rel=1e-2, abs=1e-4)
             gone = numbers["ratio"] > 1.28 if numbers["advantage"] > 0 else numbers["ratio"] < 0.8
             assert numbers["clipped"] == gone and "value" not in numbers
+
+
+@pytest.mark.parametrize("objective", ["clip", "gspo", "cispo"])
+def test_clipped_means_that_the_loss_has_no_gradient(objective):
+    generator = torch.Generator().manual_seed(0)
+    old_logprobs = -torch.rand(6, 5, generator=generator)
+    moved = torch.tensor([0.5, -0.5, 0.5, -0.5, 0.5, -0.5])[:, None]
+    logprobs = (old_logprobs + moved + 0.4 * torch.randn(6, 5, generator=generator)).requires_grad_()
+    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 0.0, 0.0])[:, None].expand(6, 5)
+    mask, config = torch.ones(6, 5), RLConfig(objective=objective)
+    loss, _ = grpo.compute_loss(logprobs, old_logprobs, None, advantages, mask, config, objective=objective)
+    [gradient] = torch.autograd.grad(loss, logprobs)
+    ratio = (logprobs - old_logprobs).detach().exp()
+    if objective == "gspo":
+        ratio = ratio.log().mean(1, keepdim=True).exp().expand(6, 5)
+    clipped = inspector.has_no_gradient(ratio, advantages, config)
+    assert not clipped[4:].any()        # where the advantage is 0, no clip is the reason
+    assert clipped[:4].tolist() == (gradient[:4] == 0).tolist()
+    assert clipped.any() == (objective != "cispo")
+
+
+def test_the_rewards_are_those_of_the_stage(tmp_path, monkeypatch):
+    """In rl, mixed languages cost half of the reward. In alignment, and in pure RL, they cost nothing."""
+    config = preset("smoke")
+    config.model.vocab_size = get_tokenizer().vocab_size
+    config.rl.max_new_tokens = config.align.max_new_tokens = 10
+    for seed, stage in enumerate(("base", "cold-start", "rl", "rejection", "align")):
+        save(tmp_path / "run", stage, config, seed=seed)
+    config.pure_rl = True
+    for seed, stage in enumerate(("base", "rl")):
+        save(tmp_path / "pure", stage, config, seed=seed)
+    mixed = "<think>2+3=5 luego so</think><answer>5</answer>"
+    rewards, world = {}, inspector.reasoning_world
+
+    def mixing_world(*arguments):
+        its_world = world(*arguments)
+        return dataclasses.replace(
+            its_world, reward=lambda problems, texts: its_world.reward(problems, [mixed] * len(texts)))
+
+    monkeypatch.setattr(inspector, "reasoning_world", mixing_world)
+    for folder, stage in (("run", "rl"), ("run", "align"), ("pure", "rl")):
+        rows, _ = inspector.inspect_run(tmp_path / folder, stage, PROBLEM, 2)
+        rewards[folder, stage] = rows[0]["reward"]
+    assert rewards == {("run", "rl"): 0.5, ("run", "align"): 1.0, ("pure", "rl"): 1.0}
 
 
 def test_with_a_critic_there_are_values_and_returns(models):

@@ -74,9 +74,19 @@ def test_on_cuda_the_crossover_is_that_of_the_ledger_of_cuda(monkeypatch, capsys
     assert on_cuda < on_cpu and ppo_on_cuda < ppo_on_cpu
     monkeypatch.setattr(memory, "pick_device", lambda name: torch.device("cuda"))
     asked = []
-    monkeypatch.setattr(memory, "crossover", lambda *args: asked.append(args[-1]) or 2)
+    monkeypatch.setattr(memory, "crossover", lambda *_, **how: asked.append(how["device"]) or 2)
     assert memory.main(["--model", "7B", "--device", "cuda"]) == 0
     assert asked == ["cuda", "cuda"]
+
+
+def test_a_group_of_two_may_already_take_more(capsys):
+    """PPO's two networks of the laptop preset are small beside the cache of 128 long completions."""
+    flags = ["--preset", "laptop", "--num-prompts", "512", "--dtype", "bfloat16"]
+    assert memory.main([*flags, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["largest_group_within_ppo"]["one graph"] == 0
+    assert memory.main(flags) == 0
+    text = capsys.readouterr().out
+    assert "even with groups of 2" in text and "up to 0" not in text
 
 
 def test_the_command(capsys, tmp_path):

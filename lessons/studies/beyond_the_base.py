@@ -64,7 +64,10 @@ def count_right(model, problems, num_samples, max_new_tokens, seed):
 
 
 def cut(outcomes, enough):
-    """(answers, right ones) up to the one that makes `enough` right ones; of all answers where none does."""
+    """Counts answers until `enough` of them are right, the last of these included; all if there are too few.
+
+    `outcomes` are true or false, in their order. Returns (answers counted, right ones among them).
+    """
     num_right = 0
     for number, is_right in enumerate(outcomes, start=1):
         num_right += is_right

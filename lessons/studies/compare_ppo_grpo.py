@@ -241,19 +241,24 @@ def tasks_of(args):
 
 
 def compared_run(name, algo, start, settings, more_flags, seed, args):
-    """One run from a cold start or from a base, scored at its start and after each tenth of its way."""
+    """Trains one run, or finds it, and scores it at its start and after each tenth of its way.
+
+    `start` is "cold-start" or "base", `name` the question that the run belongs to. Returns {"trained with",
+    "marks", "tokens of an answer", and curves by iteration}. A mark is what was sampled until then, and which
+    held-out problems are right then: {"iteration", "completions", "tokens", "right"}.
+    """
     folder_name = f"compare-{name}-{algo}-{start}-{seed}"
-    source = runs.whole_run(seed, args, needs="cold-start")
+    source = runs.whole_run(seed, args, needs="cold-start")         # it holds the base, too
     pure = ["--pure-rl"] if start == "base" else []
     results = runs.ensure(folder_name, "rl", *pure, "--seed", seed, "--from", source, *args.flags,
                           *flags_of(algo, settings, args), "--rl-snapshots", NUM_LOOKS - 1, *more_flags)
     config, lines = from_dict(results["config"]), runs.curve(folder_name, "rl")
-    completions = config.rl.num_prompts * config.rl.group_size
+    num_completions = config.rl.num_prompts * config.rl.group_size       # of an iteration
     marks = []
     for iteration, model in runs.rl_models(runs.STUDIES / folder_name):
-        tokens = sum(line["completion_length"] for line in lines[:iteration]) * completions
+        tokens = sum(line["completion_length"] for line in lines[:iteration]) * num_completions
         right = runs.right_answers(model, config.tasks.levels, config)
-        marks.append({"iteration": iteration, "completions": iteration * completions,
+        marks.append({"iteration": iteration, "completions": iteration * num_completions,
                       "tokens": round(tokens), "right": right})
     kept = {"trained with": how(settings, more_flags), "marks": marks,
             "tokens of an answer": mean_of_reasoning(results["stages"]["rl"], "tokens")}

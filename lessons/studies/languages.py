@@ -100,16 +100,17 @@ def intervals(shares, *arms):
 
 
 def draw(shares, title):
-    """Left: all shares of all arms. Right: how many answers are right and how many are readable."""
+    """The figure of C6, from {arm: [for each seed, the shares NAMES]}.
+
+    Left: a bar for each share and arm. Right: a point for each arm, its right and its readable answers.
+    """
     figure, axes = new_figure(1, 2, figsize=(12, 4), width_ratios=(1.6, 1))
     table = {name: {} for name in NAMES}
     for arm, color in COLORS.items():
-        by_name = {}
         for name, interval in intervals(shares, arm).items():
-            by_name[name] = [100 * number for number in interval]
-            table[name][arm] = by_name[name]
-        [x], x_errors = error_bars([by_name["right"]])
-        [y], y_errors = error_bars([by_name["readable"]])
+            table[name][arm] = [100 * number for number in interval]
+        [x], x_errors = error_bars([table["right"][arm]])        # lists, here of one point
+        [y], y_errors = error_bars([table["readable"][arm]])
         axes[1].errorbar(x, y, y_errors, x_errors, "o", color=color)
     group_bars(axes[0], table, COLORS)
     label(axes[0], title, ylabel="% of the answers")

@@ -123,7 +123,11 @@ def randomize(network):
 
 
 def endless_world():
-    """Different prompts of PROMPT_LENGTH tokens, completions of full length, every second one rewarded."""
+    """A World without text, in which no completion ends early, so that each step has the same size.
+
+    Prompts are PROMPT_LENGTH random ids. Every second completion is rewarded: each group has a signal.
+    """
+    # a prompt is a list of ids already; without an end token, sampling goes on to max_new_tokens
     tokenizer = SimpleNamespace(encode_prompt=list, decode=lambda ids: "", pad_id=0, eos_id=None)
 
     def draw(rng):
@@ -158,17 +162,18 @@ def most_bytes(device):
 
 
 def watched_steps(algo, networks, optimizer, world, settings, device, seed=0):
-    """Trains settings.num_iterations steps with the code that train.py runs.
+    """Trains settings.num_iterations steps with the code that train.py runs, and watches it.
 
-    Returns a dict for each: seconds and most bytes of the rollout and of the update, and `at backward`, the
-    most bytes that were held when a backward pass was about to begin.
+    Two functions of the algorithm's module are replaced for that. Returns a dict for each step: "seconds",
+    "rollout_seconds", "update_seconds"; "rollout_peak" and "update_peak", in bytes; "at_backward", the most
+    bytes that were held when a backward pass was about to begin; "num_tokens" and "reward".
     """
     module = MODULES[algo]
     collect, compute_loss = module.collect_rollout, module.compute_loss
     step, steps = {}, []
 
     def watched_collect(*arguments):
-        most_bytes(device)
+        most_bytes(device)          # the peak is counted from here on
         began = now(device)
         rollout = collect(*arguments)
         step.update(began=began, at_backward=0, rollout_seconds=now(device) - began,
@@ -182,7 +187,7 @@ def watched_steps(algo, networks, optimizer, world, settings, device, seed=0):
 
     with (mock.patch.object(module, "collect_rollout", watched_collect),
           mock.patch.object(module, "compute_loss", watched_loss)):
-        for metrics in module.train(*networks, None, optimizer, world, settings, seed):
+        for metrics in module.train(*networks, None, optimizer, world, settings, seed):     # no reference
             step["seconds"] = now(device) - step.pop("began")
             step["update_seconds"] = step["seconds"] - step["rollout_seconds"]
             step["update_peak"] = most_bytes(device)
@@ -215,13 +220,16 @@ class Study:
 
 
 def attempt(study, part, what, function, *arguments):
-    """Calls function(study, ...), unless the time is over. An error in it becomes a row of the results."""
+    """Calls function(study, ...), unless the time is over. An error in it becomes a row of the results.
+
+    `what` names the measurement in that row. Too little memory is a result; any other error is a fault.
+    """
     if study.seconds_left() <= 0:
         study.add(part, {"what": what, "skipped": "no time was left"}, f"{what} is left out: no time")
         return
     try:
         function(study, *arguments)
-    except Exception as error:      # whatever it is: what else can be measured on a rented machine, is
+    except Exception as error:      # any error: the machine is rented, so the other parts are still measured
         if not is_out_of_memory(error):
             traceback.print_exc()
             study.num_faults += 1

@@ -302,13 +302,17 @@ def rows_of(table):
 
 
 def show(table):
-    """Prints the table: points of held-out pass@1, mean of the tasks."""
+    """Prints the table.
+
+    "lines" are those of code that differ from GRPO. "at the end" is held-out pass@1 in percent, mean of the
+    tasks. The last two columns are points less its GRPO, after as many completions and after as many seconds.
+    """
     print(f"{'':40}{'lines':>5}{'at the end':>20}{'by completions':>22}{'by seconds':>22}")
-    for line in table:
-        text = f"{line['variant']:40}{line['lines']:5}"
+    for entry in table:
+        text = f"{entry['variant']:40}{entry['lines']:5}"
         for name, width in (("at the end", 20), ("by completions", 22), ("by seconds", 22)):
-            if name in line:
-                value, low, high = line[name]
+            if name in entry:
+                value, low, high = entry[name]
                 text += f"{f'{value:.1f} [{low:.1f}, {high:.1f}]':>{width}}"
         print(text)
     for cost in COLORS:

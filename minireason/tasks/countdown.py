@@ -311,7 +311,10 @@ def succeeds(problem: Problem, text: str) -> bool:
 
 
 def follows(problem: Problem, thinking: str, answer: str) -> bool:
-    """Whether the left side of the last step stands in the answer; true where nothing was worked out."""
+    """Whether the left side of the last step stands in the answer: 13-6 of `13-6=7` stands in (13-6)*10.
+
+    True where nothing was worked out.
+    """
     steps = find_steps(thinking)
     if not steps:
         return True

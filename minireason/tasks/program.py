@@ -150,8 +150,8 @@ def interpolate(examples: Pairs) -> list[int] | None:
 def evaluate(examples: Pairs, coefficients: list[int], x: int) -> int:
     """The value at x of a polynomial in Newton's form: a + (x-x1) * (b + (x-x2) * (c + ...))."""
     value = 0
-    for coefficient, (earlier, _) in reversed(list(zip(coefficients, examples))):
-        value = coefficient + (x - earlier) * value
+    for coefficient, (x_i, _) in reversed(list(zip(coefficients, examples))):     # from the inmost bracket
+        value = coefficient + (x - x_i) * value
     return value
 
 
@@ -314,7 +314,10 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
 
 
 def write_curve(examples: Pairs, squares: int, slope: int) -> str:
-    """The curve with so many squares that the teacher writes, when this is the slope of its line."""
+    """The program that `write_thinking` tries for so many squares: a line for 0, else a parabola.
+
+    It fits the first example. It fits the second one too if `slope` is that of the line through both.
+    """
     x1, y1 = examples[0]
     if squares == 0:
         return write_line(slope, y1 - slope * x1)

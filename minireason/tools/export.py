@@ -120,7 +120,7 @@ def byte_letters() -> dict[int, str]:
     """A visible character for each of the 256 bytes, as GPT-2 chose them.
 
     Our tokens are bytes, but JSON holds text. A byte that is a visible character stands for itself. The
-    others are numbered, and get the characters from 256 on.
+    others are numbered, and get the characters from 256 on. (0xAD would be a soft hyphen, which is not seen.)
     """
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in visible]

@@ -128,7 +128,7 @@ def like(name: str) -> Callable[[str], Any]:
 
 
 def reader(setting: Setting) -> Callable[[str], Any]:
-    """Reads what the flag of a setting is given."""
+    """For `add_argument(type=...)`: a function that reads a value of this setting, or refuses the text."""
     kind = type(setting.get())
     if kind in (int, float):
         return number(kind, setting.metadata["low"], setting.metadata["high"])

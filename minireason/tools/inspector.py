@@ -5,7 +5,7 @@
 
 The old policy answers a prompt G times, as in a rollout. The newer one says how likely it finds each token:
 
-    ratio = p(token) / p_old(token)
+    ratio = p(token) / p_old(token)             (with GSPO one ratio for the whole completion)
     clipped: the ratio is so far from 1 that the loss has no gradient here
     kl = k3 to the old policy
 
@@ -21,14 +21,14 @@ from pathlib import Path
 import torch
 
 from minireason import grpo, ppo
+from minireason.batch import Batch
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs, make_critic
-from minireason.rewards import World, correctness
-from minireason.rollout import build_rollout
+from minireason.rewards import reasoning_world
+from minireason.rollout import collect_rollout
 from minireason.run import PRETRAINED, STARTS_FROM, must_fit, open_model, settings_of_run, start_of
-from minireason.sampling import generate
-from minireason.stats import k3
+from minireason.stats import k3, sequence_log_ratio
 from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools.flags import Parser, like, number
@@ -42,38 +42,52 @@ HEADINGS = {"old_logprob": "old", "advantage": "adv."}      # of the columns tha
 
 @torch.no_grad()
 def inspect_rollout(policy: GPT, old: GPT, critic: Critic | SharedCritic | None, problem: Problem,
-                    config: RLConfig, seed: int) -> list[dict]:
-    """The old policy's completions of a problem, with the numbers that the algorithm sees.
+                    config: RLConfig, seed: int, language_price: float = 0.0) -> list[dict]:
+    """`old` answers a problem G times; then computes what the algorithm sees when it trains `policy` on that.
 
-    Returns one dict per completion: reward, text, and tokens, a list of dicts of numbers.
+    Returns a dict for each completion: {"reward", "text", "tokens"}. A token is a dict of its text and its
+    logprob, old_logprob, ratio, clipped, advantage, kl and entropy; with a critic also value and return.
     """
-    tokenizer = get_tokenizer()
-
-    def reward(problems: list[Problem], completions: list[str]) -> list[float]:
-        return [correctness(problem, completion) for completion in completions]
-
-    world = World(None, reward, tokenizer)
-    prompts = [tokenizer.encode_prompt(problem.prompt)] * config.group_size
-    generation = generate(old, prompts, config.max_new_tokens, config.temperature, seed,
-                          eos_id=tokenizer.eos_id)
-    rollout = build_rollout(prompts, generation, [problem], old, world, config)
+    reasoning = reasoning_world(get_tokenizer(), {}, {}, language_price)
+    world = dataclasses.replace(reasoning, draw=lambda rng: problem)       # this problem alone is drawn
+    one_group = dataclasses.replace(config, num_prompts=1, max_refills=0)
+    # `old` is the reference, too: ref_logprobs and the kl are relative to it
+    rollout = collect_rollout(old, old, world, one_group, seed, iteration=0)
     hidden = completion_hidden(policy, rollout)                                        # (G, L, C)
     if critic is None:
         grpo.compute_advantages(rollout, config)
     else:
-        rollout.old_values = critic(rollout, hidden)
+        rollout.old_values = critic(rollout, hidden)        # of the newer critic: the older is not stored
         ppo.compute_advantages(rollout, config)
     logprobs, entropy = completion_logprobs(policy, rollout, config.temperature, hidden)
-    ratio = (logprobs - rollout.old_logprobs).exp()                                    # (G, L)
-    # min(ratio A, clip(ratio) A): no gradient where the ratio has already gone as far as the advantage wants
-    clipped = torch.where(rollout.advantages > 0, ratio > 1 + config.clip_high, ratio < 1 - config.clip_low)
-    columns = {"logprob": logprobs, "old_logprob": rollout.old_logprobs, "ratio": ratio, "clipped": clipped,
+    log_ratio = logprobs - rollout.old_logprobs                                        # (G, L)
+    if config.objective == "gspo":
+        log_ratio = sequence_log_ratio(log_ratio, rollout.completion_mask)
+    ratio = log_ratio.exp()
+    columns = {"logprob": logprobs, "old_logprob": rollout.old_logprobs, "ratio": ratio,
+               "clipped": has_no_gradient(ratio, rollout.advantages, config),
                "advantage": rollout.advantages}
     if critic is not None:
         columns |= {"value": rollout.old_values, "return": rollout.returns}
     columns |= {"kl": k3(logprobs, rollout.ref_logprobs), "entropy": entropy}
+    return rows_of(rollout, columns)
 
-    completions = []
+
+def has_no_gradient(ratio: torch.Tensor, advantages: torch.Tensor, config: RLConfig) -> torch.Tensor:
+    """Where the clip stops the gradient (G, L): the ratio has gone as far as the advantage wants.
+
+    That is min(ratio A, clip(ratio) A). CISPO clips too, but each of its tokens keeps its gradient.
+    """
+    if config.objective == "cispo":
+        return torch.zeros_like(ratio, dtype=torch.bool)
+    is_too_likely = (advantages > 0) & (ratio > 1 + config.clip_high)
+    is_too_unlikely = (advantages < 0) & (ratio < 1 - config.clip_low)
+    return is_too_likely | is_too_unlikely
+
+
+def rows_of(rollout: Batch, columns: dict[str, torch.Tensor]) -> list[dict]:
+    """One dict for each completion, with the numbers of its tokens from columns {name: (G, L)}."""
+    tokenizer, completions = get_tokenizer(), []
     for i, ids in enumerate(rollout.completion_ids.tolist()):
         length = int(rollout.completion_mask[i].sum())
         tokens = []
@@ -88,8 +102,9 @@ def inspect_rollout(policy: GPT, old: GPT, critic: Critic | SharedCritic | None,
 
 def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: int, seed: int = 0,
                 old: str | None = None) -> tuple[list[dict], str]:
-    """The same with the checkpoints of a run. `old` is by default the stage that `stage` started from.
+    """The same with the checkpoints of a run, and with the rewards of its `stage`.
 
+    `old` is by default the stage that `stage` started from.
     Returns (completions, old). Raises BadInput if a checkpoint is missing, CheckpointError if one is damaged.
     """
     policy, state = open_model(folder, stage)
@@ -97,13 +112,15 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     old = old or start_of(stage, config)
     old_policy, _ = open_model(folder, old)
     settings = config.align if stage == "align" else config.rl
-    settings = dataclasses.replace(settings, group_size=group_size, kl_coef=0.0)
+    settings = dataclasses.replace(settings, group_size=group_size, kl_coef=0.0)      # the KL to itself is 0
+    is_priced = stage == "rl" and not config.pure_rl
     critic = None
     if "critic" in state["extra"]:
         critic = make_critic(policy, settings.shared_critic)
         with must_fit(f"the critic of stage {stage}"):
             load_weights(critic, state["extra"]["critic"])
-    return inspect_rollout(policy, old_policy, critic, problem, settings, seed), old
+    price = config.language_price if is_priced else 0.0
+    return inspect_rollout(policy, old_policy, critic, problem, settings, seed, price), old
 
 
 def as_text(completion: dict) -> str:

@@ -40,6 +40,7 @@ from minireason.upkeep.parallel import pick_device
 ALGORITHMS = ("grpo", "ppo", "ppo-shared")
 INT64, FLOAT32 = 8, 4
 BYTES = {"float32": 4, "bfloat16": 2}
+KINDS = {"one graph": True, "micro-batches": False}      # is the whole batch in one graph?
 LIMIT = 4096     # the largest group size that is tried
 CHUNK = 512      # rows that sampling holds at once
 # Published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B, without biases and with tied embeddings.
@@ -299,7 +300,7 @@ def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: boo
               optimizer: str = "adamw", device: str = "cpu", limit: int = LIMIT) -> int:
     """The largest group with which GRPO takes no more memory than PPO with one completion a prompt.
 
-    `limit` means at least that.
+    `limit` means at least that; 0, that even a group of 2 takes more.
     """
     largest = 0
     for size in range(2, limit + 1):
@@ -376,39 +377,26 @@ def ask_whether_it_fits(args: Namespace) -> None:
 
 
 def show_ledger(args: Namespace) -> None:
-    """Prints the ledger of our own trainer, and draws it."""
-    prompt_length, dtype = args.prompt_length or 20, args.dtype or "float32"
-    optimizer = args.optimizer or "adamw"
-    config = preset(args.preset)
-    settings = config.rl
-    config.model.vocab_size = get_tokenizer().vocab_size
-    for name in ("num_prompts", "group_size", "micro_batch_size", "max_new_tokens", "kl_coef"):
-        if getattr(args, name) is not None:
-            setattr(settings, name, getattr(args, name))
-    c = LARGE.get(args.model, config.model)
-    c.max_length = max(c.max_length, settings.max_new_tokens + max(100, prompt_length))
-    device = pick_device(args.device)
+    """Prints how many bytes GRPO and PPO take in our own trainer, by formula and measured. --plot draws them.
+
+    They are measured for a preset in float32 with AdamW: `measure` makes such tensors and no others.
+    """
+    prompt_length, device = args.prompt_length or 20, pick_device(args.device)
+    dtype, optimizer = args.dtype or "float32", args.optimizer or "adamw"
+    how = {"dtype": dtype, "optimizer": optimizer, "device": device.type}
+    c, settings = asked_sizes(args, prompt_length)
+    is_measured = not args.model and (dtype, optimizer) == ("float32", "adamw")
 
     formula, measured = {}, {}
     for algo in ALGORITHMS:
-        formula[algo] = ledger(c, settings, algo, prompt_length, dtype, optimizer, device.type)
-    if not args.model and (dtype, optimizer) == ("float32", "adamw"):
-        for algo in ALGORITHMS:
+        formula[algo] = ledger(c, settings, algo, prompt_length, **how)
+        if is_measured:
             measured[algo] = measure(c, settings, algo, prompt_length, device)
     largest_group = {}
-    for kind in ("one graph", "micro-batches"):
-        largest_group[kind] = crossover(c, settings, prompt_length, kind == "one graph", dtype, optimizer,
-                                        device.type)
+    for kind, whole in KINDS.items():
+        largest_group[kind] = crossover(c, settings, prompt_length, whole, **how)
     if args.plot:
-        from minireason.tools.plots import new_figure, plot_memory
-        sizes = [2**i for i in range(1, 13)]
-        curves = {}
-        for kind in largest_group:
-            curves[kind] = against_group_size(c, settings, prompt_length, sizes, kind == "one graph",
-                                              dtype, optimizer, device.type)
-        figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
-        plot_memory(panels, sizes, curves)
-        figure.savefig(args.plot, dpi=150)
+        draw_ledger(args.plot, c, settings, prompt_length, how)
     if args.json:
         print(json.dumps({"formula": formula, "measured": measured,
                           "largest_group_within_ppo": largest_group}))
@@ -419,9 +407,38 @@ def show_ledger(args: Namespace) -> None:
           f"tokens, micro-batches of {settings.micro_batch_size}")
     print("\n".join(page(formula, measured)))
     for kind, size in largest_group.items():
+        if size == 0:
+            print(f"{kind}: PPO answers each prompt once; GRPO needs more memory\n"
+                  "    than that even with groups of 2")
+            continue
         group = f"more than {size}" if size == LIMIT else f"up to {size}"
         print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory\n"
               f"    than that with groups of {group}")
+
+
+def asked_sizes(args: Namespace, prompt_length: int) -> tuple[ModelConfig, RLConfig]:
+    """The model and the settings of RL: of a preset or of --model, changed by the flags."""
+    config = preset(args.preset)
+    config.model.vocab_size = get_tokenizer().vocab_size
+    for name in ("num_prompts", "group_size", "micro_batch_size", "max_new_tokens", "kl_coef"):
+        if getattr(args, name) is not None:
+            setattr(config.rl, name, getattr(args, name))
+    c = LARGE.get(args.model, config.model)
+    needed_length = config.rl.max_new_tokens + max(100, prompt_length)
+    return dataclasses.replace(c, max_length=max(c.max_length, needed_length)), config.rl
+
+
+def draw_ledger(path: str, c: ModelConfig, settings: RLConfig, prompt_length: int,
+                how: dict[str, str]) -> None:
+    """The figure of --plot: the bytes of both algorithms against the size of a group."""
+    from minireason.tools.plots import new_figure, plot_memory
+    sizes = [2**i for i in range(1, 13)]
+    curves = {}
+    for kind, whole in KINDS.items():
+        curves[kind] = against_group_size(c, settings, prompt_length, sizes, whole, **how)
+    figure, panels = new_figure(1, 2, figsize=(7.6, 3.2))
+    plot_memory(panels, sizes, curves)
+    figure.savefig(path, dpi=150)
 
 
 @exit_codes("memory", less_memory="lower --micro-batch-size, or --num-prompts, or --max-new-tokens")

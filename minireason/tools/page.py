@@ -188,7 +188,7 @@ def transcript(sample: dict) -> str:
     """One answer: the prompt, the verdict with its remarks, and what the model said."""
     try:
         problem = parse_prompt(sample["prompt"])
-    except ValueError:      # chat
+    except ValueError:      # a conversation is no problem
         problem = None
     verdict = verdict_of(sample)
     remarks = "; ".join(remarks_on(problem, sample)) if problem else ""

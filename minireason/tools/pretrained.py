@@ -72,9 +72,9 @@ def states_of(run: Path | str) -> dict[Path, dict]:
     """What is stored of a run: {where it goes: its state}, in half precision and without optimizers."""
     states = {}
     for stage in STAGES:
-        states[checkpoint_path(WEIGHTS, stage)] = open_model(run, stage)[1]
+        _, states[checkpoint_path(WEIGHTS, stage)] = open_model(run, stage)
     for iteration in snapshots_in(Path(run) / "rl"):
-        states[snapshot_path(WEIGHTS / "rl", iteration)] = open_snapshot(run, iteration)[1]
+        _, states[snapshot_path(WEIGHTS / "rl", iteration)] = open_snapshot(run, iteration)
     for path, state in states.items():
         states[path] = state | {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
     return states

@@ -64,7 +64,7 @@ KEYS = {        # of a checkpoint, and the shape of what stands behind each
 
 
 def check_state(state: dict) -> None:
-    """Raises ValueError if a state has not the shape of a checkpoint, or its parts contradict one another."""
+    """Raises ValueError if a state lacks the shape of a checkpoint, or its parts contradict one another."""
     check_shape(state, KEYS)
     if not state["optimizer"]:
         return

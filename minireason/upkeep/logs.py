@@ -71,6 +71,7 @@ class Log:
         return self
 
     def __exit__(self, *_):
+        """Closes the copy, if one is open."""
         if self.finish is None:
             return
         try:

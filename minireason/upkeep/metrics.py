@@ -37,7 +37,7 @@ def read(path: Path, num_lines: int | None = None) -> list[dict[str, float]]:
 
 
 def parsed_lines(path: Path) -> Iterator[tuple[dict[str, float], int]]:
-    """The values of each line, and the bytes it takes. Raises Fault at the first that `append` did not write.
+    """Yields (values, bytes) of each line. Raises Fault at the first one that `append` did not write.
 
     Half a line at the end has no line break, and is left out.
     """

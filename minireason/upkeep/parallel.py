@@ -233,8 +233,10 @@ def from_first(function: Callable, *arguments: Any) -> Any:
         except (Exception, SystemExit) as raised:
             error = raised
     result, copied_error = gather((result, error))[0]
-    if error or copied_error:
-        raise error or copied_error     # the first process raises its own, which knows where it comes from
+    if error:
+        raise error             # process 0 raises its own, which knows where it comes from
+    if copied_error:
+        raise copied_error
     return result
 
 

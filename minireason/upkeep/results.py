@@ -1,5 +1,7 @@
 """The shape of results.json, as files.py describes shapes. minireason/run.py reads it, train.py writes it.
 
+A function here is a shape: it returns nothing, and raises ValueError if the value does not have it.
+
     stages        {stage: {task: scores, "chat": scores}}, what minireason/evaluate.py counted
     seconds       of training and of scoring, by stage
     iterations    how many lines the metrics.jsonl of a stage has
@@ -73,18 +75,19 @@ NEWER = {"iterations": {str: count}, "ran with": {str: str}}      # an earlier v
 
 
 def results(value: Any, name: str) -> None:
-    """The shape of results.json."""
+    """The shape of results.json: every stage has a task and its seconds, and all were scored alike."""
     check_shape(value, RESULTS, name)
     for key, shape in NEWER.items():
         if key in value:
             check_shape(value[key], shape, key)
-    levels = []         # of each stage
-    for stage, tasks in value["stages"].items():
-        if len(tasks) < 2 or stage not in value["seconds"]:
+    all_levels = []         # for each stage, {task: its levels}
+    for stage, scores_of in value["stages"].items():
+        levels = {task: set(scores["levels"]) for task, scores in scores_of.items() if task != "chat"}
+        if not levels or stage not in value["seconds"]:
             raise ValueError(f"the stage {short(stage)} is incomplete")
-        levels.append({task: set(scores["levels"]) for task, scores in tasks.items() if task != "chat"})
-        for task in levels[-1]:
-            if len(tasks[task]["outcomes"]) != tasks[task]["accuracy"]["num_problems"]:
+        for task in levels:
+            if len(scores_of[task]["outcomes"]) != scores_of[task]["accuracy"]["num_problems"]:
                 raise ValueError(f"{short(task)} has not as many outcomes as problems")
-    if any(others != levels[0] for others in levels):
+        all_levels.append(levels)
+    if any(levels != all_levels[0] for levels in all_levels):
         raise ValueError("its stages were not scored on the same tasks and levels")

@@ -19,9 +19,10 @@ MOST_POINTS = 150       # of a curve; each is a mean of neighbours where a run h
 
 
 def film(run: str, problem: Problem | ChatPrompt, temperature: float, seed: int, send: Send) -> None:
-    """Sends the curves, then the answer of each moment as `think` does, with its "iteration".
+    """Sends the curves of RL, then one answer of each model that is kept.
 
-    Raises BadInput if the run has no RL.
+    The first event is {"iterations": of these models, "points": of the curves, "missing": a sentence or ""}.
+    The others are those of `think`, each with its "iteration". Raises BadInput if the run has no RL.
     """
     models = list(rl_models(run))
     folder = folder_of(run) / "rl"

@@ -23,7 +23,7 @@ from minireason.tools.verdict import judge
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
-Send = Callable[[dict], None]
+Send = Callable[[dict], None]       # writes one event, a dict, to the browser
 
 MAX_NEW_TOKENS = 256
 NUM_ALTERNATIVES = 6                            # other tokens that are shown for each one
