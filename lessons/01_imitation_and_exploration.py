@@ -102,11 +102,11 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 #
 # Some words of every training, here and later. A *step* changes all weights a little, against the
 # gradient of the loss on a *batch* of examples. *AdamW* is the rule that turns a gradient into a
-# step: it divides each number of the gradient by its usual size. If all gradients were twice as
-# long, the steps would be as long as now. The *learning rate* says how long steps are. It rises in
-# the first steps, which is the *warm-up*, and then falls to 0 at the end. In imitation *weight
-# decay* also makes all weights a little smaller in each step. A gradient that is longer than a
-# limit is shortened. A pass over all examples is an *epoch*.
+# step: it divides each number of the gradient by its usual size. So steps do not grow if all
+# gradients double. The *learning rate* says how long steps are. It rises in the first steps, which
+# is the *warm-up*, and then falls to 0 at the end. In imitation *weight decay* also makes all
+# weights a little smaller in each step. A gradient that is longer than a limit is shortened. A pass
+# over all examples is an *epoch*.
 
 # %%
 corpus = [([1, 4], [2, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0])]
@@ -177,7 +177,9 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 # The *base* is a model that has imitated a toy internet and nothing else. Its documents contain
 # answers without a thought, which are mostly wrong. They also contain worked solutions, with slips,
 # in two languages, and thoughts that give up. Nothing in a document says whether it is right. We
-# can tell, because a program checks each answer: the *verifier*, which lesson 02 explains.
+# can tell, because a program checks each answer: the *verifier*, which lesson 02 explains. The
+# flaws are wanted. RL can only choose among habits that a model has, and guesses are what thinking
+# has to beat.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -207,11 +209,12 @@ for task, rights in outcomes.items():
 #     wait try f 70/10=7   or 10? then 6 and 13 have to make 7
 #     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
 #
-# The letters count the moves. A move guesses the last operation, and undoes it. a, b and c guess
-# that the first, second or third number is added last, so they subtract it from the target. (If it
-# is larger than the target, they guess that something is taken from it.) d, e and f guess that it
-# is multiplied last, so they divide by it. g, h and i guess that it is subtracted last, so they add
-# it.
+# In `6*13=78 is 60 no` the 60 is said again. So both numbers stand side by side, and the model need
+# not remember the first one. The letters count the moves. A move guesses the last operation, and
+# undoes it. a, b and c guess that the first, second or third number is added last, so they subtract
+# it from the target. (If that number is larger than the target, they guess that what the other two
+# make is taken from it.) d, e and f guess that it is multiplied last, so they divide by it. g, h
+# and i guess that it is subtracted last, so they add it.
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
 # `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:

@@ -239,7 +239,8 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     rewards            a number for each completion
 #
 # The logprobs are needed twice. At the draw they are a number. For a training step they are
-# computed again, this time with a gradient, for all positions at once. (The second result of
+# computed again, this time with a gradient. One pass through the model is enough for all positions:
+# all tokens are known by now, and the mask lets no position look ahead. (The second result of
 # `completion_logprobs` is for the curves of lesson 09.)
 #
 # <!-- From minireason/policy.py: completion_hidden -->
@@ -292,8 +293,8 @@ assert torch.allclose(logprobs * rollout.completion_mask, rollout.old_logprobs, 
 # ## The trap: the shift by one
 #
 # The logits at position t speak about the token at t + 1. So the first token of a completion is
-# judged by the last position of the prompt. Whoever forgets this asks the model how likely it would
-# repeat the token that it has just read. Nothing fails, and the result is a number.
+# judged by the last position of the prompt. Without the shift you would read how likely it is that
+# a token follows itself. There would be no error. The number would just be wrong.
 
 # %%
 num_prompt = rollout.prompt_lengths[0]

@@ -341,10 +341,10 @@ show_figure(figure, "05_policy_gradient")
 #
 # - A baseline for each token instead of one for each completion: lesson 06.
 # - What happens if the advantages are also divided by the spread of the group: lesson 07.
-# - That a completion is part of its own baseline. Its reward R counts for 1/G of the mean of a
-#   group of G, so of R only R (G - 1) / G is left. On average the whole gradient is shorter by this
-#   factor, 15/16 in a group of 16, and its direction is right. A baseline of lesson 07 leaves
-#   the completion out of the mean.
+# - That a completion is part of its own baseline. A completion is 1/G of the mean of its group of
+#   G. So subtracting the mean takes 1/G of its reward R away again, and R (G - 1) / G is left. On
+#   average the whole gradient is shorter by this factor, 15/16 in a group of 16, and its direction
+#   is right. A baseline of lesson 07 leaves the completion out of the mean.
 #
 # ## Exercises
 #

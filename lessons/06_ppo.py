@@ -162,9 +162,10 @@ for name, values in CRITICS.items():
 # noisier than lambda = 0 with a right one. A critic is wrong at the start of a training, so our
 # presets use lambda = 1.
 #
-# With lambda = 1 "always 1/2" and "always 0" have the same noise, since this number leaves out what
-# all flips have in common. Lesson 05 showed what such a constant costs. PPO removes it, because it
-# subtracts the mean of all advantages (lesson 07).
+# With lambda = 1 "always 1/2" and "always 0" have the same noise. All their advantages differ by
+# 1/2, and our noise is a standard deviation, which leaves out a constant. Lesson 05 showed what
+# such a constant costs. PPO removes it, because it subtracts the mean of all advantages (lesson
+# 07).
 #
 # ## Several steps on one rollout: the clip
 #
@@ -422,17 +423,19 @@ show_figure(figure, "06_ppo")
 #   reward comes in. With lambda = 1 each flip gets all of it, under every critic.
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
-# - Top right: both critics learn. With lambda = 1 the target is the real reward. With lambda = 0
-#   the target contains the critic's own next value, so its error comes back into what it learns.
-#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart.
-#   Both curves rise once, near update 10: the first steps are large, and the values shoot past the
-#   mean reward of 1/2 before they come back.
+# - Top right: both critics learn. (If a critic never knew more than a constant, easy and hard
+#   problems would share one baseline, and PPO would be worse off than GRPO. The curve
+#   `explained_variance` tells: it stays near 0.) With lambda = 1 the target is the real reward.
+#   With lambda = 0 the target contains the critic's own next value, so its error comes back into
+#   what it learns. The bands of the seeds overlap a little, so these seeds hardly tell the two
+#   apart. Both curves rise once, near update 10: the first steps are large, and the values shoot
+#   past the mean reward of 1/2 before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not, and the printed
 #   rewards are higher after as many rollouts: each rollout was used four times. That costs four
-#   times the seconds of learning. In our recipe one update is as good for the same time, so it has
-#   one.
+#   times the seconds of learning. Our recipe learns with GRPO, and has one update: over a whole run
+#   two of them gained nothing that we could tell ([the results](results/README.md#c5)).
 #
 # ## What it does not show
 #

@@ -208,11 +208,13 @@ for name, settings, by_hand in BY_HAND:
 # PPO knows this KL as well, but it takes the KL off the reward of each token. The two need
 # different estimates. In a reward, the value of the estimate counts, and k1 (lesson 06) is right on
 # average. In a loss, the gradient of the estimate counts, and the gradient of k1 is 0 on average:
-# it is that of log p, whose mean is 0 (lesson 05). So GRPO takes *k3*: x - 1 - log x, in which x is
-# the probability of the token under the reference, over its probability under the policy. The mean
-# gradient of k3 is not that of the KL of lesson 06. It is that of the KL in which policy and
-# reference change places. Both pull the policy towards the reference. In the trainings of this
-# lesson kl_coef is 0. Only some tables below use the KL.
+# it is that of log p, whose mean is 0 (lesson 05). (Taken off a reward, the value of k1 multiplies
+# grad log p, as every reward does, and that product has the right mean.) So GRPO takes *k3*: x - 1
+# - log x, in which x is the probability of the token under the reference, over its probability
+# under the policy. A KL has a direction: it is a mean over tokens that one of the two models draws.
+# In lesson 06 the policy draws them. The gradient of k3 is, on average, that of the KL in which the
+# reference draws them. Both pull the policy towards the reference. In the trainings of this lesson
+# kl_coef is 0. Only some tables below use the KL.
 #
 # ### The training loop
 #
@@ -292,7 +294,8 @@ for name, settings, by_hand in BY_HAND:
 #
 # The fourth function is short enough to say in words. `rows_with_signal` selects the completions to
 # learn from. PPO takes all, because its critic learns from each. GRPO leaves out each group whose
-# rewards are all equal: its advantages are all 0, so without a KL it has no gradient.
+# rewards are all equal: its advantages are all 0, so it has no gradient. With a KL in the loss it
+# has one, so then GRPO takes all, too.
 #
 # How much of the two files is the same? The next cell compares all their lines, comments included.
 
@@ -316,8 +319,9 @@ print(f"ppo.py has {len(ppo_lines)} lines, grpo.py has {len(grpo_lines)}. "
 # | the value loss | is added | there is no critic |
 #
 # In our presets lambda and gamma are 1. Then PPO's advantage of a token is the final reward minus
-# the critic's value of that token (lesson 06). So the spread of credit is a matter of the baseline
-# alone: PPO's baseline changes from token to token, and GRPO's does not.
+# the critic's value of that token (lesson 06). So all tokens get the same final reward in PPO, too.
+# Only what is subtracted differs: PPO's baseline changes from token to token, and GRPO's does not.
+# With a lambda below 1 credit is less noisy, but a wrong critic then gives wrong credit.
 #
 # The next cell looks up the line of each difference, so it shows today's files.
 
@@ -446,10 +450,10 @@ for name, curve in curves.items():
 #     without the std    G p (1 - p) + G (1 - p) p = 2 G p (1 - p)
 #     with the std       about 2 G sqrt(p (1 - p)), because the std is about sqrt(p (1 - p))
 #
-# Let one logit z decide: p = sigmoid(z), and dp/dz = p (1 - p). The first pull has this form. So it
-# climbs p, the mean reward of the prompt. The second one has another form. So the division changes
-# the goal: it makes hard prompts (p near 0) and easy prompts (p near 1) count more. The next cell
-# takes groups of 16 with 1 to 15 right completions.
+# Let one logit z decide: p = sigmoid(z), and dp/dz = p (1 - p). Without the std the pull is dp/dz
+# times a constant, so the steps climb p, the mean reward of the prompt. With the std it is not, so
+# they climb something else: hard prompts (p near 0) and easy prompts (p near 1) count more. The
+# next cell takes groups of 16 with 1 to 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)
@@ -538,11 +542,12 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # - *Entropy* says how undecided the model is about the next token: it is 0 if the model is sure. An
 #   *entropy bonus* adds the mean entropy to what is maximized. It works against a policy that
-#   becomes certain too early and tries nothing new.
+#   becomes certain too early and tries nothing new. With it, as with a KL, groups of equal rewards
+#   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
-#   third is *k2*, half the square of k1. It is never negative, and its value is wrong on average.
-#   But in the loss its mean gradient, before the first update, is that of the KL of lesson 06. Each
-#   can stand in the loss, or can be taken off the reward.
+#   third is *k2*, half the square of k1. It is never negative. As a number it is wrong on average.
+#   But in the loss it pulls, on average, exactly as the KL of lesson 06 does, until the first
+#   update of a rollout is made. Each can stand in the loss, or can be taken off the reward.
 #
 # ### The settings
 #

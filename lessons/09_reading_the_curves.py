@@ -29,8 +29,9 @@
 # needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It costs
 # no reward here, since `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
 #
-# `approx_kl` and `clip_frac` are means over the two updates. The first update always says 0, and
-# what the last one does is never measured. So 0.01 in the curve means that the second one saw 0.02.
+# `approx_kl` and `clip_frac` are means over the two updates. Both are measured before each update.
+# Before the first one nothing has changed, so it says 0, and what the last one does is never
+# measured. A mean of 0.01 means that 0.02 was seen before the second update.
 
 # %%
 import math

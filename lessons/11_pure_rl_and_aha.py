@@ -245,8 +245,9 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   right answers, and so it became more likely together with them.
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
 #   likely what was there. A *control* shows what happens if it is not there: a run that differs in
-#   one thing alone. Ours is nearly that: a base whose corpus holds no retries, and no checks and
-#   repairs either. Pure RL does not invent them: see [the results](results/README.md#c3).
+#   one thing alone. Ours is nearly that: a base whose corpus holds no retries, and no checks,
+#   repairs and comparisons either. Pure RL does not invent them: see [the
+#   results](results/README.md#c3).
 # - **Trying again is useful here**, because a comparison is easier than a search: see how many
 #   right answers were won by retrying.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation

@@ -16,8 +16,8 @@
 #   what the last step came to. It is counted among all answers.
 #
 # A reward for the right answer alone does not see any of this. A right answer earns 1 whether its
-# thought is in one language or in two. So RL does not push from one to the other. R1's remedy was
-# a second reward, for keeping to one language.
+# thought is in one language or in two. So one would expect that RL does not push from one to the
+# other. R1's remedy was a second reward, for keeping to one language.
 
 # %%
 import os

@@ -155,10 +155,7 @@ def share_of_votes(problem, texts, right, n):
 
 # From lessons/studies/more_tokens.py: try_many_answers
 def try_many_answers(model, problems, num_samples, max_new_tokens, seed=3):
-    """A point for n = 1, 2, 4 ...: {"x": n, "tokens": of n answers, "vote", "pass"}.
-
-    `num_samples` is a power of two, so that it is made of whole blocks of n answers.
-    """
+    """A point for n = 1, 2, 4 ...: {"x": n, "tokens": of n answers, "vote", "pass"}."""
     prompts = []
     for problem in problems:
         prompts += [problem.prompt] * num_samples
@@ -229,11 +226,11 @@ for task in by_budget:
 # ## The figure: `13_inference_time`
 #
 # Left: the RL model with a budget. The small numbers are the budgets up to 64. The dotted line is
-# what happens if no answer is forced. (Its points stand above the tokens of the forced answers,
-# though a cut text is shorter: compare both lines at the same budget.) Middle: solid lines are
-# votes and broken lines pass@n. The gap between them is what an oracle would add. The gray line is
-# the vote of the base in countdown, and the horizontal line is one answer of the RL model. Does the
-# gray line reach it? Right: pass@k of the three models.
+# what happens if no answer is forced. (Both lines use the mean length of the forced answers as x.
+# So points of the same budget stand above each other.) Middle: solid lines are votes and broken
+# lines pass@n. The gap between them is what an oracle would add. The gray line is the vote of the
+# base in countdown, and the horizontal line is one answer of the RL model. Does the gray line reach
+# it? Right: pass@k of the three models.
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}

@@ -108,8 +108,8 @@ assert fates == ["kept", "wrong", "unreadable", "too long", "repeated"]
 # write it out, since we want to keep all answers as well: a control will learn from those.
 #
 # One thing differs. We draw tasks as RL does, one program in ten problems. `train.py` draws each
-# task equally often here. A student that begins at the base learns a task from the kept texts
-# alone, so what is rare among them it would hardly learn.
+# task equally often here. The student begins at the base, so what RL had added in a task has to
+# come from the kept texts. With few programs among them it would gain little there.
 
 # %%
 tasks = TaskConfig()

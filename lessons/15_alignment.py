@@ -205,9 +205,10 @@ for kind in made_up(chats[0]):
 # %% [markdown]
 # ## RL on the reward, with a KL and without
 #
-# GRPO goes on from the RL model, on conversations alone. In one run the KL to its start costs
-# 0.05 for each unit, as in `train.py`. In the other run it costs nothing, so the policy may go as
-# far as the reward takes it.
+# GRPO goes on from the RL model, on conversations alone. In one run the KL to its start costs 0.05
+# for each unit, as in `train.py`. In the other run it costs nothing, so the policy may go as far as
+# the reward takes it. Why should it not? The reward model learned from answers of the start. Far
+# from these its scores may be wrong, and the KL keeps the policy near.
 #
 # Every few iterations we look from outside, at answers to held-out questions. What share of them
 # is *true*, so holds what was asked for? And how many polite words do they hold? The
@@ -318,11 +319,11 @@ show_figure(figure, "15_alignment")
 #   the judge likes them. In longer runs it shows: their reward models had learned it, and without a
 #   KL the model said far more polite words. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
-#   thought too. Over-refusals stay longer. They are all answers that lack the number: refusals, but
-#   also small talk, wrong digits and broken form; before alignment a third of them are refusals.
-#   With the KL they become fewer, and without it they do not here (they do in the longer runs). The
-#   included model had learned from conversations before (the stage `rejection` mixes some in) and
-#   had more time: it is better in all three.
+#   thought too. Over-refusals stay longer. Every answer that lacks the number counts as one. Before
+#   alignment only a third of these are real refusals. The others are small talk, wrong digits or
+#   broken form. With the KL they become fewer, and without it they do not here (they do in the
+#   longer runs). The included model had learned from conversations before (the stage `rejection`
+#   mixes some in) and had more time: it is better in all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.

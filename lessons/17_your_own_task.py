@@ -10,14 +10,14 @@
 # about it. This lesson writes such a record for sorting numbers, registers it, and trains a small
 # model on it from random weights. In the package, the same code would be a file in
 # `minireason/tasks/`, and one line behind those of the other tasks, which registers it
-# ([how](../minireason/tasks/README.md)). In `presets` it would then also say how many held-out
-# problems to score, since there are 642 prompts, 66 of them of level 1, and `train.py` asks for
-# 1,000.
+# ([how](../minireason/tasks/README.md)). `train.py` scores 1,000 held-out problems. This task has
+# only 642 of them, 66 of level 1, so its `presets` would name a smaller number there.
 #
 # Three things decide whether RL can teach a task:
 #
 # - *Its answers cannot be guessed.* The greatest common divisor of two numbers is 1 more often than
-#   not. RL would learn to say 1, without a thought.
+#   not. RL would learn to say 1, without a thought. Where every second guess is right, luck is
+#   rewarded and thinking hardly pays.
 # - *Each step can be checked at a glance.* What is compared stands side by side in the thought.
 # - *The base is right in some cases, and not in all*: in 20 to 60%, say. Near 0 and near 1 all
 #   completions of a group earn the same, and equal rewards teach nothing.
@@ -69,9 +69,8 @@ MAX_NEW_TOKENS = 64
 # difference to what has to be known, so the key is the sorted list. If the key were the prompt,
 # `sort 3 4 7 9` could be trained on while `sort 7 3 9 4` is a test.
 #
-# There are 330 keys, and 35 of them are for testing. That is few, so a key may be asked for in
-# several orders: `test_by_prompt` in the record below says that test problems have to differ in
-# their prompts alone.
+# There are 330 keys, and 35 of them are for testing. That is few. With `test_by_prompt`, in the
+# record below, a test may ask for the same key several times, each time in another order.
 
 # %%
 PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)

@@ -61,10 +61,7 @@ def share_of_votes(problem, texts, right, n):
 
 
 def try_many_answers(model, problems, num_samples, max_new_tokens, seed=3):
-    """A point for n = 1, 2, 4 ...: {"x": n, "tokens": of n answers, "vote", "pass"}.
-
-    `num_samples` is a power of two, so that it is made of whole blocks of n answers.
-    """
+    """A point for n = 1, 2, 4 ...: {"x": n, "tokens": of n answers, "vote", "pass"}."""
     prompts = []
     for problem in problems:
         prompts += [problem.prompt] * num_samples
