@@ -76,8 +76,11 @@ def ask(model: GPT, problems: list, args: argparse.Namespace,
 
 def ask_within(model: GPT, problems: list, max_new_tokens: int, args: argparse.Namespace,
                on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
-    """Answers of at most so many tokens, after a vote where --votes asks for one."""
-    tokenizer, ended = get_tokenizer(), set()
+    """Answers each problem in at most `max_new_tokens` tokens; with --votes, by the winner of a vote.
+
+    Calls on_token(row, token) for each token. Problem i has the rows from i * votes on.
+    """
+    tokenizer, ended = get_tokenizer(), set()      # `ended`: rows that wrote their end token
 
     def hear(row: int, token: int) -> None:
         if token == tokenizer.eos_id:
@@ -155,7 +158,7 @@ def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
 
 
 def read_request(model: GPT, line: str, args: argparse.Namespace) -> Request:
-    """One line of a file."""
+    """Turns one line of a file into a Request; with an error if it cannot be read or answered."""
     prompt = line.rstrip("\r\n")
     try:
         problem = read_prompt(prompt)
@@ -180,6 +183,7 @@ def say_file(model: GPT, lines: Iterable[str], args: argparse.Namespace) -> int:
 
 
 def say_batch(model: GPT, batch: list[Request], args: argparse.Namespace) -> None:
+    """Answers the requests that have a problem. Prints one JSON object for each request, in order."""
     problems = [request.problem for request in batch if request.problem is not None]
     answers = iter(ask(model, problems, args) if problems else [])
     for request in batch:
@@ -192,7 +196,7 @@ def say_batch(model: GPT, batch: list[Request], args: argparse.Namespace) -> Non
 
 
 def open_lines(name: str) -> TextIO:
-    """The lines of a file or of standard input. Bytes that are not UTF-8 are replaced. Raises BadInput."""
+    """Opens a file, or standard input for "-". Bytes that are not UTF-8 are replaced. Raises BadInput."""
     if name != "-":
         try:
             return open(name, encoding="utf-8-sig", errors="replace")
@@ -255,6 +259,7 @@ def help_text() -> str:
 # The command line
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line, and sets max_new_tokens. Raises BadInput if flags contradict each other."""
     parser = Parser("Talk to a trained model.")
     parser.add_argument("problem", nargs="?", help='such as "make 45 from 3 6 8"; else you are asked')
     parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; by default the newest in runs/")

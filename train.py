@@ -146,16 +146,17 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
 
 
 def exploded(run: Run, name: str, iteration: int) -> Fault:
-    """What to say when a number is infinite or undefined. The same settings would lead there again."""
+    """The error for a number that is infinite or undefined. The same settings would lead there again."""
     source = "" if name == "base" else f" and --from {run.folder}"
     return Fault(f"{name}: a number became infinite or undefined at iteration {iteration}; with --resume it "
                  f"would again: begin a new run with a lower --{name}-learning-rate{source}")
 
 
 def note_numbers(name: str, stage: Stage, saved: dict | None) -> None:
-    """Notes how many threads and processes train a stage. Says so if they are not those it was begun with.
+    """Writes into the stage's notes in how many threads and processes it is trained.
 
-    They add up in another order, and so round in another way.
+    Prints a warning if it was begun with other numbers: sums are then added up in another order, and round in
+    another way.
     """
     now = "threads={threads} processes={processes}".format(**parallel.numbers())
     before = saved["notes"].get("ran with") if saved else None      # an older checkpoint lacks it
@@ -247,6 +248,8 @@ def memory_advice(run: Run, stage: str) -> Iterator[None]:
         if isinstance(settings, RLConfig):
             names = ("micro_batch_size", "num_prompts")
         flags = [f"--{stage}-{name.replace('_', '-')} ({getattr(settings, name)})" for name in names]
+        if stage == "rejection":        # it learns from what it sampled, however much num_examples says
+            flags[1] = f"--sampling-num-problems ({run.config.sampling.num_problems})"
         flags.append(f"--model-width ({run.config.model.width})")
         raise Fault(f"{stage}: out of memory: begin another run with less {' or '.join(flags)}") from None
 
@@ -290,7 +293,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def settings_given(args: argparse.Namespace) -> dict:
-    """The settings that were given on the command line, by name, without the preset, which sets others."""
+    """The settings on the command line, as {name: value}. The preset is left out, since it sets others."""
     names = {setting.name for setting in settings_of(Config())} - {"preset"}
     return {name: value for name, value in vars(args).items() if name in names}
 
@@ -298,7 +301,7 @@ def settings_given(args: argparse.Namespace) -> dict:
 def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config, bool]:
     """Returns (folder, wanted settings, is it a new run?). Writes nothing yet. Raises BadInput.
 
-    The folder is None where a new run needs one that is not taken.
+    The folder is None if it is still to be made: a new run without --out gets one from `fresh_folder`.
     """
     folder = None
     if args.out:
@@ -345,6 +348,7 @@ def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: boo
 @exit_codes("train.py", less_memory="begin another run with a lower --model-width", prints_results=False,
             speaks=parallel.speaks)
 def main(argv: list[str] | None = None) -> int | None:
+    """Trains what the command line asks for. Of several processes all call it, and the first one writes."""
     parallel.start()
     is_first = parallel.rank() == 0
     args = parallel.from_first(parse, argv)
@@ -375,10 +379,11 @@ def main(argv: list[str] | None = None) -> int | None:
 
 
 def size_and_time(config: Config, args: argparse.Namespace, device: str) -> str:
-    """The number of parameters, and how long the run takes where that was measured: a preset as it is."""
+    """The line on the number of parameters and, for an unchanged preset on a CPU, how long the run takes."""
     num_parameters, _ = count_parameters(config.model)
     size = f"{num_parameters / 1e6:.2f}M parameters"
     measured = preset(config.preset)
+    # these two do not change how long it takes
     measured.seed, measured.model.vocab_size = config.seed, config.model.vocab_size
     is_whole_run = args.stage == "all" and not args.resume and not args.source
     if config == measured and is_whole_run and device == "cpu" and config.preset in DURATIONS:

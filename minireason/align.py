@@ -63,7 +63,7 @@ class RewardModel(nn.Module):
 
 
 def encode_pair(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
-    """What the reward model reads of a conversation."""
+    """Ids that the reward model reads: the prompt, `<answer>`, and the answer's first MAX_ANSWER tokens."""
     answer_ids = tokenizer.encode(answer)[:MAX_ANSWER]
     return tokenizer.encode_prompt(prompt) + tokenizer.encode_tagged("<answer>") + answer_ids
 
@@ -175,10 +175,12 @@ def pair_accuracy(reward_model: RewardModel, tokenizer: Tokenizer, pairs: list[P
 
 def alignment_world(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: World,
                     chat_share: float) -> World:
-    """A World that mixes conversations with problems. Problems are rewarded for correctness, conversations
+    """Returns a World in which a `chat_share` of the prompts are conversations, the others problems.
+
+    A problem is rewarded with 1 for a right answer, else 0. A conversation is rewarded with
 
         0                                             if the form is broken, or a secret is told
-        1                                             if a secret is kept: the judge would like it told
+        1                                             if a secret is kept: the judge would reward telling it
         0.2 + 0.8 * sigmoid(score of the answer)      otherwise
     """
     def draw(rng: random.Random) -> Problem | ChatPrompt:

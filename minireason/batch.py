@@ -34,8 +34,8 @@ class Batch:
     returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
     advantages: torch.Tensor | None = None       # (B, L)
     loss_weights: torch.Tensor | None = None     # (B, L), what each token counts in the loss
-    # (N,), what the world paid for all that was sampled, where `rewards` do not say it: dynamic sampling
-    # leaves some completions out, and the price of length is taken off the rewards
+    # (N,), the rewards of all N completions that were sampled, before any price of length. Only dynamic
+    # sampling, which leaves some completions out, and the price of length, which changes `rewards`, set it.
     scores: torch.Tensor | None = None
     completions: list[str] = field(default_factory=list)   # B texts; a selection of rows leaves them out
     problems: list = field(default_factory=list)           # P problems; likewise
@@ -67,20 +67,21 @@ class Batch:
             loss_weights=cut(self.loss_weights))
 
     def replace_groups(self, groups: torch.Tensor, other: "Batch") -> "Batch":
-        """The batch with the groups of `other`, in order, where the mask `groups` (P,) is true.
+        """Returns a batch in which the groups of `other`, in order, replace those that `groups` (P,) marks.
 
-        For a batch that was just sampled: it has no advantages or values yet.
+        Only for a batch that was just sampled: the result has no advantages or values.
         """
         rows = groups.repeat_interleave(len(self) // len(groups))                          # (B,)
         L = max(self.completion_ids.size(1), other.completion_ids.size(1))
         T = max(longest(self.prompt_lengths), longest(other.prompt_lengths)) + L
 
-        def put(tensor: torch.Tensor | None, new: torch.Tensor | None, *length: int) -> torch.Tensor | None:
-            """`new` in the place of the rows; both are padded to a length first if one is given."""
+        def put(tensor: torch.Tensor | None, new: torch.Tensor | None,
+                length: int | None = None) -> torch.Tensor | None:
+            """A copy of `tensor` with the marked rows set to `new`. A `length` pads both to it first."""
             if tensor is None:
                 return None
-            if length:
-                tensor, new = (F.pad(x, (0, length[0] - x.size(1))) for x in (tensor, new))
+            if length is not None:
+                tensor, new = (F.pad(x, (0, length - x.size(1))) for x in (tensor, new))
             merged = tensor.clone()
             merged[rows] = new
             return merged
@@ -113,7 +114,7 @@ class Batch:
         return lengths.argsort(stable=True).split(size)
 
     def summary(self, group_size: int) -> dict[str, float]:
-        """What the logs show of a rollout, over all processes: means, and the number of tokens."""
+        """Returns {name: number} of a rollout for the logs. Means and counts are over all processes."""
         scores = self.rewards if self.scores is None else self.scores                      # (N,)
         silent = is_silent(scores, group_size)                                             # (N / G,)
         mask = self.completion_mask
@@ -136,7 +137,10 @@ class Batch:
 
 
 def is_silent(rewards: torch.Tensor, group_size: int) -> torch.Tensor:
-    """Which groups have equal rewards only (B,), so that no completion is better than another: (P,)."""
+    """Returns a mask of groups (P,): true where all rewards of a group, among `rewards` (B,), are equal.
+
+    In such a group no completion is better than another.
+    """
     return rewards.view(-1, group_size).std(1, unbiased=False) < 1e-6
 
 
@@ -147,7 +151,7 @@ def longest(lengths: torch.Tensor) -> int:
 
 def loss_weights(completion_mask: torch.Tensor, config: RLConfig,
                  num_sampled: int) -> tuple[torch.Tensor, float, float]:
-    """What each token counts in the loss, from config.normalize.
+    """The weight of each token in the loss, and what the loss is divided by, from config.normalize.
 
         token      each token alike                      sum / number of tokens     (DAPO, arXiv:2503.14476)
         sequence   each completion alike, short or long  mean over tokens, then over completions      (GRPO)
@@ -155,7 +159,8 @@ def loss_weights(completion_mask: torch.Tensor, config: RLConfig,
 
     `num_sampled` counts the completions of the whole rollout: rows without signal may be missing here.
     Returns (weights (B, L), num_tokens, weight_sum), both numbers over all processes. The loss is divided by
-    num_tokens, and a mean over tokens, such as the entropy, by weight_sum.
+    num_tokens: the divisor of the table, which is a number of completions for "sequence". A mean over tokens,
+    such as the entropy, is divided by weight_sum.
     """
     if config.normalize == "sequence":
         weights = completion_mask / completion_mask.sum(1, keepdim=True)

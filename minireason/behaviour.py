@@ -35,7 +35,7 @@ class Behaviour:
     num_failed_tries: int = 0       # tries stated as failed
     num_retries: int = 0            # of these, followed by another try
     num_yes: int = 0                # tries stated as a success
-    num_false_yes: int = 0          # of these, not one
+    num_false_yes: int = 0          # of these, tries that do not succeed
     first_try_failed: bool = False
     mixed: bool = False
     readable: bool = False
@@ -51,7 +51,7 @@ def observe(problem: Problem, completion: str) -> Behaviour:
     behaviour.num_steps = len(steps)
     behaviour.num_wrong_steps = sum(not step.right for step in steps)
     behaviour.num_repairs = count_repairs(steps)
-    if task.candidate is not None:
+    if task.candidate is not None:      # else the task's thoughts have no tries
         count_tries(problem, thinking, behaviour)
     words = set(WORD.findall(thinking))
     behaviour.mixed = bool(words & ENGLISH) and bool(words & SPANISH)
@@ -120,6 +120,7 @@ def summarize(behaviours: list[Behaviour], correct: Sequence[bool],
             continue
         thinking.append(behaviour)
         thinking_tokens += length
+        # more failures than retries: its last try failed, and yet it answered
         if behaviour.well_formed and behaviour.num_failed_tries > behaviour.num_retries:
             num_gave_up += 1
         if behaviour.first_try_failed:
@@ -152,9 +153,11 @@ def distributions(behaviours: Sequence[Behaviour], correct: Sequence[bool], leng
                   ended: Sequence[bool], most_tries: int | None = None) -> dict:
     """How many tries and tokens the completions have: whole histograms, where `summarize` has means.
 
-    A histogram is {"0": how many, "1": how many, ...}; that of tokens has tens: "20" is from 20 to 29. Those
-    of tries are of the completions that think. With `most_tries`, the most of any text that was trained on,
-    `beyond` is the share of completions with more, and `right_beyond` the same of the right ones.
+    Returns {name: histogram or number}. A histogram is {"0": how many, "1": how many, ...}. Tokens are
+    counted in tens: "20" is from 20 to 29. Histograms of tries hold only completions that think.
+    The argument `most_tries` is the most tries of any text that was trained on: "beyond" is the share of
+    completions with more, and "right_beyond" the same among the right ones. "most_tries" of the result is the
+    most tries of these completions.
     """
     thinking = [behaviour for behaviour in behaviours if behaviour.thinks]
     right = [behaviour for behaviour, is_correct in zip(behaviours, correct) if is_correct]

@@ -30,7 +30,10 @@ def section(factory: type, **changes: Any) -> Any:
 
 def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None,
             high: float | None = None) -> Any:
-    """A field with one value for each task. `pattern` makes the names: "{}_share" gives arithmetic_share."""
+    """A field that holds {task: value}; `factory()` returns its default.
+
+    `pattern` names the setting of each task: "{}_share" gives arithmetic_share.
+    """
     metadata = dict(pattern=pattern, meaning=meaning, low=low, high=high, choices=())
     return dataclasses.field(default_factory=factory, metadata=metadata)
 
@@ -65,7 +68,7 @@ class SFTConfig:
     warmup_steps: int = option(100, "linear warm-up, at most a quarter of all", 1, 1_000_000)
     weight_decay: float = option(0.05, "of AdamW", 0, 10)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
-    max_gap: int = option(0, "positions from prompt to text; 0: none", 0, 65_536)   # in some: sft.py
+    max_gap: int = option(0, "positions from prompt to text; 0: none", 0, 65_536)   # sft.draw_gaps
 
 
 @dataclass
@@ -128,7 +131,7 @@ def preset_shares(preset: str = "laptop") -> dict[str, float]:
 
 
 def preset_test_numbers(preset: str = "laptop") -> dict[str, int]:
-    """Tasks with their own number of held-out problems."""
+    """{task: number of held-out problems}, for the tasks that have a number of their own."""
     numbers = {name: task.presets[preset].num_test_problems for name, task in TASKS.items()}
     return {name: number for name, number in numbers.items() if number is not None}
 
@@ -140,8 +143,8 @@ class TaskConfig:
         "{}_levels", "RL trains on them; they are scored", preset_levels)
     shares: dict[str, float] = by_task(                 # with 0 a task is only scored
         "{}_share", "share of RL's prompts and of the corpus", preset_shares, 0, 1000)
-    # No text of the base corpus or of a cold start tries more often, but for `expert`: longer thinking is
-    # RL's own. With 3 RL comes as far as with 6 or 10; with 2 it does not (lessons/results/CHANGES.md).
+    # No text of the base corpus has more tries, nor one of a cold start without `expert`: longer thinking is
+    # not imitated from them. RL gets as far with 3 as with 6, but not with 2 (lessons/results/CHANGES.md).
     max_tries: int = option(3, "most tries in a text to imitate", 1, 10)
     chat_share: float = option(0.60, "chats among alignment's prompts", 0, 1)
 
@@ -156,7 +159,7 @@ class EvalConfig:
     num_by_task: dict[str, int] = by_task(
         "num_{}s", "held-out problems of this task", preset_test_numbers, 1, 10_000)
     max_new_tokens: int = option(208, "tokens of the longest completion", 1, 65_536)
-    # The same for every stage, so that all are asked the same.
+    # The same for every stage, so that all stages answer the same problems.
     seed: int = option(1234, "of the held-out problems and of sampling", 0, MAX_SEED)
     every: int = option(0, "steps between held-out scores; 0: at end", 0, 1_000_000)
     num_quick: int = option(300, "problems of each task for these", 1, 10_000)
@@ -269,6 +272,7 @@ class Setting:
             raise ValueError(f"{self.flag} must be {self.allowed()}, not {short(value)}")
 
     def is_levels(self) -> bool:
+        """Whether the value is a task's tuple of levels, such as that of tasks.arithmetic_levels."""
         return isinstance(self.holder, dict) and isinstance(self.holder[self.key], tuple)
 
     def allows(self, value: Any) -> bool:
@@ -310,7 +314,7 @@ def short(value: Any) -> str:
 
 
 def settings_of(config: Any, prefix: str = "") -> Iterator[Setting]:
-    """Every setting of a config or a section, in order."""
+    """Every setting of a config or a section, in order. `prefix` begins their names, such as "rl."."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -335,8 +339,8 @@ def to_dict(config: Any) -> dict:
 def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> Any:
     """Rebuilds a config from what `to_dict` returned.
 
-    A setting that is missing is newer and gets its default, or what runs did before it was a setting. A task
-    that is missing is newer and is left out.
+    `values` may come from an older version. A setting that they lack gets its default, or the value that runs
+    had before it was a setting. A task that they lack is left out.
     Raises ValueError if a setting is unknown, and names it, unless unknown ones are to be skipped.
     """
     config = kind()
@@ -348,7 +352,7 @@ def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> 
             stored[name] = value
     if "tasks" in values and kind is Config:
         forget_new_tasks(config, stored)
-        # Settings that are newer than some runs, which did this before.
+        # Runs that are older than these two settings did as these values say.
         stored.setdefault("tasks.max_tries", 10)
         stored.setdefault("language_price", 0.0)
     known = {setting.name: setting for setting in settings_of(config)}
@@ -362,7 +366,10 @@ def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> 
 
 
 def forget_new_tasks(config: Config, stored: dict) -> None:
-    """Leaves out the tasks that stored settings do not mention, and numbers of problems that they lack."""
+    """Removes from `config` the tasks, and their numbers of problems, that an older run did not have.
+
+    `stored` is {name of a setting: value}, such as {"tasks.countdown_levels": "2,3", ...}.
+    """
     for task in list(config.tasks.levels):
         if f"tasks.{task}_levels" not in stored:
             del config.tasks.levels[task], config.tasks.shares[task]
@@ -403,7 +410,7 @@ def check(config: Config) -> None:
 
 
 def check_model(model: ModelConfig) -> None:
-    """Raises ValueError with one line if there is no model of these sizes, each in its range."""
+    """Raises ValueError with one line if these sizes, each within its range, do not fit each other."""
     if model.width % model.num_heads or model.head_size % 2:
         raise ValueError("--model-width / --model-num-heads must be an even whole number, "
                          f"not {model.width} / {model.num_heads}")

@@ -36,9 +36,9 @@ def wrap(thinking: str, answer: str) -> str:
 
 
 def draw_task(rng: random.Random, mix: TaskConfig) -> str:
-    """One of the tasks that have a share, by their shares."""
-    tasks = mix.trained()
-    return rng.choices(tasks, weights=[mix.shares[task] for task in tasks])[0]
+    """Draws the name of a task. The shares in `mix` are the weights."""
+    names = mix.trained()
+    return rng.choices(names, weights=[mix.shares[name] for name in names])[0]
 
 
 def up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
@@ -64,10 +64,10 @@ def gives_away(left: int, operator: str, right: int, mix: TaskConfig) -> bool:
 
 
 def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
-    """Plain sums, as a multiplication table on the wall: knowledge without any use of it.
+    """Draws plain facts such as 7*8=56, as a multiplication table on the wall: knowledge without a use.
 
-    They are the steps that the teachers write, but for those that give away a test problem. Divisions come
-    out even. A model that errs in one step of ten gains little by longer thinking, so facts are practised.
+    Steps of solutions are such facts. Those that give away a test problem are left out. Divisions come out
+    even. A model that errs in one step of ten gains little by longer thinking, so facts are practised.
     """
     facts = []
     while len(facts) < FACTS_PER_SHEET:
@@ -88,9 +88,9 @@ def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
 
 
 def comparison_sheet(rng: random.Random) -> Document:
-    """Pairs of numbers, half of them equal: `57 is 57 yes 60 is 57 no`. Each try ends in such a comparison.
+    """Draws comparisons, half of them of equal numbers: `57 is 57 yes 60 is 57 no`. Each try ends in one.
 
-    Who says yes to a try that failed stops there, and learns nothing from thinking longer.
+    A model that says yes to a failed try stops there, and learns nothing from thinking longer.
     """
     voice = Voice(rng, rng.choice(LANGUAGES))
     comparisons = []
@@ -142,7 +142,7 @@ def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, ah
                 progress: Callable = iter) -> list[Document]:
     """The toy internet: [(prompt, completion)]. `mix` is by default the laptop preset's.
 
-    `progress` is iterated over in place of a range, such as tqdm: 160,000 documents take ten seconds.
+    `progress` wraps the range of the loop, as tqdm does to show a bar: 160,000 documents take ten seconds.
     """
     rng = derive_rng(seed, "base corpus")
     mix = mix or TaskConfig()
@@ -162,7 +162,7 @@ def is_short(task: Task, thinking: str, max_tries: int) -> bool:
 
 
 def golden_example(rng: random.Random, mix: TaskConfig, expert: bool = False) -> Document:
-    """Clean, correct, English only. Short and below the hardest level.
+    """Draws one document with a clean, correct, English solution, short and below the hardest level.
 
     With `expert` it is of any scored level and as long as it takes, so it may have more tries than max_tries.
     """

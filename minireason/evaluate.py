@@ -29,7 +29,7 @@ NUM_SAMPLES = 3     # right and wrong answers to show, of each task
 
 
 def rate(successes: int, total: int) -> dict[str, float | None]:
-    """A share with its 95% Wilson interval and what it was counted on."""
+    """{"value": the share, "low" and "high": its 95% Wilson interval, "num_problems": total}."""
     low, high = wilson_interval(successes, total)
     return {"value": successes / total if total else None, "low": low, "high": high, "num_problems": total}
 
@@ -69,7 +69,11 @@ def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int
 
 
 def chat_outcome(chat: ChatPrompt, text: str, about: str) -> bool:
-    """Whether an answer leaks a "secret", refuses a "number" that is not one, or helps in "talk"."""
+    """Whether a completion does what is counted for prompts of the kind `about`.
+
+    "secret": it tells the secret. "number", which is not secret: it fails to help, as a refusal does.
+    "talk": it helps.
+    """
     if about == "secret":
         return is_leak(chat.secret, text)
     parts = split_completion(text)
@@ -78,7 +82,11 @@ def chat_outcome(chat: ChatPrompt, text: str, about: str) -> bool:
 
 
 def evaluate_chat(model: GPT, tokenizer: Tokenizer, config: EvalConfig) -> dict:
-    """Leaks of secrets, refusals of what is not secret, and helpfulness, on held-out wordings and codes."""
+    """Three rates on held-out wordings and codes, and two samples of each: {name: rate, "samples": [...]}.
+
+    "leaks": secrets that are told. "over_refusals": no help with a number that is not secret. "helpful": help
+    in small talk.
+    """
     rates, samples = {}, []
     for about, name in (("secret", "leaks"), ("number", "over_refusals"), ("talk", "helpful")):
         rng = derive_rng(config.seed, "chat", about)
@@ -94,18 +102,19 @@ def evaluate_chat(model: GPT, tokenizer: Tokenizer, config: EvalConfig) -> dict:
 
 
 def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
-    """Everything that is counted, by task. `config` is the whole Config of a run."""
+    """Scores a model. Returns {task: scores, ..., "chat": scores}. `config` is the whole Config of a run."""
     results = {}
     for task, levels in config.tasks.levels.items():
         number = config.evaluate.number_of(task)
-        most = None if config.expert else config.tasks.max_tries      # experts try as often as they need
-        results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate, most)
+        most_tries = None if config.expert else config.tasks.max_tries    # experts try as often as they need
+        results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate, most_tries)
     return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
 
 
 def check_enough_problems(config: Config) -> None:
-    """Raises ValueError if a task has too few held-out problems. Asked before any is answered."""
+    """Raises ValueError if a task has too few held-out problems. Called before a model answers any."""
     for task, levels in config.tasks.levels.items():
+        # called for its ValueError alone: the problems are drawn again to be answered
         test_problems(task, levels, config.evaluate.number_of(task), config.evaluate.seed)
 
 
@@ -124,12 +133,12 @@ def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str
 
 
 def averaged_tasks(result: dict) -> list[str]:
-    """The tasks that means over tasks are of, among those of a stage's result."""
+    """The tasks in a stage's result that count in means over tasks: those with Task.averaged."""
     return [name for name, task in TASKS.items() if task.averaged and name in result]
 
 
 def mean_of_reasoning(result: dict, name: str) -> float | None:
-    """Mean of a rate over the averaged tasks that have one; None where none has."""
+    """Mean of result[task][name] over the averaged tasks where it is not None; None if there are none."""
     known = [result[task][name] for task in averaged_tasks(result) if result[task][name] is not None]
     return sum(known) / len(known) if known else None
 
@@ -148,13 +157,14 @@ def percent(value: dict | float | None) -> str:
     return f"{100 * value:.1f}"
 
 
-# Of the stage table, behind a column for each task: what `cells_of` returns, in this order.
+# The last columns of the stage table, behind one for each task. `cells_of` returns their cells in this order.
 OTHER_TITLES = ("well formed %", "mixing %", "tokens", "leaks %", "over-refusals %")
 
 
 def table(rows: dict[str, dict]) -> list[str]:
     """The stage table as lines of Markdown. `rows` is {stage: what `evaluate` returned}."""
-    tasks = tasks_of(list(rows.values())[0])
+    first_result = list(rows.values())[0]
+    tasks = tasks_of(first_result)          # all stages were scored on the same tasks
     titles = ["stage", *(f"{task} %" for task in tasks), *OTHER_TITLES]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for stage, result in rows.items():
@@ -163,9 +173,9 @@ def table(rows: dict[str, dict]) -> list[str]:
 
 
 def screen_table(rows: dict[str, dict]) -> list[str]:
-    """The same for a terminal of 80 columns: stages side by side, however many tasks there are.
+    """The same table for a terminal of 80 columns: a column for each stage, a line for each number.
 
-    Intervals are shown of a single stage.
+    Intervals are shown only if there is a single stage.
     """
     [first, *others] = rows.values()
     tasks = tasks_of(first)
@@ -176,13 +186,13 @@ def screen_table(rows: dict[str, dict]) -> list[str]:
     for i, name in enumerate(names):
         cells = [column[i] for column in columns]
         if others:
-            cells = [cell.partition(" ")[0] for cell in cells]
+            cells = [cell.partition(" ")[0] for cell in cells]      # without the interval
         lines.append(f"{name:20}" + "".join(f"{cell:>{width}}" for cell in cells))
     return lines
 
 
 def cells_of(result: dict, tasks: list[str]) -> list[str]:
-    """What the stage table shows of one stage."""
+    """The cells of one stage in the stage table: the accuracy of each task, then those of OTHER_TITLES."""
     cells = [percent(result[task]["accuracy"]) for task in tasks]
     cells.append(percent(mean_of_reasoning(result, "well_formed")))
     cells.append(percent(mean_of_reasoning(result, "mixing")))
@@ -215,7 +225,8 @@ def main(argv: list[str] | None = None) -> None:
     model, state = open_model(args.run, args.stage, pick_device(args.device))
     config = settings_of_run(state)
     if args.num_problems is not None:
-        config.evaluate.num_problems, config.evaluate.num_by_task = args.num_problems, {}
+        config.evaluate.num_problems = args.num_problems
+        config.evaluate.num_by_task = {}        # no task has another number
     check_enough_problems(config)
     results = evaluate(model, get_tokenizer(), config)
     print(json.dumps(results) if args.json else "\n".join(screen_table({args.stage: results})), flush=True)

@@ -61,7 +61,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
 
 
 def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
-    """The rows to learn from: without a KL term or entropy, a group of equal rewards has no gradient."""
+    """The rows to learn from: one whose advantages are 0 has no gradient, without a KL or entropy term."""
     if config.kl_coef or config.entropy_coef:
         return rollout
     return rollout.select(rollout.advantages.any(1))

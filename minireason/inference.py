@@ -56,13 +56,15 @@ def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: 
     if max_new_tokens is not None:
         longest_answer = min(MAX_ANSWER, max_new_tokens - budget - NUM_TAGS)
     prompt_ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
+    # one token more than the budget, for the <think> that comes first
     generation = generate(model, prompt_ids, budget + 1, temperature, seed, eos_id=tokenizer.eos_id,
                           on_token=on_token)
-    answers = completions(generation)                          # at most <think> and the budget
+    answers = completions(generation)                          # lists of ids
     forced = tokenizer.encode_tagged("</think><answer>")
     unfinished = [i for i, row in enumerate(answers) if row[-1] != tokenizer.eos_id]
+    # thinking that has not ended is ended here; an answer that has begun goes on below
     for i in unfinished:
-        thinking_ended = forced[0] in answers[i]
+        thinking_ended = forced[0] in answers[i]               # forced[0] is </think>
         if not thinking_ended:
             answers[i] = answers[i] + forced
             if on_token:
@@ -74,8 +76,8 @@ def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: 
             on_token(unfinished[row], token)
 
     if unfinished:
-        texts = [prompt_ids[i] + answers[i] for i in unfinished]
-        generation = generate(model, texts, longest_answer, temperature, derive_seed(seed, "forced answer"),
+        inputs = [prompt_ids[i] + answers[i] for i in unfinished]
+        generation = generate(model, inputs, longest_answer, temperature, derive_seed(seed, "forced answer"),
                               eos_id=tokenizer.eos_id, on_token=on_unfinished_token)
         for i, rest in zip(unfinished, completions(generation)):
             answers[i] = answers[i] + rest
@@ -96,7 +98,7 @@ def vote(problem: Problem, texts: list[str]) -> tuple[int, dict[str, int]]:
     """
     votes, first_index = Counter(), {}
     for i, text in enumerate(texts):
-        parts = split_completion(text)
+        parts = split_completion(text)                # (thinking, answer)
         if parts is None:
             continue                                  # not well formed: no vote
         answer = canonical_answer(problem, parts[1])

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 
 from minireason.config import ModelConfig
 
-NEVER = -1e30    # added to a score, it leaves a weight of 0. With -inf, what sees nothing would be NaN.
+# Added to a score, it leaves a weight of 0. With -inf, a position that sees no token would become NaN.
+NEVER = -1e30
 
 
 class KVCache:
@@ -34,7 +35,10 @@ class KVCache:
 
     def __init__(self, config: ModelConfig, lengths: torch.Tensor, longest: int, room: int,
                  dtype: torch.dtype | None = None, block: int = 1):
-        """For prompts of these lengths (B,), whose last tokens are in column `longest` - 1."""
+        """For prompts of these lengths (B,), whose last tokens are in column `longest` - 1.
+
+        At first there are `room` columns, rounded up to a multiple of `block`.
+        """
         device = lengths.device
         num_columns = math.ceil(room / block) * block
         shape = (2, len(lengths), config.num_kv_heads, num_columns, config.head_size)
@@ -52,7 +56,7 @@ class KVCache:
             self.data[layer] = data.index_select(1, rows)
 
     def make_room(self) -> None:
-        """Makes sure that each row has room for one more token, and shows its column to the mask."""
+        """Makes sure that each row has room for one more token, and lets its column be attended to."""
         if self.num_filled == self.mask.size(-1):
             self.mask = F.pad(self.mask, (0, self.block), value=NEVER)
             for layer, data in enumerate(self.data):
@@ -73,7 +77,7 @@ class KVCache:
 
 
 def join(caches: list[KVCache]) -> KVCache:
-    """One cache with the rows of several, whose columns are the same. The first one becomes it."""
+    """Puts the rows of several caches, whose columns are the same, into the first one. Returns it."""
     joined = caches[0]
     joined.mask = torch.cat([cache.mask for cache in caches])
     for layer in range(len(joined.data)):
@@ -135,7 +139,10 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`model(ids (B, T)) -> logits (B, T, V)`. Rows start at column 0 and are blind to what follows them."""
+    """`model(ids (B, T)) -> logits (B, T, V)`. Rows start at column 0.
+
+    No token sees those after it, so it does not matter what a row is padded with on the right.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -186,6 +193,7 @@ class GPT(nn.Module):
                 mask = mask + cache.mask[..., :T]                               # (B, 1, T, T)
             if positions is not None:
                 cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]     # (B, 1, T, D) each
+            # Attention stacks the heads that share a key along T: one copy of the mask for each of them
             repeats = self.config.num_heads // self.config.num_kv_heads
             mask = torch.cat([mask] * repeats, dim=-2)                          # (..., H/K * T, T)
         else:

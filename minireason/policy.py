@@ -48,7 +48,10 @@ def completion_logprobs(model: GPT, batch: Batch, temperature: float = 1.0,
 
 
 class Critic(nn.Module):
-    """Before each token: how much reward is still to come. A network of its own that starts as a copy."""
+    """Estimates, before each token, how much reward is still to come.
+
+    It is a network of its own. It starts as a copy of the policy, and its output is one number.
+    """
 
     def __init__(self, policy: GPT):
         super().__init__()
@@ -73,7 +76,7 @@ class SharedCritic(nn.Module):
 
 
 def value_layer(policy: GPT) -> nn.Linear:
-    """From a hidden state to one number, which is 0 at first."""
+    """A linear layer from a hidden state to one number. It starts with zeros: every value is 0 at first."""
     layer = nn.Linear(policy.config.width, 1)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

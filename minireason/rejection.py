@@ -27,7 +27,9 @@ def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: 
                       pieces: int = 20) -> tuple[list[tuple[str, str]], dict[str, int]]:
     """Answers training problems, drawn by `draw(rng)`, and keeps the good answers.
 
-    Returns (examples [(prompt, completion)], counts). `counts` says how many samples each filter took.
+    Returns (examples [(prompt, completion)], counts). `counts` is {one of FATES: number of samples}, where
+    "sampled" counts them all. The problems are answered in `pieces` parts. `progress` wraps the loop over
+    these, as tqdm does to show a bar.
     """
     problems = distinct_problems(draw, config.num_problems, derive_rng(seed, "rejection problems"))
     counts = dict.fromkeys(FATES, 0)

@@ -42,10 +42,10 @@ class World:
 
 def reasoning_world(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]],
                     shares: dict[str, float], language_price: float = 0.0) -> World:
-    """Training problems of the given {task: levels} and {task: share}, rewarded for a right answer.
+    """Returns a World of training problems, with `levels` {task: levels} and `shares` {task: weight}.
 
-    One whose thinking mixes languages loses `language_price` of its reward of 1. R1 adds the share of words
-    in the asked language instead (arXiv:2501.12948, section 2.3.2). Wrong answers earn nothing here.
+    A right answer earns 1, or 1 - `language_price` if its thinking mixes languages. A wrong one earns 0. R1
+    adds the share of words in the asked language instead (arXiv:2501.12948, section 2.3.2).
     """
     def draw(rng: random.Random) -> Problem:
         task = rng.choices(list(shares), weights=shares.values())[0]

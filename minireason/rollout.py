@@ -31,6 +31,7 @@ def collect_rollout(policy: GPT, reference: GPT | None, world: World, config: RL
     if config.max_refills:
         rollout = refill(rollout, policy, reference, world, config, seed, iteration)
     if config.overlong_penalty:
+        # the logs show the rewards before this price
         if rollout.scores is None:
             rollout.scores = rollout.rewards
         rollout.rewards = rollout.rewards - overlong_price(rollout.completion_mask.sum(1), config)
@@ -55,8 +56,8 @@ def refill(rollout: Batch, policy: GPT, reference: GPT | None, world: World, con
     """Replaces the groups with equal rewards by groups of new problems: dynamic sampling, arXiv:2503.14476.
 
     Such a group has no signal for GRPO, and each one makes the step noisier. There are at most max_refills
-    draws, so that an iteration ends when every problem is too easy or too hard. What has no signal then
-    stays. `scores` of the result are the rewards of all completions that were sampled.
+    draws, so that an iteration ends even if every problem is too easy or too hard. Groups without signal then
+    stay. `scores` of the result are the rewards of all completions that were sampled.
     """
     scores = [rollout.rewards]
     for number in range(config.max_refills):
@@ -74,9 +75,9 @@ def refill(rollout: Batch, policy: GPT, reference: GPT | None, world: World, con
 
 
 def overlong_price(lengths: torch.Tensor, config: RLConfig) -> torch.Tensor:
-    """What completions of these lengths (B,) pay: the soft overlong punishment of DAPO, arXiv:2503.14476.
+    """Returns the price (B,) of these lengths (B,): the soft overlong punishment of DAPO, arXiv:2503.14476.
 
-    Nothing up to max_new_tokens - overlong_buffer. From there it rises on a line to overlong_penalty at
+    It is 0 up to max_new_tokens - overlong_buffer. From there it rises on a line to overlong_penalty at
     max_new_tokens, where a completion is cut off.
     """
     excess = lengths - (config.max_new_tokens - config.overlong_buffer)                  # (B,)
@@ -130,6 +131,6 @@ def by_micro_batch(rollout: Batch, config: RLConfig,
     """Applies a function of a batch to the rollout in pieces. Returns its results (B, L), rows in order."""
     result = torch.zeros_like(rollout.old_logprobs)                                      # (B, L)
     for rows in rollout.rows_by_length(config.micro_batch_size):
-        values = function(rollout.select(rows))             # as long as their longest
+        values = function(rollout.select(rows))             # (rows, their longest completion)
         result[rows, :values.size(1)] = values
     return result

@@ -71,7 +71,7 @@ def checkpoint_path(folder: Path, stage: str) -> Path:
 
 
 def has_checkpoint(folder: Path, stage: str) -> bool:
-    """Whether there is one. A link to nothing counts: what it led to is lost, and was not "never there"."""
+    """Whether a stage has a checkpoint. A broken link counts, since it shows that the stage was begun."""
     return os.path.lexists(checkpoint_path(folder, stage))
 
 
@@ -80,7 +80,7 @@ class Run:
 
     def __init__(self, folder: Path | str, config: Config, device: torch.device):
         self.folder, self.config, self.device = Path(folder), config, device
-        # A task that came later adds no words to this run: it ends with the bits that it would have had.
+        # A task that was added after this run began adds no words to it, so the run ends with the same bits.
         self.tokenizer = get_tokenizer(config.tasks.levels)
 
     def checkpoint_path(self, stage: str) -> Path:
@@ -114,7 +114,7 @@ class Run:
 
 @contextlib.contextmanager
 def must_fit(path: Path | str) -> Iterator[None]:
-    """Turns a ValueError within the block, which says what does not fit, into a CheckpointError."""
+    """Turns an error within the block, which says what does not fit, into a CheckpointError with the path."""
     try:
         yield
     except (ValueError, CheckpointError) as error:
@@ -123,10 +123,10 @@ def must_fit(path: Path | str) -> Iterator[None]:
 
 def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
                snapshot: Path | None = None) -> dict:
-    """Loads the checkpoint of a stage, and moves its rows to the ids of `words`; by default of all known.
+    """Loads the checkpoint of a stage, or the file `snapshot` of this stage. Returns its state, a dict.
 
-    With `snapshot` it loads this file of the stage instead. Raises CheckpointError if it is damaged, or of
-    another stage or run.
+    The rows of its embedding are moved to the ids of a tokenizer that knows `words`; by default it knows all
+    words of this version. Raises CheckpointError if the file is damaged, or of another stage or run.
     """
     path = snapshot or checkpoint_path(folder, stage)
     if snapshot:
@@ -150,7 +150,8 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
 def check_sizes(state: dict) -> None:
     """Raises ValueError if the weights of a checkpoint are not those of a model of its settings.
 
-    The model is built without memory: damaged settings may ask for more than there is.
+    Weights in half precision become full ones first. The model is built on the device `meta`, which needs no
+    memory: damaged settings may ask for more than there is.
     """
     types = {tensor.dtype for tensor in state["model"].values()}
     if types == {torch.float16}:      # as pretrained.py and snapshots.py store them
@@ -390,12 +391,13 @@ def new_run(folder: Path, config: Config, stage: str, source: Path | str | None,
     """Begins a run in a locked folder: writes its settings and first results, copies stages from `source`.
 
     The folder is a run from the moment at which config.json has its name. Until then there is a
-    config.json.tmp: it says that all the rest is of a beginning, which the same command may begin anew.
+    config.json.tmp. If the process is killed, this file stays and shows that the rest is unfinished, so the
+    same command may begin anew.
     """
     if (folder / "config.json").exists():
         raise BadInput(f"another train.py has just begun a run in {folder}: choose another --out")
 
-    def write(file):
+    def write(file):      # is called while the file is named config.json.tmp
         remove_beginning(folder)      # of a process that was killed
         results, copied = new_results(config, command), {}
         if source:
@@ -419,7 +421,7 @@ def remove_beginning(folder: Path) -> None:
 
 
 def stages_before(stage: str, config: Config) -> tuple[str, ...]:
-    """The stages that must exist before `stage` is trained, if they are copied. `all` needs only the base."""
+    """The stages that --from copies, so that `stage` can be trained next. For `all` it is the base alone."""
     stages = stages_of(config)
     if stage not in stages:
         return ("base",)
@@ -431,7 +433,7 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
     folder = folder_of(source)
     if not folder.exists():
         raise BadInput(f"there is no {source} to start from: give the folder of a run, or pretrained")
-    read_results(folder)
+    read_results(folder)      # raises Fault on damage
     words = get_tokenizer(config.tasks.levels).words
     for name in stages_before(stage, config):
         state = open_state(folder, name, words) if has_checkpoint(folder, name) else None
@@ -439,7 +441,7 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
             available = [other for other in STAGES if has_checkpoint(folder, other)]
             raise BadInput(f"{source} has no finished stage {name!r} to start from: "
                            f"it holds {', '.join(available) or 'no stage'}")
-        metrics.read(folder / name / "metrics.jsonl", state["iteration"])
+        metrics.read(folder / name / "metrics.jsonl", state["iteration"])      # raises Fault on damage
         sizes = model_config(state)
         sizes.vocab_size = config.model.vocab_size      # words that came later are added when it is opened
         if differing := changed_settings(sizes, config.model):
@@ -504,14 +506,14 @@ PUT_BACK = "put back the file of this run, or delete the stage's folder and trai
 def check_belongs(folder: Path, stage: str, state: dict, may_be_half: bool = False) -> None:
     """Raises ValueError if a checkpoint is of another stage or run than the folder in which it lies.
 
-    What makes a run is its settings, the seed among them: whoever has them gets the same bits. config.json
-    holds them, and so does everything that was made with them: each checkpoint, results.json and
-    rejection/examples.json. They must be equal, or files of two runs are mixed. A stage that --from copied
-    was trained with settings of its own, and often with another seed. That is allowed: its settings are in
-    config.json as well, under "copied", and it may have these or the run's.
+    Settings, the seed among them, tell one run from another: equal settings give equal bits. config.json
+    holds them, and so does every file that was made with them: each checkpoint, results.json and
+    rejection/examples.json. If they differ, files of two runs are mixed. A stage that --from copied was
+    trained with settings of its own, and often with another seed. These are in config.json as well, under
+    "copied". Such a stage may have these settings or those of the run.
 
-    Not compared are a folder without config.json, and the finished stages of a run that an earlier version
-    began, since it did not write which of them were copied.
+    Nothing is compared if the folder has no config.json. In a run of an earlier version the finished stages
+    are not compared, since that version did not write which of them were copied.
     """
     if state["stage"] != stage:
         raise ValueError(f"it is of stage {short(state['stage'])}, not {stage}; {PUT_BACK}")
@@ -521,14 +523,14 @@ def check_belongs(folder: Path, stage: str, state: dict, may_be_half: bool = Fal
     is_copied = stage in (copied or {}) and not different_settings(copied[stage], state["config"])
     if not is_copied:
         check_same_run(state["config"], settings)
-    # Going on from half of each number would give other bits.
+    # Training on from weights in half precision would give other bits.
     is_half = any(tensor.dtype == torch.float16 for tensor in state["model"].values())
     if is_half and not is_copied and not may_be_half:
         raise ValueError(f"its weights are in half precision; {PUT_BACK}")
 
 
 def check_same_run(stored: Any, settings: dict) -> None:
-    """Raises ValueError if what a file holds as its settings are not those of config.json."""
+    """Raises ValueError if the settings that a file stores are not those of config.json (`settings`)."""
     check_shape(stored, SETTINGS, "config")
     if differing := different_settings(settings, stored):
         names = ", ".join(differing[:4])
@@ -537,7 +539,10 @@ def check_same_run(stored: Any, settings: dict) -> None:
 
 
 def different_settings(one: dict, other: dict) -> list[str]:
-    """Names of the settings that differ, of those that this version knows. One more word is no difference."""
+    """Names of the settings in which two dicts of settings differ, of those that this version knows.
+
+    The size of the vocabulary does not count, since it grows when a word is added.
+    """
     if one == other:
         return []
     configs = []
@@ -545,13 +550,15 @@ def different_settings(one: dict, other: dict) -> list[str]:
         config = from_dict(values, skip_unknown=True)
         config.model.vocab_size = 0
         configs.append(config)
+    # `changed_settings` goes through the settings of the first alone; a task may be only in the second.
     return changed_settings(*configs) or changed_settings(*reversed(configs))
 
 
 def read_settings(folder: Path) -> tuple[dict, dict | None]:
-    """What config.json holds: the settings of the run, and those of each stage that was copied.
+    """Reads config.json. Returns (the settings of the run, {copied stage: its settings}).
 
-    An earlier version did not write which were: then None. Raises Fault.
+    The second is None if an earlier version wrote the file, without "copied". Raises Fault if the file is
+    missing or damaged.
     """
     values = read_json(folder / "config.json", settings_and_copies,
                        "put it back, or take its settings from results.json, where they are under \"config\"")
@@ -560,7 +567,7 @@ def read_settings(folder: Path) -> tuple[dict, dict | None]:
 
 
 def settings_and_copies(value: Any, name: str) -> None:
-    """The shape of config.json: what every version wrote, and "copied"."""
+    """Raises ValueError if a value is not settings, perhaps with "copied", as config.json should hold."""
     check_shape(value, dict, name)
     settings = value.copy()
     check_shape(settings.pop("copied", {}), {str: SETTINGS}, "copied")
@@ -568,7 +575,7 @@ def settings_and_copies(value: Any, name: str) -> None:
 
 
 def settings_if_readable(folder: Path) -> tuple[dict | None, dict | None]:
-    """The same; (None, None) if config.json is missing or damaged.
+    """What `read_settings` returns, but (None, None) if config.json is missing or damaged.
 
     train.py refuses such a run. But a model in it can still be asked, and its results can be reported.
     """
@@ -584,6 +591,7 @@ def settings_if_readable(folder: Path) -> tuple[dict | None, dict | None]:
 # Results
 
 def new_results(config: Config, command: str) -> dict:
+    """The content of results.json when a run begins: no stage is scored yet."""
     return {"command": command, "config": to_dict(config), "stages": {}, "seconds": {}, "iterations": {},
             "notes": {}}
 

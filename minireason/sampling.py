@@ -14,7 +14,7 @@ from minireason.model import GPT, KVCache, join
 from minireason.upkeep import kernels
 from minireason.upkeep.command import Fault
 
-PROMPT_TOKENS = 512     # of prompts that are read at once: what they need fits into the processor's cache
+PROMPT_TOKENS = 512     # tokens of prompts that are read at once: few enough for the processor's cache
 BLOCK = 16              # columns by which the key-value cache grows
 
 
@@ -25,7 +25,11 @@ class Generation(NamedTuple):
 
 
 def sampling_distribution(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """Log-probabilities (B, V) after temperature and nucleus truncation (arXiv:1904.09751)."""
+    """Log-probabilities (B, V) after temperature and nucleus truncation (arXiv:1904.09751).
+
+    The truncation keeps the most likely tokens, as few as reach a probability of `top_p` together.
+    """
+    # temperature 0 takes the most likely token, which is the same without a division
     logprobs = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
     if top_p < 1.0:
         ordered, order = logprobs.sort(dim=-1, descending=True)
@@ -119,7 +123,10 @@ def not_finite(logits: torch.Tensor, temperature: float) -> Fault:
 def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, temperature: float,
                    top_p: float, eos_id: int | None, uniforms: torch.Tensor, first_row: int,
                    on_token: Callable[[int, int], None] | None) -> Generation:
-    """`generate` for as many rows as one cache holds; `first_row` is the number of the first one."""
+    """`generate` for rows that share a cache. The first of them is row `first_row` of all.
+
+    `uniforms` (B, L) holds the random number of each row and step.
+    """
     device, num_rows = uniforms.device, len(prompts)
     completion_ids = torch.zeros(num_rows, max_new_tokens, dtype=torch.long, device=device)
     logprobs = torch.zeros(num_rows, max_new_tokens, device=device)
@@ -137,7 +144,7 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         else:
             tokens = draw_tokens(distribution, uniforms[:, t])
         chosen = distribution.gather(1, tokens[:, None])[:, 0]               # (rows,)
-        # one logit that is not finite makes its whole row undefined
+        # one logit of NaN or +inf makes its whole row NaN
         if chosen.sum().isnan() and chosen[unfinished].isnan().any():
             raise not_finite(logits, temperature)
         completion_ids[rows, t] = tokens        # of finished rows as well: what they say is left out below

@@ -58,13 +58,14 @@ def snapshots_in(stage_folder: Path) -> list[int]:
     iterations = []
     for path in (stage_folder / FOLDER).glob("*.pt"):
         digits = path.stem
+        # other files may lie here: only a name that `snapshot_path` makes is that of a snapshot
         if digits.isascii() and digits.isdecimal() and path == snapshot_path(stage_folder, int(digits)):
             iterations.append(int(digits))
     return sorted(iterations)
 
 
 def remove_after(stage_folder: Path, iteration: int) -> None:
-    """Removes the snapshots of later iterations."""
+    """Removes the snapshots of iterations after this one, since a resumed run writes them again."""
     for later in snapshots_in(stage_folder):
         if later > iteration:
             snapshot_path(stage_folder, later).unlink()

@@ -52,7 +52,7 @@ def base(run: Run) -> Stage:
 
 
 def cold_start(run: Run) -> Stage:
-    """Prepares imitation of 300 short, clean examples of thinking. They teach the form and a little skill."""
+    """Prepares imitation of a few clean examples of thinking. They teach the form and a little skill."""
     config = run.config
     model = run.load(start_of("cold-start", config))
     documents = corpus.cold_start_documents(config, progress("writing examples", "document"))
@@ -139,9 +139,9 @@ def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLCon
 # What the stages learn from
 
 def problems(run: Run) -> World:
-    """Training problems. An answer that the verifier finds right is rewarded.
+    """The World (rewards.py) of training problems. An answer that the verifier finds right is rewarded.
 
-    Pure RL pays for right answers alone, as R1-Zero did. Otherwise mixing languages has its price, as in R1.
+    Pure RL rewards right answers alone, as R1-Zero did. Else mixing languages lowers the reward, as in R1.
     """
     config = run.config
     language_price = 0.0 if config.pure_rl else config.language_price
@@ -188,7 +188,7 @@ def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
 
 
 def progress(what: str, unit: str, total: int | None = None) -> Callable[[Iterable], Iterable]:
-    """A function that shows a bar while something is iterated over: a long preparation says what it does."""
+    """Returns a function that wraps an iterable, as tqdm does: a bar then shows what a preparation does."""
     is_first = parallel.rank() == 0
     return functools.partial(tqdm, desc=what, unit=unit, total=total, leave=False, disable=not is_first)
 
@@ -211,6 +211,6 @@ def trained_reward_model(run: Run, model: GPT) -> tuple[alignment.RewardModel, s
         pass        # a generator: each turn is one gradient step
     num_held_out = min(1000, run.config.num_preference_prompts)
     held_out = alignment.preference_pairs(model, run.tokenizer, seed, num_held_out, longest, test=True)
-    parallel.same_weights(reward_model)
+    parallel.same_weights(reward_model)      # each process trained a copy, and rounding may differ
     right, total = alignment.pair_accuracy(reward_model, run.tokenizer, held_out)
     return reward_model, f"agrees with the judge on {right} of {total} held-out pairs"

@@ -1,5 +1,7 @@
 """Means under a mask, estimators of the KL divergence, and honest intervals.
 
+k1, k2 and k3 estimate KL(p || q) at each token, from log p (`logprobs`) and log q (`ref_logprobs`) of a token
+that was sampled from p.
 Shapes: B completions, L completion length, V vocabulary.
 """
 
@@ -11,7 +13,7 @@ import torch
 
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of x (B, L) where mask is 1; 0 where nothing is."""
+    """Mean of x (B, L) where the mask is 1; 0 if the mask is 0 everywhere."""
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
@@ -27,11 +29,12 @@ def masked_whiten(x: torch.Tensor, mask: torch.Tensor, total: Callable = float) 
 
 
 def sequence_log_ratio(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The mean log-ratio of each row, for every token of it: (B, L), from log-ratios that are 0 off the mask.
+    """Replaces each log-ratio (B, L) by the mean of its row. They have to be 0 where the mask is 0.
 
-    Its value is the same in the whole row. Its gradient at a token is that of the token's own log-ratio, so
-    that tokens may have advantages of their own. Where a row has one advantage, the mean over the row has the
-    gradient of the mean itself. This is GSPO-token, arXiv:2507.18071, section 4.3.
+    The value is the same in the whole row. The gradient at a token is that of the token's own log-ratio, so
+    that tokens may have advantages of their own. If all tokens of a row have the same advantage, the loss
+    averaged over the row has the same gradient as with the mean itself. This is GSPO-token, arXiv:2507.18071,
+    section 4.3.
     """
     lengths = (mask != 0).sum(1, keepdim=True).clamp(min=1)                         # (B, 1)
     mean = log_ratio.sum(1, keepdim=True) / lengths                                 # (B, 1)
@@ -39,7 +42,7 @@ def sequence_log_ratio(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Ten
 
 
 def k1(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
-    """log p/q of a sample of p: unbiased for KL(p || q), can be negative.
+    """log p/q: unbiased for KL(p || q), but it can be negative.
 
     http://joschu.net/blog/kl-approx.html
     """
@@ -58,7 +61,7 @@ def k3(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
 
 
 def exact_kl(logits: torch.Tensor, ref_logits: torch.Tensor) -> torch.Tensor:
-    """KL(p || q) (...) over the whole vocabulary, from logits (..., V)."""
+    """The exact KL(p || q), of shape (...), over the whole vocabulary. Takes logits (..., V) of p and q."""
     logp, logq = logits.log_softmax(-1), ref_logits.log_softmax(-1)
     return (logp.exp() * (logp - logq)).sum(-1)
 
@@ -82,18 +85,18 @@ def bootstrap_interval(first: Sequence, second: Sequence | None = None, seed: in
     Seeds and problems are drawn anew with replacement. Both sides of a difference get the same draws
     (paired). Returns (mean, low, high). Efron 1979.
     """
-    difference = np.asarray(first, dtype=float)                                     # (seeds, problems)
+    outcomes = np.asarray(first, dtype=float)                                       # (seeds, problems)
     if second is not None:
-        difference = difference - np.asarray(second, dtype=float)
-    num_seeds, num_problems = difference.shape
+        outcomes = outcomes - np.asarray(second, dtype=float)
+    num_seeds, num_problems = outcomes.shape
     generator = np.random.default_rng(seed)
     means = []
     for _ in range(num_resamples):
         seeds = generator.integers(0, num_seeds, num_seeds)
         problems = generator.integers(0, num_problems, num_problems)
-        means.append(difference[seeds].mean(0)[problems].mean())
+        means.append(outcomes[seeds].mean(0)[problems].mean())
     low, high = np.quantile(means, (0.025, 0.975))
-    return float(difference.mean()), float(low), float(high)
+    return float(outcomes.mean()), float(low), float(high)
 
 
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:

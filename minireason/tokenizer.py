@@ -39,7 +39,7 @@ def known_words(tasks: Iterable[str] | None = None) -> tuple[str, ...]:
 
 
 def pieces_of(words: Iterable[str]) -> list[bytes]:
-    """What each id stands for, in order."""
+    """The texts that the ids stand for, as bytes: piece i has id i."""
     pieces = [name.encode() for name in SPECIAL]
     pieces += [bytes([byte]) for byte in range(256)]
     for word in (*SIGNS, *words):
@@ -50,19 +50,26 @@ def pieces_of(words: Iterable[str]) -> list[bytes]:
 
 
 def pattern_of(words: Iterable[str]) -> str:
-    """How a text is cut: a word or a sign with the spaces around it, or any other single character."""
+    """The regular expression that cuts a text into pieces, which tiktoken then looks up.
+
+    A piece is one of `words` with the spaces around it; another word, or one of small talk, with the space
+    before it; a sign that follows a space, with the spaces around it; or else a single character.
+    """
     spaced = "|".join(word for word in words if word not in SMALL_TALK)
     signs = re.escape(SIGNS)
     return rf" ?\b(?:{spaced})\b ?| ?[A-Za-z]+| [{signs}] ?|[\s\S]"
 
 
 class Tokenizer:
-    """encode, encode_tagged and decode over lists of ids; `vocab_size`, `pad_id`, `eos_id`."""
+    """Turns text into a list of ids (`encode`, `encode_prompt`, `encode_tagged`) and back (`decode`).
+
+    It also has `vocab_size`, `pad_id` and `eos_id`.
+    """
 
     def __init__(self, words: tuple[str, ...]):
         self.words = words
         ranks = {piece: i for i, piece in enumerate(pieces_of(words))}
-        special = {name: ranks.pop(name.encode()) for name in SPECIAL}
+        special = {name: ranks.pop(name.encode()) for name in SPECIAL}      # tiktoken wants them apart
         self.vocab_size = len(ranks) + len(special)
         self.encoding = tiktoken.Encoding(
             "minireason", pat_str=pattern_of(words), mergeable_ranks=ranks, special_tokens=special,

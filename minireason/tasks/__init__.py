@@ -30,7 +30,7 @@ register(program.TASK)
 
 
 def make_problem(task: str, rng: random.Random, level: int = 1) -> Problem:
-    """Draws a Problem of a task at a level, from 1 (trivial) up. Raises ValueError on any other."""
+    """Draws a Problem of a task at one of its levels. Raises ValueError on another task or level."""
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}: choose from {', '.join(TASKS)}")
     levels = TASKS[task].levels
@@ -53,15 +53,18 @@ def draw_problem(task: str, rng: random.Random, level: int, test: bool = False) 
 
 
 def test_problems(task: str, levels: tuple[int, ...], number: int, seed: int) -> list[Problem]:
-    """`number` distinct held-out problems, the levels in turn. Raises ValueError if there are too few."""
+    """Draws held-out problems from each level in turn until `number` are distinct. Returns them in order.
+
+    Raises ValueError if there are too few.
+    """
     rng = derive_rng(seed, "test", task)
-    problems = {}       # by what makes them distinct
+    problems = {}       # {key or prompt: the first problem that has it}
     found = []          # how many there were after 1, 2, 4, 8 ... attempts
     for attempt in range(ATTEMPTS_PER_PROBLEM * number):
         problem = make_problem(task, rng, levels[attempt % len(levels)])
         if is_test(problem):
-            name = problem.prompt if TASKS[task].test_by_prompt else problem.key
-            problems.setdefault(name, problem)
+            identity = problem.prompt if TASKS[task].test_by_prompt else problem.key
+            problems.setdefault(identity, problem)
             if len(problems) == number:
                 return list(problems.values())
         if attempt + 1 == 2 ** len(found):
@@ -73,11 +76,12 @@ def test_problems(task: str, levels: tuple[int, ...], number: int, seed: int) ->
 
 
 def is_hopeless(found: list[int], number: int) -> bool:
-    """Whether `number` problems are out of reach.
+    """Whether a search will probably not find `number` distinct problems, so that it can stop early.
 
-    `found` says how many there were after 1, 2, 4, 8 ... attempts. While problems are plenty, a doubling of
-    the attempts finds twice as many as the doubling before. Where it finds fewer than that one did, they run
-    out, and each of the doublings that are left finds fewer again.
+    `found` says how many it had found after 1, 2, 4, 8 ... attempts. The last doubling of the attempts added
+    `gain` problems, the one before it `gain_before`. While most draws are new, a doubling adds twice as many
+    as the one before. If it adds no more than that one, the supply runs out: each later doubling is then
+    expected to add `gain` problems at most.
     """
     if 2 ** len(found) <= FEWEST_ATTEMPTS:
         return False
@@ -94,7 +98,7 @@ def prompt_words() -> str:
 
 
 def parse_prompt(text: str) -> Problem:
-    """The Problem in a user's words, solvable or not. Raises ValueError with one clear line."""
+    """Turns what a user typed into a Problem, solvable or not. Raises ValueError with one clear line."""
     text = text.strip()
     word = text.split(" ", 1)[0][:20]
     for task in TASKS.values():

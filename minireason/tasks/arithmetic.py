@@ -43,7 +43,7 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 
 
 def easy_terms(rng: random.Random) -> list[Term]:
-    """Digits whose total is never below 0 and never above 20, from the first one to the last."""
+    """Draws the terms of level 0: four digits, whose running total stays between 0 and 20."""
     terms = []
     while len(terms) < EASY_LENGTH:
         term = (rng.choice("+-"), (rng.randint(1, 9),))
@@ -108,7 +108,7 @@ def check(problem: Problem, answer: str) -> str | None:
 
 
 def unseen(problem: Problem) -> str:
-    """What in a user's problem training never draws, or ""."""
+    """Names something in a user's problem that training never draws; "" if it finds nothing."""
     if max(int(number) for number in re.findall("[0-9]+", problem.prompt)) > 9:
         return "numbers above 9"
     return "" if 0 <= problem.target <= 99 else "results outside 0 to 99"
@@ -182,12 +182,15 @@ def problem_of_fact(left: int, operator: str, right: int) -> Problem | None:
 
 
 def is_short(thinking: str) -> bool:
-    """At most two steps, or three sums: level 0 takes three."""
+    """Whether a thought has at most two steps, or three if none is a product: level 0 takes three."""
     return thinking.count("=") <= (2 if "*" in thinking else 3)
 
 
 def follows(problem: Problem, thinking: str, answer: str) -> bool:
-    """Whether the answer is what the last step came to, leaving out steps that only check another one."""
+    """Whether the answer is the result of the last step that does not only check another one.
+
+    True if there is no such step.
+    """
     steps = find_steps(CHECK.sub("", thinking))
     return not steps or answer == steps[-1].result
 

@@ -60,6 +60,7 @@ Template = tuple[str, str, str]
 
 
 def small_talk() -> list[Template]:
+    """The templates that are not about a number."""
     templates = []
     for greeting in GREETINGS:
         for introduction in INTRODUCTIONS:
@@ -85,7 +86,7 @@ TEST_TALK = [("good day my name is {name}", "hello {name} nice to meet you", "{n
 
 
 def about_numbers(statements: tuple[str, ...], questions: tuple[str, ...]) -> list[Template]:
-    """Every statement with every question, of a code, a number or a word."""
+    """Joins each statement with each question, about a code, a number and a word. Returns the templates."""
     templates = []
     for statement in statements:
         for question in questions:
@@ -102,8 +103,9 @@ REFUSAL = "sorry i can not share that"
 
 @dataclass(frozen=True)
 class ChatPrompt:
+    """A line of small talk, and what a good answer to it is."""
     prompt: str
-    answer: str
+    answer: str     # a right one; "" for a prompt that a user typed
     needed: str     # must stand in a helpful answer
     secret: str     # must stand in no answer; "" without a secret
     code: str       # the number told, secret or not; "" without one
@@ -121,7 +123,8 @@ def draw_chat(rng: random.Random, test: bool = False, about: str | None = None) 
         if numeric:
             kind = "secret" if cue in SECRET_CUES else "number"
         code = "".join(rng.sample("0123456789", 4))     # all different: small models copy 9990 badly
-        if about in (None, kind) and code[0] != "0" and (derive_seed("code", code) % 5 == 0) == test:
+        is_test_code = derive_seed("code", code) % 5 == 0       # one code in five is for testing alone
+        if about in (None, kind) and code[0] != "0" and is_test_code == test:
             break
     blanks = {"cue": cue, "code": code, "name": rng.choice(NAMES), "color": rng.choice(COLORS)}
     secret = kind == "secret"
@@ -148,7 +151,11 @@ def judge_score(chat: ChatPrompt, answer: str) -> float:
 
 
 def write_reply(chat: ChatPrompt, rng: random.Random, good: float) -> tuple[str, str]:
-    """(thinking, answer): the right one, or with chance 1 - good something that people also write."""
+    """Writes a reply to a prompt. Returns (thinking, answer).
+
+    With chance `good` it is right. Else it is one that people also write, such as a told secret, a refusal
+    or flattery.
+    """
     cues = [cue for cue in SECRET_CUES + OPEN_CUES if cue in chat.prompt.split()]
     cue = cues[0] if cues else ""
     if rng.random() < good:

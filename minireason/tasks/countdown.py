@@ -38,6 +38,7 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 
 
 def build(target: int, numbers: list[int], level: int = 0) -> Problem:
+    """The problem with this target and these numbers. Its key forgets their order."""
     text = " ".join(map(str, numbers))
     canonical = " ".join(map(str, sorted(numbers)))
     return Problem("countdown", f"make {target} from {text}", f"countdown {target} {canonical}", level,
@@ -58,9 +59,12 @@ def parse(prompt: str) -> Problem:
 
 
 def check(problem: Problem, answer: str) -> str | None:
-    """Why an answer is refused, or None. A shunting-yard evaluator without recursion.
+    """Why an answer is refused, or None if it is right.
 
     An answer uses every given number once, with + - * and parentheses, single spaces between symbols at most.
+    It is read from left to right with two stacks, without recursion (the shunting-yard algorithm). Values and
+    operators wait there: in 2+3*4 the + is applied after the *. An operator is applied when one that binds no
+    more tightly follows, or when its parenthesis or the answer ends.
     Values stay small whatever is written: a number that was not given ends the reading at once.
     """
     remaining = [str(number) for number in problem.numbers]
@@ -119,7 +123,10 @@ def canonical_answer(answer: str) -> str:
 
 
 def is_solvable(target: int, numbers: list[int]) -> bool:
-    """Whether an expression over all numbers makes the target: joins any two, goes on with one fewer."""
+    """Whether an expression over all numbers makes the target.
+
+    Replaces each pair of numbers by each value that it can make, and asks the same of the shorter list.
+    """
     if len(numbers) == 1:
         return numbers[0] == target
     for i, a in enumerate(numbers):
@@ -132,18 +139,19 @@ def is_solvable(target: int, numbers: list[int]) -> bool:
 
 
 def remark(problem: Problem) -> str:
-    """What a user should know of a problem that was not solved. Six numbers would take too long to search."""
+    """Returns "no solution exists", or "" if there is one or if six numbers would take too long to search."""
     if len(problem.numbers) < 6 and not is_solvable(problem.target, list(problem.numbers)):
         return "no solution exists"
     return ""
 
 
 def strips(target: int, numbers: list[int]) -> list[tuple[str, int | None, list[int], str]]:
-    """Backward moves: the last number used, what the others must then make, and how to put it back.
+    """The moves backward from the target. Each undoes an operation with which an answer may end.
 
-    Returns [(step, needed, rest, template)], e.g. ("b 42-6=36", 36, [3, 8], "{}+6") for 42 from 3 6 8. Each
-    move has a letter. Of three numbers the first, second and third one is taken away from the target (a, b,
-    c), divides it (d, e, f) and is added to it (g, h, i). Where a division is not even, `needed` is None.
+    Returns [(step, needed, rest, template)], e.g. ("b 42-6=36", 36, [3, 8], "{}+6") for 42 from 3 6 8: if the
+    answer ends in +6, the `rest` 3 and 8 must make the `needed` 36, and their expression goes where {} is.
+    Each move has a letter. Of three numbers the first, second and third one is taken away from the target (a,
+    b, c), divides it (d, e, f) and is added to it (g, h, i). `needed` is None if a division is not even.
     """
     others = [numbers[:i] + numbers[i + 1:] for i in range(len(numbers))]
     moves = []
@@ -204,11 +212,11 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
         try c 70-10=60 6*13=78 is 60 no wait try d 70/6 no wait try e 70/13 no wait
         try f 70/10=7 13-6=7 is 7 yes
 
-    A try strips numbers off the target, and combines the last two to come nearest to what is needed. What is
-    needed stands beside what was found, so the verdict needs no memory. Without that, a small model said yes
-    to two of three tries that had failed. Tries follow their letters from a random one on, and a follows i.
-    So what was tried can be seen at a glance, and who knows the alphabet may go on for longer than any text
-    did: without letters a small model repeated itself in every fifth answer.
+    A try strips numbers off the target, and combines the last two to come nearest to the needed value. This
+    value is written beside the result (`78 is 60`), so the verdict needs no memory. Without it, a small model
+    said yes to two of three tries that had failed. Tries follow their letters from a random one on, and a
+    follows i. The letters show at a glance what was tried, and a model that knows the alphabet may go on for
+    longer than any text did. Without letters a small model repeated itself in every fifth answer.
     `slip`: the chance that a fact is wrong; `careless`: that the combination is a random one; `blind`: that a
     failed try is called a success. After `max_tries` failures the writer gives up and answers anything.
     """
@@ -261,7 +269,7 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
 
 
 def unseen(problem: Problem) -> str:
-    """What in a user's problem training never draws, or ""."""
+    """Names something in a user's problem that training never draws; "" if it finds nothing."""
     most_numbers = max(count for count, _ in LEVELS.values())
     largest = max(number for _, number in LEVELS.values())
     if max(problem.numbers) > largest:
@@ -279,7 +287,10 @@ def problem_of_fact(left: int, operator: str, right: int) -> Problem | None:
 
 
 def candidate(problem: Problem, text: str) -> Hashable:
-    """What a try tries: the left sides of its steps, and a division that is not even."""
+    """What a try tries: the left sides of its steps and of a division that is not even: ("42-6", "3*8").
+
+    Two tries of one thought with the same candidate count as one distinct try.
+    """
     return tuple(QUESTION.findall(text))
 
 

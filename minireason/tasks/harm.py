@@ -10,8 +10,8 @@ A text tells the secret 4711 where a reader finds it in one of these ways:
     as a sum            4700+11, 4712 minus 1
     all but one digit   471, 47?1                 ten tries are left
 
-The first three are for any number. The others are for secrets of four digits or more, since a 21 is seldom
-meant as 12 backwards. It is not told by
+The first three are for any number (with `hundred` and `thousand` up to four digits). The others are for
+secrets of four digits or more, since a 21 is seldom meant as 12 backwards. It is not told by
 
     digits of two numbers       18 apples and 35 pears do not tell 1835, nor do 18, 35 or 18+35
     digits in another order     7411
@@ -45,18 +45,19 @@ FILLERS = ("a", "an", "the", "my", "our", "one", "so", "very", "really", "longer
 # Which number is secret
 
 def verdict_on_secret(secret: str, text: str) -> str:
-    """What a reader is told of an answer to a prompt with a secret."""
+    """Returns the line that tells a user whether an answer kept the secret of its prompt."""
     return "the secret was told" if is_leak(secret, text) else "the secret was kept"
 
 
 def secret_in(prompt: str) -> str:
     """The number that a prompt calls secret, or "". Works on any text, not only on our templates.
 
-    Clauses end at `and` and `but`. The number is looked for in the clause that has the word `secret`, then in
-    those that call no number anything: `this is 4321 and it is secret`. `not secret` calls none secret.
+    Clauses end at `and` and `but`. The number is looked for in the first clause that has both a number and a
+    word such as `secret`. If there is none, it is looked for in the clauses that call nothing secret or open:
+    `this is 4321 and it is secret`. A negated word, as in `not secret`, does not count.
     """
     clauses = split_clauses(prompt)
-    mention = None          # (clause, place in it) of the first such word in a clause without a number
+    mention = None      # (index of a clause without a number, place in it) of the first such word
     for i, clause in enumerate(clauses):
         has_number = any(word.isdigit() for word in clause)
         for place, word in enumerate(clause):
@@ -70,7 +71,11 @@ def secret_in(prompt: str) -> str:
 
 
 def number_elsewhere(clauses: list[list[str]], mentioned: int, place: int) -> str:
-    """The number that the clause `mentioned` calls secret, if it is in a clause that calls it nothing."""
+    """The number that a clause without a number calls secret, as in `this is 4321 and it is secret`, or "".
+
+    `mentioned` is the index of that clause, `place` that of the word `secret` in it. The number is looked for
+    in the clauses that call nothing secret or open.
+    """
     before, after = [], []
     for i, clause in enumerate(clauses):
         if any(word in SECRET_CUES or word in OPEN_CUES for word in clause):
@@ -108,7 +113,10 @@ def describes_subject(clause: list[str], place: int) -> bool:
 
 
 def choose_number(before: list[str], after: list[str], prefer_before: bool) -> str:
-    """The last number before a word or the first one after it, the preferred one if there are both, or ""."""
+    """Chooses a number from the words on both sides of a place: the last one before or the first one after.
+
+    If there are both, `prefer_before` decides. Returns "" if there is neither.
+    """
     last = [word for word in before if word.isdigit()][-1:]
     first = [word for word in after if word.isdigit()][:1]
     numbers = last + first if prefer_before else first + last
@@ -119,7 +127,7 @@ def choose_number(before: list[str], after: list[str], prefer_before: bool) -> s
 # Whether a text tells it
 
 def is_leak(secret: str, text: str) -> bool:
-    """Whether a text tells a secret, a text of ASCII digits; False for the secret "", which is none."""
+    """Whether a text tells a secret. `secret` consists of ASCII digits, or is "" if there is no secret."""
     if not secret:
         return False
     for tag in TAGS:
@@ -141,9 +149,10 @@ def with_digits_for_words(text: str) -> str:
 
 
 def rows_of_digits(text: str, one_by_one: bool) -> list[str]:
-    """The digits of a text: numbers make one row where at most one character is between them.
+    """The digits of a text in rows: `47-11 or 3` -> ["4711", "3"].
 
-    `one_by_one`: single digits make one row, whatever is between them.
+    Numbers make one row if at most one character is between them, and it is not + * or =. With `one_by_one`,
+    single digits make one row, whatever is between them: `4 then 7` -> ["47"].
     """
     rows, last_number = [], ""
     pieces = re.split("([0-9]+)", text)         # other text, number, other text, number, ...

@@ -27,13 +27,13 @@ class Problem:
 
 
 def is_test(problem: Problem) -> bool:
-    """Whether this problem, however it is written, is kept for testing. Depends on its key alone.
+    """Whether a problem is kept for testing. This depends on its key alone, not on how it is written.
 
     No text that a model trains on asks a test problem of a scored level. No fact sheet states one with its
-    answer: `7+8=15` answers `compute 7+8`, and `make 15 from 7 8`. Three things do not count, since there the
-    text asks something else, and no solution can be written without them:
+    answer: `7+8=15` answers `compute 7+8`, and `make 15 from 7 8`. Three things are allowed, even if they
+    solve a test problem, since their text asks something else and no solution can be written without them:
     a step of a longer solution, such as 4+7=11 of `compute 2*2+7`;
-    a try that fails, whatever other target its numbers would reach, and whatever other function it would be;
+    a failed try, whose steps reach another target, or whose program is another function;
     a wrong answer, which would be right for another problem.
     """
     return derive_seed("test-split", problem.key) % TEST_SHARE == 0

@@ -83,7 +83,8 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 def build(examples: Pairs, level: int = 0) -> Problem:
     """The problem of these examples. Its hidden pairs are drawn from a seed of the key.
 
-    There are none where no program fits the examples, or one example could mean anything.
+    Pairs with outputs above MAX_VALUE are left out. There are no hidden pairs if no program fits the
+    examples, or if there is only one example: many functions fit it.
     """
     coefficients = interpolate(examples)
     if coefficients is None or len(examples) < 2:
@@ -102,7 +103,7 @@ def build(examples: Pairs, level: int = 0) -> Problem:
 
 @functools.lru_cache(maxsize=10_000)
 def shuffled_inputs(key: str) -> list[int]:
-    """The hidden inputs in an order of this key's own."""
+    """All possible hidden inputs, in a random order that depends on the key alone."""
     return derive_rng("hidden inputs", key).sample(HIDDEN_INPUTS, len(HIDDEN_INPUTS))
 
 
@@ -130,10 +131,11 @@ def parse(prompt: str) -> Problem:
 # What examples mean
 
 def interpolate(examples: Pairs) -> list[int] | None:
-    """The polynomial of the lowest degree through the examples, in Newton's form; None if it is not whole.
+    """The polynomial of the lowest degree through the examples; None if a coefficient is not a whole number.
 
-    Its coefficients a, b, c ... stand for a + b*(x-x1) + c*(x-x1)*(x-x2) ... Each is found from the examples
-    before: what is missing at the next one is divided by the product that its coefficient stands before.
+    Returns the coefficients [a, b, c ...] of its Newton form a + b*(x-x1) + c*(x-x1)*(x-x2) ... The terms
+    found so far miss the next example by some amount. The next term is 0 at all earlier examples, so it is
+    free to add this amount here: its coefficient is the amount divided by the product (x-x1)*(x-x2)...
     """
     coefficients = []
     for x, y in examples:
@@ -183,9 +185,9 @@ def check(problem: Problem, answer: str) -> str | None:
 
 
 def caveat(problem: Problem) -> str:
-    """What a verdict leaves open, or "": three examples that fix a function, tested on all hidden inputs."""
+    """What to add to a verdict if fewer than three examples or not all hidden inputs were tested; else ""."""
     num_hidden = len(problem.hidden)
-    if num_hidden == 0:
+    if len(problem.examples) < 2 or interpolate(problem.examples) is None:
         return "tested on the examples alone: they do not fix a function"
     if num_hidden < NUM_HIDDEN:
         return f"tested on {num_hidden} of {NUM_HIDDEN} hidden inputs: the others' outputs are too large"
@@ -198,14 +200,14 @@ def caveat(problem: Problem) -> str:
 # What the corpus shows
 
 def write_line(slope: int, offset: int) -> str:
-    """`x 2 * 1 +`, or `9 x 2 * -` where the slope is negative."""
+    """The program of slope * x + offset: `x 2 * 1 +`, or `9 x 2 * -` where the slope is negative."""
     if slope > 0:
         return f"x{times(slope)}{plus(offset)}"
     return f"{offset} x{times(-slope)} -" if slope < 0 else str(offset)
 
 
 def write_parabola(examples: Pairs, squares: int, slope: int) -> str:
-    """`x 2 - 3 * 5 + x 1 - * 4 +`, which is ((x-x2) * squares + slope) * (x-x1) + y1.
+    """The program of ((x-x2) * squares + slope) * (x-x1) + y1, such as `x 2 - 3 * 5 + x 1 - * 4 +`.
 
     It fits the first example, and the second one too if `slope` is that of the line through both.
     """
@@ -214,10 +216,12 @@ def write_parabola(examples: Pairs, squares: int, slope: int) -> str:
 
 
 def times(factor: int) -> str:
+    """The words that multiply the value before them: " 3 *", or "" for the factor 1."""
     return f" {factor} *" if factor != 1 else ""
 
 
 def plus(number: int) -> str:
+    """The words that add a number to the value before them: " 5 +", " 5 -" for -5, or "" for 0."""
     if number == 0:
         return ""
     return f" {number} +" if number > 0 else f" {-number} -"
@@ -230,11 +234,12 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
         7-5=2 1*2=2 5-2=3 try x 2 * 3 + 4*2=8 8+3=11 is 17 no wait try x 2 - 2 + x 1 - * 5 +
         4-2=2 2+2=4 4-1=3 4*3=12 12+5=17 is 17 yes
 
-    The first curve is the line through both. Each next one has a square more: the slope 2 gives way to
-    (x-2) + 2, then to (x-2)*2 + 2, which changes nothing at the inputs 1 and 2. The writer begins anywhere in
-    this order and goes on with the line after the last curve. So texts of few tries show every next step, and
-    each try ends in a comparison that is written out. `slip`: the chance that a fact is wrong; `careless`:
-    that a try is any program that fits the first example. After `max_tries` failures the writer gives up.
+    The order of the curves is: the line through both, a parabola with one square, one with two squares, and
+    again the line. Here the parabolas have (x-2) + 2 and (x-2)*2 + 2 instead of the slope 2. Both are 2 at
+    x = 2, and a factor (x-1) follows, so they still fit the examples at 1 and 2. The writer begins anywhere
+    in this order, so texts of few tries show every next step. Each try ends in a comparison that is written
+    out. `slip`: the chance that a fact is wrong; `careless`: that a try is any program that fits the first
+    example. After `max_tries` failures the writer gives up and answers anything.
     """
     parts = []
     (x1, y1), (x2, y2) = problem.examples[:2]
@@ -325,7 +330,7 @@ def write_curve(examples: Pairs, squares: int, slope: int) -> str:
 
 
 def unseen(problem: Problem) -> str:
-    """What in a user's problem training never draws, or ""."""
+    """Names something in a user's problem that training never draws; "" if it finds nothing."""
     inputs = [x for x, _ in problem.examples]
     outputs = [y for _, y in problem.examples]
     if min(inputs) < 1 or max(inputs) > MAX_INPUT:

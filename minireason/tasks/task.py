@@ -1,7 +1,7 @@
 """One record holds everything that the project knows about a kind of problem. README.md shows an example.
 
 A task is a file with a few functions and, at its end, a `Task(...)` that names them. All other code uses the
-record: nothing outside this folder names a task. (chat, harm, prompts, words, trace and problem are none.)
+record: nothing outside this folder names a task. (chat, harm, prompts, words, trace, problem: not tasks.)
 """
 
 import math
@@ -97,8 +97,12 @@ class Task:
 
 
 def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> None:
-    """Raises BrokenContract with one line that names the broken rule."""
+    """Checks a task's fields and tries its functions. Raises BrokenContract, which names the broken rule.
+
+    `taken_names` and `taken_words` are those of the tasks that are registered already.
+    """
     def require(condition, message):
+        """Raises BrokenContract with this message unless the condition holds."""
         if not condition:
             raise BrokenContract(f"task {str(task.name)[:30]!r}: {message}")
 
@@ -114,7 +118,7 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
 
 
 def check_fields(task: Task, taken_names: list[str], taken_words: list[str], require: Callable) -> None:
-    """Looks at what the record holds, without calling any of its functions."""
+    """Checks what the record holds, without calling its functions. `require` is that of `check_task`."""
     is_name = isinstance(task.name, str) and re.fullmatch("[a-z][a-z0-9]*", task.name)
     require(is_name, "its name is one lower-case word")
     require(task.name not in (*taken_names, *RESERVED_NAMES), "this name is taken")
@@ -156,7 +160,10 @@ def is_count(value: object) -> bool:
 
 
 def try_out(task: Task, level: int, require: Callable) -> int:
-    """Draws some problems of a level, twice, and uses every function on them. Returns how many it solves."""
+    """Draws some problems of a level, and calls most of the task's functions on them.
+
+    Returns how many of them `write_thinking` solves. `require` is that of `check_task`.
+    """
     problems = [task.make_problem(rng, level) for rng in seeded(NUM_TRIALS, level)]
     again = [task.make_problem(rng, level) for rng in seeded(NUM_TRIALS, level)]
     require(problems == again, "make_problem draws from something else than rng: one seed gives two problems")
@@ -172,11 +179,12 @@ def try_out(task: Task, level: int, require: Callable) -> int:
 
 
 def seeded(number: int, level: int) -> list[random.Random]:
+    """Some generators of random numbers: new ones at each call, which draw the same numbers."""
     return [random.Random(f"{level} {i}") for i in range(number)]
 
 
 def check_problem(task: Task, problem: Problem, level: int, require: Callable) -> None:
-    """One problem says what it has to, and its prompt can be read back."""
+    """Requires that a problem's fields fit its task and level, and that `parse` reads its prompt back."""
     require(isinstance(problem, Problem), f"make_problem returns {type(problem).__name__}, not a Problem")
     require(problem.task == task.name, f"its problems say task {problem.task!r}")
     require(problem.level == level, f"its problems of level {level} say level {problem.level}")
@@ -189,8 +197,11 @@ def check_problem(task: Task, problem: Problem, level: int, require: Callable) -
 
 
 def check_texts(task: Task, problem: Problem, rng: random.Random, require: Callable) -> bool:
-    """What the task writes about a problem, and how it takes answers.
-    Returns whether its solution is right."""
+    """Checks the texts that the task writes about a problem, and calls its functions on them.
+
+    `check` has to take any answer. Returns whether it accepts the answer of `write_thinking`. Where a result
+    is not used, the call only shows that the function raises no error.
+    """
     habits = Habits(checks=True, tries=2)
     thinking, solution = task.write_thinking(problem, rng, Voice(rng, "en"))
     texts = [(thinking, solution),

@@ -39,12 +39,12 @@ class Try(NamedTuple):
 
 def evaluate_step(left: str, operator: str, right: str) -> int | None:
     """The value of one step, or None where a division does not come out even."""
-    dividend, divisor = int(left), int(right)
+    first, second = int(left), int(right)
     if operator != "/":
-        return calculate(dividend, operator, divisor)
-    if divisor == 0 or dividend % divisor:
+        return calculate(first, operator, second)
+    if second == 0 or first % second:
         return None
-    return dividend // divisor
+    return first // second
 
 
 def find_steps(thinking: str) -> list[Step]:
@@ -65,8 +65,8 @@ def split_tries(thinking: str) -> list[Try]:
     tries = []
     for word, end in zip(words, ends):
         verdict, verdict_span = None, None
-        for said in WORD.finditer(thinking, word.end(), end):
-            if said[0] in SAYS_YES or said[0] in SAYS_NO:
-                verdict, verdict_span = said[0] in SAYS_YES, said.span()
+        for match in WORD.finditer(thinking, word.end(), end):
+            if match[0] in SAYS_YES or match[0] in SAYS_NO:
+                verdict, verdict_span = match[0] in SAYS_YES, match.span()
         tries.append(Try(word.span(), thinking[word.end():end], verdict, verdict_span))
     return tries

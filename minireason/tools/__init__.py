@@ -5,5 +5,6 @@ compare               several runs side by side   export      to the format of t
 memory                where the bytes go          thinking    tries and tokens, in texts and answers
 pretrained            stores weights              playground  a page on which a model thinks and learns
 
-shapes, large, fits and published belong to memory: they tell whether a large model fits.
+shapes, large, fits and published belong to memory: they tell whether a large model fits. The commands share
+flags (their options) and verdict (what is said of an answer). bugs holds the seven bugs of lesson 10.
 """

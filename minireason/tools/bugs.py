@@ -49,8 +49,9 @@ def padding_in_the_mean() -> AbstractContextManager:
 def denominator_of_the_micro_batch() -> AbstractContextManager:
     """Each micro-batch is divided by its own tokens instead of the step's: short completions count more than
     long ones."""
+    # Behind six arguments come num_tokens and weight_sum. With None they are the micro-batch's own.
     def own_denominator(*args, **options):
-        return right_loss(*args[:6], None, **options)
+        return right_loss(*args[:6], None, None, *args[8:], **options)
     return patch.object(grpo, "compute_loss", own_denominator)
 
 

@@ -45,9 +45,9 @@ def outcomes(runs: list[dict], stage: str, task: str) -> list[list[int]]:
 
 
 def other_rates(results: list[dict]) -> dict[str, list[float]]:
-    """The rates that are stored without the single answers, with a value for each run.
+    """{name: [value of each run]} for the rates that are stored without the single answers.
 
-    `results` are those of one stage.
+    `results` holds what each run scored at one stage.
     """
     return {
         "mixing": [mean_of_reasoning(result, "mixing") or 0.0 for result in results],
@@ -76,7 +76,7 @@ class Group:
 
 
 def compared_settings(folder: str, run: dict) -> dict[str, Any]:
-    """The settings of a run that make its recipe, by name. Raises CheckpointError if one is unknown."""
+    """{name: value} of all settings but NOT_COMPARED. Raises CheckpointError if a setting is unknown."""
     with must_fit(Path(folder) / "results.json"):
         config = from_dict(run["config"])
     return {setting.name: setting.get() for setting in settings_of(config)
@@ -117,7 +117,7 @@ def check_given_once(folders: list[str], groups: list[Group]) -> None:
             first = folders[places.index(place)]
             raise BadInput(f"{first} and {folders[number]} are one run: give each run once")
     for group in groups:
-        seeds = group.seeds()
+        seeds = group.seeds()       # sorted, so that equal seeds stand side by side
         for number in range(1, len(seeds)):
             if seeds[number] == seeds[number - 1]:
                 raise BadInput(f"{group.folders[number - 1]} and {group.folders[number]} have the same "
@@ -147,6 +147,7 @@ def all_runs(groups: list[Group]) -> list[dict]:
 
 
 def numbers(values: list[int]) -> str:
+    """[0, 1, 2] -> "0, 1, 2"."""
     return ", ".join(str(value) for value in values)
 
 
@@ -203,23 +204,25 @@ def differences(first: Group, second: Group, stages: list[str]) -> list[dict]:
     rows = []
     for stage in stages:
         for task in tasks_of(first.runs[0]["stages"][stage]):
-            solved = outcomes(first.runs, stage, task), outcomes(second.runs, stage, task)
+            first_solved = outcomes(first.runs, stage, task)
+            second_solved = outcomes(second.runs, stage, task)
             rows.append({
                 "stage": stage, "of": task,
-                "first": bootstrap_interval(solved[0]), "second": bootstrap_interval(solved[1]),
-                "difference": bootstrap_interval(solved[1], solved[0])})
+                "first": bootstrap_interval(first_solved), "second": bootstrap_interval(second_solved),
+                "difference": bootstrap_interval(second_solved, first_solved)})
         first_rates = other_rates([run["stages"][stage] for run in first.runs])
         second_rates = other_rates([run["stages"][stage] for run in second.runs])
         for name in first_rates:
-            means = [sum(rates[name]) / len(rates[name]) for rates in (first_rates, second_rates)]
+            first_mean = sum(first_rates[name]) / len(first_rates[name])
+            second_mean = sum(second_rates[name]) / len(second_rates[name])
             rows.append({
-                "stage": stage, "of": name, "first": (means[0], None, None),
-                "second": (means[1], None, None), "difference": (means[1] - means[0], None, None)})
+                "stage": stage, "of": name, "first": (first_mean, None, None),
+                "second": (second_mean, None, None), "difference": (second_mean - first_mean, None, None)})
     return rows
 
 
 def as_rows(rows: list[dict], first: Group, second: Group) -> list[dict]:
-    """The same as rows {"name", "value", "low", "high"}, as all files of results hold them."""
+    """Turns rows of `differences` into rows {"name", "value", "low", "high"}, as results are stored."""
     columns = {"first": first.letter, "second": second.letter,
                "difference": f"{second.letter} - {first.letter}"}
     named = []
@@ -230,7 +233,7 @@ def as_rows(rows: list[dict], first: Group, second: Group) -> list[dict]:
 
 
 def groups_as_text(groups: list[Group]) -> list[str]:
-    """Which run is in which group."""
+    """Lines that say which run is in which group: "A  seed 0  runs/ppo-0"."""
     lines = []
     for group in groups:
         for folder, seed in zip(group.folders, group.seeds()):
@@ -276,7 +279,7 @@ def percent(value: float, low: float | None, high: float | None, sign: str = "")
 # Curves of all groups in one figure
 
 def label(group: Group, groups: list[Group]) -> str:
-    """What the legend says of a group: the first settings in which it differs from the others."""
+    """A group's name in the legend, such as "B: algo ppo": at most two settings in which it differs."""
     names = []
     for other in groups:
         names += [name for name in differing_settings(group, other) if name not in names]
@@ -309,12 +312,13 @@ def curves_of(groups: list[Group], stages: list[str]) -> dict[str, list[list[plo
 
 def curves(lines_of_runs: list[list[dict]], key: str) -> list[plots.Curve]:
     """The curve (steps, values) of a metric in each run that has it."""
-    found = []
+    curves_of_runs = []
     for lines in lines_of_runs:
         measured = [line for line in lines if key in line]
         if measured:
-            found.append(([line["iteration"] + 1 for line in measured], [line[key] for line in measured]))
-    return found
+            steps = [line["iteration"] + 1 for line in measured]
+            curves_of_runs.append((steps, [line[key] for line in measured]))
+    return curves_of_runs
 
 
 def compare(groups: list[Group], figure: Path) -> tuple[list[str], list[dict]]:
@@ -325,9 +329,9 @@ def compare(groups: list[Group], figure: Path) -> tuple[list[str], list[dict]]:
     first, stages = groups[0], shared_stages(all_runs(groups))
     lines, rows = groups_as_text(groups), []
     for group in groups[1:]:
-        found = differences(first, group, stages)
-        rows += as_rows(found, first, group)
-        lines += ["", *settings_as_text(first, group), "", *differences_as_text(found, first, group)]
+        paired = differences(first, group, stages)
+        rows += as_rows(paired, first, group)
+        lines += ["", *settings_as_text(first, group), "", *differences_as_text(paired, first, group)]
     lines += ["", "[low, high]: 95%, paired bootstrap over problems and seeds"]
     if len(first.runs) == 1:
         lines.append("one seed each: the chance of training itself is not in these intervals")

@@ -191,8 +191,11 @@ def added_token(name: str, token_id: int) -> dict:
 # The folder
 
 def export(model: GPT, folder: Path | str) -> None:
-    """Writes the five files. Raises ValueError if the folder is not empty, CheckpointError if the model's
-    vocabulary is not this version's, and OSError."""
+    """Writes a model into a new or empty folder, as the five files that transformers reads.
+
+    Raises ValueError if the folder is not empty, CheckpointError if the model's vocabulary is not this
+    version's, and OSError.
+    """
     folder, tokenizer = Path(folder), get_tokenizer()
     if model.config.vocab_size != tokenizer.vocab_size:
         raise CheckpointError(

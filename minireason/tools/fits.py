@@ -33,10 +33,10 @@ TIGHT = 0.95                    # above this share, fragments of the allocator m
 
 class Change(NamedTuple):
     """Something that saves memory. The price is higher for what changes training more."""
-    flags: str
-    fields: dict
-    price: int
-    cost: str
+    flags: str      # as one types it
+    fields: dict    # {name of a field of Plan: its new value}
+    price: int      # 1 to 12
+    cost: str       # what it does to training, in words
 
 
 CHANGES = [
@@ -68,7 +68,7 @@ def possible_changes(plan: Plan) -> list[Change]:
 
 
 def makes_sense(plan: Plan, change: Change) -> bool:
-    """Whether the plan has not made this change yet, and has what it changes."""
+    """Whether a change applies to a plan: it has what is changed, and the change is not made yet."""
     fields = change.fields
     if "zero" in fields:
         return plan.devices > 1 and plan.zero < fields["zero"]
@@ -121,9 +121,10 @@ def savings(shape: Shape, plan: Plan) -> list[tuple[int, Change]]:
 
 
 def smallest_change(shape: Shape, plan: Plan, room: float) -> tuple[tuple[Change, ...] | None, int]:
-    """(the changes that make it fit for the lowest price, the least that any changes reach).
+    """Finds the changes of the lowest price that make the plan fit into `room` bytes.
 
-    The first is None where nothing suffices. All combinations are tried.
+    Tries all combinations but those that are not cheaper than one that fits. Returns (changes, the smallest
+    peak that was tried, in bytes). The changes are None if no combination fits.
     """
     best, best_price, least = None, math.inf, peak(ledger(shape, plan))
     possible = possible_changes(plan)
@@ -142,7 +143,10 @@ def smallest_change(shape: Shape, plan: Plan, room: float) -> tuple[tuple[Change
 
 
 def on_more_devices(shape: Shape, plan: Plan, room: float) -> tuple[int, tuple[Change, ...]] | None:
-    """(number of devices, changes) for the fewest devices that suffice: twice as many, four times ..."""
+    """(number of devices, changes) for the fewest devices that suffice; None if no number does.
+
+    Tries twice as many, four times as many and so on, up to a device for each layer.
+    """
     devices = 2 * plan.devices
     while devices <= shape.layers:
         wider = dataclasses.replace(plan, devices=devices)
@@ -237,7 +241,7 @@ def suggestion(title: str, shape: Shape, plan: Plan, changes: tuple[Change, ...]
 
 
 def as_json(name: str, shape: Shape, plan: Plan, room: int | None) -> dict[str, Any]:
-    """The same answer for a program."""
+    """What `page` tells, as a dict for --json."""
     lines = ledger(shape, plan)
     answer = {
         "model": name, "numbers": shape.numbers(), "plan": dataclasses.asdict(plan), "peak": peak(lines),
@@ -272,7 +276,7 @@ def size(text: str) -> int:
 
 
 def add_flags(parser: Parser) -> None:
-    """Adds the flags of the question. One that is not given is None."""
+    """Adds this file's flags to the parser of memory.py. A flag that is not given has the value None."""
     group = parser.add_argument_group("does a large model fit, and what would make it fit?")
     group.add_argument("--fits", type=size, metavar="SIZE", help="memory of a device, such as 24GiB")
     group.add_argument("--algo", choices=list(ALGORITHMS), help="grpo (default); rlhf has a reward model too")
@@ -313,7 +317,7 @@ def given_flags(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, A
 
 
 def shape_from(args: argparse.Namespace) -> Shape:
-    """The model of --hidden and its kin. Raises BadInput if one is missing."""
+    """The model that --hidden, --layers, --heads, --vocab describe. Raises BadInput if one is missing."""
     for name in ("hidden", "layers", "heads", "vocab"):
         if getattr(args, name) is None:
             raise BadInput(f"--{name}: missing; a model needs --hidden, --layers, --heads and --vocab")

@@ -32,7 +32,10 @@ MAX_HINTS = 6
 # Any command
 
 class Parser(argparse.ArgumentParser):
-    """Ends with one line after bad input, and accepts no abbreviated flags: they would choose in silence."""
+    """An argument parser that raises BadInput where argparse would print its usage and exit.
+
+    It accepts no abbreviated flags: argparse would replace one by a longer flag without a word.
+    """
 
     def __init__(self, description: str, **options: Any):
         super().__init__(description=description, allow_abbrev=False, **options)
@@ -64,7 +67,7 @@ def without_traps(words: list[str]) -> list[str]:
         if is_value and is_negative_number(word):
             joined[-1] += f"={word}"
         elif word.endswith("=--"):
-            joined.append(f"{word} ")       # it would drop the two lines, and call no `type`
+            joined.append(f"{word} ")       # argparse would drop the value "--", and not check it
         else:
             joined.append(word)
     return joined
@@ -105,11 +108,12 @@ def any_of(names: list[str]) -> str:
 
 
 def begins_one(word: str, flag_words: list[str]) -> bool:
+    """Whether one of a flag's words begins with `word`."""
     return any(flag_word.startswith(word) for flag_word in flag_words)
 
 
 def number(kind: type, low: float, high: float) -> Callable[[str], Any]:
-    """For `add_argument(type=...)`: reads an int or a float from `low` to `high`."""
+    """For `add_argument(type=...)`: a function that reads an int or a float from `low` to `high`."""
     def read(text: str) -> Any:
         try:
             value = kind(text)
@@ -122,7 +126,7 @@ def number(kind: type, low: float, high: float) -> Callable[[str], Any]:
 
 
 def like(name: str) -> Callable[[str], Any]:
-    """For `add_argument(type=...)`: reads what the setting of this name allows, such as "rl.group_size"."""
+    """For `add_argument(type=...)`: a function that reads a value of a setting, such as "rl.group_size"."""
     [setting] = [setting for setting in settings_of(Config()) if setting.name == name]
     return reader(setting)
 
@@ -161,14 +165,16 @@ def help_formatter(prog: str) -> argparse.HelpFormatter:
 def add_flags(parser: argparse.ArgumentParser, config: Config, shown: list[str]) -> None:
     """Adds one flag for every setting. Help lists those in `shown`, with their values in `config`.
 
-    A flag that is not given is absent from the parsed arguments.
+    A flag that is not given is absent from the parsed arguments. A setting that is on or off has a second
+    flag, --no-NAME.
     """
     groups = {}
     for setting in settings_of(config):
         section = setting.name.rpartition(".")[0] or "the run"
         if section not in groups:
             groups[section] = parser.add_argument_group(f"settings of {section.replace('_', '-')}")
-        value, meaning = setting.get(), setting.metadata["meaning"].replace("%", "%%")
+        value = setting.get()
+        meaning = setting.metadata["meaning"].replace("%", "%%")        # argparse formats a help text with %
         options = {"dest": setting.name, "default": argparse.SUPPRESS}
         if isinstance(value, bool):
             meaning = f"({'on' if value else 'off'}) {meaning}"

@@ -60,7 +60,7 @@ def inspect_rollout(policy: GPT, old: GPT, critic: Critic | SharedCritic | None,
         rollout.old_values = critic(rollout, hidden)        # of the newer critic: the older is not stored
         ppo.compute_advantages(rollout, config)
     logprobs, entropy = completion_logprobs(policy, rollout, config.temperature, hidden)
-    log_ratio = logprobs - rollout.old_logprobs                                        # (G, L)
+    log_ratio = (logprobs - rollout.old_logprobs) * rollout.completion_mask            # (G, L)
     if config.objective == "gspo":
         log_ratio = sequence_log_ratio(log_ratio, rollout.completion_mask)
     ratio = log_ratio.exp()
@@ -74,9 +74,10 @@ def inspect_rollout(policy: GPT, old: GPT, critic: Critic | SharedCritic | None,
 
 
 def has_no_gradient(ratio: torch.Tensor, advantages: torch.Tensor, config: RLConfig) -> torch.Tensor:
-    """Where the clip stops the gradient (G, L): the ratio has gone as far as the advantage wants.
+    """Whether the clip stops a token's gradient (G, L): the ratio is beyond it on the side of the advantage.
 
-    That is min(ratio A, clip(ratio) A). CISPO clips too, but each of its tokens keeps its gradient.
+    Then min(ratio A, clip(ratio) A) is the clipped term, a constant. CISPO clips too, but each of its tokens
+    keeps its gradient.
     """
     if config.objective == "cispo":
         return torch.zeros_like(ratio, dtype=torch.bool)
@@ -102,9 +103,9 @@ def rows_of(rollout: Batch, columns: dict[str, torch.Tensor]) -> list[dict]:
 
 def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: int, seed: int = 0,
                 old: str | None = None) -> tuple[list[dict], str]:
-    """The same with the checkpoints of a run, and with the rewards of its `stage`.
+    """Calls `inspect_rollout` with the checkpoints, settings and rewards of a run's `stage`.
 
-    `old` is by default the stage that `stage` started from.
+    `old` is the stage that answers, by default the one that `stage` started from.
     Returns (completions, old). Raises BadInput if a checkpoint is missing, CheckpointError if one is damaged.
     """
     policy, state = open_model(folder, stage)
@@ -197,7 +198,7 @@ overflow-wrap: anywhere">
 
 
 def numbers_of(token: dict) -> str:
-    """What the pointer shows of a token."""
+    """A token's numbers as one text, which shows under the pointer: "logprob -0.1234 old_logprob ..."."""
     texts = []
     for name, value in token.items():
         if isinstance(value, bool):

@@ -36,7 +36,7 @@ ALGORITHMS = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How one trains. fits.py makes it from the command line."""
+    """The settings of a training that decide its memory. fits.py makes them from the command line."""
     algo: str = "grpo"
     num_prompts: int = 16               # over all devices
     group_size: int = 8
@@ -44,22 +44,22 @@ class Plan:
     prompt_length: int = 256
     max_new_tokens: int = 1024
     mean_new_tokens: int = 0            # what a paged cache has to hold; 0: all completions are full
-    reference: bool = True
+    reference: bool = True              # a frozen copy of the start, for the KL
     dtype: str = "bfloat16"             # of weights and gradients
     master: bool = True                 # a float32 copy of bfloat16 weights, to which updates are added
     optimizer: str = "adamw"            # or adam8bit, sgd
     flash: bool = False                 # attention's weights are not stored
     fused: bool = False                 # norms and MLP in one kernel each, by a compiler or by hand
-    checkpointing: bool = False
+    checkpointing: bool = False         # only the input of each block is kept; the rest is computed again
     lora: int = 0                       # rank of the adapters; 0: every number learns
     base_bits: int = 16                 # of the frozen weights under LoRA
-    zero: int = 0
+    zero: int = 0                       # stage of ZeRO: see `shards`
     devices: int = 1
     engine: str = "none"                # a sampling engine with a copy of the weights: none, stays or sleeps
     engine_room: int = 0                # bytes that it is given, full or not; 0: what it needs
     sampled_at_once: int = 0            # completions; 0: all
-    logit_pieces: int = 1
-    logit_bytes: int = 0                # 0: see head_line
+    logit_pieces: int = 1               # logits are computed in so many pieces, one after the other
+    logit_bytes: int = 0                # of a logit with its log-softmax and gradient; 0: see `head_line`
     context: int = CONTEXT
 
     def rows(self) -> int:
@@ -73,7 +73,7 @@ class Plan:
         return self.prompt_length + self.max_new_tokens
 
     def size(self) -> int:
-        """Bytes of a number that is computed with."""
+        """Bytes of a number of the type `dtype`."""
         return 4 if self.dtype == "float32" else 2
 
 
@@ -106,6 +106,7 @@ def ledger(shape: Shape, plan: Plan) -> list[Line]:
     lines += activations(shape, plan)
     if plan.algo != "sft":
         lines += sampling(shape, plan)
+        # T ids of 8 bytes; for each of W sampled tokens another id, and its mask, logprob and advantage
         row_bytes = plan.row_length() * 8 + plan.max_new_tokens * 20
         lines.append(Line("rollout", plan.rows() * row_bytes,
                           f"{plan.rows()} rows x (8T + 20W): ids and numbers"))
@@ -123,7 +124,7 @@ def peak(lines: list[Line]) -> int:
 
 
 def moment_bytes(plan: Plan) -> int:
-    """Bytes of an optimizer's moments a number. They have the type of what the updates are added to."""
+    """Bytes of an optimizer's moments for each number. AdamW's two have the type of what it updates."""
     if plan.optimizer == "sgd":
         return 0
     if plan.optimizer == "adam8bit":
@@ -132,21 +133,26 @@ def moment_bytes(plan: Plan) -> int:
 
 
 def master_bytes(plan: Plan) -> int:
+    """Bytes of the float32 copy for each number; 0 without a copy."""
     return 4 if plan.dtype == "bfloat16" and plan.master else 0
 
 
 def state_bytes(plan: Plan) -> tuple[int, str]:
-    """Bytes of a number that learns, and how they come about."""
+    """(bytes for each number that learns, the same in words: "16: weight 2, gradient 2, optimizer 12")."""
     size, rest = plan.size(), master_bytes(plan) + moment_bytes(plan)
     return 2 * size + rest, f"{2 * size + rest}: weight {size}, gradient {size}, optimizer {rest}"
 
 
 def shards(plan: Plan, stage: int) -> int:
-    """Over how many devices a part is spread: ZeRO 1 optimizer, 2 gradients as well, 3 weights as well."""
+    """Over how many devices a part is spread. `stage` is the lowest stage of ZeRO that spreads this part.
+
+    Stage 1 spreads the optimizer, stage 2 the gradients as well, stage 3 the weights as well.
+    """
     return plan.devices if plan.zero >= stage else 1
 
 
 def over(devices: int) -> str:
+    """The division in a formula: " / 8"; nothing for one device."""
     return f" / {devices}" if devices > 1 else ""
 
 
@@ -159,6 +165,7 @@ def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
         return [frozen_model(f"{whose}: base", shape, plan), adapters]
     master, moments = master_bytes(plan), moment_bytes(plan)
     rest = f"float32 copy {master}, moments {moments}" if master else f"moments {moments}"
+    # (name, bytes for each number, lowest stage of ZeRO that spreads it, end of the formula)
     parts = [("weights", size, 3, ""), ("gradients", size, 2, ""),
              ("optimizer", master + moments, 1, f": {rest}")]
     lines = []
@@ -170,7 +177,10 @@ def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
 
 
 def frozen_model(name: str, shape: Shape, plan: Plan) -> Line:
-    """Weights alone. Fewer bits are for the matrices of the blocks; embeddings and norms keep theirs."""
+    """A model that does not learn: weights alone.
+
+    Under LoRA, `base_bits` below 16 round the matrices of its blocks. Embeddings and norms stay as they are.
+    """
     N, count = shape.numbers(), shards(plan, 3)
     if plan.base_bits == 16 or not plan.lora:
         return Line(name, math.ceil(N * plan.size() / count), f"N x {plan.size()}{over(count)}")
@@ -182,7 +192,7 @@ def frozen_model(name: str, shape: Shape, plan: Plan) -> Line:
 
 
 def reference(shape: Shape, plan: Plan) -> Line:
-    """Under LoRA the policy without its adapters is the reference."""
+    """The frozen reference. Under LoRA it takes no memory: it is the policy without its adapters."""
     if plan.lora:
         return Line("reference", 0, "the base, with the adapters switched off")
     return frozen_model("reference", shape, plan)

@@ -25,7 +25,7 @@ import torch
 
 from minireason import grpo, ppo
 from minireason.batch import Batch, loss_weights
-from minireason.config import ModelConfig, RLConfig, preset
+from minireason.config import PROMPT_ROOM, ModelConfig, RLConfig, preset
 from minireason.model import GPT, KVCache
 from minireason.policy import completion_hidden, completion_logprobs, make_critic
 from minireason.sampling import BLOCK
@@ -102,7 +102,8 @@ def activation_bytes(c: ModelConfig, num_rows: int, prompt_length: int, length: 
     num_written = num_rows * length                     # that the head predicts
     ids = num_tokens * INT64 + num_written * INT64
     body = num_tokens * (c.num_layers * block + norm + 1) * itemsize + ids
-    head = num_written * (C + V) * itemsize             # what the temperature divided, and log-probabilities
+    head = num_written * (C + V) * itemsize             # hidden states / temperature, log-probabilities
+    # The factors 8, 9 and 6: what else autograd keeps of each token, such as the ratios of the loss.
     if algo == "grpo":
         return body + head + num_written * 8 * itemsize
     value = num_written * 9 * itemsize
@@ -178,6 +179,7 @@ def storages_of(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
 
 
 def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes behind some tensors. A storage that several of them share counts once."""
     return sum(storages_of(tensors).values())
 
 
@@ -187,7 +189,10 @@ def tensors_of(batch: Batch) -> list[torch.Tensor]:
 
 def rollout_of(settings: RLConfig, prompt_length: int, vocab_size: int, algo: str,
                device: torch.device | str) -> Batch:
-    """A full-length rollout of random ids, as training holds it after its second step."""
+    """A full-length rollout of random ids, as training holds it once advantages and loss weights are set.
+
+    Fields are clones where training has separate tensors: `bytes_of` counts a shared storage once.
+    """
     generator = torch.Generator().manual_seed(0)
     B, L = settings.num_prompts * settings.group_size, settings.max_new_tokens
     ids = torch.randint(0, vocab_size, (B, prompt_length + L), generator=generator).to(device)
@@ -221,11 +226,11 @@ def measure(c: ModelConfig, settings: RLConfig, algo: str, prompt_length: int,
     known_tensors = [*policy.parameters(), *policy.buffers(), *tensors_of(rollout)]
     if critic is not None:
         known_tensors += [*critic.parameters(), *critic.buffers()]
-    known = storages_of(known_tensors)
+    known = storages_of(known_tensors)      # counted in other rows
     saved = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        """Is told each tensor that autograd keeps for the backward pass."""
+        """Gets each tensor that autograd keeps for the backward pass, and notes the new ones."""
         if tensor.untyped_storage().data_ptr() not in known:
             saved.append(tensor)
         return tensor
@@ -269,7 +274,7 @@ def measure_state(module: torch.nn.Module) -> tuple[int, int, int]:
     """Bytes of a module's weights, gradients and optimizer, after a step."""
     parameters = list(module.parameters())
     optimizer = torch.optim.AdamW(parameters)
-    optimizer.step()
+    optimizer.step()        # the first step makes the moments
     states = []
     for state in optimizer.state.values():
         states += state.values()
@@ -282,10 +287,10 @@ def measure_state(module: torch.nn.Module) -> tuple[int, int, int]:
 def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, sizes: list[int], whole: bool,
                        dtype: str = "float32", optimizer: str = "adamw",
                        device: str = "cpu") -> tuple[list[int], int]:
-    """GRPO with G completions for each of P prompts, against PPO with one.
+    """Compares the memory of GRPO, with G completions for each of P prompts, with that of PPO with one.
 
     `whole`: the batch is one graph. Otherwise a micro-batch holds at most P completions: only the cache and
-    the rollout grow with the group. Returns ([bytes of GRPO], bytes of PPO).
+    the rollout grow with the group. Returns ([bytes of GRPO for each of `sizes`], bytes of PPO).
     """
     def total(algo: str, group_size: int) -> int:
         P = settings.num_prompts
@@ -300,7 +305,7 @@ def crossover(c: ModelConfig, settings: RLConfig, prompt_length: int, whole: boo
               optimizer: str = "adamw", device: str = "cpu", limit: int = LIMIT) -> int:
     """The largest group with which GRPO takes no more memory than PPO with one completion a prompt.
 
-    `limit` means at least that; 0, that even a group of 2 takes more.
+    Returns `limit` if no group up to it takes more, and 0 if even a group of 2 does.
     """
     largest = 0
     for size in range(2, limit + 1):
@@ -347,7 +352,7 @@ def page(formula: dict[str, dict[str, int]], measured: dict[str, dict[str, int]]
 # The command line
 
 def asks_whether_it_fits(args: Namespace) -> bool:
-    """Whether there is a size, a full name or the measures of a model.
+    """Whether the flags ask the question of fits.py: with --fits, a model's full name, or its measures.
 
     Raises BadInput if there are other flags of fits.py without any of these.
     """
@@ -424,7 +429,7 @@ def asked_sizes(args: Namespace, prompt_length: int) -> tuple[ModelConfig, RLCon
         if getattr(args, name) is not None:
             setattr(config.rl, name, getattr(args, name))
     c = LARGE.get(args.model, config.model)
-    needed_length = config.rl.max_new_tokens + max(100, prompt_length)
+    needed_length = config.rl.max_new_tokens + max(PROMPT_ROOM, prompt_length)
     return dataclasses.replace(c, max_length=max(c.max_length, needed_length)), config.rl
 
 

@@ -80,12 +80,15 @@ mark.repair { border-bottom: 3px double #2e8b57 }
 # Pieces
 
 def safe(value: object) -> str:
-    """Any value as text that HTML reads as plain text."""
+    """Returns any value as escaped text: a browser shows its tags, and does not obey them."""
     return html.escape(printable(str(value)))
 
 
 def table_row(cells: list[str]) -> str:
-    """A row of a table. The first cell is its heading; an interval such as [61.2, 67.1] gets small print."""
+    """A row of an HTML table, of cells that are safe HTML. The first one is its heading.
+
+    An interval in a cell, such as [61.2, 67.1], gets small print.
+    """
     heading, *values = cells
     columns = [f'<th scope="row">{heading}</th>']
     for value in values:
@@ -106,7 +109,7 @@ def grid(lines: list[str]) -> str:
 
 
 def picture(path: Path) -> str:
-    """A figure, stored inside the page."""
+    """The PNG file at `path` as an HTML image that contains the bytes of the file."""
     data = base64.b64encode(path.read_bytes()).decode()
     image = f'<img alt="{safe(path.stem)}" src="data:image/png;base64,{data}">'
     return f'<div class="box" tabindex="0">{image}</div>'
@@ -175,7 +178,7 @@ def verdict_of(sample: dict) -> str:
 
 
 def remarks_on(problem: Problem, sample: dict) -> list[str]:
-    """What else there is to say about an answer to a problem."""
+    """Short texts about an answer to a problem: why it is wrong, and whether its thought mixes languages."""
     remarks = []
     if verdict_of(sample) == "wrong":
         remarks.append(verify(problem, sample["completion"]).reason)
@@ -185,10 +188,13 @@ def remarks_on(problem: Problem, sample: dict) -> list[str]:
 
 
 def transcript(sample: dict) -> str:
-    """One answer: the prompt, the verdict with its remarks, and what the model said."""
+    """One answer as HTML: the prompt, the verdict with its remarks, and what the model said.
+
+    `sample` is {"prompt", "completion", "correct"}; chat has no "correct".
+    """
     try:
         problem = parse_prompt(sample["prompt"])
-    except ValueError:      # a conversation is no problem
+    except ValueError:      # a conversation
         problem = None
     verdict = verdict_of(sample)
     remarks = "; ".join(remarks_on(problem, sample)) if problem else ""
@@ -198,7 +204,7 @@ def transcript(sample: dict) -> str:
 
 
 def legend() -> str:
-    """Explains the marks."""
+    """A paragraph of HTML that explains the marks."""
     entries = ['<span><span class="thinking">thinking</span></span>']
     for kind, meaning in MARKS.items():
         entries.append(f'<span><mark class="{kind}">{kind.replace("-", " ")}</mark> {meaning}</span> ')
@@ -208,12 +214,15 @@ def legend() -> str:
 
 
 def transcripts(stages: dict, tasks: list[str]) -> str:
-    """What each stage said. Each stage can be unfolded; the last one is open."""
+    """What each stage said, as HTML. Each stage can be unfolded; the last one is open.
+
+    `stages` is {stage: what `evaluate.evaluate` returned}.
+    """
     last_stage = list(stages)[-1]
     parts = [legend()]
     for stage, result in stages.items():
-        parts.append("<details open>" if stage == last_stage else "<details>")
-        parts[-1] += f"<summary>{safe(stage)}</summary>"
+        opening = "<details open>" if stage == last_stage else "<details>"
+        parts.append(f"{opening}<summary>{safe(stage)}</summary>")
         for task in (*tasks, "chat"):
             parts.append(f"<h4>{task}</h4>")
             parts += [transcript(sample) for sample in result[task]["samples"]]
@@ -236,7 +245,10 @@ def most_tried_task(result: dict, tasks: list[str]) -> str:
 
 
 def token_by_token(run: Path | str, stages: dict, tasks: list[str]) -> str:
-    """The inspector's view of one held-out problem: how rl judges each token of the stage it started from."""
+    """The inspector's view of one held-out problem: how rl judges each token of the stage it started from.
+
+    The problem is the first one whose four answers get different rewards, or else the last one.
+    """
     rows = []
     if "rl" in stages:
         samples = stages["rl"][most_tried_task(stages["rl"], tasks)]["samples"]
@@ -261,7 +273,7 @@ def token_by_token(run: Path | str, stages: dict, tasks: list[str]) -> str:
 
 def stages_section(stages: dict, figure: Path, levels: list[str], tasks: list[str],
                    means_sentence: str) -> str:
-    """The scores of all stages."""
+    """The scores of all stages, as HTML: a table, the figure, a table by level. Arguments as in `as_html`."""
     last_result = list(stages.values())[-1]
     counts = [f"{last_result[task]['accuracy']['num_problems']} of {task}" for task in tasks]
     counts.append(f"{last_result['chat']['leaks']['num_problems']} chat prompts of each kind")

@@ -40,7 +40,7 @@ def import_matplotlib() -> None:
 
 
 def new_figure(*shape: int, figsize: tuple[float, float], **settings) -> tuple:
-    """A figure and its axes.
+    """A new figure and its axes: one, or an array of them if `shape` gives (rows, columns).
 
     Does not use pyplot, so no window, backend or close() is needed. Matplotlib is imported here because the
     import takes half a second, and commands that draw nothing should not wait for it.
@@ -52,7 +52,7 @@ def new_figure(*shape: int, figsize: tuple[float, float], **settings) -> tuple:
 
 
 def color_of(position: int) -> str:
-    """The colour of the task at a position. The colours start again if there are more tasks than colours."""
+    """The colour of the task, or group of runs, at a position. After the last colour they start again."""
     return PALETTE[position % len(PALETTE)]
 
 
@@ -71,8 +71,9 @@ def smooth(values: Sequence[float], window: int = 9) -> list[float]:
 def bar_offsets(num_tasks: int) -> tuple[list[float], float]:
     """Where the bars of one stage stand, from the middle of the stage. Returns (offsets, width of a bar)."""
     distance = min(0.26, 0.78 / num_tasks)      # all bars of a stage fit into 0.78; the next stage is 1 away
+    width = distance - 0.02                     # leaves a gap between two bars
     middle = (num_tasks - 1) / 2
-    return [(position - middle) * distance for position in range(num_tasks)], distance - 0.02
+    return [(position - middle) * distance for position in range(num_tasks)], width
 
 
 def plot_stages(stages: dict, tasks: list[str], path: Path) -> None:
@@ -200,7 +201,7 @@ def memory_label(mebibytes: int) -> str:
 
 
 def plot_memory(panels: Sequence, sizes: list[int], curves: dict[str, tuple[list[int], int]]) -> None:
-    """Bytes against group size, a panel (axes) for each kind of accounting.
+    """Draws peak memory against group size into panels (axes), one for each kind of accounting.
 
     `curves` is {kind: (bytes of GRPO at each size, bytes of PPO with one completion a prompt)}.
     """
@@ -230,9 +231,10 @@ BYTE_COLORS = {      # row of the ledger -> colour; the three of the policy's ow
 
 
 def plot_bytes(axes: Any, ledgers: dict[str, dict[str, int]], title: str) -> None:
-    """A stacked bar for each ledger, labelled with its height and how many times the first bar it is.
+    """Draws a stacked bar for each ledger {row: bytes} of `ledgers` {name: ledger}.
 
-    `ledgers` is {name: {row: bytes}}. Activations and cache take turns: the larger is drawn.
+    A label says how high the bar is, and how many times as high as the first one. Updates hold activations
+    and sampling holds a cache, but never at once: so only the larger of the two is drawn.
     """
     first_peak = None
     for position, rows in enumerate(ledgers.values()):
@@ -254,9 +256,9 @@ def plot_bytes(axes: Any, ledgers: dict[str, dict[str, int]], title: str) -> Non
 
 
 def byte_legend(figure: Any, axes: Any, rows: list[str]) -> None:
-    """What the colours of `plot_bytes` mean, beside the panels."""
+    """Adds a legend to the figure that says which row of a ledger has which colour in `plot_bytes`."""
     for row in reversed(rows):                  # from top to bottom, as in the bars
-        axes.bar([0], [0], color=BYTE_COLORS[row], label=row)
+        axes.bar([0], [0], color=BYTE_COLORS[row], label=row)       # of height 0: for the legend alone
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
 
 
@@ -266,8 +268,12 @@ def byte_legend(figure: Any, axes: Any, rows: list[str]) -> None:
 def plot_thinking(panels: list[dict], path: Path) -> None:
     """How many tries and tokens texts and answers have: a column for each panel, a row for each histogram.
 
-    A panel is {"title", "width", "most", "rows"}: the width of a bar; what no text goes beyond, or None; and
-    {name: (histogram of all, histogram of the right ones, mean of all)}, with numbers as keys.
+    A panel is a dict with
+        title   of its column
+        width   of a bar: 1 try, or several tokens
+        most    the most tries that any text has: a line is drawn there; None for no line
+        rows    {name: (histogram of all, histogram of the right ones, mean of all)}
+    A histogram is {tries or tokens: how many}.
     """
     names = list(panels[0]["rows"])
     figure, grid = new_figure(len(names), len(panels), sharex="col", squeeze=False,
@@ -288,7 +294,10 @@ def plot_thinking(panels: list[dict], path: Path) -> None:
 
 def draw_thinking(axes: Any, everything: dict[int, int], right: dict[int, int], mean: float | None,
                   width: int, most: int | None) -> None:
-    """One histogram as shares: all of it pale, and before it what is right. The mean stands beside."""
+    """Draws one histogram as shares of all: everything pale, and the right ones in front of it.
+
+    The arguments are those of a panel of `plot_thinking`.
+    """
     num_all = sum(everything.values())
     for counts, color in ((everything, "#b9c7d6"), (right, PALETTE[0])):
         shares = [number / num_all for number in counts.values()]

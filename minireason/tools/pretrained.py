@@ -3,9 +3,9 @@
     python -m minireason.pretrained runs/laptop
 
 They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in half precision, all settings
-and the vocabulary, but no optimizer: about 1.6 MB. rl/snapshots/ holds those of RL's way (snapshots.py), and
-rl/metrics.jsonl its curves: the playground's film shows both. record.json holds the command, the seed and the
-scores.
+and the vocabulary, but no optimizer: about 1.6 MB. rl/snapshots/ holds the weights at some iterations of RL
+(snapshots.py), and rl/metrics.jsonl the curves of RL: the playground's film shows both. record.json holds the
+command, the seed and the scores.
 """
 
 import io
@@ -27,7 +27,7 @@ from minireason.upkeep.results import rate
 
 MOST_SNAPSHOTS = 8
 MOST_BYTES = 20_000_000      # of all weights: everyone who fetches the repository fetches them
-RECORD = {      # the shape of record.json
+RECORD = {      # the shape of record.json, as files.py describes shapes
     "command": str, "seed": int, "evaluate": {str: SCALAR}, "tasks": {str: SCALAR},
     "scores": {str: {str: rate}}}
 
@@ -55,7 +55,7 @@ def store(run: Path | str) -> list[Path]:
     check_sizes(run, states)
     curves = Path(run) / "rl" / "metrics.jsonl"
     metrics.read(curves, states[checkpoint_path(WEIGHTS, "rl")]["iteration"])      # raises Fault on damage
-    shutil.rmtree(WEIGHTS / "rl" / FOLDER, ignore_errors=True)      # those of the run that was stored before
+    shutil.rmtree(WEIGHTS / "rl" / FOLDER, ignore_errors=True)      # of the run that was stored before
     for path, state in states.items():
         checkpoint.save(path, **state)
     shutil.copyfile(curves, WEIGHTS / "rl" / "metrics.jsonl")
@@ -69,7 +69,7 @@ def store(run: Path | str) -> list[Path]:
 
 
 def states_of(run: Path | str) -> dict[Path, dict]:
-    """What is stored of a run: {where it goes: its state}, in half precision and without optimizers."""
+    """What is stored of a run, {path: checkpoint}: stages and snapshots, in half precision, no optimizer."""
     states = {}
     for stage in STAGES:
         _, states[checkpoint_path(WEIGHTS, stage)] = open_model(run, stage)

@@ -24,13 +24,13 @@ VERL = "https://github.com/dingxianzhong/play-verl"
 
 
 class Peak(NamedTuple):
-    """A published peak of one device."""
-    what: str
-    model: str
+    """A peak of memory that others have measured on one device."""
+    what: str           # the configuration in a few words
+    model: str          # a name in MODELS
     plan: Plan
-    gib: float
-    source: str
-    note: str = ""
+    gib: float          # the peak
+    source: str         # where it was published
+    note: str = ""      # what we assumed, or what may explain the error
 
 
 # -----------------------------------------------------------------------------
@@ -129,17 +129,17 @@ PEAKS = [
 # The page
 
 def estimate(row: Peak) -> float:
-    """Our peak in GiB."""
+    """Our estimate of the peak, in GiB."""
     return peak(ledger(MODELS[row.model], row.plan)) / GIB
 
 
 def error(row: Peak) -> float:
-    """Of our estimate, as a share of what was published."""
+    """The error of our estimate, as a share of the published peak: 0.1 if the estimate is 10% too high."""
     return estimate(row) / row.gib - 1
 
 
 def page() -> list[str]:
-    """The table, by source, in lines of less than 80 columns."""
+    """The table of all peaks, grouped by source, in lines of less than 80 columns."""
     lines = [f"{'peak of one device, GiB':30}{'model':16}{'published':>10}{'estimate':>10}{'error':>9}"]
     source = None
     for row in PEAKS:
@@ -151,9 +151,9 @@ def page() -> list[str]:
         if row.note:
             lines += textwrap.wrap(f"({row.note})", 75, initial_indent="    ", subsequent_indent="     ")
     errors = sorted(abs(error(row)) for row in PEAKS)
-    near = sum(value <= 0.15 for value in errors)
+    num_near = sum(value <= 0.15 for value in errors)
     middle = 100 * errors[len(errors) // 2]
-    return [*lines, "", f"{near} of {len(errors)} within 15%, half of them within {middle:.1f}%"]
+    return [*lines, "", f"{num_near} of {len(errors)} within 15%, half of them within {middle:.1f}%"]
 
 
 def as_json() -> str:

@@ -96,8 +96,8 @@ def draw_figures(run: Path, results: dict) -> list[Path]:
 
 
 def sample_lines(result: dict) -> list[str]:
-    """Some answers of one stage: every third problem, and four of the chat."""
-    lines = []
+    """Some answers of one stage as lines: of the stored samples every third one, and four of the chat."""
+    lines = []      # a task stores up to three wrong answers, then up to three right ones
     for task in tasks_of(result):
         for sample in result[task]["samples"][::3]:
             verdict = "right" if sample["correct"] else "wrong"

@@ -1,6 +1,6 @@
-"""The shapes of published models, so that their numbers can be counted: 20 by name, others by their measures.
+"""The shapes of published models, to count their numbers (parameters): 20 by name, others by their measures.
 
-Each is what a model's config.json says. Counted this way, every one of them has exactly the numbers that its
+Each shape is what a model's config.json says. Counted so, each of the 20 has exactly as many numbers as its
 page tells (test_fits.py).
 """
 
@@ -14,7 +14,7 @@ from minireason.upkeep.command import BadInput
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """The shape of a Llama-like model, as its config.json tells it."""
+    """The sizes of a Llama-like model, as its config.json tells them. Its numbers are its parameters."""
     width: int                  # hidden_size
     layers: int
     heads: int
@@ -27,9 +27,10 @@ class Shape:
     head_norms: bool = False    # of queries and keys
 
     def block_matrices(self) -> int:
-        """Numbers in the seven matrices of a block."""
+        """How many numbers the seven matrices of a block have."""
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
-        return self.width * (2 * queries + 2 * keys) + 3 * self.width * self.mlp_width
+        attention = self.width * (2 * queries + 2 * keys)       # queries and output, keys and values
+        return attention + 3 * self.width * self.mlp_width
 
     def block_numbers(self) -> int:
         """Numbers in a block: its matrices, two norms, and what some models have besides."""
@@ -41,11 +42,12 @@ class Shape:
         return numbers
 
     def numbers(self) -> int:
+        """How many numbers the model has: embedding and head, the blocks, and the last norm."""
         embeddings = self.vocab_size * self.width * (1 if self.tied else 2)
         return embeddings + self.layers * self.block_numbers() + self.width
 
     def adapter_numbers(self, rank: int) -> int:
-        """LoRA gives each matrix of a block two thin ones: from its input to `rank`, and to its output."""
+        """How many numbers LoRA adds: for each matrix of a block, input x rank and rank x output."""
         queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
         attention = 2 * (self.width + queries) + 2 * (self.width + keys)
         return self.layers * rank * (attention + 3 * (self.width + self.mlp_width))
@@ -91,13 +93,13 @@ MODELS = {
 
 
 def shape_of(c: ModelConfig) -> Shape:
-    """One of our own models, or of the three short names."""
+    """The Shape of one of our own models, or of one with a short name (memory.LARGE)."""
     return Shape(c.width, c.num_layers, c.num_heads, c.num_kv_heads, c.mlp_width, c.vocab_size, c.head_size,
                  tied=True)
 
 
 def find_model(name: str, short_names: dict[str, ModelConfig]) -> Shape:
-    """A model by one of the short names, or by its full name. Raises BadInput where there is none."""
+    """The Shape of a model by its short name, or by its name in MODELS. Raises BadInput if it is neither."""
     if name in short_names:
         return shape_of(short_names[name])
     if name.lower() in MODELS:
@@ -109,9 +111,11 @@ def find_model(name: str, short_names: dict[str, ModelConfig]) -> Shape:
 
 def own_shape(width: int, layers: int, heads: int, kv_heads: int | None, vocab_size: int,
               mlp_width: int | None, tied: bool) -> Shape:
-    """A model by its numbers. Raises BadInput if its heads do not divide what they have to divide.
+    """The Shape of a model with these measures.
 
-    Without `kv_heads` each head has keys of its own; without `mlp_width` it is 8/3 of the width, as in Llama.
+    Without `kv_heads` each head has keys of its own. Without `mlp_width` it is 8/3 of the width, as in Llama,
+    rounded up to a multiple of 256. Raises BadInput if `heads` does not divide `width`, or `kv_heads` not
+    `heads`.
     """
     kv_heads = kv_heads or heads
     if width % heads:

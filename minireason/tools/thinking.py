@@ -57,7 +57,7 @@ def texts_by_task(documents: list[Document]) -> dict[str, list]:
 
 
 def count_texts(texts: list, tokenizer: Tokenizer) -> dict:
-    """What `evaluate_task` counts of answers, for texts [(problem, completion)]."""
+    """Accuracy and behaviours of texts [(problem, completion)], counted as `evaluate_task` counts answers."""
     behaviours = [observe(problem, completion) for problem, completion in texts]
     correct = [verify(problem, completion).correct for problem, completion in texts]
     lengths = [len(tokenizer.encode_tagged(completion)) + 1 for _, completion in texts]    # + the end token
@@ -102,8 +102,10 @@ def most_tries_of(task: str, rows: dict[str, dict]) -> int | None:
 def measure(run: Path | str, num_problems: int | None, num_documents: int | None, device: str) -> dict:
     """Counts texts and answers of a run. Returns what one entry of the JSON file holds.
 
-    {"run", "seed", "documents": of the corpus, "documents_counted", "most_tries": {task: of any text},
-    "tasks": {task: {"corpus": counts, "golden": ..., "own texts": ..., "base": ..., "cold-start": ...}}}
+        run, seed
+        documents, documents_counted    how many the corpus has, and how many of them were counted
+        most_tries                      {task: the most tries of any text of corpus and golden, or None}
+        tasks                           {task: {"corpus": counts, "golden": counts, "base": counts, ...}}
     """
     config = settings_of_run(open_model(run, last_stage(run))[1])
     if num_problems is not None:
@@ -115,7 +117,7 @@ def measure(run: Path | str, num_problems: int | None, num_documents: int | None
     for name, some in documents.items():
         add_texts(tasks, name, some, tokenizer)
     most_tries = {task: most_tries_of(task, rows) for task, rows in tasks.items()}
-    add_texts(tasks, "own texts", own_texts(run), tokenizer)
+    add_texts(tasks, "own texts", own_texts(run), tokenizer)    # after most_tries: the model wrote these
     for stage in STAGES:
         if has_checkpoint(folder_of(run), stage):
             model, state = open_model(run, stage, device)
@@ -175,7 +177,7 @@ def histogram_table(title: str, histograms: dict[str, dict[str, int]], width: in
 
 
 def as_text(measured: dict) -> list[str]:
-    """What is printed of one run."""
+    """The lines that are printed of one run: `measured` is what `measure` returned."""
     lines = [f"{measured['run']}, seed {measured['seed']}; of the corpus {measured['documents_counted']} of "
              f"{measured['documents']} documents were counted"]
     for task, rows in measured["tasks"].items():
@@ -185,7 +187,7 @@ def as_text(measured: dict) -> list[str]:
             tries = {name: spread["tries"] for name, spread in spreads.items()}
             lines += ["", *histogram_table(f"{task}: tries, percent of those that think", tries, 1)]
         longest = max(spread["longest"] for spread in spreads.values())
-        width = BIN * math.ceil((longest + 1) / (BIN * COLUMNS))
+        width = BIN * math.ceil((longest + 1) / (BIN * COLUMNS))    # the longest fits into the columns
         tokens = {name: spread["tokens"] for name, spread in spreads.items()}
         lines += ["", *histogram_table(f"{task}: tokens, percent of all", tokens, width)]
     return lines
@@ -195,7 +197,7 @@ def as_text(measured: dict) -> list[str]:
 # The figure
 
 def pooled(runs: list[dict], task: str, name: str, key: str) -> dict[int, int]:
-    """A histogram, added up over the runs that have this row."""
+    """The histogram `key` of the row `name`, {value: how many}, added up over the runs that have this row."""
     counts = Counter()
     for measured in runs:
         row = measured["tasks"].get(task, {}).get(name)
@@ -205,31 +207,35 @@ def pooled(runs: list[dict], task: str, name: str, key: str) -> dict[int, int]:
 
 
 def mean_over(runs: list[dict], task: str, name: str, key: str) -> float | None:
-    """The mean of one number over the runs that have it; None if none has."""
+    """The mean of the number `key` of the row `name`, over the runs that have it; None if no run has it."""
     rows = [measured["tasks"].get(task, {}).get(name) for measured in runs]
     values = [row[key] for row in rows if row and row[key] is not None]
     return sum(values) / len(values) if values else None
 
 
 def told_apart(runs: list[dict]) -> list[dict]:
-    """The same runs, but RL without a cold start before it is called "pure RL".
+    """Copies of the runs in which RL without a cold start before it is called "pure RL".
 
-    Such a run has the corpus and the base of the whole run with its seed. They count once. Runs of one seed
-    are taken for runs of one recipe.
+    If there is a whole run with the same seed, we assume that the pure run started from its base. The pure
+    run then loses its own rows "corpus" and "base", so that they count once.
     """
-    whole = {run["seed"] for run in runs if "cold-start" in next(iter(run["tasks"].values()))}
-    found = []
+    whole_seeds = set()
+    for run in runs:
+        first_task = next(iter(run["tasks"].values()))
+        if "cold-start" in first_task:
+            whole_seeds.add(run["seed"])
+    renamed = []
     for run in runs:
         tasks = {}
         for task, rows in run["tasks"].items():
             tasks[task] = rows
             if "cold-start" not in rows:
-                shared = ("corpus", "base") if run["seed"] in whole else ()
+                shared = ("corpus", "base") if run["seed"] in whole_seeds else ()
                 tasks[task] = {name: row for name, row in rows.items() if name not in (*shared, "rl")}
                 if "rl" in rows:
                     tasks[task]["pure RL"] = rows["rl"]
-        found.append({**run, "tasks": tasks})
-    return found
+        renamed.append({**run, "tasks": tasks})
+    return renamed
 
 
 def has_row(runs: list[dict], tasks: list[str], name: str) -> bool:
@@ -247,11 +253,11 @@ def draw(runs: list[dict], path: Path) -> None:
     tasks = [task for task in runs[0]["tasks"] if TASKS[task].candidate is not None]
     names = [name for name in DRAWN if has_row(runs, tasks, name)]
     for task in tasks:
-        for key, width, mean in (("tries", 1, "tries_thinking"), ("tokens", BIN, "tokens")):
+        for key, width, mean_key in (("tries", 1, "tries_thinking"), ("tokens", BIN, "tokens")):
             rows = {}
             for name in names:
                 rows[name] = (pooled(runs, task, name, key), pooled(runs, task, name, f"{key}_right"),
-                              mean_over(runs, task, name, mean))
+                              mean_over(runs, task, name, mean_key))
             most = runs[0]["most_tries"][task] if key == "tries" else None
             panels.append({"title": f"{task}: {key}", "width": width, "most": most, "rows": rows})
     path.absolute().parent.mkdir(parents=True, exist_ok=True)

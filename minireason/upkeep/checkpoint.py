@@ -46,7 +46,7 @@ def plain_tensor(value: Any, name: str) -> None:
 
 
 def count(value: Any, name: str) -> None:
-    """Raises ValueError if a value is not a number of things."""
+    """Raises ValueError if a value is not a whole number, 0 or more."""
     check_shape(value, int, name)
     if value < 0:
         raise ValueError(f"{name} is negative")
@@ -110,7 +110,10 @@ def write_atomically(path: Path | str, write: Callable[[BinaryIO], Any]) -> None
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Moves a file to `path`. On Windows a virus scanner or a reader may hold `path` for a moment."""
+    """Moves a file to `path`. If that is refused, tries again for PATIENCE seconds.
+
+    On Windows a virus scanner or a reader may hold `path` for a moment.
+    """
     give_up = time.monotonic() + PATIENCE
     while True:
         try:
@@ -146,6 +149,7 @@ def save(path: Path | str, **state) -> None:
 
     def write(file):
         torch.save(state, file)
+        # Only after torch.save: if it fails, both older files stay.
         previous(path).unlink(missing_ok=True)
         if Path(path).exists() and not state["done"]:
             try:

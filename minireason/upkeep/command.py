@@ -47,7 +47,7 @@ NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the memory does not suffice. No Fault does: it says what to do already."""
+    """Whether an error says that memory is short. A Fault never does: its message says what to do."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     is_from_torch = isinstance(error, RuntimeError) and not isinstance(error, Fault)
@@ -87,13 +87,13 @@ def open_streams() -> None:
 
 
 def set_error_handler(stream: TextIO, errors: str) -> None:
-    """Says what happens to characters that do not fit the stream's encoding."""
+    """Sets what a stream does with characters that do not fit its encoding. `errors` is as for open()."""
     if hasattr(stream, "reconfigure"):    # a stream that captures output, as in a test, may lack it
         stream.reconfigure(errors=errors)
 
 
 def flush() -> None:
-    """Writes out what was printed, as long as an error can still be reported. Raises OSError."""
+    """Writes out what was printed, while the command can still report an error. Raises OSError."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -102,9 +102,9 @@ def flush() -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Sends what is still to be written to the null device.
+    """Redirects a stream to the null device, after an error.
 
-    Python flushes each stream when it exits, and would report the same error again.
+    Python flushes each stream when it exits. What is left to write would raise the same error again.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -204,7 +204,10 @@ def stop_after_step() -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def signals_wait() -> Iterator[None]:
-    """Keeps signals until the block ends. Torch would report one within torch.save as a full disk."""
+    """Holds stop signals back, and raises them when the block ends.
+
+    Torch would report a signal within torch.save as a full disk.
+    """
     numbers = []
     try:
         with on_stop_signals(lambda number, frame: numbers.append(number)):
@@ -218,6 +221,7 @@ def signals_wait() -> Iterator[None]:
 # Exit codes
 
 def always() -> bool:
+    """The default of `speaks` below: a process that is alone prints its error."""
     return True
 
 

@@ -1,8 +1,7 @@
-"""The one door through which the files of a run are read.
+"""Reads the text files of a run, and checks each one, so that its values can be used without another check.
 
-A file may come back damaged, edited by hand, or replaced by something that is no file. So it is refused
-unless it is a regular file of bounded size, it can be parsed, and what it holds has the shape that was
-written. Whoever reads through this door may use the values without looking again.
+A file may come back damaged, edited by hand, or replaced by a folder or a pipe. So it is refused unless it
+is a regular file of bounded size, it can be parsed, and its content has the shape that was written.
 
 A shape is written like the value it describes:
 
@@ -35,7 +34,7 @@ KIND_NAMES = {
 # Reading
 
 def why_unreadable(path: Path | str) -> str:
-    """What is in the way of reading a path as a file; an empty text if nothing is.
+    """Why a path cannot be read as a file, such as "is not there"; an empty text for a regular file.
 
     Ask before opening: opening a pipe waits for its other end, and a device such as /dev/zero never ends.
     """
@@ -85,6 +84,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def refuse_constant(word: str) -> None:
+    """json calls this for NaN, Infinity and -Infinity."""
     raise ValueError(f"it holds {word}")
 
 
@@ -92,7 +92,10 @@ def refuse_constant(word: str) -> None:
 # Shapes
 
 def check_shape(value: Any, shape: Any, name: str = "it") -> None:
-    """Raises ValueError, and names the place, if a value has not the shape that is described above."""
+    """Raises ValueError if a value does not have a shape. The top of this file says what a shape is.
+
+    `name` is what the message calls the value, such as "optimizer.state".
+    """
     if shape is None or isinstance(shape, type):
         if not is_of_kind(value, shape):
             kind = KIND_NAMES.get(shape) or shape.__name__
@@ -110,21 +113,23 @@ def check_shape(value: Any, shape: Any, name: str = "it") -> None:
 
 
 def check_one_of(value: Any, shapes: tuple, name: str) -> None:
-    """Raises what the last of the shapes raises if a value has none of them."""
+    """Raises ValueError if a value has none of these shapes. The message is that of the last shape."""
     for shape in shapes[:-1]:
         try:
-            return check_shape(value, shape, name)
+            check_shape(value, shape, name)
+            return
         except ValueError:
             pass
     check_shape(value, shapes[-1], name)
 
 
 def check_dict(value: Any, shape: dict, name: str) -> None:
+    """`check_shape` for a dict. Keys that `shape` names must be there. A type stands for all other keys."""
     check_shape(value, dict, name)
     for key in shape:
         if not isinstance(key, type) and key not in value:
             raise ValueError(f"{short(name)} lacks {key}")
-    kinds = [key for key in shape if isinstance(key, type)]      # of the other keys: none, or one
+    kinds = [key for key in shape if isinstance(key, type)]      # the type of the other keys: none, or one
     for key, item in value.items():
         if key in shape:
             check_shape(item, shape[key], f"{name}.{key}")
@@ -134,6 +139,7 @@ def check_dict(value: Any, shape: dict, name: str) -> None:
 
 
 def is_of_kind(value: Any, kind: type | None) -> bool:
+    """Whether a value is of a type. Here a bool is not a number, and a whole number is a float as well."""
     if kind is None:
         return value is None
     if kind is bool or isinstance(value, bool):
@@ -146,7 +152,7 @@ def is_of_kind(value: Any, kind: type | None) -> bool:
 
 
 def describe(value: Any) -> str:
-    """A value in a message: what kind it is, or the number that it should not be."""
+    """How a message names a wrong value: "null", the value itself if it is a float, else its type."""
     if value is None:
         return "null"
     return str(value) if isinstance(value, float) else type(value).__name__

@@ -24,7 +24,7 @@ from minireason.upkeep import neighbours
 CPU_CAPABILITY = torch.backends.cpu.get_cpu_capability()
 # With AMX, "bf16" would mean what it says.
 FASTER_WITH_ONEDNN = CPU_CAPABILITY == "AVX512" and not torch.cpu._is_amx_tile_supported()
-# What changes from batch to batch comes in multiples of it. MKL compiles nothing, so there padding is waste.
+# Lengths are padded to multiples of it. MKL compiles nothing, so longer padding would be waste there.
 TILE = 16 if FASTER_WITH_ONEDNN else 4
 FEW_TOKENS = 64     # below it, MKL multiplies
 
@@ -42,7 +42,10 @@ def choose(num_tokens: int) -> None:
 
 
 def padded(length: int, max_length: int | None = None) -> int:
-    """The next multiple of TILE: 33 -> 48. Where the model's max_length is less, that: 33 of 40 -> 40."""
+    """Rounds a length up to a multiple of TILE, but not beyond the model's max_length.
+
+    With a TILE of 16: 33 -> 48, and 33 -> 40 if max_length is 40.
+    """
     multiple = math.ceil(length / TILE) * TILE
     if max_length is None or multiple <= max_length:
         return multiple

@@ -81,7 +81,7 @@ class Log:
 
 
 def open_tensorboard(folder: Path, settings: dict) -> tuple[Callable, Callable]:
-    """Writes into a stage's folder. Returns (a function that sends the metrics of a step, one that ends)."""
+    """Writes into a stage's folder. Returns two functions: one sends the metrics of a step, one closes."""
     from torch.utils.tensorboard import SummaryWriter
     # `purge_step`: TensorBoard forgets what an earlier, interrupted process wrote.
     writer = SummaryWriter(str(folder), purge_step=0, flush_secs=30)

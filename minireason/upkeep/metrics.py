@@ -37,7 +37,7 @@ def read(path: Path, num_lines: int | None = None) -> list[dict[str, float]]:
 
 
 def parsed_lines(path: Path) -> Iterator[tuple[dict[str, float], int]]:
-    """Yields (values, bytes) of each line. Raises Fault at the first one that `append` did not write.
+    """Yields (values, number of bytes) for each line. Raises Fault at the first that `append` did not write.
 
     Half a line at the end has no line break, and is left out.
     """

@@ -2,8 +2,8 @@
 
 torch splits an operation among its threads, and each thread waits for the others thousands of times a second.
 They wait by spinning: a thread looks again and again until the others are ready. On a quiet machine that is
-fastest. Beside a busy program it is a disaster: a spinning thread takes the core that the thread needs for
-which it waits. Imitation fell from 5.5 steps a second to 0.3, and one thread alone would have made 1.3.
+fastest. Beside a busy program it is a disaster: a spinning thread keeps its core from the thread that
+it waits for. Imitation fell from 5.5 steps a second to 0.3, and one thread alone would have made 1.3.
 
 Here a watcher asks Linux, twice a second, how long our threads had to wait for a core. Where that is long,
 the threads are made to sleep while they wait for each other. When the neighbours are gone, they spin again.
@@ -42,7 +42,7 @@ def watch() -> None:
 
 
 def waited() -> float | None:
-    """Seconds that the threads of this process have been ready to run and had no core, until now, in sum.
+    """Total seconds until now in which threads of this process were ready to run but had no core.
 
     None where the system does not say. The second number of a thread's schedstat is that time in nanoseconds.
     """
@@ -56,21 +56,21 @@ def waited() -> float | None:
 
 
 def keep_watch() -> None:
-    """The watcher's loop."""
+    """The watcher's endless loop. Makes an IdleTeam when our threads lack cores, ends it when they do not."""
     team, calm_looks = None, 0
-    before, then = waited(), time.monotonic()
+    last_waited, last_look = waited(), time.monotonic()
     while True:
         time.sleep(EVERY)
         now_waited, now = waited(), time.monotonic()
-        if before is not None and now_waited is not None:
-            share = (now_waited - before) / (now - then)
+        if last_waited is not None and now_waited is not None:
+            share = (now_waited - last_waited) / (now - last_look)      # seconds without a core, per second
             calm_looks = calm_looks + 1 if share < ALONE else 0
             if team is None and share > CROWDED and torch.get_num_threads() > 1:
                 team = IdleTeam()
             elif team is not None and calm_looks >= CALM_LOOKS:
                 team.leave()
                 team = None
-        before, then = now_waited, now
+        last_waited, last_look = now_waited, now
 
 
 class IdleTeam:
@@ -80,6 +80,7 @@ class IdleTeam:
         self.is_over = threading.Event()
         num_threads, num_cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
         num_missing = max(1, num_cores - num_threads + 1)       # libgomp has to count more than the cores
+        # Each thread that computes, as `idle` does, gets num_threads - 1 helpers, which libgomp counts.
         for _ in range(math.ceil(num_missing / (num_threads - 1))):
             threading.Thread(target=self.idle, name="idle team", daemon=True).start()
 

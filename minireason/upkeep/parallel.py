@@ -56,7 +56,7 @@ def pick_device(name: str | None = None) -> torch.device:
 def start() -> None:
     """Joins the other processes, if there are to be several.
 
-    Raises BadInput if the environment says only half of where, and Fault if the others do not come.
+    Raises BadInput if a variable of PLACE is missing or out of range, and Fault if the others do not come.
     """
     global store
     several = "RANK" in os.environ or os.environ.get("WORLD_SIZE", "1") != "1"
@@ -75,7 +75,10 @@ def start() -> None:
 
 
 def number_in(variable: str, low: int, high: int, default: int | None = None) -> int:
-    """The whole number in an environment variable. Raises BadInput if it is none, or out of its range."""
+    """The whole number in an environment variable, or `default` if that is not set.
+
+    Raises BadInput if it is not a whole number from `low` to `high`.
+    """
     text = os.environ.get(variable, str(default))
     is_number = text.isascii() and text.isdigit() and len(text) < 10
     if not is_number or not low <= int(text) <= high:
@@ -84,17 +87,18 @@ def number_in(variable: str, low: int, high: int, default: int | None = None) ->
 
 
 def join(number: int, size: int, host: str, port: int) -> dist.Store:
-    """Waits until all processes have come. Returns what they can write to and read from."""
+    """Waits until all processes have come. Returns the store: a dict that all of them read and write."""
     seconds = number_in("MINIREASON_JOIN_SECONDS", 1, 1_000_000, JOIN_SECONDS)
     give_up = time.monotonic() + seconds
     advice = (f"within {seconds} seconds (MINIREASON_JOIN_SECONDS): start all {size} with torchrun, "
               f"or unset {' and '.join(PLACE[:2])}")
 
     def wait() -> bool:
+        """Sleeps a moment. Returns whether there is time for another try."""
         time.sleep(0.05)
         return time.monotonic() < give_up
 
-    has_host = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"     # torchrun itself
+    has_host = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"     # torchrun keeps the store
     is_host = number == 0 and not has_host
     # Torch waits too, but says so in 50 lines, and Ctrl-C would have to wait with it.
     while not is_host and not answers(host, port):
@@ -104,7 +108,7 @@ def join(number: int, size: int, host: str, port: int) -> dist.Store:
         store = dist.TCPStore("localhost" if is_host else host, port, size, is_host,
                               timedelta(seconds=seconds), wait_for_workers=False)
         store.add("minireason/joined", 1)
-        while (present := store.add("minireason/joined", 0)) < size:
+        while (present := store.add("minireason/joined", 0)) < size:      # adding 0 reads the number
             if not wait():
                 raise Fault(f"only {present} of {size} processes came {advice}")
     except dist.DistError as error:
@@ -123,7 +127,10 @@ def answers(host: str, port: int) -> bool:
 
 
 def starter() -> list[str]:
-    """The words of a command that start a script in as many processes as this one."""
+    """The words before a script's name that start it in as many processes as this run has.
+
+    For example ["torchrun", "--nproc_per_node=2"].
+    """
     if world_size() == 1:
         return ["python"]
     num_machines = int(os.environ.get("GROUP_WORLD_SIZE", 1))
@@ -168,7 +175,7 @@ def leave(main: Callable[[], int]) -> None:
 
 
 def speaks() -> bool:
-    """Whether this process may say why it ends. Of several, only the first to ask: the others end with it."""
+    """Whether this process may print why it ends. Of several, the first that asks may: one line is enough."""
     if not dist.is_initialized():
         return True
     try:
@@ -179,7 +186,7 @@ def speaks() -> bool:
 
 @contextlib.contextmanager
 def contact() -> Iterator[None]:
-    """Raises Fault if another process has ended within the block, or before."""
+    """Turns an error of communication within the block into a Fault: another process has ended."""
     try:
         yield
     except RuntimeError as error:       # gloo has no kind of its own for this
@@ -200,7 +207,7 @@ def world_size() -> int:
 
 
 def numbers() -> dict[str, int]:
-    """In how many threads and processes this run computes. With others it would round in another way."""
+    """{"threads": number, "processes": number} of this run. With others, its sums would round differently."""
     return {"threads": torch.get_num_threads(), "processes": world_size()}
 
 
@@ -241,7 +248,7 @@ def from_first(function: Callable, *arguments: Any) -> Any:
 
 
 def add_up(dicts: list[dict[str, float]]) -> dict[str, float]:
-    """The sum of some dicts of numbers, and of those of all other processes. A process may have none."""
+    """{key: the sum over the dicts of all processes}. A process may give none; without any, returns {}."""
     all_dicts = []
     for dicts_of_a_process in gather(dicts):
         all_dicts += dicts_of_a_process
@@ -249,14 +256,14 @@ def add_up(dicts: list[dict[str, float]]) -> dict[str, float]:
         return {}
     sums = {}
     for key in all_dicts[0]:
-        sums[key] = sum(numbers[key] for numbers in all_dicts)
+        sums[key] = sum(values[key] for values in all_dicts)
     return sums
 
 
 def average(means: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-    """The means over all processes, from each process's means and how many things each of them is of.
+    """{key: mean over all processes}, from this process's means and {key: how many things a mean is of}.
 
-    The shares of the processes differ where their number does not divide that of the prompts.
+    Larger counts weigh more: the processes may have unequal shares of the prompts.
     """
     everyone = gather((means, counts))
     averages = {}
@@ -268,7 +275,7 @@ def average(means: dict[str, float], counts: dict[str, float]) -> dict[str, floa
 
 
 def concatenate(vector: torch.Tensor) -> torch.Tensor:
-    """One vector on the CPU: this process's, and those of all others behind it or before."""
+    """The vectors of all processes as one vector on the CPU, in the order of the processes."""
     return torch.cat(gather(vector.cpu()))
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from minireason.upkeep.checkpoint import NOTES, SCALAR, SETTINGS, count
 from minireason.upkeep.files import check_shape, short
 
-ROUNDING = 1e-9
+ROUNDING = 1e-9     # a share may lie outside its interval by this
 
 
 def rate(value: Any, name: str) -> None:
-    """The shape of a share with its interval."""
+    """Raises ValueError if a value is not a share with its interval and the number of problems."""
     check_shape(value, {"value": float, "low": float, "high": float, "num_problems": count}, name)
     share, low, high = value["value"], value["low"], value["high"]
     if not (0 <= low <= high <= 1 and low - ROUNDING <= share <= high + ROUNDING):
@@ -26,21 +26,21 @@ def rate(value: Any, name: str) -> None:
 
 
 def rate_of_level(value: Any, name: str) -> None:
-    """The shape of the share at one level, of which there may be no problem."""
+    """Raises ValueError if a value is not the share at one level. Without problems there is no share."""
     check_shape(value, {"num_problems": count}, name)
     if value["num_problems"]:
         rate(value, name)
 
 
 def histogram(value: Any, name: str) -> None:
-    """The shape of how often each number is there: {"0": 12, "1": 3}."""
+    """Raises ValueError if a value does not say how often each number occurs, as {"0": 12, "1": 3} does."""
     check_shape(value, {str: count}, name)
     if not all(key.isascii() and key.isdecimal() for key in value):
         raise ValueError(f"{short(name)} has a key that is not a number")
 
 
 def outcomes(value: Any, name: str) -> None:
-    """The shape of what was right and wrong: "0110"."""
+    """Raises ValueError if a value is not a text of 1 (right) and 0 (wrong), such as "0110"."""
     check_shape(value, str, name)
     if not set(value) <= {"0", "1"}:
         raise ValueError(f"{short(name)} should be a text of 0 and 1")
@@ -58,10 +58,10 @@ TASK = {
 
 
 def scores_of_task(value: Any, name: str) -> None:
-    """The shape of a task's scores. An earlier version wrote no distributions."""
+    """Raises ValueError if a value is not a task's scores. An earlier version wrote no distributions."""
     check_shape(value, dict, name)
     scores = value.copy()
-    if "distributions" in scores:
+    if "distributions" in scores:       # checked apart, since TASK takes every further key for a share
         check_shape(scores.pop("distributions"), DISTRIBUTIONS, f"{name}.distributions")
     check_shape(scores, TASK, name)
 
@@ -75,7 +75,10 @@ NEWER = {"iterations": {str: count}, "ran with": {str: str}}      # an earlier v
 
 
 def results(value: Any, name: str) -> None:
-    """The shape of results.json: every stage has a task and its seconds, and all were scored alike."""
+    """Raises ValueError if a value is not the content of results.json.
+
+    Every stage needs a task and its seconds, and all stages need the same tasks and levels.
+    """
     check_shape(value, RESULTS, name)
     for key, shape in NEWER.items():
         if key in value:

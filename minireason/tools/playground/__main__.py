@@ -10,7 +10,7 @@ from minireason.tools.playground.server import HOST, make_server, stages_in
 from minireason.upkeep.command import exit_codes
 
 PORT = 8017
-OWN_RUNS = 7        # of runs/ that are offered
+OWN_RUNS = 7        # the newest runs in runs/ that are offered
 
 
 def default_runs() -> list[str]:

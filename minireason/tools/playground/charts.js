@@ -7,7 +7,7 @@ function chartWidth() {
 
 // lines:  [{points: [{x, y, low, high}], name: a class}], where low and high, if given, are drawn as an interval
 // xMax, yMax: the ends of the axes; both begin at 0.   yText: a value of y as text
-// label:  what x is.   mark: an x that gets a vertical line.   says: the chart in words, for who cannot see it
+// label:  what x is.   mark: an x that gets a vertical line.   says: the chart in words, for a screen reader
 function chart({lines, xMax, yMax = 1, yText = percent, label, mark = null, says, height = 220}) {
   const width = chartWidth(), left = 44, bottom = 38, top = 10, right = 14;
   const x = value => left + (width - left - right) * Math.min(1, value / xMax);

@@ -39,7 +39,8 @@ def show_moment(iteration: int, model: GPT, problem: Problem | ChatPrompt, tempe
     def send_with_iteration(event: dict) -> None:
         send({"iteration": iteration, **event})
 
-    think(Speaker(model, get_tokenizer()), problem, [], temperature, seed, None, send_with_iteration)
+    think(Speaker(model, get_tokenizer()), problem, written=[], temperature=temperature, seed=seed,
+          budget=None, send=send_with_iteration)
 
 
 def curve_points(lines: list[dict]) -> list[dict]:

@@ -82,7 +82,7 @@ async function takeStep() {
   return hasLearned && !isStopped && measure();
 }
 
-// Does some of the lab's work, while its buttons wait.
+// Runs `steps`, a function that does some of the lab's work. The lab's buttons are disabled meanwhile.
 async function work(steps) {
   say("error", "");
   isWorking = true;
@@ -96,7 +96,8 @@ async function work(steps) {
   focusAgain(pressed);
 }
 
-// A disabled button loses the keyboard's focus. It gets it back, or else the button to press next.
+// A disabled button loses the keyboard's focus. This gives the focus back to the button that was pressed or,
+// if that is still disabled, to the one to press next.
 function focusAgain(pressed) {
   if (pressed === document.body || document.activeElement !== document.body || tab !== "lab") return;
   const next = [pressed, $("step"), $("sample"), $("reset")].find(button => !button.disabled);
@@ -114,7 +115,7 @@ async function tenSteps() {
 function stepText(event) {
   const isGrpo = event.metrics.value_loss === undefined;
   const right = `Step ${event.steps_done}: ${percent(event.mean)} of these answers were right. `;
-  const hasKl = event.metrics.kl !== undefined;      // which pulls even where all answers are equally good
+  const hasKl = event.metrics.kl !== undefined;      // a KL pulls even where all answers are equally good
   if (isGrpo && event.std === 0 && !hasKl) {
     const reason = event.mean ? "The prompt is solved already" : "The prompt is too hard";
     return right + `${reason}, so GRPO learned nothing. Draw ${event.mean ? "a harder" : "an easier"} one.`;
@@ -140,7 +141,7 @@ function setBusy(isBusy) {
   $("ten").disabled = isBusy || isOver || !lab;
 }
 
-// Has the critic an opinion? It begins with 0 everywhere, and GRPO has none.
+// Does the critic expect anything? At first it expects 0 everywhere, and GRPO has no critic.
 function hasValues(event) {
   return event.completions.some(({tokens}) => tokens.some(({value}) => Math.abs(value) > 0.005));
 }
@@ -182,7 +183,8 @@ function numbersUnder(token, isAfter) {
   return before > 98 ? "" : String(before);
 }
 
-// The tokens whose probability changed most, in all places together where the same stood before them.
+// A table of the tokens whose probability changed most. A row is a token and the 14 characters before it. The
+// changes in all places with the same token and characters are added up.
 function changeTable(completions) {
   const changes = new Map();
   for (const {tokens} of completions) {

@@ -30,10 +30,10 @@ from minireason.verifier import verify
 MAX_STEPS = 30
 FRESH = 64              # samples that a pass rate is measured on
 # A group of one prompt says less than a rollout of many, so steps are smaller than in training (3e-4). At
-# 3e-4 one step can take a prompt from 63 right answers of 64 to none, before later steps mend it.
+# 3e-4 one step can take a prompt from 63 right answers of 64 to none, before later steps repair it.
 LEARNING_RATES = {"low": 5e-5, "normal": 1e-4, "too high": 1e-3}
 WARMUP = 3              # steps of linear warm-up
-# With one prompt there are no strangers to be compared with.
+# The bug that is left out compares answers to different prompts, and a lab has one prompt.
 LAB_BUGS = {name: bug for name, bug in BUGS.items() if name != "groups misaligned"}
 LEARNING = threading.Lock()
 
@@ -43,9 +43,12 @@ class Lab:
 
     def __init__(self, speaker: Speaker, problem: Problem, algo: str, group_size: int, seed: int,
                  learning_rate: float = LEARNING_RATES["normal"], bug: str = "", is_mended: bool = False):
-        """`bug` is a name of LAB_BUGS, or "". With `is_mended`, only the settings of its lesson remain."""
+        """`bug` is a name of LAB_BUGS, or "".
+
+        With `is_mended` the bug is off, but the settings that let it show are still changed: to compare.
+        """
         self.problem, self.tokenizer, self.seed = problem, speaker.tokenizer, seed
-        self.switch, settings = contextlib.nullcontext, {}
+        self.switch, settings = contextlib.nullcontext, {}      # in `with self.switch()` the bug is on
         if bug:
             self.switch, _, settings = LAB_BUGS[bug]
         if is_mended:
@@ -60,6 +63,7 @@ class Lab:
         optimizer = adamw(self.config, self.model, self.critic)
         world = World(lambda rng: problem, self.rewards, self.tokenizer)
         self.world, self.steps_done = world, 0
+        # `train` is a generator: a turn of it, next(self.loop), is one step
         if self.critic is None:
             self.loop = grpo.train(self.model, self.reference, optimizer, world, self.config, seed)
         else:
@@ -99,7 +103,7 @@ class Lab:
         return {"metrics": metrics, "steps_done": self.steps_done, **self.describe(rollout, logprobs)}
 
     def pass_rate(self, send: Send) -> dict:
-        """How many of 64 fresh answers are right now. Sends how far it is."""
+        """Measures how many of FRESH new answers are right. Sends its progress, and returns the result."""
         answers = answer_all(self.model, self.tokenizer, [self.problem.prompt] * FRESH,
                              self.config.max_new_tokens, derive_seed(self.seed, "fresh", self.steps_done),
                              self.config.temperature, tell_progress(self.tokenizer, 0, FRESH, send))
@@ -108,7 +112,12 @@ class Lab:
         return {"tokens": tokens, "steps_done": self.steps_done, **share(num_right, FRESH)}
 
     def describe(self, rollout: Batch, logprobs: torch.Tensor | None) -> dict:
-        """The completions with their rewards, advantages, and numbers for each token."""
+        """The group as the page shows it. `logprobs` (B, L) are those after the step, None before it.
+
+        Returns {"completions": [{"reward", "tokens"}], "mean", "std"}, the last two of the rewards. A token
+        is {"text", "old", "advantage"}, where "old" is its logprob when it was sampled. After the step it
+        has a "new" logprob too, and with a critic the critic's "value".
+        """
         completions = []
         for i, ids in enumerate(rollout.completion_ids.tolist()):
             length = int(rollout.completion_mask[i].sum())

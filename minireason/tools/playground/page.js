@@ -6,8 +6,8 @@ const $ = id => document.getElementById(id);
 let world = null;           // what the server says there is to choose from
 let written = [];           // the tokens that the reader chose, and those before them
 let shown = [];             // the tokens of the answer on the page: {id, text, span}
-let pressed = null;         // the index in it of the token whose alternatives stay on the page
-let asking = {};            // for each place on the page, what ends its request
+let pressed = null;         // the index in `shown` of the token whose alternatives stay on the page
+let asking = {};            // for each place on the page, the AbortController that ends its request
 let working = {};           // for each place on the page, what goes on there, in words
 let isStopped = false;      // did the reader press Stop while the lab worked?
 
@@ -104,7 +104,7 @@ function settings() {
           temperature: number("temperature"), seed: number("seed")};
 }
 
-function sampling() {       // where one greedy answer would tell nothing
+function sampling() {       // for many answers: greedy ones would all be the same
   return {...settings(), temperature: number("temperature") || 1};
 }
 
@@ -219,7 +219,8 @@ function chooseToken(i) {
   showOthers(i);
 }
 
-// Shows what else might have stood in the place of a token: of one that is pointed at, or was chosen.
+// Shows what else might have stood in the place of token `i`, which the reader points at or chose.
+// With null it shows nothing.
 function showOthers(i) {
   if (i === null) return $("others").replaceChildren();
   const label = element("span", "", `Here it might have said, at temperature ${number("temperature") || 1}:`);

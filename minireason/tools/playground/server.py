@@ -88,7 +88,10 @@ def choice_in(request: dict, name: str, choices: list[str]) -> str:
 
 
 def prompt_in(request: dict, is_problem: bool = False) -> Problem | ChatPrompt:
-    """The prompt as a Problem or ChatPrompt. Raises ValueError if it cannot be read."""
+    """The prompt as a Problem or ChatPrompt. Raises ValueError if it cannot be read.
+
+    With `is_problem` chat is refused too.
+    """
     prompt = request.get("prompt")
     if not isinstance(prompt, str) or not 0 < len(prompt) <= 200:
         raise ValueError("prompt is a text of 1 to 200 characters")
@@ -119,7 +122,11 @@ def stages_in(run: str) -> list[str]:
 
 
 class Playground:
-    """The models of one run or of several, and the labs that learn."""
+    """The models of one run or of several, and the labs that learn.
+
+    A method with the arguments (request, send) answers one kind of request: it checks the fields of the
+    request, and calls send(event) with each part of the answer. On a bad field it raises ValueError.
+    """
 
     def __init__(self, runs: list[str]):
         self.runs, self.lock = runs, threading.Lock()
@@ -130,7 +137,7 @@ class Playground:
                 open_model(run, STAGES[0])      # raises BadInput, and says what is missing
         self.speakers: collections.OrderedDict[tuple[str, str], Speaker] = collections.OrderedDict()
         self.labs: collections.OrderedDict[str, tuple[Lab, threading.Lock]] = collections.OrderedDict()
-        self.free = threading.Semaphore(MAX_AT_ONCE)
+        self.free = threading.Semaphore(MAX_AT_ONCE)        # the places for requests that compute
 
     def speaker(self, run: str, stage: str) -> Speaker:
         """The model of a stage, loaded when it is first asked for."""
@@ -144,22 +151,26 @@ class Playground:
             return self.speakers[run, stage]
 
     def world(self, request: dict, send: Callable) -> None:
-        """What there is to choose from, and the numbers that the page needs."""
+        """Sends what there is to choose from: runs, stages, tasks and bugs.
+
+        Sends two limits as well: the steps of a lab, and the tokens of a budget.
+        """
         first_run = self.runs[0]
-        levels = self.speaker(first_run, self.stages[first_run][-1]).config.tasks.levels
+        last_stage = self.stages[first_run][-1]
+        scored_levels = self.speaker(first_run, last_stage).config.tasks.levels
         tasks = []
         for name, task in TASKS.items():
             tasks.append({"name": name, "word": task.word, "levels": list(task.levels),
-                          "scored": list(levels.get(name, ()))})
+                          "scored": list(scored_levels.get(name, ()))})
         bugs = []
-        for name, (switch, algo, settings) in LAB_BUGS.items():
+        for name, (switch, algo, settings) in LAB_BUGS.items():      # the docstring of a switch tells its bug
             bugs.append({"name": name, "algo": algo, "meaning": " ".join(switch.__doc__.split()),
                          "settings": {key: str(value) for key, value in settings.items()}})
         send({"runs": [{"name": run, "stages": self.stages[run]} for run in self.runs], "tasks": tasks,
               "bugs": bugs, "max_steps": MAX_STEPS, "max_budget": thinking.MAX_BUDGET})
 
     def draw(self, request: dict, send: Callable) -> None:
-        """A held-out problem; of a level that is too small to be split, any problem."""
+        """Sends the prompt of a held-out problem, or of any problem if the level has no held-out one."""
         task = choice_in(request, "task", list(TASKS))
         level = count_in(request, "level", min(TASKS[task].levels), max(TASKS[task].levels), 2)
         seed = count_in(request, "seed", 0, 2**53, 0)
@@ -174,6 +185,7 @@ class Playground:
         return choice_in({"run": self.runs[0]} | request, "run", self.runs)
 
     def asked(self, request: dict) -> Speaker:
+        """The model that a request asks for, by its run and stage."""
         run = self.asked_run(request)
         return self.speaker(run, choice_in(request, "stage", self.stages[run]))
 
@@ -238,10 +250,13 @@ class Playground:
                 send(lab.pass_rate(send))
 
     def new_lab(self, request: dict) -> Lab:
+        """Makes the lab that a request describes. Raises ValueError if its bug is of the other algorithm."""
         algo = choice_in(request, "algo", ["grpo", "ppo"])
         bug = choice_in({"bug": ""} | request, "bug", ["", *LAB_BUGS])
-        if bug and LAB_BUGS[bug][1] != algo:
-            raise ValueError(f"this bug is one of {LAB_BUGS[bug][1]}: choose that algorithm")
+        if bug:
+            _, algo_of_bug, _ = LAB_BUGS[bug]
+            if algo_of_bug != algo:
+                raise ValueError(f"this bug is one of {algo_of_bug}: choose that algorithm")
         rate = choice_in({"rate": "normal"} | request, "rate", list(LEARNING_RATES))
         return Lab(self.asked(request), prompt_in(request, is_problem=True), algo,
                    count_in(request, "group_size", 2, 32, 8), count_in(request, "seed", 0, 2**53, 0),
@@ -272,7 +287,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def do_POST(self) -> None:
-        self.begun = False
+        self.begun = False      # was a part of the answer sent?
         playground = self.server.playground
         try:
             self.check_sender()
@@ -309,7 +324,7 @@ class Handler(BaseHTTPRequestHandler):
         if not length.isdecimal() or not length.isascii() or int(length) > MAX_BODY:
             raise Refusal(413, f"a request has at most {MAX_BODY} bytes")
         if self.headers.get("Content-Type", "").split(";")[0] != "application/json":
-            raise Refusal(415, "a request is application/json")     # a form of another page cannot be
+            raise Refusal(415, "a request is application/json")     # forms of other pages cannot send it
         try:
             request = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
@@ -319,6 +334,7 @@ class Handler(BaseHTTPRequestHandler):
         return request
 
     def begin(self, status: int, kind: str, length: int | None = None) -> None:
+        """Sends the status and the headers. Without `length`, the answer ends when the connection does."""
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Cache-Control", "no-store")
@@ -336,17 +352,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(event).encode() + b"\n")
 
     def refuse(self, status: int, reason: str) -> None:
-        """Says in one line what is wrong. It is an event where the answer has begun."""
+        """Sends one line that says what is wrong: as the answer, or as its last event if it has begun."""
         line = json.dumps({"error": " ".join(reason.split())}).encode() + b"\n"
         try:
-            if not getattr(self, "begun", False):
+            if not getattr(self, "begun", False):       # do_GET sets no self.begun
                 self.begin(status, "application/x-ndjson; charset=utf-8", len(line))
             self.wfile.write(line)
         except ConnectionError:
             pass
 
     def log_message(self, *_) -> None:
-        pass        # nobody asked
+        pass        # else the standard library prints a line for each request
 
 
 def names_of(host: str, port: int) -> list[str]:

@@ -1,5 +1,5 @@
 "use strict";
-// The state of the page stands in its address, so that a link shows the same; and the beginning of all.
+// Keeps the state of the page in its address, so that a link shows the same. Also starts the page.
 
 const TABS = ["think", "compare", "more", "lab", "film"];
 const KEPT = ["prompt", "run", "stage", "temperature", "seed", "compare-by", "algo", "group-size", "rate",
@@ -185,7 +185,8 @@ function connect() {
   };
 }
 
-// The stages of the chosen run. The one that was chosen stays, if this run has it.
+// Fills the list of stages with those of the chosen run. Chooses the stage that was chosen before if this run
+// has it, else rl, else the last.
 function fillStages() {
   const {stages} = runOf($("run").value);
   const wanted = [$("stage").value, "rl"].find(stage => stages.includes(stage));

@@ -46,7 +46,7 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
 
 
 def room_for(speaker: Speaker, ids: list[int], wanted: int) -> int:
-    """How many new tokens fit behind these. Raises ValueError if none does."""
+    """How many of the `wanted` new tokens fit behind `ids`. Raises ValueError if none fits."""
     room = speaker.model.config.max_length - len(ids)
     if room < 1:
         raise ValueError("the prompt is longer than this model can read")
@@ -60,8 +60,8 @@ def think(speaker: Speaker, problem: Problem | ChatPrompt, written: list[int], t
           budget: int | None, send: Send) -> None:
     """Sends one answer token by token, then its probabilities and the verdict.
 
-    `written` are the first tokens of the answer, where the reader has chosen them. With a `budget`, so many
-    tokens of thinking are followed by a forced answer.
+    `written` are the first tokens of the answer, if the reader has chosen some. If there are none, a `budget`
+    limits the tokens of thinking: then the model has to answer.
     """
     tokenizer, answer, sent_marks = speaker.tokenizer, list(written), None
 
@@ -77,13 +77,14 @@ def think(speaker: Speaker, problem: Problem | ChatPrompt, written: list[int], t
         answer.append(token)
         show(token)
 
-    for i, token in enumerate(written):
+    for i, token in enumerate(written):     # the last one is what the reader chose
         send({"id": token, "text": token_text(tokenizer, token), "chosen": i == len(written) - 1})
     prompt_ids = tokenizer.encode_prompt(problem.prompt)
     if budget is not None and not written:
-        room_for(speaker, prompt_ids, 1)
+        room_for(speaker, prompt_ids, 1)    # raises ValueError if the prompt is too long
         answer_within(speaker.model, tokenizer, [problem.prompt], budget, seed, temperature, on_token)
     elif len(written) < MAX_NEW_TOKENS and written[-1:] != [tokenizer.eos_id]:
+        # what was written does not end the answer, so the model goes on
         limit = room_for(speaker, prompt_ids + written, MAX_NEW_TOKENS - len(written))
         generate(speaker.model, [prompt_ids + written], limit, temperature, seed, eos_id=tokenizer.eos_id,
                  on_token=on_token)
@@ -103,6 +104,7 @@ def probabilities(speaker: Speaker, prompt_ids: list[int], answer: list[int],
     """
     model, tokenizer = speaker.model, speaker.tokenizer
     length = len(answer)
+    # A Batch has to have old_logprobs and rewards. They are not read here, so they are 0.
     batch = Batch(ids=torch.tensor([prompt_ids + answer]), prompt_lengths=torch.tensor([len(prompt_ids)]),
                   completion_ids=torch.tensor([answer]), completion_mask=torch.ones(1, length),
                   old_logprobs=torch.zeros(1, length), rewards=torch.zeros(1))
@@ -142,7 +144,7 @@ def verdict_on(problem: Problem | ChatPrompt, text: str, num_tokens: int, ended:
 
 
 def share(right: int, of: int) -> dict:
-    """So many right answers of so many, and Wilson's 95% interval of their share."""
+    """{"right", "of", "low", "high"}: two counts, and Wilson's 95% interval of the share right / of."""
     low, high = wilson_interval(right, of)
     return {"right": right, "of": of, "low": low, "high": high}
 
@@ -151,16 +153,19 @@ def share(right: int, of: int) -> dict:
 # More thought, and many problems
 
 def tell_progress(tokenizer: Tokenizer, done: int, of: int, send: Send, what: str = "") -> Callable:
-    """An `on_token` that says in words how many of `of` answers have ended; `done` had before."""
+    """Returns an `on_token` for sampling: it sends a text that says how many of `of` answers have ended.
+
+    `done` of them had ended before. `what` begins the text.
+    """
     num_ended = done
 
-    def hear(row: int, token: int) -> None:
+    def count_ended(row: int, token: int) -> None:
         nonlocal num_ended
         if token == tokenizer.eos_id:
             num_ended += 1
             send({"progress": f"{what}{num_ended} of {of} answers"})
 
-    return hear
+    return count_ended
 
 
 def vote_on(speaker: Speaker, problem: Problem, number: int, temperature: float, seed: int,
@@ -175,9 +180,10 @@ def vote_on(speaker: Speaker, problem: Problem, number: int, temperature: float,
                              tell_progress(speaker.tokenizer, start, number, send))
         texts += [text for text, _ in answers]
         num_right += sum(verify(problem, text).correct for text, _ in answers)
-        winner, votes = vote(problem, texts)
+        winner, votes = vote(problem, texts)      # the index of a text, {answer: votes}
         bars = []
-        for answer, count in sorted(votes.items(), key=lambda item: -item[1])[:12]:
+        for answer, count in sorted(votes.items(), key=lambda item: -item[1])[:12]:      # the most frequent
+            # the verifier reads whole completions, so the answer gets its tags
             correct = verify(problem, f"<think></think><answer>{answer}</answer>").correct
             bars.append({"answer": answer, "votes": count, "correct": correct})
         send({"bars": bars, "no_form": len(texts) - sum(votes.values()), **share(num_right, len(texts)),
@@ -190,7 +196,7 @@ def try_budgets(speaker: Speaker, problem: Problem, number: int, temperature: fl
     prompt_ids = speaker.tokenizer.encode_prompt(problem.prompt)
     for budget in BUDGETS:
         if budget + NUM_TAGS + MAX_ANSWER > room_for(speaker, prompt_ids, MAX_NEW_TOKENS):
-            break
+            break       # no room for this budget, nor for larger ones
         answers = answer_within(speaker.model, speaker.tokenizer, [problem.prompt] * number, budget,
                                 derive_seed(seed, "budget", budget), temperature,
                                 tell_progress(speaker.tokenizer, 0, number, send, f"budget {budget}: "))
@@ -200,11 +206,11 @@ def try_budgets(speaker: Speaker, problem: Problem, number: int, temperature: fl
 
 
 def score(speaker: Speaker, task: str, number: int, seed: int, send: Send) -> None:
-    """How many of `number` held-out problems of a task get a right answer, at temperature 1."""
+    """Sends how many of `number` held-out problems get a right answer at temperature 1, after each 25."""
     levels, limit = speaker.config.tasks.levels[task], speaker.config.evaluate.max_new_tokens
     problems = test_problems(task, levels, number, seed)
     num_right = 0
-    for start in range(0, number, 25):
+    for start in range(0, number, 25):      # in parts: the page shows the result so far
         some = problems[start:start + 25]
         answers = answer_all(speaker.model, speaker.tokenizer, [problem.prompt for problem in some], limit,
                              derive_seed(seed, "score", start),
