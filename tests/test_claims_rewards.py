@@ -177,6 +177,9 @@ def test_where_two_curves_cross(study):
     assert study.crossing([0.2, 0.4, 0.8], [0.4, 0.5, 0.6], ks) == pytest.approx(2 * 2 ** (1 / 3))
     assert study.crossing([0.2, 0.4, 0.5], [0.4, 0.5, 0.6], ks) is None
     assert study.crossing([0.2, 0.9, 1.0], [0.4, 1.0, 1.0], ks) is None       # both solve all
+    assert study.crossing([0.2, 0.9, 1.0], [0.4, 0.7, 1.0], ks) == pytest.approx(2 ** (1 / 2))
+    assert study.crossing([0.5, 0.9, 1.0], [0.4, 0.9, 1.0], ks) == 1
+    assert study.crossing([0.5, 0.6, 0.7], [0.6, 0.6, 0.6], ks) == 2          # level at 2, above at 4
     assert study.crossing([0.6, 0.4, 0.8], [0.4, 0.5, 0.6], ks) == pytest.approx(2 * 2 ** (1 / 3))
     assert study.powers_of_two(8) == [1, 2, 4, 8] and study.powers_of_two(6) == [1, 2, 4, 6]
 

@@ -75,6 +75,7 @@ def minutes(seconds):
 # Tables
 
 def table(titles, rows):
+    """A Markdown table of texts, with a line break before it and after it."""
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for row in rows:
         lines.append("| " + " | ".join(row) + " |")
@@ -82,8 +83,12 @@ def table(titles, rows):
 
 
 def grid(file, corner, rows, columns, show=percent_interval):
-    """A table of one file. `rows` maps a label to a name, `columns` a title to the pattern of a row's name in
-    which {} stands for that name."""
+    """A Markdown table of the rows of one file.
+
+    `rows` is {label of a line: name}, `columns` {title: pattern of a row's name in the file}. In a pattern {}
+    stands for the name of the line. `corner` is the title above the labels. `show` turns a row of the file
+    into the text of a cell.
+    """
     cells = []
     for label, name in rows.items():
         line = [label]
@@ -94,7 +99,7 @@ def grid(file, corner, rows, columns, show=percent_interval):
 
 
 def pipeline():
-    """README's table: short."""
+    """README's table of stages: what each is about, its minutes and its accuracies."""
     what = {
         "base": ("imitate a toy internet, in English and Spanish, mistakes and all", "`sft.py`"),
         "cold-start": ("imitate 300 clean examples of thinking", "`sft.py`"),
@@ -111,6 +116,7 @@ def pipeline():
 
 
 def stage_table():
+    """C8: accuracies and habits of each stage."""
     columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
     for behaviour in ("mixing", "leaks", "over-refusals"):
         columns[f"{behaviour} %"] = f"{{}} {behaviour} {EVERY_RUN}"
@@ -118,6 +124,7 @@ def stage_table():
 
 
 def stage_seconds():
+    """seconds.json: how long each stage takes, and all of them."""
     seconds = read("seconds.json")["seconds"]
     return table(["stage", *seconds, "all"],
                  [["seconds", *map(str, seconds.values()), str(sum(seconds.values()))]])
@@ -131,6 +138,7 @@ def differences(file, pairs):
 
 
 def imitation():
+    """C1: accuracies of the cold start and of four ways on from it."""
     arms = {"cold start": "cold start", "RL": "RL", "more of the corpus": "corpus",
             "expert iteration": "expert iteration", "3,000 expert solutions": "experts"}
     columns = {f"{task} %": f"{task}, {{}}" for task in TASKS}
@@ -138,6 +146,7 @@ def imitation():
 
 
 def imitation_seconds():
+    """C1: how long each of the four ways took."""
     seconds = read("C1.json")["seconds"]
     rows = []
     for arm, of_seeds in seconds.items():
@@ -146,6 +155,7 @@ def imitation_seconds():
 
 
 def imitation_differences():
+    """C1: RL minus each other way."""
     arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
             "3,000 expert solutions": "experts"}
     columns = {task: f"{task}, RL less {{}}" for task in TASKS}
@@ -153,6 +163,7 @@ def imitation_differences():
 
 
 def verifier_errors():
+    """C2: how often the verifier is wrong by the second one, and upper bounds of its error rates."""
     rows = []
     for task in TASKS:
         cells = [task]
@@ -179,10 +190,12 @@ def aha():
     behaviours = grid("C3.json", "countdown", names, columns, percent)
     tries = grid("C3.json", "countdown", {"tries": "tries_thinking", "tokens": "tokens_thinking"}, columns,
                  lambda row: f"{row['value']:.1f}")
-    return behaviours + "\n".join(tries.splitlines()[3:]) + "\n"
+    lines_of_tries = tries.splitlines()[3:]      # without the empty line, the titles and the rule below them
+    return behaviours + "\n".join(lines_of_tries) + "\n"
 
 
 def aha_differences():
+    """C3: how RL changed behaviour in countdown."""
     names = {"right %": "accuracy", "thinks %": "thinks",
              "tries again after a failed try %": "retry_after_failure",
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
@@ -203,6 +216,7 @@ def aha_repairs():
 
 
 def memory():
+    """C4: MiB of a step by formula, by what they hold."""
     kinds = {"weights": "weights", "gradients": "gradients", "optimizer": "optimizer",
              "critic, with its gradients and optimizer": "critic", "rollout": "rollout",
              "activations of a micro-batch": "activations",
@@ -214,13 +228,13 @@ def memory():
 
 def published():
     """One row a source: how far our formulas are from the peaks that it measured."""
-    errors, models = {}, {}
+    errors, models = {}, {}         # by source: percentages; {model: True}, since a dict keeps their order
     for row in read("published.json"):
         errors.setdefault(row["source"], []).append(100 * row["error"])
         models.setdefault(row["source"], {})[row["model"]] = True
     text = "\n| measured by | models | peaks | error of our formulas |\n|---|---|---|---|\n"
     for source, values in errors.items():
-        address, _, place = source.partition(" ")
+        address, _, place = source.partition(" ")       # the place is a table of a paper
         name = address.removeprefix("https://").removesuffix("/blob/main/README.md")
         text += f"| [{name}]({address}) {place} | {', '.join(models[source])} | {len(values)} | "
         least, most = f"{min(values):+.1f}%", f"{max(values):+.1f}%"
@@ -249,6 +263,7 @@ def seconds_per_token():
 
 
 def tuning():
+    """tuning.json: the preset and the best trial of both algorithms."""
     columns = {"the preset": "{}, preset", "the best trial": "{}, best"}
     title = "right at a third of the way, %, mean of the tasks"
     return grid("tuning.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
@@ -281,12 +296,14 @@ def comparison():
         rows = {"GRPO": f"{start}: grpo", "PPO": f"{start}: ppo"}
         text += grid("C5.json", f"from the {start}; {size_of('C5.json')}", rows, columns)
         difference = {"PPO minus GRPO": f"{start}: ppo - grpo"}
+        # [3]: its only line, behind an empty one, the titles and the rule below them
         last_line = grid("C5.json", "", difference, columns, points_interval).splitlines()[3]
         text += last_line + "\n"
     return text
 
 
 def readability():
+    """C6: which share of the answers of each model is right, readable, mixing."""
     arms = {"corpus": "corpus", "base": "base", "pure RL": "pure RL",
             "pure RL, one language rewarded": "pure RL, one language", "cold start": "cold start",
             "RL after it": "RL after it", "RL after it, mixing priced": "RL, mixing priced",
@@ -296,12 +313,15 @@ def readability():
 
 
 def budgets():
+    """C7: accuracy by the number of tokens after which thinking is cut off."""
+    # numbers have two places, as in the names of the rows
     budgets = {f"{budget} tokens": f"{budget:>2}" for budget in (0, 8, 16, 32, 64, 128, 256)}
     columns = {f"{task} %": f"{task}, budget {{}}, * tokens: right" for task in TASKS[:2]}
     return grid("C7.json", "thinking cut off after", budgets, columns)
 
 
 def votes():
+    """C7: accuracy by the number of answers that vote."""
     numbers = {str(number): f"{number:>2}" for number in (1, 2, 4, 8, 16, 32)}
     columns = {}
     for model, arm in {"RL": "RL", "base": "base"}.items():
@@ -311,6 +331,7 @@ def votes():
 
 
 def pass_at():
+    """C7: how often one of n answers is right."""
     numbers = {str(number): f"{number:>2}" for number in (1, 4, 16, 32)}
     columns = {}
     for model in ("RL", "base"):
@@ -320,6 +341,7 @@ def pass_at():
 
 
 def teacher():
+    """C9: the teacher, the student and three more pupils."""
     arms = {"teacher (the RL model)": "teacher", "student (base, on filtered answers)": "student",
             "student of unfiltered answers": "unfiltered", "teacher, trained on": "teacher-on",
             "the student's student": "second-round"}
@@ -328,6 +350,7 @@ def teacher():
 
 
 def teacher_differences():
+    """C9: accuracies of two models, the one minus the other."""
     pairs = {"student minus teacher": "student - teacher", "unfiltered minus student": "unfiltered - student",
              "teacher, trained on, minus student": "teacher-on - student",
              "the student's student minus student": "second-round - student"}
@@ -336,23 +359,26 @@ def teacher_differences():
 
 
 def alignment():
+    """C10: chat after alignment, with the KL and without."""
     names = {"leaks %": "leaks", "over-refusals %": "over_refusals", "helpful %": "helpful",
              "truth %": "truth"}
     columns = {"with the KL": f"KL x 0.05 {{}} {EVERY_RUN}", "without": f"KL x 0.0 {{}} {EVERY_RUN}"}
     shares = grid("C10.json", "", names, columns)
     scores = grid("C10.json", "", {"polite words an answer": "polite", "judge's score": "judge"}, columns,
                   plain_interval)
-    return shares + "\n".join(scores.splitlines()[3:]) + "\n"
+    lines_of_scores = scores.splitlines()[3:]        # without the empty line, the titles and the rule
+    return shares + "\n".join(lines_of_scores) + "\n"
 
 
 def alignment_differences():
+    """C10: how alignment changed accuracies."""
     columns = {"with the KL": "KL x 0.05 - rejection {}", "without": "KL x 0.0 - rejection {}"}
     return grid("C10.json", "aligned minus before", {task: task for task in TASKS}, columns, points_interval)
 
 
 def gpu_memory():
     """GPU.json: how far the formula is off, over groups of 4, 16 and 64 answers and both dtypes."""
-    errors, most = {}, {}
+    errors, most = {}, {}       # by (size, algorithm): relative errors of all groups and dtypes; largest peak
     for row in read("GPU.json")["memory"]:
         if "allocator" in row:
             key = (row["what"].split()[0], row["algo"])
@@ -370,6 +396,7 @@ def gpu_memory():
 
 
 def gpu_seconds():
+    """GPU.json: seconds of a step, and tokens a second."""
     rows = []
     for row in read("GPU.json")["seconds"]:
         rows.append([row["preset"], row["algo"], f"{row['seconds']:.2f}", f"{row['rollout_seconds']:.2f}",
@@ -382,7 +409,7 @@ def thinking():
     """thinking.json: countdown by stage, means over the runs that have it."""
     shown = {"corpus": "base corpus", "golden": "golden examples", "base": "base", "cold-start": "cold-start",
              "rl": "rl", "align": "align", "pure RL": "pure RL, from the base"}
-    found = {name: [] for name in shown}
+    found = {name: [] for name in shown}        # the rows of all runs
     for run in told_apart(read("thinking.json")["runs"]):
         for name, row in run["tasks"]["countdown"].items():
             if name in found:
@@ -467,7 +494,7 @@ TABLES = {
 # Single numbers
 
 def points(file, name):
-    """The size of a difference, in percentage points."""
+    """The size of a difference in percentage points, without its sign."""
     return f"{abs(100 * find(file, name)['value']):.0f}"
 
 
@@ -478,7 +505,7 @@ def peaks():
 
 
 def clock_ratio():
-    """How many times the seconds of GRPO PPO takes for a token, each with its best settings."""
+    """PPO's seconds for a token divided by GRPO's, each with its best settings."""
     of_algo = read("arms/C5-clock.json")["seconds per token"]["cold-start"]
     return f"{statistics.median(of_algo['ppo']) / statistics.median(of_algo['grpo']):.1f}"
 
@@ -507,7 +534,7 @@ def tries_of_pure_rl():
         values = []
         for run in read("thinking.json")["runs"]:
             stages = run["tasks"]["countdown"]
-            if "cold-start" not in stages:
+            if "cold-start" not in stages:      # a run of pure RL
                 values.append(stages[stage]["tries_thinking"])
         means.append(f"{mean(values):.1f}")
     return f"{means[0]} to {means[1]}"
@@ -528,7 +555,7 @@ def tuned_lead():
 
 
 def right_by_thinking():
-    """Countdown problems that are right without a thought, and with the longest one."""
+    """The share of countdown problems that are right without a thought, and with the longest one."""
     ends = [find("C7.json", f"countdown, budget {budget}, * tokens: right") for budget in (" 0", "256")]
     return " to ".join(percent(end, 0) for end in ends)
 
@@ -578,7 +605,10 @@ OPEN = "\n"
 
 
 def if_measured(claim, write_table, before="", after=""):
-    """The table, with what is said before and after it; nothing where the claim has no file."""
+    """Returns a function that writes the table, with the texts before and after it.
+
+    It writes nothing but OPEN, a line break, if the claim has no file.
+    """
     def write():
         if not (HERE / f"{claim}.json").exists():
             return OPEN
@@ -592,7 +622,7 @@ def if_measured(claim, write_table, before="", after=""):
 
 
 def figure_of(claim, what):
-    """The figure of a claim on lines of its own, or nothing."""
+    """Returns a function that writes the link to a claim's figure, or OPEN if there is none."""
     def write():
         return f"\n![{what}]({claim}.png)\n" if (HERE / f"{claim}.png").exists() else OPEN
     return write
@@ -625,12 +655,14 @@ WORLDS = (*TASKS, "longer sums", "larger sums", "four numbers", "larger numbers"
 
 
 def generalization():
+    """C16: accuracies of five models on known problems, new ones, chat and facts."""
     models = {name: f"{{}}: {name}" for name in
               ("cold start", "corpus", "experts", "expert iteration", "RL")}
     return grid("C16.json", f"right %, {size_of('C16.json')}", {world: world for world in WORLDS}, models)
 
 
 def generalization_differences():
+    """C16: RL minus each other way, and two ways minus the cold start."""
     rows = {f"all {group}": f"all {group}" for group in GROUPS} | {"chat": "chat", "facts": "facts"}
     columns = {f"RL minus {arm}": f"{{}}: RL less {arm}" for arm in ("corpus", "experts", "expert iteration")}
     columns |= {f"{arm} minus cold start": f"{{}}: {arm} less cold start" for arm in ("experts", "RL")}
@@ -653,6 +685,7 @@ def trade():
 
 
 def trade_differences():
+    """C19: one answer after RL minus a vote of several before it."""
     names = {f"{number} votes before" if number > 1 else "one answer before": str(number)
              for number in (1, 2, 4, 8, 16)}
     columns = {task: f"{task}: one answer at the end less vote {{}} at the start" for task in TASKS[:2]}
@@ -660,6 +693,7 @@ def trade_differences():
 
 
 def lengths():
+    """C20: tokens of right answers and of wrong ones."""
     rows = []
     for task in TASKS[:2]:
         cells = [task]
@@ -674,6 +708,7 @@ def lengths():
 
 
 def prices():
+    """C20: accuracy and tokens by the price of length."""
     rows = []
     for price in read("C20.json")["prices"]:
         cells = [f"{price:g}"]
@@ -687,12 +722,14 @@ def prices():
 
 
 def spared():
+    """C20: which share of the tokens can go, by the points of accuracy that it may cost."""
     rows = {f"{drop} points": str(drop) for drop in (0, 1, 2, 5)}
     columns = {f"{task}, %": f"{task}: share of tokens that can go for {{}} points" for task in TASKS[:2]}
     return grid("C20.json", "tokens that can go for", rows, columns)
 
 
 def sizes():
+    """C17: for each size of a base its pass@1, what RL gains, and groups without a signal."""
     rows = []
     for size in read("C17.json")["sizes"]:
         cells = [size, f"{find('C17.json', f'{size}: parameters')['value'] / 1e6:.2f}"]
@@ -706,6 +743,7 @@ def sizes():
 
 
 def thresholds():
+    """C17: from which pass@1 of the base on RL gains."""
     rows = []
     for task in TASKS[:2]:
         rows.append([task, cell("C17.json", f"{task}: pass@1 of the base from which*", percent)])
@@ -713,6 +751,7 @@ def thresholds():
 
 
 def distilling():
+    """C13: accuracy and costs of each way at its end."""
     names = ["teacher", "RL", "RL, four times"]
     names += [f"distilled {number}" for number in read("C13.json")["numbers"]]
     rows = []
@@ -727,6 +766,7 @@ def distilling():
 
 
 def distilling_differences():
+    """C13: accuracies of two ways at their ends, the one minus the other."""
     most = f"distilled {read('C13.json')['numbers'][-1]}"
     pairs = [(most, "RL"), (most, "RL, four times"), (most, "teacher"), ("distilled, then RL", most),
              ("distilled, then RL", "RL"), ("on-policy", "RL"), ("on-policy", most)]
@@ -787,11 +827,12 @@ NUMBERS |= {
 
 def columns_of_tasks(pattern):
     """{title: pattern of a row's name} for each task; `pattern` has {task} for it."""
+    # not `format`: a pattern may also hold {}, which `grid` fills in
     return {f"{task} %": pattern.replace("{task}", task) for task in TASKS}
 
 
 def models_beyond_the_base():
-    """Those of C14 that were measured: the longer RL can be left out."""
+    """The models of C14 that were measured: the longer RL can be left out."""
     named = {row["name"].partition(": pass@1")[0] for row in read("C14.json")["rows"]}
     return [model for model in ("base", "cold start", "RL", "longer RL") if f"{TASKS[0]}, {model}" in named]
 
@@ -845,23 +886,27 @@ REWARDS = {"right answers": "exact", "a coin": "coin", "wrong answers": "inverte
 
 
 def random_rewards():
+    """C15: accuracies of the base, and after RL with each reward."""
     rows = {"the base, before RL": "base"} | REWARDS
     return grid("C15.json", f"paid for; {size_of('C15.json')}", rows, columns_of_tasks("{task}, {}"))
 
 
 def random_reward_gains():
+    """C15: what RL with each reward gained over the base."""
     columns = {f"{task}, minus the base": f"{task}, {{}} less base" for task in TASKS}
     columns["all problems, minus the base"] = "all problems, {} less base"
     return grid("C15.json", "paid for", REWARDS, columns, points_interval)
 
 
 def random_reward_differences():
+    """C15: RL with the exact reward minus RL with each other one."""
     rows = {name: arm for name, arm in REWARDS.items() if arm != "exact"}
     columns = {task: f"{task}, exact less {{}}" for task in (*TASKS, "all problems")}
     return grid("C15.json", "right answers paid, minus", rows, columns, points_interval)
 
 
 def random_reward_habits():
+    """C15: form, thinking and length, before RL and after each reward."""
     rows = {"the base, before RL": "base"} | REWARDS
     columns = {"well formed %": f"{{}} well_formed {EVERY_RUN}", "thinks %": f"{{}} thinks {EVERY_RUN}"}
     shares = grid("C15.json", "paid for", rows, columns)
@@ -873,7 +918,8 @@ def beside(first, second):
     """Two tables with the same rows as one: the columns of the second follow those of the first."""
     lines = []
     for line, other in zip(first.strip().splitlines(), second.strip().splitlines()):
-        lines.append(line + other.removeprefix("|").partition("|")[2])
+        cells_after_the_first = other.removeprefix("|").partition("|")[2]
+        lines.append(line + cells_after_the_first)
     return "\n" + "\n".join(lines) + "\n"
 
 
@@ -882,17 +928,20 @@ PROCESS = {"nothing": "outcome", "each right step": "each step", "no wrong step"
 
 
 def process_rewards():
+    """C18: accuracies of the base and of each arm."""
     rows = {"the base, before RL": "base"} | PROCESS
     return grid("C18.json", f"paid for the way; {size_of('C18.json')}", rows, columns_of_tasks("{task}, {}"))
 
 
 def process_differences():
+    """C18: each arm minus the one that pays for the outcome alone."""
     rows = {name: arm for name, arm in PROCESS.items() if arm != "outcome"}
     columns = {task: f"{task}, {{}} less outcome" for task in TASKS}
     return grid("C18.json", "minus the outcome alone", rows, columns, points_interval)
 
 
 def process_counts():
+    """C18: tokens, steps and form of the answers of the base and of each arm."""
     rows = {"the base, before RL": "base"} | PROCESS
     numbers = {"tokens": f"countdown, {{}}: tokens {EVERY_RUN}",
                "right steps": f"countdown, {{}}: right_steps {EVERY_RUN}"}
@@ -906,6 +955,7 @@ def process_counts():
 
 
 def scorer():
+    """C18: how many right steps, and how many wrong ones, the scorer calls right."""
     rows = {"of the base": "base", "of the model that it paid": "learned"}
     columns = {}
     for kind in ("right", "wrong"):
@@ -931,8 +981,8 @@ def transcripts():
 TABLES |= {
     "C14-table": if_measured("C14", pass_at_many),
     "C14-crossings-table": if_measured("C14", crossings, after=(
-        "*None* means that the first curve is nowhere above the second for good, up to the largest k. The\n"
-        "interval is a bootstrap over seeds and problems, the same for both curves.")),
+        "*None* means that the first curve never gets above the second to stay there, up to the largest k.\n"
+        "The interval is a bootstrap over seeds and problems, the same for both curves.")),
     "C14-alone-table": if_measured("C14", solved_alone),
     "C15-table": if_measured("C15", random_rewards),
     "C15-gains-table": if_measured("C15", random_reward_gains),
@@ -950,7 +1000,7 @@ TABLES |= {
         "at the scorer's pay in the last row. Without pay for steps there are such answers, too:")),
 }
 NUMBERS |= {
-    "C14-figure": figure_of("C14", "pass@k of the models, and what only one of two solves"),
+    "C14-figure": figure_of("C14", "How many problems k answers leave unsolved, by model and task"),
     "C15-figure": figure_of("C15", "Accuracy, gains and habits with five rewards"),
     "C18-figure": figure_of("C18", "Reward, accuracy, length and right steps of four ways to pay"),
 }

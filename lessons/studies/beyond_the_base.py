@@ -1,11 +1,12 @@
 """Does RL teach nothing that the base cannot do? Claim C14.
 
-    python lessons/studies/beyond_the_base.py [--seeds 3] [--samples 1024] [--problems 300] [--long 300]
+    python lessons/studies/beyond_the_base.py [--seeds 3] [--samples 1024] [--problems 300] [--long 200]
     python lessons/studies/beyond_the_base.py --fast
 
 The base, the cold start, RL, and an RL of --long iterations answer each held-out problem up to --samples
 times. pass@k is the chance that at least one of k answers is right. If RL only makes likely what the base
-finds seldom, the base catches up where k is large: its curve crosses that of RL. And RL alone solves nothing.
+finds seldom, the base catches up where k is large: its curve crosses that of RL. And no problem is solved by
+RL, but never by the base.
 
 A problem is left alone once ENOUGH of its answers are right, so an easy one takes 32 answers and not 1,024.
 `pass_at` says why the estimate stays unbiased.
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 
 import runs
 from runs import row
-from shared import group_bars, label, plot_band
+from shared import label, plot_band
 
 from minireason.config import from_dict
 from minireason.inference import answer_all
@@ -36,6 +37,7 @@ from minireason.verifier import verify
 ENOUGH = 16         # right answers of a problem, after which it is not asked again
 AT_ONCE = 32        # answers of each problem, before it is looked at
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3", "longer RL": "#d1495b"}
+LOWEST = 0.1        # % of the problems: the lower end of the figure
 COMPARED = (("RL", "base"), ("longer RL", "base"), ("RL", "cold start"))
 NUM_RESAMPLES = 2000
 tokenizer = get_tokenizer()
@@ -45,7 +47,10 @@ tokenizer = get_tokenizer()
 # Sampling, and the estimate
 
 def count_right(model, problems, num_samples, max_new_tokens, seed):
-    """[(answers, right ones)] of each problem: until ENOUGH are right, or `num_samples` are made."""
+    """Answers each problem until ENOUGH answers are right, or `num_samples` are made.
+
+    Returns a pair for each problem: (answers that count, right ones among them). See `cut`.
+    """
     outcomes = [[] for _ in problems]
     unfinished = list(range(len(problems)))
     for number in range(math.ceil(num_samples / AT_ONCE)):
@@ -103,7 +108,7 @@ def powers_of_two(largest):
 # The models
 
 def model_of(name, seed, args):
-    """One of the four models; trains what is missing."""
+    """Returns the model of this name, a key of COLORS, and this seed; trains what is missing."""
     source, stage = runs.whole_run(seed, args, needs="rl"), "rl"
     if name == "base":
         stage = "base"
@@ -118,7 +123,7 @@ def model_of(name, seed, args):
 
 
 def measure(name, task, seed, args):
-    """What is kept of one model and task: the answers to each problem, and how many were right."""
+    """Returns what is kept of one model and task; "counts" has (answers, right ones) for each problem."""
     config = from_dict(runs.settings_asked(args))
     problems = test_problems(task, config.tasks.levels[task], args.problems, config.evaluate.seed)
     model, began = model_of(name, seed, args), time.process_time()
@@ -131,7 +136,7 @@ def measure(name, task, seed, args):
 # Curves, and where they cross
 
 def curves_of(arms, ks):
-    """pass@k by (seed, problem, k), as an array."""
+    """Returns pass@k as an array (seeds, problems, ks). `arms` are what `measure` returned, one a seed."""
     by_seed = []
     for arm in arms:
         lines = []
@@ -142,26 +147,27 @@ def curves_of(arms, ks):
 
 
 def crossing(before, after, ks):
-    """The k at which the curve `before` passes `after` for good; None if it ends below it or beside it.
+    """The k from which on the curve `before` is never below `after`, and somewhere above; None if there is none.
 
-    Between two values of k both are taken as lines over log k.
+    Both curves hold pass@k, a value for each of `ks`. In between they are taken as straight lines over log k.
+    They may end alike: with enough answers both can solve everything.
     """
     lead = np.asarray(before) - np.asarray(after)
-    if lead[-1] <= 1e-9:
+    behind = [i for i in range(len(ks)) if lead[i] < -1e-9]
+    first = behind[-1] + 1 if behind else 0             # from here on `before` is not behind
+    if not (lead[first:] > 1e-9).any():
         return None
-    behind = [i for i in range(len(ks)) if lead[i] <= 1e-9]
-    if not behind:
+    if first == 0:
         return float(ks[0])
-    last = behind[-1]
-    share = -lead[last] / (lead[last + 1] - lead[last])
-    return float(ks[last] * (ks[last + 1] / ks[last]) ** share)
+    share = lead[first - 1] / (lead[first - 1] - lead[first])
+    return float(ks[first - 1] * (ks[first] / ks[first - 1]) ** share)
 
 
 def crossing_interval(before, after, ks):
-    """The crossing of two arrays of curves, and its 95% interval; problems and seeds are drawn anew.
+    """Returns the crossing of two arrays (seeds, problems, ks) with its 95% interval.
 
-    Both curves get the same draws. {"k", "low", "high", "share"}: None stands for "not up to the largest k",
-    and `share` is how many of the resamples cross.
+    For that seeds and problems are drawn anew, the same for both. Returns {"k", "low", "high", "share"}: None
+    stands for "not up to the largest k", and "share" is the share of the resamples in which they cross.
     """
     generator, places = np.random.default_rng(0), []
     num_seeds, num_problems, _ = before.shape
@@ -204,7 +210,10 @@ def pairs_of(arms):
 
 
 def rows_of(task, arms, curves, ks):
-    """The curves of a task, their differences, and what one model solves and another never does."""
+    """Rows of one task: the curves, their differences, and what one model solves and another never does.
+
+    `arms` is {model: [what `measure` returned, for each seed]}, `curves` {model: what `curves_of` returned}.
+    """
     rows = []
     for i, k in enumerate(ks):
         for name in curves:
@@ -220,29 +229,34 @@ def rows_of(task, arms, curves, ks):
 
 
 def draw(tasks, rows, crossings, ks):
-    """pass@k by task, with the place where the base passes RL; and what only one of the two solves."""
+    """The share of problems that k answers leave unsolved, 1 - pass@k, and where the base passes RL.
+
+    Both axes are logarithmic. So the difference between 98 and 99.5% solved can be seen.
+    """
     found = {}
     for line in rows:
         found[line["name"]] = runs.in_percent(line)
-    figure, axes = new_figure(1, len(tasks) + 1, figsize=(13.5, 3.4))
-    shares = {}
+    figure, axes = new_figure(1, len(tasks), figsize=(11, 3.6))
     for axis, task in zip(axes, tasks):
         for name, color in COLORS.items():
-            if f"{task}, {name}: pass@1" in found:
-                intervals = [found[f"{task}, {name}: pass@{k}"] for k in ks]
-                plot_band(axis, ks, intervals, color, name)
+            if f"{task}, {name}: pass@1" not in found:
+                continue
+            unsolved = []
+            for k in ks:
+                value, low, high = found[f"{task}, {name}: pass@{k}"]
+                unsolved.append([max(LOWEST, 100 - solved) for solved in (value, high, low)])
+            plot_band(axis, ks, unsolved, color, name)
         place = crossings[f"{task}, base and RL"]["k"]
         if place is not None:
             axis.axvline(place, color="black", lw=0.8, ls=":")
         axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-        title = f"{task}: " + ("no crossing" if place is None else f"the base passes RL at {place:.0f}")
-        label(axis, title, "k, number of answers", "pass@k, %", legend=axis is axes[0])
-        shares[task] = {}
-        for first, second in (("RL", "base"), ("base", "RL")):
-            shares[task][f"{first} alone"] = found[f"{task}: solved by {first}, never by {second}"]
-    group_bars(axes[-1], shares, {"RL alone": COLORS["RL"], "base alone": COLORS["base"]})
-    label(axes[-1], f"solved by one, never in {ks[-1]:,} answers by the other", ylabel="% of the problems")
+        axis.set_yscale("log")
+        axis.set_ylim(LOWEST, 100)
+        for direction in (axis.xaxis, axis.yaxis):
+            direction.set_major_formatter(lambda number, _: f"{number:g}")
+        title = f"{task}: " + ("no crossing" if place is None else f"the base passes RL at k = {place:.0f}")
+        ylabel = "not solved by k answers, %" if axis is axes[0] else ""
+        label(axis, title, "k, number of answers", ylabel, legend=axis is axes[0])
     return figure
 
 
@@ -251,9 +265,9 @@ def main():
     parser.add_argument("--samples", type=int, help="answers to a problem (default: 1,024, with --fast 16)")
     parser.add_argument("--problems", type=int, help="of each task (default: 300, with --fast 5)")
     parser.add_argument("--long", type=int,
-                        help="iterations of the longer RL (default: 300, with --fast 4); 0 leaves it out")
+                        help="iterations of the longer RL (default: 200, with --fast 4); 0 leaves it out")
     args = runs.parse(parser)
-    defaults = (16, 5, 4) if args.fast else (1024, 300, 300)
+    defaults = (16, 5, 4) if args.fast else (1024, 300, 200)
     for name, default in zip(("samples", "problems", "long"), defaults):
         if getattr(args, name) is None:
             setattr(args, name, default)
