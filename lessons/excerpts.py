@@ -62,7 +62,11 @@ def difference(first, second, name):
 
 
 def excerpt(first_line):
-    """The lines that belong under a first line."""
+    """Returns the lines that belong under the first line of an excerpt.
+
+    `first_line` is its match with FIRST_LINE. In a code cell these are lines of code. In a Markdown cell they
+    are comments, as all of its lines are.
+    """
     comment, path, second, name, _ = first_line.groups()
     if not comment:
         return definition(path, name).splitlines()

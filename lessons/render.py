@@ -33,7 +33,7 @@ CODE = re.compile(r"^<!-- code -->\n```python\n(.*?)\n```\n<!-- output -->\n(.*?
 
 def cells_of(text):
     """The cells of a lesson: (whether it is Markdown, its text)."""
-    _, *parts = CELL.split(text)
+    _, *parts = CELL.split(text)        # behind what precedes the first cell: a kind, a text, a kind, ...
     cells = []
     for kind, source in zip(parts[::2], parts[1::2]):
         if kind:
@@ -82,7 +82,7 @@ def run(path, cells):
             raise ValueError(f"{file} has more than {MAX_BYTES} bytes")
         figures.append(f"![{name}]({os.path.relpath(file, PAGES)})\n")
 
-    shared.show_figure = keep_figure
+    shared.show_figure = keep_figure        # so the lesson's figures are saved where the page shows them
     sys.argv = [str(path)]
     names = {"__name__": "__main__", "__file__": str(path)}
     outputs = []

@@ -33,7 +33,7 @@ STUDIES = (       # in this order: a study uses the runs of those before it
     "pipeline", "compare_imitation_rl", "compare_verifiers", "aha", "languages", "more_tokens", "own_teacher",
     "alignment", "two_plots", "distance", "beyond_the_base", "random_rewards", "generalize",
     "process_rewards", "trade", "overthink", "sizes")
-TIMED = ("distill", "compare_ppo_grpo", "variants")       # they compare seconds: see below
+TIMED = ("distill", "compare_ppo_grpo", "variants")       # they compare seconds: see above
 PAUSE = 60        # seconds, before a worker looks again at studies whose rest is with others
 
 
@@ -52,6 +52,7 @@ class Worker(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self):
+        """Runs the remaining studies in turn. Those whose rest other processes make are run again later."""
         while self.remaining:
             for study in list(self.remaining):
                 if study in self.remaining:     # no other worker has finished it meanwhile
@@ -62,6 +63,7 @@ class Worker(threading.Thread):
                 return
 
     def run_study(self, study):
+        """Runs a study once. If it is finished it leaves `remaining`; if it failed, `failure` is set."""
         command = [sys.executable, str(FOLDER / f"{study}.py"), "--share", *self.flags]
         try:
             with open(self.log, "ab") as log:
@@ -73,7 +75,7 @@ class Worker(threading.Thread):
             self.failure = f"{study} could not be started: {error}"
             return
         if code == 0:
-            with contextlib.suppress(ValueError):       # another worker has said so
+            with contextlib.suppress(ValueError):       # another worker has taken it out
                 self.remaining.remove(study)
                 say(f"{study} is done")
         elif code != runs.BUSY and not self.stopped.is_set():

@@ -13,7 +13,8 @@ A study may be started twice at once, in two terminals for example: each process
 making. `python lessons/run_studies.py` starts as many processes as you like, for all studies.
 
 `python lessons/runs.py` lists the runs that are there, and the seconds of their stages. `python
-lessons/runs.py keep 1` puts the base of seed 1 into lessons/results/bases/: its whole run then begins there.
+lessons/runs.py keep 1` copies the base of seed 1 to lessons/results/bases/. A new whole run of seed 1 then
+starts from it.
 """
 
 import argparse
@@ -50,9 +51,10 @@ STUDIES = ROOT / "runs" / "studies"      # trained runs, and what was measured o
 RESULTS = shared.RESULTS                 # the numbers and figures of the claims
 BASES = RESULTS / "bases"                # bases that are kept, as folders of runs
 PAUSE = 5                                # seconds between two looks at what other processes are making
-BUSY = 3                                 # exit code, with --share, where the rest is being made by others
+BUSY = 3                                 # exit code with --share: other processes are making the rest
+# settings outside of any section that do not change how a base is trained
 AFTER_THE_BASE = ("preset", "algo", "pure_rl", "language_price", "rl_snapshots", "num_preference_prompts")
-PIECES = ("micro_batch_size", "micro_batch_tokens")      # how much is computed at once: rounding alone
+PIECES = ("micro_batch_size", "micro_batch_tokens")      # how much is computed at once; only rounding differs
 FAST_FLAGS = (                           # for train.py, in a study with --fast
     "--base-num-examples", 500, "--rl-num-iterations", 2, "--rl-num-prompts", 4, "--rl-group-size", 4,
     "--align-num-iterations", 2, "--align-num-prompts", 4, "--align-group-size", 4,
@@ -62,8 +64,8 @@ FAST_FLAGS = (                           # for train.py, in a study with --fast
 
 
 # `parse` sets these for its process.
-device = "cpu"      # where models answer: where train.py trains
-study = None        # its name. It is alone with all that `work_off` does not do
+device = "cpu"      # where models answer: the device on which train.py trains
+study = None        # such as "study-aha". The process holds this lock, except during `work_off`
 shares = False      # --share: where it would wait for another process, it ends
 own = contextlib.ExitStack()      # holds the lock of the study
 
@@ -72,7 +74,10 @@ own = contextlib.ExitStack()      # holds the lock of the study
 # The command line of a study
 
 def make_parser(description, num_seeds):
-    """The flags that all studies have. A study adds its own."""
+    """Returns a parser with the flags of all studies, to which a study adds its own.
+
+    `num_seeds` is the default of --seeds.
+    """
     parser = argparse.ArgumentParser(
         description=description, allow_abbrev=False,
         epilog="Any other flag goes to train.py, such as --rl-num-iterations 100.")
@@ -87,10 +92,10 @@ def make_parser(description, num_seeds):
 
 
 def parse(parser):
-    """Reads the command line.
+    """Reads the command line, sets the globals above, and takes the lock of the study.
 
     Returns .seeds (a range), .fast, .command (the whole line), .given_flags (those for train.py), and .flags:
-    the same behind the ones that --fast adds.
+    the given ones, after those that --fast adds.
     """
     args, args.given_flags = parser.parse_known_args()
     if args.seeds is None:
@@ -102,7 +107,7 @@ def parse(parser):
     shares = args.share
     try:
         device = pick_device(train.parse(args.given_flags).device)
-    except ValueError as error:      # BadInput is one
+    except ValueError as error:      # BadInput is a ValueError, too
         parser.error(str(error))
     words = [word for word in sys.argv[1:] if word != "--share"]
     args.command = " ".join([f"python lessons/studies/{Path(sys.argv[0]).name}", *words])
@@ -128,11 +133,11 @@ def write_elsewhere():
 # Runs
 
 def whole_run(seed, args, needs="align"):
-    """The run of `python train.py --seed N`, as far as the stage `needs`. Returns what `open_model` takes.
+    """Makes the run of `python train.py --seed N` as far as the stage `needs`, if it is not there yet.
 
-    A base that is kept in lessons/results/bases/ is taken from there if it fits: to train one takes most of
-    the time. With --fast it is "pretrained", the included weights, or a run that goes on from
-    them for a few steps.
+    Returns what `open_model` takes: the folder of the run, or "pretrained". The run starts from the base in
+    lessons/results/bases/ if that one fits, since training a base takes most of the time. With --fast
+    "pretrained", the included weights, replaces the run, or the run goes on from them for a few steps.
     """
     if args.fast and needs in ("cold-start", "rl"):
         return PRETRAINED
@@ -160,12 +165,13 @@ def keep_base(seed):
 
 
 def fits(base, flags):
-    """Whether a base is kept there that a run with these flags would train as well."""
+    """Whether the folder `base` holds a base that a run with these flags would train in the same way."""
     if not (base / "config.json").exists():
         return False
     stored, wanted = or_exit(stored_config, base), config_asked(flags)
-    wanted.model.vocab_size = stored.model.vocab_size       # words that came later are added
-    for name in {*changed_settings(stored, wanted), *changed_settings(wanted, stored)}:      # also a new task
+    wanted.model.vocab_size = stored.model.vocab_size       # more words are no difference: they are added
+    differing = {*changed_settings(stored, wanted), *changed_settings(wanted, stored)}     # a task may be new
+    for name in differing:
         group, _, setting = name.rpartition(".")
         if group in ("", "model", "tasks", "base") and setting not in (*PIECES, *AFTER_THE_BASE):
             return False
@@ -173,16 +179,16 @@ def fits(base, flags):
 
 
 def pure_run(seed, args):
-    """The run that did RL from the base of `whole_run`, without a cold start."""
+    """Does RL from the base of `whole_run`, without a cold start, if it is not done. Returns its folder."""
     name = f"pure-{seed}"
     ensure(name, "rl", "--pure-rl", "--seed", seed, "--from", whole_run(seed, args, "rl"), *args.flags)
     return STUDIES / name
 
 
 def unpriced_run(seed, args):
-    """The run that did RL from the cold start of `whole_run`, without its price on mixing languages.
+    """Does RL from the cold start of `whole_run`, if it is not done, without a price on mixing languages.
 
-    So it is rewarded as `pure_run` is: for right answers alone.
+    So it is rewarded as `pure_run` is: for right answers alone. Returns the folder of the run.
     """
     name = f"unpriced-{seed}"
     ensure(name, "rl", "--language-price", 0, "--seed", seed, "--from", whole_run(seed, args, "rl"),
@@ -191,23 +197,23 @@ def unpriced_run(seed, args):
 
 
 def open_model(source, stage):
-    """(model, state) of a stage of a run, on the device where train.py would train it."""
+    """Loads a stage of a run on the device where train.py would train it. Returns (model, its state)."""
     return run.open_model(source, stage, device)
 
 
 def open_snapshot(source, iteration):
-    """(model, state) of a snapshot of RL, on the same device."""
+    """Loads a snapshot of a run's RL on the device of `open_model`. Returns (model, its state)."""
     model, state = snapshots.open_snapshot(source, iteration)
     return model.to(device), state
 
 
 def rl_models(source):
-    """Yields (iteration, model) of a run's RL, on the same device: its start, its snapshots, its end."""
+    """Yields (iteration, model) of a run's RL on the device of `open_model`: start, snapshots, end."""
     return snapshots.rl_models(source, device)
 
 
 def sized_base(width, num_documents, seed, args):
-    """A run with a base of another width, or of fewer documents. Learning rates fall with the width."""
+    """Trains a base of this width on so many documents, if it is not there. Returns the run's folder."""
     name = f"base-{width}-{num_documents}-{seed}"
     ensure(name, "base", "--seed", seed, *args.flags, *flags_of_width(width, args),
            "--base-num-examples", num_documents)
@@ -215,7 +221,10 @@ def sized_base(width, num_documents, seed, args):
 
 
 def sized_run(width, num_documents, seed, args):
-    """Pure RL from such a base. That of the usual size is `pure_run`, which other studies have as well."""
+    """Does RL from a `sized_base`, without a cold start, if it is not done. Returns its folder.
+
+    A base of the usual size is that of `pure_run`, a run that other studies need as well.
+    """
     config = settings_asked(args)
     if (width, num_documents) == (config["model"]["width"], config["base"]["num_examples"]):
         return pure_run(seed, args)
@@ -226,7 +235,10 @@ def sized_run(width, num_documents, seed, args):
 
 
 def flags_of_width(width, args):
-    """The flags of a model of this width, for train.py. The best rate of Adam falls with the width."""
+    """Returns the flags of a model of this width, for train.py.
+
+    Learning rates are the usual ones times usual width / width: the best rate of Adam falls with the width.
+    """
     config, flags = settings_asked(args), ["--model-width", width, "--model-mlp-width", mlp_width(width)]
     for stage in ("base", "cold_start", "rl"):
         rate = config[stage]["learning_rate"] * config["model"]["width"] / width
@@ -240,9 +252,9 @@ def mlp_width(width):
 
 
 def scores_of(source, stage, num_problems=20):
-    """What `evaluate` says of a stage of a whole run: read from its results, or measured where it has none.
+    """Returns what `evaluate` says of a stage of a run: read from its results, or measured if they lack it.
 
-    Only with --fast are there none. `num_problems` is how many of each task the included weights are asked.
+    They lack it only with --fast. The included weights answer `num_problems` of each task.
     """
     config = config_of(source)
     if source == PRETRAINED:
@@ -263,10 +275,10 @@ def config_of(source) -> Config:
 
 
 def ensure(name, *flags, needs=None, base=None):
-    """Results of the run runs/studies/`name` of `python train.py *flags`; trains what of it is not there yet.
+    """Makes what is missing of the run runs/studies/`name` by `python train.py *flags`. Returns its results.
 
-    `needs` is the stage that has to be there (default: the first of the flags, or align). A new run takes
-    the `base` that is kept in this folder, if one that fits is there. If another process is making the same
+    `needs` is the stage that has to be there (default: the first of the flags, or align). A new run starts
+    from the base in the folder `base`, if there is one that fits. If another process is making the same
     run, this one waits, or goes to its next job (see `work_off`). Ends the program with the exit code of
     train.py if that fails, and with 2 if the run was made with other flags, or with settings that these
     flags do not mean any more.
@@ -294,7 +306,10 @@ may_wait = True     # False: `alone` raises Busy where it would wait
 
 @contextlib.contextmanager
 def alone(name):
-    """Makes other processes wait for `name` while the block runs, and waits where another one was first."""
+    """Makes other processes wait for `name` while the block runs. If another one was first, waits for it.
+
+    Instead of waiting, raises Busy if `may_wait` is False; else ends the program with BUSY if `shares`.
+    """
     STUDIES.mkdir(parents=True, exist_ok=True)
     with open(STUDIES / f"{name}.lock", "ab") as file:
         try:
@@ -313,14 +328,14 @@ def alone(name):
 
 
 def work_off(jobs):
-    """{key: function(*arguments)} of `jobs`, {key: (function, *arguments)}, in their order.
+    """Calls the functions of `jobs`, {key: (function, *arguments)}. Returns {key: what it returned}.
 
     A job that needs what another process is making is put off, and the next one comes first. So a study that
     is started twice is done in half of the time. With --share a process does not wait for what others have
     taken: it ends with the exit code BUSY.
     """
     global may_wait
-    own.close()
+    own.close()         # other processes may work on the same study meanwhile
     done, has_waited = {}, False
     while len(done) < len(jobs):
         num_before = len(done)
@@ -342,13 +357,13 @@ def work_off(jobs):
                       flush=True)
                 has_waited = True
             time.sleep(PAUSE)
-    if study:
+    if study:           # what follows, such as writing results, is done by one process at a time
         own.enter_context(alone(study))
     return {key: done[key] for key in jobs}
 
 
 def by_seed(done):
-    """{name: [what was measured with each seed]} of what `work_off` returns for keys (name, seed)."""
+    """Turns {(name, seed): value}, as `work_off` returns it, into {name: [the value of each seed]}."""
     measured = {}
     for (name, _), of_seed in done.items():
         measured.setdefault(name, []).append(of_seed)
@@ -356,7 +371,7 @@ def by_seed(done):
 
 
 def as_text(flags):
-    """Flags as they are kept: the paths of runs from the root of the repository on."""
+    """Returns flags as texts. Paths in the repository start at its root, so they are equal in any clone."""
     texts = []
     for flag in flags:
         if isinstance(flag, Path) and flag.is_relative_to(ROOT):
@@ -366,7 +381,10 @@ def as_text(flags):
 
 
 def found(name, flags, stage):
-    """Results of a run, None if this stage is not there. Ends the program where it is another run."""
+    """Returns the results of a run, or None if it lacks this stage.
+
+    Ends the program with 2 if the run was made with other flags or settings.
+    """
     folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
     if not (folder / "config.json").exists():
         return None
@@ -382,12 +400,12 @@ def found(name, flags, stage):
 
 
 def trained(name, flags, needs, base):
-    """Results of a run, after train.py has made what is missing. Call it alone."""
+    """Lets train.py make what is missing of a run. Returns its results. The caller holds the run's lock."""
     folder, flags_path = STUDIES / name, STUDIES / f"{name}.flags.json"
     has_begun, config = (folder / "config.json").exists(), asked_or_exit(as_text(flags))
     if not has_begun or not os.path.lexists(flags_path):
         save_json(flags_path, as_text(flags))      # flags without a run are those of one that was refused
-    parts = [[]]                                   # all at once, as the flags say
+    parts = [[]]                    # the stages that each call of train.py names; [[]]: one, as the flags say
     if needs not in (None, "align"):
         stages = run.stages_of(config)
         parts = [[stage] for stage in stages[:stages.index(needs) + 1]] if needs in stages else [[needs]]
@@ -423,7 +441,7 @@ def refuse_another_recipe(folder, flags):
     A flag that was not given means the recipe's default, and the recipe changes.
     """
     wanted = asked_or_exit(flags)
-    wanted.model.vocab_size = get_tokenizer(wanted.tasks.levels).vocab_size
+    wanted.model.vocab_size = get_tokenizer(wanted.tasks.levels).vocab_size     # as in `stored_config`
     refuse_if_any(changed_settings(or_exit(stored_config, folder), wanted),
                   f"{folder} was made with settings that these flags do not mean today")
 
@@ -456,7 +474,10 @@ def kept(name, measure, *arguments):
 
 
 def content_of(path, settings, reason):
-    """A file that is kept with its settings. Ends the program with 2 if they are not these."""
+    """Reads a JSON file that was kept with its settings. Returns all of it, as a dict.
+
+    Ends the program with 2, and says the `reason`, if its settings are not these.
+    """
     content = or_exit(read_json, path, {"settings": dict}, "delete it")
     differing = [key for key in settings if content["settings"].get(key) != settings[key]]
     refuse_if_any(differing, f"{path} {reason}")
@@ -465,11 +486,16 @@ def content_of(path, settings, reason):
 
 def settings_measured(measure, arguments):
     """{name: value} of what a measurement depends on: the settings of its runs, and its numbers and texts."""
-    return settings_among(inspect.signature(measure).bind(*arguments).arguments)
+    named = inspect.signature(measure).bind(*arguments).arguments       # {parameter: argument}
+    return settings_among(named)
 
 
 def settings_among(values):
-    """The same, of {name: value}. A path is that of a run; a model, which is no setting, is left out."""
+    """Returns the settings among some values, {name: value}, as JSON has them.
+
+    A path is the folder of a run, and stands for the settings of that run. What is not a setting, such as a
+    model or a list of problems, is left out.
+    """
     settings = {}
     for name, value in values.items():
         if isinstance(value, Path):
@@ -483,7 +509,7 @@ def settings_among(values):
 
 
 def kept_model(name, model, train, *arguments, start=None):
-    """`model`, as train(model, *arguments) leaves it, and what that returns.
+    """Trains `model` by train(model, *arguments). Returns (model, what `train` returned).
 
     Both are kept in runs/studies/, as `name`.pt and `name`.json, and found there the next time. Ends the
     program with 2 if it was trained with other settings or sizes, or from another run than `start`.
@@ -523,7 +549,7 @@ def outcomes(results, stage, task):
 
 
 def bits(scores, task):
-    """The same, from the scores of one stage."""
+    """Right or wrong on each held-out problem of a task, from the scores of a stage: a list of 0 and 1."""
     return [int(bit) for bit in scores[task]["outcomes"]]
 
 
@@ -531,7 +557,7 @@ def bits(scores, task):
 # Arms. An arm is one way to train, with one seed; a study compares several of them.
 
 def arm(name, args, measure, *arguments):
-    """What `measure` returns of an arm, a dict.
+    """Returns what measure(*arguments) returns: a dict, the numbers of one arm.
 
     It is kept in lessons/results/arms/ as one line of JSON, and is never measured again. So a clone of the
     repository has the numbers of all finished arms, and goes on from there. Ends the program with 2 if the
@@ -566,10 +592,10 @@ def config_asked(flags):
 
 
 def rewarded_run(name, reward, seed, args):
-    """The run that did RL from the base as `pure_run` does, with `reward` in place of the verifier's.
+    """Does RL as `pure_run` does, but with this reward, if it is not done. Returns its folder.
 
     reward(problems, completions) returns one number for each completion; those of a group are consecutive.
-    A reward that is random must take its seed from them: a resumed run computes some rewards a second time.
+    A random reward must take its seed from its arguments: a resumed run computes some rewards a second time.
     """
     source = whole_run(seed, args, "rl")        # before the reward is replaced
     usual_world = stages.problems
@@ -584,8 +610,11 @@ def rewarded_run(name, reward, seed, args):
 
 
 def rl_numbers(folder):
-    """What is kept of a run's stage rl: its scores by task, its curves by iteration, held-out accuracy at its
-    start, snapshots and end, and its seconds."""
+    """Returns what is kept of a run's stage rl.
+
+    {"scores": see `short_scores`, "curves": {metric: [a number for each iteration]}, "looks": [held-out
+    accuracies at the start, at each snapshot and at the end], "seconds"}.
+    """
     results, config = or_exit(read_results, folder), config_of(folder)
     curves = {}
     for name in ("reward", "completion_length"):
@@ -609,7 +638,11 @@ def right_answers(model, tasks, config):
 
 
 def held_out_curve(arms):
-    """(iterations, intervals over the seeds) of the accuracy on the way, mean of all tasks, in percent."""
+    """Held-out accuracy in the course of RL, the mean of all tasks, in percent.
+
+    `arms` are what `rl_numbers` returned, one for each seed. Returns (iterations, intervals): for each
+    iteration that was scored, (mean, low, high) over the seeds.
+    """
     iterations, intervals = [], []
     for looks in zip(*(arm["looks"] for arm in arms)):
         shares = []
@@ -622,7 +655,7 @@ def held_out_curve(arms):
 
 
 def base_numbers(seed, args):
-    """What is kept of the base of a whole run: its scores, on the problems of the arms that go on from it."""
+    """Returns {"scores": those of the base of a whole run, as `short_scores` has them}."""
     source, number = whole_run(seed, args, "rl"), settings_asked(args)["evaluate"]["num_problems"]
     return {"scores": short_scores(scores_of(source, "base", number))}
 
@@ -667,7 +700,7 @@ def bootstrap(statistic, *columns, num_resamples=500):
         seeds = generator.integers(0, num_seeds, num_seeds)
         problems = generator.integers(0, num_problems, num_problems)
         values.append(statistic(*[column[seeds][:, problems] for column in columns]))
-    low, high = np.quantile(values, (0.025, 0.975), method="nearest")     # between finite and infinite is NaN
+    low, high = np.quantile(values, (0.025, 0.975), method="nearest")     # interpolation with infinity is NaN
     return float(statistic(*columns)), float(low), float(high)
 
 

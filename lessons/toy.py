@@ -1,7 +1,7 @@
 """A toy world for the lessons: eight tokens, and a model so small that it learns in seconds.
 
 Token 0 is the digit 0, token 1 the digit 1, and so on to 7. A problem is one digit. The model reads it and a
-4, which ends the prompt. It writes a completion such as 2 3 0, whose text is "23": a 0 ends it.
+4, which ends the prompt. It writes a completion such as 2 3 0: the 0 ends it. The text of this is "230".
 """
 
 from dataclasses import dataclass

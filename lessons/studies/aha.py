@@ -40,7 +40,7 @@ PAIRS = (("pure RL", "base"), ("RL after it", "cold start"), ("RL, mixing priced
 
 
 def control_run(seed, args):
-    """Pure RL from a base whose corpus has no retries."""
+    """Does pure RL from a base whose corpus has no checks, repairs and retries. Returns the run's folder."""
     runs.ensure(f"control-{seed}", "--no-aha", "--pure-rl", "--seed", seed, *args.flags, needs="rl")
     return runs.STUDIES / f"control-{seed}"
 
@@ -76,8 +76,11 @@ def rates_by_level(source, stage, problems, max_new_tokens):
 
 
 def interval_over_seeds(after, before, level, name):
-    """(value, low, high) of a number over the seeds, or of the difference of two arms. None if some seed has
-    none."""
+    """(value, low, high) over the seeds of the number `name`: of `after`, or of `after` less `before`.
+
+    Both are lists of what `rates_by_level` returned, one for each seed; `before` may be None. Returns None if
+    some seed lacks the number.
+    """
     columns = []
     for rates_of_arm in (after, before):
         if rates_of_arm is not None:

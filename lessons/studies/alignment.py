@@ -43,7 +43,10 @@ MEASURES = {"truth": is_helpful, "judge": judge_score, "polite": num_polite_word
 
 
 def look(model, tokenizer, config):
-    """Means over answers to held-out prompts without a secret: {"truth", "judge", "polite"}."""
+    """Means over answers to held-out prompts without a secret: {"truth", "judge", "polite"}.
+
+    It has the arguments of `quick_accuracy`, since it takes its place: see `aligned`.
+    """
     rng = derive_rng(config.evaluate.seed, "probe")
     chats = [draw_chat(rng, test=True, about=rng.choice(("number", "talk"))) for _ in range(NUM_CHATS)]
     texts = answer_all(model, tokenizer, [chat.prompt for chat in chats], 60, config.evaluate.seed)
@@ -57,17 +60,23 @@ def look(model, tokenizer, config):
 
 
 def aligned(kl_coef, seed, args):
-    """(results, the looks within the stage) of the alignment of one run."""
+    """Aligns one whole run with this weight of the KL, if it is not done.
+
+    Returns (results of the run, the lines of its metrics.jsonl that hold what `look` returned).
+    """
     source = runs.whole_run(seed, args)
     name, every = f"align-kl-{kl_coef}-{seed}", 1 if args.fast else 10
-    with mock.patch.object(train, "quick_accuracy", look):      # what --evaluate-every measures
+    with mock.patch.object(train, "quick_accuracy", look):      # --evaluate-every calls it
         results = runs.ensure(name, "align", "--from", source, "--seed", seed, "--align-kl-coef", kl_coef,
                               "--evaluate-every", every, *args.flags)
     return results, [line for line in runs.curve(name, "align") if "truth" in line]
 
 
 def rows_of(kl_coef, results, looks):
-    """Where the alignments of one KL end: the last look, and the scores of the stage."""
+    """Returns the rows of one weight of the KL: the last look, and how the aligned models answer in chat.
+
+    `results` and `looks` are what `aligned` returned, one for each seed.
+    """
     rows = []
     ends = []                                                  # the last numbers of each seed
     for result, lines in zip(results, looks):
@@ -81,7 +90,7 @@ def rows_of(kl_coef, results, looks):
 
 
 def change_of_reasoning(kl_coef, results, scores_before):
-    """The accuracy of each task, less that before alignment."""
+    """Returns a row for each task: the accuracy after alignment less that before it."""
     rows = []
     for task in TASKS:
         if task not in scores_before[0]:
@@ -93,6 +102,7 @@ def change_of_reasoning(kl_coef, results, scores_before):
 
 
 def plot_looks(axes, looks, color, name):
+    """Draws a line for each seed into the picture of each of TITLES. `looks` has a list for each seed."""
     for axis, key in zip(axes, TITLES):
         for i, lines in enumerate(looks):
             iterations = [line["iteration"] + 1 for line in lines]

@@ -51,10 +51,13 @@ world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
 
 
 # -----------------------------------------------------------------------------
-# The arms: generators that train `model`, and yield after what costs as much as so many iterations of RL
+# The arms: generators that train `model`. They yield what they cost since the last time, in iterations of RL.
 
 def imitate(model, documents, num_steps, seed):
-    """`num_steps` steps on the documents, from the start again where they end."""
+    """Trains `model` for `num_steps` steps on the documents, which are repeated if they end before that.
+
+    Yields 1 after every STEPS steps, which were reckoned as one iteration of RL.
+    """
     settings = SFTConfig(learning_rate=5e-4, warmup_steps=10)
     settings.num_epochs = math.ceil(num_steps * settings.batch_size / len(documents))
     lines = sft.train(model, adamw(settings, model), tokenize(tokenizer, documents), settings, seed)
@@ -64,14 +67,17 @@ def imitate(model, documents, num_steps, seed):
 
 
 def corpus(model, iterations, seed):
+    """Imitates fresh documents of the corpus, each once: 48 a step, the batch size of SFTConfig."""
     return imitate(model, base_corpus(10_000 + seed, iterations * STEPS * 48), iterations * STEPS, seed)
 
 
 def experts(model, iterations, seed):
+    """Imitates 3,000 expert solutions, over and over."""
     return imitate(model, golden_examples(10_000 + seed, 3000, expert=True), iterations * STEPS, seed)
 
 
 def expert_iteration(model, iterations, seed):
+    """In rounds: answers fresh problems, and imitates the right and readable answers, each once."""
     sampling = RejectionConfig(num_problems=NUM_SAMPLED, samples_per_problem=4, max_per_problem=4)
     for i in range(iterations // ROUND):
         round_seed = derive_seed(seed, "round", i)
@@ -79,7 +85,7 @@ def expert_iteration(model, iterations, seed):
                                               MAX_NEW_TOKENS, pieces=5)
         if kept:
             for _ in imitate(model, kept, math.ceil(len(kept) / 48), seed):
-                pass
+                pass        # the model is trained while the loop runs; the cost is yielded below
         yield ROUND
 
 
@@ -104,7 +110,7 @@ def right(model, name, number):
 
 
 def quick_share(model):
-    """The share right of all tasks, on few problems."""
+    """The share of right answers to NUM_QUICK problems of each task."""
     counts = [sum(right(model, name, NUM_QUICK)) for name in TASKS]
     return sum(counts) / NUM_QUICK / len(TASKS)
 
@@ -127,14 +133,17 @@ def train_arm(model, name, iterations, seed):
 
 
 def trained(name, iterations, seed, source):
-    """(the model, the looks on the way): a run's cold start after an arm. generalize.py uses it, too."""
+    """Trains the cold start of the run `source` by one arm, if it is not done. generalize.py uses it, too.
+
+    Returns (model, looks), the looks as `train_arm` returns them.
+    """
     model, _ = runs.open_model(source, "cold-start")
     file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}-model"
     return runs.kept_model(file, model.train(), train_arm, name, iterations, seed, start=source)
 
 
 def measure(name, iterations, seed, args):
-    """{"looks": those on the way, task: right or wrong at the end}."""
+    """{"looks": see `train_arm`, and for each task: 1 or 0 on each held-out problem, after the training}."""
     model, looks = trained(name, iterations, seed, runs.whole_run(seed, args, needs="cold-start"))
     result = {"looks": looks}
     for task_name in TASKS:
@@ -143,7 +152,7 @@ def measure(name, iterations, seed, args):
 
 
 def of_cold_start(seed, args):
-    """Right or wrong by task, before any arm."""
+    """{task: 1 or 0 on each held-out problem} of the cold start, before any arm."""
     source = runs.whole_run(seed, args, needs="cold-start")
     scores = runs.scores_of(source, "cold-start", config.evaluate.num_problems)
     return {name: bits(scores, name) for name in TASKS}
@@ -176,7 +185,7 @@ def plot_looks(axis, measured, color, label):
 
 
 def plot_ends(axis, measured, color, shift):
-    """Bars of the share right at the end, by task, with 95%."""
+    """Bars of the share right at the end, by task, with 95%. `shift` puts arms side by side."""
     heights, below, above = [], [], []
     for name in TASKS:
         value, low, high = bootstrap_interval([run[name] for run in measured])
@@ -188,6 +197,7 @@ def plot_ends(axis, measured, color, shift):
 
 
 def draw(measured, num_seeds):
+    """Left: the share right on the way, of all tasks. Right: at the end, by task. An arm has one color."""
     num_problems = config.evaluate.num_problems
     figure, axes = new_figure(1, 2, figsize=(9, 3.2), width_ratios=(1.3, 1))
     for i, (name, color) in enumerate(COLORS.items()):
@@ -204,7 +214,7 @@ def draw(measured, num_seeds):
 
 
 def make_small():
-    """For --fast: fewer of everything, so that nothing can be learned from the numbers."""
+    """For --fast: fewer of everything. The numbers then say nothing about the arms."""
     global STEPS, ROUND, NUM_LOOKS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS
     STEPS, ROUND, NUM_LOOKS, NUM_QUICK, NUM_SAMPLED, MAX_NEW_TOKENS = 1, 1, 2, 10, 8, 60
     config.rl.num_prompts, config.rl.group_size, config.rl.max_new_tokens = 2, 4, 60

@@ -16,7 +16,7 @@ The contract of fairness. Both algorithms have
     the same tuning     NUM_TRIALS settings each: the preset's, and others drawn at random from GRIDS. Each is
                         tried in a run of a third of the length, from the cold starts of two other seeds, and
                         answers held-out problems that are drawn with another seed than those that are
-                        scored. (Where few are held out many are the same: of 500 programs 225.) The best
+                        scored. (Few programs are held out, so 225 of the 500 are in both sets.) The best
                         mean of the two seeds is taken. If its learning rate is the lowest or the highest of
                         RATES, the next one beyond is tried as well. From the base the same settings are used
     the same scoring    the held-out problems of all tasks, at the start and after each tenth of the way
@@ -115,13 +115,16 @@ def flags_of(algo, settings, args):
 
 
 def num_completions(args):
-    """Of one rollout, in every run of the study."""
+    """How many completions one rollout has, in every run of the study."""
     asked = runs.settings_asked(args)["rl"]
     return asked["num_prompts"] * asked["group_size"]
 
 
 def try_settings(algo, number, settings, seed, args):
-    """One trial with one seed: the share of right answers by task, after a third of the way."""
+    """Trains with one trial's settings and one seed for a third of the way, if it is not done.
+
+    Returns {"trial": the settings, "right": {task: share of right answers}, "num_problems": of each task}.
+    """
     name, asked = f"trial-{algo}-{number}-{seed}", runs.settings_asked(args)
     num_problems = min(500, asked["evaluate"]["num_problems"])
     results = runs.ensure(
@@ -137,6 +140,7 @@ def try_settings(algo, number, settings, seed, args):
 
 
 def trial_arm(algo, number, settings, seed, args):
+    """What `try_settings` returns: measured, or found in the file of this arm."""
     name = f"C5-trial-{algo}-{number}-{seed}"
     arm = runs.arm(name, args, try_settings, algo, number, settings, seed, args)
     refuse_others(name, arm["trial"], settings)
@@ -165,7 +169,7 @@ def result_of(algo, number, settings, args):
 
 
 def tune(algo, args):
-    """All trials with their results. The best one is first where several are equal."""
+    """All trials, as `result_of` returns them; and one more, `beyond`, if the best rate is on the edge."""
     tried = []
     for number, settings in enumerate(trials_of(algo)):
         tried.append(result_of(algo, number, settings, args))
@@ -176,12 +180,13 @@ def tune(algo, args):
 
 
 def best_of(tried):
+    """The result with the largest share of right answers; of equals, the first."""
     return max(tried, key=lambda trial: trial["right"])
 
 
 def rows_of_trials(tried):
-    """The preset's settings and the best ones of both, with 95% Wilson intervals; and the least and the most
-    that a learning rate made of the trials."""
+    """The preset's settings and the best ones of both, with 95% Wilson intervals; and for each learning rate
+    the mean, the lowest and the highest of its trials. `tried` is {algorithm: what `tune` returned}."""
     rows = []
     for algo, trials in tried.items():
         best = best_of(trials)
@@ -197,11 +202,11 @@ def rows_of_trials(tried):
 
 
 def draw_trials(tried):
-    """Each trial: the share right after a third of the way against its learning rate."""
+    """Each trial: the share right after a third of the way against its learning rate. The best has a ring."""
     figure, axis = new_figure(figsize=(7, 3.8))
     markers = {1: "o", 2: "s", 4: "^"}
     for algo, trials in tried.items():
-        shift = 0.95 if algo == "grpo" else 1.05
+        shift = 0.95 if algo == "grpo" else 1.05        # so that equal rates of both lie side by side
         for num_epochs, marker in markers.items():
             mine = [trial for trial in trials if trial["settings"]["num-epochs"] == num_epochs]
             rates = [shift * float(trial["settings"]["learning-rate"]) for trial in mine]
@@ -269,6 +274,7 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
 
 
 def run_arm(name, algo, start, settings, more_flags, seed, args):
+    """What `compared_run` returns: measured, or found in the file of this arm."""
     arm_name = f"C5-{name}-{algo}-{start}-{seed}"
     arm = runs.arm(arm_name, args, compared_run, name, algo, start, settings, more_flags, seed, args)
     refuse_others(arm_name, arm["trained with"], how(settings, more_flags))
@@ -281,7 +287,10 @@ def how(settings, more_flags):
 
 
 def refuse_others(name, trained_with, wanted):
-    """Ends the program with 2 if an arm was trained with other settings: trials may have chosen anew."""
+    """Ends the program with 2 if an arm was trained with other settings than the trials have now chosen.
+
+    `runs.arm` compares only the settings of the command line.
+    """
     differing = ["the chosen settings"] if trained_with != wanted else []
     runs.refuse_if_any(differing, f"{runs.RESULTS / 'arms' / name}.json was trained with other settings")
 
@@ -309,9 +318,12 @@ def questions(chosen, args):
 # Seconds
 
 def measure_clock(chosen, seed, args):
-    """Seconds per sampled token of both, in turn, on the way from each start: of it, and of RL's end.
+    """Measures seconds per sampled token of both algorithms, in turn. Let nothing else run.
 
-    Let nothing else run. A rollout has the size that it has in the study. The first of each is not counted.
+    Rollouts have the size that they have in the study. Each algorithm makes some with the base, with the cold
+    start and with the RL model; the first one with each is not counted. RL leads from a start to an RL model,
+    so what counts for a start are the rollouts of both. Returns {"trained with", "threads", and "seconds per
+    token": {start: {algorithm: [seconds, for each rollout]}}}.
     """
     source, seconds = runs.whole_run(seed, args, needs="rl"), {}
     for stage in ("base", "cold-start", "rl"):
@@ -356,7 +368,7 @@ def steps_of(algo, model, config, world):
 # Curves: arrays of right or wrong (seeds, problems, marks)
 
 class Curves:
-    """The runs of one algorithm from one start, a seed each."""
+    """The runs of one algorithm from one start, a seed each. `arms` are what `compared_run` returned."""
 
     def __init__(self, arms, seconds_per_token):
         self.right = {}                                 # by task: (seeds, problems, marks)
@@ -366,7 +378,7 @@ class Curves:
                 columns = [list(mark["right"][task]) for mark in arm["marks"]]
                 of_task.append(np.array(columns).T.astype(int))
             self.right[task] = np.array(of_task)
-        self.all = np.concatenate(list(self.right.values()), axis=1)
+        self.all = np.concatenate(list(self.right.values()), axis=1)        # the problems of all tasks
         self.completions = [mark["completions"] for mark in arms[0]["marks"]]
         tokens = np.zeros(len(self.completions))                            # (marks,), mean of the runs
         for arm in arms:
@@ -403,10 +415,14 @@ def needed(x, right, gain):
 
 
 def rows_of(start, curves):
-    """What C5 says of one start: the end, the way by samples and by seconds, and PPO less GRPO, in pairs."""
+    """Rows of C5 for one start: the end, the way by samples and by seconds, and PPO less GRPO, in pairs.
+
+    `curves` is {algorithm: Curves}.
+    """
     rows, title = [], start.replace("-", " ")
-    one, other = curves["grpo"], curves["ppo"]
-    budgets = {"completions": one.completions[-1], "seconds": min(one.seconds[-1], other.seconds[-1])}
+    of_grpo, of_ppo = curves["grpo"], curves["ppo"]
+    budgets = {"completions": of_grpo.completions[-1],
+               "seconds": min(of_grpo.seconds[-1], of_ppo.seconds[-1])}
     for algo in ALGOS:
         mine = curves[algo]
         for task, right in (*mine.right.items(), ("all tasks", mine.all)):
@@ -419,15 +435,17 @@ def rows_of(start, curves):
             gain = HEAD_STARTS[start]
             rows.append(row(f"{title}: {algo}, {unit} to {100 * gain:.0f} points more",
                             *bootstrap(lambda right: needed(x, right, gain), mine.all)))
-    for task in (*one.right, "all tasks"):
-        pair = (other.all, one.all) if task == "all tasks" else (other.right[task], one.right[task])
+    for task in (*of_grpo.right, "all tasks"):
+        pair = (of_ppo.all, of_grpo.all)
+        if task != "all tasks":
+            pair = (of_ppo.right[task], of_grpo.right[task])
         rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, *pair)))
     for unit, budget in budgets.items():
         def difference(ppo_right, grpo_right):
-            return (area(getattr(other, unit), ppo_right, budget)
-                    - area(getattr(one, unit), grpo_right, budget))
+            return (area(getattr(of_ppo, unit), ppo_right, budget)
+                    - area(getattr(of_grpo, unit), grpo_right, budget))
         rows.append(row(f"{title}: ppo - grpo, on the way by {unit}",
-                        *bootstrap(difference, other.all, one.all)))
+                        *bootstrap(difference, of_ppo.all, of_grpo.all)))
     return rows
 
 
@@ -437,10 +455,13 @@ def spread(values):
 
 
 def rows_of_questions(answers):
-    """Of each question about the critic: both algorithms at the end, and their difference, in pairs."""
+    """Of each question about the critic: both algorithms at the end, and their difference, in pairs.
+
+    `answers` is {question: {algorithm: [what `compared_run` returned, for each seed]}}.
+    """
     rows = []
     for name, arms in answers.items():
-        curves = {algo: Curves(of_algo, 1.0) for algo, of_algo in arms.items()}
+        curves = {algo: Curves(of_algo, 1.0) for algo, of_algo in arms.items()}      # no row is of seconds
         for algo, mine in curves.items():
             rows.append(row(f"{name}: {algo}, all tasks", *bootstrap(at_end, mine.all)))
             rows.append(row(f"{name}: {algo}, on the way by completions",
@@ -474,7 +495,10 @@ def rows_of_clock(start, per_token):
 
 
 def draw(by_start, bytes_of, num_threads):
-    """Held-out accuracy against completions and seconds, and at the end against bytes."""
+    """Held-out accuracy against completions and seconds, and at the end against bytes.
+
+    `by_start` is {start: {algorithm: Curves}}, `bytes_of` {algorithm: bytes at the peak of a step}.
+    """
     figure, axes = new_figure(1, 3, figsize=(10, 3.4))
     styles = {"cold-start": ("-", "from a cold start"), "base": ("--", "from the base")}
     for start, curves in by_start.items():
@@ -507,6 +531,7 @@ def draw(by_start, bytes_of, num_threads):
 # Bytes
 
 def memory_rows(config):
+    """Rows of the bytes of a step, by kind and at the peak: by formula, and as `measure` counts them."""
     rows = []
     for algo in ALGORITHMS:
         formula = ledger(config.model, config.rl, algo, PROMPT_LENGTH)

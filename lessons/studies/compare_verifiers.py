@@ -3,8 +3,9 @@
     python lessons/studies/compare_verifiers.py [--cases 1000000]
     python lessons/studies/compare_verifiers.py --fast
 
-Right answers, seven mutations of each, random strings and hostile ones (`answers` of tests/test_fuzz.py), a
-third of them for each task. The second checker is tests/reference.py. A crash of either stops it.
+Both judge right answers, seven mutations of each, random strings and hostile ones (`answers` of
+tests/test_fuzz.py). A third of these belong to each task. The second verifier is tests/reference.py. If one
+of the two crashes, the study stops.
 """
 
 import collections
@@ -28,19 +29,24 @@ from test_fuzz import answers
 
 
 def study(num_cases):
+    """Has both verifiers judge about `num_cases` answers. Returns two rows for each task.
+
+    One is the share of the answers that are wrong by the second verifier, but accepted by ours; the other the
+    share of those that are right by the second one, but refused by ours.
+    """
     rows = []
     for task in TASKS:
-        counts = collections.Counter()
+        counts = collections.Counter()      # {(right by the second one, right by ours): how many answers}
         for problem, answer, _ in answers(task, math.ceil(num_cases / len(TASKS))):
             text = wrap("", answer)
             theirs = form(text) is not None and second_opinion(problem, answer)
             ours = verify(problem, text).correct
             counts[theirs, ours] += 1
         for name, theirs, ours in (("accepted, and wrong", False, True), ("refused, and right", True, False)):
-            wrong, total = counts[theirs, ours], counts[theirs, True] + counts[theirs, False]
-            low, high = wilson_interval(wrong, total)
-            rows.append(row(f"{task}: {name}", wrong / total, low, high) | {"of": total})
-            print(f"{task}: {name}: {wrong} of {total:,}, 95% [{low:.7f}, {high:.7f}]", flush=True)
+            num_mistakes, total = counts[theirs, ours], counts[theirs, True] + counts[theirs, False]
+            low, high = wilson_interval(num_mistakes, total)
+            rows.append(row(f"{task}: {name}", num_mistakes / total, low, high) | {"of": total})
+            print(f"{task}: {name}: {num_mistakes} of {total:,}, 95% [{low:.7f}, {high:.7f}]", flush=True)
     return rows
 
 

@@ -34,7 +34,7 @@ ENOUGH = 20     # moves, for a point in the figure
 
 
 def run_of(arm, seed, args):
-    """The run of an arm, as far as RL. What `open_model` takes."""
+    """Makes the run of an arm as far as RL, if it is not there. Returns what `open_model` takes."""
     if args.fast or arm == "with gaps":
         return runs.whole_run(seed, args, "rl")
     name = f"no-gap-{seed}"
@@ -43,18 +43,23 @@ def run_of(arm, seed, args):
 
 
 def right_moves(problem, thinking):
-    """For each try, whether its move asks for the right numbers: `b 42-6` for 42 from 3 6 8."""
-    expected = {step.split("=")[0] for step, *_ in strips(problem.target, list(problem.numbers))}
-    found = []
-    for one in split_tries(thinking):
-        asked = one.text.strip().split("=")[0]
-        words = asked.split(" ")[:2]
-        found.append(" ".join(words) in expected)
-    return found
+    """For each try of a thought, whether its move asks for the right numbers: `b 42-6` for 42 from 3 6 8."""
+    moves = strips(problem.target, list(problem.numbers))
+    expected = {step.split("=")[0] for step, *_ in moves}               # such as "b 42-6"
+    outcomes = []
+    for attempt in split_tries(thinking):
+        asked = attempt.text.strip().split("=")[0]
+        words = asked.split(" ")[:2]                                    # the letter, and what is asked
+        outcomes.append(" ".join(words) in expected)
+    return outcomes
 
 
 def measure(source, stage, num_problems):
-    """Counts of one model's answers to countdown: {"moves", "right": by try, "solved", ...}."""
+    """Counts of one model's answers to countdown.
+
+    {"moves": [how many answers have a first try, a second ...], "right": [in how many its move asks for the
+    right numbers], "num_problems", "solved", "cut_off"}.
+    """
     model, _ = runs.open_model(source, stage)
     config = runs.config_of(source)
     problems = test_problems("countdown", (2, 3), num_problems, config.evaluate.seed)

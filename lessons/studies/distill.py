@@ -56,7 +56,7 @@ tokenizer = get_tokenizer()
 # Runs of train.py
 
 def teacher_run(seed, args):
-    """A run of twice the width, as far as RL. Its base is the one of sizes.py."""
+    """Trains the teacher, of twice the width, as far as RL. Returns its run. sizes.py has the same base."""
     if args.fast:
         return PRETRAINED
     documents = runs.settings_asked(args)["base"]["num_examples"]
@@ -68,6 +68,7 @@ def teacher_run(seed, args):
 
 
 def longer_run(source, seed, args, sizes):
+    """Does RL from the cold start of `source` for LONGER times as many iterations. Returns its folder."""
     name = f"rl-longer-{seed}"
     runs.ensure(name, "rl", "--seed", seed, "--from", source, *args.flags,
                 "--rl-num-iterations", LONGER * sizes["iterations"])
@@ -75,7 +76,7 @@ def longer_run(source, seed, args, sizes):
 
 
 def seconds_of(source):
-    """What the training of a run has taken, as far as RL."""
+    """The seconds that a run has trained: base, cold start and RL. The included weights count as 0."""
     if source == PRETRAINED:
         return 0.0
     seconds = runs.or_exit(runs.read_results, source)["seconds"]
@@ -135,7 +136,7 @@ def point_of(model, seconds, samples, sizes):
 def follow(loop, num_steps, model, samples_per_step, seconds, samples, sizes):
     """Runs the training `loop` of `num_steps` steps. Returns its points, at even distances and at the end.
 
-    `seconds` and `samples` are what was spent before. Scoring takes none.
+    `seconds` and `samples` are what was spent before. The seconds of scoring do not count.
     """
     looks = {num_steps * (i + 1) // sizes["num_looks"] for i in range(sizes["num_looks"])}
     points, began = [], time.monotonic()
@@ -184,14 +185,14 @@ def teacher_answers(teacher, config, seed, sizes):
 
 
 def train_distilled(model, answers, number, config, seed, sizes):
-    """Imitates `number` of the teacher's answers. Returns its point as the only one."""
+    """Imitates the first `number` of the teacher's answers. Returns {"points": [the one at the end]}."""
     documents = answers["documents"][:number]
     part = len(documents) / len(answers["documents"])                    # of what sampling cost
     settings = config.rejection
     loop = sft.train(model, adamw(settings, model), tokenize(tokenizer, documents), settings, seed)
     began = time.monotonic()
     for _ in loop:
-        pass
+        pass        # the model is trained while the loop runs
     seconds = part * answers["seconds"] + time.monotonic() - began
     return {"points": [point_of(model, seconds, round(part * answers["sampled"]), sizes)]}
 
@@ -204,10 +205,13 @@ def distilled(source, answers, number, config, seed, sizes):
 
 
 def distilled_arm(*arguments):
-    return distilled(*arguments)[1]
+    """{"points"} of `distilled`, which takes the same arguments, without the model."""
+    _, points = distilled(*arguments)
+    return points
 
 
 def distilled_then_rl_arm(source, answers, number, config, seed, sizes):
+    """RL from a distilled student, whose point comes first. What the student has cost counts."""
     model, before = distilled(source, answers, number, config, seed, sizes)
     [start] = before["points"]
     world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares, config.language_price)
@@ -219,7 +223,10 @@ def distilled_then_rl_arm(source, answers, number, config, seed, sizes):
 
 
 def on_policy_arm(source, teacher, config, seed, sizes):
-    """As many answers as RL samples, but each to a problem of its own: no group is needed."""
+    """On-policy distillation of the base. It samples as many answers as RL, but each to a problem of its own.
+
+    Nothing compares the answers to one problem, so no group is needed.
+    """
     student, teacher_model = runs.open_model(source, "base")[0].train(), runs.open_model(teacher, "rl")[0]
     world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares)
     config.rl.num_iterations = sizes["iterations"]

@@ -54,7 +54,7 @@ def larger_sum(rng):
         chain = arithmetic.make_problem(rng, 2)
         terms = arithmetic.split_terms(chain.prompt.removeprefix("compute "))
         place = rng.randrange(len(terms))
-        terms[place] = (terms[place][0], (rng.randint(10, 30),))
+        terms[place] = (terms[place][0], (rng.randint(10, 30),))        # a term is (sign, its factors)
         if 0 <= arithmetic.value_of(terms) <= 99:
             return arithmetic.build(terms)
 
@@ -107,7 +107,7 @@ def draw_distinct(draw, number):
 
 
 def worlds(number):
-    """{group: {world: its problems}}."""
+    """{group: {world: `number` problems}}; the groups are "in distribution" and "out of distribution"."""
     levels = imitation.config.tasks.levels
     inside = {task: test_problems(task, levels[task], number, SEED) for task in levels}
     outside = {
@@ -124,13 +124,14 @@ def worlds(number):
 # What a model does with them: for each question 1 or 0, as a text such as "0110"
 
 def answers_right(model, problems, max_new_tokens):
+    """Whether the model's answer to each problem is right, as a text such as "0110"."""
     prompts = [problem.prompt for problem in problems]
     texts = answer_all(model, tokenizer, prompts, max_new_tokens, SEED)
     return bits([verify(problem, text).correct for problem, (text, _) in zip(problems, texts)])
 
 
 def replies_helpful(model, number, max_new_tokens):
-    """Held-out chats without a secret: whether the reply holds what was asked for."""
+    """Held-out chats without a secret: whether each reply holds what was asked for, as "0110"."""
     rng = derive_rng(SEED, "chat")
     chats = [draw_chat(rng, test=True, about=("talk", "number")[i % 2]) for i in range(number)]
     prompts = [chat.prompt for chat in chats]
@@ -143,8 +144,10 @@ def replies_helpful(model, number, max_new_tokens):
 
 @torch.no_grad()
 def facts_known(model, number):
-    """Facts such as 7*8=56, eight on a sheet as in the corpus: whether each digit of a result is the token
-    that the model finds most likely there."""
+    """Whether the model knows each of `number` facts such as 7*8=56, as "0110". A sheet holds eight of them.
+
+    It knows a fact if each digit of the result is the token that it finds most likely there.
+    """
     rng, known, device = derive_rng(SEED, "facts"), [], next(model.parameters()).device
     while len(known) < number:
         ids = tokenizer.encode(fact_sheet(rng, TaskConfig())[1])

@@ -44,17 +44,18 @@ tokenizer = get_tokenizer()
 
 
 def both(problems, texts):
-    """The product of the two rewards."""
+    """For each completion: 1 for a right answer whose thought does not mix languages, else 0."""
     return [correctness(*pair) * language_consistency(*pair) for pair in zip(problems, texts)]
 
 
 def reinforce(model, rate, num_iterations, num_prompts, max_new_tokens, seed):
-    """GRPO on both rewards, in place. Returns the model."""
+    """Trains the model by GRPO on the reward `both`. Returns the model."""
     settings = RLConfig(num_iterations=num_iterations, num_prompts=num_prompts, num_epochs=1,
                         learning_rate=rate, max_new_tokens=max_new_tokens)
     plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
                             {"arithmetic": 0.4, "countdown": 0.6})
     world = World(plain.draw, both, tokenizer)
+    # `train` yields metrics and trains meanwhile; nobody needs the metrics
     list(grpo.train(model.train(), None, adamw(settings, model), world, settings, seed))
     return model.eval()
 
@@ -70,7 +71,7 @@ def shares_of(pairs):
 
 
 def shares_of_corpus(seed, num_documents):
-    """The same, of the sums and the countdown in so many documents."""
+    """`shares_of` the sums and the countdown among `num_documents` documents of the base's corpus."""
     pairs = []
     for prompt, completion in base_corpus(seed, num_documents):
         if prompt.startswith(("compute", "make")):
@@ -79,6 +80,7 @@ def shares_of_corpus(seed, num_documents):
 
 
 def shares_of_model(arm, source, stage, problems, max_new_tokens, seed, args):
+    """`shares_of` the answers of a model of the run `source`. An arm of RATES is first trained further."""
     model, _ = runs.open_model(source, stage)
     if arm in RATES:
         num_iterations, num_prompts = (1, 4) if args.fast else (100, 12)
@@ -89,7 +91,10 @@ def shares_of_model(arm, source, stage, problems, max_new_tokens, seed, args):
 
 
 def intervals(shares, *arms):
-    """{name: (value, low, high)} over the seeds, of one arm or of the first less the second."""
+    """{name: (value, low, high)} over the seeds, of one arm or of the first less the second.
+
+    `shares` is {arm: [for each seed, the shares NAMES]}.
+    """
     by_name = {}
     for i, name in enumerate(NAMES):
         columns = []
@@ -123,7 +128,7 @@ def draw(shares, title):
 
 
 def runs_of(seed, args):
-    """The runs of one seed that other studies have, too; trains what is missing."""
+    """(whole, pure, unpriced): the runs of one seed that other studies have, too; trains what is missing."""
     return runs.whole_run(seed, args, needs="rl"), runs.pure_run(seed, args), runs.unpriced_run(seed, args)
 
 

@@ -53,7 +53,7 @@ SAME_LOSS = 1e-4            # how far the losses of CPU and GPU may be apart
 
 
 def sizes(tiny):
-    """{name: (model, settings of RL)}. At 300M few prompts are sampled, and 8 completions are one graph."""
+    """{name: (ModelConfig, RLConfig)}. At 300M few prompts are sampled, and a micro-batch has 8 rows."""
     if tiny:
         c = ModelConfig(get_tokenizer().vocab_size, 32, 2, 4, 2, 48, 128)
         return {"tiny": (c, RLConfig(num_prompts=2, micro_batch_size=4, max_new_tokens=12))}
@@ -260,7 +260,10 @@ def memory_part(study):
 
 
 def use_everything_once(device):
-    """After it, the workspace that the libraries of the card keep counts as held before."""
+    """Runs both algorithms once on a tiny model.
+
+    The libraries of the card then hold their workspace. Measurements leave out what was held before them.
+    """
     c, settings = sizes(tiny=True)["tiny"]
     settings = dataclasses.replace(settings, group_size=4, num_iterations=1)
     for dtype in (torch.float32, torch.bfloat16):
@@ -338,6 +341,7 @@ def agreement_part(study):
 
 
 def agreement_row(study, algo):
+    """How far the losses, and the weights after five steps, of CPU and device are apart."""
     c, _ = sizes(study.tiny)["tiny" if study.tiny else "laptop"]
     settings = RLConfig(num_iterations=5, num_prompts=4, group_size=4, micro_batch_size=8,
                         max_new_tokens=8 if study.tiny else 40)
@@ -373,6 +377,7 @@ def five_steps(algo, networks, rollout, settings, device):
     for name, value in vars(rollout).items():
         moved[name] = value.to(device) if isinstance(value, torch.Tensor) else value
     module, optimizer, losses = MODULES[algo], adamw(settings, *networks), []
+    # nothing is sampled: each step gets this rollout, in a new object, since a step sets some of its fields
     with mock.patch.object(module, "collect_rollout", lambda *_: dataclasses.replace(rollout, **moved)):
         for metrics in module.train(*networks, None, optimizer, None, settings, 0):
             losses.append(metrics["policy_loss"] + settings.value_coef * metrics.get("value_loss", 0.0))

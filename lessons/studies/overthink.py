@@ -41,7 +41,10 @@ DROPS = (0, 1, 2, 5)        # points of accuracy that somebody would give for sh
 # Runs and answers
 
 def priced_run(price, seed, args):
-    """RL from the cold start of a whole run, with this price of the longest completion."""
+    """Does RL from the cold start of a whole run, with this price of the longest completion.
+
+    It is trained if it is not there. Returns the folder of the run.
+    """
     longest = runs.settings_asked(args)["rl"]["max_new_tokens"]
     name = f"price-{price:g}-{seed}"
     runs.ensure(name, "rl", "--seed", seed, "--from", runs.whole_run(seed, args, needs="rl"), *args.flags,
@@ -50,8 +53,10 @@ def priced_run(price, seed, args):
 
 
 def measure(source, sizes):
-    """{task: {"level", "right", "tokens", "went_on"}} of an RL model: a list for each problem, with an entry
-    for each answer."""
+    """{task: {"level", "right", "tokens", "went_on"}} of an RL model.
+
+    "level" has a number for each problem; the others have a list for each, with an entry for each answer.
+    """
     model, _ = runs.open_model(source, "rl")
     number, measured = sizes["num_answers"], {}
     for task in COLORS:
@@ -71,12 +76,12 @@ def measure(source, sizes):
 
 
 def measure_plain(seed, args, sizes):
-    """The same of a whole run, which is trained if it is not there."""
+    """`measure` of a whole run, which is trained if it is not there."""
     return measure(runs.whole_run(seed, args, needs="rl"), sizes)
 
 
 def measure_priced(price, seed, args, sizes):
-    """The same of the run with this price."""
+    """`measure` of the run with this price, which is trained if it is not there."""
     return measure(priced_run(price, seed, args), sizes)
 
 

@@ -43,10 +43,14 @@ tokenizer = get_tokenizer()
 
 
 def documents_of(source, teacher, config, seed, filtered):
-    """The documents that a teacher makes, as the stage `rejection` draws them. `filtered` or as many that
-    nobody filtered."""
+    """What a pupil learns from: answers of a teacher, drawn as the stage `rejection` draws them, and chats.
+
+    The teacher is a stage of the run `source`. If `filtered`, only answers that the filters keep; else as
+    many are drawn from all that it gave, right or wrong. Returns [(prompt, completion)].
+    """
     model, _ = runs.open_model(source, teacher)
     world = reasoning_world(tokenizer, config.tasks.levels, dict.fromkeys(config.tasks.trained(), 1.0))
+    # `judge` does its work, and the mock records its calls: these hold the refused answers, too
     with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
         kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, config.sampling, seed,
                                               config.rl.max_new_tokens)
@@ -58,14 +62,14 @@ def documents_of(source, teacher, config, seed, filtered):
 
 
 def scores_of_pupil(name, source, config):
-    """What `evaluate` says of one more pupil."""
+    """Trains one of PUPILS from the run `source`. Returns what `evaluate` says of it."""
     start, teacher = PUPILS[name]
     seed = derive_seed(config.seed, "rejection")      # the draws of the stage `rejection` of this run
     documents = documents_of(source, teacher, config, seed, filtered=name != "unfiltered")
     pupil = runs.open_model(source, start)[0].train()
     examples = tokenize(tokenizer, documents)
     for _ in sft.train(pupil, adamw(config.rejection, pupil), examples, config.rejection, seed):
-        pass
+        pass        # the pupil is trained while the loop runs
     return evaluate(pupil.eval(), tokenizer, config)
 
 

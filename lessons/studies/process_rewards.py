@@ -50,7 +50,7 @@ BATCH_SIZE = 32         # answers that the scorer reads at once
 COLORS = {"base": "#999999", "outcome": "#1b6ca8", "each step": "#d1495b", "no wrong step": "#5a9a5a",
           "learned": "#8a6fb0"}
 ARMS = tuple(COLORS)[1:]
-COUNTS = ("tokens", "right_steps", "wrong_steps", "repeated")     # the first two of an answer, then shares
+COUNTS = ("tokens", "right_steps", "wrong_steps", "repeated")     # two per answer, two shares of the steps
 tokenizer = get_tokenizer()
 
 
@@ -143,7 +143,8 @@ def train_scorer(scorer, model, config, seed):
     num_wrong = sum(len(of_row) for of_row in labels) - num_right
     optimizer, device = torch.optim.AdamW(scorer.parameters(), lr=5e-4), next(scorer.parameters()).device
     for start in list(range(0, len(rows), BATCH_SIZE)) * NUM_PASSES:
-        targets = torch.tensor(sum(labels[start:start + BATCH_SIZE], []), device=device)
+        labels_of_steps = sum(labels[start:start + BATCH_SIZE], [])    # joins the lists of the rows
+        targets = torch.tensor(labels_of_steps, device=device)
         # Wrong steps are rare. All of them together weigh as much as all right ones.
         weights = torch.where(targets == 1, 1.0, num_right / max(1, num_wrong))
         logits = step_logits(scorer, rows[start:start + BATCH_SIZE])
@@ -248,7 +249,10 @@ def count_steps(problems, answers):
 
 
 def judge(judged, steps, values):
-    """Adds the steps of one answer to what the scorer called right, and what is."""
+    """Adds the steps of one answer to `judged`, {"right": [steps, of these called right], "wrong": the same}.
+
+    `values` are the chances, in the eyes of the scorer, that the steps are right.
+    """
     for step, chance in zip(steps, values):
         counts = judged["right" if step.right else "wrong"]
         counts[0] += 1
@@ -259,7 +263,10 @@ def judge(judged, steps, values):
 # Results
 
 def rows_of(measured):
-    """Accuracy, what it is beyond the outcome's, the COUNTS, and how the scorer judged."""
+    """Accuracies, their differences from the arm `outcome`, the COUNTS, and how the scorer judged.
+
+    `measured` is {arm: [what `measure` returned, for each seed]}.
+    """
     rows = []
     for task in measured["base"][0]["scores"]:
         of_outcome = [bits(arm["scores"], task) for arm in measured["outcome"]]
@@ -339,7 +346,7 @@ def main():
 
 
 def make_small():
-    """For --fast."""
+    """For --fast: fewer answers for the scorer to learn from, and fewer to look at."""
     global NUM_LABELLED, NUM_TEXTS
     NUM_LABELLED, NUM_TEXTS = 64, 10
 

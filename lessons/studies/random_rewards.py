@@ -74,7 +74,7 @@ def form(problems, completions):
 
 
 def majority(problems, completions):
-    """1 for the answer that most of its group gave; none where no two agree. Nothing is verified."""
+    """1 for the answer that most of its group gave. If no two agree, all get 0. Nothing is verified."""
     rewards = []
     for problem, texts in groups_of(problems, completions):
         elected, votes = vote(problem, texts)

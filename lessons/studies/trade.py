@@ -62,9 +62,10 @@ def tokens_needed(points, level):
 
 
 def training_tokens(lines, iterations):
-    """The tokens of the first iterations of RL, as many as if all were only read.
+    """The cost of the first iterations of RL: how many tokens could be read for it.
 
-    Each one is sampled once. Those of groups with a signal are learned from as well.
+    Each token is sampled once, which counts as reading it. The share in groups with a signal is learned from
+    as well, which costs LEARNING times as much.
     """
     total = 0.0
     for line in lines[:iterations]:
@@ -98,7 +99,7 @@ def evenly(items, number):
 
 
 def models_of(seed, sizes, args):
-    """For each of six models of a run: {"training": tokens, task: points}."""
+    """For some models of a run: {"iteration", "training": its tokens, task: the points of `measure`}."""
     source = runs.whole_run(seed, args, needs="rl")
     lines = runs.or_exit(metrics.read, folder_of(source) / "rl" / "metrics.jsonl")
     measured = []
@@ -113,7 +114,7 @@ def models_of(seed, sizes, args):
 
 
 class Curve:
-    """One model on one task, over the seeds."""
+    """One model on one task, over the seeds. `of_seeds` are its dicts from `models_of`, one for each seed."""
 
     def __init__(self, of_seeds, task):
         self.iteration = of_seeds[0]["iteration"]
@@ -124,6 +125,7 @@ class Curve:
             right.append([point["right"] for point in of_seed[task]])
             tokens.append([point["tokens"] for point in of_seed[task]])
         self.right = np.array(right, dtype=float).transpose(0, 2, 1)      # (seeds, problems, points)
+        # tokens are means over the problems: (seeds, points), repeated for each problem
         self.tokens = np.broadcast_to(np.array(tokens)[:, None], self.right.shape)
 
     def right_of(self, name):
@@ -192,7 +194,10 @@ def draw_lines(axis, task, curves):
 
 
 def draw_totals(axis, curves, task):
-    """The best share for so many tokens, when training is shared by so many questions."""
+    """The best share right against the tokens of a question, its part of the cost of RL included.
+
+    A curve for each of QUESTIONS: how many questions share that cost.
+    """
     for number, color in QUESTIONS.items():
         points = []
         for curve in curves:

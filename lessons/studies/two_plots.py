@@ -58,24 +58,26 @@ def measure(source, num_problems, budgets):
     return {"training": training, "thinking": thinking}
 
 
-
 def rows_of(measured):
-    """Every point of the figure; each interval is over problems and seeds."""
+    """Every point of the figure; each interval is over problems and seeds.
+
+    `measured` has what `measure` returned, for each seed.
+    """
+    titles = {"sampled": "tokens sampled so far", "tries": "tries at countdown",
+              "tokens": "tokens at countdown"}
     rows = []
     for i, first in enumerate(measured[0]["training"]):
-        points = [seed["training"][i] for seed in measured]
+        points = [of_seed["training"][i] for of_seed in measured]
         for task in COLORS:
             interval = bootstrap_interval([point["right"][task] for point in points])
             rows.append(row(f"iteration {first['iteration']}: {task}, right", *interval))
-        for name in ("sampled", "tries", "tokens"):
+        for name, words in titles.items():
             values = [point[name] for point in points]
-            name = {"sampled": "tokens sampled so far", "tries": "tries at countdown",
-                    "tokens": "tokens at countdown"}[name]
-            title = f"iteration {first['iteration']}: {name} (mean, lowest, highest run)"
+            title = f"iteration {first['iteration']}: {words} (mean, lowest, highest run)"
             rows.append(row(title, sum(values) / len(values), min(values), max(values)))
     for task in COLORS:
         for i, first in enumerate(measured[0]["thinking"][task]):
-            interval = bootstrap_interval([seed["thinking"][task][i]["right"] for seed in measured])
+            interval = bootstrap_interval([of_seed["thinking"][task][i]["right"] for of_seed in measured])
             rows.append(row(f"at most {first['budget']} tokens of thinking: {task}, right", *interval))
     return rows
 
@@ -88,6 +90,7 @@ def in_percent(intervals):
 def draw(rows, most_tries):
     """Three panels: right answers and tries against RL, and right answers against thinking."""
     values = {line["name"]: (line["value"], line["low"], line["high"]) for line in rows}
+    # names begin with "iteration 43: " or "at most 16 tokens "
     iterations = sorted({int(name.split(" ")[1][:-1]) for name in values if name.startswith("iteration")})
     budgets = sorted({int(name.split(" ")[2]) for name in values if name.startswith("at most")})
     figure, (learned, grown, thought) = new_figure(1, 3, figsize=(11, 3.5))

@@ -262,7 +262,7 @@ def last_within(arm, cost, budget):
 # The table
 
 def table_line(arms, name):
-    """What the table says of a relative."""
+    """Returns a line of the table: a dict with the lines of code, and with accuracies (value, low, high)."""
     relative = RELATIVES[name]
     value, low, high = bootstrap_interval([bits(arm["marks"][-1]) for arm in arms[name]])
     line = {"variant": relative.title, "flags": relative.flags, "lines": num_lines(relative),
