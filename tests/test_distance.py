@@ -63,9 +63,10 @@ def test_the_two_plots_show_the_numbers_of_all_seeds(study):
     for right in (1, 0):            # two seeds: one solves all that the other does not
         training = []
         for iteration, sampled in ((0, 0), (10, 2_000_000), (20, 4_000_000)):
+            outcomes = dict.fromkeys(two_plots.COLORS, f"{right}010")
             training.append({"iteration": iteration, "sampled": sampled, "tries": 1 + iteration / 10 + right,
-                             "tokens": 30, "right": {task: [right, 0, 1, 0] for task in two_plots.COLORS}})
-        points = [{"budget": budget, "right": [right, right, 1, 1]} for budget in (8, 64)]
+                             "tokens": 30, "right": outcomes})
+        points = [{"budget": budget, "right": f"{right}{right}11"} for budget in (8, 64)]
         measured.append({"training": training, "thinking": dict.fromkeys(two_plots.COLORS, points)})
     rows = {line["name"]: line for line in two_plots.rows_of(measured)}
     assert rows["iteration 10: countdown, right"]["value"] == pytest.approx(3 / 8)

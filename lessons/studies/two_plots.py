@@ -1,6 +1,6 @@
 """o1's two plots, on a laptop: right answers against training by RL, and against thinking when it answers.
 
-    python lessons/studies/two_plots.py [--seeds 2]
+    python lessons/studies/two_plots.py [--seeds 3]
     python lessons/studies/two_plots.py --fast
 
 All of it is of pure RL, which starts at the base, as R1-Zero did. Left and middle: the model at its start, at
@@ -36,8 +36,12 @@ def tokens_sampled(source, iterations):
     return sum(line["num_tokens"] for line in lines[:iterations])
 
 
-def measure(source, num_problems, budgets):
-    """{"training": a point for each model of RL's way, "thinking": {task: a point for each budget}}."""
+def measure(seed, num_problems, budgets, args):
+    """What is kept of one seed: which problems are right, by RL and by the tokens of a thought.
+
+    {"training": a point for each model of RL's way, "thinking": {task: a point for each budget}}.
+    """
+    source = runs.pure_run(seed, args)
     config = runs.config_of(source)
     config.evaluate.num_problems = num_problems
     training = []
@@ -45,7 +49,7 @@ def measure(source, num_problems, budgets):
         point = {"iteration": iteration, "sampled": tokens_sampled(source, iteration), "right": {}}
         for task, levels in config.tasks.levels.items():
             scores = evaluate_task(model, get_tokenizer(), task, levels, num_problems, config.evaluate)
-            point["right"][task] = [int(bit) for bit in scores["outcomes"]]
+            point["right"][task] = scores["outcomes"]           # "0110..."
             if task == "countdown":
                 point["tries"], point["tokens"] = scores["tries"], scores["tokens"]
         training.append(point)
@@ -53,8 +57,10 @@ def measure(source, num_problems, budgets):
     thinking = {}
     for task, levels in config.tasks.levels.items():
         problems = test_problems(task, levels, num_problems, config.evaluate.seed)
-        points = try_budgets(model, problems, budgets)
-        thinking[task] = [{"budget": point["x"], "right": point["right"]} for point in points]
+        thinking[task] = []
+        for point in try_budgets(model, problems, budgets):
+            outcomes = "".join(str(bit) for bit in point["right"])
+            thinking[task].append({"budget": point["x"], "right": outcomes})
     return {"training": training, "thinking": thinking}
 
 
@@ -69,7 +75,7 @@ def rows_of(measured):
     for i, first in enumerate(measured[0]["training"]):
         points = [of_seed["training"][i] for of_seed in measured]
         for task in COLORS:
-            interval = bootstrap_interval([point["right"][task] for point in points])
+            interval = interval_of([point["right"][task] for point in points])
             rows.append(row(f"iteration {first['iteration']}: {task}, right", *interval))
         for name, words in titles.items():
             values = [point[name] for point in points]
@@ -77,9 +83,14 @@ def rows_of(measured):
             rows.append(row(title, sum(values) / len(values), min(values), max(values)))
     for task in COLORS:
         for i, first in enumerate(measured[0]["thinking"][task]):
-            interval = bootstrap_interval([of_seed["thinking"][task][i]["right"] for of_seed in measured])
+            interval = interval_of([of_seed["thinking"][task][i]["right"] for of_seed in measured])
             rows.append(row(f"at most {first['budget']} tokens of thinking: {task}, right", *interval))
     return rows
+
+
+def interval_of(outcomes):
+    """(share right, low, high) over seeds and problems, from one "0110..." for each seed."""
+    return bootstrap_interval([[int(bit) for bit in of_seed] for of_seed in outcomes])
 
 
 def in_percent(intervals):
@@ -128,17 +139,15 @@ def draw(rows, most_tries):
 
 
 def main():
-    parser = runs.make_parser("o1's two plots: more training, and more thinking.", num_seeds=2)
+    parser = runs.make_parser("o1's two plots: more training, and more thinking.", num_seeds=3)
     args = runs.parse(parser)
     num_problems, budgets = (20, BUDGETS[1::3]) if args.fast else (1000, BUDGETS)
-    measured = []
+    jobs = {}
     for seed in args.seeds:
-        source = runs.pure_run(seed, args)
-        measured.append(runs.kept(f"two-plots-{seed}", measure, source, num_problems, budgets))
-        print(f"seed {seed}: done", flush=True)
-    rows = rows_of(measured)
+        jobs[seed] = (runs.arm, f"two-plots-{seed}", args, measure, seed, num_problems, budgets, args)
+    rows = rows_of(list(runs.work_off(jobs).values()))
     path = runs.RESULTS / "two_plots.json"
-    most_tries = runs.config_of(source).tasks.max_tries
+    most_tries = runs.settings_asked(args)["tasks"]["max_tries"]
     runs.save_json(path, {"claim": "more training and more thinking both bring right answers",
                           "command": args.command, "seeds": list(args.seeds), "num_problems": num_problems,
                           "most_tries": most_tries, "rows": rows})
