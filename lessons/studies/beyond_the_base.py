@@ -147,7 +147,7 @@ def curves_of(arms, ks):
 
 
 def crossing(before, after, ks):
-    """From this k on the curve `before` is never below `after`, and above it somewhere. None if there is none.
+    """The k from which the curve `before` is never below `after`, and somewhere above. None without such a k.
 
     Both curves hold pass@k, a value for each of `ks`. In between they are taken as straight lines over log k.
     They may end alike: with enough answers both can solve everything.
