@@ -337,6 +337,12 @@ show_figure(figure, "05_policy_gradient")
 # - Right: the reward rises, and `policy_loss` stays near 0. The gaps in it are iterations in which
 #   every group was all right or all wrong. Then all advantages are 0, and no step is taken.
 #
+# `python -m minireason.playground` shows single steps of RL on a page. Here are four, from the cold
+# start. Green tokens became likelier, yellow ones less likely. A wrong answer may hold green
+# tokens, too: those that it shares with better answers.
+#
+# ![Four steps of GRPO in the playground](results/playground-step.png)
+#
 # ## What it does not show
 #
 # - A baseline for each token instead of one for each completion: lesson 06.

@@ -209,12 +209,12 @@ for name, settings, by_hand in BY_HAND:
 # different estimates. In a reward, the value of the estimate counts, and k1 (lesson 06) is right on
 # average. In a loss, the gradient of the estimate counts, and the gradient of k1 is 0 on average:
 # it is that of log p, whose mean is 0 (lesson 05). (Taken off a reward, the value of k1 multiplies
-# grad log p, as every reward does, and that product has the right mean.) So GRPO takes *k3*: x - 1
-# - log x, in which x is the probability of the token under the reference, over its probability
-# under the policy. A KL has a direction: it is a mean over tokens that one of the two models draws.
-# In lesson 06 the policy draws them. The gradient of k3 is, on average, that of the KL in which the
-# reference draws them. Both pull the policy towards the reference. In the trainings of this lesson
-# kl_coef is 0. Only some tables below use the KL.
+# grad log p, as every reward does, and that product has the right mean.) So GRPO takes *k3*, which
+# is `x - 1 - log x`. In it x is the probability of the token under the reference, over its
+# probability under the policy. A KL has a direction: it is a mean over tokens that one of the two
+# models draws. In lesson 06 the policy draws them. The gradient of k3 is, on average, that of the
+# KL in which the reference draws them. Both pull the policy towards the reference. In the trainings
+# of this lesson kl_coef is 0. Only some tables below use the KL.
 #
 # ### The training loop
 #

@@ -24,6 +24,7 @@ MAX_BYTES = 300_000      # of a figure
 
 CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#)")
+LINK_TO_LESSON = re.compile(r"\]\(\.\./([0-9]{2}_\w+)\.py")
 CODE = re.compile(r"^<!-- code -->\n```python\n(.*?)\n```\n<!-- output -->\n(.*?)<!-- end of output -->\n",
                   re.MULTILINE | re.DOTALL)
 
@@ -39,6 +40,7 @@ def cells_of(text):
         if kind:
             lines = [re.sub("^# ?", "", line) for line in source.splitlines()]
             source = LINK.sub("](../", "\n".join(lines))      # a page lies one folder deeper
+            source = LINK_TO_LESSON.sub(r"](\1.md", source)    # whoever reads a page goes on to another page
         cells.append((bool(kind), source.strip("\n")))
     return cells
 
@@ -55,7 +57,17 @@ def page_of(name, cells, outputs):
         else:
             blocks.append(f"<!-- code -->\n```python\n{source}\n```\n<!-- output -->\n{next(outputs)}"
                           "<!-- end of output -->\n")
-    return "\n".join(blocks)
+    return "\n".join([*blocks, where_to_go(name)])
+
+
+def where_to_go(name):
+    """The last line of a lesson's page: links to the lesson before and the next one, to all, to the words."""
+    names = sorted(path.stem for path in FOLDER.glob("[0-9][0-9]_*.py"))
+    place = names.index(name)
+    links = [f"[Lesson {before[:2]}]({before}.md)" for before in names[max(0, place - 1):place]]
+    links += ["[all lessons](../README.md)", "[glossary](../README.md#glossary)"]
+    links += [f"[Lesson {after[:2]}]({after}.md)" for after in names[place + 1:place + 2]]
+    return f"---\n\n{' | '.join(links)}\n"
 
 
 def code_and_outputs(page):

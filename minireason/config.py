@@ -180,7 +180,7 @@ class Config:
     # Without checks, repairs and retries the base corpus is a control.
     aha: bool = option(True, "checks and retries in base corpus")
     # Without it RL after the cold start mixes languages again: nothing else speaks against it.
-    language_price: float = option(0.5, "taken off RL's reward for mixing them", 0, 1)
+    language_price: float = option(0.5, "taken off RL's reward if languages mix", 0, 1)
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
     # Small batches: with as many documents in half as many steps the model knows far fewer facts.

@@ -193,8 +193,8 @@ def glossary():
 
 def test_each_lesson_has_a_row_and_a_picture():
     for path in (ROOT / "lessons").glob("[0-9][0-9]_*.py"):
-        row = re.search(rf"^\| \[{path.name[:2]}\]\({path.name}\) .*$", COURSE, re.MULTILINE)
-        assert row and f"(results/{path.stem}.png)" in row[0], path.name
+        row = re.search(rf"^\| \[{path.name[:2]}\]\(rendered/{path.stem}.md\) .*$", COURSE, re.MULTILINE)
+        assert row and f"({path.name})" in row[0] and f"(results/{path.stem}.png)" in row[0], path.name
 
 
 def test_the_glossary_is_in_the_order_of_the_lessons():

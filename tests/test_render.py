@@ -11,7 +11,8 @@ RENDERED = sorted((FOLDER / "rendered").glob("*.md"))
 LESSON = '''# %% [markdown]
 # # 1. One
 #
-# See [a page](results/README.md) and [another](https://example.org).
+# See [a page](results/README.md) and [another](https://example.org),
+# as [lesson 02](02_two.py#next) shows.
 #
 #     a = b
 
@@ -49,10 +50,12 @@ def render(monkeypatch, tmp_path):
 def test_a_page_shows_text_code_output_and_figures(render, tmp_path):
     assert render.main() == 0
     page = (tmp_path / "rendered" / "01_one.md").read_text(encoding="utf-8")
-    assert "# 1. One\n\nSee [a page](../results/README.md) and [another](https://example.org)." in page
+    assert "# 1. One\n\nSee [a page](../results/README.md) and [another](https://example.org),\n" in page
     assert "\n    a = b\n" in page and "\n## Next\n" in page
     assert re.findall("^```text\n(.*?)\n```", page, re.DOTALL | re.MULTILINE) == ["a is 1"]
     assert re.findall(r"!\[.*\]\((.*)\)", page) == ["../01_one.png"] and (tmp_path / "01_one.png").exists()
+    assert "as [lesson 02](02_two.md#next) shows" in page
+    assert page.endswith("[all lessons](../README.md) | [glossary](../README.md#glossary)\n")
     assert [output.count("\n") for output in render.code_and_outputs(page)[1]] == [3, 0, 1]
 
 

@@ -111,8 +111,8 @@ def pipeline():
     rows = []
     for stage in STAGES:
         accuracies = [percent(find("C8.json", f"{stage} {task}"), 0) for task in TASKS]
-        rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), ", ".join(accuracies)])
-    return table(["stage", "idea", "file", "time", "arithmetic, countdown, program %"], rows)
+        rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies])
+    return table(["stage", "idea", "file", "time", *(f"{task} %" for task in TASKS)], rows)
 
 
 def stage_table():

@@ -137,7 +137,7 @@ def main() -> None:
                                 color_scheme="light")
         page.set_default_timeout(600_000)
         show_several_tries(page, address, tries)
-        save_picture(page, "#ask", "#think", folder / "playground-think.png")
+        save_picture(page, "#answer", "#verdict", folder / "playground-think.png")
         page.goto("about:blank")
         show_steps(page, address, room)
         save_picture(page, "#lab .row", "#lab", folder / "playground-step.png")
