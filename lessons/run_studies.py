@@ -30,8 +30,8 @@ from minireason.upkeep.command import BadInput, Fault, Stopped, exit_codes, stop
 
 FOLDER = Path(__file__).resolve().parent / "studies"
 STUDIES = (       # in this order: a study uses the runs of those before it
-    "pipeline", "compare_imitation_rl", "compare_verifiers", "aha", "languages", "more_tokens", "own_teacher",
-    "alignment", "two_plots", "distance", "beyond_the_base", "random_rewards", "generalize",
+    "pipeline", "compare_imitation_rl", "compare_verifiers", "guess", "aha", "languages", "more_tokens",
+    "own_teacher", "alignment", "two_plots", "distance", "beyond_the_base", "random_rewards", "generalize",
     "process_rewards", "trade", "overthink", "sizes")
 TIMED = ("distill", "compare_ppo_grpo", "variants")       # they compare seconds: see above
 PAUSE = 60        # seconds, before a worker looks again at studies whose rest is with others

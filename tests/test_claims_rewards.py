@@ -205,6 +205,19 @@ def test_what_one_model_solves_alone(study):
     assert study.alone(second, first) == [[1, 0, 0], [0, 0, 0]]
 
 
+def test_a_random_expression_is_right_by_chance(monkeypatch):
+    """Of three numbers: a+b+c, abc; 3 each of a+b-c, a-b-c, ab+c, ab-c, c-ab, (a+b)c; 6 of (a-b)c: 26."""
+    monkeypatch.syspath_prepend(str(ROOT / "lessons" / "studies"))
+    monkeypatch.syspath_prepend(str(ROOT / "lessons"))
+    guess = importlib.import_module("guess")
+    assert guess.values_of([2, 3, 4], ["+", "*"]) == [14, 20]
+    assert guess.share_right(parse_prompt("make 6 from 2 3")) == 1 / 4                 # 2+3 2*3 2-3 3-2
+    assert guess.share_right(parse_prompt("make 35 from 2 5 9")) == 1 / 26             # (9-2)*5
+    assert guess.share_right(parse_prompt("make 6 from 1 2 3")) == 2 / 26              # 1+2+3 1*2*3
+    [[once, many]] = guess.pass_at([parse_prompt("make 6 from 2 3")], (1, 3))
+    assert once == 0.25 and many == pytest.approx(1 - 0.75 ** 3)
+
+
 # -----------------------------------------------------------------------------
 # C18: steps, and a scorer that learns to judge them
 

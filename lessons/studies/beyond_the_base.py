@@ -21,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
+import guess
 import runs
 from runs import row
 from shared import label, plot_band
@@ -37,6 +38,7 @@ from minireason.verifier import verify
 ENOUGH = 16         # right answers of a problem, after which it is not asked again
 AT_ONCE = 32        # answers of each problem, before it is looked at
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3", "longer RL": "#d1495b"}
+GUESSES = "a random expression"
 LOWEST = 0.1        # % of the problems: the lower end of the figure
 COMPARED = (("RL", "base"), ("longer RL", "base"), ("RL", "cold start"))
 NUM_RESAMPLES = 2000
@@ -228,6 +230,18 @@ def rows_of(task, arms, curves, ks):
     return rows
 
 
+def rows_of_guesses(ks, args):
+    """pass@k of random expressions, on the same problems of countdown."""
+    config, rows = from_dict(runs.settings_asked(args)), []
+    levels = config.tasks.levels["countdown"]
+    problems = test_problems("countdown", levels, args.problems, config.evaluate.seed)
+    chances = guess.pass_at(problems, ks)
+    for i, k in enumerate(ks):
+        interval = bootstrap_interval([[of_problem[i] for of_problem in chances]])
+        rows.append(row(f"countdown, {GUESSES}: pass@{k}", *interval))
+    return rows
+
+
 def draw(tasks, rows, crossings, ks):
     """The share of problems that k answers leave unsolved, 1 - pass@k, and where the base passes RL.
 
@@ -246,6 +260,9 @@ def draw(tasks, rows, crossings, ks):
                 value, low, high = found[f"{task}, {name}: pass@{k}"]
                 unsolved.append([max(LOWEST, 100 - solved) for solved in (value, high, low)])
             plot_band(axis, ks, unsolved, color, name)
+        if f"{task}, {GUESSES}: pass@1" in found:
+            unsolved = [max(LOWEST, 100 - found[f"{task}, {GUESSES}: pass@{k}"][0]) for k in ks]
+            axis.plot(ks, unsolved, ":", color="#333333", label=GUESSES)
         place = crossings[f"{task}, base and RL"]["k"]
         if place is not None:
             axis.axvline(place, color="black", lw=0.8, ls=":")
@@ -256,7 +273,7 @@ def draw(tasks, rows, crossings, ks):
             direction.set_major_formatter(lambda number, _: f"{number:g}")
         title = f"{task}: " + ("no crossing" if place is None else f"the base passes RL at k = {place:.0f}")
         ylabel = "not solved by k answers, %" if axis is axes[0] else ""
-        label(axis, title, "k, number of answers", ylabel, legend=axis is axes[0])
+        label(axis, title, "k, number of answers", ylabel, legend=task == "countdown")
     return figure
 
 
@@ -290,6 +307,8 @@ def main():
         arms = {name: measured[task, name] for name in names}
         curves = {name: curves_of(arms[name], ks) for name in names}
         rows += rows_of(task, arms, curves, ks)
+        if task == "countdown":
+            rows += rows_of_guesses(ks, args)
         for after, before in pairs_of(arms):
             crossings[f"{task}, {before} and {after}"] = crossing_interval(curves[before], curves[after], ks)
         seconds[task] = {}
