@@ -246,8 +246,8 @@ def commands(script):
     return [arguments for arguments in shown if "--help" not in arguments]      # it prints and exits
 
 
-# The worked example of minireason/tasks/README.md adds these first.
-NOT_HERE = {"--tasks-sort-share", '"sort 3 1 2"'}
+# The worked examples of minireason/tasks/README.md and of tests/README.md add these first.
+NOT_HERE = {"--tasks-sort-share", '"sort 3 1 2"', "--rl-median-baseline"}
 
 
 @pytest.mark.parametrize("arguments", commands("train.py"), ids=" ".join)

@@ -2,8 +2,11 @@
 bonus, and the KL in the loss or in the reward. test_trl.py compares them with TRL's code."""
 
 import copy
+import inspect
 import math
 import random
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +18,7 @@ import train
 from minireason import grpo, ppo, rollout
 from minireason.batch import loss_weights
 from minireason.config import RLConfig
+from minireason.config import option as config_option
 from minireason.optimizer import adamw
 from minireason.policy import completion_logprobs, make_critic
 from minireason.rollout import collect_rollout, overlong_price
@@ -560,3 +564,21 @@ def test_the_included_tokenizer_and_model_can_be_trained_with_all_of_dapo():
     world = reasoning_world(tokenizer, {"arithmetic": (2,)}, {"arithmetic": 1.0})
     line, = grpo.train(policy, None, adamw(config, policy), world, config, 0)
     assert line["num_sampled"] == 8 and line["reward"] == 0.0
+
+
+def test_the_variant_that_the_page_shows_can_be_typed_in():
+    """The lines of tests/README.md, put where it says, subtract the median; without the flag nothing changes."""
+    page = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+    example = page.split("### A worked example: the median as the baseline\n")[1].split("\n### ")[0]
+    setting, lines = re.findall("```python\n(.*?)```", example, re.DOTALL)
+    name, _, option = setting.strip().partition(": bool = ")
+    assert name == "median_baseline" and eval(option, {"option": config_option}).default is False
+    source = inspect.getsource(grpo.group_advantages)
+    first_line = next(line for line in source.splitlines(keepends=True) if "advantages = rewards - " in line)
+    source = source.replace(first_line, lines).replace(") -> torch", ", median: bool = False) -> torch", 1)
+    names = {"torch": torch}
+    exec(source, names)
+    rewards = torch.tensor([[0.0, 1.0, 5.0], [2.0, 2.0, 9.0]])
+    middle = torch.tensor([[1.0], [2.0]])
+    assert names["group_advantages"](rewards, scale=False, median=True).tolist() == (rewards - middle).tolist()
+    assert names["group_advantages"](rewards).tolist() == grpo.group_advantages(rewards).tolist()
