@@ -567,7 +567,7 @@ def test_the_included_tokenizer_and_model_can_be_trained_with_all_of_dapo():
 
 
 def test_the_variant_that_the_page_shows_can_be_typed_in():
-    """The lines of tests/README.md, put where it says, subtract the median; without the flag nothing changes."""
+    """The lines of tests/README.md, where it says, subtract the median. Without the flag nothing is new."""
     page = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
     example = page.split("### A worked example: the median as the baseline\n")[1].split("\n### ")[0]
     setting, lines = re.findall("```python\n(.*?)```", example, re.DOTALL)
@@ -580,5 +580,6 @@ def test_the_variant_that_the_page_shows_can_be_typed_in():
     exec(source, names)
     rewards = torch.tensor([[0.0, 1.0, 5.0], [2.0, 2.0, 9.0]])
     middle = torch.tensor([[1.0], [2.0]])
-    assert names["group_advantages"](rewards, scale=False, median=True).tolist() == (rewards - middle).tolist()
+    advantages = names["group_advantages"](rewards, scale=False, median=True)
+    assert advantages.tolist() == (rewards - middle).tolist()
     assert names["group_advantages"](rewards).tolist() == grpo.group_advantages(rewards).tolist()
