@@ -35,10 +35,9 @@ PUPILS = {   # name: (the stage it begins with, the stage that teaches it)
     "unfiltered": ("base", "rl"), "teacher-on": ("rl", "rl"), "second-round": ("base", "rejection")}
 COMPARED = (("student", "teacher"), ("unfiltered", "student"), ("teacher-on", "student"),
             ("second-round", "student"))
-TITLES = {"teacher": "teacher:\nthe RL model", "student": "student",
-          "unfiltered": "student of\nunfiltered answers", "teacher-on": "teacher,\ntrained on",
-          "second-round": "the student's\nstudent"}
-COLORS = {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#e0a030"}
+TITLES = {"teacher": "teacher", "student": "student", "unfiltered": "student of\nunfiltered",
+          "teacher-on": "teacher,\ntrained on", "second-round": "student's\nstudent"}
+COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b", "program": "#5a9a5a"}
 tokenizer = get_tokenizer()
 
 
@@ -97,20 +96,23 @@ def right_of(by_seed, task=None):
     return by_problem
 
 
-def draw(rows, title):
-    """How many answers of each model are right, are readable, and mix languages."""
-    table = {}
-    for name, by_key in rows.items():
-        shares = {}
-        for key, line in by_key.items():
-            shares[key] = runs.in_percent(line)
-        table[TITLES[name]] = shares
-    figure, axis = new_figure(figsize=(7.6, 3.4))
-    group_bars(axis, table, COLORS)
-    label(axis, title, ylabel="% of the answers")
-    axis.set_ylim(0, 120)
-    axis.set_yticks(range(0, 101, 20))
-    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+def draw(rows, num_seeds):
+    """Left: how much more often than another model each one is right. Right: how many thoughts mix languages."""
+    found = {line["name"]: runs.in_percent(line) for line in rows}
+    gains, mixing = {}, {}
+    for one, other in COMPARED:
+        title = f"{TITLES[one]}\nminus {other}"
+        gains[title] = {task: found[f"{one} - {other}, {task}"] for task in COLORS}
+    for name, title in TITLES.items():
+        mixing[title] = {"mixing": found[f"{name} mixing"]}
+    figure, axes = new_figure(1, 2, figsize=(11, 3.6), width_ratios=(1.2, 1))
+    group_bars(axes[0], gains, COLORS)
+    group_bars(axes[1], mixing, {"mixing": "#e0a030"})
+    axes[0].axhline(0, color="black", lw=0.6)
+    label(axes[0], f"right answers, {num_seeds} seeds", ylabel="percentage points")
+    label(axes[1], "thoughts in two languages", ylabel="% of the thoughts", legend=False)
+    for axis in axes:
+        axis.tick_params(axis="x", labelsize=7)
     return figure
 
 
@@ -135,8 +137,7 @@ def main():
     runs.save_claim(9, "Rejection sampling makes the model its own teacher", args.command, args.seeds,
                     config.evaluate.num_problems, all_rows,
                     intervals="readable, mixing: lowest and highest run; rest: 95%")
-    title = f"{len(args.seeds)} seeds; lines: 95% of right, lowest and highest run of the others"
-    runs.save_figure(draw(rows, title), "C9")
+    runs.save_figure(draw(all_rows, len(args.seeds)), "C9")
 
 
 if __name__ == "__main__":

@@ -167,12 +167,13 @@ def draw(measured, rows):
     group_bars(axes[1], gains, {name: COLORS[name] for name in REWARDS})
     group_bars(axes[2], habits, COLORS)
     axes[1].axhline(0, color="black", lw=0.6)
-    label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %", legend=False)
+    axes[0].plot([], [], color=COLORS["base"], label=WORDS["base"])         # for the legend
+    label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %")
     label(axes[1], "at the end", ylabel="points gained over the base", legend=False)
-    label(axes[2], "what the answers look like", ylabel="% of the answers")
-    axes[2].set_ylim(0, 140)
-    axes[2].legend(list(WORDS.values()), frameon=False, fontsize=8, ncols=3, loc="upper center",
-                   columnspacing=1, handlelength=1)
+    label(axes[2], "what the answers look like", ylabel="% of the answers", legend=False)
+    axes[0].set_ylim(-4, 120)
+    axes[0].set_yticks(range(0, 101, 20))
+    axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="upper center", columnspacing=1, handlelength=1)
     return figure
 
 
