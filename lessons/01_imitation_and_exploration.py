@@ -190,7 +190,7 @@ for prompt, completion in documents:
         right = verify(problem, completion).correct
         outcomes[problem.task].append(right)
         if len(outcomes[problem.task]) <= 3:
-            print(f"{prompt:26} {completion:90.90} {'right' if right else 'wrong'}")
+            print(f"{'right' if right else 'wrong'}  {prompt:24} {completion:.75}")
 
 in_corpus = {}      # (share of right documents, low, high) of each task
 for task, rights in outcomes.items():

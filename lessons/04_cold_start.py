@@ -167,13 +167,13 @@ BEHAVIOURS = ("well formed", "thinks", "two languages", "right", "right if it th
 
 def print_table(title, columns):
     """One row for each behaviour, one column for each {name: counts}."""
-    print(f"\n{title:18}" + "".join(f"{name:>26}" for name in columns))
+    print(f"\n{title:18}" + "".join(f"{name:>21}" for name in columns))
     for behaviour in BEHAVIOURS:
         cells = ""
         for counts in columns.values():
             count, total = counts[behaviour]      # nobody claims success in a sum: 0 of 0
             text = "{:.2f} [{:.2f}, {:.2f}]".format(*share(count, total)) if total else "-"
-            cells += f"{text:>26}"
+            cells += f"{text:>21}"
         print(f"{behaviour:18}" + cells)
 
 

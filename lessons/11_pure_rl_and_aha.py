@@ -200,13 +200,13 @@ for arm, one_model in models.items():
         rows.append((observe(problem, text), verify(problem, text).correct, num_tokens))
     table[arm] = intervals_of(rows)
 
-print(f"{'':26}" + "".join(f"{arm:>24}" for arm in table))
+print(f"{'':26}" + "".join(f"{arm:>21}" for arm in table))
 for name in (*NUMBERS, *SHARES):
     cells = []
     for intervals in table.values():
         has_value = name in intervals
         cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*intervals[name]) if has_value else "-")
-    print(f"{name:26}" + "".join(f"{cell:>24}" for cell in cells))
+    print(f"{name:26}" + "".join(f"{cell:>21}" for cell in cells))
 
 # %% [markdown]
 # ## The figure: `11_pure_rl_and_aha`

@@ -168,7 +168,7 @@ for i, prompt in enumerate(PROMPTS):
         text, _ = answers[stage][i]
         judgement = judge(read_prompt(prompt), text)
         shortened = text if len(text) < 90 else f"{text[:44]} .. {text[-42:]}"
-        print(f"    {stage:10} {shortened:92} {judgement.reason}")
+        print(f"    {stage:10} {shortened}\n    {'':10} ({judgement.reason})")
 
 # %% [markdown]
 # ## The figure: `16_the_pipeline`
