@@ -97,7 +97,7 @@ def right_of(by_seed, task=None):
 
 
 def draw(rows, num_seeds):
-    """Left: how much more often than another model each one is right. Right: how many thoughts mix languages."""
+    """Left: how much more often each model is right than another one. Right: how many of its thoughts mix."""
     found = {line["name"]: runs.in_percent(line) for line in rows}
     gains, mixing = {}, {}
     for one, other in COMPARED:
