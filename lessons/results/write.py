@@ -582,6 +582,7 @@ NUMBERS = {
     "C7": right_by_thinking,
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
+    "C14": lambda: f"{read('C14.json')['crossings']['countdown, base and RL']['k']:.0f}",
     "C15-coin": lambda: f"{100 * find('C15.json', 'all problems, coin less base')['value']:+.0f}",
     "C15-vote": lambda: f"{100 * find('C15.json', 'all problems, vote less base')['value']:+.0f}",
     "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),
