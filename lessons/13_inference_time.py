@@ -286,7 +286,7 @@ show_figure(figure, "13_inference_time")
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its attempts
 #   contain a right one. RL made likely what was there. Whether the base meets the others at k = 32,
 #   or passes them, is a matter of few problems. [The results](results/README.md#c14) go on to 1,024
-#   answers of three seeds: the base passes RL at about 40, and in the end it has solved every
+#   answers of three seeds: the base passes RL at 36, and in the end it has solved every
 #   problem. RL leaves a few.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost

@@ -727,7 +727,7 @@ def main(argv=None):
         seconds = results["seconds"]        # of "rl", which is its training, and of "rl evaluation"
         for stage in results["stages"]:
             seconds[stage] = round(seconds.get(stage, 0) + seconds.pop(f"{stage} evaluation", 0))
-        print(path.parent.name, seconds)
+        print(path.parent.name, {stage: seconds[stage] for stage in results["stages"]})
 
 
 if __name__ == "__main__":

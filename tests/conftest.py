@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # a shell that starts pytest in the background lets Ctrl-C be ignored, by it and by every process of its tests
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.default_int_handler)       # `kill` ends the smoke run, too
 # nohup does so with SIGHUP; what has a handler here is not ignored by the processes of the tests
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
@@ -61,9 +62,11 @@ class SmokeRun:
 SMOKE_RUN = pytest.StashKey[SmokeRun]()
 
 
-def pytest_collection_finish(session):
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    options = session.config.option
     needs_it = any("smoke_run" in item.fixturenames for item in session.items)
-    if needs_it and not session.config.option.collectonly:
+    if needs_it and not (options.collectonly or options.setupplan or session.testsfailed):
         session.config.stash[SMOKE_RUN] = SmokeRun()
 
 

@@ -298,6 +298,7 @@ def test_a_stage_without_memory_names_its_own_settings(stage):
     flags = re.findall("--[a-z-]+", str(caught.value))
     settings = {f"--{setting.name.replace('.', '-').replace('_', '-')}" for setting in settings_of(Config())}
     assert len(flags) == 3 and set(flags) <= settings and flags[0].startswith(f"--{stage}-micro-batch")
+    assert ("--sampling-num-problems" in flags) == (stage == "rejection")      # it reads no num_examples
 
 
 # -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import dataclasses
 import html.parser
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -129,6 +130,17 @@ def test_the_page_closes_what_it_opens_and_escapes_the_model(models):
     page.feed(text)
     assert page.open == [] and page.spans == sum(len(row["tokens"]) for row in rows)
     assert "<script>" not in text and "\x1b" not in text + inspector.as_text(rows[0])
+
+
+def test_a_color_is_that_of_the_token_where_the_ratio_is_of_the_completion(models):
+    """GSPO has one ratio for all tokens. A token that became likelier is green all the same."""
+    settings = RLConfig(group_size=2, max_new_tokens=12, objective="gspo")
+    rows = inspector.inspect_rollout(*models, None, PROBLEM, settings, seed=0)
+    tokens = [token for row in rows for token in row["tokens"]]
+    assert all(len({round(token["ratio"], 4) for token in row["tokens"]}) == 1 for row in rows)
+    colors = re.findall(r"background: rgba\(([^)]*), [0-9.]+\)", inspector.as_html(rows, "compute 2+3"))
+    green = [token["logprob"] > token["old_logprob"] for token in tokens]
+    assert [color == inspector.LIKELIER for color in colors] == green and len(set(green)) == 2
 
 
 def save(folder, stage, config, critic=None, seed=0):

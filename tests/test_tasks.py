@@ -698,6 +698,7 @@ def test_a_polynomial_through_hidden_inputs_is_no_way_around_them():
     ("program 3->17 2->0", "x 2 - 17 *", True, "two examples"),
     ("program 2->4", "x 2 +", True, "examples alone"),                                 # or x * 2, or x * x
     ("program 2->4", "x x *", True, "examples alone"),
+    ("program 1000->9999 1001->0", "91 11 * x - 99 * 99 2 + *", True, "tested on 0 of 10 hidden inputs"),
     ("program 1->0 2->0 3->0 4->0 5->0 6->9960", "x 1 - x 2 - * x 3 - * x 4 - * x 5 - * 83 *", True,
      "tested on 7 of 10 hidden inputs"),                       # -3 to 0 and 7 to 9: else it passes a million
     ("program 1->99 2->98 3->97 4->96 5->95 6->0", "x", False, ""),

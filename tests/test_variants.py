@@ -570,12 +570,13 @@ def test_the_variant_that_the_page_shows_can_be_typed_in():
     """The lines of tests/README.md, where it says, subtract the median. Without the flag nothing is new."""
     page = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
     example = page.split("### A worked example: the median as the baseline\n")[1].split("\n### ")[0]
-    setting, lines = re.findall("```python\n(.*?)```", example, re.DOTALL)
+    setting, lines, call = re.findall("```python\n(.*?)```", example, re.DOTALL)
     name, _, option = setting.strip().partition(": bool = ")
     assert name == "median_baseline" and eval(option, {"option": config_option}).default is False
     source = inspect.getsource(grpo.group_advantages)
     first_line = next(line for line in source.splitlines(keepends=True) if "advantages = rewards - " in line)
     source = source.replace(first_line, lines).replace(") -> torch", ", median: bool = False) -> torch", 1)
+    assert call.splitlines()[0].rstrip(",") + ")" in inspect.getsource(grpo.compute_advantages)
     names = {"torch": torch}
     exec(source, names)
     rewards = torch.tensor([[0.0, 1.0, 5.0], [2.0, 2.0, 9.0]])

@@ -11,6 +11,7 @@ replaced. NUMBERS are single numbers inside a sentence; TABLES are whole tables,
 import fnmatch
 import functools
 import json
+import math
 import re
 import statistics
 import sys
@@ -582,7 +583,7 @@ NUMBERS = {
     "C7": right_by_thinking,
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
-    "C14": lambda: f"{read('C14.json')['crossings']['countdown, base and RL']['k']:.0f}",
+    "C14": lambda: f"{read('C14.json')['crossings']['countdown, base and RL']['k'] or math.inf:.0f}",
     "C15-coin": lambda: f"{100 * find('C15.json', 'all problems, coin less base')['value']:+.0f}",
     "C15-vote": lambda: f"{100 * find('C15.json', 'all problems, vote less base')['value']:+.0f}",
     "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),
@@ -862,8 +863,7 @@ def crossings():
             ends = []
             for name in ("k", "low", "high"):
                 ends.append(f"above {largest:,}" if place[name] is None else f"{place[name]:,.0f}")
-            value = "none" if place["k"] is None else ends[0]
-            cells.append(f"{value} [{ends[1]}, {ends[2]}]")
+            cells.append("{} [{}, {}]".format(*ends))
         rows.append(cells)
     return table(["from this k on", *TASKS], rows)
 
@@ -982,8 +982,8 @@ def transcripts():
 TABLES |= {
     "C14-table": if_measured("C14", pass_at_many),
     "C14-crossings-table": if_measured("C14", crossings, after=(
-        "*None* means that the first curve never gets above the second to stay there, up to the largest k.\n"
-        "The interval is a bootstrap over seeds and problems, the same for both curves.")),
+        "*Above 1,024*: not up to the largest k. The interval is a bootstrap over seeds and problems, the\n"
+        "same for both curves.")),
     "C14-alone-table": if_measured("C14", solved_alone),
     "C15-table": if_measured("C15", random_rewards),
     "C15-gains-table": if_measured("C15", random_reward_gains),

@@ -106,6 +106,12 @@ def powers_of_two(largest):
     return ks if ks[-1] == largest else [*ks, largest]
 
 
+def between_powers_of_two(largest):
+    """1, 2, 3 ... up to the largest number, eight steps to a doubling: for the places where curves cross."""
+    ks = {round(2 ** (step / 8)) for step in range(8 * largest.bit_length())}
+    return sorted({k for k in ks if k < largest} | {largest})
+
+
 # -----------------------------------------------------------------------------
 # The models
 
@@ -265,7 +271,7 @@ def draw(tasks, rows, crossings, ks):
             axis.plot(ks, unsolved, ":", color="#333333", label=GUESSES)
         place = crossings[f"{task}, base and RL"]["k"]
         if place is not None:
-            axis.axvline(place, color="black", lw=0.8, ls=":")
+            axis.axvline(place, color="black", lw=0.6)
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.set_ylim(LOWEST, 100)
@@ -309,8 +315,10 @@ def main():
         rows += rows_of(task, arms, curves, ks)
         if task == "countdown":
             rows += rows_of_guesses(ks, args)
+        fine = between_powers_of_two(args.samples)
         for after, before in pairs_of(arms):
-            crossings[f"{task}, {before} and {after}"] = crossing_interval(curves[before], curves[after], ks)
+            pair = [curves_of(arms[name], fine) for name in (before, after)]
+            crossings[f"{task}, {before} and {after}"] = crossing_interval(*pair, fine)
         seconds[task] = {}
         for name in names:
             seconds[task][name] = [arm["seconds"] for arm in arms[name]]

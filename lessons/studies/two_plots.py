@@ -144,7 +144,8 @@ def main():
     num_problems, budgets = (20, BUDGETS[1::3]) if args.fast else (1000, BUDGETS)
     jobs = {}
     for seed in args.seeds:
-        jobs[seed] = (runs.arm, f"two-plots-{seed}", args, measure, seed, num_problems, budgets, args)
+        file = f"two-plots-{num_problems}x{budgets[-1]}-{seed}"
+        jobs[seed] = (runs.arm, file, args, measure, seed, num_problems, budgets, args)
     rows = rows_of(list(runs.work_off(jobs).values()))
     path = runs.RESULTS / "two_plots.json"
     most_tries = runs.settings_asked(args)["tasks"]["max_tries"]

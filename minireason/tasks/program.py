@@ -83,8 +83,8 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 def build(examples: Pairs, level: int = 0) -> Problem:
     """The problem of these examples. Its hidden pairs are drawn from a seed of the key.
 
-    Pairs with outputs above MAX_VALUE are left out. There are no hidden pairs if no program fits the
-    examples, or if there is only one example: many functions fit it.
+    Pairs with outputs above MAX_VALUE are left out. There are none if all are left out, if no polynomial with
+    whole coefficients fits the examples, or if there is only one example, which many functions fit.
     """
     coefficients = interpolate(examples)
     if coefficients is None or len(examples) < 2:

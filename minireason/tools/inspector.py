@@ -173,7 +173,7 @@ def as_html(completions: list[dict], prompt: str) -> str:
                      f"advantage of the first token {advantage:.2f}<br>")
         for token in completion["tokens"]:
             strength = min(1.0, abs(token["logprob"] - token["old_logprob"]) / 2)
-            color = LIKELIER if token["ratio"] > 1 else LESS_LIKELY
+            color = LIKELIER if token["logprob"] > token["old_logprob"] else LESS_LIKELY
             style = f"background: rgba({color}, {strength:.2f});"
             if token["clipped"]:
                 style += f" {CLIPPED}"

@@ -37,7 +37,7 @@ tries    mean over those that think; distinct: how many of them are different
 >N       percent with more tries than any text of corpus and golden examples
 right>N  the same of the right ones
 tokens   mean; longest: the most; cut: percent without an end token"""
-DRAWN = ("corpus", "golden", "base", "cold-start", "rl", "pure RL")      # the tables have all rows
+DRAWN = ("corpus", "golden", "base", "cold-start", "rl", "pure RL")      # the printed tables have all rows
 COLUMNS = 10        # of a printed histogram
 
 

@@ -115,8 +115,8 @@ class Lab:
         """The group as the page shows it. `logprobs` (B, L) are those after the step, None before it.
 
         Returns {"completions": [{"reward", "tokens"}], "mean", "std"}, the last two of the rewards. A token
-        is {"text", "old", "advantage"}, where "old" is its logprob when it was sampled. After the step it
-        has a "new" logprob too, and with a critic the critic's "value".
+        is {"text", "old", "advantage"}, where "old" is its logprob when it was sampled. With a critic it has
+        the critic's "value". After the step it has a "new" logprob too.
         """
         completions = []
         for i, ids in enumerate(rollout.completion_ids.tolist()):
