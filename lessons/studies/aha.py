@@ -40,7 +40,7 @@ PAIRS = (("pure RL", "base"), ("RL after it", "cold start"), ("RL, mixing priced
 
 
 def control_run(seed, args):
-    """Does pure RL from a base without checks, comparisons, repairs and retries. Returns the folder of the run."""
+    """Does pure RL from a base without checks, comparisons, repairs and retries. Returns the run's folder."""
     runs.ensure(f"control-{seed}", "--no-aha", "--pure-rl", "--seed", seed, *args.flags, needs="rl")
     return runs.STUDIES / f"control-{seed}"
 
