@@ -79,8 +79,8 @@ def experts(model, iterations, seed):
 def expert_iteration(model, iterations, seed):
     """In rounds: answers fresh problems, and imitates the right and readable answers, each once.
 
-    `imitate` rounds the number of passes up to two, and one is made. So in each round the rate falls to half of
-    its peak, and not to 0. That costs about a point (lessons/results/CHANGES.md).
+    `imitate` rounds the number of passes up to two, and one is made. So in each round the rate falls to half
+    of its peak, and not to 0. That costs about a point (lessons/results/CHANGES.md).
     """
     sampling = RejectionConfig(num_problems=NUM_SAMPLED, samples_per_problem=4, max_per_problem=4)
     for i in range(iterations // ROUND):
