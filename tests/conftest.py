@@ -1,4 +1,4 @@
-"""What tests share: one smoke run, made once, and a world with the same tasks for each test."""
+"""What tests share: long commands, run once beside them, and a world with the same tasks for each test."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # a shell that starts pytest in the background lets Ctrl-C be ignored, by it and by every process of its tests
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGTERM, signal.default_int_handler)       # `kill` ends the smoke run, too
+signal.signal(signal.SIGTERM, signal.default_int_handler)       # `kill` ends these commands, too
 # nohup does so with SIGHUP; what has a handler here is not ignored by the processes of the tests
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
@@ -31,26 +31,29 @@ def tasks_as_before():
     TASKS.update(before)
 
 
-class SmokeRun:
-    """`python train.py --preset smoke`, all five stages from random weights, in a process of its own.
+class Beside:
+    """A command in a process of its own, beside the tests.
 
-    It takes minutes of one core. So it begins with the first test, and is done when a test asks for it.
+    What takes minutes of one core begins with the first test, and is done when a test asks for it.
     """
 
-    def __init__(self):
+    def __init__(self, prepare):
+        """prepare(folder) returns (words for Python, the folder to start in, more of the environment)."""
         self.place = tempfile.TemporaryDirectory()
-        self.folder = Path(self.place.name) / "smoke"
+        self.folder = Path(self.place.name) / "made"
         self.log = open(Path(self.place.name) / "log", "w+")
-        command = [sys.executable, "train.py", "--preset", "smoke", "--device", "cpu", "--out", self.folder]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=self.log, stderr=self.log,
-                                        env=os.environ | {"OMP_NUM_THREADS": "1"})
+        words, start_in, environment = prepare(self.folder)
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+        self.process = subprocess.Popen([sys.executable, *words], cwd=start_in, env=environment,
+                                        stdout=self.log, stderr=self.log)
 
     def finished(self):
-        """Its folder, once it is done."""
+        """(the folder that it worked in, what it said), once it has ended well."""
         code = self.process.wait()
         self.log.seek(0)
-        assert code == 0, self.log.read()
-        return self.folder
+        said = self.log.read()
+        assert code == 0, said[-5000:]
+        return self.folder, said
 
     def end(self):
         self.process.kill()
@@ -59,26 +62,51 @@ class SmokeRun:
         self.place.cleanup()
 
 
-SMOKE_RUN = pytest.StashKey[SmokeRun]()
+def smoke(folder):
+    """All five stages from random weights."""
+    return ["train.py", "--preset", "smoke", "--device", "cpu", "--out", folder], ROOT, {}
+
+
+def copy_with_a_task(folder):
+    """The tests that look at tasks, in a copy of the repository that has one more."""
+    from test_own_task import LOOK_AT_TASKS, copy_with_the_example
+    copy_with_the_example(folder)
+    files = [f"tests/test_{name}.py" for name in LOOK_AT_TASKS]
+    words = ["-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
+    return words, folder, {"PYTHONPATH": str(folder)}
+
+
+BESIDE = {"smoke_run": smoke, "tests_of_a_copy": copy_with_a_task}      # fixture: what prepares its command
+STARTED = pytest.StashKey[dict]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
-    options = session.config.option
-    needs_it = any("smoke_run" in item.fixturenames for item in session.items)
-    if needs_it and not (options.collectonly or options.setupplan or session.testsfailed):
-        session.config.stash[SMOKE_RUN] = SmokeRun()
+    options, started = session.config.option, {}
+    session.config.stash[STARTED] = started
+    if options.collectonly or options.setupplan or session.testsfailed:
+        return
+    for name, prepare in BESIDE.items():
+        if any(name in item.fixturenames for item in session.items):
+            started[name] = Beside(prepare)
 
 
 def pytest_unconfigure(config):
-    if SMOKE_RUN in config.stash:
-        config.stash[SMOKE_RUN].end()
+    for process in config.stash.get(STARTED, {}).values():
+        process.end()
 
 
 @pytest.fixture(scope="session")
 def smoke_run(pytestconfig):
-    """The folder of `SmokeRun`."""
-    return pytestconfig.stash[SMOKE_RUN].finished()
+    """The folder of `python train.py --preset smoke`."""
+    folder, _ = pytestconfig.stash[STARTED]["smoke_run"].finished()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tests_of_a_copy(pytestconfig):
+    """(the copy, what pytest said of it), see `copy_with_a_task`."""
+    return pytestconfig.stash[STARTED]["tests_of_a_copy"].finished()
 
 
 @pytest.fixture
@@ -89,7 +117,7 @@ def no_figures(monkeypatch):
 
 @pytest.hookimpl(tryfirst=True)      # before -m "not slow" chooses
 def pytest_collection_modifyitems(items):
-    """Whatever looks at the smoke run is slow, since somebody has to make it."""
+    """Whatever needs a command of BESIDE is slow, since somebody has to run it."""
     for item in items:
-        if "smoke_run" in item.fixturenames:
+        if BESIDE.keys() & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)

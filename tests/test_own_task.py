@@ -409,10 +409,8 @@ def test_guesses_at_every_task_are_not_always_right(name):
 LOOK_AT_TASKS = "config corpus evaluate own_task page pretrained run structure style tokenizer".split()
 
 
-@pytest.mark.slow
-def test_the_tests_are_green_with_the_example_of_the_page_in_its_place(tmp_path):
-    """In a copy of the repository, where it is a file and a line as the page says."""
-    copy = tmp_path / "copy"
+def copy_with_the_example(copy):
+    """Copies the repository, and adds the example of the page: a file and a line."""
     unneeded = shutil.ignore_patterns("__pycache__", "benchmarks")
     for folder in ("minireason", "tests", "lessons/results/laptop"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=unneeded)
@@ -427,13 +425,13 @@ def test_the_tests_are_green_with_the_example_of_the_page_in_its_place(tmp_path)
         lines.insert(lines.index("import random"), "from minireason.tasks import sorting")
         (folder / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def run(*command):
-        return subprocess.run([sys.executable, *command], cwd=copy, capture_output=True, text=True,
-                              timeout=600, env={**os.environ, "PYTHONPATH": str(copy)})
 
-    assert run("-c", "from minireason.tasks import TASKS; print(*TASKS)").stdout.split().count("sort") == 1
-    done = run("-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider",
-               *(f"tests/test_{name}.py" for name in LOOK_AT_TASKS))
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    num_passed = int(re.search("([0-9]+) passed", done.stdout)[1])
-    assert num_passed > 400 and "failed" not in done.stdout
+def test_the_tests_are_green_with_the_example_of_the_page_in_its_place(tests_of_a_copy):
+    """In a copy of the repository, where it is a file and a line as the page says."""
+    copy, said = tests_of_a_copy
+    command = [sys.executable, "-c", "from minireason.tasks import TASKS; print(*TASKS)"]
+    tasks = subprocess.run(command, cwd=copy, env=os.environ | {"PYTHONPATH": str(copy)},
+                           capture_output=True, text=True, timeout=600)
+    assert tasks.stdout.split().count("sort") == 1
+    num_passed = int(re.search("([0-9]+) passed", said)[1])
+    assert num_passed > 400 and "failed" not in said
