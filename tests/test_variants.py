@@ -23,6 +23,7 @@ from minireason.optimizer import adamw
 from minireason.policy import completion_logprobs, make_critic
 from minireason.rollout import collect_rollout, overlong_price
 from minireason.tokenizer import get_tokenizer
+from minireason.tools import bugs
 from minireason.upkeep import parallel
 
 # No more than the contract: clip_low, clip_high, kl_coef, value_coef and value_clip.
@@ -584,3 +585,14 @@ def test_the_variant_that_the_page_shows_can_be_typed_in():
     advantages = names["group_advantages"](rewards, scale=False, median=True)
     assert advantages.tolist() == (rewards - middle).tolist()
     assert names["group_advantages"](rewards).tolist() == grpo.group_advantages(rewards).tolist()
+
+
+def test_the_bug_of_the_micro_batch_changes_the_denominator_and_nothing_else():
+    logprobs, old, ref, advantages, mask = draws()
+    config = SimpleNamespace(**{**vars(CONFIG), "kl_coef": 0.5})
+    arguments = (logprobs, old, ref, advantages, mask, config)
+    for estimator in ("k1", "k3", ""):
+        own, _ = grpo.compute_loss(*arguments, mask.sum(), mask.sum(), estimator)
+        with bugs.denominator_of_the_micro_batch():
+            loss, _ = grpo.compute_loss(*arguments, 999.0, 888.0, estimator)
+        assert loss.item() == own.item()
