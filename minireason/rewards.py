@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minireason.behaviour import observe
+from minireason.config import Config
 from minireason.tasks import draw_problem
 from minireason.tasks.chat import ChatPrompt
 from minireason.tasks.harm import is_leak
@@ -38,6 +39,14 @@ class World:
     draw: Callable       # rng -> problem, which has a .prompt
     reward: Callable     # (problems, completions) -> as many floats
     tokenizer: Tokenizer
+
+
+def price_of_mixing(config: Config) -> float:
+    """What the stage rl takes off the reward of a right answer that mixes languages.
+
+    Pure RL rewards right answers alone, as R1-Zero did. Else mixing lowers the reward, as in R1.
+    """
+    return 0.0 if config.pure_rl else config.language_price
 
 
 def reasoning_world(tokenizer: Tokenizer, levels: dict[str, tuple[int, ...]],

@@ -24,7 +24,7 @@ from minireason.corpus import Document
 from minireason.model import GPT
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
-from minireason.rewards import World, reasoning_world
+from minireason.rewards import World, price_of_mixing, reasoning_world
 from minireason.run import Run, check_same_run, must_fit, start_of
 from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.command import Fault
@@ -139,13 +139,9 @@ def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLCon
 # What the stages learn from
 
 def problems(run: Run) -> World:
-    """The World (rewards.py) of training problems. An answer that the verifier finds right is rewarded.
-
-    Pure RL rewards right answers alone, as R1-Zero did. Else mixing languages lowers the reward, as in R1.
-    """
-    config = run.config
-    language_price = 0.0 if config.pure_rl else config.language_price
-    return reasoning_world(run.tokenizer, config.tasks.levels, config.tasks.shares, language_price)
+    """The World (rewards.py) of training problems. An answer that the verifier finds right is rewarded."""
+    tasks, price = run.config.tasks, price_of_mixing(run.config)
+    return reasoning_world(run.tokenizer, tasks.levels, tasks.shares, price)
 
 
 def document_pairs(value: Any, name: str) -> None:

@@ -217,7 +217,7 @@ def test_a_random_expression_is_right_by_chance(monkeypatch):
     assert guess.share_right(parse_prompt("make 6 from 2 3")) == 1 / 4                 # 2+3 2*3 2-3 3-2
     assert guess.share_right(parse_prompt("make 35 from 2 5 9")) == 1 / 26             # (9-2)*5
     assert guess.share_right(parse_prompt("make 6 from 1 2 3")) == 2 / 26              # 1+2+3 1*2*3
-    [[once, many]] = guess.pass_at([parse_prompt("make 6 from 2 3")], (1, 3))
+    once, many = [row["value"] for row in guess.rows_of([parse_prompt("make 6 from 2 3")], (1, 3))]
     assert once == 0.25 and many == pytest.approx(1 - 0.75 ** 3)
 
 

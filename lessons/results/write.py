@@ -11,7 +11,6 @@ replaced. NUMBERS are single numbers inside a sentence; TABLES are whole tables,
 import fnmatch
 import functools
 import json
-import math
 import re
 import statistics
 import sys
@@ -81,6 +80,11 @@ def table(titles, rows):
     for row in rows:
         lines.append("| " + " | ".join(row) + " |")
     return "\n" + "\n".join(lines) + "\n"
+
+
+def body_of(text):
+    """The lines of a table below its empty line, its titles and the rule."""
+    return text.splitlines()[3:]
 
 
 def grid(file, corner, rows, columns, show=percent_interval):
@@ -191,8 +195,7 @@ def aha():
     behaviours = grid("C3.json", "countdown", names, columns, percent)
     tries = grid("C3.json", "countdown", {"tries": "tries_thinking", "tokens": "tokens_thinking"}, columns,
                  lambda row: f"{row['value']:.1f}")
-    lines_of_tries = tries.splitlines()[3:]      # without the empty line, the titles and the rule below them
-    return behaviours + "\n".join(lines_of_tries) + "\n"
+    return behaviours + "\n".join(body_of(tries)) + "\n"
 
 
 def aha_differences():
@@ -297,9 +300,8 @@ def comparison():
         rows = {"GRPO": f"{start}: grpo", "PPO": f"{start}: ppo"}
         text += grid("C5.json", f"from the {start}; {size_of('C5.json')}", rows, columns)
         difference = {"PPO minus GRPO": f"{start}: ppo - grpo"}
-        # [3]: its only line, behind an empty one, the titles and the rule below them
-        last_line = grid("C5.json", "", difference, columns, points_interval).splitlines()[3]
-        text += last_line + "\n"
+        [line] = body_of(grid("C5.json", "", difference, columns, points_interval))
+        text += line + "\n"
     return text
 
 
@@ -367,8 +369,7 @@ def alignment():
     shares = grid("C10.json", "", names, columns)
     scores = grid("C10.json", "", {"polite words an answer": "polite", "judge's score": "judge"}, columns,
                   plain_interval)
-    lines_of_scores = scores.splitlines()[3:]        # without the empty line, the titles and the rule
-    return shares + "\n".join(lines_of_scores) + "\n"
+    return shares + "\n".join(body_of(scores)) + "\n"
 
 
 def alignment_differences():
@@ -567,6 +568,12 @@ def tries_again():
     return " to ".join(percent(find("C3.json", name.format(arm)), 0) for arm in ("base", "pure RL"))
 
 
+def crossing_of_base():
+    """From how many answers on the base solves more of countdown than RL."""
+    place = read("C14.json")["crossings"]["countdown, base and RL"]["k"]
+    return "no number of" if place is None else f"{place:.0f}"
+
+
 NUMBERS = {
     "minutes": lambda: f"{sum(read('seconds.json')['seconds'].values()) / 60:.0f}",
     "runs": lambda: str(len(read("C8.json")["seeds"])),
@@ -583,7 +590,7 @@ NUMBERS = {
     "C7": right_by_thinking,
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
-    "C14": lambda: f"{read('C14.json')['crossings']['countdown, base and RL']['k'] or math.inf:.0f}",
+    "C14": crossing_of_base,
     "C15-coin": lambda: f"{100 * find('C15.json', 'all problems, coin less base')['value']:+.0f}",
     "C15-vote": lambda: f"{100 * find('C15.json', 'all problems, vote less base')['value']:+.0f}",
     "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),

@@ -38,7 +38,6 @@ from minireason.verifier import verify
 ENOUGH = 16         # right answers of a problem, after which it is not asked again
 AT_ONCE = 32        # answers of each problem, before it is looked at
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3", "longer RL": "#d1495b"}
-GUESSES = "a random expression"
 LOWEST = 0.1        # % of the problems: the lower end of the figure
 COMPARED = (("RL", "base"), ("longer RL", "base"), ("RL", "cold start"))
 NUM_RESAMPLES = 2000
@@ -130,10 +129,16 @@ def model_of(name, seed, args):
     return runs.open_model(source, stage)[0]
 
 
+def problems_of(task, args):
+    """The held-out problems that all models answer."""
+    config = from_dict(runs.settings_asked(args))
+    return test_problems(task, config.tasks.levels[task], args.problems, config.evaluate.seed)
+
+
 def measure(name, task, seed, args):
     """Returns what is kept of one model and task; "counts" has (answers, right ones) for each problem."""
     config = from_dict(runs.settings_asked(args))
-    problems = test_problems(task, config.tasks.levels[task], args.problems, config.evaluate.seed)
+    problems = problems_of(task, args)
     model, began = model_of(name, seed, args), time.process_time()
     counts = count_right(model, problems, args.samples, config.evaluate.max_new_tokens,
                          derive_seed(config.evaluate.seed, "pass@k", task))
@@ -236,18 +241,6 @@ def rows_of(task, arms, curves, ks):
     return rows
 
 
-def rows_of_guesses(ks, args):
-    """pass@k of random expressions, on the same problems of countdown."""
-    config, rows = from_dict(runs.settings_asked(args)), []
-    levels = config.tasks.levels["countdown"]
-    problems = test_problems("countdown", levels, args.problems, config.evaluate.seed)
-    chances = guess.pass_at(problems, ks)
-    for i, k in enumerate(ks):
-        interval = bootstrap_interval([[of_problem[i] for of_problem in chances]])
-        rows.append(row(f"countdown, {GUESSES}: pass@{k}", *interval))
-    return rows
-
-
 def draw(tasks, rows, crossings, ks):
     """The share of problems that k answers leave unsolved, 1 - pass@k, and where the base passes RL.
 
@@ -266,9 +259,9 @@ def draw(tasks, rows, crossings, ks):
                 value, low, high = found[f"{task}, {name}: pass@{k}"]
                 unsolved.append([max(LOWEST, 100 - solved) for solved in (value, high, low)])
             plot_band(axis, ks, unsolved, color, name)
-        if f"{task}, {GUESSES}: pass@1" in found:
-            unsolved = [max(LOWEST, 100 - found[f"{task}, {GUESSES}: pass@{k}"][0]) for k in ks]
-            axis.plot(ks, unsolved, ":", color="#333333", label=GUESSES)
+        if f"{task}, {guess.NAME}: pass@1" in found:
+            unsolved = [max(LOWEST, 100 - found[f"{task}, {guess.NAME}: pass@{k}"][0]) for k in ks]
+            axis.plot(ks, unsolved, ":", color="#333333", label=guess.NAME)
         place = crossings[f"{task}, base and RL"]["k"]
         if place is not None:
             axis.axvline(place, color="black", lw=0.6)
@@ -299,7 +292,8 @@ def main():
             parser.error(f"--{name} is at least {least}")
     names = [name for name in COLORS if args.long or name != "longer RL"]
 
-    ks, size = powers_of_two(args.samples), f"{args.problems}x{args.samples}"
+    ks, fine = powers_of_two(args.samples), between_powers_of_two(args.samples)
+    size = f"{args.problems}x{args.samples}"
     tasks, jobs = list(from_dict(runs.settings_asked(args)).tasks.levels), {}
     for seed in args.seeds:
         for task in tasks:
@@ -314,11 +308,11 @@ def main():
         curves = {name: curves_of(arms[name], ks) for name in names}
         rows += rows_of(task, arms, curves, ks)
         if task == "countdown":
-            rows += rows_of_guesses(ks, args)
-        fine = between_powers_of_two(args.samples)
+            rows += guess.rows_of(problems_of(task, args), ks)
+        curves = {name: curves_of(arms[name], fine) for name in names}
         for after, before in pairs_of(arms):
-            pair = [curves_of(arms[name], fine) for name in (before, after)]
-            crossings[f"{task}, {before} and {after}"] = crossing_interval(*pair, fine)
+            place = crossing_interval(curves[before], curves[after], fine)
+            crossings[f"{task}, {before} and {after}"] = place
         seconds[task] = {}
         for name in names:
             seconds[task][name] = [arm["seconds"] for arm in arms[name]]

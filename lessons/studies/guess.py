@@ -22,6 +22,7 @@ from minireason.tasks import test_problems
 from minireason.tasks.problem import calculate
 
 PRIMES = (1009, 10007, 100003, 1000003)      # equal expressions make the same of them, others do not
+NAME = "a random expression"
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -50,24 +51,21 @@ def share_right(problem):
     return list(found.values()).count(problem.target) / len(found)
 
 
-def pass_at(problems, ks):
-    """The chance that one of k guesses is right: for each problem a list, with a number for each k."""
-    chances = []
-    for problem in problems:
-        share = share_right(problem)
-        chances.append([1 - (1 - share) ** k for k in ks])
-    return chances
+def rows_of(problems, ks):
+    """A row for each k: the chance that one of k guesses is right, a mean over the problems of countdown."""
+    shares = [share_right(problem) for problem in problems]
+    rows = []
+    for k in ks:
+        chances = [1 - (1 - share) ** k for share in shares]
+        rows.append(row(f"countdown, {NAME}: pass@{k}", *bootstrap_interval([chances])))
+    return rows
 
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1)
     args = runs.parse(parser)
     num_problems = 20 if args.fast else 1000
-    chances = pass_at(test_problems("countdown", (2, 3), num_problems, seed=1234), KS)
-    rows = []
-    for i, k in enumerate(KS):
-        rows.append(row(f"countdown, a random expression: pass@{k}",
-                        *bootstrap_interval([[of_problem[i] for of_problem in chances]])))
+    rows = rows_of(test_problems("countdown", (2, 3), num_problems, seed=1234), KS)
     path = runs.RESULTS / "guess.json"
     runs.save_json(path, {"claim": "a random expression is right now and then", "command": args.command,
                           "seeds": [], "num_problems": num_problems, "rows": rows})

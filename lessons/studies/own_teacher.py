@@ -73,14 +73,18 @@ def scores_of_pupil(name, source, config):
 
 
 def rows_of(scores):
-    """{model: {what: its row}}, from {model: scores of each seed}."""
-    rows = {}
+    """Rows of each model, and of each pair in COMPARED; `scores` is {model: scores of each seed}."""
+    rows = []
     for name, by_seed in scores.items():
-        rows[name] = {"right": row(f"{name} right", *bootstrap_interval(right_of(by_seed)))}
+        rows.append(row(f"{name} right", *bootstrap_interval(right_of(by_seed))))
         for key in ("readable", "mixing"):
             shares = [mean_of_reasoning(stage, key) or 0.0 for stage in by_seed]
             mean = sum(shares) / len(shares)
-            rows[name][key] = row(f"{name} {key}", mean, min(shares), max(shares))
+            rows.append(row(f"{name} {key}", mean, min(shares), max(shares)))
+    for one, other in COMPARED:
+        for task in (None, *tasks_of(scores[one][0])):
+            difference = bootstrap_interval(right_of(scores[one], task), right_of(scores[other], task))
+            rows.append(row(f"{one} - {other}, {task or 'all tasks'}", *difference))
     return rows
 
 
@@ -127,17 +131,10 @@ def main():
         for name in PUPILS:
             scores[name].append(runs.kept(f"pupil-{name}-{seed}", scores_of_pupil, name, source, config))
     rows = rows_of(scores)
-    all_rows = []
-    for by_key in rows.values():
-        all_rows += by_key.values()
-    for one, other in COMPARED:
-        for task in (None, *tasks_of(scores[one][0])):
-            difference = bootstrap_interval(right_of(scores[one], task), right_of(scores[other], task))
-            all_rows.append(row(f"{one} - {other}, {task or 'all tasks'}", *difference))
     runs.save_claim(9, "Rejection sampling makes the model its own teacher", args.command, args.seeds,
-                    config.evaluate.num_problems, all_rows,
+                    config.evaluate.num_problems, rows,
                     intervals="readable, mixing: lowest and highest run; rest: 95%")
-    runs.save_figure(draw(all_rows, len(args.seeds)), "C9")
+    runs.save_figure(draw(rows, len(args.seeds)), "C9")
 
 
 if __name__ == "__main__":

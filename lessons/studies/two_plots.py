@@ -90,7 +90,10 @@ def rows_of(measured):
 
 def interval_of(outcomes):
     """(share right, low, high) over seeds and problems, from one "0110..." for each seed."""
-    return bootstrap_interval([[int(bit) for bit in of_seed] for of_seed in outcomes])
+    by_seed = []
+    for of_seed in outcomes:
+        by_seed.append([int(bit) for bit in of_seed])
+    return bootstrap_interval(by_seed)
 
 
 def in_percent(intervals):

@@ -25,7 +25,7 @@ from minireason.batch import Batch
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs, make_critic
-from minireason.rewards import reasoning_world
+from minireason.rewards import price_of_mixing, reasoning_world
 from minireason.rollout import collect_rollout
 from minireason.run import PRETRAINED, STARTS_FROM, must_fit, open_model, settings_of_run, start_of
 from minireason.stats import k3, sequence_log_ratio
@@ -114,13 +114,12 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     old_policy, _ = open_model(folder, old)
     settings = config.align if stage == "align" else config.rl
     settings = dataclasses.replace(settings, group_size=group_size, kl_coef=0.0)      # the KL to itself is 0
-    is_priced = stage == "rl" and not config.pure_rl
+    price = price_of_mixing(config) if stage == "rl" else 0.0
     critic = None
     if "critic" in state["extra"]:
         critic = make_critic(policy, settings.shared_critic)
         with must_fit(f"the critic of stage {stage}"):
             load_weights(critic, state["extra"]["critic"])
-    price = config.language_price if is_priced else 0.0
     return inspect_rollout(policy, old_policy, critic, problem, settings, seed, price), old
 
 
