@@ -3,17 +3,18 @@
     python lessons/studies/distill.py [--seeds 3]
     python lessons/studies/distill.py --fast
 
-The teacher has twice the width of the student: base, cold start and RL. The student is the base of a whole
-run, and there are these ways on from it:
+The teacher is a whole run as far as RL. The student is a base of half its width, which has read the same
+texts. There are these ways on from the student:
 
-    RL                     the cold start and RL of the whole run
+    RL                     a cold start and RL, as the teacher had
     RL, four times         the same with four times as many iterations
     distilled              imitates the teacher's answers that are right and readable: 500, 2,000 or 8,000
     distilled, then RL     RL from the last of these
     on-policy              answers itself; at each token the teacher says how likely it finds what may follow,
                            and the reverse KL to that becomes smaller (arXiv:2306.13649)
 
-Each arm is scored on its way. Seconds are those of a clock, and training alone: let nothing else run.
+Each arm is scored on its way. Seconds are those of a clock, and training alone. So let nothing else run, or
+the same beside all arms: two workers with a thread each, on two cores.
 """
 
 import sys
@@ -45,7 +46,7 @@ from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
 TASKS = ("arithmetic", "countdown")
-WIDTH = 256                             # of the teacher; the student has 128
+WIDTH = 64                              # of the student; the teacher has 128
 LONGER = 4                              # times as many iterations of RL
 COLORS = {"RL": "#1b6ca8", "RL, four times": "#9ecae1", "distilled": "#e0a030",
           "distilled, then RL": "#d1495b", "on-policy": "#5a9a5a"}
@@ -55,22 +56,29 @@ tokenizer = get_tokenizer()
 # -----------------------------------------------------------------------------
 # Runs of train.py
 
-def teacher_run(seed, args):
-    """Trains the teacher, of twice the width, as far as RL. Returns its run. sizes.py has the same base."""
+def student_base(seed, args):
+    """Trains the student's base, if it is not there. Returns its run. sizes.py has the same base."""
     if args.fast:
         return PRETRAINED
-    documents = runs.settings_asked(args)["base"]["num_examples"]
-    base, flags = runs.sized_base(WIDTH, documents, seed, args), runs.flags_of_width(WIDTH, args)
-    common = ("--seed", seed, *args.flags, *flags)
-    runs.ensure(f"teacher-cold-start-{seed}", "cold-start", *common, "--from", base)
-    runs.ensure(f"teacher-{seed}", "rl", *common, "--from", runs.STUDIES / f"teacher-cold-start-{seed}")
-    return runs.STUDIES / f"teacher-{seed}"
+    return runs.sized_base(WIDTH, runs.settings_asked(args)["base"]["num_examples"], seed, args)
 
 
-def longer_run(source, seed, args, sizes):
-    """Does RL from the cold start of `source` for LONGER times as many iterations. Returns its folder."""
-    name = f"rl-longer-{seed}"
-    runs.ensure(name, "rl", "--seed", seed, "--from", source, *args.flags,
+def student_run(seed, args):
+    """Does cold start and RL from the student's base, if they are not done. Returns the run."""
+    if args.fast:
+        return PRETRAINED
+    flags = ("--seed", seed, *args.flags, *runs.flags_of_width(WIDTH, args))
+    cold_start, name = f"student-cold-start-{seed}", f"student-{seed}"
+    runs.ensure(cold_start, "cold-start", *flags, "--from", student_base(seed, args))
+    runs.ensure(name, "rl", *flags, "--from", runs.STUDIES / cold_start)
+    return runs.STUDIES / name
+
+
+def longer_run(seed, args, sizes):
+    """Does RL from the start of `student_run` for LONGER times as many iterations. Returns the folder."""
+    name, source = f"student-longer-{seed}", student_run(seed, args)
+    flags = () if args.fast else runs.flags_of_width(WIDTH, args)
+    runs.ensure(name, "rl", "--seed", seed, "--from", source, *args.flags, *flags,
                 "--rl-num-iterations", LONGER * sizes["iterations"])
     return runs.STUDIES / name
 
@@ -236,36 +244,52 @@ def on_policy_arm(source, teacher, config, seed, sizes):
     return {"points": points}
 
 
-def arms_of(seed, args, sizes):
-    """{arm: its points} of one seed; trains and measures what is missing."""
-    source, teacher = runs.whole_run(seed, args, needs="rl"), teacher_run(seed, args)
-    draws = derive_seed(seed, "distill")
-
-    def settings():
-        """Settings of its own for each arm, which may change them."""
-        config = from_flags(args)
-        config.seed = seed
-        return config
-
-    answers = runs.kept(f"C13-answers-{seed}", teacher_answers, teacher, settings(), draws, sizes)
-    arms = {"teacher": (teacher_arm, teacher, sizes), "RL": (rl_arm, source, sizes)}
-    arms["RL, four times"] = (rl_arm, longer_run(source, seed, args, sizes), sizes)
-    for number in sizes["numbers"]:
-        arms[f"distilled {number}"] = (distilled_arm, source, answers, number, settings(), draws, sizes)
-    most = sizes["numbers"][-1]
-    arms["distilled, then RL"] = (distilled_then_rl_arm, source, answers, most, settings(), draws, sizes)
-    arms["on-policy"] = (on_policy_arm, source, teacher, settings(), draws, sizes)
-    measured = {}
-    for name, (measure, *arguments) in arms.items():
-        file = f"C13-{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-        measured[name] = runs.arm(file, args, measure, *arguments)["points"]
-        print(f"seed {seed}, {name}: done", flush=True)
-    return measured
+def names_of_arms(sizes):
+    students = [f"distilled {number}" for number in sizes["numbers"]]
+    return ["teacher", "RL", *students, "distilled, then RL", "on-policy", "RL, four times"]
 
 
-def from_flags(args):
+def measure(name, seed, args, sizes):
+    """{"points"} of one arm; trains what it needs and is not there."""
+    teacher, draws = runs.whole_run(seed, args, needs="rl"), derive_seed(seed, "distill")
+    if name == "teacher":
+        return teacher_arm(teacher, sizes)
+    if name == "RL":
+        return rl_arm(student_run(seed, args), sizes)
+    if name == "RL, four times":
+        return rl_arm(longer_run(seed, args, sizes), sizes)
+    base = student_base(seed, args)
+    if name == "on-policy":
+        return on_policy_arm(base, teacher, student_settings(seed, args), draws, sizes)
+    answers = runs.kept(f"C13-answers-{seed}", teacher_answers, teacher, from_flags(seed, args), draws, sizes)
+    measure_arm, number = distilled_arm, sizes["numbers"][-1]
+    if name == "distilled, then RL":
+        measure_arm = distilled_then_rl_arm
+    else:
+        number = int(name.removeprefix("distilled "))
+    return measure_arm(base, answers, number, student_settings(seed, args), draws, sizes)
+
+
+def points_of_arm(name, seed, args, sizes):
+    """The points of one arm, which are kept as an arm's numbers."""
+    file = f"C13-{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    return runs.arm(file, args, measure, name, seed, args, sizes)["points"]
+
+
+def from_flags(seed, args):
     """The settings of the command line as a Config."""
-    return from_dict(runs.settings_asked(args))
+    config = from_dict(runs.settings_asked(args))
+    config.seed = seed
+    return config
+
+
+def student_settings(seed, args):
+    """The same for the student. Its learning rates are those of its width: see runs.flags_of_width."""
+    config = from_flags(seed, args)
+    if not args.fast:       # where the student is as wide as any
+        for settings in (config.rl, config.rejection):
+            settings.learning_rate *= config.model.width / WIDTH
+    return config
 
 
 # -----------------------------------------------------------------------------
@@ -368,14 +392,20 @@ def curve_of(arms, name):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
-    config = from_flags(args)
-    sizes = {"num_problems": 1000, "max_new_tokens": 208, "num_looks": 4, "num_sampled": 16_000,
-             "numbers": (500, 2000, 8000), "iterations": config.rl.num_iterations}
+    iterations = runs.settings_asked(args)["rl"]["num_iterations"]
+    sizes = {"num_problems": 1000, "max_new_tokens": 208, "num_looks": 4, "num_sampled": 12_000,
+             "numbers": (500, 2000, 8000), "iterations": iterations}
     if args.fast:
         sizes = {"num_problems": 8, "max_new_tokens": 60, "num_looks": 2, "num_sampled": 24,
                  "numbers": (4, 8), "iterations": 2}
-    jobs = {seed: (arms_of, seed, args, sizes) for seed in args.seeds}
-    by_seed = list(runs.work_off(jobs).values())
+    jobs = {}
+    for seed in args.seeds:
+        for name in names_of_arms(sizes):
+            jobs[seed, name] = (points_of_arm, name, seed, args, sizes)
+    done = runs.work_off(jobs)
+    by_seed = []
+    for seed in args.seeds:
+        by_seed.append({name: done[seed, name] for name in names_of_arms(sizes)})
     runs.save_claim(13, "Distilling a large reasoner beats RL on the small one", args.command, args.seeds,
                     sizes["num_problems"], rows_of(by_seed, f"distilled {sizes['numbers'][-1]}"),
                     numbers=list(sizes["numbers"]))
