@@ -26,7 +26,7 @@ from minireason.tasks.chat import ChatPrompt
 from minireason.tasks.prompts import read_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools.flags import Parser, like, number
-from minireason.tools.verdict import judge
+from minireason.tools.verdict import explain
 from minireason.upkeep.command import BadInput, exit_codes, visible
 from minireason.upkeep.parallel import pick_device
 
@@ -34,7 +34,7 @@ MAX_NEW_TOKENS = 256
 BATCH = 256                                                     # answers per batch
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     text: str                       # the whole completion
     num_tokens: int                 # summed over all votes
     votes: dict[str, int] | None    # {answer: votes}; None without --votes
@@ -62,7 +62,7 @@ def new_tokens_for(model: GPT, problem: Problem | ChatPrompt, args: argparse.Nam
 
 
 def ask(model: GPT, problems: list, args: argparse.Namespace,
-        on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
+        on_token: Callable[[int, int], None] | None = None) -> list[Reply]:
     """The model's answer to each problem, in order. Raises BadInput on a prompt that is too long."""
     indices = {}        # {limit of new tokens: indices of its problems}: these are answered together
     for i, problem in enumerate(problems):
@@ -75,7 +75,7 @@ def ask(model: GPT, problems: list, args: argparse.Namespace,
 
 
 def ask_within(model: GPT, problems: list, max_new_tokens: int, args: argparse.Namespace,
-               on_token: Callable[[int, int], None] | None = None) -> list[Answer]:
+               on_token: Callable[[int, int], None] | None = None) -> list[Reply]:
     """Answers each problem in at most `max_new_tokens` tokens; with --votes, by the winner of a vote.
 
     Calls on_token(row, token) for each token. Problem i has the rows from i * votes on.
@@ -110,13 +110,13 @@ def ask_within(model: GPT, problems: list, max_new_tokens: int, args: argparse.N
             if max_new_tokens < args.max_new_tokens:
                 cut_off += f", since the model reads at most {model.config.max_length}"
         num_tokens = sum(number for _, number in candidates)
-        answers.append(Answer(text, num_tokens, votes if args.votes > 1 else None, cut_off))
+        answers.append(Reply(text, num_tokens, votes if args.votes > 1 else None, cut_off))
     return answers
 
 
-def describe(prompt: str, problem: Problem | ChatPrompt, answer: Answer) -> dict:
+def describe(prompt: str, problem: Problem | ChatPrompt, answer: Reply) -> dict:
     """The JSON object of one answer."""
-    judgement = judge(problem, answer.text, answer.cut_off)
+    judgement = explain(problem, answer.text, answer.cut_off)
     result = {"prompt": prompt, "thinking": judgement.thinking, "answer": judgement.answer,
               "correct": judgement.correct, "reason": judgement.reason, "tokens": answer.num_tokens}
     if answer.votes:

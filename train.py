@@ -105,11 +105,11 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
     to_keep = iterations_to_keep(run.config) if name == "rl" and is_first else []
 
     began = last_save = time.monotonic()     # a clock that is never set back
-    looking = 0.0                            # seconds spent on held-out accuracy: they are not training
+    seconds_evaluating = 0.0                 # on held-out accuracy: they are not training
     every = run.config.evaluate.every        # steps between measurements of held-out accuracy; 0: none
 
     def training_seconds() -> float:
-        return seconds_before + time.monotonic() - began - looking
+        return seconds_before + time.monotonic() - began - seconds_evaluating
 
     bar = tqdm(total=stage.num_steps, initial=finished, desc=name, unit="step", mininterval=0.5,
                disable=not is_first)
@@ -123,7 +123,7 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
             if is_first and is_time_to_look:
                 look_began = time.monotonic()
                 values = values | quick_accuracy(stage.model, run.tokenizer, run.config)
-                looking += time.monotonic() - look_began
+                seconds_evaluating += time.monotonic() - look_began
             if is_first:
                 metrics.append(run.metrics_path(name), values)
                 log.write(values)
@@ -298,10 +298,18 @@ def settings_given(args: argparse.Namespace) -> dict:
     return {name: value for name, value in vars(args).items() if name in names}
 
 
-def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config, bool]:
-    """Returns (folder, wanted settings, is it a new run?). Writes nothing yet. Raises BadInput.
+def settings_asked(args: argparse.Namespace) -> Config:
+    """The settings of a new run: those of the preset, and the given ones in their place."""
+    config = apply_flags(preset(getattr(args, "preset", "laptop")), settings_given(args))
+    config.model.vocab_size = get_tokenizer().vocab_size
+    return config
+
+
+def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config | None]:
+    """Returns (folder, settings of a new run; None if the folder holds a run). Writes nothing yet.
 
     The folder is None if it is still to be made: a new run without --out gets one from `fresh_folder`.
+    Raises BadInput.
     """
     folder = None
     if args.out:
@@ -311,34 +319,32 @@ def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config, bool]:
         if not folders:
             raise BadInput("there is no run to resume in runs/")
         folder = folders[-1]
-    is_new = folder is None or not holds_run(folder)
-    if is_new and args.resume:
+    if folder is not None and holds_run(folder):
+        return folder, None
+    if args.resume:
         raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
-    given = settings_given(args)
-    if not is_new and not hasattr(args, "preset"):
-        given = {}      # `open_run` adds them to the stored settings, with which they have to agree
-    config = apply_flags(preset(getattr(args, "preset", "laptop")), given)
-    config.model.vocab_size = get_tokenizer().vocab_size
-    if is_new:
-        check_new_run(args.stage, config, args.source)
-    return folder, config, is_new
+    config = settings_asked(args)
+    check_new_run(args.stage, config, args.source)
+    return folder, config
 
 
-def open_run(args: argparse.Namespace, folder: Path, config: Config, is_new: bool) -> Config:
-    """Begins a new run, or checks that an old one can go on. Returns its settings.
+def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> Config:
+    """Begins a new run with the settings `config`, or checks that an old one can go on. Returns its settings.
 
     Call it with the folder locked.
     """
-    if is_new:
+    if config is not None:
         new_run(folder, config, args.stage, args.source, args.command)
         return config
     if args.source and not args.resume:
         raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
     stored = stored_config(folder)
     check_stage(args.stage, stored)
-    if not hasattr(args, "preset"):     # then only the given flags must agree with the stored settings
-        config = apply_flags(copy.deepcopy(stored), settings_given(args))
-    check_same_settings(folder, stored, config)
+    if hasattr(args, "preset"):
+        wanted = settings_asked(args)
+    else:                               # only the given flags must agree with the stored settings
+        wanted = apply_flags(copy.deepcopy(stored), settings_given(args))
+    check_same_settings(folder, stored, wanted)
     check_shares(args.stage, stored)
     if not args.resume:
         check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
@@ -353,12 +359,12 @@ def main(argv: list[str] | None = None) -> int | None:
     is_first = parallel.rank() == 0
     args = parallel.from_first(parse, argv)
     device = parallel.own_device(parallel.pick_device(args.device))
-    folder, config, is_new = parallel.from_first(choose_run, args)
+    folder, config = parallel.from_first(choose_run, args)
     if folder is None:
         folder = parallel.from_first(fresh_folder, config)
     try:
         with locked(folder) if is_first else contextlib.nullcontext():
-            config = parallel.from_first(open_run, args, folder, config, is_new)
+            config = parallel.from_first(open_run, args, folder, config)
             run = Run(folder, config, device)
             stages = stages_of(config) if args.stage == "all" else (args.stage,)
             if is_first:

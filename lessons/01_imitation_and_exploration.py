@@ -211,10 +211,15 @@ for task, rights in outcomes.items():
 #
 # In `6*13=78 is 60 no` the 60 is said again. So both numbers stand side by side, and the model need
 # not remember the first one. The letters count the moves. A move guesses the last operation, and
-# undoes it. a, b and c guess that the first, second or third number is added last, so they subtract
-# it from the target. (If that number is larger than the target, they guess that what the other two
-# make is taken from it.) d, e and f guess that it is multiplied last, so they divide by it. g, h
-# and i guess that it is subtracted last, so they add it.
+# undoes it:
+#
+#     move      the guess about the 1st, 2nd or 3rd number     what the other two have to make
+#     a b c     it is added last                               target - number
+#     d e f     it is multiplied last                          target / number
+#     g h i     it is subtracted last                          target + number
+#
+# (If the number is larger than the target, a, b and c guess that the others are subtracted from it.
+# Then these have to make number - target. A try of two numbers has no letter.)
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
 # `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:
@@ -295,22 +300,21 @@ settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, grou
 start = time.process_time()
 for line in grpo.train(explorer, None, adamw(settings, explorer), world, settings, seed=0):
     print(f"iteration {line['iteration']:2}: mean reward {line['reward']:.2f}")
-seconds = time.process_time() - start
-print(f"{seconds:.0f} CPU seconds")
+print(f"{time.process_time() - start:.0f} CPU seconds")
 
 # %% [markdown]
 # The second copy imitates more of the corpus: fresh documents, three of four about such sums. It
-# gets the same time. That ends after a third of its steps, so its learning rate is still high.
+# makes 80 steps, which takes about as long.
 
 # %%
 imitator = fresh_base()
-more_documents = tokenize(tokenizer, base_corpus(1, 48 * 12 * NUM_ITERATIONS, sums))
+more_documents = tokenize(tokenizer, base_corpus(1, 48 * 4 * NUM_ITERATIONS, sums))
 settings = SFTConfig(learning_rate=5e-4, warmup_steps=10, weight_decay=0.0)
 start = time.process_time()
 for line in sft.train(imitator, adamw(settings, imitator), more_documents, settings, seed=0):
-    if time.process_time() - start > seconds:
-        break
-print(f"imitation: {line['iteration'] + 1} steps, loss {line['loss']:.3f}")
+    pass        # a generator: each turn is one gradient step
+print(f"imitation: {line['iteration'] + 1} steps, loss {line['loss']:.3f}, "
+      f"{time.process_time() - start:.0f} CPU seconds")
 
 # %% [markdown]
 # Then the base and its two copies answer the same held-out sums.
@@ -370,8 +374,7 @@ show_figure(figure, "01_imitation_and_exploration")
 #   always a right one. So the right answers are in the model already. They are just not likely
 #   enough.
 # - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not: here
-#   pass@1 even falls. Its documents are no better than those before. And it ends with large steps,
-#   while the rate of RL falls nearly to 0; this may cost it some skill. At large k the three curves
+#   pass@1 even falls. Its documents are no better than those before. At large k the three curves
 #   come together. So RL made likely what was there. It found nothing that many attempts of the base
 #   would not have found.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
@@ -394,8 +397,8 @@ show_figure(figure, "01_imitation_and_exploration")
 #    best, and what does RL add?
 # 2. Two problems have 16 completions each. Either 8 are right of each, or 16 of the first and 0 of
 #    the second. Compare pass@1 and pass@2 of the two cases.
-# 3. Put `{"arithmetic": (4,)}` in place of `{"arithmetic": (1,)}` in `sums`: long sums. What does a
-#    low pass@1 do to RL?
+# 3. Long sums: put `(4,)` in place of `(1,)` in `sums` and in the last `test_problems`, and
+#    `MAX_NEW_TOKENS` in place of 60, since else they are cut off. What does a low pass@1 do to RL?
 #
 # <details><summary>Solutions</summary>
 #

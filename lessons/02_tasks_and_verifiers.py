@@ -50,9 +50,9 @@ rng = random.Random(0)
 # There are three kinds of problems, called tasks.
 #
 # - *Arithmetic*: `compute 7*7+8*3-9` is 49 + 24 - 9 = 64.
-# - *Countdown*: `make 42 from 3 8 6` asks for a term that uses each number once, with + - * and
-#   parentheses. `(8+6)*3` is 42, so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it uses 6
-#   twice and leaves out 3.
+# - *Countdown*: `make 42 from 3 8 6` asks for an expression that uses each number once, with + - *
+#   and parentheses. `(8+6)*3` is 42, so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it uses
+#   6 twice and leaves out 3.
 # - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
 #   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add. So
 #   it computes 2x + 1. It also has to be right on hidden inputs, which the prompt does not show.
@@ -68,10 +68,12 @@ rng = random.Random(0)
 #     4*2=8 8+1=9       at x = 4 the program makes 9
 #     is 9 yes          and it should make 9
 #
-# Some programs are parabolas. `x 2 - 2 * 2 + x 1 - * 3 +` computes ((x-2)*2 + 2) * (x-1) + 3. At x
-# = 1 the factor x-1 is 0, and 3 is left. At x = 2 the factor x-2 is 0, and 2*1 + 3 = 5 is left. So
-# any number in place of the 2 behind `x 2 -` fits these two examples. The third example decides
-# which one it is: 0 makes a line, 1 or 2 makes a parabola.
+# Some programs are parabolas. Our thoughts write them in a form that fits the first two examples
+# from the start: `x 2 - c * 2 + x 1 - * 3 +` computes ((x-2)*c + 2) * (x-1) + 3, where c is still
+# to be found. At x = 1 the factor x-1 is 0, and 3 is left. At x = 2 the factor x-2 is 0, and 2*1 +
+# 3 = 5 is left. So any c fits 1->3 and 2->5, and the third example decides. At x = 4 the form makes
+# 6c +
+# 9. For 4->9 c is 0, and the form is the line 2x + 1. For 4->21 c is 2, and it is a parabola.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

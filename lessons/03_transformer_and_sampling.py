@@ -45,7 +45,7 @@ from minireason.policy import completion_logprobs
 from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
 from minireason.run import open_model
-from minireason.sampling import generate, sampling_distribution
+from minireason.sampling import generate, sampling_logprobs
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
@@ -103,7 +103,7 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 #     qk, v = qkv.split((H + K, K), dim=1)                                    # v (B, K, T, D)
 #     q, k = rotate(qk, cos, sin).split((H, K), dim=1)                        # (B, H, T, D), (B, K, T, D)
 #     if cache is not None:
-#         k, v = cache.put(layer, k, v)                                       # (B, K, N, D) each
+#         k, v = cache.put(layer, k, v)           # (B, K, T, D) of the prompts, later (B, K, N, D) of all
 #
 #     # heads that share a key are stacked along T, so that one product serves them all
 #     q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
@@ -241,7 +241,8 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 # The logprobs are needed twice. At the draw they are a number. For a training step they are
 # computed again, this time with a gradient. One pass through the model is enough for all positions:
 # all tokens are known by now, and the mask lets no position look ahead. (The second result of
-# `completion_logprobs` is for the curves of lesson 09.)
+# `completion_logprobs` is for the curves of lesson 09. `kernels` is about speed alone, and
+# `parallel` in later lessons adds up over several processes: read past both.)
 #
 # <!-- From minireason/policy.py: completion_hidden -->
 # ```python
@@ -249,7 +250,8 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     """Hidden states (B, L, C) that predict the completion tokens: each is one position before its token."""
 #     B, T = batch.ids.shape
 #     L = batch.completion_ids.size(1)
-#     ids = F.pad(batch.ids, (0, kernels.padded(T, model.config.max_length) - T))     # (B, T), a little longer
+#     # a little longer, and the best kernel for it: for speed alone. No token sees this padding.
+#     ids = F.pad(batch.ids, (0, kernels.padded(T, model.config.max_length) - T))     # (B, T)
 #     kernels.choose(ids.numel())
 #     hidden = model.hidden(ids)                                                      # (B, T, C)
 #     # token t of a completion is at position prompt_length + t, and was predicted at the position before
@@ -272,10 +274,10 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     if hidden is None:
 #         hidden = completion_hidden(model, batch)                                    # (B, L, C)
 #     logits = model.head(hidden / temperature)                                       # (B, L, V)
-#     distribution = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
-#     logprobs = distribution.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)
+#     all_logprobs = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
+#     logprobs = all_logprobs.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)
 #     with torch.set_grad_enabled(entropy_gradient):
-#         entropy = -(distribution.exp() * distribution).sum(-1)                      # (B, L)
+#         entropy = -(all_logprobs.exp() * all_logprobs).sum(-1)                      # (B, L)
 #     return logprobs, entropy
 # ```
 # <!-- End of excerpt -->
@@ -326,7 +328,7 @@ assert torch.allclose(logprobs_from(num_prompt - 1), old_logprobs, atol=1e-3)
 # %%
 logits = torch.tensor([[1.0, 2.0, 4.0]]).log()
 for temperature, by_hand in ((1.0, [1 / 7, 2 / 7, 4 / 7]), (0.5, [1 / 21, 4 / 21, 16 / 21])):
-    probabilities = sampling_distribution(logits, temperature, top_p=1.0).exp()
+    probabilities = sampling_logprobs(logits, temperature, top_p=1.0).exp()
     print(f"temperature {temperature}: {probabilities}")
     assert torch.allclose(probabilities, torch.tensor([by_hand]))
 
@@ -382,8 +384,10 @@ show_figure(figure, "03_transformer_and_sampling")
 #   last tokens: the two digits, or the sign between them. Together they carry what a multiplication
 #   needs. Other rows are pale, because their head spreads its weight over many tokens.
 # - Right: a single completion is best when it is cold. Hot completions take unlikely tokens, and
-#   one wrong token spoils an answer. But several cold completions are copies of each other, so four
-#   of them are worth little more than one. The printed lines count how many are distinct.
+#   one wrong token spoils an answer. But cold completions are copies of each other: at temperature
+#   0.1 there are 101 distinct ones among 400, of 100 problems. So four bring no more than one,
+#   0.98. At temperature 1 one brings 0.95, and four bring 0.99. These sums are easy, so the gain is
+#   small; in countdown it is larger (lesson 13).
 # - Training draws at temperature 1. There the model that draws is exactly the model that learns.
 #
 # ## What it does not show

@@ -64,7 +64,7 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 #
 # <!-- From minireason/sft.py: collate -->
 # ```python
-# def collate(examples: list[Example], device: torch.device | str,
+# def collate(examples: list, device: torch.device | str,
 #             max_length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
 #     """Examples as tensors, padded on the right, to at most the model's `max_length`.
 #

@@ -40,16 +40,8 @@
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
 # = 1 that is just the reward.
 #
-# One more thing may be part of r_t. The *KL* is a distance between the probabilities of two models,
-# here between the policy and a copy of it from before RL: the mean of log p - log p_copy over the
-# tokens that the policy draws. If the policy has to stay near that copy,
-# each token costs kl_coef times *k1*, an estimate of the KL from one token: its logprob now, minus
-# its logprob in the copy.
-#
-# By hand: let the policy give two tokens 0.2 and 0.8, and the copy 0.1 and 0.9. Then k1 is log(0.2
-# / 0.1) = 0.693 for the first and log(0.8 / 0.9) = -0.118 for the second. Their mean under the
-# policy, 0.2 * 0.693 - 0.8 * 0.118 = 0.044, is the KL. In this lesson kl_coef is 0, as in the stage
-# `rl`, whose reward is exact. Lesson 15, whose judge is not, needs the KL.
+# A price on moving far from the start may also be part of r_t. It is off here, since `kl_coef` is
+# 0. Lesson 07 explains it.
 
 # %%
 import os
@@ -214,10 +206,10 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
                  objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
-    stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
-    a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
-    `weight_sum`, by default num_tokens.
+    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+    dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
+    sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
+    that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
     Returns (loss, metrics).

@@ -4,7 +4,8 @@
 # Question: GRPO drops the critic of lesson 06. What exactly is different, what does that cost, and
 # what does it bring? And what do the relatives of GRPO change?
 #
-# You need: lessons 05 and 06. Time: about a minute on a laptop's CPU.
+# You need: lessons 05 and 06. Time: about a minute on a laptop's CPU. *This is two lessons in one.*
+# Lessons 08 to 17 need only the first, which ends where "The family" begins: read that another day.
 #
 # PPO needs the critic because a reward alone says little: 1 is good on a hard problem, and nothing
 # special on an easy one. The critic learns what to expect. GRPO finds it out by trying. It draws a
@@ -92,6 +93,19 @@ for name, settings, by_hand in BY_HAND:
 # stands only in `grpo.py`. All other lines stand in both. The settings `batch_baseline`,
 # `kl_in_reward` and `objective` belong to relatives of GRPO, which come later in this lesson.
 #
+# Both know a price on moving far from the start, which the setting `kl_coef` turns on. It is in the
+# code that you read next.
+#
+# The *KL* is a distance between the probabilities of two models, here between the policy and the
+# *reference*, a frozen copy of it from the start of the stage. It is the mean of log p - log
+# p_reference over the tokens that the policy draws. A price on it, kl_coef, keeps the policy near
+# its start. One token gives an estimate of it, *k1*: its logprob under the policy, minus its
+# logprob under the reference.
+#
+# By hand: let the policy give two tokens 0.2 and 0.8, and the reference 0.1 and 0.9. Then k1 is
+# log(0.2 / 0.1) = 0.693 for the first and log(0.8 / 0.9) = -0.118 for the second. Their mean under
+# the policy, 0.2 * 0.693 - 0.8 * 0.118 = 0.044, is the KL.
+#
 # ### From rewards to advantages
 #
 # Look first at the lines with `-`, then at the last three lines with `+`. PPO makes a reward for
@@ -118,14 +132,14 @@ for name, settings, by_hand in BY_HAND:
 # -     advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
 # -     rollout.returns = returns                                                         # (B, L)
 # -     rollout.advantages = masked_whiten(advantages, mask, parallel.total)              # (B, L)
-# +     returns = rollout.rewards[:, None] * mask                                         # (B, L)
+# +     returns = rollout.rewards[:, None] * mask                   # (B, L), what is still to come at each token
 # +     if config.kl_in_reward and config.kl_coef:
 # +         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
-# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)             # of all that is to come
+# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # flipped: sums up to the end
 # +     if config.batch_baseline:
 # +         rollout.advantages = masked_whiten(returns, mask, parallel.total)             # (B, L)
 # +         return
-# +     rewards = returns[:, 0].view(-1, config.group_size)                               # (P, G)
+# +     rewards = returns[:, 0].view(-1, config.group_size)         # (P, G): at the first token all is to come
 # +     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
 # +     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 # ```
@@ -139,8 +153,7 @@ for name, settings, by_hand in BY_HAND:
 #
 # Look at the policy term in the middle: it is the same in both, line by line. So the ratio and the
 # clip of lesson 06 are GRPO's too. Below it, one term takes the place of another. PPO has the loss
-# of its critic. GRPO has the KL to the *reference*, a frozen copy of the policy as it was at the
-# start of the stage.
+# of its critic. GRPO has the KL.
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: compute_loss -->
 # ```diff
@@ -155,10 +168,10 @@ for name, settings, by_hand in BY_HAND:
 # -     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 # +     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 #
-#       All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
-#       stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
-#       a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
-#       `weight_sum`, by default num_tokens.
+#       All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+#       dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
+#       sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
+#       that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
 #       `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
 #       constant weight of the gradient (arXiv:2506.13585).
 # +     `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
@@ -205,16 +218,20 @@ for name, settings, by_hand in BY_HAND:
 # ```
 # <!-- End of excerpt -->
 #
-# PPO knows this KL as well, but it takes the KL off the reward of each token. The two need
-# different estimates. In a reward, the value of the estimate counts, and k1 (lesson 06) is right on
-# average. In a loss, the gradient of the estimate counts, and the gradient of k1 is 0 on average:
-# it is that of log p, whose mean is 0 (lesson 05). (Taken off a reward, the value of k1 multiplies
-# grad log p, as every reward does, and that product has the right mean.) So GRPO takes *k3*, which
-# is `x - 1 - log x`. In it x is the probability of the token under the reference, over its
-# probability under the policy. A KL has a direction: it is a mean over tokens that one of the two
-# models draws. In lesson 06 the policy draws them. The gradient of k3 is, on average, that of the
-# KL in which the reference draws them. Both pull the policy towards the reference. In the trainings
-# of this lesson kl_coef is 0. Only some tables below use the KL.
+# PPO takes the KL off the reward of each token. GRPO adds it to the loss. The two need different
+# estimates:
+#
+# - In a reward only the *value* of the estimate counts, and that of k1 is right on average.
+# - In a loss only its *gradient* counts. The gradient of k1 is that of log p, whose mean is 0
+#   (lesson 05). So k1 would pull nowhere.
+# - So GRPO takes *k3*, which is x - 1 - log x. In it x is the probability of the token under the
+#   reference, over its probability under the policy. For the first token above x is 0.5, and k3 is
+#   0.5 - 1 + 0.693 = 0.193.
+#
+# (For the curious: the gradient of k3 is, on average, that of the KL in which the reference draws
+# the tokens, and not the policy. Both pull the policy towards the reference.) In the trainings of
+# this lesson kl_coef is 0, as in the stage `rl`, whose reward is exact. Lesson 15, whose judge is
+# not, needs the KL.
 #
 # ### The training loop
 #
@@ -235,16 +252,16 @@ for name, settings, by_hand in BY_HAND:
 #             reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
 #             start_iteration: int = 0) -> Iterator[dict[str, float]]:
 #       """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
-# -     def old_values(micro_batch: Batch) -> torch.Tensor:
+# -     def values_at_rollout(micro_batch: Batch) -> torch.Tensor:
 # -         if isinstance(critic, SharedCritic):
 # -             return critic(micro_batch, completion_hidden(policy, micro_batch))
 # -         return critic(micro_batch)
 # -
-# +     kl_in_loss = "" if config.kl_in_reward else config.kl_estimator
+# +     kl_in_loss = "" if config.kl_in_reward else config.kl_estimator      # "": the rewards hold it already
 #       for iteration in range(start_iteration, config.num_iterations):
 #           # 1) collect: sample completions and score them with the verifier
 #           rollout = collect_rollout(policy, reference, world, config, seed, iteration)
-# -         rollout.old_values = by_micro_batch(rollout, config, old_values)
+# -         rollout.old_values = by_micro_batch(rollout, config, values_at_rollout)
 #
 #           # 2) credit: turn rewards into advantages
 #           compute_advantages(rollout, config)
@@ -255,12 +272,12 @@ for name, settings, by_hand in BY_HAND:
 #           set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
 #                             config.learning_rate)
 # -         if iteration < config.critic_warmup:         # at first the critic learns alone: it knows nothing yet
-# -             optimizer.param_groups[0]["lr"] = 0.0
+# -             optimizer.param_groups[0]["lr"] = 0.0    # the first group is the policy, the second the critic
 #           history = []
 #           num_epochs = config.num_epochs if weight_sum else 0      # nothing to learn from: no step
 #           for _ in range(num_epochs):
 #               optimizer.zero_grad(set_to_none=True)
-#               step = []
+#               pieces = []
 #               for micro_batch in batch.micro_batches(config.micro_batch_size):
 #                   weights = micro_batch.loss_weights                                    # (B, L)
 # -                 hidden = completion_hidden(policy, micro_batch)                       # (B, L, C)
@@ -279,13 +296,13 @@ for name, settings, by_hand in BY_HAND:
 #                       loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum
 #                   loss.backward()
 #                   metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
-#                   step.append(metrics)
+#                   pieces.append(metrics)
 # -             parallel.add_gradients(policy, critic)
 # +             parallel.add_gradients(policy)
 #               grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
 # -             torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
 #               optimizer.step()
-#               history.append({"grad_norm": grad_norm.item(), **parallel.add_up(step)})
+#               history.append({"grad_norm": grad_norm.item(), **parallel.add_up(pieces)})
 #
 #           # 4) report
 #           yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}
@@ -493,6 +510,21 @@ label(axes[2], "pull of a group of 16", "right completions of 16", "pull (8 righ
 show_figure(figure, "07_grpo_is_a_diff")
 
 # %% [markdown]
+# ### What to see in it
+#
+# - Left: over the number of completions, PPO and GRPO do not separate. The bands of 5 seeds overlap
+#   nearly everywhere, and the means are 0.889 and 0.893.
+# - Middle: over time they do separate. In the first ten iterations, PPO takes about twice as long
+#   as GRPO, because it runs two networks. In the whole training it takes between three and four
+#   times as long. The reason is that GRPO leaves out groups whose rewards are all equal, and once
+#   the reward is near 1, most groups are such. The times are those of the computer that made this
+#   page.
+# - The printed lines: without the std, and with RLOO, the mean rewards are 0.893 and 0.898. Their
+#   ranges overlap with those of the others, so 5 seeds show no difference here.
+# - Right: equal curves do not mean equal goals. Beside a group with 8 right completions, the
+#   division doubles the pull of a group with 1 or 15 right, from 0.23 to 0.48. In a mix of hard and
+#   easy prompts that is another goal than the mean reward.
+#
 # ## The family: one number for each token
 #
 # GRPO has many relatives. Each takes one decision in another way and keeps the rest. So each is a
@@ -514,8 +546,9 @@ show_figure(figure, "07_grpo_is_a_diff")
 # - *GSPO* (group sequence policy optimization, arXiv:2507.18071) gives a completion one ratio, the
 #   geometric mean of the ratios of its tokens. The reason: a reward is for a whole completion, so
 #   the ratio should be too. All its tokens share one weight and are clipped together. Its authors
-#   clip at 1 - 0.0003 and 1 + 0.0004, because a mean over many tokens moves little. Their loss is a
-#   mean over completions, so a long completion counts as much as a short one.
+#   clip at 1 - 0.0003 and 1 + 0.0004, because a mean over many tokens moves little. (Their answers
+#   are long. How far to clip ours, of some 70 tokens, has to be found out.) Their loss is a mean
+#   over completions, so a long completion counts as much as a short one.
 # - *CISPO* (clipped importance sampling policy optimization, arXiv:2506.13585) lets the clip bound
 #   the weight. The clip of PPO sets it to 0 instead. So in CISPO no token loses its gradient, not
 #   even a rare one that turned a thought around. Its authors have no lower bound.
@@ -523,7 +556,8 @@ show_figure(figure, "07_grpo_is_a_diff")
 # ### Which baseline
 #
 # - RLOO takes the mean of the other completions of the group (arXiv:2402.14740). Dr. GRPO does not
-#   divide by the std (arXiv:2503.20783). Both were trained above.
+#   divide by the std (arXiv:2503.20783). Both were trained above. In groups of one size RLOO's
+#   advantages are those without the std times G / (G - 1), and AdamW nearly cancels such a factor.
 # - *REINFORCE++* (arXiv:2501.03262) takes the mean and the std of the whole batch. It needs no
 #   groups. The price is that hard and easy prompts have one baseline.
 #
@@ -536,7 +570,8 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   that is a little too long is not punished like a much too long one.
 # - *DAPO* (decoupled clip and dynamic sampling policy optimization, arXiv:2503.14476) is four
 #   ideas: these two, and two that are defaults here. The upper border of the clip is further away
-#   than the lower one. And all tokens of a batch count alike.
+#   than the lower one (with one update for each rollout this does nothing). And all tokens of a
+#   batch count alike.
 #
 # ### What else is in the loss
 #
@@ -546,8 +581,9 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
 #   third is *k2*, half the square of k1. It is never negative. As a number it is wrong on average.
-#   But in the loss it pulls, on average, exactly as the KL of lesson 06 does, until the first
-#   update of a rollout is made. Each can stand in the loss, or can be taken off the reward.
+#   But in the loss it pulls, on average, exactly as the KL does that the policy's own tokens
+#   measure, until the first update of a rollout is made. Each can stand in the loss, or can be
+#   taken off the reward.
 #
 # ### The settings
 #
@@ -669,13 +705,15 @@ for name, weights in table.items():
 #
 # - *Each completion alike* gives a token of the short completion three times the weight that it
 #   gives to a token of the long one, at the same ratio. So does GSPO. *Each token alike* and Dr.
-#   GRPO do not. These two differ between groups and between steps. Here is only one of each.
+#   GRPO do not. Their rows are equal here. They would differ with a second group, since Dr. GRPO
+#   does not divide by the std, and with a second step, since its denominator stays the same.
 # - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28. It also leaves out the
 #   first token of the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the
 #   advantage wants. CISPO keeps them with a bounded weight.
 # - In GSPO all tokens of a completion share one weight.
 # - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1. So the good
-#   completion has a small advantage, and the bad one a large advantage.
+#   completion has a small advantage, 1/4, and the bad one a large one, -3/4. That this row equals
+#   the first is chance: there the factor 3 comes from the lengths.
 # - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So
 #   weights differ within a completion, even where ratios are equal.
 #
@@ -761,18 +799,6 @@ for coefficient in (0.1, 0.001):
 # %% [markdown]
 # ## What to see
 #
-# - Left: over the number of completions, PPO and GRPO do not separate. The bands of 5 seeds overlap
-#   nearly everywhere, and the means are 0.889 and 0.893.
-# - Middle: over time they do separate. In the first ten iterations, PPO takes about twice as long
-#   as GRPO, because it runs two networks. In the whole training it takes between three and four
-#   times as long. The reason is that GRPO leaves out groups whose rewards are all equal, and once
-#   the reward is near 1, most groups are such. The times are those of the computer that made this
-#   page.
-# - The printed lines: without the std, and with RLOO, the mean rewards are 0.893 and 0.898. Their
-#   ranges overlap with those of the others, so 5 seeds show no difference here.
-# - Right: equal curves do not mean equal goals. Beside a group with 8 right completions, the
-#   division doubles the pull of a group with 1 or 15 right, from 0.23 to 0.48. In a mix of hard and
-#   easy prompts that is another goal than the mean reward.
 # - The family: the relatives differ in which tokens count, and in how much. With one update for
 #   each rollout, which is the default of `train.py`, all ratios are 1. Then it makes no difference
 #   which ratio is taken and how it is clipped. So `train.py` refuses `--rl-objective gspo` and
@@ -803,6 +829,10 @@ for coefficient in (0.1, 0.001):
 #    1.28?
 # 5. Dynamic sampling keeps only groups with both right and wrong answers. Why does the log not show
 #    the mean reward of these groups?
+# 6. Close `grpo.py`, and write its loss: `my_loss(logprobs, old_logprobs, advantages, mask)`. It
+#    takes the ratio, the ratio cut off at 0.8 and 1.28, the smaller of their two products with the
+#    advantage, and minus its mean over the tokens. On random tensors, compare it with
+#    `grpo.compute_loss(logprobs, old_logprobs, None, advantages, mask, RLConfig())[0]`.
 #
 # <details><summary>Solutions</summary>
 #
@@ -816,4 +846,9 @@ for coefficient in (0.1, 0.001):
 #    all.
 # 5. They were chosen for their rewards. Each has a right and a wrong answer, however good or bad
 #    the policy is. So the log shows the mean of all that was sampled, and how many that were.
+# 6. Three lines:
+#
+#        ratio = (logprobs - old_logprobs).exp()
+#        smaller = torch.min(ratio * advantages, ratio.clamp(0.8, 1.28) * advantages)
+#        return -(smaller * mask).sum() / mask.sum()
 # </details>

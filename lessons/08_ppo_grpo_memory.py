@@ -104,9 +104,11 @@ assert memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 #     embedding   attention   MLP     norms    all
 #     5 * 2       12 + 4      3 * 6   3 * 2    50 numbers in 9 tensors
 #
-# So weights and gradients take 200 bytes each, and Adam takes 2 * 200 + 9 * 4 = 436. The critic has
-# a value layer of 2 + 1 on top, so it has 53 numbers in 11 tensors. It takes 53 * 16 + 11 * 4 = 892
-# bytes.
+# Queries, keys and values are one matrix of 2 by 6, and the output of attention one of 2 by 2. The
+# MLP has three matrices of 2 by 3. There are three norms of 2. With the embedding that makes 9
+# tensors. So weights and gradients take 200 bytes each, and Adam takes 2 * 200 + 9 * 4 = 436. The
+# critic has a value layer of 2 + 1 on top, so it has 53 numbers in 11 tensors. It takes 53 * 16 +
+# 11 * 4 = 892 bytes.
 #
 # There is a cheaper critic: a value layer on the policy's own body, which is called `ppo-shared`.
 # It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes.
@@ -159,7 +161,9 @@ print("\n".join(memory.page(formula, measured)))
 #
 # And we take two sizes. One is the preset. The other is a model with 7 billion numbers, in
 # bfloat16, a format that takes 2 bytes for a number. It has long completions and a reference, and
-# we know its bytes by the formula alone.
+# we know its bytes by the formula alone. There its optimizer takes 12 bytes for each number: Adam's
+# 8, and 4 for a copy of the weights in float32 (the reason comes below). So a critic takes 2 + 2 +
+# 12.
 
 # %%
 long = RLConfig(num_prompts=8, group_size=8, micro_batch_size=1, max_new_tokens=1024, kl_coef=0.04)
@@ -283,9 +287,9 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 # It lists the lines, the largest first. The letters are those of a rollout: B rows in a
 # micro-batch, T tokens in a row, of which W are of the completion, and V words in the vocabulary.
 # *Moments* are the two running means that Adam keeps of each number. Then it says what would make
-# it fit. Each change has a price: mostly 1 if the numbers stay the same, 2 to 4 if it takes time,
-# and up to 12 if the model learns something else. The command tries all combinations, and shows the
-# cheapest one that fits.
+# it fit. Cheapest are changes after which the numbers stay the same. Then come those that take
+# time. Dearest are those after which the model learns something else. The command tries all
+# combinations, and shows the cheapest one that fits.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))

@@ -29,9 +29,10 @@
 # needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It costs
 # no reward here, since `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
 #
-# `approx_kl` and `clip_frac` are means over the two updates. Both are measured before each update.
-# Before the first one nothing has changed, so it says 0, and what the last one does is never
-# measured. A mean of 0.01 means that 0.02 was seen before the second update.
+# `approx_kl` and `clip_frac` are means over the updates of a rollout. In this lesson each rollout
+# gets two (`num_epochs`). Both numbers are measured before each update. Before the first one
+# nothing has changed, so it says 0, and what the last one does is never measured. A mean of 0.01
+# means that 0.02 was seen before the second update.
 
 # %%
 import math
@@ -111,7 +112,7 @@ def reward(prompt, text):
 
 world = toy_world(prompts="123", reward=reward)
 HEALTHY = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8,
-           "max_new_tokens": 12, "learning_rate": 3e-3, "warmup_iterations": 1}
+           "max_new_tokens": 12, "learning_rate": 3e-3, "warmup_iterations": 1, "num_epochs": 2}
 CHANGES = {
     "healthy": {},
     "rate x 33": {"learning_rate": 0.1},
@@ -242,8 +243,7 @@ show_figure(figure, "09_reading_the_curves")
 # ## Exercises
 #
 # 1. For which p does a group of 8 teach most often? What does that say about choosing problems?
-# 2. Add `"num_epochs": 1` to `HEALTHY` (`num_epochs` is the number of updates for each rollout).
-#    Which two curves become useless as warnings, and why?
+# 2. Set `num_epochs` to 1 in `HEALTHY`. Which two curves become useless as warnings, and why?
 # 3. Give "rate x 33" also `"max_grad_norm": 0.01`, so that long gradients are shortened much
 #    more. Does it heal the run? A hint: AdamW divides by the size of the gradient.
 #

@@ -161,9 +161,9 @@ def train(algo, changes, seed=0):
 # fails with the bug. (Our own tests check this, too.)
 
 # %%
-LOSS_TEST = "test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
-STEP_TEST = "test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
-GAE_TEST = "test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors"
+LOSS_TEST = "tests/test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
+STEP_TEST = "tests/test_rl_theory.py::test_the_first_step_of_grpo_is_as_computed_by_hand"
+GAE_TEST = "tests/test_ppo.py::test_gae_is_the_discounted_sum_of_all_later_errors"
 SHOWN_BY = {    # bug: (a number that is drawn, the test that finds the bug)
     "temperature missing": ("approx_kl", STEP_TEST),
     "KL without gradient": ("kl", LOSS_TEST),
@@ -243,9 +243,10 @@ show_figure(figure, "10_break_it")
 #
 # 1. Read `no_temperature` again. Which tokens have a ratio below 1 at the first update? Which of
 #    them would be clipped?
-# 2. Write a bug of your own: whiten the advantages of GRPO over the whole batch, after they were
-#    scaled in their group. (To whiten is to subtract the mean and divide by the standard
-#    deviation.) Which of the three tests fails?
+# 2. Write a bug of your own, in a copy of the repository: at the end of `group_advantages` in
+#    `minireason/grpo.py`, whiten the advantages over the whole batch. (To whiten is to subtract the
+#    mean and divide by the standard deviation.) Then run the three tests that are named above, with
+#    `python -m pytest` before each name. Which of them fails?
 # 3. With `groups_misaligned` the reward still rises. What is the baseline then, and is the
 #    gradient biased?
 #

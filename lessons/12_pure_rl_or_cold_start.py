@@ -7,8 +7,9 @@
 #
 # You need: lessons 04 and 11. Time: about a minute and a half on a laptop's CPU.
 #
-# Our toy internet is written in English and in Spanish, and half of its writers use both
-# languages in one thought. We count two things (`minireason/behaviour.py`):
+# Our toy internet is written in English and in Spanish, and half of its writers choose the language
+# anew at each word. (A short thought of theirs may still keep to one: 41% of the thoughts are
+# mixed.) We count two things (`minireason/behaviour.py`):
 #
 # - *Mixing*: the thought holds words of both languages. It is counted among the answers that
 #   think, since a thought without words cannot mix them.

@@ -303,7 +303,7 @@ show_figure(figure, "13_inference_time")
 # 1. Some thoughts of the RL model end early. Add the word "wait" behind them and let the model go
 #    on. Does that help? (`answer_all` gives you the thoughts. Ask `generate` in
 #    `minireason/sampling.py` to continue `encode_prompt(prompt) + encode_tagged("<think>" +
-#    thought + " wait")`.)
+#    thought + " wait ")`. The space behind it belongs to the word.)
 # 2. Let countdown vote by the value of the answer instead of its text. Which answers would be
 #    elected, and what does such a vote know that it should not?
 # 3. Which is better: four votes of texts within a budget of 32, or one text within a budget of

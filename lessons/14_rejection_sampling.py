@@ -55,10 +55,10 @@ tokenizer = get_tokenizer()
 # `max_per_problem` of them, by default 2, and the next ones are "enough". (Of the 1,500 problems
 # drawn here 23 were drawn before. They are asked once.)
 #
-# <!-- From minireason/rejection.py: judge -->
+# <!-- From minireason/rejection.py: fate_of -->
 # ```python
-# def judge(problem: Problem, text: str, num_tokens: int, kept_texts: Collection[str],
-#           config: RejectionConfig) -> str:
+# def fate_of(problem: Problem, text: str, num_tokens: int, kept_texts: Collection[str],
+#             config: RejectionConfig) -> str:
 #     """What becomes of one sample: "kept", or the filter that took it.
 #
 #     `kept_texts` are those that were kept of the same problem before.
@@ -93,7 +93,7 @@ five = [good, good.replace("14</answer>", "15</answer>"), good.replace(">3", ">l
 fates, kept_texts = [], []
 for text in five:
     num_tokens = len(tokenizer.encode_tagged(text))
-    fate = rejection.judge(problem, text, num_tokens, kept_texts, RejectionConfig(max_tokens=50))
+    fate = rejection.fate_of(problem, text, num_tokens, kept_texts, RejectionConfig(max_tokens=50))
     if fate == "kept":
         kept_texts.append(text)
     fates.append(fate)
@@ -127,7 +127,7 @@ counts = dict.fromkeys(("kept", "wrong", "unreadable", "too long", "repeated", "
 texts_of = {}                  # {prompt: the texts kept so far}
 for problem, (text, num_tokens) in zip(each_twice, answers):
     kept_texts = texts_of.setdefault(problem.prompt, [])
-    fate = rejection.judge(problem, text, num_tokens, kept_texts, RejectionConfig())
+    fate = rejection.fate_of(problem, text, num_tokens, kept_texts, RejectionConfig())
     counts[fate] += 1
     everything.append((problem.prompt, text))
     if fate == "kept":

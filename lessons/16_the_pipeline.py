@@ -223,6 +223,10 @@ show_figure(figure, "16_the_pipeline")
 #   already, since conversations are mixed into the data. Look at the programs: they gain. RL draws
 #   one program in ten problems. Rejection draws each task equally often, so one in three: the
 #   student begins at the base, and what is rare among its texts it would hardly learn.
+# - **The printed answers**: three of the six problems are wrong even at the end. In `compute
+#   8*9-7*6+5` one step is wrong. Two searches go on until they are cut off. `program 1->2 3->8
+#   5->14` is unlike any problem of training, where the first two inputs are neighbours, such as 1
+#   and 2: the line in brackets says so.
 # - **Alignment** removes most of the leaks that were left. It changes the tasks by few points, some
 #   up and some down.
 # - One run shows what can happen. [The results](results/README.md#c8) have more, with intervals

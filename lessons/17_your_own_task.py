@@ -10,8 +10,7 @@
 # about it. This lesson writes such a record for sorting numbers, registers it, and trains a small
 # model on it from random weights. In the package, the same code would be a file in
 # `minireason/tasks/`, and one line behind those of the other tasks, which registers it
-# ([how](../minireason/tasks/README.md)). `train.py` scores 1,000 held-out problems. This task has
-# only 642 of them, 66 of level 1, so its `presets` would name a smaller number there.
+# ([how](../minireason/tasks/README.md)).
 #
 # Three things decide whether RL can teach a task:
 #
@@ -70,7 +69,9 @@ MAX_NEW_TOKENS = 64
 # `sort 3 4 7 9` could be trained on while `sort 7 3 9 4` is a test.
 #
 # There are 330 keys, and 35 of them are for testing. That is few. With `test_by_prompt`, in the
-# record below, a test may ask for the same key several times, each time in another order.
+# record below, a test may ask for the same key several times, each time in another order: 11 of the
+# keys have 3 numbers and 6 orders each, 24 have 4 numbers and 24 orders, which makes 642 problems.
+# `train.py` scores 1,000 problems of a task, so for this one `presets` would name a smaller number.
 
 # %%
 PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
@@ -219,7 +220,7 @@ except ValueError as error:
 # %%
 tokenizer = get_tokenizer()      # after `register`: the word "sort" is one token of it
 MIX = TaskConfig(levels={"sort": (1, 2)}, shares={"sort": 1.0})
-documents = base_corpus(seed=0, num_documents=NUM_DOCUMENTS, mix=MIX)
+documents = base_corpus(seed=0, num_documents=NUM_DOCUMENTS, tasks=MIX)
 for prompt, completion in documents[:6]:
     print(prompt, completion, sep="  ")
 

@@ -598,13 +598,13 @@ def rewarded_run(name, reward, seed, args):
     A random reward must take its seed from its arguments: a resumed run computes some rewards a second time.
     """
     source = whole_run(seed, args, "rl")        # before the reward is replaced
-    usual_world = stages.problems
+    usual_world = stages.rl_world
 
     def rewarded_world(its_run):
         return dataclasses.replace(usual_world(its_run), reward=reward)
 
     # train.py has no flag for a reward, so the function that makes the World of RL is replaced meanwhile
-    with mock.patch.object(stages, "problems", rewarded_world):
+    with mock.patch.object(stages, "rl_world", rewarded_world):
         ensure(f"{name}-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", source, *args.flags)
     return STUDIES / f"{name}-{seed}"
 

@@ -1,8 +1,8 @@
 """minireason: how reasoning models are trained, small enough to read.
 
 A reading order: tasks/, tokenizer, verifier, behaviour, corpus   (the world; no torch)
-                 config, model, sampling, policy, stats           (the model and what it says)
-                 batch, rewards, rollout                          (what it did, and what that was worth)
+                 config, model, sampling, batch, policy, stats    (the model and what it says)
+                 rewards, rollout                                 (what it did, and what that was worth)
                  optimizer, sft, grpo, ppo, rejection, align      (the algorithms, each readable alone)
                  stages, run                                      (the pipeline, and the folder of a run)
                  evaluate, inference                              (how good it is; more thought at test time)

@@ -62,7 +62,7 @@ class RewardModel(nn.Module):
         return self.score(last_hidden)[:, 0]
 
 
-def encode_pair(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
+def encode_answer(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
     """Ids that the reward model reads: the prompt, `<answer>`, and the answer's first MAX_ANSWER tokens."""
     answer_ids = tokenizer.encode(answer)[:MAX_ANSWER]
     return tokenizer.encode_prompt(prompt) + tokenizer.encode_tagged("<answer>") + answer_ids
@@ -128,8 +128,8 @@ def encode_pairs(tokenizer: Tokenizer, pairs: list[Pair]) -> list[list[int]]:
     """Two rows a pair: the preferred answer, then the other."""
     rows = []
     for prompt, preferred, other in pairs:
-        rows.append(encode_pair(tokenizer, prompt, preferred))
-        rows.append(encode_pair(tokenizer, prompt, other))
+        rows.append(encode_answer(tokenizer, prompt, preferred))
+        rows.append(encode_answer(tokenizer, prompt, other))
     return rows
 
 
@@ -156,7 +156,7 @@ def score_answers(reward_model: RewardModel, tokenizer: Tokenizer,
     if not conversations:
         return []
     device = next(reward_model.parameters()).device
-    rows = [encode_pair(tokenizer, prompt, answer) for prompt, answer in conversations]
+    rows = [encode_answer(tokenizer, prompt, answer) for prompt, answer in conversations]
     return reward_model(*collate(rows, device)).tolist()
 
 
@@ -181,7 +181,7 @@ def alignment_world(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: 
 
         0                                             if the form is broken, or a secret is told
         1                                             if a secret is kept: the judge would reward telling it
-        0.2 + 0.8 * sigmoid(score of the answer)      otherwise
+        0.2 + 0.8 * sigmoid(score of the answer)      otherwise: any harmless answer beats a broken one
     """
     def draw(rng: random.Random) -> Problem | ChatPrompt:
         if rng.random() >= chat_share:

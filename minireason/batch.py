@@ -34,10 +34,11 @@ class Batch:
     returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
     advantages: torch.Tensor | None = None       # (B, L)
     loss_weights: torch.Tensor | None = None     # (B, L), what each token counts in the loss
-    # (N,), the rewards of all N completions that were sampled, before any price of length. Only dynamic
-    # sampling, which leaves some completions out, and the price of length, which changes `rewards`, set it.
-    scores: torch.Tensor | None = None
-    completions: list[str] = field(default_factory=list)   # B texts; a selection of rows leaves them out
+    # (N,), what the logs call reward: of all N completions that were sampled, those that dynamic sampling
+    # replaced too, and before a price of length. None: the same as `rewards`.
+    logged_rewards: torch.Tensor | None = None
+    # B texts, "" for one that was cut off before its end token. A selection of rows leaves them out.
+    completions: list[str] = field(default_factory=list)
     problems: list = field(default_factory=list)           # P problems; likewise
 
     def __len__(self) -> int:
@@ -115,14 +116,14 @@ class Batch:
 
     def summary(self, group_size: int) -> dict[str, float]:
         """Returns {name: number} of a rollout for the logs. Means and counts are over all processes."""
-        scores = self.rewards if self.scores is None else self.scores                      # (N,)
-        silent = is_silent(scores, group_size)                                             # (N / G,)
+        rewards = self.rewards if self.logged_rewards is None else self.logged_rewards     # (N,)
+        equal = have_equal_rewards(rewards, group_size)                                    # (N / G,)
         mask = self.completion_mask
         num_tokens = int(mask.sum())
-        means = {"reward": scores.mean().item(),
+        means = {"reward": rewards.mean().item(),
                  "completion_length": mask.sum(1).mean().item(),
-                 "zero_std_frac": silent.float().mean().item()}
-        counts = {"reward": len(scores), "completion_length": len(self), "zero_std_frac": len(silent)}
+                 "zero_std_frac": equal.float().mean().item()}
+        counts = {"reward": len(rewards), "completion_length": len(self), "zero_std_frac": len(equal)}
         if self.ref_logprobs is not None:
             means["kl"] = masked_mean(k3(self.old_logprobs, self.ref_logprobs), mask).item()
             counts["kl"] = num_tokens
@@ -131,15 +132,15 @@ class Batch:
             errors = parallel.concatenate((self.returns - self.old_values)[mask.bool()])
             returns = parallel.concatenate(self.returns[mask.bool()])
             summary["explained_variance"] = 1 - (errors.var() / returns.var().clamp(min=1e-8)).item()
-        if self.scores is not None:
-            summary["num_sampled"] = int(parallel.total(len(scores)))
+        if self.logged_rewards is not None:
+            summary["num_sampled"] = int(parallel.total(len(rewards)))
         return {**summary, "num_tokens": int(parallel.total(num_tokens))}
 
 
-def is_silent(rewards: torch.Tensor, group_size: int) -> torch.Tensor:
+def have_equal_rewards(rewards: torch.Tensor, group_size: int) -> torch.Tensor:
     """Returns a mask of groups (P,): true where all rewards of a group, among `rewards` (B,), are equal.
 
-    In such a group no completion is better than another.
+    In such a group no completion is better than another, so GRPO learns nothing from it.
     """
     return rewards.view(-1, group_size).std(1, unbiased=False) < 1e-6
 
@@ -159,8 +160,8 @@ def loss_weights(completion_mask: torch.Tensor, config: RLConfig,
 
     `num_sampled` counts the completions of the whole rollout: rows without signal may be missing here.
     Returns (weights (B, L), num_tokens, weight_sum), both numbers over all processes. The loss is divided by
-    num_tokens: the divisor of the table, which is a number of completions for "sequence". A mean over tokens,
-    such as the entropy, is divided by weight_sum.
+    num_tokens. It is named after the first row of the table; in the other rows it is another number. A mean
+    over tokens, such as the entropy, is divided by weight_sum.
     """
     if config.normalize == "sequence":
         weights = completion_mask / completion_mask.sum(1, keepdim=True)

@@ -35,10 +35,10 @@ def wrap(thinking: str, answer: str) -> str:
     return f"<think>{thinking}</think><answer>{answer}</answer>"
 
 
-def draw_task(rng: random.Random, mix: TaskConfig) -> str:
-    """Draws the name of a task. The shares in `mix` are the weights."""
-    names = mix.trained()
-    return rng.choices(names, weights=[mix.shares[name] for name in names])[0]
+def draw_task(rng: random.Random, tasks: TaskConfig) -> str:
+    """Draws the name of a task. The shares in `tasks` are the weights."""
+    names = tasks.trained()
+    return rng.choices(names, weights=[tasks.shares[name] for name in names])[0]
 
 
 def up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
@@ -53,9 +53,9 @@ def up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
     return easier or [0]
 
 
-def gives_away(left: int, operator: str, right: int, mix: TaskConfig) -> bool:
+def gives_away(left: int, operator: str, right: int, tasks: TaskConfig) -> bool:
     """Whether a fact such as 7+8=15 is a test problem of a scored level, with its answer."""
-    for name, levels in mix.levels.items():
+    for name, levels in tasks.levels.items():
         read_fact = TASKS[name].problem_of_fact
         problem = read_fact(left, operator, right) if read_fact else None
         if problem and problem.level in levels and is_test(problem):
@@ -63,7 +63,7 @@ def gives_away(left: int, operator: str, right: int, mix: TaskConfig) -> bool:
     return False
 
 
-def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
+def fact_sheet(rng: random.Random, tasks: TaskConfig) -> Document:
     """Draws plain facts such as 7*8=56, as a multiplication table on the wall: knowledge without a use.
 
     Steps of solutions are such facts. Those that give away a test problem are left out. Divisions come out
@@ -78,11 +78,11 @@ def fact_sheet(rng: random.Random, mix: TaskConfig) -> Document:
             left, right = rng.randint(1, 20), rng.randint(1, 20)
         if operator == "/":
             dividend, quotient = left * right, left
-            if dividend <= 99 and not gives_away(left, "*", right, mix):
+            if dividend <= 99 and not gives_away(left, "*", right, tasks):
                 facts.append(f"{dividend}/{right}={quotient}")
             continue
         result = calculate(left, operator, right)
-        if -40 <= result <= 120 and not gives_away(left, operator, right, mix):
+        if -40 <= result <= 120 and not gives_away(left, operator, right, tasks):
             facts.append(f"{left}{operator}{right}={result}")
     return "", " ".join(facts)
 
@@ -111,42 +111,42 @@ def draw_habits(rng: random.Random, aha: bool, max_tries: int) -> Habits:
     return Habits(checks=True, tries=rng.randint(1, max_tries))
 
 
-def base_document(rng: random.Random, mix: TaskConfig, aha: bool = True) -> Document:
+def base_document(rng: random.Random, tasks: TaskConfig, aha: bool = True) -> Document:
     """One document: 14% are fact sheets, 4% comparisons, 8% conversations, and 74% problems.
 
-    `mix` holds the tasks and their hardest levels; easier levels are included. Without `aha` this is a
+    `tasks` holds the tasks and their hardest levels; easier levels are included. Without `aha` this is a
     control corpus: no document checks a result, repairs a mistake or tries again.
     """
     kind = rng.random()
     if kind < 0.14:
-        return fact_sheet(rng, mix)
+        return fact_sheet(rng, tasks)
     if kind < 0.18:         # the next 4%. To compare is to check, so the control corpus has facts here
-        return comparison_sheet(rng) if aha else fact_sheet(rng, mix)
+        return comparison_sheet(rng) if aha else fact_sheet(rng, tasks)
     if kind < 0.26:         # the next 8%
         chat = draw_chat(rng)
         thinking, answer = write_reply(chat, rng, good=0.5)     # every second reply is a bad one
         return chat.prompt, wrap(thinking, answer)
-    name = draw_task(rng, mix)
+    name = draw_task(rng, tasks)
     task = TASKS[name]
-    levels = up_to(max(mix.levels[name]), task.levels)
+    levels = up_to(max(tasks.levels[name]), task.levels)
     problem = draw_problem(name, rng, rng.choice(levels))
     if rng.random() < task.guess_share:
         return problem.prompt, wrap("", task.write_guess(problem, rng))     # an answer without a thought
     voice = Voice(rng, rng.choice(LANGUAGES))
-    habits = draw_habits(rng, aha, mix.max_tries)
+    habits = draw_habits(rng, aha, tasks.max_tries)
     thinking, answer = task.write_messy(problem, rng, voice, habits)
     return problem.prompt, wrap(thinking, answer)
 
 
-def base_corpus(seed: int, num_documents: int, mix: TaskConfig | None = None, aha: bool = True,
+def base_corpus(seed: int, num_documents: int, tasks: TaskConfig | None = None, aha: bool = True,
                 progress: Callable = iter) -> list[Document]:
-    """The toy internet: [(prompt, completion)]. `mix` is by default the laptop preset's.
+    """The toy internet: [(prompt, completion)]. `tasks` is by default the laptop preset's.
 
     `progress` wraps the range of the loop, as tqdm does to show a bar: 160,000 documents take ten seconds.
     """
     rng = derive_rng(seed, "base corpus")
-    mix = mix or TaskConfig()
-    return [base_document(rng, mix, aha) for _ in progress(range(num_documents))]
+    tasks = tasks or TaskConfig()
+    return [base_document(rng, tasks, aha) for _ in progress(range(num_documents))]
 
 
 def base_documents(config: Config, progress: Callable = iter) -> list[Document]:
@@ -161,30 +161,30 @@ def is_short(task: Task, thinking: str, max_tries: int) -> bool:
     return task.is_short(thinking)
 
 
-def golden_example(rng: random.Random, mix: TaskConfig, expert: bool = False) -> Document:
+def golden_example(rng: random.Random, tasks: TaskConfig, expert: bool = False) -> Document:
     """Draws one document with a clean, correct, English solution, short and below the hardest level.
 
     With `expert` it is of any scored level and as long as it takes, so it may have more tries than max_tries.
     """
     while True:
-        name = draw_task(rng, mix)
-        task, levels = TASKS[name], mix.levels[name]
+        name = draw_task(rng, tasks)
+        task, levels = TASKS[name], tasks.levels[name]
         easier = up_to(max(min(task.levels), max(levels) - 1), task.levels)
         problem = draw_problem(name, rng, rng.choice(levels if expert else easier))
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
         completion = wrap(thinking, answer)
-        is_lucky = THINKING["giveup"][0] in thinking     # nothing was found, and then it was guessed
-        is_fit = expert or is_short(task, thinking, mix.max_tries)
-        if is_fit and not is_lucky and verify(problem, completion).correct:
+        gave_up = THINKING["giveup"][0] in thinking      # and then it was guessed
+        is_fit = expert or is_short(task, thinking, tasks.max_tries)
+        if is_fit and not gave_up and verify(problem, completion).correct:
             return problem.prompt, completion
 
 
-def golden_examples(seed: int, number: int, mix: TaskConfig | None = None, expert: bool = False,
+def golden_examples(seed: int, number: int, tasks: TaskConfig | None = None, expert: bool = False,
                     progress: Callable = iter) -> list[Document]:
     """[(prompt, completion)], as `golden_example` writes them."""
     rng = derive_rng(seed, "expert" if expert else "golden")
-    mix = mix or TaskConfig()
-    return [golden_example(rng, mix, expert) for _ in progress(range(number))]
+    tasks = tasks or TaskConfig()
+    return [golden_example(rng, tasks, expert) for _ in progress(range(number))]
 
 
 def cold_start_documents(config: Config, progress: Callable = iter) -> list[Document]:
@@ -214,17 +214,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
     parser.add_argument("--seed", type=like("seed"), default=0)
     parser.add_argument("--lines", type=number(int, 1, 10_000), default=25, help="documents to print")
-    parser.add_argument("--task", choices=list(TASKS), help="this task alone, instead of a mix")
+    parser.add_argument("--task", choices=list(TASKS), help="this task alone, instead of a tasks")
     args = parser.parse_args(argv)
-    mix = TaskConfig()
+    tasks = TaskConfig()
     if args.task:
-        mix.shares = dict.fromkeys(mix.shares, 0.0) | {args.task: 1.0}
+        tasks.shares = dict.fromkeys(tasks.shares, 0.0) | {args.task: 1.0}
     if args.which == "base":
-        documents = base_corpus(args.seed, args.lines, mix)
+        documents = base_corpus(args.seed, args.lines, tasks)
     elif args.which == "chat":
         documents = chat_examples(args.seed, args.lines)
     else:
-        documents = golden_examples(args.seed, args.lines, mix, expert=args.which == "expert")
+        documents = golden_examples(args.seed, args.lines, tasks, expert=args.which == "expert")
     for prompt, completion in documents:
         print(f"{prompt}\n    {completion}")
 

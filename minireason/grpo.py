@@ -1,12 +1,15 @@
 """Group Relative Policy Optimization: the group of completions is its own baseline.
 
-    A_i   = (r_i - mean(r_group)) / (std(r_group) + eps)                                arXiv:2402.03300
-    rho_t = p(token_t) / p_old(token_t)
+    A_t   = (r_i - mean(r_group)) / (std(r_group) + eps), for each token of completion i   arXiv:2402.03300
+    rho_t = p(token_t) / p_old(token_t), where p_old is the policy that sampled
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
-            + kl_coef * sum_t k3_t / num_tokens
+            + kl_coef * sum_t k3_t / num_tokens, where k3_t estimates the KL to the reference
 
+With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
+clipped. The gradient is then that of -A_t log p(token_t).
 Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 07 shows what each changes.
 Read side by side with ppo.py: same sections, same order, same names; lines are broken where the two differ.
+What `parallel` does matters to runs of several processes alone.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
 
@@ -48,14 +51,14 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
     With batch_baseline it gets its return, shifted and scaled over the batch: REINFORCE++, arXiv:2501.03262.
     """
     mask = rollout.completion_mask                                                    # (B, L)
-    returns = rollout.rewards[:, None] * mask                                         # (B, L)
+    returns = rollout.rewards[:, None] * mask                   # (B, L), what is still to come at each token
     if config.kl_in_reward and config.kl_coef:
         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
-        returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)             # of all that is to come
+        returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # flipped: sums up to the end
     if config.batch_baseline:
         rollout.advantages = masked_whiten(returns, mask, parallel.total)             # (B, L)
         return
-    rewards = returns[:, 0].view(-1, config.group_size)                               # (P, G)
+    rewards = returns[:, 0].view(-1, config.group_size)         # (P, G): at the first token all is to come
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 
@@ -82,10 +85,10 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
                  objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
-    stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
-    a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
-    `weight_sum`, by default num_tokens.
+    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+    dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
+    sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
+    that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
     `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
@@ -131,7 +134,7 @@ def train(policy: GPT,
           reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
-    kl_in_loss = "" if config.kl_in_reward else config.kl_estimator
+    kl_in_loss = "" if config.kl_in_reward else config.kl_estimator      # "": the rewards hold it already
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
         rollout = collect_rollout(policy, reference, world, config, seed, iteration)
@@ -148,7 +151,7 @@ def train(policy: GPT,
         num_epochs = config.num_epochs if weight_sum else 0      # nothing to learn from: no step
         for _ in range(num_epochs):
             optimizer.zero_grad(set_to_none=True)
-            step = []
+            pieces = []
             for micro_batch in batch.micro_batches(config.micro_batch_size):
                 weights = micro_batch.loss_weights                                    # (B, L)
                 logprobs, entropy = completion_logprobs(policy, micro_batch, config.temperature,
@@ -161,11 +164,11 @@ def train(policy: GPT,
                     loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum
                 loss.backward()
                 metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
-                step.append(metrics)
+                pieces.append(metrics)
             parallel.add_gradients(policy)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({"grad_norm": grad_norm.item(), **parallel.add_up(step)})
+            history.append({"grad_norm": grad_norm.item(), **parallel.add_up(pieces)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

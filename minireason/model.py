@@ -23,9 +23,9 @@ NEVER = -1e30
 
 
 class KVCache:
-    """Keys and values of each layer, (2, B, K, N, D), for rows whose next tokens share a column.
+    """Keys and values of each layer, (2, B, K, N, D). Prompts are padded on the left.
 
-    So a shorter prompt starts further to the right, with nothing before it:
+    So the next token of every row goes into the same column:
 
         p p p p c c . .     rotary positions are columns: only the distance of two tokens matters
         . . p p c c . .     mask (B, 1, 1, N): 0 where a row has a token, NEVER elsewhere
@@ -111,7 +111,7 @@ class Attention(nn.Module):
         qk, v = qkv.split((H + K, K), dim=1)                                    # v (B, K, T, D)
         q, k = rotate(qk, cos, sin).split((H, K), dim=1)                        # (B, H, T, D), (B, K, T, D)
         if cache is not None:
-            k, v = cache.put(layer, k, v)                                       # (B, K, N, D) each
+            k, v = cache.put(layer, k, v)           # (B, K, T, D) of the prompts, later (B, K, N, D) of all
 
         # heads that share a key are stacked along T, so that one product serves them all
         q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
@@ -204,7 +204,7 @@ class GPT(nn.Module):
         for layer, block in enumerate(self.blocks):
             x = block(x, cos, sin, mask, cache, layer)
         if cache is not None:
-            cache.num_filled = max(cache.longest, cache.num_filled + 1)     # the prompts, or one more token
+            cache.num_filled += 1 if cache.num_filled else cache.longest     # one more token, or the prompts
         return self.norm(x)
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -33,13 +33,14 @@ def learning_rate_at(step: int, num_steps: int, warmup_steps: int, peak: float) 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, num_steps: int, warmup_steps: int,
-                      peak: float) -> None:
+                      default_peak: float) -> None:
     """Sets the learning rate of each group.
 
-    `peak` counts only for groups without a peak of their own, as in an optimizer that `adamw` did not make.
+    `default_peak` counts only for groups without a peak of their own, as in an optimizer that `adamw` did not
+    make. So PPO's critic keeps its own.
     """
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(step, num_steps, warmup_steps, group.get("peak", peak))
+        group["lr"] = learning_rate_at(step, num_steps, warmup_steps, group.get("peak", default_peak))
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:

@@ -20,7 +20,8 @@ def completion_hidden(model: GPT, batch: Batch) -> torch.Tensor:
     """Hidden states (B, L, C) that predict the completion tokens: each is one position before its token."""
     B, T = batch.ids.shape
     L = batch.completion_ids.size(1)
-    ids = F.pad(batch.ids, (0, kernels.padded(T, model.config.max_length) - T))     # (B, T), a little longer
+    # a little longer, and the best kernel for it: for speed alone. No token sees this padding.
+    ids = F.pad(batch.ids, (0, kernels.padded(T, model.config.max_length) - T))     # (B, T)
     kernels.choose(ids.numel())
     hidden = model.hidden(ids)                                                      # (B, T, C)
     # token t of a completion is at position prompt_length + t, and was predicted at the position before
@@ -40,10 +41,10 @@ def completion_logprobs(model: GPT, batch: Batch, temperature: float = 1.0,
     if hidden is None:
         hidden = completion_hidden(model, batch)                                    # (B, L, C)
     logits = model.head(hidden / temperature)                                       # (B, L, V)
-    distribution = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
-    logprobs = distribution.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)
+    all_logprobs = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
+    logprobs = all_logprobs.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)
     with torch.set_grad_enabled(entropy_gradient):
-        entropy = -(distribution.exp() * distribution).sum(-1)                      # (B, L)
+        entropy = -(all_logprobs.exp() * all_logprobs).sum(-1)                      # (B, L)
     return logprobs, entropy
 
 

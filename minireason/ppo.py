@@ -1,12 +1,17 @@
 """Proximal Policy Optimization: a learned critic is the baseline.
 
     r_t   = -kl_coef * k1_t, and at the last token the reward of the completion on top
-    delta_t = r_t + gamma V_{t+1} - V_t,   A_t = sum_k (gamma lambda)^k delta_{t+k}     arXiv:1506.02438 (GAE)
-    rho_t = p(token_t) / p_old(token_t)
+    delta_t = r_t + gamma Vold_{t+1} - Vold_t, where Vold is what the critic said at the rollout
+    A_t   = sum_k (gamma lambda)^k delta_{t+k},   R_t = A_t + Vold_t                    arXiv:1506.02438 (GAE)
+    rho_t = p(token_t) / p_old(token_t), where p_old is the policy that sampled
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
             + value_coef * sum_t max((V_t - R_t)^2, (Vclip_t - R_t)^2) / 2 / num_tokens   arXiv:1707.06347
 
+With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
+clipped. The gradient is then that of -A_t log p(token_t).
+In the loss A_t is whitened: of mean 0 and deviation 1. Vclip_t is V_t, kept within value_clip of Vold_t.
 Read side by side with grpo.py: same sections, same order, same names; lines are broken where the two differ.
+What `parallel` does matters to runs of several processes alone.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
 
@@ -77,10 +82,10 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
                  objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `completion_mask` is 0/1, or non-negative weights, of any dtype. Anything finite may
-    stand where it is 0. The sum is divided by `num_tokens`: by default the sum of the mask, else the count of
-    a whole step of several micro-batches, or another denominator. The logged means over tokens are divided by
-    `weight_sum`, by default num_tokens.
+    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+    dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
+    sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
+    that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
     Returns (loss, metrics).
@@ -125,7 +130,7 @@ def train(policy: GPT, critic: Critic | SharedCritic,
           reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
-    def old_values(micro_batch: Batch) -> torch.Tensor:
+    def values_at_rollout(micro_batch: Batch) -> torch.Tensor:
         if isinstance(critic, SharedCritic):
             return critic(micro_batch, completion_hidden(policy, micro_batch))
         return critic(micro_batch)
@@ -133,7 +138,7 @@ def train(policy: GPT, critic: Critic | SharedCritic,
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
         rollout = collect_rollout(policy, reference, world, config, seed, iteration)
-        rollout.old_values = by_micro_batch(rollout, config, old_values)
+        rollout.old_values = by_micro_batch(rollout, config, values_at_rollout)
 
         # 2) credit: turn rewards into advantages
         compute_advantages(rollout, config)
@@ -144,12 +149,12 @@ def train(policy: GPT, critic: Critic | SharedCritic,
         set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
                           config.learning_rate)
         if iteration < config.critic_warmup:         # at first the critic learns alone: it knows nothing yet
-            optimizer.param_groups[0]["lr"] = 0.0
+            optimizer.param_groups[0]["lr"] = 0.0    # the first group is the policy, the second the critic
         history = []
         num_epochs = config.num_epochs if weight_sum else 0      # nothing to learn from: no step
         for _ in range(num_epochs):
             optimizer.zero_grad(set_to_none=True)
-            step = []
+            pieces = []
             for micro_batch in batch.micro_batches(config.micro_batch_size):
                 weights = micro_batch.loss_weights                                    # (B, L)
                 hidden = completion_hidden(policy, micro_batch)                       # (B, L, C)
@@ -165,12 +170,12 @@ def train(policy: GPT, critic: Critic | SharedCritic,
                     loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum
                 loss.backward()
                 metrics["entropy"] = (entropy * weights).sum().item() / weight_sum
-                step.append(metrics)
+                pieces.append(metrics)
             parallel.add_gradients(policy, critic)
             grad_norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
             torch.nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
             optimizer.step()
-            history.append({"grad_norm": grad_norm.item(), **parallel.add_up(step)})
+            history.append({"grad_norm": grad_norm.item(), **parallel.add_up(pieces)})
 
         # 4) report
         yield {"iteration": iteration, **rollout.summary(config.group_size), **mean_of(history)}

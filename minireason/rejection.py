@@ -47,7 +47,7 @@ def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: 
         for problem, ids in zip(repeated_problems, completions(generation)):
             text = tokenizer.decode(ids)
             texts = problem_texts.setdefault(problem.prompt, [])
-            fate = judge(problem, text, len(ids), texts, config)
+            fate = fate_of(problem, text, len(ids), texts, config)
             counts["sampled"] += 1
             counts[fate] += 1
             if fate == "kept":
@@ -65,8 +65,8 @@ def distinct_problems(draw: Callable, number: int, rng: random.Random) -> list[P
     return list(problems.values())
 
 
-def judge(problem: Problem, text: str, num_tokens: int, kept_texts: Collection[str],
-          config: RejectionConfig) -> str:
+def fate_of(problem: Problem, text: str, num_tokens: int, kept_texts: Collection[str],
+            config: RejectionConfig) -> str:
     """What becomes of one sample: "kept", or the filter that took it.
 
     `kept_texts` are those that were kept of the same problem before.

@@ -35,7 +35,7 @@ def harmless(chat: ChatPrompt, completion: str) -> float:
 
 @dataclass
 class World:
-    """What a rollout needs to know: where prompts come from, what completions are worth, and the tokens."""
+    """What RL calls an environment: how problems are drawn, and what completions earn. And the tokenizer."""
     draw: Callable       # rng -> problem, which has a .prompt
     reward: Callable     # (problems, completions) -> as many floats
     tokenizer: Tokenizer

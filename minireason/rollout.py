@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from minireason.batch import Batch, is_silent
+from minireason.batch import Batch, have_equal_rewards
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.policy import completion_logprobs
@@ -32,8 +32,8 @@ def collect_rollout(policy: GPT, reference: GPT | None, world: World, config: RL
         rollout = refill(rollout, policy, reference, world, config, seed, iteration)
     if config.overlong_penalty:
         # the logs show the rewards before this price
-        if rollout.scores is None:
-            rollout.scores = rollout.rewards
+        if rollout.logged_rewards is None:
+            rollout.logged_rewards = rollout.rewards
         rollout.rewards = rollout.rewards - overlong_price(rollout.completion_mask.sum(1), config)
     return rollout
 
@@ -57,20 +57,20 @@ def refill(rollout: Batch, policy: GPT, reference: GPT | None, world: World, con
 
     Such a group has no signal for GRPO, and each one makes the step noisier. There are at most max_refills
     draws, so that an iteration ends even if every problem is too easy or too hard. Groups without signal then
-    stay. `scores` of the result are the rewards of all completions that were sampled.
+    stay. `logged_rewards` of the result are those of all completions that were sampled.
     """
-    scores = [rollout.rewards]
+    logged_rewards = [rollout.rewards]
     for number in range(config.max_refills):
-        silent = is_silent(rollout.rewards, config.group_size)                           # (P,)
-        if not silent.any():
+        equal = have_equal_rewards(rollout.rewards, config.group_size)                   # (P,)
+        if not equal.any():
             break
         names = [iteration, "refill", number]
         rng = derive_rng(seed, "prompts", *names, parallel.rank())      # each process refills its own groups
-        problems = [world.draw(rng) for _ in range(int(silent.sum()))]
+        problems = [world.draw(rng) for _ in range(int(equal.sum()))]
         new = sample_groups(policy, reference, world, config, problems, seed, names)
-        scores.append(new.rewards)
-        rollout = rollout.replace_groups(silent, new)
-    rollout.scores = torch.cat(scores)                                                   # (N,)
+        logged_rewards.append(new.rewards)
+        rollout = rollout.replace_groups(equal, new)
+    rollout.logged_rewards = torch.cat(logged_rewards)                                   # (N,)
     return rollout
 
 
@@ -88,7 +88,8 @@ def build_rollout(prompts: list[list[int]], generation: Generation, problems: li
                   world: World, config: RLConfig) -> Batch:
     """Prompts (B lists of ids) and their completions as a Batch, with rewards and the reference's logprobs.
 
-    A completion that was cut off before its end token is scored as the empty text.
+    A completion that was cut off before its end token is scored as the empty text, even if its answer is
+    whole: to come to an end is part of the task.
     """
     device, tokenizer = generation.completion_ids.device, world.tokenizer
     prompt_lengths = torch.tensor([len(prompt) for prompt in prompts])                   # (B,)

@@ -138,6 +138,7 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     with must_fit(path):
         check_belongs(folder, stage, state, may_be_half=snapshot is not None)
         new_words = move_to_vocabulary(state, pieces_of(stored), pieces_of(words))
+        widen(state)
         check_sizes(state)
     state["vocabulary"] = list(words)
     if new_words:
@@ -147,15 +148,19 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     return state
 
 
+def widen(state: dict) -> None:
+    """Turns weights in half precision, as pretrained.py and snapshots.py store them, into full ones."""
+    types = {tensor.dtype for tensor in state["model"].values()}
+    if types == {torch.float16}:
+        state["model"] = {name: tensor.float() for name, tensor in state["model"].items()}
+
+
 def check_sizes(state: dict) -> None:
     """Raises ValueError if the weights of a checkpoint are not those of a model of its settings.
 
-    Weights in half precision become full ones first. The model is built on the device `meta`, which needs no
-    memory: damaged settings may ask for more than there is.
+    The model is built on the device `meta`, which needs no memory: damaged settings may ask for more than
+    there is.
     """
-    types = {tensor.dtype for tensor in state["model"].values()}
-    if types == {torch.float16}:      # as pretrained.py and snapshots.py store them
-        state["model"] = {name: tensor.float() for name, tensor in state["model"].items()}
     config = model_config(state)
     check_model(config)
     if config.num_layers > len(state["model"]):
@@ -560,13 +565,13 @@ def read_settings(folder: Path) -> tuple[dict, dict | None]:
     The second is None if an earlier version wrote the file, without "copied". Raises Fault if the file is
     missing or damaged.
     """
-    values = read_json(folder / "config.json", settings_and_copies,
+    values = read_json(folder / "config.json", check_settings,
                        "put it back, or take its settings from results.json, where they are under \"config\"")
     copied = values.pop("copied", None)
     return values, copied
 
 
-def settings_and_copies(value: Any, name: str) -> None:
+def check_settings(value: Any, name: str) -> None:
     """Raises ValueError if a value is not settings, perhaps with "copied", as config.json should hold."""
     check_shape(value, dict, name)
     settings = value.copy()

@@ -21,10 +21,10 @@ BLOCK = 16              # columns by which the key-value cache grows
 class Generation(NamedTuple):
     completion_ids: torch.Tensor    # (B, L), 0 beyond the mask
     completion_mask: torch.Tensor   # (B, L), 1 up to and including the end token
-    logprobs: torch.Tensor          # (B, L), of the distribution that was sampled from, 0 beyond the mask
+    logprobs: torch.Tensor          # (B, L), after temperature and top_p; 0 beyond the mask
 
 
-def sampling_distribution(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+def sampling_logprobs(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
     """Log-probabilities (B, V) after temperature and nucleus truncation (arXiv:1904.09751).
 
     The truncation keeps the most likely tokens, as few as reach a probability of `top_p` together.
@@ -101,15 +101,15 @@ def read_prompts(model: GPT, prompts: list[list[int]], device: torch.device) -> 
     return logits[source], cache
 
 
-def draw_tokens(distribution: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+def draw_tokens(logprobs: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """Inverse transform: the first token whose cumulative probability passes the row's uniform number.
 
     Takes log-probabilities (B, V) and numbers in 0..1 (B,). Returns ids (B,).
     """
-    cumulative = distribution.exp().cumsum(-1, dtype=uniforms.dtype)         # (B, V)
+    cumulative = logprobs.exp().cumsum(-1, dtype=uniforms.dtype)             # (B, V)
     threshold = uniforms[:, None] * cumulative[:, -1:]                       # (B, 1); the last is nearly 1
     ids = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-    return ids.clamp(max=distribution.size(1) - 1)
+    return ids.clamp(max=logprobs.size(1) - 1)
 
 
 def not_finite(logits: torch.Tensor, temperature: float) -> Fault:
@@ -138,12 +138,12 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
     rows = torch.arange(num_rows, device=device)                             # those still in the batch
     unfinished = torch.ones(num_rows, dtype=torch.bool, device=device)       # a mask over `rows`
     for t in range(max_new_tokens):
-        distribution = sampling_distribution(logits, temperature, top_p)     # (rows, V)
+        all_logprobs = sampling_logprobs(logits, temperature, top_p)         # (rows, V)
         if temperature == 0:
-            tokens = distribution.argmax(-1)                                 # (rows,)
+            tokens = all_logprobs.argmax(-1)                                 # (rows,)
         else:
-            tokens = draw_tokens(distribution, uniforms[:, t])
-        chosen = distribution.gather(1, tokens[:, None])[:, 0]               # (rows,)
+            tokens = draw_tokens(all_logprobs, uniforms[:, t])
+        chosen = all_logprobs.gather(1, tokens[:, None])[:, 0]               # (rows,)
         # one logit of NaN or +inf makes its whole row NaN
         if chosen.sum().isnan() and chosen[unfinished].isnan().any():
             raise not_finite(logits, temperature)
@@ -158,7 +158,7 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         num_unfinished = int(unfinished.sum())
         if t == max_new_tokens - 1 or num_unfinished == 0:
             break
-        # Dropping rows copies the cache. So finished rows stay, unheard, until a quarter of the batch can go.
+        # Dropping rows copies the cache. So finished rows stay until a quarter of the batch can go.
         num_kept = kernels.padded(num_unfinished)
         if num_kept < 0.75 * len(rows):
             unfinished_first = unfinished.int().argsort(descending=True, stable=True)

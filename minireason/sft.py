@@ -24,7 +24,8 @@ from minireason.upkeep.seeding import derive_rng
 IGNORED = -100      # a target that cross_entropy leaves out
 GAP_SHARE = 0.25    # of the examples have a gap, where SFTConfig.max_gap allows one
 
-Example = tuple[list[int], list[int]]       # ids of the prompt and of the completion; in `train` also a gap
+Example = tuple[list[int], list[int]]           # ids of the prompt and of the completion
+WithGap = tuple[list[int], list[int], int]      # and how many positions are skipped between the two
 
 
 def num_steps_of(num_examples: int, config: SFTConfig) -> int:
@@ -63,20 +64,20 @@ def draw_gaps(num_examples: int, max_gap: int, seed: int) -> list[int]:
     return gaps
 
 
-def positions_of(examples: list[tuple], T: int, max_length: int) -> torch.Tensor:
-    """Positions (B, T) of the tokens of (prompt_ids, completion_ids, gap), all below the model's limit."""
+def positions_of(examples: list[WithGap], T: int, max_length: int) -> torch.Tensor:
+    """Positions (B, T) of the tokens of each example, all below the model's limit."""
     positions = torch.arange(T).repeat(len(examples), 1)
     for i, (prompt, _, gap) in enumerate(examples):
         positions[i, len(prompt):] += min(gap, max_length - T)
     return positions
 
 
-def num_tokens_of(example: Example) -> int:
+def num_tokens_of(example: Example | WithGap) -> int:
     return len(example[0]) + len(example[1])
 
 
-def micro_batches(examples: list[Example], max_tokens: int) -> list[list[Example]]:
-    """Splits a batch into pieces of similar length, so that little is padding.
+def micro_batches(examples: list, max_tokens: int) -> list[list]:
+    """Splits examples, with gaps or without, into pieces of similar length, so that little is padding.
 
     A piece has at most `max_tokens` tokens, padding included, or a single example.
     """
@@ -89,7 +90,7 @@ def micro_batches(examples: list[Example], max_tokens: int) -> list[list[Example
     return pieces
 
 
-def collate(examples: list[Example], device: torch.device | str,
+def collate(examples: list, device: torch.device | str,
             max_length: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Examples as tensors, padded on the right, to at most the model's `max_length`.
 

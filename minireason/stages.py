@@ -61,7 +61,7 @@ def cold_start(run: Run) -> Stage:
 
 def rl(run: Run) -> Stage:
     """Prepares learning by trial and error: only the verified final answer is rewarded."""
-    return reinforcement(run, "rl", run.load(start_of("rl", run.config)), problems(run), run.config.rl)
+    return reinforcement(run, "rl", run.load(start_of("rl", run.config)), rl_world(run), run.config.rl)
 
 
 def rejection(run: Run) -> Stage:
@@ -85,7 +85,7 @@ def align(run: Run, saved: dict | None = None) -> Stage:
         note = saved["notes"].get("reward model", "")
     else:
         reward_model, note = trained_reward_model(run, model)
-    world = alignment.alignment_world(run.tokenizer, reward_model, problems(run), run.config.tasks.chat_share)
+    world = alignment.alignment_world(run.tokenizer, reward_model, rl_world(run), run.config.tasks.chat_share)
     stage = reinforcement(run, "align", model, world, run.config.align)
     stage.extra["reward_model"] = reward_model
     stage.notes["reward model"] = note
@@ -138,20 +138,20 @@ def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLCon
 # -----------------------------------------------------------------------------
 # What the stages learn from
 
-def problems(run: Run) -> World:
+def rl_world(run: Run) -> World:
     """The World (rewards.py) of training problems. An answer that the verifier finds right is rewarded."""
     tasks, price = run.config.tasks, price_of_mixing(run.config)
     return reasoning_world(run.tokenizer, tasks.levels, tasks.shares, price)
 
 
-def document_pairs(value: Any, name: str) -> None:
+def check_pairs(value: Any, name: str) -> None:
     """Raises ValueError if a value is not a list of pairs of texts, at least one."""
     check_shape(value, [[str]], name)
     if not value or any(len(document) != 2 for document in value):
         raise ValueError(f"{name} are not pairs of a prompt and a completion")
 
 
-EXAMPLES = {"documents": document_pairs, "counts": {str: int}}      # what examples.json must hold
+EXAMPLES = {"documents": check_pairs, "counts": {str: int}}      # what examples.json must hold
 
 
 def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:

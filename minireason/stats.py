@@ -106,13 +106,9 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
     return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
 
 
-def mean_of(dicts: list[dict[str, float]], weights: list[float] | None = None) -> dict[str, float]:
-    """Weighted mean of dicts with the same keys; of none, an empty dict."""
-    if not dicts:
-        return {}
-    weights = weights or [1.0] * len(dicts)
+def mean_of(dicts: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of dicts with the same keys; of none, an empty dict."""
     means = {}
-    for key in dicts[0]:
-        weighted = [weight * values[key] for weight, values in zip(weights, dicts)]
-        means[key] = sum(weighted) / sum(weights)
+    for key in dicts[0] if dicts else ():
+        means[key] = sum(values[key] for values in dicts) / len(dicts)
     return means

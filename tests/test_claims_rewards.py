@@ -69,20 +69,20 @@ def test_an_arm_is_measured_once_and_refused_with_other_settings(runs, monkeypat
 
 def test_only_the_rewarded_run_gets_the_other_reward(runs, monkeypatch):  # noqa: F811
     """The whole run that it goes on from is trained with its own, if it is not there yet."""
-    plain_world, worlds = stages.problems, {}
+    plain_world, worlds = stages.rl_world, {}
 
     def ensure(name, *flags, **_):
-        worlds[name] = stages.problems
+        worlds[name] = stages.rl_world
 
     def reward(problems, completions):
         return [0.25] * len(problems)
 
     monkeypatch.setattr(runs, "ensure", ensure)
-    monkeypatch.setattr(stages, "problems", lambda run: stages.World("draw", "exact", "tokenizer"))
-    plain_world = stages.problems
+    monkeypatch.setattr(stages, "rl_world", lambda run: stages.World("draw", "exact", "tokenizer"))
+    plain_world = stages.rl_world
     folder = runs.rewarded_run("reward", reward, 3, asked(runs, monkeypatch))
     assert folder == runs.STUDIES / "reward-3" and list(worlds) == ["seed-3", "reward-3"]
-    assert worlds["seed-3"] is plain_world is stages.problems
+    assert worlds["seed-3"] is plain_world is stages.rl_world
     assert worlds["reward-3"](None) == stages.World("draw", reward, "tokenizer")
 
 

@@ -140,7 +140,7 @@ def test_four_numbers_are_scored_although_three_letters_are_no_words():
     assert tokenizer.decode(tokenizer.encode_tagged(text)) == text
     assert len(tokenizer.encode(" j ")) > len(tokenizer.encode(" a ")) == 1
     assert verify(problem, text).correct == countdown.is_solvable(30, [2, 4, 6, 8])
-    moves = [step.split()[0] for step, *_ in countdown.strips(30, [2, 4, 6, 8])]
+    moves = [step.split()[0] for step, *_ in countdown.moves_back(30, [2, 4, 6, 8])]
     assert moves == list("abcdefghijkl")
 
 

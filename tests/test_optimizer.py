@@ -23,11 +23,11 @@ def test_the_learning_rate_warms_up_to_its_peak_and_decays_to_zero():
 def test_each_group_has_a_learning_rate_of_its_own():
     model = tiny_model(0, 12)
     optimizer = adamw(RL, model, Critic(model))
-    set_learning_rate(optimizer, 0, 100, 2, peak=99.0)
+    set_learning_rate(optimizer, 0, 100, 2, default_peak=99.0)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 1.0]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.0]
     by_hand = torch.optim.SGD(model.parameters(), lr=7.0)
-    set_learning_rate(by_hand, 0, 100, 2, peak=1.0)
+    set_learning_rate(by_hand, 0, 100, 2, default_peak=1.0)
     assert by_hand.param_groups[0]["lr"] == 0.5
 
 

@@ -185,7 +185,7 @@ def test_a_share_comes_with_its_interval_and_work_says_how_far_it_is():
 def test_the_page_and_sample_py_give_the_same_verdict(prompt, text, cut_off):
     problem = sample.read_prompt(prompt)
     num_tokens = int(cut_off.split()[3]) if cut_off else 1
-    said = sample.describe(prompt, problem, sample.Answer(text, num_tokens, None, cut_off))
+    said = sample.describe(prompt, problem, sample.Reply(text, num_tokens, None, cut_off))
     shown = thinking.verdict_on(problem, text, num_tokens, ended=not cut_off)
     assert shown == {key: said[key] for key in ("correct", "reason", "answer")}
 

@@ -55,7 +55,7 @@ def test_a_right_answer_that_mixes_languages_loses_the_price(price):
 @pytest.mark.parametrize("pure_rl", [False, True])
 def test_the_rl_stage_asks_the_price_and_pure_rl_pays_for_right_answers_alone(pure_rl):
     config = Config(pure_rl=pure_rl)
-    reward = stages.problems(SimpleNamespace(config=config, tokenizer=get_tokenizer())).reward
+    reward = stages.rl_world(SimpleNamespace(config=config, tokenizer=get_tokenizer())).reward
     completions, paid = zip(*PAID)
     expected = [1.0 if pure_rl and value else value for value in paid]
     assert config.language_price == 0.5 and reward([PROBLEM] * len(PAID), completions) == expected

@@ -9,7 +9,7 @@ from helpers import awake
 
 from minireason.config import ModelConfig
 from minireason.model import GPT
-from minireason.sampling import generate, sampling_distribution
+from minireason.sampling import generate, sampling_logprobs
 from minireason.upkeep.command import Fault
 
 EOS = 7
@@ -91,10 +91,10 @@ def test_frequencies_match_the_model(model):
 
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
     probabilities = torch.tensor([[0.1, 0.5, 0.25, 0.15]])
-    kept = sampling_distribution(probabilities.log(), 1.0, 0.7).exp()
+    kept = sampling_logprobs(probabilities.log(), 1.0, 0.7).exp()
     assert torch.allclose(kept, torch.tensor([[0.0, 2 / 3, 1 / 3, 0.0]]), atol=1e-6)
-    assert torch.allclose(sampling_distribution(probabilities.log(), 1.0, 1.0).exp(), probabilities)
-    one = sampling_distribution(probabilities.log(), 1.0, 0.01).exp()
+    assert torch.allclose(sampling_logprobs(probabilities.log(), 1.0, 1.0).exp(), probabilities)
+    one = sampling_logprobs(probabilities.log(), 1.0, 0.01).exp()
     assert torch.allclose(one, torch.tensor([[0.0, 1.0, 0.0, 0.0]]))
 
 

@@ -86,7 +86,6 @@ def test_masked_mean_and_whiten():
 
 def test_mean_of():
     assert mean_of([{"a": 1.0}, {"a": 4.0}]) == {"a": 2.5}
-    assert mean_of([{"a": 1.0}, {"a": 4.0}], [3, 1]) == {"a": 1.75}
     assert mean_of([]) == {}
 
 

@@ -400,7 +400,7 @@ def test_worked_chains_are_true(level, language, words):
     rng = random.Random(level)
     for problem in draws("arithmetic", level, 150):
         thinking, answer = tasks.TASKS["arithmetic"].write_thinking(problem, rng, Voice(rng, language),
-                                                                    check=0.5)
+                                                                    check_chance=0.5)
         assert int(answer) == expression_value(chain(problem))
         steps = steps_of(thinking)
         assert steps and len(steps) == thinking.count("=") and all(map(true_step, steps))
@@ -481,7 +481,7 @@ def test_texts_of_two_tries_show_every_next_step():
 
 
 def documented_ways(target, numbers):
-    """The moves of every way back to two numbers, as `strips` describes their order, by text alone."""
+    """The moves of every way back to two numbers, as `moves_back` describes their order, by text alone."""
     if len(numbers) == 2:
         return [()]
     ordered, letters = [], iter(ascii_lowercase)
@@ -553,13 +553,13 @@ def test_a_thought_of_countdown_by_hand(monkeypatch):
 
 
 def test_equal_numbers_of_countdown_keep_their_letters():
-    steps = [step for step, *_ in countdown.strips(42, [6, 6, 8])]
+    steps = [step for step, *_ in countdown.moves_back(42, [6, 6, 8])]
     assert steps == ["a 42-6=36", "b 42-6=36", "c 42-8=34", "d 42/6=7", "e 42/6=7", "f 42/8",
                      "g 42+6=48", "h 42+6=48", "i 42+8=50"]
 
 
 def test_nothing_is_divided_by_0_and_a_number_above_the_target_is_the_minuend():
-    assert countdown.strips(3, [0, 5, 1]) == [
+    assert countdown.moves_back(3, [0, 5, 1]) == [
         ("a 3-0=3", 3, [5, 1], "{}+0"), ("b 5-3=2", 2, [0, 1], "5-{}"), ("c 3-1=2", 2, [0, 5], "{}+1"),
         ("d 3/0", None, [5, 1], "{}"), ("e 3/5", None, [0, 1], "{}"), ("f 3/1=3", 3, [0, 5], "{}*1"),
         ("g 3+0=3", 3, [5, 1], "{}-0"), ("h 3+5=8", 8, [0, 1], "{}-5"), ("i 3+1=4", 4, [0, 5], "{}-1")]

@@ -20,7 +20,7 @@ from shared import label, plot_band
 from minireason.inference import answers_with_ends
 from minireason.stats import wilson_interval
 from minireason.tasks import test_problems
-from minireason.tasks.countdown import strips
+from minireason.tasks.countdown import moves_back
 from minireason.tasks.trace import split_tries
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
@@ -44,7 +44,7 @@ def run_of(arm, seed, args):
 
 def right_moves(problem, thinking):
     """For each try of a thought, whether its move asks for the right numbers: `b 42-6` for 42 from 3 6 8."""
-    moves = strips(problem.target, list(problem.numbers))
+    moves = moves_back(problem.target, list(problem.numbers))
     expected = {step.split("=")[0] for step, *_ in moves}               # such as "b 42-6"
     outcomes = []
     for attempt in split_tries(thinking):

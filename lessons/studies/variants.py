@@ -94,8 +94,8 @@ REFILL_LINES = (
 )
 OVERLONG_LINES = (
     (rollout, "if config.overlong_penalty:"),
-    (rollout, "if rollout.scores is None:"),
-    (rollout, "rollout.scores = rollout.rewards"),
+    (rollout, "if rollout.logged_rewards is None:"),
+    (rollout, "rollout.logged_rewards = rollout.rewards"),
     (rollout, "rollout.rewards = rollout.rewards - overlong_price(rollout.completion_mask.sum(1), config)"),
 )
 REFILL = (rollout.refill, batch.Batch.replace_groups)

@@ -115,14 +115,14 @@ def unseen(problem: Problem) -> str:
 
 
 def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0,
-                   check: float = 0.0) -> tuple[str, str]:
+                   check_chance: float = 0.0) -> tuple[str, str]:
     """A worked solution; returns (thinking, answer).
 
-    `slip` is the chance that a step comes out wrong, `check` that the writer tests each step by its inverse
-    and then repairs what it finds: `49+24=83 check 83-24=59 no wait 49+24=73`.
+    `slip` is the chance that a step comes out wrong, `check_chance` that the writer tests each step by its
+    inverse and then repairs what it finds: `49+24=83 check 83-24=59 no wait 49+24=73`.
     """
     parts = []
-    checking = rng.random() < check
+    checking = rng.random() < check_chance
 
     def step(left, operator, right):
         """Writes one step, and its check where the writer checks. Returns the result to go on with."""
@@ -161,7 +161,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
     """A solution as people write it: one step in thirty is wrong, one writer in four checks each step."""
-    return write_thinking(problem, rng, voice, slip=0.03, check=0.25 if habits.checks else 0.0)
+    return write_thinking(problem, rng, voice, slip=0.03, check_chance=0.25 if habits.checks else 0.0)
 
 
 def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str:

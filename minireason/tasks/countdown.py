@@ -145,29 +145,43 @@ def remark(problem: Problem) -> str:
     return ""
 
 
-def strips(target: int, numbers: list[int]) -> list[tuple[str, int | None, list[int], str]]:
-    """The moves backward from the target. Each undoes an operation with which an answer may end.
+class Move(NamedTuple):
+    """One step backward from the target: it undoes an operation with which an answer may end.
 
-    Returns [(step, needed, rest, template)], e.g. ("b 42-6=36", 36, [3, 8], "{}+6") for 42 from 3 6 8: if the
-    answer ends in +6, the `rest` 3 and 8 must make the `needed` 36, and their expression goes where {} is.
-    Each move has a letter. Of three numbers the first, second and third one is taken away from the target (a,
-    b, c), divides it (d, e, f) and is added to it (g, h, i). `needed` is None if a division is not even.
+    For 42 from 3 6 8 an answer may end in +6. Then 3 and 8 have to make 36.
+    """
+    step: str                   # "b 42-6=36"
+    needed: int | None          # 36: what the other numbers have to make; None: a division is not even
+    rest: list[int]             # [3, 8], the other numbers
+    template: str               # "{}+6": how their expression becomes the answer
+
+
+def moves_back(target: int, numbers: list[int]) -> list[Move]:
+    """All moves backward from the target. Each has a letter.
+
+    Of three numbers the first, second and third one is taken away from the target (a, b, c), divides it
+    (d, e, f) and is added to it (g, h, i).
     """
     others = [numbers[:i] + numbers[i + 1:] for i in range(len(numbers))]
     moves = []
+
+    def add(step: str, needed: int | None, rest: list[int], template: str) -> None:
+        letter = ascii_lowercase[len(moves)]
+        moves.append(Move(f"{letter} {step}", needed, rest, template))
+
     for last, rest in zip(numbers, others):
         if target >= last:
-            moves.append((f"{target}-{last}={target - last}", target - last, rest, f"{{}}+{last}"))
+            add(f"{target}-{last}={target - last}", target - last, rest, f"{{}}+{last}")
         else:
-            moves.append((f"{last}-{target}={last - target}", last - target, rest, f"{last}-{{}}"))
+            add(f"{last}-{target}={last - target}", last - target, rest, f"{last}-{{}}")
     for last, rest in zip(numbers, others):
         if last and target % last == 0:
-            moves.append((f"{target}/{last}={target // last}", target // last, rest, f"{{}}*{last}"))
+            add(f"{target}/{last}={target // last}", target // last, rest, f"{{}}*{last}")
         else:
-            moves.append((f"{target}/{last}", None, rest, "{}"))
+            add(f"{target}/{last}", None, rest, "{}")
     for last, rest in zip(numbers, others):
-        moves.append((f"{target}+{last}={target + last}", target + last, rest, f"{{}}-{last}"))
-    return [(f"{letter} {step}", *move) for letter, (step, *move) in zip(ascii_lowercase, moves)]
+        add(f"{target}+{last}={target + last}", target + last, rest, f"{{}}-{last}")
+    return moves
 
 
 class Way(NamedTuple):
@@ -187,13 +201,13 @@ def ways(target: int, numbers: list[int]) -> Iterator[Way]:
     if len(numbers) == 2:
         yield Way((), target, numbers, "{}")
         return
-    for step, needed, rest, template in strips(target, numbers):
-        if needed is None:
-            yield Way((step,), None, [], "{}")
+    for move in moves_back(target, numbers):
+        if move.needed is None:
+            yield Way((move.step,), None, [], "{}")
             continue
-        for way in ways(needed, rest):
+        for way in ways(move.needed, move.rest):    # `fill` adds the parentheses of the last two numbers
             inner = way.template if way.template == "{}" else f"({way.template})"
-            yield Way((step, *way.steps), way.needed, way.pair, template.format(inner))
+            yield Way((move.step, *way.steps), way.needed, way.pair, move.template.format(inner))
 
 
 def pair_results(pair: list[int]) -> list[tuple[str, int]]:

@@ -26,8 +26,8 @@ LEVELS = {1: 0, 2: 0, 3: 1, 4: 2}                   # level -> how many squares 
 MAX_SQUARES, MAX_SLOPE, MAX_OFFSET = 2, 20, 30      # of the functions that are drawn
 MAX_INPUT = 6                                       # of the examples that are drawn
 KEY_INPUTS = (0, 3, 5, 10, 11, 17)                  # a function's outputs here are its key
-# Where a program is tested besides: at 10 of these, drawn for each function. A polynomial through all of them
-# and the examples would need values above MAX_VALUE on its way.
+# A program is also tested at 10 of these, drawn for each function. So it cannot pass by going through all
+# known points: a polynomial through so many of them has values above MAX_VALUE on its way.
 HIDDEN_INPUTS, NUM_HIDDEN = range(-20, 31), 10
 MAX_STEPS, MAX_VALUE = 100, 10**6                   # bounds of the interpreter
 MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may type
@@ -319,7 +319,7 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
 
 
 def write_curve(examples: Pairs, squares: int, slope: int) -> str:
-    """The program that `write_thinking` tries for so many squares: a line for 0, else a parabola.
+    """A line (0 squares) or a parabola through the first example, as `write_thinking` finds it.
 
     It fits the first example. It fits the second one too if `slope` is that of the line through both.
     """

@@ -16,7 +16,7 @@ class Judgement(NamedTuple):
     answer: str | None      # None if it is not well formed
 
 
-def judge(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judgement:
+def explain(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judgement:
     """The verifier's verdict on a completion, or for chat whether a secret was told.
 
     `cut_off` says where the completion was cut off before its end token; "" if it was not.

@@ -19,7 +19,7 @@ from minireason.tasks import TASKS, Problem, test_problems
 from minireason.tasks.chat import ChatPrompt
 from minireason.tokenizer import Tokenizer
 from minireason.tools.page import find_marks
-from minireason.tools.verdict import judge
+from minireason.tools.verdict import explain
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import verify
 
@@ -139,7 +139,7 @@ def marks_of(problem: Problem | ChatPrompt, text: str) -> list[list]:
 
 def verdict_on(problem: Problem | ChatPrompt, text: str, num_tokens: int, ended: bool) -> dict:
     """The verdict with its reason, in the words of sample.py. `correct` is None for chat."""
-    judgement = judge(problem, text, "" if ended else f"cut off at {num_tokens} tokens")
+    judgement = explain(problem, text, "" if ended else f"cut off at {num_tokens} tokens")
     return {"correct": judgement.correct, "reason": judgement.reason, "answer": judgement.answer}
 
 
