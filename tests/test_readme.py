@@ -31,7 +31,8 @@ def test_the_readme_is_one_page():
     lines = README.splitlines()
     assert len(lines) <= 150
     assert all(len(line) <= 100 for line in lines if not line.startswith("|"))
-    shown = re.sub(r"\]\([^)]*\)|<!--.*?-->", "", README).splitlines()      # without targets of links and markers
+    # without the targets of links, and without markers
+    shown = re.sub(r"\]\([^)]*\)|<!--.*?-->", "", README).splitlines()
     assert max(len(line) for line in shown if line.startswith("|")) <= 135
     assert len(README.split()) <= 1800
     assert 1 <= README.count("![") <= 5

@@ -465,11 +465,27 @@ def test_the_way_is_measured_as_one_does_by_hand(comparison):
 def test_questions_about_the_critic_change_one_thing_each(comparison):
     chosen = comparison.PRESET
     for name, algo, settings, flags in comparison.questions(chosen, args_of()):
+        assert flags[:2] == ["--rl-num-iterations", 33]      # of 100: all are as short
         changed = {key for key in settings if settings[key] != chosen[algo].get(key)}
-        assert len(changed) + bool(flags) <= 2 and algo in comparison.ALGOS, name
-    grpo_alone = [flags for name, algo, _, flags in comparison.questions(chosen, args_of())
+        assert len(changed) + bool(flags[2:]) <= 2 and algo in comparison.ALGOS, name
+    grpo_alone = [flags[2:] for name, algo, _, flags in comparison.questions(chosen, args_of())
                   if (name, algo) == ("group-1", "grpo")]
     assert grpo_alone == [["--rl-batch-baseline"]]       # without it a group of one has no advantage
+
+
+def test_ppo_gets_as_many_iterations_as_fit_into_the_seconds_of_grpo(comparison):
+    seconds_of = {"grpo": [0.1, 0.2, 0.9], "ppo": [0.8, 0.7, 0.9]}          # medians 0.2 and 0.8
+    assert comparison.iterations_for(seconds_of, args_of()) == 25           # of 100
+
+
+def test_arms_that_did_not_begin_with_the_same_model_are_refused(comparison, capsys):
+    def arms(*starts):
+        return [{"marks": [{"right": {"sums": start}}]} for start in starts]
+
+    comparison.refuse_other_starts({"grpo": arms("01", "11"), "ppo": arms("01", "11")})
+    with pytest.raises(SystemExit) as exit:
+        comparison.refuse_other_starts({"grpo": arms("01", "11"), "ppo": arms("01", "10")})
+    assert exit.value.code == 2 and "seed 1 had different starts" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -485,7 +501,9 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(comparison, runs, m
     comparison.main()
     claim = json.loads((runs.RESULTS / "C5.json").read_text())
     rows = {row["name"]: row for row in claim["rows"]}
-    assert "cold start: ppo - grpo, countdown" in rows and "group-1: ppo - grpo, all tasks" in rows
+    assert "cold start: ppo - grpo, countdown" in rows
+    assert "cold start: ppo in the seconds of grpo - grpo, all tasks" in rows
+    assert "group-1: ppo - grpo, all tasks" in rows
     assert len(claim["tried"]["ppo"]) == 1 and claim["chosen"]["grpo"] == comparison.PRESET["grpo"]
     assert set(claim["bytes"]) == set(comparison.ALGOS)
     assert "ppo, all tasks" in capsys.readouterr().out

@@ -9,7 +9,7 @@
 The contract of fairness. Both algorithms have
 
     the same start      the cold start of a whole run, and in a second comparison its base; each seed has its
-                        own corpus, base and cold start
+                        own corpus, base and cold start. Their answers before RL have to be the same
     the same problems   drawn from the same stream, and judged by the same verifier
     the same samples    as many rollouts as the preset has, of as many completions. GRPO may choose to draw
                         them in smaller groups of more problems; the question "group-8" asks PPO the same
@@ -22,10 +22,12 @@ The contract of fairness. Both algorithms have
     the same scoring    the held-out problems of all tasks, at the start and after each tenth of the way
 
 Seconds are measured apart, with nothing else running: `measure_clock`. So it does not matter on which machine
-a run was trained, or what ran beside it. Bytes are those of the ledger, which C4 compares with tensors.
+a run was trained, or what ran beside it. PPO also makes a run that is planned for the seconds of GRPO's: with
+fewer rollouts, after which its learning rate has fallen to 0 as well. Cut off on its way, a long run would
+look worse than it needs to. Bytes are those of the ledger, which C4 compares with tensors.
 
 Then it is asked where a critic could pay: with few completions of each problem, with lambda below 1, and
-where long answers pay a price.
+where long answers pay a price. These runs have a third of the length.
 """
 
 import copy
@@ -76,8 +78,9 @@ TUNING_PROBLEMS = 77            # the seed of the problems that trials answer; s
 STARTS = ("cold-start", "base")
 NUM_LOOKS = 10                  # scores on the way, after the first
 HEAD_STARTS = {"cold-start": 0.05, "base": 0.20}        # a goal on the way: so much above the start
-FEW = (1, 2, 4, 8)              # completions of a problem
-LAMBDAS = ("1", "0.95", "0.9")
+FEW = (1, 8)                    # completions of a problem
+LAMBDAS = ("1", "0.95")
+QUESTION_PART = 3               # a run of the questions has the third part of the iterations
 LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
 NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
 NUM_CRITIC_SEEDS = 3            # of the questions about the critic
@@ -295,22 +298,43 @@ def refuse_others(name, trained_with, wanted):
     runs.refuse_if_any(differing, f"{runs.RESULTS / 'arms' / name}.json was trained with other settings")
 
 
+def refuse_other_starts(arms_of):
+    """Ends the program with 2 if PPO and GRPO did not begin with the same model.
+
+    `arms_of` is {algorithm: [what `compared_run` returned, for each seed]}. Arms may come from several
+    machines, on which a cold start is trained to other bits.
+    """
+    for seed, arms in enumerate(zip(*arms_of.values())):
+        first, *others = [arm["marks"][0]["right"] for arm in arms]
+        differing = ["the answers before RL"] if any(other != first for other in others) else []
+        runs.refuse_if_any(differing, f"the arms of seed {seed} had different starts")
+
+
+def iterations_for(seconds_of, args):
+    """How many iterations of PPO take the seconds of a whole run of GRPO. `seconds_of` is {algorithm: seconds
+    of a token, for each rollout}."""
+    share = float(np.median(seconds_of["grpo"]) / np.median(seconds_of["ppo"]))
+    return max(1, round(share * runs.settings_asked(args)["rl"]["num_iterations"]))
+
+
 def questions(chosen, args):
     """Where a critic could pay: [(name, algorithm, settings, more flags)], each a run from the cold start."""
     asked, longest = [], runs.settings_asked(args)["rl"]["max_new_tokens"]
+    iterations = max(1, runs.settings_asked(args)["rl"]["num_iterations"] // QUESTION_PART)
+    shorter = ["--rl-num-iterations", iterations]
     for group_size in FEW:
         for algo in ALGOS:
             settings = {**chosen[algo], "group-size": group_size}
             # One completion has no group: GRPO's baseline is the mean of the whole batch then.
             flags = ["--rl-batch-baseline"] if (algo, group_size) == ("grpo", 1) else []
-            asked.append((f"group-{group_size}", algo, settings, flags))
+            asked.append((f"group-{group_size}", algo, settings, shorter + flags))
     for value in LAMBDAS:
-        asked.append((f"lambda-{value}", "ppo", {**chosen["ppo"], "gae-lambda": value}, []))
+        asked.append((f"lambda-{value}", "ppo", {**chosen["ppo"], "gae-lambda": value}, shorter))
     for algo in ALGOS:
         # Divided by a group's deviation, any difference of lengths would be as large as right and wrong.
         flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", longest,
                  "--no-rl-scale-advantages"]
-        asked.append(("length-price", algo, chosen[algo], flags))
+        asked.append(("length-price", algo, chosen[algo], shorter + flags))
     return asked
 
 
@@ -414,10 +438,10 @@ def needed(x, right, gain):
     return float("inf")
 
 
-def rows_of(start, curves):
+def rows_of(start, curves, planned):
     """Rows of C5 for one start: the end, the way by samples and by seconds, and PPO less GRPO, in pairs.
 
-    `curves` is {algorithm: Curves}.
+    `curves` is {algorithm: Curves}; `planned` are those of PPO that was planned for the seconds of GRPO.
     """
     rows, title = [], start.replace("-", " ")
     of_grpo, of_ppo = curves["grpo"], curves["ppo"]
@@ -440,6 +464,12 @@ def rows_of(start, curves):
         if task != "all tasks":
             pair = (of_ppo.right[task], of_grpo.right[task])
         rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, *pair)))
+        right = planned.all if task == "all tasks" else planned.right[task]
+        rows.append(row(f"{title}: ppo in the seconds of grpo, {task}", *bootstrap(at_end, right)))
+        rows.append(row(f"{title}: ppo in the seconds of grpo - grpo, {task}",
+                        *bootstrap(lead_at_end, right, pair[1])))
+    for seed, of_seeds in enumerate(zip(of_ppo.all, of_grpo.all)):
+        rows.append(row(f"{title}: ppo - grpo, all tasks, seed {seed}", lead_at_end(*of_seeds)))
     for unit, budget in budgets.items():
         def difference(ppo_right, grpo_right):
             return (area(getattr(of_ppo, unit), ppo_right, budget)
@@ -598,21 +628,23 @@ def main():
     jobs = {}
     for start, algo, seed in itertools.product(args.starts, ALGOS, args.seeds):
         jobs[(start, algo), seed] = (run_arm, "whole", algo, start, chosen[algo], [], seed, args)
+    for start, seed in itertools.product(args.starts, args.seeds):
+        flags = ["--rl-num-iterations", iterations_for(per_token[start], args)]
+        jobs[(start, "planned"), seed] = (run_arm, "planned", "ppo", start, chosen["ppo"], flags, seed, args)
     whole = runs.by_seed(runs.work_off(jobs))
     by_start, rows = {}, []
     for start in args.starts:
+        refuse_other_starts({algo: whole[start, algo] for algo in (*ALGOS, "planned")})
         by_start[start] = {}
         for algo in ALGOS:
             by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
-        rows += rows_of(start, by_start[start]) + rows_of_clock(start, per_token[start])
+        planned = Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"])))
+        rows += rows_of(start, by_start[start], planned) + rows_of_clock(start, per_token[start])
     asked = [] if args.no_questions else questions(chosen, args)
     answered, jobs = {}, {}
     for name, algo, settings, flags in asked:
-        if settings == chosen[algo] and not flags and ("cold-start", algo) in whole:
-            answered[name, algo] = whole["cold-start", algo][:NUM_CRITIC_SEEDS]      # by the whole runs
-        else:
-            for seed in args.seeds[:NUM_CRITIC_SEEDS]:
-                jobs[(name, algo), seed] = (run_arm, name, algo, "cold-start", settings, flags, seed, args)
+        for seed in args.seeds[:NUM_CRITIC_SEEDS]:
+            jobs[(name, algo), seed] = (run_arm, name, algo, "cold-start", settings, flags, seed, args)
     answered |= runs.by_seed(runs.work_off(jobs))
     answers = {}
     for name, algo, _, _ in asked:
@@ -624,7 +656,8 @@ def main():
                     rows, tried=tried, chosen=chosen, bytes=bytes_of)
     runs.save_figure(draw(by_start, bytes_of, clock["threads"]), "C5")
     for line in rows:
-        print(f"{line['name']:70} {line['value']:10.3f} [{line['low']:.3f}, {line['high']:.3f}]")
+        interval = "" if line["low"] is None else f" [{line['low']:.3f}, {line['high']:.3f}]"
+        print(f"{line['name']:70} {line['value']:10.3f}{interval}")
 
 
 def make_small():

@@ -159,15 +159,20 @@ def over(devices: int) -> str:
 def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
     """Weights, gradients and optimizer of a model that learns."""
     N, size = shape.numbers(), plan.size()
-    if plan.lora:
-        num_bytes, how = state_bytes(plan)
-        adapters = Line(f"{whose}: adapters", shape.adapter_numbers(plan.lora) * num_bytes, f"A x {how}")
-        return [frozen_model(f"{whose}: base", shape, plan), adapters]
     master, moments = master_bytes(plan), moment_bytes(plan)
     rest = f"float32 copy {master}, moments {moments}" if master else f"moments {moments}"
     # (name, bytes for each number, lowest stage of ZeRO that spreads it, end of the formula)
     parts = [("weights", size, 3, ""), ("gradients", size, 2, ""),
              ("optimizer", master + moments, 1, f": {rest}")]
+    if plan.lora:
+        A, total = shape.adapter_numbers(plan.lora), 0
+        for _, num_bytes, stage, _ in parts:
+            total += math.ceil(A * num_bytes / shards(plan, stage))
+        num_bytes, how = state_bytes(plan)
+        if shards(plan, 1) > 1:
+            how = f"{num_bytes}, parts of it{over(plan.devices)}"
+        adapters = Line(f"{whose}: adapters", total, f"A x {how}")
+        return [frozen_model(f"{whose}: base", shape, plan), adapters]
     lines = []
     for name, num_bytes, stage, meaning in parts:
         count = shards(plan, stage)
