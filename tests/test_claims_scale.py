@@ -333,6 +333,24 @@ def test_rl_is_taken_where_it_had_as_many_seconds(study):
     assert [point and point["seconds"] for point in found.values()] == [None, 50, 70, 100, 400]
 
 
+def test_a_comparison_is_of_the_seeds_that_have_both_arms(study):
+    """The longest run may be made for some seeds alone."""
+    def point(bits, seconds=1.0):
+        return [{"seconds": seconds, "samples": 1, "arithmetic": bits, "countdown": bits}]
+
+    by_seed = [{"RL": point("00"), "on-policy": point("11"), "RL, four times": point("01", 4.0)},
+               {"RL": point("10"), "on-policy": point("10")}]
+    distill = study("distill")
+    ends, others = distill.ends_of(by_seed, "on-policy", "RL, four times")
+    assert [end["arithmetic"] for end in ends + others] == ["11", "01"]
+    [ends] = distill.ends_of(by_seed, "RL")
+    assert [end["arithmetic"] for end in ends] == ["00", "10"]
+    counted = [arms | {"teacher": [{"seconds": 100.0}]} for arms in by_seed]
+    title = "on-policy less RL, equal seconds, teacher counted"
+    rows = {row["name"]: row for row in distill.rows_at_equal_seconds("on-policy", True, counted)}
+    assert rows[f"{title}: both"]["value"] == 0.5                   # seed 0 alone, against the longer run
+
+
 def test_points_are_taken_at_even_distances(study, monkeypatch):
     distill = study("distill")
     monkeypatch.setattr(distill, "point_of", lambda model, seconds, samples, sizes: samples)

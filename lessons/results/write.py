@@ -761,11 +761,13 @@ def thresholds():
 
 def distilling():
     """C13: accuracy and costs of each way at its end."""
-    names = ["teacher", "RL", "RL, four times"]
-    names += [f"distilled {number}" for number in read("C13.json")["numbers"]]
+    claim = read("C13.json")
+    names = ["teacher", "RL", *(["RL, four times"] if claim["longer"] else [])]
+    names += [f"distilled {number}" for number in claim["numbers"]]
     rows = []
     for name in (*names, "distilled, then RL", "on-policy"):
-        cells = [name]
+        is_rare = name == "RL, four times" and claim["longer"] < len(claim["seeds"])
+        cells = [f"{name} (seeds: {claim['longer']})" if is_rare else name]
         for task in (*TASKS[:2], "both"):
             cells.append(percent_interval(find("C13.json", f"{name}: {task}")))
         for cost in ("seconds", "samples"):
@@ -779,6 +781,8 @@ def distilling_differences():
     most = f"distilled {read('C13.json')['numbers'][-1]}"
     pairs = [(most, "RL"), (most, "RL, four times"), (most, "teacher"), ("distilled, then RL", most),
              ("distilled, then RL", "RL"), ("on-policy", "RL"), ("on-policy", most)]
+    if not read("C13.json")["longer"]:
+        pairs.remove((most, "RL, four times"))
     rows = {f"{first} minus {second}": f"{first} less {second}" for first, second in pairs}
     columns = {task: f"{{}}: {task}" for task in (*TASKS[:2], "both")}
     return grid("C13.json", "percentage points, at the ends", rows, columns, points_interval)

@@ -1,13 +1,13 @@
 """Does distilling a large reasoner beat RL on the small one? Claim C13.
 
-    python lessons/studies/distill.py [--seeds 3]
+    python lessons/studies/distill.py [--seeds 3] [--longer 3]
     python lessons/studies/distill.py --fast
 
 The teacher is a whole run as far as RL. The student is a base of half its width, which has read the same
 texts. There are these ways on from the student:
 
     RL                     a cold start and RL, as the teacher had
-    RL, four times         the same with four times as many iterations
+    RL, four times         the same with four times as many iterations, for the first --longer seeds
     distilled              imitates the teacher's answers that are right and readable: 500, 2,000 or 8,000
     distilled, then RL     RL from the last of these
     on-policy              answers itself; at each token the teacher says how likely it finds what may follow,
@@ -245,8 +245,9 @@ def on_policy_arm(source, teacher, config, seed, sizes):
 
 
 def names_of_arms(sizes):
+    """All arms but the longest run, which not each seed may have."""
     students = [f"distilled {number}" for number in sizes["numbers"]]
-    return ["teacher", "RL", *students, "distilled, then RL", "on-policy", "RL, four times"]
+    return ["teacher", "RL", *students, "distilled, then RL", "on-policy"]
 
 
 def measure(name, seed, args, sizes):
@@ -307,29 +308,36 @@ def right(points, task=None):
 
 def rl_until(arms, seconds):
     """The last point that RL reached in so many seconds, in its usual run or in the longer one; or None."""
-    reached = []
-    for name in ("RL", "RL, four times"):
-        reached += [point for point in arms[name] if point["seconds"] <= seconds]
+    points = arms["RL"] + arms.get("RL, four times", [])
+    reached = [point for point in points if point["seconds"] <= seconds]
     return max(reached, key=lambda point: point["seconds"], default=None)
+
+
+def ends_of(by_seed, *names):
+    """The last points of some arms, a list for each name, of the seeds that have all of them."""
+    having = [arms for arms in by_seed if all(name in arms for name in names)]
+    return [[arms[name][-1] for arms in having] for name in names]
 
 
 def rows_of(by_seed, most):
     """Each arm at its end, and the comparisons. `by_seed` has {arm: points} of each seed; `most` is the
-    student of most answers."""
-    rows, ends = [], {}
+    student of most answers. A comparison is of the seeds that have both arms."""
+    rows = []
     for name in by_seed[0]:
-        ends[name] = [arms[name][-1] for arms in by_seed]
+        [ends] = ends_of(by_seed, name)
         for task in (*TASKS, None):
-            rows.append(row(f"{name}: {task or 'both'}", *bootstrap_interval(right(ends[name], task))))
+            rows.append(row(f"{name}: {task or 'both'}", *bootstrap_interval(right(ends, task))))
         for key in ("seconds", "samples"):
-            values = [point[key] for point in ends[name]]
+            values = [point[key] for point in ends]
             rows.append(row(f"{name}: {key}", sum(values) / len(values), min(values), max(values)))
     pairs = [(most, "RL"), (most, "RL, four times"), (most, "teacher"), ("distilled, then RL", most),
              ("distilled, then RL", "RL"), ("on-policy", "RL"), ("on-policy", most)]
     for first, second in pairs:
+        ends, others = ends_of(by_seed, first, second)
         for task in (*TASKS, None):
-            difference = bootstrap_interval(right(ends[first], task), right(ends[second], task))
-            rows.append(row(f"{first} less {second}: {task or 'both'}", *difference))
+            if ends:
+                difference = bootstrap_interval(right(ends, task), right(others, task))
+                rows.append(row(f"{first} less {second}: {task or 'both'}", *difference))
     for name in (most, "distilled, then RL", "on-policy"):
         for counted in (False, True):
             rows += rows_at_equal_seconds(name, counted, by_seed)
@@ -338,18 +346,23 @@ def rows_of(by_seed, most):
 
 def rows_at_equal_seconds(name, counted, by_seed):
     """An arm at its end, less RL when it had trained for as long. With `counted` RL gets the seconds of the
-    teacher's training as well. A second row says which share of these seconds RL has really had."""
+    teacher's training as well, and seeds without a longer run are left out. A second row says which share
+    of these seconds RL has really had."""
     ends, rivals, shares = [], [], []
     for arms in by_seed:
+        if counted and "RL, four times" not in arms:
+            continue
         seconds = arms[name][-1]["seconds"]
         if counted:
             seconds += arms["teacher"][-1]["seconds"]
         rival = rl_until(arms, seconds)
         if rival is None:
-            return []
+            continue
         ends.append(arms[name][-1])
         rivals.append(rival)
         shares.append(rival["seconds"] / seconds)
+    if not ends:
+        return []
     title = f"{name} less RL, equal seconds, teacher {'' if counted else 'not '}counted"
     return [row(f"{title}: both", *bootstrap_interval(right(ends), right(rivals))),
             row(f"{title}: share that RL had", sum(shares) / len(shares), min(shares), max(shares))]
@@ -359,7 +372,7 @@ def draw(by_seed):
     """The share right of both tasks: against seconds, with and without the teacher's, and against samples."""
     figure, axes = new_figure(1, 3, figsize=(12, 3.6))
     for name, color in COLORS.items():
-        of_seeds = [curve_of(arms, name) for arms in by_seed]
+        of_seeds = [curve_of(arms, name) for arms in by_seed if name in arms or name == "distilled"]
         shares, seconds, samples, total = [], [], [], []
         for points in zip(*of_seeds):
             shares.append(100 * bootstrap_interval(right(points))[0])
@@ -391,24 +404,25 @@ def curve_of(arms, name):
 
 
 def main():
-    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
+    parser.add_argument("--longer", type=int, default=3, metavar="N",
+                        help="seeds that also do RL for four times as long (default: 3)")
+    args = runs.parse(parser)
     iterations = runs.settings_asked(args)["rl"]["num_iterations"]
     sizes = {"num_problems": 1000, "max_new_tokens": 208, "num_looks": 4, "num_sampled": 12_000,
              "numbers": (500, 2000, 8000), "iterations": iterations}
     if args.fast:
         sizes = {"num_problems": 8, "max_new_tokens": 60, "num_looks": 2, "num_sampled": 24,
                  "numbers": (4, 8), "iterations": 2}
-    jobs = {}
-    for seed in args.seeds:
-        for name in names_of_arms(sizes):
-            jobs[seed, name] = (points_of_arm, name, seed, args, sizes)
-    done = runs.work_off(jobs)
-    by_seed = []
-    for seed in args.seeds:
-        by_seed.append({name: done[seed, name] for name in names_of_arms(sizes)})
+    arms = [(seed, name) for seed in args.seeds for name in names_of_arms(sizes)]
+    arms += [(seed, "RL, four times") for seed in args.seeds[:args.longer]]
+    done = runs.work_off({(seed, name): (points_of_arm, name, seed, args, sizes) for seed, name in arms})
+    by_seed = [{} for _ in args.seeds]
+    for (seed, name), points in done.items():
+        by_seed[seed][name] = points
     runs.save_claim(13, "Distilling a large reasoner beats RL on the small one", args.command, args.seeds,
                     sizes["num_problems"], rows_of(by_seed, f"distilled {sizes['numbers'][-1]}"),
-                    numbers=list(sizes["numbers"]))
+                    numbers=list(sizes["numbers"]), longer=len(args.seeds[:args.longer]))
     runs.save_figure(draw(by_seed), "C13")
 
 
