@@ -578,7 +578,16 @@ def test_the_sentence_says_what_the_intervals_say(variants):
     table = [{"variant": "a", "by seconds": (2, 1, 3)}, {"variant": "b", "by seconds": (-2, -3, -1)},
              {"variant": "c", "by seconds": (1, -1, 3)}, {"variant": "GRPO"}]
     assert variants.sentence(table, "by seconds") == (
-        "by seconds: better than GRPO: a; worse: b; no difference that these runs could show: 1")
+        "by seconds, of 3 compared (by chance one or two may look different): "
+        "better than GRPO: a; worse: b; no difference that these runs could show: 1")
+
+
+def test_arms_of_several_devices_are_refused_since_their_seconds_cannot_be_compared(variants, capsys):
+    variants.refuse_other_devices({"grpo": [{"device": "cpu"}] * 2, "dapo": [{"device": "cpu"}]})
+    with pytest.raises(SystemExit) as exit:
+        variants.refuse_other_devices({"grpo": [{"device": "cpu"}], "dapo": [{"device": "cuda"}]})
+    told = capsys.readouterr().err
+    assert exit.value.code == 2 and "variants-grpo-0 on cpu, variants-dapo-0 on cuda" in told
 
 
 @pytest.mark.parametrize("arguments, says", [

@@ -14,9 +14,9 @@ finds all that was measured, and makes the table.
 2. Each run answers the held-out problems at its start, at each snapshot (in half precision) and at its end.
    What is right is kept in lessons/results/arms/variants-NAME-SEED.json. A clone has these files, and makes
    the table from them without a run.
-3. A relative and its GRPO are compared with equal seeds on the same held-out problems, twice: after as many
-   sampled completions, and after as many seconds. Where one of the two had more at its end, its last snapshot
-   before that is taken.
+3. A relative and its GRPO are compared with equal seeds on the same held-out problems of arithmetic and
+   countdown, twice: after as many sampled completions, and after as many seconds. Where one of the two had
+   more at its end, its last snapshot before that is taken. So all have to be trained on the same device.
 4. lessons/results/variants.json and variants.png, when all are there.
 
 What is not equal:
@@ -200,8 +200,9 @@ def flags_of(name, seed, num_iterations, extra_flags):
 def measure(name, seed, source, num_iterations, extra_flags):
     """Trains a relative from the cold start of the run `source`, or finds its run, and scores it on the way.
 
-    Returns {"marks": [{"iteration", "completions", "seconds", "right"}]}: what the run had cost at its start,
-    at each snapshot and at its end, and {task: "0110..."}, what it then got right of the held-out problems.
+    Returns {"device", "marks": [{"iteration", "completions", "seconds", "right"}]}: where it was trained; what
+    the run had cost at its start, at each snapshot and at its end; and {task: "0110..."}, what it then got
+    right of the held-out problems.
     """
     run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
     results = runs.ensure(run_name, "rl", "--from", source, *flags)
@@ -219,7 +220,21 @@ def measure(name, seed, source, num_iterations, extra_flags):
         marks.append(mark(iteration, state["seconds"], runs.right_answers(model, tasks, config)))
     at_end = {task: scores[task]["outcomes"] for task in tasks}
     marks.append(mark(config.rl.num_iterations, results["seconds"]["rl"], at_end))
-    return {"marks": marks}
+    return {"device": results["device"], "marks": marks}
+
+
+def refuse_other_devices(arms):
+    """Ends the program with 2 if not all arms were trained on the same device: else seconds say nothing.
+
+    `arms` are {name: [what `measure` returned, for each seed]}.
+    """
+    places = {}         # {device: an arm that was trained on it}
+    for name, of_name in arms.items():
+        for seed, arm in enumerate(of_name):
+            places.setdefault(arm["device"], f"variants-{name}-{seed}")
+    if len(places) > 1:
+        told = ", ".join(f"{name} on {device}" for device, name in places.items())
+        runs.refuse_if_any([told], f"arms in {runs.RESULTS / 'arms'} were trained on several devices")
 
 
 def completions_before(run_name, settings):
@@ -286,7 +301,9 @@ def sentence(table, cost):
             worse.append(line["variant"])
         else:
             unclear += 1
-    return (f"{cost}: better than GRPO: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}; "
+    number = len(better) + len(worse) + unclear
+    return (f"{cost}, of {number} compared (by chance one or two may look different): "
+            f"better than GRPO: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}; "
             f"no difference that these runs could show: {unclear}")
 
 
@@ -366,6 +383,7 @@ def main():
                 jobs[name, seed] = (arm_of, name, seed, args)
     arms = runs.by_seed(runs.work_off(jobs))
     if not args.only:
+        refuse_other_devices(arms)
         table = [table_line(arms, name) for name in arms]
         show(table)
         save(table, args)
