@@ -200,9 +200,9 @@ def flags_of(name, seed, num_iterations, extra_flags):
 def measure(name, seed, source, num_iterations, extra_flags):
     """Trains a relative from the cold start of the run `source`, or finds its run, and scores it on the way.
 
-    Returns {"device", "marks": [{"iteration", "completions", "seconds", "right"}]}: where it was trained; what
-    the run had cost at its start, at each snapshot and at its end; and {task: "0110..."}, what it then got
-    right of the held-out problems.
+    Returns {"device", "marks": [{"iteration", "completions", "seconds", "right"}]}: where it was trained;
+    what the run had cost at its start, at each snapshot and at its end; and {task: "0110..."}, what it then
+    got right of the held-out problems.
     """
     run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
     results = runs.ensure(run_name, "rl", "--from", source, *flags)
