@@ -22,6 +22,7 @@
 # Nearly everything else is PPO. So this lesson reads the two files side by side.
 
 # %%
+import dataclasses
 import difflib
 import inspect
 import os
@@ -40,9 +41,14 @@ from toy import toy_model, toy_world
 from minireason import grpo, ppo
 from minireason.batch import Batch, loss_weights
 from minireason.config import RLConfig
-from minireason.policy import Critic
-from minireason.rollout import overlong_price
+from minireason.optimizer import adamw
+from minireason.policy import Critic, completion_logprobs
+from minireason.rewards import reasoning_world
+from minireason.rollout import collect_rollout, overlong_price
+from minireason.run import open_model
 from minireason.stats import k1, k2, k3
+from minireason.tasks import parse_prompt
+from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -374,6 +380,44 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
     print(f"{name}:")
     print_line("ppo.py", ppo_line, ppo_lines, grpo_lines)
     print_line("grpo.py", grpo_line, grpo_lines, ppo_lines)
+
+# %% [markdown]
+# ## One real group, one step
+#
+# The included model after its cold start writes eight completions for `make 45 from 3 6 8`. GRPO
+# makes a single step with them, at the rate of the preset's first step. The third number of a line
+# is the probability of the whole completion after the step, over that before.
+
+# %%
+tokenizer, problem = get_tokenizer(), parse_prompt("make 45 from 3 6 8")
+world = dataclasses.replace(reasoning_world(tokenizer, {}, {}), draw=lambda rng: problem)
+config = RLConfig(num_prompts=1, group_size=8, learning_rate=6e-5)
+model = open_model("pretrained", "cold-start")[0].train()
+group = collect_rollout(model, None, world, config, seed=0, iteration=0)
+texts = group.completions
+grpo.compute_advantages(group, config)
+
+optimizer = adamw(config, model)
+group = group.select(torch.arange(8))      # a copy, as what `generate` returns takes no gradient
+logprobs, _ = completion_logprobs(model, group)                                     # (8, L)
+loss, _ = grpo.compute_loss(logprobs, group.old_logprobs, None, group.advantages,
+                            group.completion_mask, config)
+loss.backward()
+optimizer.step()
+
+after = completion_logprobs(model, group)[0]                                        # (8, L)
+change = ((after - logprobs).detach() * group.completion_mask).sum(1).exp()         # (8,)
+print("reward  advantage  likelier by  end of the completion")
+for i, text in enumerate(texts):
+    print(f"{group.rewards[i]:6.0f}{group.advantages[i, 0]:11.2f}{change[i]:13.2g}  {text[-52:]}")
+
+# %% [markdown]
+# Four are right and four are wrong, so the advantages are as large with either sign. All wrong
+# completions become less likely. Two of the right ones become likelier: those that were the least
+# likely before. The other two had the probability 0.05 and lose a little, although they are right.
+# All tokens share the weights, and they begin as wrong ones do, with the same letters in other
+# places. Over many groups such side effects average out. (`python -m minireason.inspector
+# "make 45 from 3 6 8"` shows these numbers token by token.)
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples

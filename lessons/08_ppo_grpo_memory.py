@@ -255,7 +255,7 @@ show_figure(figure, "08_ppo_grpo_memory")
 # | checkpointing | computes activations again instead of keeping them | a third more time |
 # | flash | attention without the table of all pairs of tokens | none: the same numbers |
 # | fused | one compiled program for several small operations | none: the same numbers |
-# | ZeRO 1, 2, 3 | each card keeps a part: of Adam; of gradients too; of weights too | 3: half as much traffic again |
+# | ZeRO 1, 2, 3 | a card keeps a part: of Adam; gradients too; weights too | 3: more traffic |
 # | logits in pieces | the scores of all words, for some tokens at a time | none: the same numbers |
 # | no master | no float32 copy of bfloat16 weights | small updates are rounded away |
 # | micro-batches of 1 | fewer activations at a time | more passes |
