@@ -135,7 +135,7 @@ def draw(rows, most_tries):
     learned.plot([], [], color="#333333", lw=1, ls=":", label="before RL")       # for the legend
     label(learned, "Training: more RL", "million tokens sampled in RL", "held-out problems solved (%)")
     learned.legend(frameon=False, fontsize=8, loc="lower center", ncols=2)
-    label(grown, "Thoughts grow", "million tokens sampled in RL", "tries in a thought (countdown)")
+    label(grown, "Thoughts grow", "million tokens sampled in RL", "tries in an answer (countdown)")
     label(thought, "Answering: more thinking", "tokens that it may think", "held-out problems solved (%)",
           legend=False)
     return figure
