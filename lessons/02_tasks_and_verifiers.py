@@ -72,8 +72,7 @@ rng = random.Random(0)
 # from the start: `x 2 - c * 2 + x 1 - * 3 +` computes ((x-2)*c + 2) * (x-1) + 3, where c is still
 # to be found. At x = 1 the factor x-1 is 0, and 3 is left. At x = 2 the factor x-2 is 0, and 2*1 +
 # 3 = 5 is left. So any c fits 1->3 and 2->5, and the third example decides. At x = 4 the form makes
-# 6c +
-# 9. For 4->9 c is 0, and the form is the line 2x + 1. For 4->21 c is 2, and it is a parabola.
+# 6c+9. For 4->9 c is 0, and the form is the line 2x + 1. For 4->21 c is 2, and it is a parabola.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

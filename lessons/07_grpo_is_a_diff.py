@@ -385,8 +385,8 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 # ## One real group, one step
 #
 # The included model after its cold start writes eight completions for `make 45 from 3 6 8`. GRPO
-# makes a single step with them, at the rate of the preset's first step. The third number of a line
-# is the probability of the whole completion after the step, over that before.
+# makes a single step with them, at the rate of the preset's first step. *Before* is the probability
+# of the whole completion. The number behind it says by which factor the step changed it.
 
 # %%
 tokenizer, problem = get_tokenizer(), parse_prompt("make 45 from 3 6 8")
@@ -407,17 +407,19 @@ optimizer.step()
 
 after = completion_logprobs(model, group)[0]                                        # (8, L)
 change = ((after - logprobs).detach() * group.completion_mask).sum(1).exp()         # (8,)
-print("reward  advantage  likelier by  end of the completion")
+before = (logprobs.detach() * group.completion_mask).sum(1).exp()                   # (8,)
+print("reward  advantage   before  likelier by  end of the completion")
 for i, text in enumerate(texts):
-    print(f"{group.rewards[i]:6.0f}{group.advantages[i, 0]:11.2f}{change[i]:13.2g}  {text[-52:]}")
+    print(f"{group.rewards[i]:6.0f}{group.advantages[i, 0]:11.2f}{before[i]:9.0e}{change[i]:13.2g}"
+          f"  {text[-46:]}")
 
 # %% [markdown]
 # Four are right and four are wrong, so the advantages are as large with either sign. All wrong
 # completions become less likely. Two of the right ones become likelier: those that were the least
-# likely before. The other two had the probability 0.05 and lose a little, although they are right.
-# All tokens share the weights, and they begin as wrong ones do, with the same letters in other
-# places. Over many groups such side effects average out. (`python -m minireason.inspector
-# "make 45 from 3 6 8"` shows these numbers token by token.)
+# likely before. The other two lose a little, although they are right. All tokens share the weights,
+# and the wrong completions hold some of the same moves, such as `d 45/3=15`. Making these less
+# likely also hits the right ones. Over many groups such side effects average out. (`python -m
+# minireason.inspector "make 45 from 3 6 8"` shows these numbers token by token.)
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples
@@ -625,8 +627,8 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
 #   third is *k2*, half the square of k1. It is never negative. As a number it is wrong on average.
-#   But in the loss it pulls, on average, exactly as the KL does that the policy's own tokens
-#   measure, until the first update of a rollout is made. Each can stand in the loss, or can be
+#   But in the loss it pulls, on average, exactly as the KL itself, as long as a rollout has had no
+#   update. Each can stand in the loss, or can be
 #   taken off the reward.
 #
 # ### The settings

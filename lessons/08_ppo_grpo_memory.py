@@ -163,7 +163,7 @@ print("\n".join(memory.page(formula, measured)))
 # bfloat16, a format that takes 2 bytes for a number. It has long completions and a reference, and
 # we know its bytes by the formula alone. There its optimizer takes 12 bytes for each number: Adam's
 # 8, and 4 for a copy of the weights in float32 (the reason comes below). So a critic takes 2 + 2 +
-# 12.
+# 12 = 16 bytes for each number.
 
 # %%
 long = RLConfig(num_prompts=8, group_size=8, micro_batch_size=1, max_new_tokens=1024, kl_coef=0.04)

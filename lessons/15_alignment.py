@@ -322,10 +322,10 @@ show_figure(figure, "15_alignment")
 #   thought too. Over-refusals stay longer. Every answer that lacks the number counts as one. Before
 #   alignment only a third of these are real refusals. The others are small talk, wrong digits or
 #   broken form. With the KL they become fewer, and without it they do not here (they do in the
-#   longer runs). Helpful small talk hardly moves in our 40 iterations. So this short run teaches to
-#   keep secrets and to tell numbers, and not to chat. The included model had learned from
-#   conversations before (the stage `rejection` mixes some in) and had more time: it is better in
-#   all three.
+#   longer runs). Helpful small talk hardly moves in our 40 iterations. So with the KL this short
+#   run teaches to keep secrets and to tell numbers, and not to chat. The included model had learned
+#   from conversations before (the stage `rejection` mixes some in) and had more time: it is better
+#   in all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.

@@ -35,7 +35,7 @@ from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks.prompts import read_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import PALETTE, new_figure
-from minireason.tools.verdict import judge
+from minireason.tools.verdict import explain
 
 FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests
 run = json.loads((RESULTS / "laptop" / "results.json").read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ for i, prompt in enumerate(PROMPTS):
     print(prompt)
     for stage in answers:
         text, _ = answers[stage][i]
-        judgement = judge(read_prompt(prompt), text)
+        judgement = explain(read_prompt(prompt), text)
         shortened = text if len(text) < 90 else f"{text[:44]} .. {text[-42:]}"
         print(f"    {stage:10} {shortened}\n    {'':10} ({judgement.reason})")
 

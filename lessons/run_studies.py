@@ -5,7 +5,8 @@
     python lessons/run_studies.py sizes --workers 8 --seeds 5        other flags are the study's own
 
 Three studies are made only if they are named: distill, compare_ppo_grpo and variants. They compare seconds of
-training, and workers disturb each other. Give these --workers 1 where seconds matter.
+training, and workers disturb each other. Give these --workers 1 where seconds matter; distill also allows two
+workers with a thread each, on two cores.
 
 What is finished is kept, so after a stop the same command goes on from there. What a worker says, and how far
 its training is, stands in runs/studies/worker-N.log.

@@ -214,7 +214,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("which", choices=("base", "golden", "expert", "chat"))
     parser.add_argument("--seed", type=like("seed"), default=0)
     parser.add_argument("--lines", type=number(int, 1, 10_000), default=25, help="documents to print")
-    parser.add_argument("--task", choices=list(TASKS), help="this task alone, instead of a tasks")
+    parser.add_argument("--task", choices=list(TASKS), help="this task alone, instead of a mix")
     args = parser.parse_args(argv)
     tasks = TaskConfig()
     if args.task:

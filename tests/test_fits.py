@@ -216,17 +216,20 @@ def test_the_room_of_an_engine_is_no_estimate():
     room = row.plan.engine_room / 2**30
     by_hand = (published.estimate(row) - room) / (row.gib - room) - 1
     assert published.error(row) == pytest.approx(by_hand) and abs(by_hand) > 0.15
-    nothing_given = row._replace(plan=dataclasses.replace(row.plan, engine="none", engine_room=0))
+    nothing_given = row._replace(plan=dataclasses.replace(row.plan, engine="sleeps"))
     assert published.given(nothing_given) == 0
 
 
 def test_zero_spreads_the_adapters_as_it_does_all_that_learns():
     shape, plan = MODELS["qwen2.5-7b"], Plan(lora=32, devices=8)
     A = shape.adapter_numbers(32)
-    for zero, expected in ((0, 16 * A), (1, 4 * A + 12 * A / 8), (2, 2 * A + 14 * A / 8), (3, 16 * A / 8)):
+    for zero, whole in ((1, 4), (2, 2), (3, 0)):
         lines = ledger(shape, dataclasses.replace(plan, zero=zero))
-        [adapters] = [line.num_bytes for line in lines if line.name.endswith("adapters")]
-        assert adapters == pytest.approx(expected, abs=8), zero
+        [adapters] = [line for line in lines if line.name.endswith("adapters")]
+        assert adapters.num_bytes == pytest.approx(whole * A + (16 - whole) * A / 8, abs=8), zero
+        assert adapters.formula == f"A x ({whole} + {16 - whole} / 8)"
+    [adapters] = [line for line in ledger(shape, plan) if line.name.endswith("adapters")]
+    assert adapters.num_bytes == 16 * A
 
 
 def test_the_table_of_published_peaks(capsys):

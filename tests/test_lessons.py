@@ -145,7 +145,7 @@ def test_each_bug_is_caught_by_the_test_that_is_named(monkeypatch):
     for name, (switch, _, _) in lesson["BUGS"].items():
         _, test = lesson["SHOWN_BY"][name]
         file, function = test.split("::")
-        module = importlib.import_module(file.removesuffix(".py"))
+        module = importlib.import_module(Path(file).stem)
         arguments = {"kl_coef": 0.1, "num_tokens": None, "gamma": 0.9, "gae_lambda": 0.95}
 
         def check():

@@ -2,6 +2,7 @@
 unpickled. Read from the source with ast."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -224,3 +225,48 @@ def test_missing_types_are_seen():
 @pytest.mark.parametrize("module", sorted(FILES))
 def test_public_functions_say_what_they_take_and_return(module):
     assert without_types(ast.parse(SOURCES[module])) == []
+
+
+# -----------------------------------------------------------------------------
+# What lessons and studies take from the package is there. Running them all takes minutes.
+
+def missing_names(source):
+    """What a source takes from modules of the package that they do not have: `rejection.judge`, say.
+
+    It may be imported, read as an attribute of a module, or named for patch.object.
+    """
+    taken, modules, tree = [], {}, ast.parse(source)        # (module, name), {local name: module}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("minireason"):
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in FILES:
+                    modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                else:
+                    taken.append((node.module, alias.name))
+    rebound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)
+               and isinstance(node.ctx, ast.Store)} | {node.arg for node in ast.walk(tree)
+                                                       if isinstance(node, ast.arg)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            taken.append((node.value.id, node.attr))
+        is_patch = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("patch.object")
+        if is_patch and isinstance(node.args[0], ast.Name) and isinstance(node.args[1], ast.Constant):
+            taken.append((node.args[0].id, node.args[1].value))
+    missing = set()
+    for module, name in taken:
+        full_name = module if module in FILES else modules.get(module)
+        if full_name and module not in rebound and not hasattr(importlib.import_module(full_name), name):
+            missing.add(f"{full_name}.{name}")
+    return missing
+
+
+def test_a_name_that_is_not_there_is_seen():
+    source = ("from minireason import grpo, rejection\nfrom minireason.stats import k1, k9\n"
+              "grpo.train\nrejection.judge\npatch.object(grpo, 'nothing')\npatch.object(grpo, 'k1')\n")
+    assert missing_names(source) == {"minireason.stats.k9", "minireason.rejection.judge",
+                                     "minireason.grpo.nothing"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lessons").rglob("*.py")), ids=lambda path: path.stem)
+def test_what_a_lesson_or_study_takes_from_the_package_is_there(path):
+    assert missing_names(path.read_text(encoding="utf-8")) == set()

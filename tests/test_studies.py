@@ -478,14 +478,21 @@ def test_ppo_gets_as_many_iterations_as_fit_into_the_seconds_of_grpo(comparison)
     assert comparison.iterations_for(seconds_of, args_of()) == 25           # of 100
 
 
-def test_arms_that_did_not_begin_with_the_same_model_are_refused(comparison, capsys):
-    def arms(*starts):
-        return [{"marks": [{"right": {"sums": start}}]} for start in starts]
-
-    comparison.refuse_other_starts({"grpo": arms("01", "11"), "ppo": arms("01", "11")})
+def test_a_run_from_another_start_than_the_kept_arms_is_refused(comparison, runs, monkeypatch, capsys):
+    path = runs.RESULTS / "arms" / "C5-whole-grpo-cold-start-1.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"marks": [{"right": {"sums": "011"}}]}))
+    monkeypatch.setattr(runs, "open_model", lambda source, stage: (stage, {}))
+    answers = {"sums": "011"}
+    monkeypatch.setattr(runs, "right_answers", lambda model, tasks, config: answers)
+    comparison.refuse_another_start("cold-start", "a run", 1, args_of())
+    answers["sums"] = "010"
+    comparison.refuse_another_start("base", "a run", 1, args_of())           # no arm began there
+    comparison.refuse_another_start("cold-start", "a run", 2, args_of())     # nor with this seed
     with pytest.raises(SystemExit) as exit:
-        comparison.refuse_other_starts({"grpo": arms("01", "11"), "ppo": arms("01", "10")})
-    assert exit.value.code == 2 and "seed 1 had different starts" in capsys.readouterr().err
+        comparison.refuse_another_start("cold-start", "a run", 1, args_of())
+    told = capsys.readouterr().err
+    assert exit.value.code == 2 and "cold-start-1.json began with another model than a run has" in told
 
 
 @pytest.mark.slow
@@ -578,16 +585,27 @@ def test_the_sentence_says_what_the_intervals_say(variants):
     table = [{"variant": "a", "by seconds": (2, 1, 3)}, {"variant": "b", "by seconds": (-2, -3, -1)},
              {"variant": "c", "by seconds": (1, -1, 3)}, {"variant": "GRPO"}]
     assert variants.sentence(table, "by seconds") == (
-        "by seconds, of 3 compared (by chance one or two may look different): "
+        "by seconds, of 3 compared (by chance 1 may look different): "
         "better than GRPO: a; worse: b; no difference that these runs could show: 1")
 
 
-def test_arms_of_several_devices_are_refused_since_their_seconds_cannot_be_compared(variants, capsys):
-    variants.refuse_other_devices({"grpo": [{"device": "cpu"}] * 2, "dapo": [{"device": "cpu"}]})
+def test_arms_of_several_devices_are_refused_before_anything_is_trained(variants, runs, monkeypatch, capsys):
+    def keep(name, device):
+        path = runs.RESULTS / "arms" / f"variants-{name}-0.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"device": device}))
+
+    monkeypatch.setattr(runs, "device", "cpu")
+    args = SimpleNamespace(seeds=range(1))
+    keep("grpo", "cuda")
+    variants.refuse_other_devices(["grpo"], args)            # all are there: nothing is to be trained
     with pytest.raises(SystemExit) as exit:
-        variants.refuse_other_devices({"grpo": [{"device": "cpu"}], "dapo": [{"device": "cuda"}]})
-    told = capsys.readouterr().err
-    assert exit.value.code == 2 and "variants-grpo-0 on cpu, variants-dapo-0 on cuda" in told
+        variants.refuse_other_devices(["grpo", "dapo"], args)
+    assert exit.value.code == 2 and "what is to be trained on cpu" in capsys.readouterr().err
+    keep("dapo", "cpu")
+    with pytest.raises(SystemExit):
+        variants.refuse_other_devices(["grpo", "dapo"], args)
+    assert "variants-grpo-0.json on cuda" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, says", [

@@ -302,6 +302,10 @@ def comparison():
         difference = {"PPO minus GRPO": f"{start}: ppo - grpo"}
         [line] = body_of(grid("C5.json", "", difference, columns, points_interval))
         text += line + "\n"
+        planned = {"PPO, planned for GRPO's seconds": f"{start}: ppo in the seconds of grpo"}
+        text += "\n".join(body_of(grid("C5.json", "", planned, columns))) + "\n"
+        difference = {"the same minus GRPO": f"{start}: ppo in the seconds of grpo - grpo"}
+        text += "\n".join(body_of(grid("C5.json", "", difference, columns, points_interval))) + "\n"
     return text
 
 

@@ -57,6 +57,7 @@ from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.tools.plots import new_figure
 from minireason.upkeep.checkpoint import save_json
+from minireason.upkeep.files import read_json
 from minireason.upkeep.seeding import derive_rng, derive_seed
 
 ALGOS = ("grpo", "ppo")
@@ -257,6 +258,7 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
     """
     folder_name = f"compare-{name}-{algo}-{start}-{seed}"
     source = runs.whole_run(seed, args, needs="cold-start")         # it holds the base, too
+    refuse_another_start(start, source, seed, args)
     pure = ["--pure-rl"] if start == "base" else []
     results = runs.ensure(folder_name, "rl", *pure, "--seed", seed, "--from", source, *args.flags,
                           *flags_of(algo, settings, args), "--rl-snapshots", NUM_LOOKS - 1, *more_flags)
@@ -298,16 +300,19 @@ def refuse_others(name, trained_with, wanted):
     runs.refuse_if_any(differing, f"{runs.RESULTS / 'arms' / name}.json was trained with other settings")
 
 
-def refuse_other_starts(arms_of):
-    """Ends the program with 2 if PPO and GRPO did not begin with the same model.
+def refuse_another_start(start, source, seed, args):
+    """Ends the program with 2 if a kept arm of this start and seed began with another model than `source`.
 
-    `arms_of` is {algorithm: [what `compared_run` returned, for each seed]}. Arms may come from several
-    machines, on which a cold start is trained to other bits.
+    Arms may come from several machines, on which a cold start is trained to other bits. `source` is a run.
     """
-    for seed, arms in enumerate(zip(*arms_of.values())):
-        first, *others = [arm["marks"][0]["right"] for arm in arms]
-        differing = ["the answers before RL"] if any(other != first for other in others) else []
-        runs.refuse_if_any(differing, f"the arms of seed {seed} had different starts")
+    right = None
+    for path in sorted((runs.RESULTS / "arms").glob(f"C5-*-{start}-{seed}.json")):
+        if right is None:       # what the model answers before RL
+            model, _ = runs.open_model(source, start)
+            right = runs.right_answers(model, tasks_of(args), from_dict(runs.settings_asked(args)))
+        marks = runs.or_exit(read_json, path, {"marks": list}, "delete it")["marks"]
+        differing = [] if marks[0]["right"] == right else ["the answers before RL"]
+        runs.refuse_if_any(differing, f"{path} began with another model than {source} has")
 
 
 def iterations_for(seconds_of, args):
@@ -468,8 +473,9 @@ def rows_of(start, curves, planned):
         rows.append(row(f"{title}: ppo in the seconds of grpo, {task}", *bootstrap(at_end, right)))
         rows.append(row(f"{title}: ppo in the seconds of grpo - grpo, {task}",
                         *bootstrap(lead_at_end, right, pair[1])))
-    for seed, of_seeds in enumerate(zip(of_ppo.all, of_grpo.all)):
-        rows.append(row(f"{title}: ppo - grpo, all tasks, seed {seed}", lead_at_end(*of_seeds)))
+    for seed in range(len(of_ppo.all)):
+        pair = (of_ppo.all[seed:seed + 1], of_grpo.all[seed:seed + 1])
+        rows.append(row(f"{title}: ppo - grpo, all tasks, seed {seed}", *bootstrap(lead_at_end, *pair)))
     for unit, budget in budgets.items():
         def difference(ppo_right, grpo_right):
             return (area(getattr(of_ppo, unit), ppo_right, budget)
@@ -634,7 +640,6 @@ def main():
     whole = runs.by_seed(runs.work_off(jobs))
     by_start, rows = {}, []
     for start in args.starts:
-        refuse_other_starts({algo: whole[start, algo] for algo in (*ALGOS, "planned")})
         by_start[start] = {}
         for algo in ALGOS:
             by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
@@ -656,8 +661,7 @@ def main():
                     rows, tried=tried, chosen=chosen, bytes=bytes_of)
     runs.save_figure(draw(by_start, bytes_of, clock["threads"]), "C5")
     for line in rows:
-        interval = "" if line["low"] is None else f" [{line['low']:.3f}, {line['high']:.3f}]"
-        print(f"{line['name']:70} {line['value']:10.3f}{interval}")
+        print(f"{line['name']:70} {line['value']:10.3f} [{line['low']:.3f}, {line['high']:.3f}]")
 
 
 def make_small():

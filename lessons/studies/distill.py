@@ -195,6 +195,8 @@ def teacher_answers(teacher, config, seed, sizes):
 def train_distilled(model, answers, number, config, seed, sizes):
     """Imitates the first `number` of the teacher's answers. Returns {"points": [the one at the end]}."""
     documents = answers["documents"][:number]
+    if len(documents) < number:
+        sys.exit(f"the teacher gave {len(documents)} answers to imitate, not {number}: sample more problems")
     part = len(documents) / len(answers["documents"])                    # of what sampling cost
     settings = config.rejection
     loop = sft.train(model, adamw(settings, model), tokenize(tokenizer, documents), settings, seed)
@@ -364,7 +366,7 @@ def rows_at_equal_seconds(name, counted, by_seed):
     if not ends:
         return []
     title = f"{name} less RL, equal seconds, teacher {'' if counted else 'not '}counted"
-    return [row(f"{title}: both", *bootstrap_interval(right(ends), right(rivals))),
+    return [row(f"{title}: both", *bootstrap_interval(right(ends), right(rivals))) | {"seeds": len(ends)},
             row(f"{title}: share that RL had", sum(shares) / len(shares), min(shares), max(shares))]
 
 

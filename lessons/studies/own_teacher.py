@@ -49,12 +49,12 @@ def documents_of(source, teacher, config, seed, filtered):
     """
     model, _ = runs.open_model(source, teacher)
     world = reasoning_world(tokenizer, config.tasks.levels, dict.fromkeys(config.tasks.trained(), 1.0))
-    # `judge` does its work, and the mock records its calls: these hold the refused answers, too
-    with mock.patch.object(rejection, "judge", wraps=rejection.judge) as judge:
+    # `fate_of` does its work, and the mock records its calls: these hold the refused answers, too
+    with mock.patch.object(rejection, "fate_of", wraps=rejection.fate_of) as fate_of:
         kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, config.sampling, seed,
                                               config.rl.max_new_tokens)
     if not filtered:
-        judged = [call.args[:2] for call in judge.call_args_list]      # (problem, completion)
+        judged = [call.args[:2] for call in fate_of.call_args_list]      # (problem, completion)
         drawn = derive_rng(seed, "unfiltered").sample(judged, len(kept))
         kept = [(problem.prompt, text) for problem, text in drawn]
     return kept + chat_examples(seed, config.sampling.num_chat)

@@ -51,6 +51,7 @@ from minireason.snapshots import snapshots_in
 from minireason.stats import bootstrap_interval
 from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
+from minireason.upkeep.files import read_json
 
 NUM_SNAPSHOTS = 9           # of a run: one at each tenth of its way
 COLORS = {"completions": "#1b6ca8", "seconds": "#e0a030"}
@@ -223,18 +224,25 @@ def measure(name, seed, source, num_iterations, extra_flags):
     return {"device": results["device"], "marks": marks}
 
 
-def refuse_other_devices(arms):
-    """Ends the program with 2 if not all arms were trained on the same device: else seconds say nothing.
+def refuse_other_devices(names, args):
+    """Ends the program with 2 if seconds of several devices would be compared: of a CPU and a GPU, say.
 
-    `arms` are {name: [what `measure` returned, for each seed]}.
+    It looks at the kept arms of these relatives, before any training. If some are missing, they are to be
+    made on the device of those that are there.
     """
-    places = {}         # {device: an arm that was trained on it}
-    for name, of_name in arms.items():
-        for seed, arm in enumerate(of_name):
-            places.setdefault(arm["device"], f"variants-{name}-{seed}")
+    places, is_complete = {}, True          # {device: the file of an arm that was trained on it}
+    for name in names:
+        for seed in args.seeds:
+            path = runs.RESULTS / "arms" / f"variants-{name}-{seed}.json"
+            if path.exists():
+                places.setdefault(runs.or_exit(read_json, path, {"device": str}, "delete it")["device"], path)
+            else:
+                is_complete = False
+    if not is_complete:
+        places.setdefault(str(runs.device), "what is to be trained")
     if len(places) > 1:
-        told = ", ".join(f"{name} on {device}" for device, name in places.items())
-        runs.refuse_if_any([told], f"arms in {runs.RESULTS / 'arms'} were trained on several devices")
+        told = [f"{place} on {device}" for device, place in places.items()]
+        runs.refuse_if_any(told, "seconds of several devices cannot be compared")
 
 
 def completions_before(run_name, settings):
@@ -302,7 +310,7 @@ def sentence(table, cost):
         else:
             unclear += 1
     number = len(better) + len(worse) + unclear
-    return (f"{cost}, of {number} compared (by chance one or two may look different): "
+    return (f"{cost}, of {number} compared (by chance {max(1, round(0.05 * number))} may look different): "
             f"better than GRPO: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}; "
             f"no difference that these runs could show: {unclear}")
 
@@ -376,6 +384,7 @@ def main():
     names = FAST if args.fast else RELATIVES
     if args.only:
         names = {RELATIVES[name].less for name in args.only} | set(args.only)
+    refuse_other_devices(names, args)
     jobs = {}
     for name in RELATIVES:          # in this order
         if name in names:
@@ -383,7 +392,6 @@ def main():
                 jobs[name, seed] = (arm_of, name, seed, args)
     arms = runs.by_seed(runs.work_off(jobs))
     if not args.only:
-        refuse_other_devices(arms)
         table = [table_line(arms, name) for name in arms]
         show(table)
         save(table, args)

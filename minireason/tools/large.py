@@ -165,14 +165,16 @@ def trained_model(whose: str, shape: Shape, plan: Plan) -> list[Line]:
     parts = [("weights", size, 3, ""), ("gradients", size, 2, ""),
              ("optimizer", master + moments, 1, f": {rest}")]
     if plan.lora:
-        A, total = shape.adapter_numbers(plan.lora), 0
+        whole, spread = 0, 0        # bytes for each number of the adapters, on each device and over all
         for _, num_bytes, stage, _ in parts:
-            total += math.ceil(A * num_bytes / shards(plan, stage))
-        num_bytes, how = state_bytes(plan)
-        if shards(plan, 1) > 1:
-            how = f"{num_bytes}, parts of it{over(plan.devices)}"
-        adapters = Line(f"{whose}: adapters", total, f"A x {how}")
-        return [frozen_model(f"{whose}: base", shape, plan), adapters]
+            if shards(plan, stage) == 1:
+                whole += num_bytes
+            else:
+                spread += num_bytes
+        how = f"({whole} + {spread}{over(plan.devices)})" if spread else state_bytes(plan)[1]
+        num_bytes = math.ceil(shape.adapter_numbers(plan.lora) * (whole + spread / plan.devices))
+        return [frozen_model(f"{whose}: base", shape, plan),
+                Line(f"{whose}: adapters", num_bytes, f"A x {how}")]
     lines = []
     for name, num_bytes, stage, meaning in parts:
         count = shards(plan, stage)
