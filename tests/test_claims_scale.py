@@ -439,7 +439,8 @@ def test_a_study_of_scale_says_how_it_is_used(name, runs, monkeypatch, capsys):
 
 def test_the_comparison_shows_the_starts_that_were_measured(write):
     rows = []
-    for arm in ("grpo", "ppo", "ppo - grpo"):
+    planned = "ppo in the seconds of grpo"
+    for arm in ("grpo", "ppo", "ppo - grpo", planned, f"{planned} - grpo"):
         for what in (*write.TASKS, "all tasks", "on the way by completions", "on the way by seconds"):
             rows.append({"name": f"cold start: {arm}, {what}", "value": 0.5, "low": 0.4, "high": 0.6})
     claim = {"seeds": [0], "num_problems": 3000, "rows": rows}
@@ -447,4 +448,5 @@ def test_the_comparison_shows_the_starts_that_were_measured(write):
     (write.HERE / "C5.json").write_text(json.dumps(claim))
     text = write.comparison()
     assert "from the cold start" in text and "from the base" not in text
-    assert text.strip().count("\n") == 4      # a head, a line, GRPO, PPO, and the difference
+    # a head, a line, GRPO, PPO, the difference, PPO planned for GRPO's seconds, and its difference
+    assert text.strip().count("\n") == 6 and "PPO, planned for GRPO's seconds" in text

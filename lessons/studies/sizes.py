@@ -30,7 +30,7 @@ TASKS = ("arithmetic", "countdown")
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
 FULL = preset("laptop").base.num_examples
 SIZES = ((32, FULL), (64, FULL), (128, FULL), (256, FULL),       # width, and documents of the base
-         (128, 5_000), (128, 10_000), (128, 20_000), (128, 40_000), (128, 80_000))
+         (128, 5_000), (128, 20_000), (128, 80_000))
 FIRST = 10          # iterations of RL over which groups without a signal are counted
 GAIN = 0.05         # what RL has to gain at least to be called at work
 
