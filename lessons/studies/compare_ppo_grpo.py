@@ -27,7 +27,8 @@ fewer rollouts, after which its learning rate has fallen to 0 as well. Cut off o
 look worse than it needs to. Bytes are those of the ledger, which C4 compares with tensors.
 
 Then it is asked where a critic could pay: with few completions of each problem, with lambda below 1, and
-where long answers pay a price. These runs have a third of the length.
+where long answers pay a price; and whether the clip of its values holds it back. These runs have a third of
+the length.
 """
 
 import copy
@@ -81,6 +82,7 @@ NUM_LOOKS = 10                  # scores on the way, after the first
 HEAD_STARTS = {"cold-start": 0.05, "base": 0.20}        # a goal on the way: so much above the start
 FEW = (1, 8)                    # completions of a problem
 LAMBDAS = ("1", "0.95")
+LESS = {"lambda-0.95": "lambda-1", "no-value-clip": "lambda-0.95"}      # questions about PPO in pairs
 QUESTION_PART = 3               # a run of the questions has the third part of the iterations
 LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
 NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
@@ -335,6 +337,8 @@ def questions(chosen, args):
             asked.append((f"group-{group_size}", algo, settings, shorter + flags))
     for value in LAMBDAS:
         asked.append((f"lambda-{value}", "ppo", {**chosen["ppo"], "gae-lambda": value}, shorter))
+    # A critic starts at 0, and with value_clip 0.2 a value needs four rollouts to come to 0.7.
+    asked.append(("no-value-clip", "ppo", chosen["ppo"], [*shorter, "--rl-value-clip", 1000]))
     for algo in ALGOS:
         # Divided by a group's deviation, any difference of lengths would be as large as right and wrong.
         flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", longest,
@@ -510,10 +514,11 @@ def rows_of_questions(answers):
                                     "(mean, lowest, highest run)", *spread(columns.mean(1))))
             rows.append(row(f"{name}: {algo}, tokens of an answer (mean, lowest, highest run)",
                             *spread([arm["tokens of an answer"] for arm in arms[algo]])))
-        if name.startswith("lambda") and name != "lambda-1":
-            of_one = Curves(answers["lambda-1"]["ppo"], 1.0)
-            rows.append(row(f"{name} less lambda-1: ppo, all tasks",
-                            *bootstrap(lead_at_end, curves["ppo"].all, of_one.all)))
+        other = LESS.get(name)
+        if other in answers:
+            of_other = Curves(answers[other]["ppo"], 1.0)
+            rows.append(row(f"{name} less {other}: ppo, all tasks",
+                            *bootstrap(lead_at_end, curves["ppo"].all, of_other.all)))
         if len(curves) == 2:
             rows.append(row(f"{name}: ppo - grpo, all tasks",
                             *bootstrap(lead_at_end, curves["ppo"].all, curves["grpo"].all)))
