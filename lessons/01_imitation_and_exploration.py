@@ -100,7 +100,8 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # fine-tuning*, another name for imitation.) Then `grpo.train` lets the same model try for itself,
 # with a reward of 1 for each completion that begins with 2.
 #
-# Some words of every training, here and later. A *step* changes all weights a little, against the
+# Some words of every training, here and later. A *preset* is a set of values for all settings;
+# `train.py` uses the preset laptop. A *step* changes all weights a little, against the
 # gradient of the loss on a *batch* of examples. *AdamW* is the rule that turns a gradient into a
 # step: it divides each number of the gradient by its usual size. So steps do not grow if all
 # gradients double. The *learning rate* says how long steps are. It rises in the first steps, which
@@ -218,8 +219,9 @@ for task, rights in outcomes.items():
 #     d e f     it is multiplied last                          target / number
 #     g h i     it is subtracted last                          target + number
 #
-# (If the number is larger than the target, a, b and c guess that the others are subtracted from it.
-# Then these have to make number - target. A try of two numbers has no letter.)
+# (If the number is larger than the target, a, b and c guess that the others are subtracted from it:
+# for 10 from 2 12 1, `try b 12-10=2` says that 2 and 1 have to make 2, which 12-(2*1) uses. A try
+# of two numbers has no letter.)
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
 # `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:

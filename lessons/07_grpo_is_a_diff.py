@@ -425,7 +425,7 @@ for i, text in enumerate(texts):
 # ## Both, from the same weights, on as many samples
 #
 # The world is the toy world of lesson 05: after a 1 a completion with a 3 is right, after a 2 one
-# without a 3. We train four arms, as the variants of an experiment are called. The last two are
+# without a 3. We train four *arms*, as the variants of an experiment are called. The last two are
 # GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
 # RLOO. Dr. GRPO also divides the loss of each step by a constant, which is the number of
 # completions times the most tokens that one may have. Our default, which the arm `grpo` has,

@@ -247,8 +247,8 @@ show_figure(figure, "10_break_it")
 #    `minireason/grpo.py`, whiten the advantages over the whole batch. (To whiten is to subtract the
 #    mean and divide by the standard deviation.) Then run the three tests that are named above, with
 #    `python -m pytest` before each name. Which of them fails?
-# 3. With `groups_misaligned` the reward still rises. What is the baseline then, and is the
-#    gradient biased?
+# 3. With `groups_misaligned` the reward still rises. What is the baseline then, and is the gradient
+#    wrong on average?
 #
 # <details><summary>Solutions</summary>
 #

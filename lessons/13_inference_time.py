@@ -50,9 +50,9 @@ tokenizer = get_tokenizer()
 # A model has answered a problem four times, and two of the answers are right. How likely is it
 # that at least one of two answers is right?
 #
-# 1. Take the first two. "Is one of them right?" is 0 or 1. Over all orders of the four answers
-#    the mean of this is right, so it is not biased. But for a single problem it is only 0 or 1:
-#    very noisy.
+# 1. Take the first two. "Is one of them right?" is 0 or 1. Over all orders of the four answers the
+#    mean of this is right, so it is not *biased*, that is, wrong on average. But for a single
+#    problem it is only 0 or 1: very noisy.
 # 2. One answer is right with 2/4, so take 1 - (1 - 2/4)^2 = 3/4. This is biased: it may choose
 #    the same answer twice.
 # 3. Count the pairs. Of the 6 pairs only 1 holds no right answer, so pass@2 is 5/6. This is 1 -
