@@ -375,22 +375,27 @@ def draw(by_seed):
     figure, axes = new_figure(1, 3, figsize=(12, 3.6))
     for name, color in COLORS.items():
         of_seeds = [curve_of(arms, name) for arms in by_seed if name in arms or name == "distilled"]
+        if not of_seeds:
+            continue
         shares, seconds, samples, total = [], [], [], []
         for points in zip(*of_seeds):
             shares.append(100 * bootstrap_interval(right(points))[0])
             seconds.append(sum(point["seconds"] for point in points) / len(points))
-            samples.append(max(1, sum(point["samples"] for point in points) / len(points)))
+            sampled = sum(point["samples"] for point in points) / len(points)
+            samples.append(sampled or float("nan"))         # a logarithmic axis has no 0
             of_teacher = sum(arms["teacher"][-1]["seconds"] for arms in by_seed) / len(by_seed)
             total.append(seconds[-1] + (0 if name in ("RL", "RL, four times") else of_teacher))
         for axis, x in zip(axes, (seconds, total, samples)):
             axis.plot(x, shares, "o-", ms=3, color=color, label=name)
     height = 100 * bootstrap_interval(right([arms["teacher"][-1] for arms in by_seed]))[0]
     for axis in axes:
-        axis.axhline(height, color="#999999", lw=0.8, ls="--")
+        axis.axhline(height, color="#999999", lw=0.8, ls="--", label="the teacher")
         axis.set_xscale("log")
-    label(axes[0], "the teacher not counted", "seconds", "share right, % (broken: the teacher)")
-    label(axes[1], "the teacher's training counted", "seconds", "share right, %", legend=False)
-    label(axes[2], "by samples", "answers that were sampled", "share right, %", legend=False)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    what = "arithmetic and countdown right, %"
+    label(axes[0], "the teacher not counted", "seconds of training", what, legend=False)
+    label(axes[1], "the teacher's training counted", "seconds of training", what)
+    label(axes[2], "by samples", "answers that were sampled", what, legend=False)
     return figure
 
 
