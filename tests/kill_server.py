@@ -98,7 +98,8 @@ def serve():
     stages.reasoning_world = easy_world(stages.reasoning_world)
     stages.alignment.alignment_world = easy_world(stages.alignment.alignment_world)
     stages.alignment.preference_pairs = easy_pairs
-    stages.rejection_sampling.judge = keep
+    assert stages.rejection_sampling.fate_of
+    stages.rejection_sampling.fate_of = keep
     for line in sys.stdin:
         order = json.loads(line)
         process = os.fork()

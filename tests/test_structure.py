@@ -228,7 +228,7 @@ def test_public_functions_say_what_they_take_and_return(module):
 
 
 # -----------------------------------------------------------------------------
-# What lessons and studies take from the package is there. Running them all takes minutes.
+# What lessons, studies and tests take from the package is there. Running them all takes minutes.
 
 def missing_names(source):
     """What a source takes from modules of the package that they do not have: `rejection.judge`, say.
@@ -267,6 +267,9 @@ def test_a_name_that_is_not_there_is_seen():
                                      "minireason.grpo.nothing"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "lessons").rglob("*.py")), ids=lambda path: path.stem)
-def test_what_a_lesson_or_study_takes_from_the_package_is_there(path):
+USERS = [*sorted((ROOT / "lessons").rglob("*.py")), *sorted((ROOT / "tests").rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", USERS, ids=lambda path: path.stem)
+def test_what_a_file_takes_from_the_package_is_there(path):
     assert missing_names(path.read_text(encoding="utf-8")) == set()
