@@ -572,6 +572,12 @@ def tries_again():
     return " to ".join(percent(find("C3.json", name.format(arm)), 0) for arm in ("base", "pure RL"))
 
 
+def distilled_lead():
+    """C13: the student of most answers less RL on it, in points over both tasks."""
+    most = read("C13.json")["numbers"][-1]
+    return f"{100 * find('C13.json', f'distilled {most} less RL: both')['value']:+.0f}"
+
+
 def crossing_of_base():
     """From how many answers on the base solves more of countdown than RL."""
     place = read("C14.json")["crossings"]["countdown, base and RL"]["k"]
@@ -594,6 +600,7 @@ NUMBERS = {
     "C7": right_by_thinking,
     "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
+    "C13": distilled_lead,
     "C14": crossing_of_base,
     "C15-coin": lambda: f"{100 * find('C15.json', 'all problems, coin less base')['value']:+.0f}",
     "C15-vote": lambda: f"{100 * find('C15.json', 'all problems, vote less base')['value']:+.0f}",
