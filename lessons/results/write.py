@@ -783,6 +783,8 @@ def distilling():
             cells.append(percent_interval(find("C13.json", f"{name}: {task}")))
         for cost in ("seconds", "samples"):
             cells.append(rounded_interval(find("C13.json", f"{name}: {cost}")))
+        if name == "teacher":
+            cells[-1] = "not counted"
         rows.append(cells)
     return table([size_of("C13.json"), "arithmetic %", "countdown %", "both %", "seconds", "samples"], rows)
 
@@ -810,16 +812,16 @@ def distilling_seconds():
             cells.append(cell("C13.json", f"{title}: both", points_interval))
             cells.append(cell("C13.json", f"{title}: share that RL had", percent))
         rows.append(cells)
-    return table(["minus RL, in as many seconds", "teacher not counted", "of these RL had, %",
-                  "teacher counted", "of these RL had, %"], rows)
+    return table(["minus RL, in as many seconds", "teacher not counted", "share of the time RL used, %",
+                  "teacher counted", "share of the time RL used, %"], rows)
 
 
 TABLES |= {
     "C13-table": if_measured("C13", distilling),
     "C13-differences-table": if_measured("C13", distilling_differences),
     "C13-seconds-table": if_measured("C13", distilling_seconds, after=(
-        "The last table gives RL as many seconds as the other way took. RL was trained for four times its\n"
-        "usual length and no longer, so its last columns say how much of these seconds it really had.")),
+        "The last table takes the best that RL reached in as many seconds as the other way took, and says\n"
+        "which share of these seconds that took. With the teacher counted it is of seed 0 alone.")),
     "C16-table": if_measured("C16", generalization),
     "C16-differences-table": if_measured("C16", generalization_differences, after=(
         "Where no model solves any problem of a kind, nothing can be told apart.")),

@@ -309,10 +309,13 @@ def right(points, task=None):
 
 
 def rl_until(arms, seconds):
-    """The last point that RL reached in so many seconds, in its usual run or in the longer one; or None."""
+    """The best point that RL reached in so many seconds, in its usual run or in the longer one; or None.
+
+    The best and not the last: a long run is behind a short one that has ended, since its rate is still high.
+    """
     points = arms["RL"] + arms.get("RL, four times", [])
     reached = [point for point in points if point["seconds"] <= seconds]
-    return max(reached, key=lambda point: point["seconds"], default=None)
+    return max(reached, key=lambda point: sum(map(sum, right([point]))), default=None)
 
 
 def ends_of(by_seed, *names):
