@@ -809,7 +809,7 @@ for axis, advantage in zip(panels[0], (1.0, -1.0)):
 
 grid = panels[1, 0]
 rows = torch.stack(list(table.values()))      # (relatives, 8 tokens)
-grid.imshow(rows, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+grid.imshow(rows.numpy(), cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
 for y, row in enumerate(rows.tolist()):
     for x, weight in enumerate(row):
         grid.text(x, y, f"{weight:.1f}", ha="center", va="center", fontsize=7,
