@@ -243,9 +243,12 @@ def missing_names(source):
                     modules[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 else:
                     taken.append((node.module, alias.name))
-    rebound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)
-               and isinstance(node.ctx, ast.Store)} | {node.arg for node in ast.walk(tree)
-                                                       if isinstance(node, ast.arg)}
+    rebound = set()         # names that stand for something else, too
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            rebound.add(node.id)
+        elif isinstance(node, ast.arg):
+            rebound.add(node.arg)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             taken.append((node.value.id, node.attr))

@@ -320,8 +320,11 @@ def rl_until(arms, seconds):
 
 def ends_of(by_seed, *names):
     """The last points of some arms, a list for each name, of the seeds that have all of them."""
-    having = [arms for arms in by_seed if all(name in arms for name in names)]
-    return [[arms[name][-1] for arms in having] for name in names]
+    having = [arms for arms in by_seed if arms.keys() >= set(names)]
+    ends = []
+    for name in names:
+        ends.append([arms[name][-1] for arms in having])
+    return ends
 
 
 def rows_of(by_seed, most):
@@ -376,6 +379,7 @@ def rows_at_equal_seconds(name, counted, by_seed):
 def draw(by_seed):
     """The share right of both tasks: against seconds, with and without the teacher's, and against samples."""
     figure, axes = new_figure(1, 3, figsize=(12, 3.6))
+    of_teacher = sum(arms["teacher"][-1]["seconds"] for arms in by_seed) / len(by_seed)
     for name, color in COLORS.items():
         of_seeds = [curve_of(arms, name) for arms in by_seed if name in arms or name == "distilled"]
         if not of_seeds:
@@ -386,7 +390,6 @@ def draw(by_seed):
             seconds.append(sum(point["seconds"] for point in points) / len(points))
             sampled = sum(point["samples"] for point in points) / len(points)
             samples.append(sampled or float("nan"))         # a logarithmic axis has no 0
-            of_teacher = sum(arms["teacher"][-1]["seconds"] for arms in by_seed) / len(by_seed)
             total.append(seconds[-1] + (0 if name in ("RL", "RL, four times") else of_teacher))
         for axis, x in zip(axes, (seconds, total, samples)):
             axis.plot(x, shares, "o-", ms=3, color=color, label=name)
