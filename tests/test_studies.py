@@ -481,18 +481,19 @@ def test_ppo_gets_as_many_iterations_as_fit_into_the_seconds_of_grpo(comparison)
 def test_a_run_from_another_start_than_the_kept_arms_is_refused(comparison, runs, monkeypatch, capsys):
     path = runs.RESULTS / "arms" / "C5-whole-grpo-cold-start-1.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"marks": [{"right": {"sums": "011"}}]}))
+    path.write_text(json.dumps({"marks": [{"right": {"sums": "011" * 100, "words": "0" * 100}}]}))
     monkeypatch.setattr(runs, "open_model", lambda source, stage: (stage, {}))
-    answers = {"sums": "011"}
+    answers = {"sums": "011" * 99 + "110", "words": "0" * 98 + "01"}      # 3 of 400 differ
     monkeypatch.setattr(runs, "right_answers", lambda model, tasks, config: answers)
     comparison.refuse_another_start("cold-start", "a run", 1, args_of())
-    answers["sums"] = "010"
+    answers["words"] = "0" * 95 + "00111"                                   # 5 of 400
     comparison.refuse_another_start("base", "a run", 1, args_of())           # no arm began there
     comparison.refuse_another_start("cold-start", "a run", 2, args_of())     # nor with this seed
     with pytest.raises(SystemExit) as exit:
         comparison.refuse_another_start("cold-start", "a run", 1, args_of())
     told = capsys.readouterr().err
     assert exit.value.code == 2 and "cold-start-1.json began with another model than a run has" in told
+    assert "1.2% of the answers before RL" in told
 
 
 @pytest.mark.slow

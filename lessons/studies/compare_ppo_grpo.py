@@ -79,6 +79,7 @@ TUNING_SEEDS = (5, 6)
 TUNING_PROBLEMS = 77            # the seed of the problems that trials answer; scores use another one
 STARTS = ("cold-start", "base")
 NUM_LOOKS = 10                  # scores on the way, after the first
+ROUNDING = 0.01                 # of the answers of one model may be others on another processor
 HEAD_STARTS = {"cold-start": 0.05, "base": 0.20}        # a goal on the way: so much above the start
 FEW = (1, 8)                    # completions of a problem
 LAMBDAS = ("1", "0.95")
@@ -305,7 +306,8 @@ def refuse_others(name, trained_with, wanted):
 def refuse_another_start(start, source, seed, args):
     """Ends the program with 2 if a kept arm of this start and seed began with another model than `source`.
 
-    Arms may come from several machines, on which a cold start is trained to other bits. `source` is a run.
+    Arms may come from several machines, on which a cold start is trained to other bits. Even one model may
+    answer a few problems otherwise there, since processors round differently. `source` is a run.
     """
     right = None
     for path in sorted((runs.RESULTS / "arms").glob(f"C5-*-{start}-{seed}.json")):
@@ -313,8 +315,18 @@ def refuse_another_start(start, source, seed, args):
             model, _ = runs.open_model(source, start)
             right = runs.right_answers(model, tasks_of(args), from_dict(runs.settings_asked(args)))
         marks = runs.or_exit(read_json, path, {"marks": list}, "delete it")["marks"]
-        differing = [] if marks[0]["right"] == right else ["the answers before RL"]
+        share = share_differing(marks[0]["right"], right)
+        differing = [f"{100 * share:.1f}% of the answers before RL"] if share > ROUNDING else []
         runs.refuse_if_any(differing, f"{path} began with another model than {source} has")
+
+
+def share_differing(right, others):
+    """The share of problems that only one of two models solves. What each solves: {task: "0110..."}."""
+    num_differing = num_problems = 0
+    for task, of_task in right.items():
+        num_differing += sum(one != other for one, other in zip(of_task, others[task]))
+        num_problems += len(of_task)
+    return num_differing / num_problems
 
 
 def iterations_for(seconds_of, args):
