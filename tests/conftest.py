@@ -1,4 +1,4 @@
-"""What tests share: long commands, run once beside them, and a world with the same tasks for each test."""
+"""What tests share: what runs beside them, and a world with the same tasks for each test."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import second_process
 
 import train
 from minireason.tasks import TASKS
@@ -80,15 +81,32 @@ BESIDE = {"smoke_run": smoke, "tests_of_a_copy": copy_with_a_task}      # fixtur
 STARTED = pytest.StashKey[dict]()
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_addoption(parser):
+    parser.addoption("--write-reports", metavar="FILE", help="for tests/second_process.py")
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session):
+    """Starts what runs beside the tests, and at last says what the second process found."""
     options, started = session.config.option, {}
     session.config.stash[STARTED] = started
     if options.collectonly or options.setupplan or session.testsfailed:
-        return
+        return (yield)
     for name, prepare in BESIDE.items():
         if any(name in item.fixturenames for item in session.items):
             started[name] = Beside(prepare)
+    second = None
+    if second_process.pays(session.config, session.items):
+        second = started["second_process"] = second_process.SecondProcess(session)
+    result = yield
+    if second:
+        second.report()
+    return result
+
+
+def pytest_configure(config):
+    if config.option.write_reports:
+        config.pluginmanager.register(second_process.Writer(config))
 
 
 def pytest_unconfigure(config):

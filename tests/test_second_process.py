@@ -1,0 +1,79 @@
+"""Slow files run in a second pytest, beside the others: what both find is told as of one run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import second_process
+from second_process import FILES
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = """
+import os
+def test_which_process(): open("first", "w").write(str(os.getpid()))
+"""
+THERE = """
+import os, pytest
+@pytest.mark.slow
+def test_which_process(): open("second", "w").write(str(os.getpid()))
+@pytest.mark.parametrize("text", ["a", "b :: c", "\\u00e9"])
+def test_of_parts(text): pass
+@pytest.mark.skip(reason="a reason")
+def test_skipped(): pass
+def test_red(): assert 1 == 2
+"""
+CRASH = """
+def test_that_ends_the_process(): os._exit(9)
+"""
+
+
+def pytest_of(folder, there, *flags):
+    """Runs the tests of HERE and those of a file that the second process takes. Returns (exit code, text)."""
+    for name in ("conftest.py", "second_process.py"):
+        shutil.copy(ROOT / "tests" / name, folder)
+    (folder / "test_here.py").write_text(HERE)
+    (folder / FILES[0]).write_text(there)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore", *flags, "."]
+    done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
+                          capture_output=True)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_are_told_as_one_run(tmp_path):
+    code, told = pytest_of(tmp_path, THERE, "-v", "-rs")
+    assert code == 1 and "1 failed, 5 passed, 1 skipped" in told and "assert 1 == 2" in told
+    assert "a reason" in told and "[100%]" in told
+    if os.cpu_count() > 1:
+        assert (tmp_path / "first").read_text() != (tmp_path / "second").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one core has one process")
+def test_tests_that_the_second_process_did_not_come_to_are_no_success(tmp_path):
+    code, told = pytest_of(tmp_path, THERE + CRASH)
+    assert code == pytest.ExitCode.INTERNAL_ERROR
+    assert "the second process ended with 9 before 1 of its tests" in told
+
+
+def test_what_looks_into_one_process_gets_one(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    mine = SimpleNamespace(path=Path("test_here.py"), get_closest_marker=lambda name: None)
+    theirs = SimpleNamespace(path=Path(FILES[0]), get_closest_marker=lambda name: name)
+    usual = {"maxfail": 0, "usepdb": False, "trace": False, "capture": "fd", "write_reports": None}
+
+    def pays(items, **options):
+        return second_process.pays(SimpleNamespace(option=SimpleNamespace(**usual | options)), items)
+    assert pays([mine, theirs])
+    assert not pays([mine, mine]) and not pays([theirs, theirs])
+    assert not pays([mine, theirs], maxfail=1)                  # -x
+    assert not pays([mine, theirs], usepdb=True)
+    assert not pays([mine, theirs], trace=True)
+    assert not pays([mine, theirs], capture="no")               # -s
+    assert not pays([mine, theirs], write_reports="a file")     # it is the second itself
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert not pays([mine, theirs])
