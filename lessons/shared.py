@@ -36,12 +36,12 @@ def error_bars(intervals):
     return middles, [below, above]
 
 
-def plot_band(axis, x, intervals, color, name):
+def plot_band(axis, x, intervals, color, name, line="-"):
     """A curve through the middles of intervals (middle, low, high), and a pale band from low to high."""
     lows = [low for middle, low, high in intervals]
     highs = [high for middle, low, high in intervals]
     axis.fill_between(x, lows, highs, color=color, alpha=0.2, lw=0)
-    axis.plot(x, [middle for middle, low, high in intervals], color=color, label=name)
+    axis.plot(x, [middle for middle, low, high in intervals], line, color=color, label=name)
 
 
 def group_bars(axis, table, colors):

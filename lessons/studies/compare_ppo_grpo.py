@@ -44,7 +44,7 @@ import numpy as np
 import runs
 import torch
 from runs import bootstrap, row
-from shared import label
+from shared import error_bars, label, plot_band
 
 from minireason import grpo, ppo
 from minireason.config import RLConfig, from_dict
@@ -547,37 +547,46 @@ def rows_of_clock(start, per_token):
     return rows
 
 
-def draw(by_start, bytes_of, num_threads):
+def draw(by_start, planned_by_start, bytes_of, num_threads):
     """Held-out accuracy against completions and seconds, and at the end against bytes.
 
-    `by_start` is {start: {algorithm: Curves}}, `bytes_of` {algorithm: bytes at the peak of a step}.
+    `by_start` is {start: {algorithm: Curves}}, `planned_by_start` {start: Curves} of PPO in the seconds of
+    GRPO, `bytes_of` {algorithm: bytes at the peak of a step}.
     """
     figure, axes = new_figure(1, 3, figsize=(10, 3.4))
-    styles = {"cold-start": ("-", "from a cold start"), "base": ("--", "from the base")}
+    styles = {"cold-start": ("-", "o", "from a cold start"), "base": ("--", "s", "from the base")}
     for start, curves in by_start.items():
-        line, words = styles[start]
+        line, marker, words = styles[start]
         for algo, mine in curves.items():
-            by_mark = []
-            for mark in range(len(mine.completions)):
-                by_mark.append(bootstrap(lambda right: right[..., mark].mean(), mine.all))
-            middle, low, high = 100 * np.array(by_mark).T
-            for axis, x in zip(axes, (np.array(mine.completions) / 1000, mine.seconds / 60)):
-                axis.fill_between(x, low, high, color=COLORS[algo], alpha=0.15, lw=0)
-                axis.plot(x, middle, line, color=COLORS[algo], lw=1.8, label=f"{algo.upper()}, {words}")
-            errors = [[middle[-1] - low[-1]], [high[-1] - middle[-1]]]
-            marker = "o" if start == "cold-start" else "s"
-            axes[2].errorbar(bytes_of[algo] / 2**20, middle[-1], errors, fmt=marker, capsize=3,
-                             color=COLORS[algo], mfc="white" if start == "base" else None,
-                             label=f"{algo.upper()}, {words}")
+            color, name = COLORS[algo], f"{algo.upper()}, {words}"
+            shares = shares_by_mark(mine)
+            plot_band(axes[0], np.array(mine.completions) / 1000, shares, color, name, line)
+            plot_band(axes[1], mine.seconds / 60, shares, color, name, line)
+            _, errors = error_bars(shares[-1:])
+            axes[2].errorbar(bytes_of[algo] / 2**20, shares[-1][0], errors, fmt=marker, capsize=3,
+                             color=color, mfc="white" if start == "base" else None)
+        planned = planned_by_start[start]
+        middles = [middle for middle, low, high in shares_by_mark(planned)]
+        axes[1].plot(planned.seconds / 60, middles, ":", marker=marker, markevery=[-1], color=COLORS["ppo"],
+                     label=f"PPO, planned for GRPO's time, {words}")
     axes[1].sharey(axes[0])
     axes[2].sharey(axes[0])
-    names = ("thousand completions", f"minutes of training, threads: {num_threads}",
-             "MiB at the peak of a step")
-    for axis, name in zip(axes, names):
-        label(axis, "", name, "held-out problems right, %" if axis is axes[0] else "", legend=False)
+    label(axes[0], "equal answers", "thousand completions", "held-out problems right, %", legend=False)
+    label(axes[1], "equal time", f"minutes of training, threads: {num_threads}", legend=False)
+    label(axes[2], "memory", "MiB at the peak of a step", legend=False)
+    for axis in axes:
         axis.set_xlim(left=0)
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    axes[2].set_xlim(right=1.15 * max(bytes_of.values()) / 2**20)
+    axes[1].legend(frameon=False, fontsize=7, loc="lower right")
     return figure
+
+
+def shares_by_mark(curves):
+    """[(right, low end, high end) in percent, for each mark]."""
+    shares = []
+    for mark in range(len(curves.completions)):
+        shares.append([100 * end for end in bootstrap(lambda right: right[..., mark].mean(), curves.all)])
+    return shares
 
 
 # -----------------------------------------------------------------------------
@@ -655,12 +664,13 @@ def main():
         flags = ["--rl-num-iterations", iterations_for(per_token[start], args)]
         jobs[(start, "planned"), seed] = (run_arm, "planned", "ppo", start, chosen["ppo"], flags, seed, args)
     whole = runs.by_seed(runs.work_off(jobs))
-    by_start, rows = {}, []
+    by_start, planned_by_start, rows = {}, {}, []
     for start in args.starts:
         by_start[start] = {}
         for algo in ALGOS:
             by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
         planned = Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"])))
+        planned_by_start[start] = planned
         rows += rows_of(start, by_start[start], planned) + rows_of_clock(start, per_token[start])
     asked = [] if args.no_questions else questions(chosen, args)
     answered, jobs = {}, {}
@@ -676,7 +686,7 @@ def main():
     num_problems = by_start[args.starts[0]]["grpo"].all.shape[1]
     runs.save_claim(5, "GRPO drops the critic and learns as well", args.command, args.seeds, num_problems,
                     rows, tried=tried, chosen=chosen, bytes=bytes_of)
-    runs.save_figure(draw(by_start, bytes_of, clock["threads"]), "C5")
+    runs.save_figure(draw(by_start, planned_by_start, bytes_of, clock["threads"]), "C5")
     for line in rows:
         print(f"{line['name']:70} {line['value']:10.3f} [{line['low']:.3f}, {line['high']:.3f}]")
 
