@@ -82,7 +82,7 @@ STARTED = pytest.StashKey[dict]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--write-reports", metavar="FILE", help="for tests/second_process.py")
+    parser.addoption("--second-process", metavar="FOLDER", help="only for tests/second_process.py")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -98,14 +98,18 @@ def pytest_runtestloop(session):
     second = None
     if second_process.pays(session.config, session.items):
         second = started["second_process"] = second_process.SecondProcess(session)
-    result = yield
+    try:
+        result = yield
+    finally:
+        if second:
+            second.tell_new()       # after Ctrl-C, too
     if second:
-        second.report()
+        second.tell_all()
     return result
 
 
 def pytest_configure(config):
-    if config.option.write_reports:
+    if config.getoption("second_process", None):
         config.pluginmanager.register(second_process.Writer(config))
 
 

@@ -1,8 +1,8 @@
 """A second pytest, in a process of its own, which runs some slow files beside the other tests.
 
-What it reports is written to a file, a line of JSON for each report. The first pytest reads these lines when
-its own tests are done, so both look like one run: one count, one list of failures, one exit code. Warnings of
-the second are not told.
+It writes what it reports to a file, a line of JSON for each report. The first pytest reads these lines when
+its own tests are done. So both look like one run: one count, one list of failures, one exit code. Warnings of
+the second process are not shown.
 """
 
 import json
@@ -13,69 +13,92 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 # About half of the time of all tests. None of them uses a command of BESIDE, which would run twice.
 FILES = ("test_claims_rewards.py", "test_claims_scale.py", "test_distance.py", "test_faults.py",
          "test_files.py", "test_kill.py", "test_lessons.py", "test_studies.py")
+# Options that need all tests in one process, or that only one process would get.
+SINGLE = ("maxfail", "stepwise", "usepdb", "trace", "pythonwarnings", "override_ini", "inifilename",
+          "runxfail", "setupshow", "basetemp", "second_process")
 
 
 def pays(config, items):
-    """Whether a second process has something to do, and nothing that was asked for needs a single one."""
-    options = config.option
-    needs_one = options.maxfail or options.usepdb or options.trace or options.capture == "no"
-    is_second = options.write_reports is not None
-    if is_second or needs_one or (os.cpu_count() or 1) < 2:
+    """Whether there is slow work for a second process, and no option that needs a single one."""
+    needs_one = any(config.getoption(name, None) for name in SINGLE) or config.getoption("capture") == "no"
+    if needs_one or (os.cpu_count() or 1) < 2:
         return False
-    theirs = [item for item in items if item.path.name in FILES]
-    return len(theirs) < len(items) and any(item.get_closest_marker("slow") for item in theirs)
+    for_second = [item for item in items if item.path.name in FILES]
+    return len(for_second) < len(items) and any(item.get_closest_marker("slow") for item in for_second)
 
 
 class Writer:
-    """A plugin of the second pytest: it writes each report to the file of --write-reports."""
+    """A plugin of the second pytest: it runs the chosen tests, and writes each report to a file."""
 
     def __init__(self, config):
-        self.config = config
+        self.config, self.folder, self.parent = config, Path(config.option.second_process), os.getppid()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        chosen = set(json.loads((self.folder / "chosen").read_text()))
+        items[:] = [item for item in items if item.nodeid in chosen]
 
     def pytest_runtest_logreport(self, report):
         values = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
-        with open(self.config.option.write_reports, "a") as file:
+        with open(self.folder / "reports", "a") as file:
             file.write(json.dumps(values) + "\n")
+
+    def pytest_runtest_logfinish(self):
+        if (self.folder / "stop").exists() or os.getppid() != self.parent:
+            pytest.exit("the first process has ended")
 
 
 class SecondProcess:
     """Takes the tests of FILES out of `session.items`, and runs them."""
 
     def __init__(self, session):
-        theirs = [item.nodeid for item in session.items if item.path.name in FILES]
+        for_second = [item for item in session.items if item.path.name in FILES]
         session.items[:] = [item for item in session.items if item.path.name not in FILES]
-        self.config, self.waiting_for = session.config, set(theirs)
-        self.place = tempfile.TemporaryDirectory()
-        self.reports = Path(self.place.name) / "reports"
-        self.reports.touch()
-        self.log = open(Path(self.place.name) / "log", "w+")
-        words = ["-m", "pytest", "--write-reports", self.reports, "--tb", self.config.option.tbstyle,
-                 "-p", "no:cacheprovider", "--rootdir", self.config.rootpath, *theirs]
-        self.process = subprocess.Popen([sys.executable, *words], cwd=self.config.invocation_params.dir,
-                                        stdout=self.log, stderr=self.log)
+        self.config = session.config
+        self.missing = {item.nodeid: item.location for item in for_second}      # tests without a result
+        self.place = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        folder = Path(self.place.name)
+        (folder / "chosen").write_text(json.dumps(list(self.missing)))
+        (folder / "reports").touch()
+        self.stop_file = folder / "stop"
+        self.reports, self.line = open(folder / "reports"), ""
+        self.log = open(folder / "log", "w+", errors="replace")
+        files = dict.fromkeys(str(item.path) for item in for_second)
+        command = [sys.executable, "-m", "pytest", "--second-process", folder, "-p", "no:cacheprovider",
+                   "--rootdir", self.config.rootpath, "--tb", self.config.option.tbstyle,
+                   "--verbosity", str(self.config.option.verbose), *files]
+        self.process = subprocess.Popen(command, cwd=self.config.rootpath, stdout=self.log, stderr=self.log,
+                                        env=os.environ | {"PYTEST_ADDOPTS": ""})
 
-    def report(self):
-        """Tells what it has reported, and what it still reports until its end, as if these tests ran here.
+    def tell_new(self):
+        """Tells what it has reported since the last time, as if these tests ran here."""
+        for part in self.reports:
+            self.line += part
+            if self.line.endswith("\n"):        # else the other process is still writing it
+                self.tell(json.loads(self.line))
+                self.line = ""
 
-        Raises RuntimeError if it ended without a report of each of its tests.
-        """
-        line, has_ended = "", False
-        with open(self.reports) as file:
-            while not has_ended:
-                time.sleep(0.1)
-                has_ended = self.process.poll() is not None     # what is read after this is all
-                for part in file:
-                    line += part
-                    if line.endswith("\n"):
-                        self.tell(json.loads(line))
-                        line = ""
-        if self.waiting_for:
-            self.log.seek(0)
-            raise RuntimeError(f"the second process ended with {self.process.returncode} before "
-                               f"{len(self.waiting_for)} of its tests:\n{self.log.read()[-5000:]}")
+    def tell_all(self):
+        """Waits for its end. A test without a result has failed. Raises RuntimeError if all have one, but the
+        process ended as if it had crashed."""
+        has_ended = False
+        while not has_ended:
+            time.sleep(0.1)
+            has_ended = self.process.poll() is not None     # what is read after this is all
+            self.tell_new()
+        self.log.seek(0)
+        reason = f"the second process ended with exit code {self.process.returncode}"
+        if not self.missing and self.process.returncode not in (0, 1):
+            raise RuntimeError(f"{reason}:\n{self.log.read()[-5000:]}")
+        for nodeid, location in self.missing.items():
+            text = f"{reason}, and this test has no result\n{self.log.read()[-5000:]}"      # the log once
+            report = pytest.TestReport(nodeid, location, {}, "failed", text, "call")
+            self.config.hook.pytest_runtest_logreport(report=report)
 
     def tell(self, values):
         hook = self.config.hook
@@ -86,15 +109,24 @@ class SecondProcess:
             hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
         hook.pytest_runtest_logreport(report=report)
         if report.when == "teardown":
-            self.waiting_for.discard(report.nodeid)
+            self.missing.pop(report.nodeid)
             hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
 
     def end(self):
-        self.process.terminate()        # its fixtures end what they have started
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        """Ends the process: first it may end by itself, as after Ctrl-C, then its fixtures may clean up."""
+        self.stop_file.touch()
+        for ask, seconds in ((lambda: None, 2), (self.process.terminate, 10), (self.process.kill, None)):
+            if self.process.poll() is None:
+                ask()
+                wait(self.process, seconds)
+        self.reports.close()
         self.log.close()
         self.place.cleanup()
+
+
+def wait(process, seconds):
+    """Waits so many seconds for the end of a process, or until it ends."""
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        pass

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 import second_process
+from conftest import BESIDE
 from second_process import FILES
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = """
 import os
-def test_which_process(): open("first", "w").write(str(os.getpid()))
+def test_which_process(): open("../first", "w").write(str(os.getpid()))
 """
 THERE = """
 import os, pytest
@@ -35,11 +36,13 @@ def pytest_of(folder, there, *flags):
     """Runs the tests of HERE and those of a file that the second process takes. Returns (exit code, text)."""
     for name in ("conftest.py", "second_process.py"):
         shutil.copy(ROOT / "tests" / name, folder)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow: takes long")
     (folder / "test_here.py").write_text(HERE)
     (folder / FILES[0]).write_text(there)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore", *flags, "."]
-    done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
-                          capture_output=True)
+    (folder / "elsewhere").mkdir()
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *flags, ".."]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-m ''"}
+    done = subprocess.run(command, cwd=folder / "elsewhere", env=environment, text=True, capture_output=True)
     return done.returncode, done.stdout
 
 
@@ -54,26 +57,32 @@ def test_two_processes_are_told_as_one_run(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one core has one process")
-def test_tests_that_the_second_process_did_not_come_to_are_no_success(tmp_path):
+def test_tests_that_the_second_process_did_not_come_to_have_failed(tmp_path):
     code, told = pytest_of(tmp_path, THERE + CRASH)
-    assert code == pytest.ExitCode.INTERNAL_ERROR
-    assert "the second process ended with 9 before 1 of its tests" in told
+    assert code == 1 and "2 failed, 5 passed, 1 skipped" in told and "assert 1 == 2" in told
+    assert "the second process ended with exit code 9, and this test has no result" in told
 
 
 def test_what_looks_into_one_process_gets_one(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     mine = SimpleNamespace(path=Path("test_here.py"), get_closest_marker=lambda name: None)
     theirs = SimpleNamespace(path=Path(FILES[0]), get_closest_marker=lambda name: name)
-    usual = {"maxfail": 0, "usepdb": False, "trace": False, "capture": "fd", "write_reports": None}
 
     def pays(items, **options):
-        return second_process.pays(SimpleNamespace(option=SimpleNamespace(**usual | options)), items)
+        usual = {"capture": "fd", "maxfail": 0}
+        config = SimpleNamespace(getoption=lambda name, *_: (usual | options).get(name))
+        return second_process.pays(config, items)
     assert pays([mine, theirs])
     assert not pays([mine, mine]) and not pays([theirs, theirs])
-    assert not pays([mine, theirs], maxfail=1)                  # -x
-    assert not pays([mine, theirs], usepdb=True)
-    assert not pays([mine, theirs], trace=True)
-    assert not pays([mine, theirs], capture="no")               # -s
-    assert not pays([mine, theirs], write_reports="a file")     # it is the second itself
+    assert not pays([mine, theirs], maxfail=1)                      # -x
+    assert not pays([mine, theirs], usepdb=True)                    # --pdb
+    assert not pays([mine, theirs], capture="no")                   # -s
+    assert not pays([mine, theirs], second_process="a folder")      # it is the second itself
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert not pays([mine, theirs])
+
+
+def test_the_files_of_the_second_process_need_no_command_of_the_first():
+    for name in FILES:
+        text = (ROOT / "tests" / name).read_text()
+        assert not any(fixture in text for fixture in BESIDE), name
