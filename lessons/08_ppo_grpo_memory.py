@@ -8,8 +8,8 @@
 #
 # A step does not send all completions through the model at once, because that would take too much
 # memory. It sends a piece at a time, a *micro-batch*, and adds up the gradients. Memory is fullest
-# when the backward pass of a micro-batch begins, or, in large models, while they sample (see the 7B
-# table below). This is what training holds at the backward pass, with numbers of 4 bytes:
+# when the backward pass of a micro-batch begins, or, where the cache is larger, while sampling (see
+# the 7B table below). This is what training holds at the backward pass, with numbers of 4 bytes:
 #
 # | what | why it is there | bytes for each number |
 # |---|---|---|
@@ -159,11 +159,11 @@ print("\n".join(memory.page(formula, measured)))
 #   only the larger of the two activations counts, and not their sum.
 # - **One body:** a value layer on the policy's body.
 #
-# And we take two sizes. One is the preset. The other is a model with 7 billion numbers, in
-# bfloat16, a format that takes 2 bytes for a number. It has long completions and a reference, and
-# we know its bytes by the formula alone. There its optimizer takes 12 bytes for each number: Adam's
-# 8, and 4 for a copy of the weights in float32 (the reason comes below). So a critic takes 2 + 2 +
-# 12 = 16 bytes for each number.
+# And we take two sizes. One is the preset: longer completions than above, and no reference. The
+# other is a model with 7 billion numbers, in bfloat16, a format that takes 2 bytes for a number. It
+# has long completions and a reference, and we know its bytes by the formula alone. There its
+# optimizer takes 12 bytes for each number: Adam's 8, and 4 for a copy of the weights in float32
+# (the reason comes below). So a critic takes 2 + 2 + 12 = 16 bytes for each number.
 
 # %%
 long = RLConfig(num_prompts=8, group_size=8, micro_batch_size=1, max_new_tokens=1024, kl_coef=0.04)
@@ -213,11 +213,11 @@ show_figure(figure, "08_where_the_bytes_go")
 #
 # GRPO needs a group, and PPO can do with one completion for each prompt. So the fair question is:
 # from which group size on does GRPO need more than such a PPO? There are two answers. If the whole
-# batch is one graph, each completion adds activations. With micro-batches of a fixed size, only the
-# cache and the rollout grow.
+# batch passes at once, each completion adds activations. With micro-batches of a fixed size, only
+# the cache and the rollout grow.
 
 # %%
-KINDS = {"one graph": True, "micro-batches": False}
+KINDS = {"whole batch": True, "micro-batches": False}
 for case, (c, chosen, prompt, dtype) in CASES.items():
     for kind, whole in KINDS.items():
         largest = memory.crossover(c, chosen, prompt, whole, dtype)
@@ -285,11 +285,11 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 #     python -m minireason.memory --model qwen2.5-7b --fits 80GiB
 #
 # It lists the lines, the largest first. The letters are those of a rollout: B rows in a
-# micro-batch, T tokens in a row, of which W are of the completion, and V words in the vocabulary.
-# *Moments* are the two running means that Adam keeps of each number. Then it says what would make
-# it fit. Cheapest are changes after which the numbers stay the same. Then come those that take
-# time. Dearest are those after which the model learns something else. The command tries all
-# combinations, and shows the cheapest one that fits.
+# micro-batch, T tokens in a row, of which W are of the completion, V words in the vocabulary, K
+# heads of keys, and D numbers in a head. *Moments* are the two running means that Adam keeps of
+# each number. Then it says what would make it fit. Cheapest are changes after which the numbers
+# stay the same. Then come those that take time. Dearest are those after which the model learns
+# something else. The command tries all combinations, and shows the cheapest one that fits.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))
@@ -312,9 +312,9 @@ print("\n".join(published.page()))
 # - At 7B the activations of a micro-batch are smaller than the cache. So they do not count at the
 #   peak, and PPO takes 1.65 times as much, with one graph or with two. That is not twice as much
 #   either.
-# - The second figure: the group takes the saving back. In one graph the saving ends at 2
-#   completions for each prompt (3 at 7B). In micro-batches it ends at 1319. At 7B it ends at 23,
-#   because there the cache of many long completions grows large.
+# - The second figure: the group takes the saving back. With the whole batch at once the saving ends
+#   at 2 completions for each prompt (3 at 7B). In micro-batches it ends at 1319. At 7B it ends at
+#   23, because there the cache of many long completions grows large.
 # - The long table: with each trick another line becomes the largest. First it is the optimizer,
 #   until LoRA or ZeRO. Then it is the activations, until checkpointing. Then it is the weights, the
 #   cache of many completions, and the logits, because a vocabulary has 150,000 tokens.

@@ -102,8 +102,9 @@ for p in (0.02, 0.10, 0.50, 0.90):
 # The world is the toy world of lesson 05. A prompt says 1, 2 or 3. A completion earns 1 if it
 # holds as many 5s. Each run sees 64 completions in an iteration and makes two updates with them.
 #
-# The first run is healthy. Each of the others differs from it in one setting: a learning rate 33
-# times as high, a learning rate 30 times lower, groups of 2, and groups of 16.
+# The first run is healthy: groups of 8. The others have a learning rate 33 times as high, a
+# learning rate 30 times lower, groups of 2, and groups of 16. (Other groups have other numbers of
+# prompts, so that an iteration still has 64 completions.)
 
 # %%
 def reward(prompt, text):
@@ -199,15 +200,15 @@ show_figure(figure, "09_reading_the_curves")
 #   lines have gaps: without a difference in a group there is no update, and nothing to measure. One
 #   of the three seeds recovers, and ends at a reward of 1.00.
 # - **Rate / 30 (gray).** `approx_kl` is about a hundred times lower or more, nothing is clipped,
-#   and entropy and length stay where they were. Nothing is wrong, but nothing happens.
+#   and entropy and length stay where they were. Nothing is wrong, but it hardly learns.
 # - **Groups of 2 (yellow).** `zero_std_frac` is high from the start, as the formula says. Most
 #   prompts teach nothing, so the run learns more slowly.
 # - **Groups of 16 (green).** Few groups are all equal, but an iteration has only four prompts. The
 #   seeds end between 0.36 and 0.94. So this picture does not say whether such groups are better.
 # - **kl** rises in each run that learns. It is the distance from the start, and no illness.
 #   Compare it with the reward that it brought.
-# - **At the end** `clip_frac` and `approx_kl` become smaller in all runs. The learning rate falls
-#   to zero by then, so the steps are smaller.
+# - **At the end** `clip_frac` and `approx_kl` become smaller, where they were not 0. The learning
+#   rate falls to zero by then, so the steps are smaller.
 # - **The thin lines** of one color lie far apart. One curve is one draw. Two runs that differ by
 #   less than their seeds do are not different.
 #

@@ -7,7 +7,7 @@
 #
 # You need: lessons 05 to 07. Time: about a minute on a laptop's CPU.
 #
-# We take seven bugs. Users of public projects have reported them, for example [the
+# We take seven bugs. Users of public projects have reported five of them: [the
 # temperature](https://github.com/huggingface/trl/issues/3029), [a KL without a
 # gradient](https://github.com/allenai/open-instruct/issues/530), [k1 as a
 # loss](https://github.com/allenai/open-instruct/issues/535), [the
@@ -134,7 +134,8 @@ def reward(prompt, text):
 world = toy_world(prompts="12", reward=reward)
 SETTINGS = {"num_iterations": NUM_ITERATIONS, "num_prompts": 8, "group_size": 8,
             "max_new_tokens": 8, "micro_batch_size": 8, "learning_rate": 3e-3,
-            "critic_learning_rate": 3e-3, "warmup_iterations": 1, "value_clip": 10.0}
+            "critic_learning_rate": 3e-3, "warmup_iterations": 1,
+            "value_clip": 10.0}      # so wide that it holds no value back
 
 
 def train(algo, changes, seed=0):
@@ -214,7 +215,7 @@ show_figure(figure, "10_break_it")
 # ## What to see
 #
 # - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing.
-#   Misaligned groups only learn more slowly. Without the blue line beside it, who would notice?
+#   Misaligned groups seem only a little slower. Without the blue line beside it, who would notice?
 # - **"KL without gradient" and "k1 as a loss": the broken run has the higher reward.** That is no
 #   advantage of the bug. These runs have `kl_coef` 1, a high price on leaving the start. The
 #   right run pays it and stays near its start on purpose, so it learns less. The broken run was
@@ -233,7 +234,8 @@ show_figure(figure, "10_break_it")
 # - **Gaps** in a curve are iterations without an update. All rewards of each group were equal
 #   there, so there was nothing to learn and nothing to measure.
 #
-# What it does not show: how much each bug costs a large model. A toy forgives a lot.
+# What it does not show: how much each bug costs a large model, and other seeds than one. A toy
+# forgives a lot.
 #
 # The trap: a test that asserts only that the reward rises. It passes with nearly all of these
 # bugs. A useful test compares a loss, a gradient or an advantage with a number that was computed

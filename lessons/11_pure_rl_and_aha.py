@@ -200,13 +200,13 @@ for arm, one_model in models.items():
         rows.append((observe(problem, text), verify(problem, text).correct, num_tokens))
     table[arm] = intervals_of(rows)
 
-print(f"{'':26}" + "".join(f"{arm:>21}" for arm in table))
+print(f"{'':26}" + "".join(f"{arm:>23}" for arm in table))
 for name in (*NUMBERS, *SHARES):
     cells = []
     for intervals in table.values():
         has_value = name in intervals
         cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*intervals[name]) if has_value else "-")
-    print(f"{name:26}" + "".join(f"{cell:>21}" for cell in cells))
+    print(f"{name:26}" + "".join(f"{cell:>23}" for cell in cells))
 
 # %% [markdown]
 # ## The figure: `11_pure_rl_and_aha`
@@ -241,8 +241,8 @@ show_figure(figure, "11_pure_rl_and_aha")
 #
 # - **Pure RL.** The reward rises. More and more texts think, and texts become longer. After a
 #   failed try the model goes on, where the base often gave up. No text of the corpus tries more
-#   than three times; in the end the mean is above that. Nobody rewarded any of this. It led to
-#   right answers, and so it became more likely together with them.
+#   than three times; in the table the mean is 3.6. Nobody rewarded any of this. It led to right
+#   answers, and so it became more likely together with them.
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
 #   likely what was there. A *control* shows what happens if it is not there: a run that differs in
 #   one thing alone. Ours is nearly that: a base whose corpus holds no retries, and no checks,
@@ -254,11 +254,12 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   alone. Yet it tries more often than any text, since its examples never give up. These further
 #   tries are often wrong. RL makes them right more often. It ends the giving up that was
 #   left, and there are fewer false yes. So more answers are right after a failed try.
-# - **Repairs** stay near 0: RL does not learn to repair. In [sums](results/README.md#c3) it learns
-#   to calculate right at once.
+# - **Not every check is one.** Under pure RL about one *yes* in six is false, as in the base.
+# - **Repairs** stay rare, in [longer runs](results/README.md#c3), too: there 3% of the wrong steps
+#   of countdown are repaired, and 1% in the base. In sums RL halves the wrong steps instead.
 #
-# What it does not show: a world in which repairs are worth their tokens. A sum of a few steps is
-# not one, since a check costs as much as the step.
+# What it does not show: a second seed, and a world in which repairs are worth their tokens. A sum
+# of a few steps is not one, since a check costs as much as the step.
 #
 # The trap: to count words. The next exercise is about it.
 #
@@ -272,7 +273,8 @@ show_figure(figure, "11_pure_rl_and_aha")
 #
 # 1. A text that goes in circles is full of "wait". The word does not say whether the next try is
 #    a new one, nor whether its verdict is true.
-# 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. The
-#    first try brings much more than that: compare "right" of texts that think with texts that do
-#    not. So late retries, which help rarely, would go first.
+# 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases.
+#    Thinking brings much more than that: without a thought 8 of 100 countdown answers are right,
+#    and 78 with one ([C7](results/README.md#c7)). So late retries, which help rarely, would go
+#    first.
 # </details>

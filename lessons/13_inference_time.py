@@ -97,7 +97,8 @@ assert (elected, votes) == (1, {"9": 1, "7": 2})
 # ## A budget of thinking
 #
 # With a budget of 0 the model has to answer at once. With a large budget most texts end by
-# themselves before the budget does. Those are, token for token, the texts of plain sampling.
+# themselves before the budget does. Those are, token for token, the texts of plain sampling. (The +
+# 1 in the code is for the token `<think>`.)
 
 # %%
 rl_model = open_model("pretrained", "rl")[0]
@@ -286,17 +287,17 @@ show_figure(figure, "13_inference_time")
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its attempts
 #   contain a right one. RL made likely what was there. Whether the base meets the others at k = 32,
 #   or passes them, is a matter of few problems. [The results](results/README.md#c14) go on to 1,024
-#   answers of three seeds: the base passes RL at 36, and in the end it has solved every
-#   problem. RL leaves a few.
+#   answers of three seeds: in countdown the base passes RL at 36 (answers have
+#   208 tokens there, and 256 here), and in the end it has solved every problem. RL leaves a few.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again.
 #
-# What it does not show: a model that was trained for long budgets, as o1 was. Ours never had more
-# than 208 tokens. It does not show k above 32, and no other seeds.
+# What it does not show: a model that was trained for long budgets, as o1 was. In
+# training ours had 208 tokens at most. It does not show k above 32, and no other seeds.
 #
-# The trap: a budget without a forced answer. The dotted line lies below the solid one.
-# It measures how many texts were cut off, and not what thinking is worth.
+# The trap: a budget without a forced answer. At small budgets the dotted line lies below the solid
+# one. There it measures how many texts were cut off, and not what thinking is worth.
 #
 # ## Exercises
 #

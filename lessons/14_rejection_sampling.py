@@ -12,8 +12,9 @@
 # ([arXiv:2501.12948](https://arxiv.org/abs/2501.12948)).
 #
 # Why not keep the teacher? Because a filter can ask for more than the reward of RL did. Here it
-# rejects thoughts in two languages, which RL only rewarded half. It also rejects long answers. And
-# the student starts afresh, from the base, so that habits no filter looks for are left behind.
+# rejects thoughts in two languages, which RL only rewarded half. It also rejects answers of more
+# than 190 tokens. And the student starts afresh, from the base, so that habits no filter looks for
+# are left behind.
 
 # %%
 import os
@@ -238,11 +239,12 @@ show_figure(figure, "14_rejection_sampling")
 #   was right half as often, and although 1,500 problems are few. In whole runs, which ask 6,000
 #   problems, it is two points better than its teacher. All of that is programs, which whole runs
 #   ask more often. In sums and countdown they are equal: [the results](results/README.md#c9).
-# - **Was it worth to start afresh?** Not by what we count: teacher-on is right a little more
-#   often. R1 started afresh because of habits that nobody counts.
+# - **Was it worth to start afresh?** Not by what we count: teacher-on is right a little more often
+#   here, and as often in [whole runs](results/README.md#c9). R1 started afresh because of habits
+#   that nobody counts.
 #
-# What it does not show: what gets lost. Problems that the teacher finds hard give few kept
-# answers, so the student sees an easier world.
+# What it does not show: other seeds, and what gets lost. Problems that the teacher finds hard give
+# few kept answers, so the student sees an easier world.
 #
 # The trap: to compare losses. The unfiltered pupil ends with the lower loss here, and is right less
 # often. The two imitate other texts, so their losses say nothing. Ask held-out problems.

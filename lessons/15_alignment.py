@@ -163,9 +163,9 @@ print(f"loss {losses[0]:.3f}, then {losses[-1]:.3f}; "
 # %% [markdown]
 # ## Who can be fooled, and by what?
 #
-# We make up four answers to questions about numbers that are not secret, and compare each with
-# the plain right answer. None of them is better. How often does the judge prefer it, and how
-# often does the reward model give it the higher score?
+# We make up four answers to questions about numbers that are not secret, and compare each with the
+# plain right answer. None of them is better. How often does the judge give it more points (it does
+# not waver here), and how often does the reward model give it the higher score?
 
 # %%
 rng = derive_rng(0, "made-up answers")
@@ -205,9 +205,9 @@ for kind in made_up(chats[0]):
 # %% [markdown]
 # ## RL on the reward, with a KL and without
 #
-# GRPO goes on from the RL model, on conversations alone. In one run the KL to its start costs 0.05
-# for each unit, as in `train.py`. In the other run it costs nothing, so the policy may go as far as
-# the reward takes it. Why should it not? The reward model learned from answers of the start. Far
+# GRPO goes on from the RL model, on conversations alone. In one run the loss contains 0.05 times
+# the KL to its start, as in `train.py`. In the other run it does not, so the policy may go as far
+# as the reward takes it. Why should it not? The reward model learned from answers of the start. Far
 # from these its scores may be wrong, and the KL keeps the policy near.
 #
 # Every few iterations we look from outside, at answers to held-out questions. What share of them
@@ -235,6 +235,7 @@ def aligned(kl_coef):
     """The RL model after alignment, and [(iteration, reward, true answers, polite words)]."""
     policy, reference = open_model("pretrained", "rl")[0].train(), open_model("pretrained", "rl")[0]
     world = align.alignment_world(tokenizer, reward_model, reasoning=None, chat_share=1.0)
+    # Divided by a group's deviation, tiny differences of scores would count like a leak (lesson 07).
     settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=12, group_size=8, num_epochs=1,
                         max_new_tokens=60, learning_rate=5e-4, kl_coef=kl_coef,
                         scale_advantages=False)
@@ -319,13 +320,12 @@ show_figure(figure, "15_alignment")
 #   the judge likes them. In longer runs it shows: their reward models had learned it, and without a
 #   KL the model said far more polite words. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
-#   thought too. Over-refusals stay longer. Every answer that lacks the number counts as one. Before
-#   alignment only a third of these are real refusals. The others are small talk, wrong digits or
-#   broken form. With the KL they become fewer, and without it they do not here (they do in the
-#   longer runs). Helpful small talk hardly moves in our 40 iterations. So with the KL this short
-#   run teaches to keep secrets and to tell numbers, and not to chat. The included model had learned
-#   from conversations before (the stage `rejection` mixes some in) and had more time: it is better
-#   in all three.
+#   thought too. Over-refusals stay longer. Every answer that lacks the number counts as one: also
+#   small talk, a wrong digit and broken form. With the KL they become fewer, and without it they do
+#   not here (they do in the longer runs). Helpful small talk hardly moves in our 40 iterations. So
+#   with the KL this short run teaches to keep secrets and to tell numbers, and not to chat. The
+#   included model had learned from conversations before (the stage `rejection` mixes some in) and
+#   had more time: it is better in all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.

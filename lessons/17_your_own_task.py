@@ -121,8 +121,8 @@ def check(problem, answer):
 # step shows the numbers that it is about, so the model need not remember which ones are gone.
 # `voice("so")` says *so* or, in Spanish, *luego*.
 #
-# In the base corpus one step in ten takes any number. And a good part of the answers come without
-# any thought (`guess_share` of the record says how many). Those are random orders, and nearly
+# In the base corpus one step in ten takes any number. And a quarter of the answers come without any
+# thought (`guess_share`, 0.25 by default). Those are random orders, and nearly
 # always wrong. That is what makes thinking worth something.
 
 # %%
@@ -175,9 +175,10 @@ def follows(problem, thinking, answer):
 # %% [markdown]
 # ## The record, registered
 #
-# `register` tries its functions on a few problems of each level, and refuses a record that breaks
-# the contract with one line. From here on the verifier, the corpus, RL and the counting of
-# behaviour know the task.
+# `register` tries its functions on a few problems of each level, and refuses, with one line, a
+# record that breaks a rule. Each of `words` becomes one token. A `Mix` holds levels and a share:
+# how much of a training with this task is of this task. From here on the verifier, the corpus, RL
+# and the counting of behaviour know the task.
 
 # %%
 TASKS.pop("sort", None)      # so that this cell can be run a second time
@@ -380,8 +381,8 @@ show_figure(figure, "17_your_own_task")
 # - **Left.** A thought is right more often than a guess, and most often where no step is wrong.
 #   So RL makes thoughts more likely than guesses, and right steps more likely than slips.
 # - **Right.** Where Spanish is rewarded, nearly all thoughts are Spanish in the end. Where it is
-#   not, the share drifts. All languages earn the same there, so nobody can say beforehand where
-#   it goes.
+#   not, the share fell from 19% to 1%. All languages earn the same there, so another seed may end
+#   elsewhere.
 
 # %% [markdown]
 # ## The trap
