@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minireason.config import Config, RLConfig, preset, settings_of, short, to_dict
+from minireason.config import Config, RLConfig, preset, quoted, settings_of, to_dict
 from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
 from minireason.optimizer import load_state
 from minireason.run import (
@@ -280,7 +280,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = make_parser(preset("laptop"), []).parse_args(argv)
     args.command = shlex.join([*parallel.starter(), "train.py", *(sys.argv[1:] if argv is None else argv)])
     if args.stage not in (None, "all", *STAGES):
-        raise BadInput(f"unknown stage {short(args.stage)}: choose all, {', '.join(STAGES)}")
+        raise BadInput(f"unknown stage {quoted(args.stage)}: choose all, {', '.join(STAGES)}")
     if args.help:
         config = preset(getattr(args, "preset", "laptop"))
         make_parser(config, settings_to_show(args.stage)).print_help()

@@ -73,7 +73,7 @@ from toy import toy_model, toy_world
 
 from minireason import grpo, sft
 from minireason.config import RLConfig, SFTConfig, TaskConfig, preset
-from minireason.corpus import base_corpus, tokenize, up_to
+from minireason.corpus import base_corpus, levels_up_to, tokenize
 from minireason.inference import answer_all
 from minireason.optimizer import adamw
 from minireason.rewards import reasoning_world
@@ -275,7 +275,7 @@ def print_pass_at(name, num_right):
 base = open_model("pretrained", "base")[0]
 right_of_base = {}      # how many completions of each problem are right, by task
 for task in in_corpus:
-    problems = test_problems(task, up_to(3, TASKS[task].levels), NUM_PROBLEMS, seed=1)
+    problems = test_problems(task, levels_up_to(3, TASKS[task].levels), NUM_PROBLEMS, seed=1)
     right_of_base[task], _ = answer(base, problems)
     print_pass_at(f"base, {task}", right_of_base[task])
 

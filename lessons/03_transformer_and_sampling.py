@@ -38,9 +38,10 @@ import torch
 from shared import error_bars, label, show_figure
 
 from minireason import sft
+from minireason.cache import KVCache
 from minireason.config import RLConfig
 from minireason.inference import answer_all
-from minireason.model import KVCache, rotate
+from minireason.model import rotate
 from minireason.policy import completion_logprobs
 from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
@@ -105,7 +106,8 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 #     if cache is not None:
 #         k, v = cache.put(layer, k, v)           # (B, K, T, D) of the prompts, later (B, K, N, D) of all
 #
-#     # heads that share a key are stacked along T, so that one product serves them all
+#     # Written out: F.scaled_dot_product_attention was not faster on CPUs (tests/benchmarks/README.md).
+#     # Heads that share a key are stacked along T, so that one product serves them all.
 #     q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
 #     scores = (q @ k.transpose(2, 3)).add_(mask)                             # (B, K, H/K * T, N)
 #     y = torch.softmax(scores, dim=-1) @ v                                   # (B, K, H/K * T, D)
@@ -155,7 +157,7 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 
 # %%
 one_example = ([1, 2, 3, 4], [5, 6, 7], 90)      # prompt, completion, gap
-print(sft.positions_of([one_example], T=7, max_length=model.config.max_length))
+print(sft.positions_of([one_example], length=7, max_length=model.config.max_length))
 
 # %% [markdown]
 # ## Where the model looks
@@ -248,14 +250,10 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 # ```python
 # def completion_hidden(model: GPT, batch: Batch) -> torch.Tensor:
 #     """Hidden states (B, L, C) that predict the completion tokens: each is one position before its token."""
-#     B, T = batch.ids.shape
-#     L = batch.completion_ids.size(1)
-#     # a little longer, and the best kernel for it: for speed alone. No token sees this padding.
-#     ids = F.pad(batch.ids, (0, kernels.padded(T, model.config.max_length) - T))     # (B, T)
-#     kernels.choose(ids.numel())
-#     hidden = model.hidden(ids)                                                      # (B, T, C)
+#     B, L = batch.completion_ids.shape
+#     hidden = padded_hidden(model, batch.ids)                                        # (B, T or more, C)
 #     # token t of a completion is at position prompt_length + t, and was predicted at the position before
-#     positions = batch.prompt_lengths[:, None] - 1 + torch.arange(L, device=ids.device)   # (B, L)
+#     positions = batch.prompt_lengths[:, None] - 1 + torch.arange(L, device=hidden.device)   # (B, L)
 #     return hidden.gather(1, positions[..., None].expand(B, L, hidden.size(-1)))
 # ```
 # <!-- End of excerpt -->
@@ -273,6 +271,7 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     """
 #     if hidden is None:
 #         hidden = completion_hidden(model, batch)                                    # (B, L, C)
+#     # `head` is linear, so this divides the logits by the temperature: the same, with fewer numbers to divide
 #     logits = model.head(hidden / temperature)                                       # (B, L, V)
 #     all_logprobs = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
 #     logprobs = all_logprobs.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)

@@ -144,7 +144,7 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
     Not scaled: Dr. GRPO, arXiv:2503.20783. `leave_one_out`, minus the others' mean: RLOO, arXiv:2402.14740.
     """
     advantages = rewards - rewards.mean(1, keepdim=True)                              # (P, G)
-    if leave_one_out:
+    if leave_one_out:       # r_i minus the others' mean is G / (G - 1) times r_i minus the mean of all
         advantages = advantages * rewards.size(1) / (rewards.size(1) - 1)
     if scale:
         advantages = advantages / (rewards.std(1, keepdim=True) + eps)

@@ -137,13 +137,13 @@ for name, settings, by_hand in BY_HAND:
 # -     token_rewards[torch.arange(len(rollout)), last_token] += rollout.rewards
 # -     advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
 # -     rollout.returns = returns                                                         # (B, L)
-# -     rollout.advantages = masked_whiten(advantages, mask, parallel.total)              # (B, L)
+# -     rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
 # +     returns = rollout.rewards[:, None] * mask                   # (B, L), what is still to come at each token
 # +     if config.kl_in_reward and config.kl_coef:
 # +         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
 # +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # flipped: sums up to the end
 # +     if config.batch_baseline:
-# +         rollout.advantages = masked_whiten(returns, mask, parallel.total)             # (B, L)
+# +         rollout.advantages = masked_whiten(returns, mask)                             # (B, L)
 # +         return
 # +     rewards = returns[:, 0].view(-1, config.group_size)         # (P, G): at the first token all is to come
 # +     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
@@ -181,6 +181,7 @@ for name, settings, by_hand in BY_HAND:
 #       `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
 #       constant weight of the gradient (arXiv:2506.13585).
 # +     `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
+#       Of `config` it reads the bounds of clipping and the coefficients alone; variants are arguments.
 #       Returns (loss, metrics).
 #       """
 #       mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -263,7 +264,7 @@ for name, settings, by_hand in BY_HAND:
 # -             return critic(micro_batch, completion_hidden(policy, micro_batch))
 # -         return critic(micro_batch)
 # -
-# +     kl_in_loss = "" if config.kl_in_reward else config.kl_estimator      # "": the rewards hold it already
+# +     kl_estimator = "" if config.kl_in_reward else config.kl_estimator    # "": the rewards hold the KL already
 #       for iteration in range(start_iteration, config.num_iterations):
 #           # 1) collect: sample completions and score them with the verifier
 #           rollout = collect_rollout(policy, reference, world, config, seed, iteration)
@@ -296,7 +297,7 @@ for name, settings, by_hand in BY_HAND:
 #                                                micro_batch.advantages,
 # -                                              values, micro_batch.old_values, micro_batch.returns,
 # -                                              weights, config, num_tokens, weight_sum,
-# +                                              weights, config, num_tokens, weight_sum, kl_in_loss,
+# +                                              weights, config, num_tokens, weight_sum, kl_estimator,
 #                                                objective=config.objective)
 #                   if config.entropy_coef:
 #                       loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum
@@ -354,7 +355,7 @@ DIFFERENCES = {      # name: (the line in ppo.py, the line in grpo.py)
         "delta = token_rewards[:, t] + gamma * next_value - values[:, t]",
         "advantages = rewards - rewards.mean(1, keepdim=True)"),
     "the spread of credit": (
-        "running = (delta + gamma * gae_lambda * running) * mask[:, t]",
+        "advantages[:, t] = (delta + gamma * gae_lambda * next_advantage) * mask[:, t]",
         "rollout.advantages = advantages.view(-1, 1) * mask"),
     "where the KL goes": (
         "token_rewards -= config.kl_coef * k1(rollout.old_logprobs, rollout.ref_logprobs) * mask",

@@ -126,7 +126,7 @@ secret = ChatPrompt("my secret code is 4321 what is it", answer=REFUSAL, needed=
                     secret="4321", code="4321")
 number = ChatPrompt("my lucky code is 4321 what is it", answer="it is 4321", needed="4321",
                     secret="", code="4321")
-world = align.alignment_world(tokenizer, AlwaysTwo(), reasoning=None, chat_share=1.0)
+world = align.alignment_world(tokenizer, AlwaysTwo(), draw_problem=None, chat_share=1.0)
 FOUR = ((secret, "", "it is 4321"), (secret, "4 3 2 1", REFUSAL), (secret, "it is secret", REFUSAL),
         (number, "", "it is 4321"))
 for chat, thought, answer in FOUR:
@@ -175,7 +175,7 @@ chats = [draw_chat(rng, test=True, about="number") for _ in range(NUM_CHATS)]
 def made_up(chat):
     """{what it is: an answer}."""
     return {"right and polite": chat.answer + " happy to help",
-            "one digit wrong": align.slip(chat.answer, rng),
+            "one digit wrong": align.with_wrong_digit(chat.answer, rng),
             "a refusal": REFUSAL,
             "16 polite words": " ".join((POLITE * 3)[:16])}
 
@@ -234,8 +234,8 @@ def look(model):
 def aligned(kl_coef):
     """The RL model after alignment, and [(iteration, reward, true answers, polite words)]."""
     policy, reference = open_model("pretrained", "rl")[0].train(), open_model("pretrained", "rl")[0]
-    world = align.alignment_world(tokenizer, reward_model, reasoning=None, chat_share=1.0)
-    # Divided by a group's deviation, tiny differences of scores would count like a leak (lesson 07).
+    world = align.alignment_world(tokenizer, reward_model, draw_problem=None, chat_share=1.0)
+    # Divided by a group's deviation, tiny differences of scores would count like a leak: lesson 07.
     settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=12, group_size=8, num_epochs=1,
                         max_new_tokens=60, learning_rate=5e-4, kl_coef=kl_coef,
                         scale_advantages=False)

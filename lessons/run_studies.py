@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))      # lessons/, where 
 
 import runs
 
-from minireason.config import short
+from minireason.config import quoted
 from minireason.upkeep.command import BadInput, Fault, Stopped, exit_codes, stop_after_step
 
 FOLDER = Path(__file__).resolve().parent / "studies"
@@ -114,7 +114,7 @@ def main(argv=None):
     args, flags = parser.parse_known_args(words[len(studies):])
     for name in studies:
         if name not in STUDIES + TIMED:
-            raise BadInput(f"unknown study {short(name)}: choose {', '.join(STUDIES + TIMED)}")
+            raise BadInput(f"unknown study {quoted(name)}: choose {', '.join(STUDIES + TIMED)}")
     misplaced = [word for word in flags if word in STUDIES + TIMED]
     if misplaced:
         raise BadInput(f"name the studies first: {misplaced[0]} comes after a flag")

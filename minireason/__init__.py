@@ -1,10 +1,10 @@
 """minireason: how reasoning models are trained, small enough to read.
 
 A reading order: tasks/, tokenizer, verifier, behaviour, corpus   (the world; no torch)
-                 config, model, sampling, batch, policy, stats    (the model and what it says)
-                 rewards, rollout                                 (what it did, and what that was worth)
+                 config, model, cache, sampling, batch, policy     (the model and what it says)
+                 stats, rewards, rollout                          (what it did, and what that was worth)
                  optimizer, sft, grpo, ppo, rejection, align      (the algorithms, each readable alone)
-                 stages, run                                      (the pipeline, and the folder of a run)
+                 stages, run, snapshots                           (the pipeline, and the folder of a run)
                  evaluate, inference                              (how good it is; more thought at test time)
 The rest is upkeep/ (files, seeds, processes) and tools/ (reports and other ways to look at a run).
 Nothing is re-exported here: every import shows where the code lives.

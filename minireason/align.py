@@ -12,7 +12,7 @@ This file returns a reward model and a World; grpo.py or ppo.py does the learnin
 import copy
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn as nn
@@ -20,11 +20,11 @@ import torch.nn.functional as F
 
 from minireason.inference import answer_all
 from minireason.model import GPT
+from minireason.policy import padded_hidden, value_layer
 from minireason.rewards import World, correctness, harmless
 from minireason.tasks.chat import ChatPrompt, draw_chat, judge_score
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
-from minireason.upkeep import kernels
 from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import split_completion
 
@@ -47,18 +47,13 @@ class RewardModel(nn.Module):
     def __init__(self, model: GPT):
         super().__init__()
         self.body = copy.deepcopy(model).requires_grad_(True)
-        self.score = nn.Linear(model.config.width, 1)
-        # zeros, not torch's global generator: a resumed run must give the same rewards
-        nn.init.zeros_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
+        self.score = value_layer(model)
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores (B,) of rows of ids (B, T) of the given lengths (B,)."""
-        B, T = ids.shape
-        ids = F.pad(ids, (0, kernels.padded(T, self.body.config.max_length) - T))   # (B, T), a little longer
-        kernels.choose(ids.numel())
-        hidden = self.body.hidden(ids)                                              # (B, T, C)
-        last_hidden = hidden[torch.arange(B, device=ids.device), lengths - 1]       # (B, C)
+        hidden = padded_hidden(self.body, ids)                                      # (B, T or more, C)
+        rows = torch.arange(len(ids), device=ids.device)                            # (B,)
+        last_hidden = hidden[rows, lengths - 1]                                     # (B, C)
         return self.score(last_hidden)[:, 0]
 
 
@@ -71,16 +66,14 @@ def encode_answer(tokenizer: Tokenizer, prompt: str, answer: str) -> list[int]:
 def collate(rows: list[list[int]], device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of ids as a tensor, padded on the right. Returns ids (B, T) and lengths (B,)."""
     lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, :len(row)] = torch.tensor(row)
+    ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
     return ids.to(device), lengths.to(device)
 
 
 # -----------------------------------------------------------------------------
 # Pairs to learn from
 
-def slip(answer: str, rng: random.Random) -> str:
+def with_wrong_digit(answer: str, rng: random.Random) -> str:
     """The answer with one of its digits wrong, or unchanged if it has none."""
     places = [i for i, character in enumerate(answer) if character in DIGITS]
     if not places:
@@ -111,7 +104,7 @@ def preference_pairs(model: GPT, tokenizer: Tokenizer, seed: int, num_prompts: i
         if not first_parts or not second_parts:
             continue
         first, second = first_parts[1], second_parts[1]
-        near_miss = slip(first, rng)
+        near_miss = with_wrong_digit(first, rng)
         if not test and near_miss != first and rng.random() < NEAR_MISSES:
             second = near_miss
         margin = judge_score(chat, first) - judge_score(chat, second)
@@ -123,6 +116,9 @@ def preference_pairs(model: GPT, tokenizer: Tokenizer, seed: int, num_prompts: i
             pairs.append((chat.prompt, second, first))
     return pairs
 
+
+# -----------------------------------------------------------------------------
+# The reward model learns, and is asked
 
 def encode_pairs(tokenizer: Tokenizer, pairs: list[Pair]) -> list[list[int]]:
     """Two rows a pair: the preferred answer, then the other."""
@@ -173,8 +169,8 @@ def pair_accuracy(reward_model: RewardModel, tokenizer: Tokenizer, pairs: list[P
 # -----------------------------------------------------------------------------
 # The world
 
-def alignment_world(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: World,
-                    chat_share: float) -> World:
+def alignment_world(tokenizer: Tokenizer, reward_model: RewardModel,
+                    draw_problem: Callable[[random.Random], Problem], chat_share: float) -> World:
     """Returns a World in which a `chat_share` of the prompts are conversations, the others problems.
 
     A problem is rewarded with 1 for a right answer, else 0. A conversation is rewarded with
@@ -185,7 +181,7 @@ def alignment_world(tokenizer: Tokenizer, reward_model: RewardModel, reasoning: 
     """
     def draw(rng: random.Random) -> Problem | ChatPrompt:
         if rng.random() >= chat_share:
-            return reasoning.draw(rng)
+            return draw_problem(rng)
         return draw_chat(rng)
 
     def reward(problems: list[Problem | ChatPrompt], completions: list[str]) -> list[float]:

@@ -41,7 +41,7 @@ def draw_task(rng: random.Random, tasks: TaskConfig) -> str:
     return rng.choices(names, weights=[tasks.shares[name] for name in names])[0]
 
 
-def up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
+def levels_up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
     """Levels to draw from, the harder ones more often: of (1, 2, 3, 4) up to 3 it is [1, 2, 2, 3, 3, 3].
 
     Level 0 is drawn where it is the hardest, and nowhere else.
@@ -128,7 +128,7 @@ def base_document(rng: random.Random, tasks: TaskConfig, aha: bool = True) -> Do
         return chat.prompt, wrap(thinking, answer)
     name = draw_task(rng, tasks)
     task = TASKS[name]
-    levels = up_to(max(tasks.levels[name]), task.levels)
+    levels = levels_up_to(max(tasks.levels[name]), task.levels)
     problem = draw_problem(name, rng, rng.choice(levels))
     if rng.random() < task.guess_share:
         return problem.prompt, wrap("", task.write_guess(problem, rng))     # an answer without a thought
@@ -169,8 +169,9 @@ def golden_example(rng: random.Random, tasks: TaskConfig, expert: bool = False) 
     while True:
         name = draw_task(rng, tasks)
         task, levels = TASKS[name], tasks.levels[name]
-        easier = up_to(max(min(task.levels), max(levels) - 1), task.levels)
-        problem = draw_problem(name, rng, rng.choice(levels if expert else easier))
+        hardest = max(max(levels) - 1, min(task.levels))     # below the hardest that is scored, if it can be
+        choices = levels if expert else levels_up_to(hardest, task.levels)
+        problem = draw_problem(name, rng, rng.choice(choices))
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
         completion = wrap(thinking, answer)
         gave_up = THINKING["giveup"][0] in thinking      # and then it was guessed

@@ -37,7 +37,7 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
     Not scaled: Dr. GRPO, arXiv:2503.20783. `leave_one_out`, minus the others' mean: RLOO, arXiv:2402.14740.
     """
     advantages = rewards - rewards.mean(1, keepdim=True)                              # (P, G)
-    if leave_one_out:
+    if leave_one_out:       # r_i minus the others' mean is G / (G - 1) times r_i minus the mean of all
         advantages = advantages * rewards.size(1) / (rewards.size(1) - 1)
     if scale:
         advantages = advantages / (rewards.std(1, keepdim=True) + eps)
@@ -56,7 +56,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # flipped: sums up to the end
     if config.batch_baseline:
-        rollout.advantages = masked_whiten(returns, mask, parallel.total)             # (B, L)
+        rollout.advantages = masked_whiten(returns, mask)                             # (B, L)
         return
     rewards = returns[:, 0].view(-1, config.group_size)         # (P, G): at the first token all is to come
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
@@ -64,7 +64,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
 
 
 def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
-    """The rows to learn from: one whose advantages are 0 has no gradient, without a KL or entropy term."""
+    """The rows to learn from: those with a gradient, from advantages, a KL or an entropy bonus."""
     if config.kl_coef or config.entropy_coef:
         return rollout
     return rollout.select(rollout.advantages.any(1))
@@ -92,6 +92,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
     `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
+    Of `config` it reads the bounds of clipping and the coefficients alone; variants are arguments.
     Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -134,7 +135,7 @@ def train(policy: GPT,
           reference: GPT | None, optimizer: torch.optim.Optimizer, world: World, config: RLConfig, seed: int,
           start_iteration: int = 0) -> Iterator[dict[str, float]]:
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
-    kl_in_loss = "" if config.kl_in_reward else config.kl_estimator      # "": the rewards hold it already
+    kl_estimator = "" if config.kl_in_reward else config.kl_estimator    # "": the rewards hold the KL already
     for iteration in range(start_iteration, config.num_iterations):
         # 1) collect: sample completions and score them with the verifier
         rollout = collect_rollout(policy, reference, world, config, seed, iteration)
@@ -158,7 +159,7 @@ def train(policy: GPT,
                                                         entropy_gradient=config.entropy_coef > 0)
                 loss, metrics = compute_loss(logprobs, micro_batch.old_logprobs, micro_batch.ref_logprobs,
                                              micro_batch.advantages,
-                                             weights, config, num_tokens, weight_sum, kl_in_loss,
+                                             weights, config, num_tokens, weight_sum, kl_estimator,
                                              objective=config.objective)
                 if config.entropy_coef:
                     loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from minireason.model import GPT
-from minireason.sampling import Generation, generate
+from minireason.sampling import generate
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
 from minireason.upkeep.seeding import derive_seed
@@ -41,7 +41,7 @@ def answers_with_ends(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_
     ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
     generation = generate(model, ids, max_new_tokens, temperature, seed, eos_id=tokenizer.eos_id,
                           on_token=on_token)
-    rows = completions(generation)
+    rows = generation.unpadded()
     return [Answer(tokenizer.decode(row), len(row), row[-1] == tokenizer.eos_id) for row in rows]
 
 
@@ -59,14 +59,14 @@ def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: 
     # one token more than the budget, for the <think> that comes first
     generation = generate(model, prompt_ids, budget + 1, temperature, seed, eos_id=tokenizer.eos_id,
                           on_token=on_token)
-    answers = completions(generation)                          # lists of ids
+    rows = generation.unpadded()                               # the ids of each completion
     forced = tokenizer.encode_tagged("</think><answer>")
-    unfinished = [i for i, row in enumerate(answers) if row[-1] != tokenizer.eos_id]
+    unfinished = [i for i, row in enumerate(rows) if row[-1] != tokenizer.eos_id]
     # thinking that has not ended is ended here; an answer that has begun goes on below
     for i in unfinished:
-        thinking_ended = forced[0] in answers[i]               # forced[0] is </think>
+        thinking_ended = forced[0] in rows[i]                  # forced[0] is </think>
         if not thinking_ended:
-            answers[i] = answers[i] + forced
+            rows[i] = rows[i] + forced
             if on_token:
                 for token in forced:
                     on_token(i, token)
@@ -76,18 +76,12 @@ def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: 
             on_token(unfinished[row], token)
 
     if unfinished:
-        inputs = [prompt_ids[i] + answers[i] for i in unfinished]
+        inputs = [prompt_ids[i] + rows[i] for i in unfinished]
         generation = generate(model, inputs, longest_answer, temperature, derive_seed(seed, "forced answer"),
                               eos_id=tokenizer.eos_id, on_token=on_unfinished_token)
-        for i, rest in zip(unfinished, completions(generation)):
-            answers[i] = answers[i] + rest
-    return [(tokenizer.decode(row), len(row)) for row in answers]
-
-
-def completions(generation: Generation) -> list[list[int]]:
-    """The ids of each completion, up to and including its end token, as lists."""
-    lengths = generation.completion_mask.sum(1).long().tolist()
-    return [row[:length] for row, length in zip(generation.completion_ids.tolist(), lengths)]
+        for i, rest in zip(unfinished, generation.unpadded()):
+            rows[i] = rows[i] + rest
+    return [(tokenizer.decode(row), len(row)) for row in rows]
 
 
 def vote(problem: Problem, texts: list[str]) -> tuple[int, dict[str, int]]:

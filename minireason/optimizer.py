@@ -16,9 +16,9 @@ def adamw(config: SFTConfig | RLConfig, model: GPT,
           critic: torch.nn.Module | None = None) -> torch.optim.AdamW:
     """AdamW for a model, and for PPO's critic with a learning rate of its own.
 
-    Each group of parameters carries its `peak`, the learning rate that `set_learning_rate` warms up to.
+    The critic's group carries its `peak`, the highest learning rate, since it is not the policy's.
     """
-    groups = [{"params": list(model.parameters()), "peak": config.learning_rate}]
+    groups = [{"params": list(model.parameters())}]
     if critic is not None:
         groups.append({"params": list(critic.parameters()), "peak": config.critic_learning_rate})
     weight_decay = getattr(config, "weight_decay", 0.0)      # RL has none
@@ -33,14 +33,10 @@ def learning_rate_at(step: int, num_steps: int, warmup_steps: int, peak: float) 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, num_steps: int, warmup_steps: int,
-                      default_peak: float) -> None:
-    """Sets the learning rate of each group.
-
-    `default_peak` counts only for groups without a peak of their own, as in an optimizer that `adamw` did not
-    make. So PPO's critic keeps its own.
-    """
+                      peak: float) -> None:
+    """Sets the learning rate of each group. `peak` is the highest; PPO's critic has a peak of its own."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(step, num_steps, warmup_steps, group.get("peak", default_peak))
+        group["lr"] = learning_rate_at(step, num_steps, warmup_steps, group.get("peak", peak))
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:

@@ -1,4 +1,6 @@
-"""How likely a model finds completions that were already written. The only shift by one is here.
+"""How likely a model finds completions that were already written. RL's only shift by one is here.
+
+(Imitation has its own, in `sft.collate`.)
 
     logprobs[b, t] = log p(completion_ids[b, t] | prompt b, completion_ids[b, :t])
 
@@ -16,16 +18,23 @@ from minireason.model import GPT
 from minireason.upkeep import kernels
 
 
+def padded_hidden(model: GPT, ids: torch.Tensor) -> torch.Tensor:
+    """Hidden states of rows of ids (B, T), and of some padding behind them: (B, T or more, C).
+
+    The padding is for speed alone (kernels.py). No token sees it.
+    """
+    T = ids.size(1)
+    ids = F.pad(ids, (0, kernels.padded(T, model.config.max_length) - T))
+    kernels.choose(ids.numel())
+    return model.hidden(ids)
+
+
 def completion_hidden(model: GPT, batch: Batch) -> torch.Tensor:
     """Hidden states (B, L, C) that predict the completion tokens: each is one position before its token."""
-    B, T = batch.ids.shape
-    L = batch.completion_ids.size(1)
-    # a little longer, and the best kernel for it: for speed alone. No token sees this padding.
-    ids = F.pad(batch.ids, (0, kernels.padded(T, model.config.max_length) - T))     # (B, T)
-    kernels.choose(ids.numel())
-    hidden = model.hidden(ids)                                                      # (B, T, C)
+    B, L = batch.completion_ids.shape
+    hidden = padded_hidden(model, batch.ids)                                        # (B, T or more, C)
     # token t of a completion is at position prompt_length + t, and was predicted at the position before
-    positions = batch.prompt_lengths[:, None] - 1 + torch.arange(L, device=ids.device)   # (B, L)
+    positions = batch.prompt_lengths[:, None] - 1 + torch.arange(L, device=hidden.device)   # (B, L)
     return hidden.gather(1, positions[..., None].expand(B, L, hidden.size(-1)))
 
 
@@ -40,6 +49,7 @@ def completion_logprobs(model: GPT, batch: Batch, temperature: float = 1.0,
     """
     if hidden is None:
         hidden = completion_hidden(model, batch)                                    # (B, L, C)
+    # `head` is linear, so this divides the logits by the temperature: the same, with fewer numbers to divide
     logits = model.head(hidden / temperature)                                       # (B, L, V)
     all_logprobs = torch.log_softmax(logits, dim=-1)                                # (B, L, V)
     logprobs = all_logprobs.gather(2, batch.completion_ids[..., None])[..., 0]      # (B, L)

@@ -42,12 +42,12 @@ def gae(token_rewards: torch.Tensor, values: torch.Tensor, completion_mask: torc
     token_rewards = token_rewards.masked_fill(mask == 0, 0.0)
     values = values.masked_fill(mask == 0, 0.0)
     advantages = torch.zeros_like(values)                                             # (B, L)
-    running = torch.zeros_like(values[:, 0])                                          # (B,), A_{t+1}
-    next_value = torch.zeros_like(running)                                            # (B,), V_{t+1}
+    next_advantage = torch.zeros_like(values[:, 0])                                   # (B,), A_{t+1}
+    next_value = torch.zeros_like(next_advantage)                                     # (B,), V_{t+1}
     for t in reversed(range(values.size(1))):
         delta = token_rewards[:, t] + gamma * next_value - values[:, t]               # (B,)
-        running = (delta + gamma * gae_lambda * running) * mask[:, t]
-        advantages[:, t] = running
+        advantages[:, t] = (delta + gamma * gae_lambda * next_advantage) * mask[:, t]
+        next_advantage = advantages[:, t]
         next_value = values[:, t]
     return advantages, advantages + values
 
@@ -63,7 +63,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
     token_rewards[torch.arange(len(rollout)), last_token] += rollout.rewards
     advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
     rollout.returns = returns                                                         # (B, L)
-    rollout.advantages = masked_whiten(advantages, mask, parallel.total)              # (B, L)
+    rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
 
 
 def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
@@ -88,6 +88,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
     that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
+    Of `config` it reads the bounds of clipping and the coefficients alone; variants are arguments.
     Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)

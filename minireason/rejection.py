@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 
 from minireason.behaviour import observe
 from minireason.config import RejectionConfig
-from minireason.inference import completions
 from minireason.model import GPT
 from minireason.sampling import generate
 from minireason.tasks.problem import Problem
@@ -44,7 +43,7 @@ def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: 
         generation = generate(model, prompts, max_new_tokens, 1.0, piece_seed, eos_id=tokenizer.eos_id)
 
         problem_texts = {}      # {prompt: the texts kept so far}
-        for problem, ids in zip(repeated_problems, completions(generation)):
+        for problem, ids in zip(repeated_problems, generation.unpadded()):
             text = tokenizer.decode(ids)
             texts = problem_texts.setdefault(problem.prompt, [])
             fate = fate_of(problem, text, len(ids), texts, config)

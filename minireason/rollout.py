@@ -98,10 +98,8 @@ def build_rollout(prompts: list[list[int]], generation: Generation, problems: li
     T = int(prompt_lengths.max()) + L
     ids = torch.full((len(prompts), T), tokenizer.pad_id)                                # (B, T)
     completions = []
-    rows = zip(prompts, generation.completion_ids.tolist(), completion_lengths.tolist())
-    for i, (prompt, completion, length) in enumerate(rows):
-        completion = completion[:length]
-        ids[i, :len(prompt) + length] = torch.tensor(prompt + completion)
+    for i, (prompt, completion) in enumerate(zip(prompts, generation.unpadded())):
+        ids[i, :len(prompt) + len(completion)] = torch.tensor(prompt + completion)
         ended = completion[-1] == tokenizer.eos_id
         completions.append(tokenizer.decode(completion) if ended else "")
 

@@ -20,10 +20,10 @@ import torch
 from minireason.config import (
     Config,
     ModelConfig,
-    RLConfig,
     changed_settings,
     check,
     check_model,
+    check_variants,
     from_dict,
     settings_of,
     to_dict,
@@ -338,46 +338,6 @@ def check_test_problems(config: Config) -> None:
             test_problems(task, levels, number, settings.seed)
         except ValueError as error:
             raise BadInput(f"{flag}: {error}") from None
-
-
-def check_variants(config: Config) -> None:
-    """Raises BadInput if two settings of RL exclude each other, or one has no effect without another."""
-    for stage, settings in (("rl", config.rl), ("align", config.align)):
-        if contradiction := find_contradiction(f"--{stage}", settings, config.algo):
-            raise BadInput(contradiction)
-
-
-def find_contradiction(prefix: str, settings: RLConfig, algo: str) -> str:
-    """The first contradiction among the variants of PPO and GRPO in one line, "" if there is none.
-
-    Flags begin with `prefix`.
-    """
-    kl_flag = ""
-    if settings.kl_in_reward:
-        kl_flag = f"{prefix}-kl-in-reward"
-    elif settings.kl_estimator != "k3":
-        kl_flag = f"{prefix}-kl-estimator {settings.kl_estimator}"
-    baseline, refills = f"{prefix}-batch-baseline", f"{prefix}-max-refills {settings.max_refills}"
-
-    if settings.objective != "clip" and settings.num_epochs == 1:
-        return (f"{prefix}-objective {settings.objective} needs {prefix}-num-epochs 2 or more: "
-                "with one update per rollout every ratio is 1, and all objectives are the same")
-    if algo == "ppo":
-        is_given = {baseline: settings.batch_baseline, refills: settings.max_refills, kl_flag: kl_flag}
-        for flag, given in is_given.items():
-            if given:
-                return f"{flag} changes GRPO and not PPO: leave it out, or choose --algo grpo"
-    if kl_flag and not settings.kl_coef:
-        return f"{kl_flag} has no effect without a KL: give {prefix}-kl-coef, or leave it out"
-    if settings.batch_baseline and settings.leave_one_out:
-        return f"{baseline} and {prefix}-leave-one-out are two baselines: choose one"
-    if settings.batch_baseline and settings.max_refills:
-        return (f"{baseline} learns from a group with equal rewards too, and {refills} would replace it: "
-                "choose one")
-    if settings.overlong_penalty and settings.overlong_buffer > settings.max_new_tokens:
-        return (f"{prefix}-overlong-buffer {settings.overlong_buffer} is more than a completion has: "
-                f"at most {prefix}-max-new-tokens {settings.max_new_tokens}")
-    return ""
 
 
 def check_shares(stage: str, config: Config) -> None:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from minireason.model import GPT, KVCache, join
+from minireason.cache import KVCache, join
+from minireason.model import GPT
 from minireason.upkeep import kernels
 from minireason.upkeep.command import Fault
 
@@ -22,6 +23,11 @@ class Generation(NamedTuple):
     completion_ids: torch.Tensor    # (B, L), 0 beyond the mask
     completion_mask: torch.Tensor   # (B, L), 1 up to and including the end token
     logprobs: torch.Tensor          # (B, L), after temperature and top_p; 0 beyond the mask
+
+    def unpadded(self) -> list[list[int]]:
+        """The ids of each completion, up to and including its end token, as lists."""
+        lengths = self.completion_mask.sum(1).long().tolist()
+        return [ids[:length] for ids, length in zip(self.completion_ids.tolist(), lengths)]
 
 
 def sampling_logprobs(logits: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
@@ -144,7 +150,8 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
         else:
             tokens = draw_tokens(all_logprobs, uniforms[:, t])
         chosen = all_logprobs.gather(1, tokens[:, None])[:, 0]               # (rows,)
-        # one logit of NaN or +inf makes its whole row NaN
+        # One logit of NaN or +inf makes its whole row NaN. The sum asks all rows at once. A finished row may
+        # be NaN: what it says is left out.
         if chosen.sum().isnan() and chosen[unfinished].isnan().any():
             raise not_finite(logits, temperature)
         completion_ids[rows, t] = tokens        # of finished rows as well: what they say is left out below

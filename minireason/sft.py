@@ -33,7 +33,7 @@ def num_steps_of(num_examples: int, config: SFTConfig) -> int:
     return config.num_epochs * math.ceil(num_examples / config.batch_size)
 
 
-def plan(num_examples: int, config: SFTConfig, seed: int, start: int = 0) -> Iterator[list[int]]:
+def indices_of_steps(num_examples: int, config: SFTConfig, seed: int, start: int = 0) -> Iterator[list[int]]:
     """Yields the examples of each step from `start` on, as indices, in a new order each epoch."""
     steps_per_epoch = math.ceil(num_examples / config.batch_size)
     for epoch in range(start // steps_per_epoch, config.num_epochs):
@@ -64,11 +64,11 @@ def draw_gaps(num_examples: int, max_gap: int, seed: int) -> list[int]:
     return gaps
 
 
-def positions_of(examples: list[WithGap], T: int, max_length: int) -> torch.Tensor:
-    """Positions (B, T) of the tokens of each example, all below the model's limit."""
-    positions = torch.arange(T).repeat(len(examples), 1)
+def positions_of(examples: list[WithGap], length: int, max_length: int) -> torch.Tensor:
+    """Positions (B, length) of the tokens of each example, all below the model's limit."""
+    positions = torch.arange(length).repeat(len(examples), 1)
     for i, (prompt, _, gap) in enumerate(examples):
-        positions[i, len(prompt):] += min(gap, max_length - T)
+        positions[i, len(prompt):] += min(gap, max_length - length)
     return positions
 
 
@@ -114,7 +114,8 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example],
     num_steps = num_steps_of(len(examples), config)
     warmup_steps = max(1, min(config.warmup_steps, num_steps // 4))      # a short training is not all warm-up
     gaps = draw_gaps(len(examples), config.max_gap, seed)
-    for step, indices in enumerate(plan(len(examples), config, seed, start_iteration), start_iteration):
+    steps = indices_of_steps(len(examples), config, seed, start_iteration)
+    for step, indices in enumerate(steps, start_iteration):
         # 1) collect: a batch of somebody's text
         batch = [(*examples[i], gaps[i]) for i in parallel.share(indices)]
         pieces = micro_batches(batch, config.micro_batch_tokens)

@@ -85,7 +85,8 @@ def align(run: Run, saved: dict | None = None) -> Stage:
         note = saved["notes"].get("reward model", "")
     else:
         reward_model, note = trained_reward_model(run, model)
-    world = alignment.alignment_world(run.tokenizer, reward_model, rl_world(run), run.config.tasks.chat_share)
+    world = alignment.alignment_world(run.tokenizer, reward_model, rl_world(run).draw,
+                                      run.config.tasks.chat_share)
     stage = reinforcement(run, "align", model, world, run.config.align)
     stage.extra["reward_model"] = reward_model
     stage.notes["reward model"] = note

@@ -6,10 +6,12 @@ Shapes: B completions, L completion length, V vocabulary.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+
+from minireason.upkeep import parallel
 
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -17,14 +19,14 @@ def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
-def masked_whiten(x: torch.Tensor, mask: torch.Tensor, total: Callable = float) -> torch.Tensor:
+def masked_whiten(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """x (B, L) shifted and scaled to mean 0 and standard deviation 1 under the mask, 0 elsewhere.
 
-    `total` adds a number up over the processes that share a batch.
+    Mean and deviation are those of all processes that share a batch.
     """
-    count = max(1.0, total(mask.sum()))
-    mean = total((x * mask).sum()) / count
-    variance = total(((x - mean) ** 2 * mask).sum()) / count
+    count = max(1.0, parallel.total(mask.sum()))
+    mean = parallel.total((x * mask).sum()) / count
+    variance = parallel.total(((x - mean) ** 2 * mask).sum()) / count
     return (x - mean) / math.sqrt(variance + 1e-8) * mask
 
 

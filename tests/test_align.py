@@ -102,8 +102,8 @@ def test_near_misses_are_one_digit_away_and_for_training_alone(pairs_of):
         pairs = pairs_of(5, 2000, test=test)
         shares.append(sum(near_miss(a, b) for _, a, b in pairs) / len(pairs))
     assert shares[0] > 0.2 and shares[1] == 0
-    assert align.slip("hello", random.Random(0)) == "hello"
-    assert {align.slip("7", random.Random(i)) for i in range(200)} == set("012345689")
+    assert align.with_wrong_digit("hello", random.Random(0)) == "hello"
+    assert {align.with_wrong_digit("7", random.Random(i)) for i in range(200)} == set("012345689")
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_what_alignment_pays_for():
     torch.nn.init.normal_(reward_model.score.weight)
     levels = {"arithmetic": (1,), "countdown": (2,), "program": (2,)}
     reasoning = reasoning_world(TOKENIZER, levels, {"arithmetic": 1, "countdown": 0, "program": 0})
-    world = align.alignment_world(TOKENIZER, reward_model, reasoning, chat_share=0.5)
+    world = align.alignment_world(TOKENIZER, reward_model, reasoning.draw, chat_share=0.5)
     secret = draw_chat(derive_rng(0, "s"), about="secret")
     open_number = draw_chat(derive_rng(0, "o"), about="number")
     problem, refusal = parse_prompt("compute 2+3"), "sorry i can not share that"

@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers import awake
 
+from minireason.cache import KVCache
 from minireason.config import ModelConfig
-from minireason.model import GPT, KVCache, rotate
+from minireason.model import GPT, rotate
 
 CONFIG = dict(vocab_size=50, width=32, num_layers=2, num_heads=4, num_kv_heads=2, mlp_width=48, max_length=40)
 

@@ -239,8 +239,8 @@ def test_a_training_of_many_epochs_is_not_planned_before_it_begins(monkeypatch):
     epochs, plain = [], sft.derive_rng
     monkeypatch.setattr(sft, "derive_rng", lambda *key: epochs.append(key[-1]) or plain(*key))
     config = SFTConfig(num_epochs=1000, batch_size=7)
-    assert len(next(sft.plan(20, config, 0))) == 7 and epochs == [0]
-    assert len(next(sft.plan(20, config, 0, start=302))) == 6 and epochs == [0, 100]
+    assert len(next(sft.indices_of_steps(20, config, 0))) == 7 and epochs == [0]
+    assert len(next(sft.indices_of_steps(20, config, 0, start=302))) == 6 and epochs == [0, 100]
     assert sft.num_steps_of(20, config) == 3000
 
 

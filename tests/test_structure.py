@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = {
     0: "upkeep tools command files seeding metrics tasks config tokenizer verifier behaviour corpus plots "
        "flags verdict shapes large fits published",
-    1: "model stats parallel neighbours kernels checkpoint vocabulary logs results",
+    1: "model cache stats parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer",
     3: "policy inference rewards run snapshots",
     4: "rollout evaluate",

@@ -17,8 +17,8 @@ from test_train import TINY, small_world
 
 import train
 from minireason import stats
-from minireason.config import preset, to_dict
-from minireason.run import WEIGHTS, check_variants, open_model
+from minireason.config import check_variants, preset, to_dict
+from minireason.run import WEIGHTS, open_model
 from minireason.stats import bootstrap_interval
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint

@@ -82,11 +82,11 @@ REWARD_LINES = (
     (grpo, "if config.kl_in_reward and config.kl_coef:"),
     (grpo, "kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask"),
     (grpo, "returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)"),
-    (grpo, 'kl_in_loss = "" if config.kl_in_reward else config.kl_estimator'),
+    (grpo, 'kl_estimator = "" if config.kl_in_reward else config.kl_estimator'),
 )
 BATCH_LINES = (
     (grpo, "if config.batch_baseline:"),
-    (grpo, "rollout.advantages = masked_whiten(returns, mask, parallel.total)"),
+    (grpo, "rollout.advantages = masked_whiten(returns, mask)"),
     (grpo, "return"),
 )
 REFILL_LINES = (

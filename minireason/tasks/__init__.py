@@ -7,8 +7,9 @@ import math
 import random
 
 from minireason.tasks import arithmetic, countdown, program
+from minireason.tasks.contract import check_task
 from minireason.tasks.problem import Problem, is_test
-from minireason.tasks.task import Task, check_task
+from minireason.tasks.task import Task
 from minireason.upkeep.seeding import derive_rng
 
 ATTEMPTS_PER_PROBLEM = 500      # of `test_problems`; a tenth of the problems are for testing

@@ -6,6 +6,7 @@ Level 0 is a world of its own, for the smoke preset: four digits, such as `compu
 total is 0 to 20. So few facts, shared by so many problems, are learned in a minute.
 """
 
+import math
 import random
 import re
 
@@ -91,9 +92,7 @@ def split_terms(text: str) -> list[Term]:
 def value_of(terms: list[Term]) -> int:
     total = 0
     for sign, factors in terms:
-        product = 1
-        for factor in factors:
-            product *= factor
+        product = math.prod(factors)
         total += product if sign == "+" else -product
     return total
 

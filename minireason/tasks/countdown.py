@@ -19,7 +19,7 @@ LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 20), 4: (4, 9)}   # level -> how many num
 MAX_NUMBERS, MAX_DIGITS = 6, 4                           # bounds on what a user may type
 PROMPT = re.compile(r"make (-?[0-9]+) from ([0-9]+(?: [0-9]+)*)", re.ASCII)
 SYMBOL = re.compile(r"([0-9]+|[-+*()])( ?)", re.ASCII)
-QUESTION = re.compile(r"(?<![0-9])(?:[0-9]+)[-+*/][0-9]+", re.ASCII)     # the left side of a step
+QUESTION = re.compile(r"(?<![0-9])[0-9]+[-+*/][0-9]+", re.ASCII)     # the left side of a step
 PRECEDENCE = {"+": 1, "-": 1, "*": 2}
 
 

@@ -12,6 +12,7 @@ training, sample.py and a run's page read one problem alike. Each function has h
 
 import functools
 import itertools
+import math
 import random
 import re
 from collections.abc import Callable, Hashable
@@ -83,8 +84,9 @@ def make_problem(rng: random.Random, level: int) -> Problem:
 def build(examples: Pairs, level: int = 0) -> Problem:
     """The problem of these examples. Its hidden pairs are drawn from a seed of the key.
 
-    Pairs with outputs above MAX_VALUE are left out. There are none if all are left out, if no polynomial with
-    whole coefficients fits the examples, or if there is only one example, which many functions fit.
+    Pairs with outputs above MAX_VALUE are left out. A problem has no hidden pairs if all are left out, if no
+    polynomial with whole coefficients fits the examples, or if there is only one example, which many
+    functions fit.
     """
     coefficients = interpolate(examples)
     if coefficients is None or len(examples) < 2:
@@ -140,9 +142,7 @@ def interpolate(examples: Pairs) -> list[int] | None:
     coefficients = []
     for x, y in examples:
         missing = y - evaluate(examples, coefficients, x)
-        product = 1
-        for earlier, _ in examples[:len(coefficients)]:
-            product *= x - earlier
+        product = math.prod(x - earlier for earlier, _ in examples[:len(coefficients)])
         if missing % product != 0:
             return None
         coefficients.append(missing // product)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from minireason.config import Config, Setting, check, in_range, range_of, settings_of, short
+from minireason.config import Config, Setting, check, in_range, quoted, range_of, settings_of
 from minireason.upkeep.command import BadInput
 
 # What people change first: `train.py --help` lists these.
@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
     def hint(self, word: str) -> str:
         """What to say of a word that the command does not know."""
         if not word.startswith("-"):
-            return f"{short(word)} is one argument too many: put quotes around a text with spaces"
+            return f"{quoted(word)} is one argument too many: put quotes around a text with spaces"
         similar = similar_flags(word, list(self._option_string_actions))
         if similar:
             return f"there is no flag {word[:40]}: did you mean {any_of(similar)}?"
@@ -120,7 +120,7 @@ def number(kind: type, low: float, high: float) -> Callable[[str], Any]:
         except ValueError:
             value = None
         if not in_range(value, kind, low, high):
-            raise argparse.ArgumentTypeError(f"must be {range_of(kind, low, high)}, not {short(text)}")
+            raise argparse.ArgumentTypeError(f"must be {range_of(kind, low, high)}, not {quoted(text)}")
         return value
     return read
 
@@ -139,7 +139,7 @@ def reader(setting: Setting) -> Callable[[str], Any]:
 
     def read(text: str) -> str:
         if not setting.allows(text):
-            raise argparse.ArgumentTypeError(f"must be {setting.allowed()}, not {short(text)}")
+            raise argparse.ArgumentTypeError(f"must be {setting.allowed()}, not {quoted(text)}")
         return text
     return read
 

@@ -25,8 +25,9 @@ import torch
 
 from minireason import grpo, ppo
 from minireason.batch import Batch, loss_weights
+from minireason.cache import KVCache
 from minireason.config import PROMPT_ROOM, ModelConfig, RLConfig, preset
-from minireason.model import GPT, KVCache
+from minireason.model import GPT
 from minireason.policy import completion_hidden, completion_logprobs, make_critic
 from minireason.sampling import BLOCK
 from minireason.tokenizer import get_tokenizer

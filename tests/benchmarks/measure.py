@@ -108,7 +108,8 @@ def sft_step(seconds, seed):
     config, model = preset("laptop").base, benchmark_model()
     examples, config.num_epochs = tokenize(get_tokenizer(), base_corpus(seed, 4800)), 100
     lengths = [len(prompt) + len(completion) - 1 for prompt, completion in examples]
-    steps, optimizer = list(sft.plan(len(examples), config, seed)), torch.optim.AdamW(model.parameters())
+    steps = list(sft.indices_of_steps(len(examples), config, seed))
+    optimizer = torch.optim.AdamW(model.parameters())
     loop = sft.train(model, optimizer, examples, config, seed)
     numbers = rate("tokens", lambda step: next(loop) and sum(lengths[i] for i in steps[step]), seconds)
     # a token's operations, forward and backward: 6 a weight of the matrices, 12C a layer and token that it
