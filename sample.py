@@ -13,7 +13,7 @@ Greedy unless --votes or --temperature says otherwise. Exit codes are those of m
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TextIO
@@ -31,6 +31,8 @@ from minireason.upkeep.command import BadInput, exit_codes, visible
 from minireason.upkeep.parallel import pick_device
 
 MAX_NEW_TOKENS = 256
+LOWEST_TEMPERATURE = 1e-4       # above 0: with less, logits become infinite
+MOST_CHARACTERS = 10_000        # of a line of --file; no prompt that the model can read has as many
 BATCH = 256                                                     # answers per batch
 
 
@@ -168,10 +170,10 @@ def read_request(model: GPT, line: str, args: argparse.Namespace) -> Request:
         return Request(prompt, None, str(error))
 
 
-def say_file(model: GPT, lines: Iterable[str], args: argparse.Namespace) -> int:
+def say_file(model: GPT, lines: TextIO, args: argparse.Namespace) -> int:
     """Reads one prompt a line, and prints one JSON object a line in the same order. Returns the exit code."""
     batch, has_bad_prompt = [], False
-    for line in lines:
+    for line in bounded(lines):
         request = read_request(model, line, args)
         has_bad_prompt = has_bad_prompt or request.problem is None
         batch.append(request)
@@ -205,6 +207,15 @@ def open_lines(name: str) -> TextIO:
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
     return sys.stdin
+
+
+def bounded(file: TextIO) -> Iterator[str]:
+    """The lines of a file. What follows the first MOST_CHARACTERS of a line is left out."""
+    while line := file.readline(MOST_CHARACTERS):
+        rest = line
+        while rest and not rest.endswith("\n"):
+            rest = file.readline(MOST_CHARACTERS)
+        yield line
 
 
 def converse(model: GPT, args: argparse.Namespace) -> None:
@@ -287,7 +298,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.max_new_tokens = longest
     if args.votes > 1 and args.temperature == 0:
         raise BadInput("greedy answers are all the same: leave out --temperature 0 or --votes")
-    if args.file and args.problem:
+    if args.temperature and args.temperature < LOWEST_TEMPERATURE:
+        raise BadInput(f"--temperature must be 0, or a number from {LOWEST_TEMPERATURE} to 10")
+    if args.file is not None and args.problem is not None:
         raise BadInput("give a problem or --file, not both")
     if args.stage not in (None, *STAGES):
         raise BadInput(f"unknown stage {args.stage!r}: choose from {', '.join(STAGES)}")
@@ -314,7 +327,7 @@ def main(argv: list[str] | None = None) -> int | None:
     args = parse(argv)
     if args.problem is not None:
         read_prompt(args.problem)       # first, so that a typing error is reported at once
-    lines = open_lines(args.file) if args.file else None
+    lines = open_lines(args.file) if args.file is not None else None
     model = choose_model(args)
     if lines is not None:
         return say_file(model, lines, args)

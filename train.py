@@ -81,8 +81,11 @@ SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zer
 # -----------------------------------------------------------------------------
 # One stage
 
-def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float, dict]:
-    """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes)."""
+def train_stage(run: Run, name: str, results: dict, log_name: str | None = None) -> tuple[float, dict]:
+    """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes).
+
+    If it is begun, what `results` say of it is taken out: then somebody has deleted its folder.
+    """
     is_first = parallel.rank() == 0          # the process that writes
     path = run.checkpoint_path(name)
     state = run.saved(name)
@@ -98,6 +101,8 @@ def train_stage(run: Run, name: str, log_name: str | None = None) -> tuple[float
         finished, seconds_before = state["iteration"], state["seconds"]
         with must_fit(path):
             restore(stage, state)
+    if not state and name in results["stages"]:
+        forget(run, results, name)
     if is_first:
         path.parent.mkdir(parents=True, exist_ok=True)
         metrics.truncate(run.metrics_path(name), finished)
@@ -160,6 +165,8 @@ def note_numbers(name: str, stage: Stage, saved: dict | None) -> None:
     """
     now = "threads={threads} processes={processes}".format(**parallel.numbers())
     before = saved["notes"].get("ran with") if saved else None      # an older checkpoint lacks it
+    if not isinstance(before, str):
+        before = None
     if saved and not before:
         stage.notes["ran with"] = f"unknown; then {now}"
         return
@@ -217,7 +224,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
     results["command"] = results["command"] or command      # an earlier version began without
     for stage in stages:
         with memory_advice(run, stage):
-            seconds, notes = train_stage(run, stage, log_name)
+            seconds, notes = train_stage(run, stage, results, log_name)
         if stage in results["stages"] or parallel.rank() > 0:
             continue
         print(f"{stage}: answers held-out problems", flush=True)      # a minute at most, without a bar
@@ -233,6 +240,14 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
         checkpoint.save_json(run.folder / "results.json", results)
         print(one_line(stage, results["stages"][stage]), flush=True)
     return results
+
+
+def forget(run: Run, results: dict, stage: str) -> None:
+    """Takes a stage out of the results, and saves them."""
+    for kind in ("stages", "seconds", "iterations", "ran with"):
+        results.get(kind, {}).pop(stage, None)
+    if parallel.rank() == 0:
+        checkpoint.save_json(run.folder / "results.json", results)
 
 
 @contextlib.contextmanager

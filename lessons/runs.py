@@ -321,7 +321,10 @@ def alone(name):
             if shares:
                 sys.exit(BUSY)
             print(f"{STUDIES / name}: another process is making this; waiting until it is done", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except KeyboardInterrupt:
+                sys.exit(130)
         except (ImportError, OSError):      # Windows, or a file system without locks: nobody waits
             pass
         yield

@@ -27,7 +27,7 @@ from minireason.policy import make_critic
 from minireason.rewards import World, price_of_mixing, reasoning_world
 from minireason.run import Run, check_same_run, must_fit, start_of
 from minireason.upkeep import checkpoint, parallel
-from minireason.upkeep.command import Fault
+from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.files import check_shape, read_json
 from minireason.upkeep.seeding import derive_seed
 
@@ -107,6 +107,10 @@ def prepare(run: Run, name: str, saved: dict | None = None) -> Stage:
 def imitation(run: Run, name: str, model: GPT, documents: list[Document], settings: SFTConfig) -> Stage:
     """A stage that makes these documents more likely (sft.py)."""
     examples = corpus.tokenize(run.tokenizer, progress("reading them", "document")(documents))
+    longest = max(map(sft.num_tokens_of, examples)) - 1     # the last token is only predicted
+    if longest > model.config.max_length:
+        raise BadInput(f"{name}: a text has {longest} tokens, and the model reads {model.config.max_length}: "
+                       f"begin a new run with --model-max-length {longest}, or a lower --tasks-max-tries")
     optimizer = adamw(settings, model)
     seed = run.seed(name)
 

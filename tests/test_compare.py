@@ -6,13 +6,14 @@ import random
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from minireason.config import Config, to_dict
 from minireason.run import WEIGHTS
 from minireason.stats import bootstrap_interval
-from minireason.tools import compare, report
+from minireason.tools import compare, plots, report
 from minireason.tools.pretrained import read_record
 from minireason.upkeep import metrics
 
@@ -172,8 +173,23 @@ def test_the_curves_are_the_numbers_of_metrics_and_copied_stages_are_left_out(pa
     for group, folders in zip(panels["rl: reward"], (pairs[:2], pairs[2:])):
         for (steps, values), folder in zip(group, folders):
             lines = metrics.read(Path(folder) / "rl" / "metrics.jsonl")
-            assert steps == list(range(1, 13)) and values == [line["reward"] for line in lines]
+            assert steps == list(range(1, 13))
+            assert values == plots.smooth([line["reward"] for line in lines])
     assert compare.label(groups[1], groups) == "B: algo ppo"
+
+
+def test_held_out_scores_are_drawn_as_they_were_measured():
+    lines = [{"iteration": step, plots.HELD_OUT + "arithmetic": step / 10} for step in range(10)]
+    [(steps, values)] = compare.curves([lines], plots.HELD_OUT + "arithmetic")
+    assert steps == list(range(1, 11)) and values == [step / 10 for step in range(10)]
+
+
+def test_the_mean_of_a_group_is_over_runs_at_the_same_step():
+    """An iteration without signal writes no entropy, so one run's third number may be of its fifth step."""
+    drawn = []
+    axes = SimpleNamespace(plot=lambda x, y, **style: drawn.append((list(x), list(y))))
+    plots.draw_group(axes, [([1, 2, 3, 4], [1, 2, 3, 4]), ([3, 4], [3, 4])], "black")
+    assert drawn[-1] == ([3, 4], [3, 4])
 
 
 def test_the_figure_lies_beside_the_first_run_or_where_it_is_wanted(pairs, tmp_path, capsys):

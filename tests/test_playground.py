@@ -249,6 +249,7 @@ def test_a_long_curve_is_a_mean_of_neighbours():
     assert len(points) == 150 and all(point["reward"] == 0.5 for point in points)
     assert points[0] == {"iteration": 2, "reward": 0.5, "length": 0.5}
     assert [point["iteration"] for point in curve_points(lines[:3])] == [1, 2, 3] and curve_points([]) == []
+    assert curve_points([{"iteration": 0}, lines[1]]) == [{"iteration": 2, "reward": 1.0, "length": 1.0}]
 
 
 # -----------------------------------------------------------------------------

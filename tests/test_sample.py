@@ -149,6 +149,8 @@ def test_a_file_larger_than_a_batch_keeps_its_order(smoke_run, tmp_path, monkeyp
     (["compuet 1+1"], "did you mean compute?"),
     (["--file", "missing.txt"], "missing.txt"),
     (["compute 1+1", "--file", "missing.txt"], "not both"),
+    (["--file", ""], "No such file"),
+    (["compute 1+1", "--temperature", "1e-40"], "--temperature must be 0, or a number from 0.0001 to 10"),
 ])
 def test_bad_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, arguments, says):
     monkeypatch.chdir(tmp_path)
@@ -230,6 +232,12 @@ def test_a_line_that_is_too_long_is_refused_alone(short_model, tmp_path, capsys)
     for result in (results[0], results[2], results[3]):
         alone = ask(capsys, result["prompt"], *short_model, "--json")[1]
         assert result == json.loads(alone) and result["tokens"] > 0
+
+
+def test_the_rest_of_an_endless_line_is_left_out(monkeypatch):
+    monkeypatch.setattr(sample, "MOST_CHARACTERS", 10)
+    file = io.StringIO("a short\n" + "1+" * 30 + "\nlast, without an end")
+    assert list(sample.bounded(file)) == ["a short\n", "1+1+1+1+1+", "last, with"]
 
 
 @pytest.mark.parametrize("budget, limit", [(5, 12), (20, 30), (0, 5), (20, None), (None, 5)])

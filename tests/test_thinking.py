@@ -92,6 +92,13 @@ def test_what_is_printed_fits_a_terminal_and_adds_up(capsys):
         assert sum(map(float, lines[i + 2].split()[1:])) == pytest.approx(100, abs=0.6)
 
 
+def test_a_run_that_has_no_texts_of_a_task_yet_is_told_without_them():
+    """As a base that was stopped before its end, with tasks that its corpus leaves out."""
+    lines = thinking.as_text({"run": "runs/a", "seed": 0, "documents": 0, "documents_counted": 0,
+                              "most_tries": {"arithmetic": {}}, "tasks": {"arithmetic": {}}})
+    assert "arithmetic" in lines
+
+
 def test_the_end_token_counts_as_one_of_the_answer():
     problem = parse_prompt("make 11 from 3 8")
     row = thinking.count_texts([(problem, "<think>try 3+8=11 yes</think><answer>3+8</answer>")],

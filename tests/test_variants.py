@@ -309,6 +309,17 @@ def test_the_price_is_taken_off_the_rewards_and_the_log_shows_them_without_it():
     assert paid.rewards.mean() < plain.rewards.mean() - 0.01
 
 
+def test_a_group_that_differs_in_its_prices_alone_has_a_signal():
+    policy = tiny_model(0, vocab_size=8)
+    config = RLConfig(num_prompts=2, group_size=8, max_new_tokens=6, overlong_penalty=0.5, overlong_buffer=6)
+    world = toy_world()
+    world.reward = lambda problems, texts: [1.0] * len(texts)
+    paid = collect_rollout(policy, None, world, config, seed=0, iteration=0)
+    grpo.compute_advantages(paid, config)
+    assert len(grpo.rows_with_signal(paid, config)) > 0
+    assert paid.summary(8)["zero_std_frac"] == 0 and paid.summary(8)["reward"] == 1
+
+
 # -----------------------------------------------------------------------------
 # DAPO: dynamic sampling
 

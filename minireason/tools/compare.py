@@ -311,13 +311,16 @@ def curves_of(groups: list[Group], stages: list[str]) -> dict[str, list[list[plo
 
 
 def curves(lines_of_runs: list[list[dict]], key: str) -> list[plots.Curve]:
-    """The curve (steps, values) of a metric in each run that has it."""
+    """The curve (steps, values) of a metric in each run that has it. All but held-out scores are smoothed."""
     curves_of_runs = []
     for lines in lines_of_runs:
         measured = [line for line in lines if key in line]
         if measured:
             steps = [line["iteration"] + 1 for line in measured]
-            curves_of_runs.append((steps, [line[key] for line in measured]))
+            values = [line[key] for line in measured]
+            if not key.startswith(plots.HELD_OUT):      # the others are of one small rollout each
+                values = plots.smooth(values)
+            curves_of_runs.append((steps, values))
     return curves_of_runs
 
 

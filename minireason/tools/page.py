@@ -293,11 +293,15 @@ def behaviours_section(tables: list[list[str]]) -> str:
     return explanation + "".join(grid(lines) for lines in tables)
 
 
+TIME_COUNTS = ("Training and scoring. Writing texts, sampling for rejection and training the reward model "
+               "are not counted.")
+
+
 def notes_section(results: dict) -> str:
     """How long each stage took, and what train.py noted."""
     items = [f"{safe(stage)}: {seconds:.0f} s" for stage, seconds in results["seconds"].items()]
     items += [f"{safe(name)}: {safe(value)}" for name, value in results["notes"].items()]
-    return bullet_list(items)
+    return f"<p>{TIME_COUNTS}</p>" + bullet_list(items)
 
 
 def as_html(run: Path | str, results: dict, figures: list[Path], levels: list[str],

@@ -178,14 +178,16 @@ def plot_groups(panels: dict[str, list[list[Curve]]], labels: list[str], path: P
 
 
 def draw_group(axes: Any, curves: list[Curve], color: str) -> None:
-    """One metric of a group: a thin line for each run, a thick one for their mean."""
-    smoothed = []
+    """One metric of a group: a thin line for each run, a thick one for their mean at steps that all have."""
+    by_step = []        # {step: value} of each run
     for steps, values in curves:
-        smoothed.append(smooth(values))
-        axes.plot(steps, smoothed[-1], color=color, linewidth=0.7, alpha=0.5)
-    means = [sum(values) / len(values) for values in zip(*smoothed)]      # as far as all runs went
-    if curves:
-        axes.plot(curves[0][0][:len(means)], means, color=color, linewidth=1.6)
+        axes.plot(steps, values, color=color, linewidth=0.7, alpha=0.5)
+        by_step.append(dict(zip(steps, values)))
+    if not curves:
+        return
+    common = [step for step in by_step[0] if all(step in of_run for of_run in by_step)]
+    means = [sum(of_run[step] for of_run in by_step) / len(by_step) for step in common]
+    axes.plot(common, means, color=color, linewidth=1.6)
 
 
 # -----------------------------------------------------------------------------

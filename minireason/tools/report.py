@@ -122,7 +122,7 @@ def as_markdown(results: dict, figures: list[Path]) -> str:
     lines += ["## What the model does", ""]
     for task in tasks_of(last_result):
         lines += [*behaviour_table(stages, task), ""]
-    lines += ["## Time", ""]
+    lines += ["## Time", "", page.TIME_COUNTS, ""]
     lines += [f"- {stage}: {seconds:.0f} s" for stage, seconds in results["seconds"].items()]
     lines += [""]
     lines += [f"- {name}: {printable(str(value))}" for name, value in results["notes"].items()]

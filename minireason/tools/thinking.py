@@ -186,7 +186,7 @@ def as_text(measured: dict) -> list[str]:
         if TASKS[task].candidate is not None:
             tries = {name: spread["tries"] for name, spread in spreads.items()}
             lines += ["", *histogram_table(f"{task}: tries, percent of those that think", tries, 1)]
-        longest = max(spread["longest"] for spread in spreads.values())
+        longest = max((spread["longest"] for spread in spreads.values()), default=0)
         width = BIN * math.ceil((longest + 1) / (BIN * COLUMNS))    # the longest fits into the columns
         tokens = {name: spread["tokens"] for name, spread in spreads.items()}
         lines += ["", *histogram_table(f"{task}: tokens, percent of all", tokens, width)]

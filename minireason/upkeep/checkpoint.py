@@ -45,6 +45,13 @@ def plain_tensor(value: Any, name: str) -> None:
         raise ValueError(f"{name} holds numbers that are infinite or undefined")
 
 
+def one_number(value: Any, name: str) -> None:
+    """Raises ValueError if a value is not a plain tensor of one finite number."""
+    plain_tensor(value, name)
+    if value.numel() != 1:
+        raise ValueError(f"{name} is not one number")
+
+
 def count(value: Any, name: str) -> None:
     """Raises ValueError if a value is not a whole number, 0 or more."""
     check_shape(value, int, name)
@@ -55,12 +62,12 @@ def count(value: Any, name: str) -> None:
 SCALAR = (bool, int, float, str)
 SETTINGS = {str: (*SCALAR, {str: SCALAR})}
 NOTES = {str: (str, {str: int})}
-MOMENTS = {"step": plain_tensor, "exp_avg": plain_tensor, "exp_avg_sq": plain_tensor}
+MOMENTS = {"step": one_number, "exp_avg": plain_tensor, "exp_avg_sq": plain_tensor}
 OPTIMIZER = {"state": {int: MOMENTS}, "param_groups": [{"params": [int]}]}
 KEYS = {        # of a checkpoint, and the shape of what stands behind each
     "model": {str: plain_tensor}, "optimizer": dict, "extra": {str: {str: plain_tensor}},
-    "config": SETTINGS, "vocabulary": (None, [str]), "stage": str, "iteration": count, "done": bool,
-    "seconds": float, "notes": NOTES}
+    "config": SETTINGS | {"model": {str: SCALAR}}, "vocabulary": (None, [str]), "stage": str,
+    "iteration": count, "done": bool, "seconds": float, "notes": NOTES}
 
 
 def check_state(state: dict) -> None:

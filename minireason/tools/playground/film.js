@@ -68,7 +68,7 @@ function showFilmCharts(mark) {
   const line = name => [{points: filmPoints.map(point => ({x: point.iteration, y: point[name]})), name: ""}];
   const axis = {xMax: last.iteration, label: "iterations of RL", mark, height: 150};
   $("film-charts").replaceChildren(
-    element("h3", "", "Mean reward in training: the share of right answers"),
+    element("h3", "", "Mean reward in training: the share of right answers, less any price"),
     chart({...axis, lines: line("reward"), says: `Reward: ${percent(last.reward)} at the end`}),
     element("h3", "", "Tokens of an answer in training, on average"),
     chart({...axis, lines: line("length"), yMax: 10 * Math.ceil(longest / 10), yText: value => value.toFixed(0),

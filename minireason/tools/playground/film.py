@@ -45,6 +45,7 @@ def show_moment(iteration: int, model: GPT, problem: Problem | ChatPrompt, tempe
 
 def curve_points(lines: list[dict]) -> list[dict]:
     """The reward and the completion length of RL's iterations, at most MOST_POINTS of each."""
+    lines = [line for line in lines if {"reward", "completion_length"} <= line.keys()]
     size = max(1, -(-len(lines) // MOST_POINTS))        # iterations per point, rounded up
     points = []
     for start in range(0, len(lines), size):
