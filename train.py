@@ -246,6 +246,7 @@ def forget(run: Run, results: dict, stage: str) -> None:
     """Takes a stage out of the results, and saves them."""
     for kind in ("stages", "seconds", "iterations", "ran with"):
         results.get(kind, {}).pop(stage, None)
+    results["seconds"].pop(f"{stage} evaluation", None)
     if parallel.rank() == 0:
         checkpoint.save_json(run.folder / "results.json", results)
 

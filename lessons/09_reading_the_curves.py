@@ -102,9 +102,9 @@ for p in (0.02, 0.10, 0.50, 0.90):
 # The world is the toy world of lesson 05. A prompt says 1, 2 or 3. A completion earns 1 if it
 # holds as many 5s. Each run sees 64 completions in an iteration and makes two updates with them.
 #
-# The first run is healthy: groups of 8. The others have a learning rate 33 times as high, a
-# learning rate 30 times lower, groups of 2, and groups of 16. (Other groups have other numbers of
-# prompts, so that an iteration still has 64 completions.)
+# The first run is healthy, with groups of 8. Each of the others changes one thing: a learning rate
+# 33 times as high, one 30 times lower, groups of 2, or groups of 16. (With other groups there are
+# more prompts or fewer, so an iteration still has 64 completions.)
 
 # %%
 def reward(prompt, text):

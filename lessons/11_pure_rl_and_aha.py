@@ -254,7 +254,8 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   alone. Yet it tries more often than any text, since its examples never give up. These further
 #   tries are often wrong. RL makes them right more often. It ends the giving up that was
 #   left, and there are fewer false yes. So more answers are right after a failed try.
-# - **Not every check is one.** Under pure RL about one *yes* in six is false, as in the base.
+# - **Some checks are false.** Under pure RL about one *yes* in six stands behind a try that failed.
+#   No difference to the base can be seen.
 # - **Repairs** stay rare, in [longer runs](results/README.md#c3), too: there 3% of the wrong steps
 #   of countdown are repaired, and 1% in the base. In sums RL halves the wrong steps instead.
 #
@@ -267,14 +268,15 @@ show_figure(figure, "11_pure_rl_and_aha")
 #
 # 1. Count the word "wait" before and after RL. Why does it say less than retries and false yes?
 # 2. Suppose each token costs 0.002 of reward. A retry takes about 20 tokens. How likely must it
-#    be to help, so that RL keeps it? Does the first try of a thought pay?
+#    be to help, so that RL keeps it? Does a whole thought of about 100
+#    tokens pay?
 #
 # <details><summary>Solutions</summary>
 #
 # 1. A text that goes in circles is full of "wait". The word does not say whether the next try is
 #    a new one, nor whether its verdict is true.
-# 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases.
-#    Thinking brings much more than that: without a thought 8 of 100 countdown answers are right,
-#    and 78 with one ([C7](results/README.md#c7)). So late retries, which help rarely, would go
-#    first.
+# 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. A
+#    whole thought costs about 0.20 and pays: without one 8 of 100 countdown answers of an RL model
+#    are right, and 78 with one ([C7](results/README.md#c7)). So late retries, which help rarely,
+#    would go first.
 # </details>

@@ -97,8 +97,8 @@ assert (elected, votes) == (1, {"9": 1, "7": 2})
 # ## A budget of thinking
 #
 # With a budget of 0 the model has to answer at once. With a large budget most texts end by
-# themselves before the budget does. Those are, token for token, the texts of plain sampling. (The +
-# 1 in the code is for the token `<think>`.)
+# themselves before the budget does. Those are, token for token, the texts of plain sampling. (So
+# a budget of 300 is compared with 301 tokens, and below with `budget + 1`: one is for `<think>`.)
 
 # %%
 rl_model = open_model("pretrained", "rl")[0]

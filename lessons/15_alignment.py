@@ -235,7 +235,7 @@ def aligned(kl_coef):
     """The RL model after alignment, and [(iteration, reward, true answers, polite words)]."""
     policy, reference = open_model("pretrained", "rl")[0].train(), open_model("pretrained", "rl")[0]
     world = align.alignment_world(tokenizer, reward_model, draw_problem=None, chat_share=1.0)
-    # Divided by a group's deviation, tiny differences of scores would count like a leak: lesson 07.
+    # Not divided by a group's deviation: else tiny differences would weigh as much as a leak.
     settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=12, group_size=8, num_epochs=1,
                         max_new_tokens=60, learning_rate=5e-4, kl_coef=kl_coef,
                         scale_advantages=False)

@@ -177,7 +177,7 @@ def follows(problem, thinking, answer):
 #
 # `register` tries its functions on a few problems of each level, and refuses, with one line, a
 # record that breaks a rule. Each of `words` becomes one token. A `Mix` holds levels and a share:
-# how much of a training with this task is of this task. From here on the verifier, the corpus, RL
+# the weight of this task beside those of the other tasks. From here on the verifier, the corpus, RL
 # and the counting of behaviour know the task.
 
 # %%

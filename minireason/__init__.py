@@ -1,7 +1,7 @@
 """minireason: how reasoning models are trained, small enough to read.
 
 A reading order: tasks/, tokenizer, verifier, behaviour, corpus   (the world; no torch)
-                 config, model, cache, sampling, batch, policy     (the model and what it says)
+                 config, model, cache, sampling, batch, policy    (the model and what it says)
                  stats, rewards, rollout                          (what it did, and what that was worth)
                  optimizer, sft, grpo, ppo, rejection, align      (the algorithms, each readable alone)
                  stages, run, snapshots                           (the pipeline, and the folder of a run)

@@ -117,7 +117,7 @@ class Batch:
     def summary(self, group_size: int) -> dict[str, float]:
         """Returns {name: number} of a rollout for the logs. Means and counts are over all processes."""
         rewards = self.rewards if self.logged_rewards is None else self.logged_rewards     # (N,)
-        # of all that were sampled; else of the rewards that are learned from, a price of length included
+        # with refills of all that were sampled; else of what is learned from, after a price of length
         compared = rewards if len(rewards) > len(self) else self.rewards
         equal = have_equal_rewards(compared, group_size)                                   # (N / G,)
         mask = self.completion_mask

@@ -87,7 +87,10 @@ class SharedCritic(nn.Module):
 
 
 def value_layer(policy: GPT) -> nn.Linear:
-    """A linear layer from a hidden state to one number. It starts with zeros: every value is 0 at first."""
+    """A linear layer from a hidden state to one number. It starts with zeros: every value is 0 at first.
+
+    It does not start from torch's global generator, which a resumed run would find in another state.
+    """
     layer = nn.Linear(policy.config.width, 1)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -109,8 +109,9 @@ def imitation(run: Run, name: str, model: GPT, documents: list[Document], settin
     examples = corpus.tokenize(run.tokenizer, progress("reading them", "document")(documents))
     longest = max(map(sft.num_tokens_of, examples)) - 1     # the last token is only predicted
     if longest > model.config.max_length:
-        raise BadInput(f"{name}: a text has {longest} tokens, and the model reads {model.config.max_length}: "
-                       f"begin a new run with --model-max-length {longest}, or a lower --tasks-max-tries")
+        raise BadInput(f"{name}: a text needs {longest} positions, and the model reads "
+                       f"{model.config.max_length}: begin a new run, from base on, with "
+                       f"--model-max-length {longest}, or a lower --tasks-max-tries")
     optimizer = adamw(settings, model)
     seed = run.seed(name)
 

@@ -83,7 +83,7 @@ def test_a_group_of_two_may_already_take_more(capsys):
     """PPO's two networks of the laptop preset are small beside the cache of 128 long completions."""
     flags = ["--preset", "laptop", "--num-prompts", "512", "--dtype", "bfloat16"]
     assert memory.main([*flags, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["largest_group_within_ppo"]["one graph"] == 0
+    assert json.loads(capsys.readouterr().out)["largest_group_within_ppo"]["whole batch"] == 0
     assert memory.main(flags) == 0
     text = capsys.readouterr().out
     assert "even with groups of 2" in text and "up to 0" not in text

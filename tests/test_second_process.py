@@ -76,6 +76,7 @@ def test_what_looks_into_one_process_gets_one(monkeypatch):
     assert not pays([mine, mine]) and not pays([theirs, theirs])
     assert not pays([mine, theirs], maxfail=1)                      # -x
     assert not pays([mine, theirs], usepdb=True)                    # --pdb
+    assert not pays([mine, theirs], showlocals=True)                # -l
     assert not pays([mine, theirs], capture="no")                   # -s
     assert not pays([mine, theirs], second_process="a folder")      # it is the second itself
     monkeypatch.setattr(os, "cpu_count", lambda: 1)

@@ -136,7 +136,8 @@ def test_tasks_and_verifier_stand_on_the_standard_library_alone(module):
 
 
 @pytest.mark.parametrize("module, never", [
-    ("model", "tasks tokenizer verifier corpus"), ("sampling", "tasks tokenizer verifier corpus"),
+    ("model", "tasks tokenizer verifier corpus"), ("cache", "tasks tokenizer verifier corpus"),
+    ("sampling", "tasks tokenizer verifier corpus"),
     ("policy", "tasks tokenizer verifier corpus"), ("stats", "tasks tokenizer model"),
     ("verifier", "behaviour corpus"),
     ("ppo", "metrics checkpoint plots report"), ("grpo", "metrics checkpoint plots report"),

@@ -191,7 +191,7 @@ def test_another_number_of_threads_is_said_on_resume_and_kept(tmp_path, monkeypa
     assert (results["threads"], results["processes"]) == (1, 1) and "ran with" not in results["notes"]
 
 
-def test_a_stage_whose_folder_was_deleted_is_trained_and_scored_again(tmp_path):
+def test_a_stage_whose_folder_was_deleted_is_trained_and_scored_again(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     assert run("base", *TINY, "--base-num-examples", "20", "--out", folder) == 0
     path = folder / "results.json"
@@ -200,6 +200,11 @@ def test_a_stage_whose_folder_was_deleted_is_trained_and_scored_again(tmp_path):
     results["ran with"]["base"] = "threads=99 processes=1"
     path.write_text(json.dumps(results))
     shutil.rmtree(folder / "base")
+    with monkeypatch.context() as patch:
+        interrupt(patch)
+        assert run("base", "--resume", "--out", folder) == 130
+    results = json.loads(path.read_text())
+    assert results["stages"] == {} == results["seconds"]
     assert run("base", "--resume", "--out", folder) == 0
     results = json.loads(path.read_text())
     assert results["stages"]["base"]["arithmetic"]["accuracy"]["value"] != 0.123
@@ -211,18 +216,22 @@ def test_a_text_that_is_longer_than_the_model_reads_is_told_before_the_first_ste
                  "--tasks-program-share", "1", "--tasks-max-tries", "10", "--model-max-length", "128"]
     assert run(*arguments, "--out", tmp_path / "run") == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert "and the model reads 128: begin a new run with --model-max-length" in told
+    assert "and the model reads 128: begin a new run, from base on, with --model-max-length" in told
     assert not (tmp_path / "run" / "base" / "metrics.jsonl").exists()
 
 
-def test_a_checkpoint_that_does_not_know_its_threads_goes_on_without_a_word(tmp_path, monkeypatch, capsys):
-    """As earlier versions wrote it."""
+@pytest.mark.parametrize("note", [None, {"threads": 1}])
+def test_a_checkpoint_that_does_not_know_its_threads_goes_on_without_a_word(
+        note, tmp_path, monkeypatch, capsys):
+    """As earlier versions wrote it, or somebody's editor."""
     with monkeypatch.context() as patch:
         interrupt(patch)
         assert run("base", *TINY, "--base-num-examples", "20", "--out", tmp_path / "run") == 130
     path = tmp_path / "run" / "base" / "checkpoint.pt"
     state = checkpoint.load(path)
     del state["notes"]["ran with"]
+    if note:
+        state["notes"]["ran with"] = note
     checkpoint.save(path, **state)
     assert run("base", "--resume", "--out", tmp_path / "run") == 0
     assert "bits" not in capsys.readouterr().err

@@ -409,7 +409,8 @@ def test_there_is_an_end_where_every_problem_is_hopeless():
     assert all(line["zero_std_frac"] == 1 and "policy_loss" not in line for line in lines)
 
 
-def test_the_log_counts_all_that_was_sampled(monkeypatch):
+@pytest.mark.parametrize("price", [{}, {"overlong_penalty": 0.5, "overlong_buffer": 2}])
+def test_the_log_counts_all_that_was_sampled(monkeypatch, price):
     """A rollout of chosen groups would flatter the policy, or the opposite."""
     groups, plain = [], rollout.sample_groups
 
@@ -419,7 +420,7 @@ def test_the_log_counts_all_that_was_sampled(monkeypatch):
         return batch
 
     monkeypatch.setattr(rollout, "sample_groups", watched)
-    config = RLConfig(**SAMPLING, max_refills=9)
+    config = RLConfig(**SAMPLING, max_refills=9, **price)
     batch = collect_rollout(tiny_model(0, vocab_size=8), None, many_prompts(), config, seed=3, iteration=0)
     summary = batch.summary(4)
     assert summary["num_sampled"] == 4 * len(groups) > 24

@@ -1,8 +1,9 @@
 """Seven well-known bugs of GRPO and PPO, each to be switched on from outside.
 
-Each was reported by users of a public project. A switch opens a `with` block in which the bug is on:
-`patch.object` puts another function in the place of one name of grpo.py or ppo.py. Read what it puts there:
-the line that is wrong is always one that looks right. Lesson 10 and the playground train with them.
+Users of public projects reported five of them (lesson 10 has the links). A switch opens a `with` block in
+which the bug is on: `patch.object` puts another function in the place of one name of grpo.py or ppo.py. Read
+what it puts there: the line that is wrong is always one that looks right. Lesson 10 and the playground train
+with them.
 
 The name is replaced for the whole process: no other training may go on within the block.
 """
@@ -68,11 +69,11 @@ def bootstrap_past_the_end() -> AbstractContextManager:
     were."""
     def leaking(token_rewards, values, mask, gamma, gae_lambda):
         advantages = torch.zeros_like(values)
-        running, next_value = torch.zeros_like(values[:, 0]), values[:, -1]
+        next_advantage, next_value = torch.zeros_like(values[:, 0]), values[:, -1]
         for t in reversed(range(values.size(1))):
             delta = token_rewards[:, t] + gamma * next_value - values[:, t]
-            running = delta + gamma * gae_lambda * running
-            advantages[:, t], next_value = running, values[:, t]
+            next_advantage = delta + gamma * gae_lambda * next_advantage
+            advantages[:, t], next_value = next_advantage, values[:, t]
         return advantages * mask, (advantages + values) * mask
     return patch.object(ppo, "gae", leaking)
 

@@ -318,7 +318,7 @@ def curves(lines_of_runs: list[list[dict]], key: str) -> list[plots.Curve]:
         if measured:
             steps = [line["iteration"] + 1 for line in measured]
             values = [line[key] for line in measured]
-            if not key.startswith(plots.HELD_OUT):      # the others are of one small rollout each
+            if not key.startswith(plots.HELD_OUT):      # a metric of one small rollout jumps
                 values = plots.smooth(values)
             curves_of_runs.append((steps, values))
     return curves_of_runs

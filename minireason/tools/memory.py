@@ -41,7 +41,7 @@ from minireason.upkeep.parallel import pick_device
 ALGORITHMS = ("grpo", "ppo", "ppo-shared")
 INT64, FLOAT32 = 8, 4
 BYTES = {"float32": 4, "bfloat16": 2}
-KINDS = {"one graph": True, "micro-batches": False}      # is the whole batch in one graph?
+KINDS = {"whole batch": True, "micro-batches": False}      # does the whole batch pass at once?
 LIMIT = 4096     # the largest group size that is tried
 CHUNK = 512      # rows that sampling holds at once
 # Published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B, without biases and with tied embeddings.
@@ -290,7 +290,7 @@ def against_group_size(c: ModelConfig, settings: RLConfig, prompt_length: int, s
                        device: str = "cpu") -> tuple[list[int], int]:
     """Compares the memory of GRPO, with G completions for each of P prompts, with that of PPO with one.
 
-    `whole`: the batch is one graph. Otherwise a micro-batch holds at most P completions: only the cache and
+    `whole`: the batch passes at once. Otherwise a micro-batch holds at most P completions: only the cache and
     the rollout grow with the group. Returns ([bytes of GRPO for each of `sizes`], bytes of PPO).
     """
     def total(algo: str, group_size: int) -> int:

@@ -185,9 +185,13 @@ def draw_group(axes: Any, curves: list[Curve], color: str) -> None:
         by_step.append(dict(zip(steps, values)))
     if not curves:
         return
-    common = [step for step in by_step[0] if all(step in of_run for of_run in by_step)]
-    means = [sum(of_run[step] for of_run in by_step) / len(by_step) for step in common]
-    axes.plot(common, means, color=color, linewidth=1.6)
+    common = set(by_step[0])
+    for of_run in by_step:
+        common &= of_run.keys()
+    steps, means = sorted(common), []
+    for step in steps:
+        means.append(sum(of_run[step] for of_run in by_step) / len(by_step))
+    axes.plot(steps, means, color=color, linewidth=1.6)
 
 
 # -----------------------------------------------------------------------------

@@ -96,7 +96,7 @@ function addExamples() {
   const buttons = world.tasks.map(task => {
     const select = element("select");
     select.setAttribute("aria-label", `Level of ${task.name}`);
-    for (const level of task.scored.length ? task.scored : task.levels) {     // only of these no text saw any
+    for (const level of task.scored.length ? task.scored : task.levels) {     // texts may hold others
       const option = element("option", "", `level ${level}`);
       option.value = level;
       option.selected = level === (task.scored[0] || task.levels[0]);
