@@ -273,18 +273,68 @@ def tuning():
     return grid("tuning.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
 
 
-def whole_way_of_grpo():
-    """GRPO after all of RL, with the settings that the trials chose and with the preset's."""
-    tuned, preset = ["best trial, seeds 0 to 2"], ["preset, seeds 0 to 4"]
-    for task in TASKS:
-        of_seeds = []
-        for seed in range(3):
-            outcomes = read(f"arms/C5-whole-grpo-cold-start-{seed}.json")["marks"][-1]["right"][task]
-            of_seeds.append([int(bit) for bit in outcomes])
-        value, low, high = bootstrap_interval(of_seeds)
-        tuned.append(percent_interval({"value": value, "low": low, "high": high}))
-        preset.append(percent_interval(find("C8.json", f"rl {task}")))
-    return table(["GRPO after 100 iterations", *(f"{task} %" for task in TASKS)], [tuned, preset])
+def whole_way():
+    """Both algorithms after all of RL with the settings that the trials chose, and GRPO with the preset's."""
+    seeds, columns = seeds_of_whole_runs(), (*TASKS, "all tasks")
+    of_seeds = f"seeds {', '.join(str(seed) for seed in seeds)}"
+    grpo, ppo = [f"GRPO, best trial, {of_seeds}"], [f"PPO, best trial, {of_seeds}"]
+    lead, preset = ["PPO minus GRPO"], ["GRPO, preset, seeds 0 to 4"]
+    for task in columns:
+        of_grpo, of_ppo = at_the_end("grpo", seeds, task), at_the_end("ppo", seeds, task)
+        grpo.append(percent_interval(as_row(bootstrap_interval(of_grpo))))
+        ppo.append(percent_interval(as_row(bootstrap_interval(of_ppo))))
+        lead.append(points_interval(as_row(lead_of(seeds, task))))
+        preset.append(percent_interval(find("C8.json", f"rl {task}")) if task in TASKS else "-")
+    rows = [grpo, ppo, lead]
+    for seed in seeds:
+        cells = [f"PPO minus GRPO, seed {seed}"]
+        for task in columns:
+            cells.append(points_interval(as_row(lead_of((seed,), task))))
+        rows.append(cells)
+    return table(["after 100 iterations", *(f"{task} %" for task in columns)], [*rows, preset])
+
+
+def lead_of(seeds, task):
+    """PPO less GRPO after the whole of RL from the cold starts of these seeds: (value, low, high)."""
+    return bootstrap_interval(at_the_end("ppo", seeds, task), at_the_end("grpo", seeds, task))
+
+
+def at_the_end(algo, seeds, task):
+    """0 or 1 on each problem of a task, or of all tasks, after the whole of RL; for each seed."""
+    of_seeds = []
+    for seed in seeds:
+        right = read(f"arms/C5-whole-{algo}-cold-start-{seed}.json")["marks"][-1]["right"]
+        outcomes = "".join(right.values()) if task == "all tasks" else right[task]
+        of_seeds.append([int(bit) for bit in outcomes])
+    return of_seeds
+
+
+def as_row(interval):
+    """An interval (value, low, high) as a row of a file has it."""
+    return dict(zip(("value", "low", "high"), interval))
+
+
+def seeds_of_whole_runs():
+    """The seeds of which both algorithms have finished their whole run from the cold start."""
+    seeds = []
+    for path in sorted(HERE.glob("arms/C5-whole-ppo-cold-start-*.json")):
+        seed = int(path.stem.rpartition("-")[2])
+        if (HERE / f"arms/C5-whole-grpo-cold-start-{seed}.json").exists():
+            seeds.append(seed)
+    return seeds
+
+
+def what_the_critic_explains():
+    """PPO's explained variance over a whole run: 1 where the critic knows what a completion will earn."""
+    places = {"rollouts 1 to 10": 0, "11 to 20": 10, "41 to 50": 40, "91 to 100": 90}
+    rows = []
+    for seed in seeds_of_whole_runs():
+        curve = read(f"arms/C5-whole-ppo-cold-start-{seed}.json")["explained_variance"]
+        cells = [f"seed {seed}"]
+        for start in places.values():
+            cells.append(f"{statistics.mean(curve[start:start + 10]):.2f}")
+        rows.append(cells)
+    return table(["explained variance of the critic, mean", *places], rows)
 
 
 def comparison():
@@ -293,20 +343,35 @@ def comparison():
     columns |= {"all tasks %": "{}, all tasks", "on the way, by answers": "{}, on the way by completions",
                 "by seconds": "{}, on the way by seconds"}
     text = ""
-    names = [row["name"] for row in read("C5.json")["rows"]]
-    for start in ("cold start", "base"):
-        if f"{start}: grpo, all tasks" not in names:
-            continue
-        rows = {"GRPO": f"{start}: grpo", "PPO": f"{start}: ppo"}
-        text += grid("C5.json", f"from the {start}; {size_of('C5.json')}", rows, columns)
-        difference = {"PPO minus GRPO": f"{start}: ppo - grpo"}
-        [line] = body_of(grid("C5.json", "", difference, columns, points_interval))
-        text += line + "\n"
-        planned = {"PPO, planned for GRPO's seconds": f"{start}: ppo in the seconds of grpo"}
-        text += "\n".join(body_of(grid("C5.json", "", planned, columns))) + "\n"
-        difference = {"the same minus GRPO": f"{start}: ppo in the seconds of grpo - grpo"}
-        text += "\n".join(body_of(grid("C5.json", "", difference, columns, points_interval))) + "\n"
+    for start in starts_compared():
+        lines = (("GRPO", f"{start}: grpo", percent_interval), ("PPO", f"{start}: ppo", percent_interval),
+                 ("PPO minus GRPO", f"{start}: ppo - grpo", points_interval),
+                 ("PPO in GRPO's seconds", f"{start}: ppo in the seconds of grpo", percent_interval),
+                 ("the same minus GRPO", f"{start}: ppo in the seconds of grpo - grpo", points_interval))
+        rows = []
+        for name, pattern, show in lines:
+            cells = [cell("C5.json", column.format(pattern), show) for column in columns.values()]
+            rows.append([name, *cells])
+        text += table([f"from the {start}; {size_of('C5.json')}", *columns], rows)
     return text
+
+
+def needed_for_a_goal():
+    """C5.json: how many answers and seconds it took to come some points above the start."""
+    rows = []
+    for start in starts_compared():
+        for algo in ("grpo", "ppo"):
+            found = [find("C5.json", f"{start}: {algo}, {unit} to * points more")
+                     for unit in ("completions", "seconds")]
+            [goal] = re.findall("to ([0-9]+) points", found[0]["name"])
+            cells = ["{value:,.0f} [{low:,.0f}, {high:,.0f}]".format(**line) for line in found]
+            rows.append([f"{algo.upper()}, {goal} points above the {start}", *cells])
+    return table(["what it took", "answers", "seconds"], rows)
+
+
+def starts_compared():
+    names = [row["name"] for row in read("C5.json")["rows"]]
+    return [start for start in ("cold start", "base") if f"{start}: grpo, all tasks" in names]
 
 
 def readability():
@@ -481,8 +546,9 @@ TABLES = {
     "C3-repairs-table": aha_repairs,
     "C4-table": memory,
     "C5-clock-table": seconds_per_token,
+    "C5-ends-table": whole_way,
+    "C5-critic-table": what_the_critic_explains,
     "tuning-table": tuning,
-    "C5-grpo-table": whole_way_of_grpo,
     "C6-table": readability,
     "C7-budgets-table": budgets,
     "C7-votes-table": votes,
@@ -554,10 +620,9 @@ def tokens_spared():
     return f"{before / after:.0f}"
 
 
-def tuned_lead():
-    """The best trial of PPO less the best one of GRPO, in points."""
-    best = {algo: find("tuning.json", f"{algo}, best")["value"] for algo in ("ppo", "grpo")}
-    return f"{100 * (best['ppo'] - best['grpo']):+.1f}"
+def whole_lead():
+    """PPO less GRPO after the whole of RL from cold starts, in points over all tasks."""
+    return f"{100 * lead_of(seeds_of_whole_runs(), 'all tasks')[0]:+.1f}"
 
 
 def right_by_thinking():
@@ -594,7 +659,7 @@ NUMBERS = {
     "C4-tokens": tokens_of_ledger,
     "GPU-tokens": tokens_on_gpu,
     "published": num_near,
-    "C5": tuned_lead,
+    "C5": whole_lead,
     "C5-clock": clock_ratio,
     "C6": lambda: percent(find("C6.json", "pure RL: readable"), 0),
     "C7": right_by_thinking,
@@ -831,6 +896,7 @@ TABLES |= {
         "*No signal at first*: the share of groups whose answers are all right or all wrong, in the first\n"
         "ten iterations (lowest and highest run).")),
     "C5-whole-table": if_measured("C5", comparison),
+    "C5-goal-table": if_measured("C5", needed_for_a_goal),
     "C19-table": if_measured("C19", trade, after=(
         "The table is of countdown; a cell holds the tokens that have to be spent on a question. A dash:\n"
         "not reached with up to 16 votes. *Never*: not reached in more than 2.5% of the draws.")),
