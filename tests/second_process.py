@@ -19,8 +19,8 @@ import pytest
 FILES = ("test_claims_rewards.py", "test_claims_scale.py", "test_distance.py", "test_faults.py",
          "test_files.py", "test_kill.py", "test_lessons.py", "test_studies.py")
 # Options that need all tests in one process, or that only one process would get.
-SINGLE = ("maxfail", "stepwise", "usepdb", "trace", "pythonwarnings", "override_ini", "inifilename",
-          "runxfail", "setupshow", "showlocals", "fulltrace", "basetemp", "second_process")
+SINGLE = ("maxfail", "stepwise", "usepdb", "trace", "pythonwarnings", "inifilename", "runxfail",
+          "setupshow", "showlocals", "fulltrace", "basetemp", "second_process")
 
 
 def pays(config, items):
