@@ -36,7 +36,7 @@ def pytest_of(folder, there, *flags):
     """Runs the tests of HERE and those of a file that the second process takes. Returns (exit code, text)."""
     for name in ("conftest.py", "second_process.py"):
         shutil.copy(ROOT / "tests" / name, folder)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow: takes long")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nmarkers = slow: takes long")
     (folder / "test_here.py").write_text(HERE)
     (folder / FILES[0]).write_text(there)
     (folder / "elsewhere").mkdir()
