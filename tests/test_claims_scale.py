@@ -450,5 +450,5 @@ def test_the_comparison_shows_the_starts_that_were_measured(write):
     (write.HERE / "C5.json").write_text(json.dumps(claim))
     text = write.comparison()
     assert "from the cold start" in text and "from the base" not in text
-    # a head, a line, GRPO, PPO, the difference, PPO planned for GRPO's seconds, and its difference
-    assert text.strip().count("\n") == 6 and "PPO, planned for GRPO's seconds" in text
+    # a head, a line, GRPO, PPO, the difference, PPO in GRPO's seconds, and its difference
+    assert text.strip().count("\n") == 6 and "PPO in GRPO's seconds" in text
