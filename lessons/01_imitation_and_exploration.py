@@ -123,7 +123,7 @@ def p_right():
 settings = SFTConfig(num_epochs=80, batch_size=4, learning_rate=1e-2, warmup_steps=1)
 optimizer = torch.optim.AdamW(toy.parameters(), weight_decay=0.0)
 lines = list(sft.train(toy, optimizer, corpus, settings, seed=0))
-# The loss is a mean over two tokens a text. The second is the end: it is certain and adds nothing.
+# The loss is a mean over two tokens a text. The second is the end: it is nearly certain, and adds 0.02.
 loss_of_a_text = 2 * lines[-1]["loss"]
 print(f"by hand:   p = 0.250, loss {loss(1 / 4):.3f}")
 print(f"imitation: p = {p_right():.3f}, loss {loss_of_a_text:.3f}")
@@ -169,9 +169,9 @@ print(f"of {len(pairs)} pairs {sum(pairs)} contain the right one: pass@2 = {pass
 assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 
 # %% [markdown]
-# The trap: one completion is right with probability 1/4, so 1 - (1 - 1/4)^2 = 7/16 looks like a
-# good estimate of pass@2. It is too low on average, because it may choose the same completion
-# twice.
+# The trap: one of four is right, so p looks like 1/4, and pass@2 like 1 - (1 - 1/4)^2 = 7/16. This
+# formula may choose the same completion twice, and a repeated one brings nothing new. So it is too
+# low on average. (If we knew that p is 1/4, 7/16 would be exact. But we only estimate p.)
 #
 # ## What there is to imitate
 #
@@ -329,7 +329,7 @@ for name, model in (("base", base), ("more imitation", imitator), ("RL", explore
     print_pass_at(name, right_after[name])
     num_thoughts = sum("<think></think>" not in text for text in texts)
     print(f"{name:15} {num_thoughts / len(texts):.0%} of the texts hold a thought")
-    print(f"{name:15} a text: {texts[0]}")
+    print(f"{name:15} to {problems[0].prompt!r}: {texts[0]}")
 
 # %% [markdown]
 # ## The figure: `01_imitation_and_exploration`
@@ -376,9 +376,10 @@ show_figure(figure, "01_imitation_and_exploration")
 #   always a right one. So the right answers are in the model already. They are just not likely
 #   enough.
 # - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not: here
-#   pass@1 even falls. Its documents are no better than those before. At large k the three curves
-#   come together. So RL made likely what was there. It found nothing that many attempts of the base
-#   would not have found.
+#   pass@1 even falls. Its documents are no better than those before. At large k all three curves
+#   come to 1. So RL made likely what was there already. Whether it can also find something new,
+#   these sums are too easy to show: [claim C14](results/README.md#c14) asks that with harder
+#   problems.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they
 #   became more likely together with the answers.

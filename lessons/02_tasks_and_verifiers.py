@@ -25,6 +25,7 @@ import re
 import sys
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 
 # Where to find `shared`: in this file's folder or, in a notebook, in the working folder or its lessons/.
@@ -286,7 +287,7 @@ def mistype(answer):
     return "".join(characters)
 
 
-num_right, fooled = 0, []
+num_right, fooled, reasons = 0, [], Counter()
 for _ in range(NUM_NOISY):
     problem = make_problem(rng.choice(list(TASKS)), rng, 2)
     answer = mistype(TASKS[problem.task].write_guess(problem, rng, right=1.0))
@@ -297,8 +298,12 @@ for _ in range(NUM_NOISY):
     num_right += verdict.correct
     if naive_accepts and not verdict.correct:
         fooled.append(f"    {problem.prompt:30} {answer!r:22} {verdict.reason}")
+        reasons[re.sub("[0-9]+|'.*'", "...", verdict.reason)] += 1
 print(f"of {NUM_NOISY} answers {num_right} are right. Naive accepts {len(fooled)} more, such as:")
 print("\n".join(fooled[:8]))
+print("Why ours refuses them, most often:")
+for reason, count in reasons.most_common(8):
+    print(f"    {count:4} {reason}")
 
 # %% [markdown]
 # ## The figure: `02_tasks_and_verifiers`
@@ -331,8 +336,8 @@ show_figure(figure, "02_tasks_and_verifiers")
 # - Right: the naive grader accepts twelve wrong completions. Any of these holes earns a reward, so
 #   a model in training would find it, and learn it.
 # - The noise: without any plan, random mistakes find hundreds of answers that only the naive grader
-#   accepts. Most have the right value in a form that the rules refuse. More than a hundred are
-#   plainly wrong. A training would find some of them too.
+#   accepts. Most break a rule of form, such as `+43`. 41 keep the form, and are plainly wrong: 7 in
+#   place of 75. A training would find some of them too.
 #
 # ## What it does not show
 #

@@ -116,9 +116,11 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # ```
 # <!-- End of excerpt -->
 #
-# One line is new: `rotate`. Nothing in the example says in which order the positions stand. So
-# queries and keys are rotated first, by an angle that grows with the position. Then their product
-# depends on how far apart two positions are, and not on where they stand (RoPE, arXiv:2104.09864).
+# One step is new, and it stands above the attention: `rotate`. (The other lines compute queries,
+# keys and values of all heads at once.) Nothing in the example says in which order the positions
+# stand. So queries and keys are rotated first, by an angle that grows with the position. Then their
+# product depends on how far apart two positions are, and not on where they stand (RoPE,
+# arXiv:2104.09864).
 
 # %%
 model = open_model("pretrained", "rl")[0].requires_grad_(False)      # the included model, after RL
@@ -387,7 +389,9 @@ show_figure(figure, "03_transformer_and_sampling")
 #   0.1 there are 101 distinct ones among 400, of 100 problems. So four bring no more than one,
 #   0.98. At temperature 1 one brings 0.95, and four bring 0.99. These sums are easy, so the gain is
 #   small; in countdown it is larger (lesson 13).
-# - Training draws at temperature 1. There the model that draws is exactly the model that learns.
+# - Training draws at temperature 1. Colder draws would be copies, and a group of copies has no
+#   differences to learn from. Hotter draws are mostly wrong. (At any other temperature the logprobs
+#   that learn have to be of that temperature, too: lesson 10 shows what happens else.)
 #
 # ## What it does not show
 #

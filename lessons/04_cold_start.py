@@ -60,7 +60,8 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # gradient.
 #
 # This function puts examples into the form that the loss needs. What is not to be imitated gets the
-# target -100, which the loss leaves out:
+# target -100, which the loss leaves out. So does the padding behind a text. (It fills the rows up
+# to a length at which the processor is fast.)
 #
 # <!-- From minireason/sft.py: collate -->
 # ```python

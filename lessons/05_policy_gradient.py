@@ -77,7 +77,7 @@ SEEDS = range(1 if FAST else 5)
 #   mean is the same. Its first number is 1/3 (2/3 * 2/3 + 1/3 * 1/3 + 1/3 * 1/3) = 2/9.
 #
 # The variance of a vector is the mean of its squared length, less the squared length of its mean.
-# The mean (2/9, -1/9, -1/9) has the squared length 6/81. Each grad log p has 6/9.
+# The mean (2/9, -1/9, -1/9) has the squared length 6/81. Each grad log p has the squared length 6/9.
 #
 # - Without the baseline: 1/3 * 6/9 - 6/81 = 4/27.
 # - With it: 1/3 (4/9 + 1/9 + 1/9) * 6/9 - 6/81 = 2/27. Half of the variance is gone.
@@ -112,8 +112,9 @@ for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
 # - "minus the mean": 0 or 1, minus the expected reward.
 #
 # Each is "0 or 1" with another baseline. "1 or 2" has b = -1. "-1 or 1" is 2 (R - 1/2): it has b =
-# 1/2, and a gradient twice as long. So all have the same mean gradient, up to a factor, and only
-# the variance differs.
+# 1/2, and a gradient twice as long. We divide it by 2 before we compare, since such a factor says
+# nothing about the noise: the step of the optimizer AdamW hardly depends on it. Then all four have
+# the same mean gradient, and only the variance differs.
 
 # %%
 logits = torch.tensor([1.0, 0.0, -1.0, 0.5])
@@ -159,8 +160,8 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 # ## The trap: "the loss is 0, is it broken?"
 #
 # An *optimizer* is the rule that turns a gradient into a step, and it makes a loss smaller. So we
-# need a loss whose gradient is minus the policy gradient. The usual one multiplies the advantage
-# by the *ratio*: the probability of a token now, over its probability when it was drawn.
+# need a loss whose gradient is minus the policy gradient. The usual one multiplies the advantage by
+# the *ratio*: the probability of a token now, over its probability when it was drawn.
 #
 #     ratio = p(token) / p_old(token) = exp(logprob - old_logprob)
 #     loss  = - sum of ratio * advantage over all tokens / number of tokens
@@ -168,6 +169,16 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 # Before the first step both probabilities are the same, so each ratio is 1. And the advantages of a
 # group sum to 0. So the loss is 0. Its gradient is not: where the ratio is 1, its gradient is grad
 # log p.
+#
+# Why a ratio, and not just logprob * advantage, which has the same gradient here? For a second step
+# on the same completions. They were drawn by the old policy, p_old, but we want the mean reward of
+# the policy as it is now, p. A completion that is now twice as likely should be there twice as
+# often. So it counts twice, which is what the ratio does:
+#
+#     sum over y of  p_old(y) * (p(y) / p_old(y)) * R(y)  =  sum over y of  p(y) R(y)  =  J
+#
+# (This is exact with one ratio for a whole completion. PPO and GRPO take a ratio for each token:
+# that is close to it as long as the policy has moved little.)
 
 # %%
 drawn = torch.tensor([0, 1, 3, 2])      # four completions of one token each
@@ -338,8 +349,10 @@ show_figure(figure, "05_policy_gradient")
 #   every group was all right or all wrong. Then all advantages are 0, and no step is taken.
 #
 # `python -m minireason.playground` shows single steps of RL on a page. Here are four, from the cold
-# start. Green tokens became likelier, yellow ones less likely. A wrong answer may hold green
-# tokens, too: those that it shares with better answers.
+# start. The tokens are those of the fourth step. Green tokens became likelier, yellow ones less
+# likely. A wrong answer may hold green tokens, too: those that it shares with better answers. The
+# advantages are +0.97 and -0.97, since GRPO also divides by the spread of the group (lesson 07).
+# Four steps are too few to judge by: the curve of right answers goes up and down by chance.
 #
 # ![Four steps of GRPO in the playground](results/playground-step.png)
 #

@@ -13,8 +13,10 @@
 # ## Credit for each token: the critic
 #
 # Before each token t, a second network estimates how much reward is still to come. This network is
-# the *critic*, and its estimate is the *value* V_t of that place. After the last token nothing is
-# to come, so the value there is 0.
+# the *critic*, and its estimate is the *value* V_t of that place. The critic is a copy of the
+# policy, made at the start of RL, with another last layer: it reads the prompt and all tokens
+# before t, and its output is one number in place of the logits. After the last token nothing is to
+# come, so the value there is 0.
 #
 # A token that was better than expected raises the value. So its credit is the surprise that it
 # brings. Let r_t be the reward at token t: in our worlds it is 0, except at the last token. And let
@@ -28,17 +30,17 @@
 #
 #     A_t = delta_t + gamma lambda A_{t+1}
 #
-# *Lambda* says how much they count. With lambda = 0 only the next surprise counts: we trust the
-# critic for the rest. With lambda = 1 all count fully. If gamma is 1, too, the values in between
-# cancel in
+# *Lambda* says how much they count. With lambda = 0 only the token's own surprise counts: we trust
+# the critic for all that comes later. With lambda = 1 all later surprises count fully. If gamma is
+# 1, too, this is their plain sum, and the values in between cancel:
 #
 #     A_t = (r_t + V_{t+1} - V_t) + (r_{t+1} + V_{t+2} - V_{t+1}) + ... + (r_T - V_T)
 #
-# and what is left is the reward that really came, minus V_t. We trust the critic for nothing but
-# the baseline.
+# What is left is the reward that really came, minus V_t. We trust the critic for nothing but the
+# baseline.
 #
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
-# = 1 that is just the reward.
+# = 1 that is just the reward, which was R in lesson 05.
 #
 # A price on moving far from the start may also be part of r_t. It is off here, since `kl_coef` is
 # 0. Lesson 07 explains it.
@@ -78,6 +80,11 @@ SEEDS = range(1 if FAST else 5)
 # - lambda = 0: the advantages are the surprises.
 # - lambda = 1/2: from the back, 0.2, then 0.2 + 0.5 * 0.2 = 0.3, then 0.1 + 0.5 * 0.3 = 0.25.
 # - lambda = 1: the reward 1 minus each value, 0.5, 0.4, 0.2.
+#
+# With lambda = 1 the first token gets 0.5, although its own surprise is only 0.1: it also gets the
+# surprises of the two tokens after it. In a single completion these are noise. Over many
+# completions they average out, since the surprises of a right critic are 0 on average. What is left
+# is the token's own credit.
 #
 # This is the function of the package. It goes from the back, as we did.
 
@@ -164,7 +171,10 @@ for name, values in CRITICS.items():
 # Drawing a rollout is expensive, so we want to take more than one step on it. But after the first
 # step the policy is not the one that drew it. The ratio of a token, its probability now over its
 # probability at the draw, has moved away from 1. Nothing in ratio * advantage would stop it from
-# moving further.
+# moving further. Why should it stop? The advantages come from a few completions of the old policy.
+# They say what was better there, and partly by luck. About a policy that writes other completions
+# they say little. A large move on few completions follows their noise, and a policy that has become
+# worse draws worse completions to learn from.
 #
 # PPO *clips* the ratio, which means that it cuts it off at two borders. What it maximizes is called
 # the *surrogate*, since it stands in the place of the reward:
@@ -185,9 +195,9 @@ for name, values in CRITICS.items():
 #      0.5    -1      -0.5         -0.8          -0.8        far enough: no gradient
 #
 # So a token that went the wrong way can always be pulled back. A token that passed its border the
-# right way gets no further push. (A step may carry it beyond: `clip_frac` counts such tokens.) The
-# critic is held in the same way: its value may move by value_clip from the value that it gave at
-# the rollout.
+# right way gets no further push. (`clip_frac` counts all tokens beyond a border, also those that
+# went the wrong way.) The critic is held in the same way: its value may move by value_clip from the
+# value that it gave at the rollout.
 #
 #     V_clipped  = V_old + clip(V - V_old, -value_clip, value_clip)
 #     value loss = max((V - R)^2, (V_clipped - R)^2) / 2
@@ -372,7 +382,7 @@ for num_epochs in (1, 4):
 # Watch the blue curves come closer to the dashed truth. Top right: the mean error of the critic,
 # with lambda = 0 and with lambda = 1. Bottom left: the surrogate over the ratio; the dotted lines
 # are the two borders of the clip, and the curves are flat where the gradient is 0. Bottom right:
-# how many tokens are clipped with one and with four updates.
+# how many tokens are beyond a border with one and with four updates.
 
 # %%
 figure, axes = new_figure(2, 2, figsize=(9, 6.6))

@@ -15,9 +15,11 @@
 #
 #     A_i = (r_i - mean(r)) / (std(r) + eps)                                    arXiv:2402.03300
 #
-# Here std is the standard deviation of the group's rewards, a measure of their spread. Its sum of
-# squares is divided by G - 1. The small number eps is 1e-4. It is there because the std is 0 if all
-# rewards are equal, and nothing can be divided by 0.
+# Here std is the standard deviation of the group's rewards, a measure of their spread. The division
+# gives the advantages of all groups the same spread, whatever the scale of the rewards and however
+# rare a right answer is. (That has a price, which this lesson comes to.) Its sum of squares is
+# divided by G - 1. The small number eps is 1e-4. It is there because the std is 0 if all rewards
+# are equal, and nothing can be divided by 0.
 #
 # Nearly everything else is PPO. So this lesson reads the two files side by side.
 
@@ -105,8 +107,10 @@ for name, settings, by_hand in BY_HAND:
 # The *KL* is a distance between the probabilities of two models, here between the policy and the
 # *reference*, a frozen copy of it from the start of the stage. It is the mean of log p - log
 # p_reference over the tokens that the policy draws. A price on it, kl_coef, keeps the policy near
-# its start. One token gives an estimate of it, *k1*: its logprob under the policy, minus its
-# logprob under the reference.
+# its start. Why stay near? A judge that has learned from examples makes mistakes. A policy that
+# moves far finds answers that such a judge likes and people do not. Near the start there are few of
+# them. An exact verifier makes no such mistakes, so the stage `rl` has no KL. One token gives an
+# estimate of it, *k1*: its logprob under the policy, minus its logprob under the reference.
 #
 # By hand: let the policy give two tokens 0.2 and 0.8, and the reference 0.1 and 0.9. Then k1 is
 # log(0.2 / 0.1) = 0.693 for the first and log(0.8 / 0.9) = -0.118 for the second. Their mean under
@@ -237,8 +241,7 @@ for name, settings, by_hand in BY_HAND:
 #
 # (For the curious: the gradient of k3 is, on average, that of the KL in which the reference draws
 # the tokens, and not the policy. Both pull the policy towards the reference.) In the trainings of
-# this lesson kl_coef is 0, as in the stage `rl`, whose reward is exact. Lesson 15, whose judge is
-# not, needs the KL.
+# this lesson kl_coef is 0, as in the stage `rl`. Lesson 15, whose judge has learned, needs the KL.
 #
 # ### The training loop
 #
@@ -413,14 +416,18 @@ print("reward  advantage   before  likelier by  end of the completion")
 for i, text in enumerate(texts):
     print(f"{group.rewards[i]:6.0f}{group.advantages[i, 0]:11.2f}{before[i]:9.0e}{change[i]:13.2g}"
           f"  {text[-46:]}")
+print("The third and the fourth in full:")
+print(texts[2])
+print(texts[3])
 
 # %% [markdown]
-# Four are right and four are wrong, so the advantages are as large with either sign. All wrong
-# completions become less likely. Two of the right ones become likelier: those that were the least
-# likely before. The other two lose a little, although they are right. All tokens share the weights,
-# and the wrong completions hold some of the same moves, such as `d 45/3=15`. Making these less
-# likely also hits the right ones. Over many groups such side effects average out. (`python -m
-# minireason.inspector "make 45 from 3 6 8"` shows these numbers token by token.)
+# Four are right and four are wrong, so the advantages are +0.94 and -0.94. All wrong completions
+# become less likely. Two of the right ones become likelier: those that were the least likely
+# before. The other two lose a little, although they are right. All tokens share the weights, and
+# the wrong completions hold some of the same moves: the two that are printed in full, one right and
+# one wrong, both try d, e and f. Making these moves less likely also hits the right ones. Over many
+# groups such side effects average out. (`python -m minireason.inspector "make 45 from 3 6 8"` shows
+# these numbers token by token.)
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples
@@ -441,9 +448,11 @@ for i, text in enumerate(texts):
 #     constant     1/(2 * 208)             1/(2 * 208)      -(10 - 40) / 416 = 0.072  (Dr. GRPO)
 #
 # With `sequence`, as the paper on GRPO has it, a token of a long wrong completion weighs a quarter
-# of one of the short right completion. So long wrong completions are punished less, and may grow
-# longer: look at `completion_length`. A constant ends that. An average by token does so too, so
-# against our default this part of Dr. GRPO changes little.
+# of one of the short right completion. This is the *length bias*: a wrong completion loses less for
+# each token the longer it is, and a right one gains more for each token the shorter it is. So wrong
+# completions may grow longer than they would. A constant ends that. An average by token does so
+# too, so against our default this part of Dr. GRPO changes little. (This lesson does not measure
+# lengths. In a run of your own, see `completion_length`.)
 #
 # The comparison is fair in this sense: with the same seed, all four start from the same weights and
 # see the same prompts. So their first 64 completions are the same too. Each rollout gets two
@@ -508,16 +517,17 @@ for name, curve in curves.items():
 # ## What the division does
 #
 # Why does Dr. GRPO leave out the std? Let a share p of a group be right. Without the division, the
-# G p right completions have the advantage 1 - p, and the G (1 - p) wrong ones have -p. The group
-# pulls at the policy by the sum of its |A_i|:
+# G p right completions have the advantage 1 - p, and the G (1 - p) wrong ones have -p. Each
+# completion pulls at the policy with its advantage, so a group pulls with the sum of its |A_i|:
 #
 #     without the std    G p (1 - p) + G (1 - p) p = 2 G p (1 - p)
 #     with the std       about 2 G sqrt(p (1 - p)), because the std is about sqrt(p (1 - p))
 #
 # Let one logit z decide: p = sigmoid(z), and dp/dz = p (1 - p). Without the std the pull is dp/dz
 # times a constant, so the steps climb p, the mean reward of the prompt. With the std it is not, so
-# they climb something else: hard prompts (p near 0) and easy prompts (p near 1) count more. The
-# next cell takes groups of 16 with 1 to 15 right completions.
+# they climb something else: hard prompts (p near 0) and easy prompts (p near 1) count more than
+# without the division. A middle prompt still pulls most. The next cell takes groups of 16 with 1 to
+# 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)
