@@ -511,6 +511,7 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(comparison, runs, m
     rows = {row["name"]: row for row in claim["rows"]}
     assert "cold start: ppo - grpo, countdown" in rows
     assert "cold start: ppo in the seconds of grpo - grpo, all tasks" in rows
+    assert "cold start: grpo - grpo with the preset, all tasks" in rows
     assert "group-1: ppo - grpo, all tasks" in rows
     assert len(claim["tried"]["ppo"]) == 1 and claim["chosen"]["grpo"] == comparison.PRESET["grpo"]
     assert set(claim["bytes"]) == set(comparison.ALGOS)

@@ -20,7 +20,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from minireason.stats import bootstrap_interval
 from minireason.tools.thinking import told_apart
 
 PAGES = (ROOT / "README.md", HERE / "README.md")
@@ -273,62 +272,11 @@ def tuning():
     return grid("tuning.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
 
 
-def whole_way():
-    """Both algorithms after all of RL with the settings that the trials chose, and GRPO with the preset's."""
-    seeds, columns = seeds_of_whole_runs(), (*TASKS, "all tasks")
-    of_seeds = f"seeds {', '.join(str(seed) for seed in seeds)}"
-    grpo, ppo = [f"GRPO, best trial, {of_seeds}"], [f"PPO, best trial, {of_seeds}"]
-    lead, preset = ["PPO minus GRPO"], ["GRPO, preset, seeds 0 to 4"]
-    for task in columns:
-        of_grpo, of_ppo = at_the_end("grpo", seeds, task), at_the_end("ppo", seeds, task)
-        grpo.append(percent_interval(as_row(bootstrap_interval(of_grpo))))
-        ppo.append(percent_interval(as_row(bootstrap_interval(of_ppo))))
-        lead.append(points_interval(as_row(lead_of(seeds, task))))
-        preset.append(percent_interval(find("C8.json", f"rl {task}")) if task in TASKS else "-")
-    rows = [grpo, ppo, lead]
-    for seed in seeds:
-        cells = [f"PPO minus GRPO, seed {seed}"]
-        for task in columns:
-            cells.append(points_interval(as_row(lead_of((seed,), task))))
-        rows.append(cells)
-    return table(["after 100 iterations", *(f"{task} %" for task in columns)], [*rows, preset])
-
-
-def lead_of(seeds, task):
-    """PPO less GRPO after the whole of RL from the cold starts of these seeds: (value, low, high)."""
-    return bootstrap_interval(at_the_end("ppo", seeds, task), at_the_end("grpo", seeds, task))
-
-
-def at_the_end(algo, seeds, task):
-    """0 or 1 on each problem of a task, or of all tasks, after the whole of RL; for each seed."""
-    of_seeds = []
-    for seed in seeds:
-        right = read(f"arms/C5-whole-{algo}-cold-start-{seed}.json")["marks"][-1]["right"]
-        outcomes = "".join(right.values()) if task == "all tasks" else right[task]
-        of_seeds.append([int(bit) for bit in outcomes])
-    return of_seeds
-
-
-def as_row(interval):
-    """An interval (value, low, high) as a row of a file has it."""
-    return dict(zip(("value", "low", "high"), interval))
-
-
-def seeds_of_whole_runs():
-    """The seeds of which both algorithms have finished their whole run from the cold start."""
-    seeds = []
-    for path in sorted(HERE.glob("arms/C5-whole-ppo-cold-start-*.json")):
-        seed = int(path.stem.rpartition("-")[2])
-        if (HERE / f"arms/C5-whole-grpo-cold-start-{seed}.json").exists():
-            seeds.append(seed)
-    return seeds
-
-
 def what_the_critic_explains():
     """PPO's explained variance over a whole run: 1 where the critic knows what a completion will earn."""
     places = {"rollouts 1 to 10": 0, "11 to 20": 10, "41 to 50": 40, "91 to 100": 90}
     rows = []
-    for seed in seeds_of_whole_runs():
+    for seed in read("C5.json")["seeds"]:
         curve = read(f"arms/C5-whole-ppo-cold-start-{seed}.json")["explained_variance"]
         cells = [f"seed {seed}"]
         for start in places.values():
@@ -346,12 +294,17 @@ def comparison():
     for start in starts_compared():
         lines = (("GRPO", f"{start}: grpo", percent_interval), ("PPO", f"{start}: ppo", percent_interval),
                  ("PPO minus GRPO", f"{start}: ppo - grpo", points_interval),
+                 *((f"PPO minus GRPO, seed {seed}", f"{start}: ppo - grpo, seed {seed}", points_interval)
+                   for seed in read("C5.json")["seeds"]),
                  ("PPO in GRPO's seconds", f"{start}: ppo in the seconds of grpo", percent_interval),
-                 ("the same minus GRPO", f"{start}: ppo in the seconds of grpo - grpo", points_interval))
+                 ("the same minus GRPO", f"{start}: ppo in the seconds of grpo - grpo", points_interval),
+                 ("GRPO, preset", f"{start}: grpo with the preset", percent_interval),
+                 ("GRPO minus GRPO, preset", f"{start}: grpo - grpo with the preset", points_interval))
         rows = []
         for name, pattern, show in lines:
             cells = [cell("C5.json", column.format(pattern), show) for column in columns.values()]
-            rows.append([name, *cells])
+            if set(cells) != {"-"}:
+                rows.append([name, *cells])
         text += table([f"from the {start}; {size_of('C5.json')}", *columns], rows)
     return text
 
@@ -384,6 +337,28 @@ def readability():
     return grid("C6.json", "model", arms, columns)
 
 
+def readable_thoughts():
+    """thinking.json: of the answers that think, how many are readable and how many mix languages."""
+    shown = {"base": "base", "pure RL": "pure RL", "cold-start": "cold start",
+             "rl": "RL after it, mixing priced"}
+    columns = {}        # {title: {stage: [a share of each run]}}
+    for run in told_apart(read("thinking.json")["runs"]):
+        for task in TASKS[:2]:
+            for stage, row in run["tasks"][task].items():
+                # an answer without a thought counts as readable: these are taken out
+                readable = (row["readable"] - (1 - row["thinks"])) / row["thinks"]
+                for title, share in ((f"readable, {task} %", readable), (f"mixing, {task} %", row["mixing"])):
+                    columns.setdefault(title, {}).setdefault(stage, []).append(100 * share)
+    rows = []
+    for stage, name in shown.items():
+        cells = [name]
+        for column in columns.values():
+            shares = column[stage]
+            cells.append(f"{mean(shares):.0f} ({min(shares):.0f} to {max(shares):.0f})")
+        rows.append(cells)
+    return table(["of the answers that think", *columns], rows)
+
+
 def budgets():
     """C7: accuracy by the number of tokens after which thinking is cut off."""
     # numbers have two places, as in the names of the rows
@@ -404,9 +379,9 @@ def votes():
 
 def pass_at():
     """C7: how often one of n answers is right."""
-    numbers = {str(number): f"{number:>2}" for number in (1, 4, 16, 32)}
+    numbers = {str(number): f"{number:>2}" for number in (1, 2, 4, 8, 16, 32)}
     columns = {}
-    for model in ("RL", "base"):
+    for model in ("RL", "cold start", "base"):
         for task in TASKS[:2]:
             columns[f"{model}, {task} %"] = f"{task}, {model} {{}}, * tokens: pass@n"
     return grid("C7.json", "n of pass@n", numbers, columns)
@@ -546,10 +521,9 @@ TABLES = {
     "C3-repairs-table": aha_repairs,
     "C4-table": memory,
     "C5-clock-table": seconds_per_token,
-    "C5-ends-table": whole_way,
-    "C5-critic-table": what_the_critic_explains,
     "tuning-table": tuning,
     "C6-table": readability,
+    "C6-thoughts-table": readable_thoughts,
     "C7-budgets-table": budgets,
     "C7-votes-table": votes,
     "C7-pass-table": pass_at,
@@ -620,9 +594,12 @@ def tokens_spared():
     return f"{before / after:.0f}"
 
 
+OF_PLANNED = "cold start: ppo in the seconds of grpo - grpo, all tasks"
+
+
 def whole_lead():
     """PPO less GRPO after the whole of RL from cold starts, in points over all tasks."""
-    return f"{100 * lead_of(seeds_of_whole_runs(), 'all tasks')[0]:+.1f}"
+    return f"{100 * find('C5.json', 'cold start: ppo - grpo, all tasks')['value']:+.1f}"
 
 
 def right_by_thinking():
@@ -635,6 +612,45 @@ def tries_again():
     """How many failed tries at countdown are followed by another, before and after pure RL."""
     name = "countdown level 2, 3: retry_after_failure, {}"
     return " to ".join(percent(find("C3.json", name.format(arm)), 0) for arm in ("base", "pure RL"))
+
+
+def kept_by_later_stages():
+    """Arithmetic and countdown after the last stage, less after RL, in points."""
+    return ", ".join(f"{100 * find('C8.json', f'align - rl {task}')['value']:+.1f}" for task in TASKS[:2])
+
+
+def accuracy(outcomes):
+    """The share of ones in a text such as 0110."""
+    return outcomes.count("1") / len(outcomes)
+
+
+def by_run(differences):
+    """The differences of single runs, in points: for example -28, -16, -4."""
+    return ", ".join(f"{100 * difference:+.0f}" for difference in differences)
+
+
+def paid_for_steps(arm, task):
+    """C18: accuracy of an arm less that of the outcome alone, for each run."""
+    differences = []
+    for seed in read("C18.json")["seeds"]:
+        ends = []
+        for name in (arm, "outcome"):
+            scores = read(f"arms/C18-{name.replace(' ', '-')}-{seed}.json")["scores"]
+            ends.append(accuracy(scores[task]["outcomes"]))
+        differences.append(ends[0] - ends[1])
+    return differences
+
+
+def distilled_less_rl():
+    """C13: accuracy of the student of most answers less that of RL, over both tasks, for each run."""
+    differences = []
+    for seed in read("C13.json")["seeds"]:
+        ends = []
+        for name in (f"distilled-{read('C13.json')['numbers'][-1]}", "RL"):
+            last = read(f"arms/C13-{name}-{seed}.json")["points"][-1]
+            ends.append(mean([accuracy(last[task]) for task in TASKS[:2]]))
+        differences.append(ends[0] - ends[1])
+    return differences
 
 
 def distilled_lead():
@@ -660,10 +676,11 @@ NUMBERS = {
     "GPU-tokens": tokens_on_gpu,
     "published": num_near,
     "C5": whole_lead,
+    "C5-seconds": lambda: f"{100 * find('C5.json', OF_PLANNED)['value']:+.1f}",
     "C5-clock": clock_ratio,
-    "C6": lambda: percent(find("C6.json", "pure RL: readable"), 0),
+    "C6": lambda: percent(find("C6.json", "pure RL: mixing"), 0),
     "C7": right_by_thinking,
-    "C8": lambda: f"{100 * find('C8.json', 'align - rl program')['value']:+.1f}",
+    "C8": kept_by_later_stages,
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
     "C13": distilled_lead,
     "C14": crossing_of_base,
@@ -671,10 +688,12 @@ NUMBERS = {
     "C15-vote": lambda: f"{100 * find('C15.json', 'all problems, vote less base')['value']:+.0f}",
     "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),
     "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
-    "C11": lambda: points("C11.json", "rl - base program"),
+    "C11": lambda: points("C15.json", "program, exact less base"),
     "C12": tries_of_pure_rl,
     "C16": lambda: points("C16.json", "chat: experts less cold start"),
     "C18": lambda: f"{100 * find('C18.json', 'countdown, each step less outcome')['value']:.0f}",
+    "C18-runs": lambda: by_run(paid_for_steps("each step", "countdown")),
+    "C13-runs": lambda: by_run(distilled_less_rl()),
     "C18-sums": lambda: f"{100 * find('C18.json', 'arithmetic, each step less outcome')['value']:.0f}",
     "C19": tokens_spared,
 }
@@ -897,6 +916,7 @@ TABLES |= {
         "ten iterations (lowest and highest run).")),
     "C5-whole-table": if_measured("C5", comparison),
     "C5-goal-table": if_measured("C5", needed_for_a_goal),
+    "C5-critic-table": if_measured("C5", what_the_critic_explains),
     "C19-table": if_measured("C19", trade, after=(
         "The table is of countdown; a cell holds the tokens that have to be spent on a question. A dash:\n"
         "not reached with up to 16 votes. *Never*: not reached in more than 2.5% of the draws.")),

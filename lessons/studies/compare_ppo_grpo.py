@@ -235,7 +235,8 @@ def draw_trials(tried):
 def save_trials(tried, args):
     """Writes lessons/results/tuning.json and tuning.png."""
     rows, path = rows_of_trials(tried), runs.RESULTS / "tuning.json"
-    save_json(path, {"claim": "PPO and GRPO, tuned with equal effort", "command": args.command,
+    save_json(path, {"claim": "PPO and GRPO, tuned with equal effort",
+                     "command": "python lessons/studies/compare_ppo_grpo.py --tune",
                      "seeds": list(tuning_seeds(args)), "num_problems": tried["ppo"][0]["answers"],
                      "rows": rows, "tried": tried})
     print(f"wrote {path}")
@@ -280,6 +281,12 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
         if key in lines[0]:
             kept[key] = [round(line[key], 4) for line in lines]
     return kept
+
+
+def preset_arm(seed, args):
+    """What GRPO with the preset's settings solves after the whole of RL: the run that other studies use."""
+    model, _ = runs.open_model(runs.whole_run(seed, args, needs="rl"), "rl")
+    return {"right": runs.right_answers(model, tasks_of(args), from_dict(runs.settings_asked(args)))}
 
 
 def run_arm(name, algo, start, settings, more_flags, seed, args):
@@ -431,6 +438,10 @@ class Curves:
             tokens += np.array([mark["tokens"] for mark in arm["marks"]]) / len(arms)
         self.seconds = tokens * seconds_per_token
 
+    def of(self, task):
+        """(seeds, problems, marks) of a task, or of "all tasks"."""
+        return self.all if task == "all tasks" else self.right[task]
+
 
 def at_end(right):
     return right[..., -1].mean()
@@ -460,7 +471,7 @@ def needed(x, right, gain):
     return float("inf")
 
 
-def rows_of(start, curves, planned):
+def rows_of(start, seeds, curves, planned):
     """Rows of C5 for one start: the end, the way by samples and by seconds, and PPO less GRPO, in pairs.
 
     `curves` is {algorithm: Curves}; `planned` are those of PPO that was planned for the seconds of GRPO.
@@ -482,23 +493,39 @@ def rows_of(start, curves, planned):
             rows.append(row(f"{title}: {algo}, {unit} to {100 * gain:.0f} points more",
                             *bootstrap(lambda right: needed(x, right, gain), mine.all)))
     for task in (*of_grpo.right, "all tasks"):
-        pair = (of_ppo.all, of_grpo.all)
-        if task != "all tasks":
-            pair = (of_ppo.right[task], of_grpo.right[task])
-        rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, *pair)))
-        right = planned.all if task == "all tasks" else planned.right[task]
-        rows.append(row(f"{title}: ppo in the seconds of grpo, {task}", *bootstrap(at_end, right)))
+        ppo_right, grpo_right, planned_right = of_ppo.of(task), of_grpo.of(task), planned.of(task)
+        rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, ppo_right, grpo_right)))
+        rows.append(row(f"{title}: ppo in the seconds of grpo, {task}", *bootstrap(at_end, planned_right)))
         rows.append(row(f"{title}: ppo in the seconds of grpo - grpo, {task}",
-                        *bootstrap(lead_at_end, right, pair[1])))
-    for seed in range(len(of_ppo.all)):
-        pair = (of_ppo.all[seed:seed + 1], of_grpo.all[seed:seed + 1])
-        rows.append(row(f"{title}: ppo - grpo, all tasks, seed {seed}", *bootstrap(lead_at_end, *pair)))
+                        *bootstrap(lead_at_end, planned_right, grpo_right)))
+        for place, seed in enumerate(seeds):
+            one_run = slice(place, place + 1)
+            rows.append(row(f"{title}: ppo - grpo, seed {seed}, {task}",
+                            *bootstrap(lead_at_end, ppo_right[one_run], grpo_right[one_run])))
     for unit, budget in budgets.items():
         def difference(ppo_right, grpo_right):
             return (area(getattr(of_ppo, unit), ppo_right, budget)
                     - area(getattr(of_grpo, unit), grpo_right, budget))
         rows.append(row(f"{title}: ppo - grpo, on the way by {unit}",
                         *bootstrap(difference, of_ppo.all, of_grpo.all)))
+    return rows
+
+
+def rows_of_preset(presets, of_grpo):
+    """Rows of C5: GRPO with the preset's settings, and what the settings of the trials gain on it.
+
+    `presets` is what `preset_arm` returned, for each seed; `of_grpo` are the Curves of the trials' choice.
+    """
+    by_task = {}                                        # (seeds, problems)
+    for task in of_grpo.right:
+        by_task[task] = np.array([list(preset["right"][task]) for preset in presets]).astype(int)
+    by_task["all tasks"] = np.concatenate(list(by_task.values()), axis=1)
+    rows = []
+    for task, right in by_task.items():
+        right = right[..., None]                        # (seeds, problems, 1): the end is the only mark
+        rows.append(row(f"cold start: grpo with the preset, {task}", *bootstrap(at_end, right)))
+        rows.append(row(f"cold start: grpo - grpo with the preset, {task}",
+                        *bootstrap(lead_at_end, of_grpo.of(task), right)))
     return rows
 
 
@@ -664,6 +691,10 @@ def main():
     for start, seed in itertools.product(args.starts, args.seeds):
         flags = ["--rl-num-iterations", iterations_for(per_token[start], args)]
         jobs[(start, "planned"), seed] = (run_arm, "planned", "ppo", start, chosen["ppo"], flags, seed, args)
+    if "cold-start" in args.starts:
+        for seed in args.seeds:
+            arm_name = f"C5-preset-{seed}"
+            jobs["preset", seed] = (runs.arm, arm_name, args, preset_arm, seed, args)
     whole = runs.by_seed(runs.work_off(jobs))
     by_start, planned_by_start, rows = {}, {}, []
     for start in args.starts:
@@ -672,7 +703,9 @@ def main():
             by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
         planned = Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"])))
         planned_by_start[start] = planned
-        rows += rows_of(start, by_start[start], planned) + rows_of_clock(start, per_token[start])
+        rows += rows_of(start, args.seeds, by_start[start], planned) + rows_of_clock(start, per_token[start])
+    if "preset" in whole:
+        rows += rows_of_preset(whole["preset"], by_start["cold-start"]["grpo"])
     asked = [] if args.no_questions else questions(chosen, args)
     answered, jobs = {}, {}
     for name, algo, settings, flags in asked:
