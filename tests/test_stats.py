@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -114,6 +115,24 @@ def test_seeds_that_disagree_widen_the_interval():
         return high - low
 
     assert width(disagreeing) > 3 * width(agreeing)
+
+
+NUM_STUDIES = 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_seeds, covered", [(2, 0.50), (3, 0.75), (5, 0.84)])
+def test_the_interval_of_few_seeds_holds_the_truth_as_rarely_as_the_results_page_says(num_seeds, covered):
+    """Runs that differ more than problems do: each run is one number, and the truth is 0. With two runs the
+    interval goes from one to the other, and both lie on one side of the truth half of the time."""
+    rng = random.Random(0)
+    num_holding = 0
+    for _ in range(NUM_STUDIES):
+        _, low, high = bootstrap_interval([[rng.gauss(0, 1)] for _ in range(num_seeds)], num_resamples=200)
+        num_holding += low <= 0 <= high
+    assert num_holding / NUM_STUDIES == pytest.approx(covered, abs=0.07)       # two standard errors
+    page = Path(__file__).parent.parent / "lessons" / "results" / "README.md"
+    assert f"{100 * covered:.0f}%" in page.read_text()
 
 
 def test_k3_is_never_negative_and_right_where_models_nearly_agree():

@@ -470,12 +470,27 @@ def thinking():
         cells.append(f"{mean([100 * row['accuracy']['value'] for row in found[name]]):.1f}")
         cells.append(f"{mean(tries):.2f} ({min(tries):.2f} to {max(tries):.2f})")
         cells.append(f"{mean([100 * (spread['beyond'] or 0) for spread in spreads]):.0f}")
+        cells.append(right_beyond(spreads, MOST_TRIES))
         cells.append(f"{mean([100 * (spread['right_beyond'] or 0) for spread in spreads]):.0f}")
         cells.append(f"{mean([row['tokens'] for row in found[name]]):.0f}")
         cells.append(f"{mean([100 * (spread['cut_off'] or 0) for spread in spreads]):.0f}")
         rows.append(cells)
     return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", ">3, %",
-                  ">3 of the right, %", "tokens", "cut off, %"], rows)
+                  "right of these, %", ">3 of the right, %", "tokens", "cut off, %"], rows)
+
+
+MOST_TRIES = 3      # of any text that the models of thinking.json imitated
+
+
+def right_beyond(spreads, most):
+    """Of the answers with more than `most` tries, how many percent are right: the mean of all runs."""
+    shares = []
+    for spread in spreads:
+        beyond = sum(number for tries, number in spread["tries"].items() if int(tries) > most)
+        right = sum(number for tries, number in spread["tries_right"].items() if int(tries) > most)
+        if beyond:
+            shares.append(100 * right / beyond)
+    return f"{mean(shares):.0f}" if shares else "-"
 
 
 def distance():

@@ -391,12 +391,15 @@ def draw(by_seed):
             sampled = sum(point["samples"] for point in points) / len(points)
             samples.append(sampled or float("nan"))         # a logarithmic axis has no 0
             total.append(seconds[-1] + (0 if name in ("RL", "RL, four times") else of_teacher))
+        is_rare = len(of_seeds) < len(by_seed)
         for axis, x in zip(axes, (seconds, total, samples)):
-            axis.plot(x, shares, "o-", ms=3, color=color, label=name)
+            axis.plot(x, shares, "o:" if is_rare else "o-", ms=3, color=color,
+                      label=f"{name} (seeds: {len(of_seeds)})" if is_rare else name)
     height = 100 * bootstrap_interval(right([arms["teacher"][-1] for arms in by_seed]))[0]
     for axis in axes:
         axis.axhline(height, color="#999999", lw=0.8, ls="--", label="the teacher")
-        axis.set_xscale("log")
+        if axis is not axes[1]:     # there all but RL begins late, and a logarithm would press it together
+            axis.set_xscale("log")
         axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     what = "arithmetic and countdown right, %"
     label(axes[0], "the teacher not counted", "seconds of training", what, legend=False)

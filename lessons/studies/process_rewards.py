@@ -308,7 +308,8 @@ def draw(measured, rows):
     found = {}
     for line in rows:
         found[line["name"].split(" (")[0]] = (line["value"], line["low"], line["high"])
-    figure, axes = new_figure(1, 4, figsize=(14, 3.4))
+    figure, axes = new_figure(2, 2, figsize=(9, 6.6))
+    axes = axes.flatten()
     for name in ARMS:
         plot_band(axes[0], *curve_of(measured[name], "reward"), COLORS[name], name)
         plot_band(axes[1], *runs.held_out_curve(measured[name]), COLORS[name], name)

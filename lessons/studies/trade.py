@@ -176,8 +176,8 @@ def rows_of(task, curves):
 
 def draw_lines(axis, task, curves):
     """Lines of equal accuracy: tokens of RL, and tokens of a question."""
-    color = TASK_COLORS[task]
-    for level in LEVELS:
+    color, lowest_label = TASK_COLORS[task], math.inf
+    for level in reversed(LEVELS):
         found = []
         for curve in curves:
             needed = tokens_needed(curve.points(), level)
@@ -186,7 +186,9 @@ def draw_lines(axis, task, curves):
         if found:
             x, y = zip(*found)
             axis.plot(x, y, "o-", ms=3, color=color, alpha=0.3 + 0.7 * level)
-            axis.annotate(f"{level:.0%}", (x[-1], y[-1]), (4, -3), textcoords="offset points", fontsize=7)
+            if y[-1] < lowest_label / 1.06:         # else the labels would lie on each other
+                axis.annotate(f"{level:.0%}", (x[-1], y[-1]), (4, -3), textcoords="offset points", fontsize=7)
+                lowest_label = y[-1]
     axis.set_yscale("log", base=2)
     axis.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     label(axis, f"{task}: lines of equal accuracy", "cost of RL, million tokens",
