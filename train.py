@@ -24,6 +24,7 @@ from minireason.config import Config, RLConfig, preset, quoted, settings_of, to_
 from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
 from minireason.optimizer import load_state
 from minireason.run import (
+    BY_STAGE,
     STAGES,
     Run,
     check_new_run,
@@ -244,7 +245,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
 
 def forget(run: Run, results: dict, stage: str) -> None:
     """Takes a stage out of the results, and saves them."""
-    for kind in ("stages", "seconds", "iterations", "ran with"):
+    for kind in BY_STAGE:
         results.get(kind, {}).pop(stage, None)
     results["seconds"].pop(f"{stage} evaluation", None)
     if parallel.rank() == 0:

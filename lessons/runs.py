@@ -156,7 +156,7 @@ def keep_base(seed):
     state, results = run.open_model(source, "base")[1], read_results(source)
     if results is None or "base" not in results["stages"]:
         raise BadInput(f"{source} has no finished base")
-    for name in ("stages", "seconds", "iterations", "ran with"):
+    for name in run.BY_STAGE:
         results[name] = {stage: value for stage, value in results.get(name, {}).items() if stage == "base"}
     state |= {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
     checkpoint.save(run.checkpoint_path(kept_at, "base"), **state)

@@ -555,6 +555,9 @@ def settings_if_readable(folder: Path) -> tuple[dict | None, dict | None]:
 # -----------------------------------------------------------------------------
 # Results
 
+BY_STAGE = ("stages", "seconds", "iterations", "ran with")      # the parts of results.json with a key a stage
+
+
 def new_results(config: Config, command: str) -> dict:
     """The content of results.json when a run begins: no stage is scored yet."""
     return {"command": command, "config": to_dict(config), "stages": {}, "seconds": {}, "iterations": {},

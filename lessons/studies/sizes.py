@@ -1,9 +1,10 @@
 """Does RL work only from some size on? Claim C17.
 
     python lessons/studies/sizes.py [--seeds 3]
+    python lessons/studies/sizes.py --more          two bases more, that take three and a half hours a seed
     python lessons/studies/sizes.py --fast
 
-Bases of four widths, and bases of one width that read fewer documents. Each goes on with pure RL, straight
+Bases of some widths, and bases of one width that read fewer documents. Each goes on with pure RL, straight
 from the base. What RL gains is shown against the base's pass@1. So is the share of groups without a signal:
 groups in which all answers are wrong, or all are right, from which GRPO learns nothing.
 
@@ -29,8 +30,9 @@ from minireason.tools.plots import new_figure
 TASKS = ("arithmetic", "countdown")
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
 FULL = preset("laptop").base.num_examples
-SIZES = ((32, FULL), (64, FULL), (128, FULL), (256, FULL),       # width, and documents of the base
-         (128, 5_000), (128, 20_000), (128, 80_000))
+SIZES = ((32, FULL), (64, FULL), (128, FULL),       # width, and documents of the base
+         (128, 20_000), (128, 40_000))
+MORE = ((128, 80_000), (256, FULL))                 # with --more
 FIRST = 10          # iterations of RL over which groups without a signal are counted
 GAIN = 0.05         # what RL has to gain at least to be called at work
 
@@ -168,8 +170,12 @@ def short_title(size):
 
 
 def main():
-    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
-    sizes = ((32, 100), (32, 400)) if args.fast else SIZES
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
+    parser.add_argument("--more", action="store_true", help="two bases more, of long trainings")
+    args = runs.parse(parser)
+    sizes = SIZES + MORE if args.more else SIZES
+    if args.fast:
+        sizes = ((32, 100), (32, 400))
     jobs = {}
     for size in sizes:
         for seed in args.seeds:
