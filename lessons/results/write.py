@@ -314,11 +314,13 @@ def needed_for_a_goal():
     rows = []
     for start in starts_compared():
         for algo in ("grpo", "ppo"):
-            found = [find("C5.json", f"{start}: {algo}, {unit} to * points more")
-                     for unit in ("completions", "seconds")]
-            [goal] = re.findall("to ([0-9]+) points", found[0]["name"])
-            cells = ["{value:,.0f} [{low:,.0f}, {high:,.0f}]".format(**line) for line in found]
-            rows.append([f"{algo.upper()}, {goal} points above the {start}", *cells])
+            pattern = f"{start}: {algo}, completions to ([0-9]+) points more"
+            for line in read("C5.json")["rows"]:
+                goal = re.fullmatch(pattern, line["name"])
+                if goal:
+                    other = find("C5.json", line["name"].replace("completions", "seconds"))
+                    rows.append([f"{algo.upper()}, {goal[1]} points above the {start}",
+                                 rounded_interval(line), rounded_interval(other)])
     return table(["what it took", "answers", "seconds"], rows)
 
 
@@ -757,6 +759,8 @@ def cell(file, name, show):
 
 def rounded_interval(row):
     """For example 1,205 [1,100, 1,310]."""
+    if row["value"] is None:
+        return "never"
     if row["low"] is None:
         return f"{row['value']:,.0f}"
     high = "never" if row["high"] is None else f"{row['high']:,.0f}"
