@@ -860,9 +860,13 @@ def sizes():
             cells.append(percent_interval(find("C17.json", f"{size}: {task}, base")))
             cells.append(points_interval(find("C17.json", f"{size}: {task}, RL less base")))
         cells.append(percent_interval(find("C17.json", f"{size}: no signal at first")))
+        for stage in ("base", "rl"):
+            name = f"{size}: arithmetic, wrong steps, {stage} {EVERY_RUN}"
+            cells.append(percent_interval(find("C17.json", name)))
         rows.append(cells)
     return table([size_of("C17.json"), "million parameters", "arithmetic: base %", "RL minus base",
-                  "countdown: base %", "RL minus base", "no signal at first, %"], rows)
+                  "countdown: base %", "RL minus base", "no signal at first, %",
+                  "wrong steps in arithmetic: base, %", "after RL, %"], rows)
 
 
 def thresholds():

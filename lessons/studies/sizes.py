@@ -5,8 +5,9 @@
     python lessons/studies/sizes.py --fast
 
 Bases of some widths, and bases of one width that read fewer documents. Each goes on with pure RL, straight
-from the base. What RL gains is shown against the base's pass@1. So is the share of groups without a signal:
-groups in which all answers are wrong, or all are right, from which GRPO learns nothing.
+from the base. What RL gains is shown against the base's pass@1. Two reasons are looked at. Groups without a
+signal: if all answers are wrong, or all are right, GRPO learns nothing from them. And wrong steps: a thought
+is worth its tokens only if its steps are mostly right.
 
 Learning rates are those of the preset laptop times 128 / width, as the best rate of Adam falls with the
 width. None was searched for.
@@ -28,6 +29,7 @@ from minireason.tools.memory import count_parameters
 from minireason.tools.plots import new_figure
 
 TASKS = ("arithmetic", "countdown")
+STAGES = ("base", "rl")
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
 FULL = preset("laptop").base.num_examples
 SIZES = ((32, FULL), (64, FULL), (128, FULL),       # width, and documents of the base
@@ -41,12 +43,14 @@ GAIN = 0.05         # what RL has to gain at least to be called at work
 # Runs
 
 def measure(width, num_documents, seed, args):
-    """Of one run: {"base" and "rl": {task: "0110..."}, "reward" and "zero_std_frac": [by iteration]}."""
+    """Of one run: {"base" and "rl": {task: "0110..."}, "wrong_steps": {stage: {task: a share}}, "reward" and
+    "zero_std_frac": [by iteration]}."""
     folder = runs.sized_run(width, num_documents, seed, args)
     scores = runs.or_exit(runs.read_results, folder)["stages"]
-    measured = {}
-    for stage in ("base", "rl"):
+    measured = {"wrong_steps": {}}
+    for stage in STAGES:
         measured[stage] = {task: scores[stage][task]["outcomes"] for task in TASKS}
+        measured["wrong_steps"][stage] = {task: scores[stage][task]["wrong_steps"] for task in TASKS}
     lines = runs.curve(folder.name, "rl")
     for name in ("reward", "zero_std_frac"):
         measured[name] = [round(line[name], 4) for line in lines]
@@ -59,6 +63,12 @@ def right(measured, stage, task):
     for of_seed in measured:
         by_seed.append([int(bit) for bit in of_seed[stage][task]])
     return by_seed
+
+
+def wrong_steps(measured, stage, task):
+    """The share of steps that are wrong: (mean, lowest, highest) over the seeds."""
+    shares = [of_seed["wrong_steps"][stage][task] for of_seed in measured]
+    return sum(shares) / len(shares), min(shares), max(shares)
 
 
 def at_first(measured, name):
@@ -114,6 +124,9 @@ def rows_of(by_size):
             rows.append(row(f"{title_of(size)}: {task}, base", *bootstrap_interval(before)))
             rows.append(row(f"{title_of(size)}: {task}, RL", *bootstrap_interval(after)))
             rows.append(row(f"{title_of(size)}: {task}, RL less base", *bootstrap_interval(after, before)))
+            for stage in STAGES:
+                rows.append(row(f"{title_of(size)}: {task}, wrong steps, {stage} (mean, lowest, highest run)",
+                                *wrong_steps(measured, stage, task)))
         for name, key in (("reward at first", "reward"), ("no signal at first", "zero_std_frac")):
             shares = at_first(measured, key)
             rows.append(row(f"{title_of(size)}: {name}", sum(shares) / len(shares), min(shares), max(shares)))
@@ -129,8 +142,8 @@ def rows_of(by_size):
 
 
 def draw(by_size, group_size):
-    """Left: gain against the base's pass@1. Right: groups without a signal, and why."""
-    figure, axes = new_figure(1, 2, figsize=(10, 3.8))
+    """Gain against the base's pass@1; groups without a signal; wrong steps before and after RL."""
+    figure, axes = new_figure(1, 3, figsize=(12, 3.8))
     for task, color in COLORS.items():
         x, gains = [], []
         for size, measured in by_size.items():
@@ -145,6 +158,7 @@ def draw(by_size, group_size):
         axes[0].errorbar(x, y, errors, fmt="o", ms=4, color=color, label=task, capsize=2)
     axes[0].axhline(0, color="black", lw=0.6)
     axes[0].set_xscale("symlog", linthresh=0.5)
+    axes[0].set_xlim(left=0)
     axes[0].xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
@@ -158,8 +172,18 @@ def draw(by_size, group_size):
     axes[1].plot(chances, [silent_share(p, group_size) for p in chances], color="#999999",
                  label="if all problems were equally hard")
     axes[1].set_ylim(0, 1.02)
-    label(axes[1], f"groups of {group_size} without a signal, first {FIRST} iterations",
-          "mean reward of these iterations", "share of the groups")
+    label(axes[1], f"groups of {group_size} without a signal", f"mean reward of the first {FIRST} iterations",
+          "share of these groups")
+
+    for place, (size, measured) in enumerate(by_size.items()):
+        for task, color in COLORS.items():
+            before, after = (100 * wrong_steps(measured, stage, task)[0] for stage in STAGES)
+            x = place + 0.2 * TASKS.index(task)
+            axes[2].annotate("", (x, after), (x, before), arrowprops={"arrowstyle": "->", "color": color})
+            axes[2].plot(x, before, "o", ms=4, color=color)
+    axes[2].set_xticks(range(len(by_size)), [short_title(size) for size in by_size])
+    axes[2].set_ylim(0, 100)
+    label(axes[2], "wrong steps: base (dot) to RL (arrow)", "base", "% of the steps", legend=False)
     return figure
 
 
