@@ -390,8 +390,8 @@ show_figure(figure, "03_transformer_and_sampling")
 #   0.98. At temperature 1 one brings 0.95, and four bring 0.99. These sums are easy, so the gain is
 #   small; in countdown it is larger (lesson 13).
 # - Training draws at temperature 1. Colder draws would be copies, and a group of copies has no
-#   differences to learn from. Hotter draws are mostly wrong. (At any other temperature the logprobs
-#   that learn have to be of that temperature, too: lesson 10 shows what happens else.)
+#   differences to learn from. Hotter draws are wrong more often. (At any other temperature the
+#   logprobs that learn have to be of that temperature, too: lesson 10 shows what happens else.)
 #
 # ## What it does not show
 #

@@ -77,7 +77,8 @@ SEEDS = range(1 if FAST else 5)
 #   mean is the same. Its first number is 1/3 (2/3 * 2/3 + 1/3 * 1/3 + 1/3 * 1/3) = 2/9.
 #
 # The variance of a vector is the mean of its squared length, less the squared length of its mean.
-# The mean (2/9, -1/9, -1/9) has the squared length 6/81. Each grad log p has the squared length 6/9.
+# The mean (2/9, -1/9, -1/9) has the squared length 6/81. Each grad log p has the squared length
+# 6/9.
 #
 # - Without the baseline: 1/3 * 6/9 - 6/81 = 4/27.
 # - With it: 1/3 (4/9 + 1/9 + 1/9) * 6/9 - 6/81 = 2/27. Half of the variance is gone.
@@ -112,8 +113,9 @@ for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
 # - "minus the mean": 0 or 1, minus the expected reward.
 #
 # Each is "0 or 1" with another baseline. "1 or 2" has b = -1. "-1 or 1" is 2 (R - 1/2): it has b =
-# 1/2, and a gradient twice as long. We divide it by 2 before we compare, since such a factor says nothing about the noise: a smaller learning rate would undo it. Then all four have
-# the same mean gradient, and only the variance differs.
+# 1/2, and a gradient twice as long. A learning rate half as large would undo that, so we divide its
+# gradient by 2 before we compare. Then all four have the same mean gradient, and only the variance
+# differs.
 
 # %%
 logits = torch.tensor([1.0, 0.0, -1.0, 0.5])
@@ -132,8 +134,9 @@ for name, baseline in BASELINES.items():
 # ## The baseline of a group
 #
 # In training, nobody knows the expected reward. GRPO estimates it: it draws a group of completions
-# of the same prompt, and takes the mean of their rewards. This is the function, as the package has
-# it. Here we use it with `scale=False`; lesson 07 is about the rest.
+# of the same prompt, and takes the mean of their rewards. (A completion's own reward is in that
+# mean. What this does is told at the end.) This is the function, as the package has it. Here we use
+# it with `scale=False`; lesson 07 is about the rest.
 
 # %%
 # From minireason/grpo.py: group_advantages
@@ -165,9 +168,10 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 #     ratio = p(token) / p_old(token) = exp(logprob - old_logprob)
 #     loss  = - sum of ratio * advantage over all tokens / number of tokens
 #
-# Before the first step both probabilities are the same, so each ratio is 1. And the advantages of a
-# group sum to 0. So the loss is 0. Its gradient is not: where the ratio is 1, its gradient is grad
-# log p.
+# Before the first step on a rollout both probabilities are the same, so each ratio is 1. And the
+# advantages of a group sum to 0. So the loss is 0. Each new rollout is drawn by the policy of that
+# moment. So the loss starts near 0 again in every iteration, however much is learned. Its gradient
+# is not: where the ratio is 1, its gradient is grad log p.
 #
 # Why a ratio, and not just logprob * advantage, which has the same gradient here? For a second step
 # on the same completions. They were drawn by the old policy, p_old, but we want the mean reward of
@@ -360,9 +364,10 @@ show_figure(figure, "05_policy_gradient")
 # - A baseline for each token instead of one for each completion: lesson 06.
 # - What happens if the advantages are also divided by the spread of the group: lesson 07.
 # - That a completion is part of its own baseline. A completion is 1/G of the mean of its group of
-#   G. So subtracting the mean takes 1/G of its reward R away again, and R (G - 1) / G is left. On
-#   average the whole gradient is shorter by this factor, 15/16 in a group of 16, and its direction
-#   is right. A baseline of lesson 07 leaves the completion out of the mean.
+#   G. So subtracting the mean takes 1/G of its reward R away again, and R (G - 1) / G is left. The
+#   rewards of the others in the mean are a true baseline, and change nothing on average. So the
+#   mean gradient keeps its direction, and is (G - 1) / G as long: 15/16 in a group of 16. A
+#   baseline of lesson 07 leaves the completion out of the mean.
 #
 # ## Exercises
 #

@@ -83,8 +83,9 @@ SEEDS = range(1 if FAST else 5)
 #
 # With lambda = 1 the first token gets 0.5, although its own surprise is only 0.1: it also gets the
 # surprises of the two tokens after it. In a single completion these are noise. Over many
-# completions they average out, since the surprises of a right critic are 0 on average. What is left
-# is the token's own credit.
+# completions they average out, and the token's own credit is left. This holds for a wrong critic,
+# too: V_t is said before token t is drawn, so it does not depend on that token. It is a baseline,
+# as in lesson 05. A bad one costs noise, and shifts nothing on average.
 #
 # This is the function of the package. It goes from the back, as we did.
 
@@ -161,10 +162,10 @@ for name, values in CRITICS.items():
 # noisier than lambda = 0 with a right one. A critic is wrong at the start of a training, so our
 # presets use lambda = 1.
 #
-# With lambda = 1 "always 1/2" and "always 0" have the same noise. All their advantages differ by
-# 1/2, and our noise is a standard deviation, which leaves out a constant. Lesson 05 showed what
-# such a constant costs. PPO removes it, because it subtracts the mean of all advantages (lesson
-# 07).
+# With lambda = 1 "always 1/2" and "always 0" have the same noise. Each advantage under "always 0"
+# is 1/2 larger than under "always 1/2", and a standard deviation does not see such a shift. The
+# shift still adds variance to the gradient, as lesson 05 showed. PPO removes it, because it
+# subtracts the mean of all advantages (lesson 07).
 #
 # ## Several steps on one rollout: the clip
 #
@@ -181,10 +182,10 @@ for name, values in CRITICS.items():
 #
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
 #
-# The upper border is further away than the lower one (arXiv:2503.14476): in one rollout the
-# probability of a token may grow by 28% and not by 20%. A token of probability 0.9 cannot grow by
-# so much, and a rare one can. So rare tokens gain most, and the policy keeps trying new things for
-# longer.
+# The lower border is 0.2 below 1, and the upper one 0.28 above it (arXiv:2503.14476). So a token
+# may become 28% likelier on one rollout; with equal borders it would be 20%. A token of probability
+# 0.9 can never use that, since 0.9 * 1.28 is above 1. A rare token can. So rare tokens gain most,
+# and the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #
@@ -426,13 +427,13 @@ show_figure(figure, "06_ppo")
 #   reward comes in. With lambda = 1 each flip gets all of it, under every critic.
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
-# - Top right: both critics learn. (If a critic never knew more than a constant, easy and hard
-#   problems would share one baseline, and PPO would be worse off than GRPO. The curve
-#   `explained_variance` tells: it stays near 0.) With lambda = 1 the target is the real reward.
-#   With lambda = 0 the target contains the critic's own next value, so its error comes back into
-#   what it learns. The bands of the seeds overlap a little, so these seeds hardly tell the two
-#   apart. Both curves rise once, near update 10: the first steps are large, and the values shoot
-#   past the mean reward of 1/2 before they come back.
+# - Top right: both critics learn. (A critic that says the same number everywhere gives easy and
+#   hard problems one baseline. PPO is then worse off than GRPO. With such a critic the curve
+#   `explained_variance` stays near 0.) With lambda = 1 the target is the real reward. With lambda =
+#   0 the target contains the critic's own next value, so its error comes back into what it learns.
+#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart. Both curves
+#   rise once, near update 10: the first steps are large, and the values shoot past the mean reward
+#   of 1/2 before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not, and the printed

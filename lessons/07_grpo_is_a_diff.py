@@ -15,11 +15,12 @@
 #
 #     A_i = (r_i - mean(r)) / (std(r) + eps)                                    arXiv:2402.03300
 #
-# Here std is the standard deviation of the group's rewards, a measure of their spread. The division
-# gives the advantages of all groups the same spread, whatever the scale of the rewards and however
-# rare a right answer is. (That has a price, which this lesson comes to.) Its sum of squares is
-# divided by G - 1. The small number eps is 1e-4. It is there because the std is 0 if all rewards
-# are equal, and nothing can be divided by 0.
+# Here std is the standard deviation of the group's rewards, a measure of their spread: add up the
+# squared distances from the mean, divide by G - 1, and take the root. The division gives the
+# advantages of all groups the same spread. So a group in which one answer of 16 is right still
+# counts beside one in which eight are. (That has a price, which this lesson comes to.) The small
+# number eps is 1e-4. It is there because the std is 0 if all rewards are equal, and nothing can be
+# divided by 0.
 #
 # Nearly everything else is PPO. So this lesson reads the two files side by side.
 
@@ -232,12 +233,13 @@ for name, settings, by_hand in BY_HAND:
 # PPO takes the KL off the reward of each token. GRPO adds it to the loss. The two need different
 # estimates:
 #
-# - In a reward only the *value* of the estimate counts, and that of k1 is right on average.
+# - A reward is a number without a gradient. So only the *value* of the estimate counts, and that of
+#   k1 is right on average.
 # - In a loss only its *gradient* counts. The gradient of k1 is that of log p, whose mean is 0
 #   (lesson 05). So k1 would pull nowhere.
-# - So GRPO takes *k3*, which is x - 1 - log x. In it x is the probability of the token under the
-#   reference, over its probability under the policy. For the first token above x is 0.5, and k3 is
-#   0.5 - 1 + 0.693 = 0.193.
+# - So GRPO takes *k3*, which is x - 1 - log x with x = p_reference / p. (So log x is -k1. The value
+#   of k3 is right on average as well, and never negative.) For the first token above x is 0.1 / 0.2
+#   = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193.
 #
 # (For the curious: the gradient of k3 is, on average, that of the KL in which the reference draws
 # the tokens, and not the policy. Both pull the policy towards the reference.) In the trainings of
@@ -435,9 +437,15 @@ print(texts[3])
 # The world is the toy world of lesson 05: after a 1 a completion with a 3 is right, after a 2 one
 # without a 3. We train four *arms*, as the variants of an experiment are called. The last two are
 # GRPO with the settings from above: without the std, which is *Dr. GRPO* (GRPO done right), and
-# RLOO. Dr. GRPO also divides the loss of each step by a constant, which is the number of
-# completions times the most tokens that one may have. Our default, which the arm `grpo` has,
-# divides by the number of tokens in all groups that teach something.
+# RLOO. Dr. GRPO also divides the loss by another number.
+#
+# By what is the sum over all tokens of a step divided? There are three ways:
+#
+# - `token`, our default: by the number of tokens in all groups that teach something.
+# - `sequence`, as in the paper on GRPO: each completion by its own length, and the sum by the
+#   number of completions.
+# - `constant`, as in Dr. GRPO: by the number of completions times the most tokens that one may
+#   have.
 #
 # By hand: a right completion of 10 tokens has the advantage 1, a wrong one of 40 tokens has -1, and
 # 208 tokens are allowed. The ratio is 1. How much does a token weigh, and what is `policy_loss`?
@@ -447,12 +455,13 @@ print(texts[3])
 #     sequence     1/(2 * 10)              1/(2 * 40)       -(1 - 1) / 2     = 0
 #     constant     1/(2 * 208)             1/(2 * 208)      -(10 - 40) / 416 = 0.072  (Dr. GRPO)
 #
-# With `sequence`, as the paper on GRPO has it, a token of a long wrong completion weighs a quarter
-# of one of the short right completion. This is the *length bias*: a wrong completion loses less for
-# each token the longer it is, and a right one gains more for each token the shorter it is. So wrong
-# completions may grow longer than they would. A constant ends that. An average by token does so
-# too, so against our default this part of Dr. GRPO changes little. (This lesson does not measure
-# lengths. In a run of your own, see `completion_length`.)
+# With `sequence` a token of the long wrong completion weighs a quarter of one of the short right
+# completion. This is the *length bias*: a wrong completion loses less for each token the longer it
+# is, and a right one gains more for each token the shorter it is. So wrong completions may grow
+# longer than they would, and right ones shorter. A constant ends that: all tokens are divided by
+# one number, whatever the length of their completion. An average by token does so too, so against
+# our default this part of Dr. GRPO changes little. (This lesson does not measure lengths. In a run
+# of your own, see `completion_length`.)
 #
 # The comparison is fair in this sense: with the same seed, all four start from the same weights and
 # see the same prompts. So their first 64 completions are the same too. Each rollout gets two
@@ -524,10 +533,10 @@ for name, curve in curves.items():
 #     with the std       about 2 G sqrt(p (1 - p)), because the std is about sqrt(p (1 - p))
 #
 # Let one logit z decide: p = sigmoid(z), and dp/dz = p (1 - p). Without the std the pull is dp/dz
-# times a constant, so the steps climb p, the mean reward of the prompt. With the std it is not, so
-# they climb something else: hard prompts (p near 0) and easy prompts (p near 1) count more than
-# without the division. A middle prompt still pulls most. The next cell takes groups of 16 with 1 to
-# 15 right completions.
+# times a constant, so the steps climb p, the mean reward of the prompt. With the std they climb
+# another function of p (exercise 2). Its pull falls more slowly towards both ends. So hard prompts
+# (p near 0) and easy prompts (p near 1) count more than without the division, though still less
+# than middle ones. The next cell takes groups of 16 with 1 to 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)
@@ -637,10 +646,10 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   becomes certain too early and tries nothing new. With it, as with a KL, groups of equal rewards
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
-#   third is *k2*, half the square of k1. It is never negative. As a number it is wrong on average.
-#   But in the loss it pulls, on average, exactly as the KL itself, as long as a rollout has had no
-#   update. Each can stand in the loss, or can be
-#   taken off the reward.
+#   third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its mean is
+#   not the KL. But its gradient is k1 * grad log p, and the mean of that is the gradient of the KL.
+#   So in the loss it pulls the right way. (This is exact for the first update of a rollout alone.)
+#   Each of the three can stand in the loss, or can be taken off the reward.
 #
 # ### The settings
 #

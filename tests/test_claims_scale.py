@@ -389,7 +389,8 @@ def made_up(name):
     if name.startswith("C17"):
         scores = {task: some_bits(name + task) for task in ("arithmetic", "countdown")}
         curve = [round(rng.random(), 4) for _ in range(12)]
-        return {"base": scores, "rl": scores, "reward": curve, "zero_std_frac": curve}
+        steps = {stage: dict.fromkeys(scores, 0.25) for stage in ("base", "rl")}
+        return {"base": scores, "rl": scores, "wrong_steps": steps, "reward": curve, "zero_std_frac": curve}
     return {"points": [{"seconds": 10.0 * (i + 1), "samples": 384 * i, "arithmetic": some_bits(f"{name}{i}"),
                         "countdown": some_bits(f"{name}{i}c")} for i in range(4)]}
 
