@@ -152,11 +152,16 @@ def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
     result = describe(prompt, problem, answer)
     if args.votes > 1:
         ordered = sorted(answer.votes.items(), key=lambda item: -item[1])
-        print("votes     " + ", ".join(f"{count}x {printable(text)}" for text, count in ordered[:6]))
+        parts = [f"{count}x {printable(text)}" for text, count in ordered[:6]]
+        num_more = args.votes - sum(count for _, count in ordered[:6])
+        if num_more:
+            parts.append(f"{num_more}x another answer or none")
+        print("votes     " + ", ".join(parts))
         print(f"thinking  {printable(result['thinking'])}")
         print(f"answer    {printable(result['answer'] or '')}", end="")
     mark = {True: "right: ", False: "wrong: ", None: ""}[result["correct"]]
-    print(f"\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens)", flush=True)
+    of_all = f" in {args.votes} answers" if args.votes > 1 else ""
+    print(f"\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens{of_all})", flush=True)
 
 
 def read_request(model: GPT, line: str, args: argparse.Namespace) -> Request:

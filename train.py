@@ -419,6 +419,9 @@ def print_end(folder: Path, config: Config, results: dict) -> None:
     task = max(config.tasks.shares, key=config.tasks.shares.get)
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
     print("", *screen_table(results["stages"]), "", sep="\n")
+    unasked = [name for name, share in config.tasks.shares.items() if not share]
+    if unasked:
+        print(f"RL was given no problem of {' and '.join(unasked)}: near 0 is normal there\n")
     print(f"everything is in {visible(folder)}: report.html (the same in report.md, with intervals),\n"
           "results.json, figures, checkpoints")
     print(f'next: python sample.py "{problem.prompt}" --run {visible(folder)}', flush=True)

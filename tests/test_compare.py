@@ -152,6 +152,17 @@ def test_the_widest_numbers_fit_eighty_columns(tmp_path, capsys):
     assert "-100.0 [-100.0, -100.0]" in text and "one seed each" in text
 
 
+def test_seconds_are_compared_where_a_stage_was_trained_in_both(tmp_path, capsys):
+    folders = [store(tmp_path / "a", 0), store(tmp_path / "b", 0, algo="ppo")]
+    for folder, seconds in zip(folders, (40.0, 100.0)):
+        results = read(folder)
+        results["seconds"] = {"base": 500.0, "rl": seconds}      # the base was copied from one run
+        (Path(folder) / "results.json").write_text(json.dumps(results))
+    text = printed(capsys, *folders)
+    assert re.search(r"^ rl +40 +100 +2\.5$", text, re.MULTILINE) and "500" not in text
+    assert "seconds" in text and "B / A" in text
+
+
 def test_where_the_runs_began_is_said_if_it_differs(tmp_path, capsys):
     folders = [store(tmp_path / "a", 0), store(tmp_path / "b", 0, algo="ppo")]
     assert "started from" not in printed(capsys, *folders)

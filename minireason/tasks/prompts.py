@@ -16,6 +16,8 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
     text = " ".join(text.split())
     if text.split(" ")[0].lower() in [task.word for task in TASKS.values()]:
         return parse_prompt(text.lower())
+    if not text:
+        raise ValueError(f"the text is empty: begin with {prompt_words()}, or write a sentence")
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"at most {MAX_CHARACTERS} characters, please")
     if not PLAIN_WORDS.fullmatch(text):

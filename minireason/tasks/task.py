@@ -79,7 +79,7 @@ class Task:
     # How it is scored and shown
     canonical_answer: Callable[[str], str] = same_text    # answers of one form are one vote
     remark: Callable[[Problem], str] | None = None        # what to add to "wrong": "no solution exists"
-    unseen: Callable[[Problem], str] | None = None        # what in it training never draws: "numbers above 9"
+    unseen: Callable[[Problem], str] | None = None        # what in it no preset draws: "numbers above 9"
     caveat: Callable[[Problem], str] | None = None        # what to add to "correct", if little was tested
     test_by_prompt: bool = False                          # test problems may share a key, not a prompt
     averaged: bool = False                                # do the tables' means over tasks include it?

@@ -269,6 +269,24 @@ def differences_as_text(rows: list[dict], first: Group, second: Group) -> list[s
     return lines
 
 
+def seconds_as_text(first: Group, second: Group, stages: list[str]) -> list[str]:
+    """How long training took on average, for each stage that was not copied from one run; without what was
+    sampled for scores."""
+    lines = []
+    for stage in stages:
+        of_first, of_second = mean_seconds(first, stage), mean_seconds(second, stage)
+        if of_first and of_second and of_first != of_second:
+            lines.append(f" {stage:13} {of_first:<20.0f} {of_second:<20.0f} {of_second / of_first:.1f}")
+    title = f"{'seconds':15}{first.letter:21}{second.letter:21}{second.letter} / {first.letter}"
+    return [title, *lines] if lines else []
+
+
+def mean_seconds(group: Group, stage: str) -> float:
+    """Seconds of training of a stage, a mean over the group's runs; 0 where a run does not know."""
+    seconds = [run["seconds"].get(stage, 0.0) for run in group.runs]
+    return sum(seconds) / len(seconds) if all(seconds) else 0.0
+
+
 def percent(value: float, low: float | None, high: float | None, sign: str = "") -> str:
     """A share in percent with its interval; `sign` "+" shows the sign of numbers above 0."""
     text = f"{100 * value:{sign}.1f}"
@@ -335,6 +353,7 @@ def compare(groups: list[Group], figure: Path) -> tuple[list[str], list[dict]]:
         paired = differences(first, group, stages)
         rows += as_rows(paired, first, group)
         lines += ["", *settings_as_text(first, group), "", *differences_as_text(paired, first, group)]
+        lines += seconds_as_text(first, group, stages)
     lines += ["", "[low, high]: 95%, paired bootstrap over problems and seeds"]
     if len(first.runs) == 1:
         lines.append("one seed each: the chance of training itself is not in these intervals")
