@@ -453,7 +453,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--preset", type=like("preset"), default="laptop",
                         help="smoke, laptop (default) or gpu")
     parser.add_argument("--model", metavar="NAME", help=f"{', '.join(LARGE)}: a published size instead, by "
-                        "formula alone; or a full name, such as qwen2.5-7b or llama-3-8b: see below")
+                        "formula alone; or a full name, such as qwen2.5-7b (--model x lists them all)")
     parser.add_argument("--num-prompts", type=like("rl.num_prompts"), help="P: problems per rollout")
     parser.add_argument("--group-size", type=number(int, 2, LIMIT), help="G: completions per problem")
     parser.add_argument("--micro-batch-size", type=like("rl.micro_batch_size"),

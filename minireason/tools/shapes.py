@@ -100,8 +100,9 @@ def shape_of(c: ModelConfig) -> Shape:
 
 def find_model(name: str, short_names: dict[str, ModelConfig]) -> Shape:
     """The Shape of a model by its short name, or by its name in MODELS. Raises BadInput if it is neither."""
-    if name in short_names:
-        return shape_of(short_names[name])
+    for short_name in short_names:
+        if short_name.lower() == name.lower():
+            return shape_of(short_names[short_name])
     if name.lower() in MODELS:
         return MODELS[name.lower()]
     similar = difflib.get_close_matches(name.lower(), MODELS, n=3, cutoff=0.5)
