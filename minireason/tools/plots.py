@@ -14,7 +14,7 @@ CURVES = {      # key of a metric -> title of its curve
     "entropy": "entropy (nats)",
     "kl": "KL to the start",
     "approx_kl": "KL of one update",
-    "zero_std_frac": "groups without spread",
+    "zero_std_frac": "groups without a signal",
 }
 Curve = tuple[list[int], list[float]]      # (steps, values) of one run
 HELD_OUT = "held_out_"      # begins the keys of held-out pass@1 in metrics.jsonl; the name of a task follows
@@ -56,7 +56,10 @@ def color_of(position: int) -> str:
     return PALETTE[position % len(PALETTE)]
 
 
-def smooth(values: Sequence[float], window: int = 9) -> list[float]:
+WINDOW = 9      # values of which a smoothed curve shows the mean
+
+
+def smooth(values: Sequence[float], window: int = WINDOW) -> list[float]:
     """Running mean over the last `window` values."""
     means = []
     for end in range(1, len(values) + 1):
@@ -89,12 +92,15 @@ def plot_stages(stages: dict, tasks: list[str], path: Path) -> None:
         axes.bar(x, percents, width, yerr=[below, above], capsize=2, color=color_of(position),
                  label=f"{task} (n={rates[0]['num_problems']})")
         for bar_x, percent in zip(x, percents):
-            axes.text(bar_x, 3, f"{percent:.0f}", ha="center", color="white", fontsize=8)
+            if percent > 10:
+                axes.text(bar_x, 3, f"{percent:.0f}", ha="center", color="white", fontsize=8)
+            else:       # the bar is too low for its number
+                axes.text(bar_x, percent + 3, f"{percent:.0f}", ha="center", color="#444444", fontsize=8)
     axes.set_xticks(range(len(stages)), list(stages))
     axes.set_ylabel("held-out pass@1, %")
     axes.set_ylim(0, 100)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
+    figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside upper left")      # above the bars
     figure.savefig(path, dpi=150)
 
 
@@ -167,7 +173,7 @@ def plot_groups(panels: dict[str, list[list[Curve]]], labels: list[str], path: P
             draw_group(axes, curves, color_of(position))
         axes.set_title(title, fontsize=9, loc="left")
         axes.tick_params(labelsize=8)
-        axes.set_xlabel("step", fontsize=8)
+        axes.set_xlabel("step" if "held-out" in title else f"step (means of {WINDOW})", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid.flat[len(panels):]:
         axes.set_visible(False)
