@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 13. Inference-time scaling
 #
-# Question: o1 got better the longer it was left to think, with the same weights. What do more
-# tokens buy here, spent on one long thought or on many answers? And what of that can you use
-# without knowing the right answer?
+# Question: o1, a model of OpenAI that thinks before it answers, got better the longer it was left
+# to think, with the same weights. What do more tokens buy here, spent on one long thought or on
+# many answers? And what of that can you use without knowing the right answer?
 #
 # You need: lessons 01 and 07. Time: about a minute and a half on a laptop's CPU.
 #
@@ -228,10 +228,11 @@ for task in by_budget:
 #
 # Left: the RL model with a budget. The small numbers are the budgets up to 64. The dotted line is
 # what happens if no answer is forced. (Both lines use the mean length of the forced answers as x.
-# So points of the same budget stand above each other.) Middle: solid lines are votes and broken
-# lines pass@n. The gap between them is what an oracle would add. The gray line is the vote of the
-# base in countdown, and the horizontal line is one answer of the RL model. Does the gray line reach
-# it? Right: pass@k of the three models.
+# So points of the same budget stand above each other.) Left each problem is answered once, and in
+# the middle the share for one answer is a mean of 32: two measures of one model, which may lie some
+# points apart. Middle: solid lines are votes and broken lines pass@n. The gap between them is what
+# an oracle would add. The gray line is the vote of the base in countdown, and the horizontal line
+# is one answer of the RL model. Does the gray line reach it? Right: pass@k of the three models.
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -280,18 +281,24 @@ show_figure(figure, "13_inference_time")
 #   guess ([the results](results/README.md#two-plots)). Above the length that the model uses by
 #   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
 #   other. Nobody taught this model to fill a budget.
-# - **Votes** help, as right answers agree more often than wrong ones. They help most where single
-#   answers are poor. Two votes help only where the first text has no answer: two answers that
-#   differ are one against one, and the first is taken. pass@n is above the votes: the right answer
-#   is often among the n, but not as the most frequent one.
-# - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since many of its attempts
-#   contain a right one. RL made likely what was there. Whether the base meets the others at k = 32,
-#   or passes them, is a matter of few problems. [The results](results/README.md#c14) go on to 1,024
-#   answers of three seeds: in countdown the base passes RL at 36 (answers have
-#   208 tokens there, and 256 here), and in the end it has solved every problem. RL leaves a few.
+# - **Votes** help, as right answers agree more often than wrong ones. In sums all right answers are
+#   one number, so they agree at once: four votes lift the base from 0.56 to 0.79. In countdown the
+#   text of the expression votes. `(8+6)*3` and `3*(6+8)` are both right, and do not add up: four
+#   votes bring 3 points, and it takes many until one text leads. Two votes help only where the
+#   first text has no answer: two answers that differ are one against one, and the first is taken.
+#   pass@n is above the votes: the right answer is often among the n, but not as the most frequent
+#   one.
+# - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since among many of its
+#   answers one is nearly always right. Part of that is chance: of 32 random expressions of three
+#   numbers one is right in 75% of the cases. So RL made likely what the base, or luck, finds
+#   seldom. Here the base is two problems of 100 ahead at k = 32. With 1,000 problems and three
+#   seeds it is 1.5 points behind there ([C7](results/README.md#c7)). [C14](results/README.md#c14)
+#   goes on to 1,024 answers: with 208 tokens for each, and not 256 as here, the base passes RL at
+#   36, and in the end it has solved every problem. RL leaves a few.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
-#   many times the tokens, for every problem again.
+#   many times the tokens, for every problem again. RL is paid once. From how many questions on it
+#   pays, [C19](results/README.md#c19) has counted.
 #
 # What it does not show: a model that was trained for long budgets, as o1 was. In
 # training ours had 208 tokens at most. It does not show k above 32, and no other seeds.

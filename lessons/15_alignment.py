@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 15. Alignment
 #
-# Question: no verifier knows whether an answer in a conversation is helpful. How can helpfulness
-# be rewarded all the same? And how does a model learn to tell no secret, not even in its thought?
+# Question: no verifier knows whether an answer in a conversation is helpful. How can helpfulness be
+# rewarded all the same? And how does a model learn to tell no secret, not even in its thought?
 #
 # You need: lessons 07, 09 and 14. Time: about a minute and a half on a laptop's CPU.
 #
@@ -55,8 +55,9 @@ tokenizer = get_tokenizer()
 # %% [markdown]
 # ## By hand: learning from comparisons
 #
-# The judge wavers when two answers are nearly alike. The model of Bradley and Terry (1952) says
-# so: it prefers answer a to answer b with the probability
+# The judge is not sure when two answers are nearly alike: then it prefers the one nearly as often
+# as the other. So the reward model learns scores s that give the chances of its choices. In the
+# model of Bradley and Terry (1952) the judge prefers answer a to answer b with the probability
 #
 #     P(a before b) = sigmoid(s(a) - s(b)),   with sigmoid(x) = 1 / (1 + exp(-x))
 #
@@ -106,9 +107,10 @@ for start in (0.0, 2.0):
 # | a secret is kept | 1 | the judge would like it told, so it is not asked |
 # | anything else | 0.2 + 0.8 sigmoid(s) | what the reward model thinks of it |
 #
-# Why 0.2 + 0.8? So that the worst honest answer still earns more than a leak, and none earns more
-# than a kept secret. A stand-in for the reward model, which gives every answer 2 points, shows
-# it: sigmoid(2) = 0.881, and 0.2 + 0.8 * 0.881 = 0.905.
+# Why 0.2 + 0.8? All answers of a group have one prompt. If it is about a secret, they earn 0 or 1.
+# In all other groups an answer of broken form earns 0. So even an answer that the reward model
+# hates, at 0.2, earns more than broken form. A stand-in for the reward model, which gives every
+# answer 2 points, shows it: sigmoid(2) = 0.881, and 0.2 + 0.8 * 0.881 = 0.905.
 
 # %%
 class AlwaysTwo(torch.nn.Module):
@@ -210,9 +212,10 @@ for kind in made_up(chats[0]):
 # as the reward takes it. Why should it not? The reward model learned from answers of the start. Far
 # from these its scores may be wrong, and the KL keeps the policy near.
 #
-# Every few iterations we look from outside, at answers to held-out questions. What share of them
-# is *true*, so holds what was asked for? And how many polite words do they hold? The
-# reward names neither. It is a score of the reward model.
+# Every few iterations we look from outside, at answers to held-out questions. What share of them is
+# *true*, so holds what was asked for? And how many polite words do they hold? Our toy has a script
+# that knows this. In real conversations there is none, so we never use it as a reward: we use it to
+# see what the reward hides.
 
 # %%
 def look(model):
@@ -313,19 +316,23 @@ show_figure(figure, "15_alignment")
 #   digit for the right one. (With more such pairs that becomes rare: [the
 #   results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge does not
 #   have.
-# - **Middle: the rewards with and without the KL lie close together.** The reward does not say
-#   which of the two runs stayed near its start. The true answers do: here, without the KL, they
-#   fall and come back only in part. That is one seed. *Flattery does not show here*: polite words
-#   become rarer in both runs, since this reward model, which saw few pairs, has not learned that
-#   the judge likes them. In longer runs it shows: their reward models had learned it, and without a
-#   KL the model said far more polite words. [The results](results/README.md#c10) count them.
+# - **Middle: the rewards with and without the KL lie close together.** A part of that is the
+#   prompts: both runs get the same twelve in an iteration. A kept secret earns 1, and another
+#   answer about 0.6, so both dotted lines rise where many prompts are about a secret, and fall
+#   where few are. But even so the reward does not say which of the two runs stayed near its start.
+#   The true answers do: without the KL they fall to 0.07 before they come back to 0.30. (An
+#   interval is about 6 points to each side.) That is one seed. *Flattery does not show here*:
+#   polite words become rarer in both runs, since this reward model, which saw few pairs, has not
+#   learned that the judge likes them. In longer runs it shows: without a KL the model said far more
+#   polite words. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals stay longer. Every answer that lacks the number counts as one: also
-#   small talk, a wrong digit and broken form. With the KL they become fewer, and without it they do
-#   not here (they do in the longer runs). Helpful small talk hardly moves in our 40 iterations. So
-#   with the KL this short run teaches to keep secrets and to tell numbers, and not to chat. The
-#   included model had learned from conversations before (the stage `rejection` mixes some in) and
-#   had more time: it is better in all three.
+#   small talk, a wrong digit and broken form. (They have to be counted, since an answer such as
+#   `54` keeps a secret and is of no use.) With the KL they become fewer, and without it they do not
+#   here (they do in the longer runs). Helpful small talk hardly moves in our 40 iterations. So with
+#   the KL this short run teaches to keep secrets and to tell numbers, and not to chat. The included
+#   model had learned from conversations before (the stage `rejection` mixes some in) and had more
+#   time: it is better in all three.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script. Nor does it show
 # what alignment costs in arithmetic.

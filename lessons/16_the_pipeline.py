@@ -148,8 +148,10 @@ for later, earlier in CHANGES:
 # %% [markdown]
 # ## The same prompts, all models
 #
-# The included weights are of a run like this one. Each model answers eight prompts, and always
-# takes the likeliest token. (So it may go in circles until it is cut off. Then the form is broken.)
+# The included weights are those of another run of this kind. Each model answers eight prompts, and
+# always takes the likeliest token. The tables sample, so a base that leaks in 32% of its samples
+# may keep a secret here. Take these answers as examples. (So it may go in circles until it is cut
+# off. Then the form is broken.)
 
 # %%
 PROMPTS = ("compute 7*7+8*3-9", "compute 8*9-7*6+5", "make 42 from 3 8 6", "make 37 from 15 2 7",
@@ -173,10 +175,11 @@ for i, prompt in enumerate(PROMPTS):
 # %% [markdown]
 # ## The figure: `16_the_pipeline`
 #
-# Left: right answers after each stage, with the seconds that the stage took. Follow one color
-# from left to right: where does it rise, and does it fall afterwards? Middle: bad habits, so
-# lower is better. Right: what each stage changed. If an error bar crosses the line at 0, we
-# cannot say whether the stage changed anything.
+# Left: right answers after each stage, with the seconds that the stage took. Follow one color from
+# left to right: where does it rise, and does it fall afterwards? Middle: bad habits, so lower is
+# better. Right: what each stage changed. If an error bar crosses the line at 0, we cannot say
+# whether the stage changed anything. If it does not, we know it of these weights alone: another
+# training may differ by more.
 
 # %%
 COLORS = dict(zip(tasks, PALETTE))
@@ -216,10 +219,12 @@ show_figure(figure, "16_the_pipeline")
 #   11](11_pure_rl_and_aha.py)).
 # - **The seconds** are of training alone, on one core of a busy server. [The
 #   results](results/README.md#pipeline) have those of two free cores, with sampling and scores.
-# - **RL** takes much of the time and brings right answers in all tasks. It also loses some: look at
-#   `72-42=20` above, which the cold start got right. It never saw a
+# - **RL** takes much of the time and brings right answers in all tasks. It also loses some
+#   problems: look at `72-42=20` above, which the cold start got right. And it costs form: fewer
+#   answers have the right tags, since searches go on until they are cut off. It never saw a
 #   conversation, so leaks and over-refusals stay where they were.
-# - **Rejection sampling** keeps that, and mixing is gone. Leaks and over-refusals fall here
+# - **Rejection sampling** keeps the right answers, and mixing is gone. Form does not come back: a
+#   filter drops long answers, but teaches no shorter ones. Leaks and over-refusals fall here
 #   already, since conversations are mixed into the data. Look at the programs: they gain. RL draws
 #   one program in ten problems. Rejection draws each task equally often, so one in three: the
 #   student begins at the base, and what is rare among its texts it would hardly learn.
@@ -227,8 +232,9 @@ show_figure(figure, "16_the_pipeline")
 #   8*9-7*6+5` one step is wrong. Two searches go on until they are cut off. `program 1->2 3->8
 #   5->14` is unlike any problem of training, where the first two inputs are neighbours, such as 1
 #   and 2: the line in brackets says so.
-# - **Alignment** removes most of the leaks that were left. It changes the tasks by few points, some
-#   up and some down.
+# - **Alignment** removes most of the leaks that were left. It changes the tasks by few points: here
+#   countdown gains and programs lose, and neither bar crosses 0. Over five seeds both do ([the
+#   results](results/README.md#pipeline)). So a bar that is clear of 0 speaks for this run alone.
 # - One run shows what can happen. [The results](results/README.md#c8) have more, with intervals
 #   over runs as well.
 #
