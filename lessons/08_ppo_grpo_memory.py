@@ -111,7 +111,9 @@ assert memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 # 11 * 4 = 892 bytes.
 #
 # There is a cheaper critic: a value layer on the policy's own body, which is called `ppo-shared`.
-# It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes.
+# It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes. Its price is not in bytes: the loss of
+# the critic then changes the same weights as the loss of the policy, and each may disturb the
+# other. How much is not measured here.
 
 # %%
 tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3,
@@ -154,16 +156,18 @@ print("\n".join(memory.page(formula, measured)))
 # We compare GRPO with three kinds of PPO:
 #
 # - **One graph:** a separate critic whose loss shares a backward pass with the policy's loss. This
-#   is what our `ppo.py` does.
+#   is what our `ppo.py` does, since it makes one loss of both and so stays like `grpo.py`, line by
+#   line.
 # - **Two graphs:** a separate critic whose loss has its own backward pass, after the policy's. Then
-#   only the larger of the two activations counts, and not their sum.
+#   only the larger of the two activations counts, and not their sum. The gradients are the same.
 # - **One body:** a value layer on the policy's body.
 #
 # And we take two sizes. One is the preset: longer completions than above, and no reference. The
-# other is a model with 7 billion numbers, in bfloat16, a format that takes 2 bytes for a number. It
-# has long completions and a reference, and we know its bytes by the formula alone. There its
-# optimizer takes 12 bytes for each number: Adam's 8, and 4 for a copy of the weights in float32
-# (the reason comes below). So a critic takes 2 + 2 + 12 = 16 bytes for each number.
+# other has the shape of Llama-2-7B: 6.6 billion numbers, and each head has keys and values of its
+# own, so its cache is large. It is in bfloat16, a format that takes 2 bytes for a number. It has
+# long completions and a reference, and we know its bytes by the formula alone. There its optimizer
+# takes 12 bytes for each number: Adam's 8, and 4 for a copy of the weights in float32 (the reason
+# comes below). So a critic takes 2 + 2 + 12 = 16 bytes for each number.
 
 # %%
 long = RLConfig(num_prompts=8, group_size=8, micro_batch_size=1, max_new_tokens=1024, kl_coef=0.04)
@@ -212,9 +216,10 @@ show_figure(figure, "08_where_the_bytes_go")
 # ## Where the saving ends
 #
 # GRPO needs a group, and PPO can do with one completion for each prompt. So the fair question is:
-# from which group size on does GRPO need more than such a PPO? There are two answers. If the whole
-# batch passes at once, each completion adds activations. With micro-batches of a fixed size, only
-# the cache and the rollout grow.
+# from which group size on does GRPO need more than such a PPO? The PPO here has a separate critic
+# in one graph, the largest of the three. (Against the other two the saving ends far earlier.) There
+# are two answers. If the whole batch passes at once, each completion adds activations. With
+# micro-batches of a fixed size, only the cache and the rollout grow.
 
 # %%
 KINDS = {"whole batch": True, "micro-batches": False}
@@ -232,7 +237,9 @@ for kind, whole in KINDS.items():
 #
 # Both pictures are for our preset. The blue curve is GRPO with more and more completions for each
 # prompt, and the red line is PPO with one. Look where they cross: left of that place GRPO saves
-# memory. Both axes are logarithmic.
+# memory. (In the left picture that is the first dot.) In the right picture the activations decide
+# up to 16. From 32 on the cache is larger. It stops growing at 512 rows, because no more are
+# sampled at once. Both axes are logarithmic.
 
 # %%
 figure, panels = new_figure(1, 2, figsize=(7.6, 3.4))
@@ -250,14 +257,14 @@ show_figure(figure, "08_ppo_grpo_memory")
 #
 # | trick | what it does | its price |
 # |---|---|---|
-# | LoRA | freezes weights; two thin matrices (of *rank* r) beside each learn | learns less |
+# | LoRA | freezes weights; two thin matrices (*adapters*, of *rank* r) beside each learn | learns less |
 # | QLoRA | LoRA, with the frozen weights in 4 bits | weights are rounded, too |
 # | checkpointing | computes activations again instead of keeping them | a third more time |
 # | flash | attention without the table of all pairs of tokens | none: the same numbers |
 # | fused | one compiled program for several small operations | none: the same numbers |
 # | ZeRO 1, 2, 3 | a card keeps a part: of Adam; gradients too; weights too | 3: more traffic |
 # | logits in pieces | the scores of all words, for some tokens at a time | none: the same numbers |
-# | no master | no float32 copy of bfloat16 weights | small updates are rounded away |
+# | no master | no float32 copy; Adam's means take 2 bytes each, too | small updates are rounded away |
 # | micro-batches of 1 | fewer activations at a time | more passes |
 # | 8-bit Adam | running means in 1 byte each | they are rounded |
 # | engine | a separate program samples, with its own copy of the weights | memory |
@@ -266,7 +273,8 @@ show_figure(figure, "08_ppo_grpo_memory")
 # gradient 2, its float32 copy 4 and Adam 8. That copy is there because a small update would be lost
 # in the rounding of bfloat16. Together this is 16 N = 113.5 GiB. With LoRA of rank 32 the N numbers
 # are frozen, and take 2 bytes each. Only the thin matrices learn. They have A = 80,740,352 numbers:
-# 2 N + 16 A = 15.4 GiB.
+# 2 N + 16 A = 15.4 GiB. And the reference goes: it is the policy without its adapters. So in the
+# list below LoRA saves 98.1 GiB and 14.2 more.
 
 # %%
 shape = MODELS["qwen2.5-7b"]
@@ -311,7 +319,8 @@ print("\n".join(published.page()))
 #   gradients and Adam. At our size this is 6%, because activations are 93% of the bytes.
 # - At 7B the activations of a micro-batch are smaller than the cache. So they do not count at the
 #   peak, and PPO takes 1.65 times as much, with one graph or with two. That is not twice as much
-#   either.
+#   either. Newer models share keys between heads (lesson 03). Their cache is several times smaller,
+#   and then activations decide again.
 # - The second figure: the group takes the saving back. With the whole batch at once the saving ends
 #   at 2 completions for each prompt (3 at 7B). In micro-batches it ends at 1319. At 7B it ends at
 #   23, because there the cache of many long completions grows large.

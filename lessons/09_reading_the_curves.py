@@ -194,11 +194,12 @@ show_figure(figure, "09_reading_the_curves")
 # - **Healthy (blue).** The reward rises. Entropy falls slowly: the model becomes surer, and goes
 #   on trying. `approx_kl` stays between 0.001 and 0.03 until the last iterations, and a few percent
 #   of the tokens are clipped.
-# - **Rate x 33 (red).** In the first iterations `approx_kl` and `clip_frac` are many times as
-#   high as in the healthy run, and the reward falls below its start. A few steps were enough to
-#   destroy what the model could do. All groups then fail alike, so `zero_std_frac` is near 1, and
-#   lines have gaps: without a difference in a group there is no update, and nothing to measure. One
-#   of the three seeds recovers, and ends at a reward of 1.00.
+# - **Rate x 33 (red).** In the first iterations `approx_kl` and `clip_frac` are many times as high
+#   as in the healthy run, and the first red point of the reward is below all others. A few steps
+#   were enough to destroy what the model could do. For about ten iterations nearly all groups fail
+#   alike, so `zero_std_frac` is near 1, and lines have gaps: without a difference in a group there
+#   is no update, and nothing to measure. One of the three seeds recovers, and ends at a reward of
+#   1.00.
 # - **Rate / 30 (gray).** `approx_kl` is about a hundred times lower or more, nothing is clipped,
 #   and entropy and length stay where they were. Nothing is wrong, but it hardly learns.
 # - **Groups of 2 (yellow).** `zero_std_frac` is high from the start, as the formula says. Most
@@ -228,9 +229,12 @@ show_figure(figure, "09_reading_the_curves")
 #
 # The trap, twice:
 #
-# - **One update for each rollout.** Then the ratio is 1 in the only place where it is measured.
-#   So `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage
-#   `rl` of `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low.
+# - **One update for each rollout.** Then the ratio is 1 in the only place where it is measured. So
+#   `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage `rl` of
+#   `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low. There
+#   read reward and entropy together. If the reward falls and entropy changes suddenly, the rate is
+#   too high. In a trained model, whose entropy is low, it jumps up. In this toy it can only fall:
+#   it starts near log 8, the highest that there is.
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
 #

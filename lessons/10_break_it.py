@@ -216,6 +216,8 @@ show_figure(figure, "10_break_it")
 #
 # - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing.
 #   Misaligned groups seem only a little slower. Without the blue line beside it, who would notice?
+#   No logged number finds this bug: `zero_std_frac` is counted in the right groups, and is lower
+#   only because fewer prompts are solved. The test finds it.
 # - **"KL without gradient" and "k1 as a loss": the broken run has the higher reward.** That is no
 #   advantage of the bug. These runs have `kl_coef` 1, a high price on leaving the start. The
 #   right run pays it and stays near its start on purpose, so it learns less. The broken run was
@@ -227,10 +229,14 @@ show_figure(figure, "10_break_it")
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
 # - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
 #   positions behind the end of a completion, where nothing keeps a ratio near 1. So more of them
-#   are clipped. The second one makes gradients several times as large.
+#   are clipped. Their advantages are 0, so they have no gradient, and the reward hardly suffers.
+#   The second one makes gradients several times as large: each of up to eight micro-batches weighs
+#   as much as the whole step should. But AdamW divides by the size of the gradient (lesson 09), so
+#   the steps hardly change.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
-#   come. Behind the last token nothing is to come. The broken code asks the critic there, and the
-#   critic never learned about that place. Here, for once, the reward shows it.
+#   come. (In lesson 01 the word stood for a way to make intervals.) Behind the last token nothing
+#   is to come. The broken code asks the critic there, and the critic never learned about that
+#   place. Here, for once, the reward shows it.
 # - **Gaps** in a curve are iterations without an update. All rewards of each group were equal
 #   there, so there was nothing to learn and nothing to measure.
 #

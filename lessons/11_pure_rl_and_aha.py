@@ -16,7 +16,7 @@
 #
 # | we count | which is | among |
 # |---|---|---|
-# | a *retry* | a failed try that another try follows | tries that the thought itself calls failed |
+# | a *retry* | a try that follows a failed one | tries that the thought itself calls failed |
 # | *giving up* | the last try has failed, and the model answers all the same | all thoughts |
 # | a *false yes* | a try that is called a success, and is none | tries called a success |
 # | *won by retrying* | a right answer whose first try had failed | right answers |
@@ -148,9 +148,11 @@ for line, note in zip(lines, notes):
 # %% [markdown]
 # ## Four models, the same problems
 #
-# Now four models answer the same held-out problems, one answer each: the base, our model after
-# pure RL, the included cold start, and the included RL model, which went on from the cold start
-# for much longer. `tokens_thinking` and `tries_thinking` are means over the answers that think.
+# Now four models answer the same held-out problems, one answer each: the base, our model after pure
+# RL, the included cold start, and the included RL model, which went on from the cold start for much
+# longer. `tokens_thinking` and `tries_thinking` are means over the answers that think. (The lines
+# above left out completions that were cut off. The table counts them. They are long, so its tries
+# are more.)
 #
 # The intervals are a bootstrap: we draw the problems again, with repetition, 200 times, and take
 # the middle 95% of what comes out. A rate has no value where there is nothing to divide by.
@@ -248,7 +250,7 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   one thing alone. Ours is nearly that: a base whose corpus holds no retries, and no checks,
 #   repairs and comparisons either. Pure RL does not invent them: see [the
 #   results](results/README.md#c3).
-# - **Trying again is useful here**, because a comparison is easier than a search: see how many
+# - **Trying again is useful here**, because to check a try is easier than to find it: see how many
 #   right answers were won by retrying.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation
 #   alone. Yet it tries more often than any text, since its examples never give up. These further
@@ -259,8 +261,9 @@ show_figure(figure, "11_pure_rl_and_aha")
 # - **Repairs** stay rare, in [longer runs](results/README.md#c3), too: there 3% of the wrong steps
 #   of countdown are repaired, and 1% in the base. In sums RL halves the wrong steps instead.
 #
-# What it does not show: a second seed, and a world in which repairs are worth their tokens. A sum
-# of a few steps is not one, since a check costs as much as the step.
+# What it does not show: a second seed, and a world in which repairs are worth their while. In sums
+# only 5% of the base's steps are wrong, so a check seldom finds one, and RL gains more by doing the
+# step right at once.
 #
 # The trap: to count words. The next exercise is about it.
 #
@@ -277,6 +280,6 @@ show_figure(figure, "11_pure_rl_and_aha")
 #    a new one, nor whether its verdict is true.
 # 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. A
 #    whole thought costs about 0.20 and pays: without one 8 of 100 countdown answers of an RL model
-#    are right, and 78 with one ([C7](results/README.md#c7)). So late retries, which help rarely,
-#    would go first.
+#    are right, and 78 with one, in other runs ([C7](results/README.md#c7)). So late retries, which
+#    help rarely, would go first.
 # </details>

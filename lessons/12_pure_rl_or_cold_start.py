@@ -57,9 +57,9 @@ tokenizer = get_tokenizer()
 # %% [markdown]
 # ## By hand: add two rewards, or multiply them?
 #
-# Four completions answer `compute 7*2+8`. The first is right, in one language. The second is
-# right, and *luego* is Spanish. The third is wrong, in one language. The fourth is wrong and says
-# nothing, so it mixes nothing.
+# Four completions answer `compute 7*2+8`. The first is right, in one language. The second is right,
+# and mixes: *luego* is Spanish, *check* and *ok* are English. The third is wrong, in one language.
+# The fourth is wrong and says nothing, so it mixes nothing.
 #
 # | completion | correct | one language | sum | product |
 # |---|---|---|---|---|
@@ -214,11 +214,11 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **Pure RL** is right more often than the base, and less readable. Why less? The base often
 #   says nothing, and an answer without a thought is readable. After RL nearly all texts think,
 #   and a text that thinks can mix.
-# - **Mixing rises under pure RL.** Thoughts in one language and in two earn the same, so the
-#   reward favors neither. But a thought that led to a right answer becomes more likely with all
-#   its habits. In the longer runs of [the results](results/README.md#c6) mixing rose in all three
-#   seeds, and ended above the corpus. Longer thoughts explain much of it: more words can
-#   mix.
+# - **Mixing rises under pure RL.** Thoughts in one language and in two earn the same, so the reward
+#   favors neither. But RL makes thoughts longer, and a longer thought has more words that can mix.
+#   In the longer runs of [the results](results/README.md#c6) sums do not grow, and 46% of their
+#   thoughts mix before and after. Countdown grows, and goes from 49 to 79%. (In this short run the
+#   intervals overlap.)
 # - **Both rewards**: the same base soon keeps to one language. It seems to learn
 #   more slowly to be right (the intervals overlap), since right answers in two languages now earn
 #   nothing. R1's authors, too, saw that the second reward cost them a little.
@@ -234,9 +234,9 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # seed.
 #
 # The trap: the sum of the two rewards. Then the reward for one language is easiest to earn by
-# saying nothing, or by being cut off. R1 took a sum all the same: it added the share of words in
-# the wanted language. We think that silence did not pay there, since its problems can hardly be
-# guessed.
+# saying nothing, or by being cut off: a text that is cut off counts as empty, and mixes nothing. R1
+# took a sum all the same: it added the share of words in the wanted language. We think that silence
+# did not pay there, since its problems can hardly be guessed.
 #
 # ## Exercises
 #
