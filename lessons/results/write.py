@@ -646,6 +646,12 @@ def by_run(differences):
     return ", ".join(f"{100 * difference:+.0f}" for difference in differences)
 
 
+def gained_by_rl(width):
+    """C17: what pure RL gains in arithmetic on a base of this width, in points."""
+    row = find("C17.json", f"width {width}, 160,000 documents: arithmetic, RL less base")
+    return f"{100 * row['value']:+.0f}"
+
+
 def paid_for_steps(arm, task):
     """C18: accuracy of an arm less that of the outcome alone, for each run."""
     differences = []
@@ -709,6 +715,8 @@ NUMBERS = {
     "C12": tries_of_pure_rl,
     "C16": lambda: points("C16.json", "chat: experts less cold start"),
     "C18": lambda: f"{100 * find('C18.json', 'countdown, each step less outcome')['value']:.0f}",
+    "C17-64": lambda: gained_by_rl(64),
+    "C17-32": lambda: gained_by_rl(32),
     "C18-runs": lambda: by_run(paid_for_steps("each step", "countdown")),
     "C13-runs": lambda: by_run(distilled_less_rl()),
     "C18-sums": lambda: f"{100 * find('C18.json', 'arithmetic, each step less outcome')['value']:.0f}",
