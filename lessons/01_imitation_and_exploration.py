@@ -123,7 +123,7 @@ def p_right():
 settings = SFTConfig(num_epochs=80, batch_size=4, learning_rate=1e-2, warmup_steps=1)
 optimizer = torch.optim.AdamW(toy.parameters(), weight_decay=0.0)
 lines = list(sft.train(toy, optimizer, corpus, settings, seed=0))
-# The loss is a mean over two tokens a text. The second is the end: it is nearly certain, and adds 0.02.
+# The loss is a mean over two tokens a text. The second is the end: nearly certain, it adds 0.02.
 loss_of_a_text = 2 * lines[-1]["loss"]
 print(f"by hand:   p = 0.250, loss {loss(1 / 4):.3f}")
 print(f"imitation: p = {p_right():.3f}, loss {loss_of_a_text:.3f}")

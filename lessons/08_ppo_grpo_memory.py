@@ -257,14 +257,14 @@ show_figure(figure, "08_ppo_grpo_memory")
 #
 # | trick | what it does | its price |
 # |---|---|---|
-# | LoRA | freezes weights; two thin matrices (*adapters*, of *rank* r) beside each learn | learns less |
+# | LoRA | freezes weights; thin *adapters* (of *rank* r) beside each learn | learns less |
 # | QLoRA | LoRA, with the frozen weights in 4 bits | weights are rounded, too |
 # | checkpointing | computes activations again instead of keeping them | a third more time |
 # | flash | attention without the table of all pairs of tokens | none: the same numbers |
 # | fused | one compiled program for several small operations | none: the same numbers |
 # | ZeRO 1, 2, 3 | a card keeps a part: of Adam; gradients too; weights too | 3: more traffic |
 # | logits in pieces | the scores of all words, for some tokens at a time | none: the same numbers |
-# | no master | no float32 copy; Adam's means take 2 bytes each, too | small updates are rounded away |
+# | no master | no float32 copy; Adam's means in 2 bytes, too | small updates are rounded away |
 # | micro-batches of 1 | fewer activations at a time | more passes |
 # | 8-bit Adam | running means in 1 byte each | they are rounded |
 # | engine | a separate program samples, with its own copy of the weights | memory |
@@ -272,9 +272,9 @@ show_figure(figure, "08_ppo_grpo_memory")
 # **By hand.** Qwen2.5-7B has N = 7,615,616,512 numbers. In bfloat16 a weight takes 2 bytes, its
 # gradient 2, its float32 copy 4 and Adam 8. That copy is there because a small update would be lost
 # in the rounding of bfloat16. Together this is 16 N = 113.5 GiB. With LoRA of rank 32 the N numbers
-# are frozen, and take 2 bytes each. Only the thin matrices learn. They have A = 80,740,352 numbers:
-# 2 N + 16 A = 15.4 GiB. And the reference goes: it is the policy without its adapters. So in the
-# list below LoRA saves 98.1 GiB and 14.2 more.
+# are frozen, and take 2 bytes each. Only the adapters, two thin matrices beside each, learn. They
+# have A = 80,740,352 numbers: 2 N + 16 A = 15.4 GiB. And the reference goes: it is the policy
+# without its adapters. So in the list below LoRA saves 98.1 GiB and 14.2 more.
 
 # %%
 shape = MODELS["qwen2.5-7b"]
