@@ -22,6 +22,7 @@ import contextlib
 import dataclasses
 import inspect
 import json
+import math
 import os
 import sys
 import time
@@ -708,7 +709,12 @@ def bootstrap(statistic, *columns, num_resamples=500):
 
 
 def row(name, value, low=None, high=None):
-    return {"name": name, "value": value, "low": low, "high": high}
+    """A row of a claim. What is infinite, as a goal that is never reached, is None: JSON has no infinity."""
+    line = {"name": name, "value": value, "low": low, "high": high}
+    for key, end in line.items():
+        if end == math.inf:
+            line[key] = None
+    return line
 
 
 def in_percent(line):

@@ -561,6 +561,11 @@ def points(file, name):
     return f"{abs(100 * find(file, name)['value']):.0f}"
 
 
+def signed(file, name, digits=0):
+    """A difference in percentage points, with its sign."""
+    return f"{100 * find(file, name)['value']:+.{digits}f}"
+
+
 def peaks():
     """How many times the memory of GRPO a step of PPO takes."""
     ppo = find("C4.json", "ppo peak, bytes by formula")["value"]
@@ -611,14 +616,6 @@ def tokens_spared():
     return f"{before / after:.0f}"
 
 
-OF_PLANNED = "cold start: ppo in the seconds of grpo - grpo, all tasks"
-
-
-def whole_lead():
-    """PPO less GRPO after the whole of RL from cold starts, in points over all tasks."""
-    return f"{100 * find('C5.json', 'cold start: ppo - grpo, all tasks')['value']:+.1f}"
-
-
 def right_by_thinking():
     """The share of countdown problems that are right without a thought, and with the longest one."""
     ends = [find("C7.json", f"countdown, budget {budget}, * tokens: right") for budget in (" 0", "256")]
@@ -633,7 +630,7 @@ def tries_again():
 
 def kept_by_later_stages():
     """Arithmetic and countdown after the last stage, less after RL, in points."""
-    return ", ".join(f"{100 * find('C8.json', f'align - rl {task}')['value']:+.1f}" for task in TASKS[:2])
+    return ", ".join(signed("C8.json", f"align - rl {task}", 1) for task in TASKS[:2])
 
 
 def accuracy(outcomes):
@@ -641,45 +638,40 @@ def accuracy(outcomes):
     return outcomes.count("1") / len(outcomes)
 
 
-def by_run(differences):
-    """The differences of single runs, in points: for example -28, -16, -4."""
-    return ", ".join(f"{100 * difference:+.0f}" for difference in differences)
+def by_run(file, accuracy_of, first, second):
+    """The accuracy of one arm less that of another in each run, in points: for example -28, -16, -4."""
+    differences = []
+    for seed in read(file)["seeds"]:
+        differences.append(100 * (accuracy_of(first, seed) - accuracy_of(second, seed)))
+    return ", ".join(f"{difference:+.0f}" for difference in differences)
 
 
 def gained_by_rl(width):
     """C17: what pure RL gains in arithmetic on a base of this width, in points."""
-    row = find("C17.json", f"width {width}, 160,000 documents: arithmetic, RL less base")
-    return f"{100 * row['value']:+.0f}"
+    return signed("C17.json", f"width {width}, 160,000 documents: arithmetic, RL less base")
 
 
-def paid_for_steps(arm, task):
-    """C18: accuracy of an arm less that of the outcome alone, for each run."""
-    differences = []
-    for seed in read("C18.json")["seeds"]:
-        ends = []
-        for name in (arm, "outcome"):
-            scores = read(f"arms/C18-{name.replace(' ', '-')}-{seed}.json")["scores"]
-            ends.append(accuracy(scores[task]["outcomes"]))
-        differences.append(ends[0] - ends[1])
-    return differences
+def countdown_of_arm(arm, seed):
+    """C18: the accuracy of an arm in countdown."""
+    scores = read(f"arms/C18-{arm.replace(' ', '-')}-{seed}.json")["scores"]
+    return accuracy(scores["countdown"]["outcomes"])
 
 
-def distilled_less_rl():
-    """C13: accuracy of the student of most answers less that of RL, over both tasks, for each run."""
-    differences = []
-    for seed in read("C13.json")["seeds"]:
-        ends = []
-        for name in (f"distilled-{read('C13.json')['numbers'][-1]}", "RL"):
-            last = read(f"arms/C13-{name}-{seed}.json")["points"][-1]
-            ends.append(mean([accuracy(last[task]) for task in TASKS[:2]]))
-        differences.append(ends[0] - ends[1])
-    return differences
+def end_of_way(way, seed):
+    """C13: the accuracy of a way at its end, over both tasks."""
+    last = read(f"arms/C13-{way.replace(' ', '-')}-{seed}.json")["points"][-1]
+    return mean([accuracy(last[task]) for task in TASKS[:2]])
+
+
+def distilled_by_run():
+    """C13: the student of most answers less RL on it, in each run."""
+    return by_run("C13.json", end_of_way, f"distilled {read('C13.json')['numbers'][-1]}", "RL")
 
 
 def distilled_lead():
     """C13: the student of most answers less RL on it, in points over both tasks."""
     most = read("C13.json")["numbers"][-1]
-    return f"{100 * find('C13.json', f'distilled {most} less RL: both')['value']:+.0f}"
+    return signed("C13.json", f"distilled {most} less RL: both")
 
 
 def crossing_of_base():
@@ -698,8 +690,8 @@ NUMBERS = {
     "C4-tokens": tokens_of_ledger,
     "GPU-tokens": tokens_on_gpu,
     "published": num_near,
-    "C5": whole_lead,
-    "C5-seconds": lambda: f"{100 * find('C5.json', OF_PLANNED)['value']:+.1f}",
+    "C5": lambda: signed("C5.json", "cold start: ppo - grpo, all tasks", 1),
+    "C5-seconds": lambda: signed("C5.json", "cold start: ppo in the seconds of grpo - grpo, all tasks", 1),
     "C5-clock": clock_ratio,
     "C6": lambda: percent(find("C6.json", "pure RL: mixing"), 0),
     "C7": right_by_thinking,
@@ -707,19 +699,19 @@ NUMBERS = {
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
     "C13": distilled_lead,
     "C14": crossing_of_base,
-    "C15-coin": lambda: f"{100 * find('C15.json', 'all problems, coin less base')['value']:+.0f}",
-    "C15-vote": lambda: f"{100 * find('C15.json', 'all problems, vote less base')['value']:+.0f}",
+    "C15-coin": lambda: signed("C15.json", "all problems, coin less base"),
+    "C15-vote": lambda: signed("C15.json", "all problems, vote less base"),
     "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),
     "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
     "C11": lambda: points("C15.json", "program, exact less base"),
     "C12": tries_of_pure_rl,
     "C16": lambda: points("C16.json", "chat: experts less cold start"),
-    "C18": lambda: f"{100 * find('C18.json', 'countdown, each step less outcome')['value']:.0f}",
+    "C18": lambda: signed("C18.json", "countdown, each step less outcome"),
     "C17-64": lambda: gained_by_rl(64),
     "C17-32": lambda: gained_by_rl(32),
-    "C18-runs": lambda: by_run(paid_for_steps("each step", "countdown")),
-    "C13-runs": lambda: by_run(distilled_less_rl()),
-    "C18-sums": lambda: f"{100 * find('C18.json', 'arithmetic, each step less outcome')['value']:.0f}",
+    "C18-runs": lambda: by_run("C18.json", countdown_of_arm, "each step", "outcome"),
+    "C13-runs": distilled_by_run,
+    "C18-sums": lambda: signed("C18.json", "arithmetic, each step less outcome"),
     "C19": tokens_spared,
 }
 

@@ -35,7 +35,6 @@ the length.
 import copy
 import dataclasses
 import itertools
-import math
 import sys
 import time
 from pathlib import Path
@@ -491,10 +490,8 @@ def rows_of(start, seeds, curves, planned):
             rows.append(row(f"{title}: {algo}, on the way by {unit}",
                             *bootstrap(lambda right: area(x, right, budget), mine.all)))
             for gain in GOALS[start]:
-                ends = bootstrap(lambda right: needed(x, right, gain), mine.all)
-                # a goal that is never reached takes for ever, and JSON has no infinity
-                ends = [end if math.isfinite(end) else None for end in ends]
-                rows.append(row(f"{title}: {algo}, {unit} to {100 * gain:.0f} points more", *ends))
+                rows.append(row(f"{title}: {algo}, {unit} to {100 * gain:.0f} points more",
+                                *bootstrap(lambda right: needed(x, right, gain), mine.all)))
     for task in (*of_grpo.right, "all tasks"):
         ppo_right, grpo_right, planned_right = of_ppo.of(task), of_grpo.of(task), planned.of(task)
         rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, ppo_right, grpo_right)))

@@ -137,11 +137,10 @@ class Curve:
         return points_of(self.right, self.tokens)
 
     def needed_interval(self, level):
-        """(value, low, high) of `tokens_needed`, over seeds and problems. What is infinite is None."""
+        """(value, low, high) of `tokens_needed`, over seeds and problems. All three may be infinite."""
         def needed(right, tokens):
             return tokens_needed(points_of(right, tokens), level)
-        ends = runs.bootstrap(needed, self.right, self.tokens)
-        return tuple(None if math.isinf(end) else end for end in ends)
+        return runs.bootstrap(needed, self.right, self.tokens)
 
 
 def points_of(right, tokens):
@@ -164,7 +163,7 @@ def rows_of(task, curves):
             rows.append(row(f"{title}, {name}: tokens", tokens))
         for level in LEVELS:
             value, low, high = curve.needed_interval(level)
-            if value is not None:
+            if not math.isinf(value):
                 rows.append(row(f"{title}, {level:.0%}: tokens needed", value, low, high))
     first, last = curves[0], curves[-1]
     for name in first.names:

@@ -16,7 +16,6 @@ from minireason.tasks.trace import STEP, find_steps
 from minireason.tasks.words import Voice
 
 LEVELS = {1: (2, 2), 2: (3, 3), 3: (4, 5), 4: (6, 8)}   # level -> fewest and most terms
-HARDEST = 3                                            # of the presets; level 4 is for trials of your own
 EASY_LENGTH, EASY_TOTAL = 4, 20                        # of level 0: digits, and the highest total
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
@@ -110,7 +109,7 @@ def check(problem: Problem, answer: str) -> str | None:
 
 def unseen(problem: Problem) -> str:
     """Names something in a user's problem that no preset's training draws; "" if it finds nothing."""
-    most_terms = LEVELS[HARDEST][1]
+    most_terms = LEVELS[TASK.hardest_of_presets()][1]
     if len(PLUS_OR_MINUS.findall(problem.prompt)) >= most_terms:
         return f"more than {most_terms} terms"
     if max(int(number) for number in re.findall("[0-9]+", problem.prompt)) > 9:

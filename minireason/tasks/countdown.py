@@ -16,7 +16,6 @@ from minireason.tasks.trace import find_steps
 from minireason.tasks.words import Voice
 
 LEVELS = {1: (2, 9), 2: (3, 9), 3: (3, 20), 4: (4, 9)}   # level -> how many numbers, the largest
-HARDEST = 3                                              # of the presets; level 4 is for trials of your own
 MAX_NUMBERS, MAX_DIGITS = 6, 4                           # bounds on what a user may type
 PROMPT = re.compile(r"make (-?[0-9]+) from ([0-9]+(?: [0-9]+)*)", re.ASCII)
 SYMBOL = re.compile(r"([0-9]+|[-+*()])( ?)", re.ASCII)
@@ -285,7 +284,7 @@ def write_guess(problem: Problem, rng: random.Random, right: float = 0.3) -> str
 
 def unseen(problem: Problem) -> str:
     """Names something in a user's problem that no preset's training draws; "" if it finds nothing."""
-    most_numbers, largest = LEVELS[HARDEST]
+    most_numbers, largest = LEVELS[TASK.hardest_of_presets()]
     if max(problem.numbers) > largest:
         return f"numbers above {largest}"
     if len(problem.numbers) > most_numbers:

@@ -83,3 +83,7 @@ class Task:
     caveat: Callable[[Problem], str] | None = None        # what to add to "correct", if little was tested
     test_by_prompt: bool = False                          # test problems may share a key, not a prompt
     averaged: bool = False                                # do the tables' means over tasks include it?
+
+    def hardest_of_presets(self) -> int:
+        """The hardest level that a preset uses. Those above it are for trials of one's own."""
+        return max(max(mix.levels) for mix in self.presets.values())
