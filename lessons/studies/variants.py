@@ -1,6 +1,6 @@
 """GRPO and its relatives from one cold start: what lines each needs, and what points it brings. Resumable.
 
-    python lessons/studies/variants.py [--seeds 3] [--iterations 60]
+    python lessons/studies/variants.py [--seeds 3] [--iterations 30]
     python lessons/studies/variants.py --fast          five of them, two iterations: to see that all works
 
 `--only gspo dapo` trains and measures these and the GRPO they are compared with, and stops: so several
@@ -53,7 +53,7 @@ from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
 from minireason.upkeep.files import read_json
 
-NUM_SNAPSHOTS = 9           # of a run: one at each tenth of its way
+NUM_SNAPSHOTS = 4           # of a run: one at each fifth of its way
 COLORS = {"completions": "#1b6ca8", "seconds": "#e0a030"}
 
 
@@ -375,12 +375,12 @@ def save(table, args):
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--iterations", type=number(int, 2, 100_000), help="of each run (60, with --fast 2)")
+    parser.add_argument("--iterations", type=number(int, 2, 100_000), help="of each run (30, with --fast 2)")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=RELATIVES,
                         help=f"measure these, and make no table: {', '.join(RELATIVES)}")
     args = runs.parse(parser)
     if args.iterations is None:
-        args.iterations = 2 if args.fast else 60
+        args.iterations = 2 if args.fast else 30
     names = FAST if args.fast else RELATIVES
     if args.only:
         names = {RELATIVES[name].less for name in args.only} | set(args.only)
