@@ -188,7 +188,11 @@ def test_the_command(tmp_path, capsys):
     run = ["--run", str(tmp_path)]
     assert inspector.main(["compute 2+3", *run, "--html", str(tmp_path / "page.html")]) == 0
     shown = capsys.readouterr().out
-    assert "cold-start speaks, rl judges" in shown and " value " in shown and shown.count("reward") == 2
+    assert "cold-start speaks, rl judges" in shown and shown.count("reward") == 2
+    headings = next(line for line in shown.splitlines() if line.split()[:1] == ["token"]).split()[1:]
+    assert "value" in headings and "return" in headings
+    for heading in headings:                            # each column is explained above the table
+        assert f"\n  {heading} " in shown
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>") and '<meta name="viewport"' in page
     legend = page[page.index("<body"):page.index("<section>")]

@@ -579,6 +579,8 @@ def test_two_runs_are_compared_where_they_have_cost_as_much(variants):
     assert by_completions[0] == pytest.approx(100 * (12 - 20) / 40)
     by_seconds = variants.compare(arms, "dapo", "seconds")          # 2: its iteration 4 and 2 of GRPO
     assert by_seconds[0] == pytest.approx(100 * (24 - 10) / 40)
+    halfway = variants.right_at(arms["grpo"][0], "seconds", 2.5)    # between iterations 2 and 3: 10 and 15
+    assert sum(halfway) == pytest.approx(12.5) and set(halfway) == {0, 0.5, 1}
     line = variants.table_line(arms, "dapo")
     assert line["at the end"][0] == pytest.approx(100 * 24.5 / 40) and line["by seconds"] == by_seconds
 

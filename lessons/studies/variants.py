@@ -16,7 +16,8 @@ finds all that was measured, and makes the table.
    the table from them without a run.
 3. A relative and its GRPO are compared with equal seeds on the same held-out problems of arithmetic and
    countdown, twice: after as many sampled completions, and after as many seconds. Where one of the two had
-   more at its end, its last snapshot before that is taken. So all have to be trained on the same device.
+   more at its end, its accuracy there is read from a straight line between its two snapshots nearest to it.
+   Since seconds are compared, all have to be trained on the same device.
 4. lessons/results/variants.json and variants.png, when all are there.
 
 What is not equal:
@@ -271,14 +272,23 @@ def compare(arms, name, cost):
     of_relative, of_grpo = [], []
     for relative, its_grpo in zip(arms[name], arms[RELATIVES[name].less]):
         budget = min(relative["marks"][-1][cost], its_grpo["marks"][-1][cost])
-        of_relative.append(bits(last_within(relative, cost, budget)))
-        of_grpo.append(bits(last_within(its_grpo, cost, budget)))
+        of_relative.append(right_at(relative, cost, budget))
+        of_grpo.append(right_at(its_grpo, cost, budget))
     return tuple(100 * share for share in bootstrap_interval(of_relative, of_grpo))
 
 
-def last_within(arm, cost, budget):
-    """The last mark of an arm that had cost no more than the budget."""
-    return [mark for mark in arm["marks"] if mark[cost] <= budget][-1]
+def right_at(arm, cost, budget):
+    """How often each problem is right when an arm has cost so much: 0, 1, or between two marks a share.
+
+    Between two marks it is a straight line: at half of the way from wrong to right it is 0.5.
+    """
+    marks = arm["marks"]
+    before = [mark for mark in marks if mark[cost] <= budget][-1]
+    if before is marks[-1]:
+        return bits(before)
+    after = marks[marks.index(before) + 1]
+    share = (budget - before[cost]) / (after[cost] - before[cost])      # of the way from one to the other
+    return [(1 - share) * old + share * new for old, new in zip(bits(before), bits(after))]
 
 
 # -----------------------------------------------------------------------------

@@ -139,6 +139,25 @@ def as_text(completion: dict) -> str:
     return "\n".join(lines)
 
 
+def columns_explained(names: list[str], old: str, stage: str) -> str:
+    """Says what each column of `as_text` is. Stage `old` wrote the tokens, `stage` finds them likely or not."""
+    meanings = {
+        "logprob": f"log of the probability that {stage} gives the token",
+        "old_logprob": f"the same of {old}, which wrote it",
+        "ratio": "the first probability over the second; c: clipped, so it has no gradient",
+        "advantage": "how much better than expected; if positive, the token is made likelier",
+        "value": "what the critic expects from here on",
+        "return": "what the critic is trained to say here",
+        "kl": f"k3, an estimate of how far {stage} is from {old}",
+        "entropy": f"how undecided {stage} is here; 0: sure",
+    }
+    lines = []
+    for name, meaning in meanings.items():
+        if name in names:
+            lines.append(f"  {HEADINGS.get(name, name):8} {meaning}")
+    return "\n".join(lines)
+
+
 def aligned(token: str, cells: list[str]) -> str:
     return f"{token[:12]:>12}" + "".join(f"{cell:>8}" for cell in cells)
 
@@ -233,6 +252,7 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(completions))
         return
     print(f"{problem.prompt}: {old} speaks, {args.stage} judges ({args.run})")
+    print(columns_explained(list(completions[0]["tokens"][0]), old, args.stage) + "\n")
     print("\n\n".join(as_text(completion) for completion in completions[:args.show]))
 
 
