@@ -583,6 +583,7 @@ def test_two_runs_are_compared_where_they_have_cost_as_much(variants):
     assert sum(halfway) == pytest.approx(12.5) and set(halfway) == {0, 0.5, 1}
     line = variants.table_line(arms, "dapo")
     assert line["at the end"][0] == pytest.approx(100 * 24.5 / 40) and line["by seconds"] == by_seconds
+    assert line["time"] == 0.5
 
 
 def test_the_sentence_says_what_the_intervals_say(variants):

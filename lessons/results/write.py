@@ -339,18 +339,15 @@ def readability():
     return grid("C6.json", "model", arms, columns)
 
 
-def readable_thoughts():
-    """thinking.json: of the answers that think, how many are readable and how many mix languages."""
+def mixed_thoughts():
+    """thinking.json: of the answers that think, how many mix languages."""
     shown = {"base": "base", "pure RL": "pure RL", "cold-start": "cold start",
              "rl": "RL after it, mixing priced"}
     columns = {}        # {title: {stage: [a share of each run]}}
     for run in told_apart(read("thinking.json")["runs"]):
         for task in TASKS[:2]:
             for stage, row in run["tasks"][task].items():
-                # an answer without a thought counts as readable: these are taken out
-                readable = (row["readable"] - (1 - row["thinks"])) / row["thinks"]
-                for title, share in ((f"readable, {task} %", readable), (f"mixing, {task} %", row["mixing"])):
-                    columns.setdefault(title, {}).setdefault(stage, []).append(100 * share)
+                columns.setdefault(f"{task} %", {}).setdefault(stage, []).append(100 * row["mixing"])
     rows = []
     for stage, name in shown.items():
         cells = [name]
@@ -358,7 +355,7 @@ def readable_thoughts():
             shares = column[stage]
             cells.append(f"{mean(shares):.0f} ({min(shares):.0f} to {max(shares):.0f})")
         rows.append(cells)
-    return table(["of the answers that think", *columns], rows)
+    return table(["two languages in a thought", *columns], rows)
 
 
 def budgets():
@@ -540,7 +537,7 @@ TABLES = {
     "C5-clock-table": seconds_per_token,
     "tuning-table": tuning,
     "C6-table": readability,
-    "C6-thoughts-table": readable_thoughts,
+    "C6-thoughts-table": mixed_thoughts,
     "C7-budgets-table": budgets,
     "C7-votes-table": votes,
     "C7-pass-table": pass_at,
@@ -860,13 +857,20 @@ def sizes():
             cells.append(percent_interval(find("C17.json", f"{size}: {task}, base")))
             cells.append(points_interval(find("C17.json", f"{size}: {task}, RL less base")))
         cells.append(percent_interval(find("C17.json", f"{size}: no signal at first")))
-        for stage in ("base", "rl"):
-            name = f"{size}: arithmetic, wrong steps, {stage} {EVERY_RUN}"
-            cells.append(percent_interval(find("C17.json", name)))
         rows.append(cells)
     return table([size_of("C17.json"), "million parameters", "arithmetic: base %", "RL minus base",
-                  "countdown: base %", "RL minus base", "no signal at first, %",
-                  "wrong steps in arithmetic: base, %", "after RL, %"], rows)
+                  "countdown: base %", "RL minus base", "no signal at first, %"], rows)
+
+
+def thoughts_by_size():
+    """C17: what RL changes in the thoughts: how many answers have one, and how many of its steps are wrong."""
+    columns = {}
+    for task in TASKS[:2]:
+        for what in ("answers that think", "wrong steps"):
+            for stage, title in (("base", "base"), ("rl", "RL")):
+                columns[f"{task}: {what}, {title} %"] = f"{{}}: {task}, {what}, {stage} {EVERY_RUN}"
+    sizes = {size: size for size in read("C17.json")["sizes"]}
+    return grid("C17.json", "lowest and highest run in brackets", sizes, columns)
 
 
 def thresholds():
@@ -874,7 +878,7 @@ def thresholds():
     rows = []
     for task in TASKS[:2]:
         rows.append([task, cell("C17.json", f"{task}: pass@1 of the base from which*", percent)])
-    return table(["", "RL gains 5 points and more from this pass@1 of the base on, %"], rows)
+    return table(["", "RL surely gains 5 points from this pass@1 of the base on, %"], rows)
 
 
 def distilling():
@@ -934,9 +938,11 @@ TABLES |= {
     "C16-differences-table": if_measured("C16", generalization_differences, after=(
         "Where no model solves any problem of a kind, nothing can be told apart.")),
     "C17-table": if_measured("C17", sizes),
+    "C17-thoughts-table": if_measured("C17", thoughts_by_size),
     "C17-threshold-table": if_measured("C17", thresholds, after=(
         "*No signal at first*: the share of groups whose answers are all right or all wrong, in the first\n"
-        "ten iterations (lowest and highest run).")),
+        "ten iterations (lowest and highest run). *Surely*: the low end of the interval of what RL gains is\n"
+        "above 5 points, for this base and each better one.")),
     "C5-whole-table": if_measured("C5", comparison),
     "C5-goal-table": if_measured("C5", needed_for_a_goal),
     "C5-critic-table": if_measured("C5", what_the_critic_explains),
@@ -951,7 +957,7 @@ TABLES |= {
 NUMBERS |= {
     "C13-figure": figure_of("C13", "Distilling and RL: accuracy against seconds and samples"),
     "C16-figure": figure_of("C16", "What four ways gain at known problems, at new ones, and in chat"),
-    "C17-figure": figure_of("C17", "What RL gains against the base's pass@1, and groups without a signal"),
+    "C17-figure": figure_of("C17", "What RL gains against the base's pass@1, groups without a signal, and wrong steps"),
     "C5-figure": figure_of("C5", "Accuracy of PPO and GRPO against answers, seconds and bytes"),
     "C19-figure": figure_of("C19", "Lines of equal accuracy, and accuracy against all tokens"),
     "C20-figure": figure_of("C20", "Length by difficulty, accuracy and tokens along the price of length"),

@@ -30,6 +30,7 @@ from minireason.tools.plots import new_figure
 
 TASKS = ("arithmetic", "countdown")
 STAGES = ("base", "rl")
+SHARES = {"wrong_steps": "wrong steps", "thinks": "answers that think"}     # of all steps, of all answers
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
 FULL = preset("laptop").base.num_examples
 SIZES = ((32, FULL), (64, FULL), (128, FULL),       # width, and documents of the base
@@ -43,14 +44,15 @@ GAIN = 0.05         # what RL has to gain at least to be called at work
 # Runs
 
 def measure(width, num_documents, seed, args):
-    """Of one run: {"base" and "rl": {task: "0110..."}, "wrong_steps": {stage: {task: a share}}, "reward" and
-    "zero_std_frac": [by iteration]}."""
+    """Of one run: {"base" and "rl": {task: "0110..."}, "wrong_steps" and "thinks": {stage: {task: a share}},
+    "reward" and "zero_std_frac": [by iteration]}."""
     folder = runs.sized_run(width, num_documents, seed, args)
     scores = runs.or_exit(runs.read_results, folder)["stages"]
-    measured = {"wrong_steps": {}}
+    measured = {name: {} for name in SHARES}
     for stage in STAGES:
         measured[stage] = {task: scores[stage][task]["outcomes"] for task in TASKS}
-        measured["wrong_steps"][stage] = {task: scores[stage][task]["wrong_steps"] for task in TASKS}
+        for name in SHARES:
+            measured[name][stage] = {task: scores[stage][task][name] for task in TASKS}
     lines = runs.curve(folder.name, "rl")
     for name in ("reward", "zero_std_frac"):
         measured[name] = [round(line[name], 4) for line in lines]
@@ -65,9 +67,9 @@ def right(measured, stage, task):
     return by_seed
 
 
-def wrong_steps(measured, stage, task):
-    """The share of steps that are wrong: (mean, lowest, highest) over the seeds."""
-    shares = [of_seed["wrong_steps"][stage][task] for of_seed in measured]
+def share_of(measured, name, stage, task):
+    """One of SHARES: (mean, lowest, highest) over the seeds."""
+    shares = [of_seed[name][stage][task] for of_seed in measured]
     return sum(shares) / len(shares), min(shares), max(shares)
 
 
@@ -124,9 +126,10 @@ def rows_of(by_size):
             rows.append(row(f"{title_of(size)}: {task}, base", *bootstrap_interval(before)))
             rows.append(row(f"{title_of(size)}: {task}, RL", *bootstrap_interval(after)))
             rows.append(row(f"{title_of(size)}: {task}, RL less base", *bootstrap_interval(after, before)))
-            for stage in STAGES:
-                rows.append(row(f"{title_of(size)}: {task}, wrong steps, {stage} (mean, lowest, highest run)",
-                                *wrong_steps(measured, stage, task)))
+            for name, title in SHARES.items():
+                for stage in STAGES:
+                    rows.append(row(f"{title_of(size)}: {task}, {title}, {stage} (mean, lowest, highest run)",
+                                    *share_of(measured, name, stage, task)))
         for name, key in (("reward at first", "reward"), ("no signal at first", "zero_std_frac")):
             shares = at_first(measured, key)
             rows.append(row(f"{title_of(size)}: {name}", sum(shares) / len(shares), min(shares), max(shares)))
@@ -137,7 +140,7 @@ def rows_of(by_size):
             points.append((bootstrap_interval(before)[0], bootstrap_interval(after, before)[1]))
         lowest = threshold(points, GAIN)
         if lowest is not None:
-            rows.append(row(f"{task}: pass@1 of the base from which RL gains {GAIN:.0%}", lowest))
+            rows.append(row(f"{task}: pass@1 of the base from which RL surely gains {GAIN:.0%}", lowest))
     return rows
 
 
@@ -177,7 +180,8 @@ def draw(by_size, group_size):
 
     for place, (size, measured) in enumerate(by_size.items()):
         for task, color in COLORS.items():
-            before, after = (100 * wrong_steps(measured, stage, task)[0] for stage in STAGES)
+            before, after = (100 * share_of(measured, "wrong_steps", stage, task)[0]
+                             for stage in STAGES)
             x = place + 0.2 * TASKS.index(task)
             axes[2].annotate("", (x, after), (x, before), arrowprops={"arrowstyle": "->", "color": color})
             axes[2].plot(x, before, "o", ms=4, color=color)

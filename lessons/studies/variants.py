@@ -303,7 +303,16 @@ def table_line(arms, name):
     if name not in BASELINES:
         line["by completions"] = compare(arms, name, "completions")
         line["by seconds"] = compare(arms, name, "seconds")
+        line["time"] = time_ratio(arms, name)
     return line
+
+
+def time_ratio(arms, name):
+    """How many times as long a relative trains as its GRPO, for as many iterations. Mean over the seeds."""
+    ratios = []
+    for relative, its_grpo in zip(arms[name], arms[RELATIVES[name].less]):
+        ratios.append(relative["marks"][-1]["seconds"] / its_grpo["marks"][-1]["seconds"])
+    return sum(ratios) / len(ratios)
 
 
 def sentence(table, cost):
