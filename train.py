@@ -420,8 +420,8 @@ def print_end(folder: Path, config: Config, results: dict) -> None:
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
     print("", *screen_table(results["stages"]), "", sep="\n")
     unasked = [name for name, share in config.tasks.shares.items() if not share]
-    if unasked:
-        print(f"RL was given no problem of {' and '.join(unasked)}: near 0 is normal there\n")
+    if unasked and "rl" in results["stages"]:
+        print(f"RL was given no problems of {' and '.join(unasked)}: near 0 is normal there\n")
     print(f"everything is in {visible(folder)}: report.html (the same in report.md, with intervals),\n"
           "results.json, figures, checkpoints")
     print(f'next: python sample.py "{problem.prompt}" --run {visible(folder)}', flush=True)

@@ -195,7 +195,7 @@ show_figure(figure, "09_reading_the_curves")
 #   on trying. `approx_kl` stays between 0.001 and 0.03 until the last iterations, and a few percent
 #   of the tokens are clipped.
 # - **Rate x 33 (red).** In the first iterations `approx_kl` and `clip_frac` are many times as high
-#   as in the healthy run, and the first red point of the reward is below all others. A few steps
+#   as in the healthy run, and the first red point of the reward is below the first points of the other runs. A few steps
 #   were enough to destroy what the model could do. For about ten iterations nearly all groups fail
 #   alike, so `zero_std_frac` is near 1, and lines have gaps: without a difference in a group there
 #   is no update, and nothing to measure. One of the three seeds recovers, and ends at a reward of
@@ -233,8 +233,7 @@ show_figure(figure, "09_reading_the_curves")
 #   `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage `rl` of
 #   `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low. There
 #   read reward and entropy together. If the reward falls and entropy changes suddenly, the rate is
-#   too high. In a trained model, whose entropy is low, it jumps up. In this toy it can only fall:
-#   it starts near log 8, the highest that there is.
+#   too high. (In this toy entropy begins near log 8, the highest that there is. So at first it can only fall.)
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
 #

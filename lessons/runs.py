@@ -710,10 +710,9 @@ def bootstrap(statistic, *columns, num_resamples=500):
 
 def row(name, value, low=None, high=None):
     """A row of a claim. What is infinite, as a goal that is never reached, is None: JSON has no infinity."""
-    line = {"name": name, "value": value, "low": low, "high": high}
-    for key, end in line.items():
-        if end == math.inf:
-            line[key] = None
+    line = {"name": name}
+    for key, end in (("value", value), ("low", low), ("high", high)):
+        line[key] = None if end == math.inf else end
     return line
 
 

@@ -387,10 +387,13 @@ def made_up(name):
         one = {"level": [2, 3] * 10, "right": right, "tokens": tokens, "went_on": right}
         return {"arithmetic": one, "countdown": one}
     if name.startswith("C17"):
-        scores = {task: some_bits(name + task) for task in ("arithmetic", "countdown")}
+        scores = {}
+        for stage in ("base", "rl"):
+            scores[stage] = {task: some_bits(name + stage + task) for task in ("arithmetic", "countdown")}
         curve = [round(rng.random(), 4) for _ in range(12)]
-        steps = {stage: dict.fromkeys(scores, 0.25) for stage in ("base", "rl")}
-        return {"base": scores, "rl": scores, "wrong_steps": steps, "reward": curve, "zero_std_frac": curve}
+        steps = {"base": {"arithmetic": 0.1, "countdown": 0.2}, "rl": {"arithmetic": 0.3, "countdown": 0.4}}
+        thinks = {"base": {"arithmetic": 0.5, "countdown": 0.6}, "rl": {"arithmetic": 0.7, "countdown": 0.8}}
+        return {**scores, "wrong_steps": steps, "thinks": thinks, "reward": curve, "zero_std_frac": curve}
     return {"points": [{"seconds": 10.0 * (i + 1), "samples": 384 * i, "arithmetic": some_bits(f"{name}{i}"),
                         "countdown": some_bits(f"{name}{i}c")} for i in range(4)]}
 

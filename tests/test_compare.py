@@ -159,8 +159,13 @@ def test_seconds_are_compared_where_a_stage_was_trained_in_both(tmp_path, capsys
         results["seconds"] = {"base": 500.0, "rl": seconds}      # the base was copied from one run
         (Path(folder) / "results.json").write_text(json.dumps(results))
     text = printed(capsys, *folders)
-    assert re.search(r"^ rl +40 +100 +2\.5$", text, re.MULTILINE) and "500" not in text
-    assert "seconds" in text and "B / A" in text
+    assert re.search(r"^ rl +40 +100 +2\.5$", text, re.MULTILINE)
+    of_seconds = text[text.index("seconds"):]
+    assert not re.search("^ base ", of_seconds, re.MULTILINE)
+    assert "B / A" in text
+    results["device"] = "cuda"
+    (Path(folders[1]) / "results.json").write_text(json.dumps(results))
+    assert "B / A" not in printed(capsys, *folders)
 
 
 def test_where_the_runs_began_is_said_if_it_differs(tmp_path, capsys):

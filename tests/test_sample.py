@@ -299,7 +299,7 @@ def test_a_prompt_larger_than_those_of_training_is_answered_with_a_note(prompt, 
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_training_draws_nothing_that_is_called_unseen(task):
     rng, unseen = random.Random(0), TASKS[task].unseen
-    hardest = max(max(mix.levels) for mix in TASKS[task].presets.values())
+    hardest = TASKS[task].hardest_of_presets()
     for level in [level for level in TASKS[task].levels if level <= hardest]:
         assert not unseen or not any(unseen(make_problem(task, rng, level)) for _ in range(200))
 

@@ -130,9 +130,10 @@ def test_the_interval_of_few_seeds_holds_the_truth_as_rarely_as_the_results_page
     for _ in range(NUM_STUDIES):
         _, low, high = bootstrap_interval([[rng.gauss(0, 1)] for _ in range(num_seeds)], num_resamples=200)
         num_holding += low <= 0 <= high
-    assert num_holding / NUM_STUDIES == pytest.approx(covered, abs=0.07)       # two standard errors
+    assert num_holding / NUM_STUDIES == pytest.approx(covered, abs=0.07)      # two standard errors at 50%
     page = Path(__file__).parent.parent / "lessons" / "results" / "README.md"
-    assert f"{100 * covered:.0f}%" in page.read_text()
+    sentence = "in about 50% of the cases with two seeds, 75% with three and 84% with five"
+    assert sentence in " ".join(page.read_text().split()) and f"{100 * covered:.0f}%" in sentence
 
 
 def test_k3_is_never_negative_and_right_where_models_nearly_agree():

@@ -455,7 +455,9 @@ def thinking():
     shown = {"corpus": "base corpus", "golden": "golden examples", "base": "base", "cold-start": "cold-start",
              "rl": "rl", "align": "align", "pure RL": "pure RL, from the base"}
     found = {name: [] for name in shown}        # the rows of all runs
-    for run in told_apart(read("thinking.json")["runs"]):
+    all_runs = told_apart(read("thinking.json")["runs"])
+    [most_tries] = {run["most_tries"]["countdown"] for run in all_runs}     # of any text imitated
+    for run in all_runs:
         for name, row in run["tasks"]["countdown"].items():
             if name in found:
                 found[name].append(row)
@@ -469,16 +471,14 @@ def thinking():
         cells.append(f"{mean([100 * row['accuracy']['value'] for row in found[name]]):.1f}")
         cells.append(f"{mean(tries):.2f} ({min(tries):.2f} to {max(tries):.2f})")
         cells.append(f"{mean([100 * (spread['beyond'] or 0) for spread in spreads]):.0f}")
-        cells.append(right_beyond(spreads, MOST_TRIES))
+        cells.append(right_beyond(spreads, most_tries))
         cells.append(f"{mean([100 * (spread['right_beyond'] or 0) for spread in spreads]):.0f}")
         cells.append(f"{mean([row['tokens'] for row in found[name]]):.0f}")
         cells.append(f"{mean([100 * (spread['cut_off'] or 0) for spread in spreads]):.0f}")
         rows.append(cells)
-    return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", ">3, %",
-                  "right of these, %", ">3 of the right, %", "tokens", "cut off, %"], rows)
-
-
-MOST_TRIES = 3      # of any text that the models of thinking.json imitated
+    more = f">{most_tries}"
+    return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", f"{more}, %",
+                  "right of these, %", f"{more} of the right, %", "tokens", "cut off, %"], rows)
 
 
 def right_beyond(spreads, most):
@@ -553,9 +553,14 @@ TABLES = {
 # -----------------------------------------------------------------------------
 # Single numbers
 
-def points(file, name):
-    """The size of a difference in percentage points, without its sign."""
-    return f"{abs(100 * find(file, name)['value']):.0f}"
+def gained(file, name):
+    """A difference in percentage points."""
+    return f"{100 * find(file, name)['value']:.0f}"
+
+
+def lost(file, name):
+    """The same of a difference that is below 0."""
+    return f"{-100 * find(file, name)['value']:.0f}"
 
 
 def signed(file, name, digits=0):
@@ -680,7 +685,7 @@ def crossing_of_base():
 NUMBERS = {
     "minutes": lambda: f"{sum(read('seconds.json')['seconds'].values()) / 60:.0f}",
     "runs": lambda: str(len(read("C8.json")["seeds"])),
-    "C1": lambda: points("C1.json", "arithmetic, RL less expert iteration"),
+    "C1": lambda: gained("C1.json", "arithmetic, RL less expert iteration"),
     "C2": num_checked_answers,
     "C3": tries_again,
     "C4": peaks,
@@ -694,22 +699,22 @@ NUMBERS = {
     "C7": right_by_thinking,
     "C8": kept_by_later_stages,
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],
+    "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
+    "C11": lambda: gained("C15.json", "program, exact less base"),
+    "C12": tries_of_pure_rl,
     "C13": distilled_lead,
+    "C13-runs": distilled_by_run,
     "C14": crossing_of_base,
     "C15-coin": lambda: signed("C15.json", "all problems, coin less base"),
     "C15-vote": lambda: signed("C15.json", "all problems, vote less base"),
-    "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),
-    "C10": lambda: percent(find("C8.json", f"align leaks {EVERY_RUN}")),
-    "C11": lambda: points("C15.json", "program, exact less base"),
-    "C12": tries_of_pure_rl,
-    "C16": lambda: points("C16.json", "chat: experts less cold start"),
-    "C18": lambda: signed("C18.json", "countdown, each step less outcome"),
+    "C16": lambda: lost("C16.json", "chat: experts less cold start"),
     "C17-64": lambda: gained_by_rl(64),
     "C17-32": lambda: gained_by_rl(32),
+    "C18": lambda: signed("C18.json", "countdown, each step less outcome"),
     "C18-runs": lambda: by_run("C18.json", countdown_of_arm, "each step", "outcome"),
-    "C13-runs": distilled_by_run,
     "C18-sums": lambda: signed("C18.json", "arithmetic, each step less outcome"),
     "C19": tokens_spared,
+    "C20": lambda: percent(find("C20.json", "countdown: went on after a success")),
 }
 
 for claim in ("C1", "C3", "C6", "C7", "C8", "C9", "C10", "C11"):
@@ -863,7 +868,7 @@ def sizes():
 
 
 def thoughts_by_size():
-    """C17: what RL changes in the thoughts: how many answers have one, and how many of its steps are wrong."""
+    """C17: what RL changes in thoughts: how many answers have one, and how many of its steps are wrong."""
     columns = {}
     for task in TASKS[:2]:
         for what in ("answers that think", "wrong steps"):
@@ -957,7 +962,7 @@ TABLES |= {
 NUMBERS |= {
     "C13-figure": figure_of("C13", "Distilling and RL: accuracy against seconds and samples"),
     "C16-figure": figure_of("C16", "What four ways gain at known problems, at new ones, and in chat"),
-    "C17-figure": figure_of("C17", "What RL gains against the base's pass@1, groups without a signal, and wrong steps"),
+    "C17-figure": figure_of("C17", "What RL gains by the base's pass@1, silent groups, and wrong steps"),
     "C5-figure": figure_of("C5", "Accuracy of PPO and GRPO against answers, seconds and bytes"),
     "C19-figure": figure_of("C19", "Lines of equal accuracy, and accuracy against all tokens"),
     "C20-figure": figure_of("C20", "Length by difficulty, accuracy and tokens along the price of length"),

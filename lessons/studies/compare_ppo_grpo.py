@@ -236,7 +236,7 @@ def save_trials(tried, args):
     """Writes lessons/results/tuning.json and tuning.png."""
     rows, path = rows_of_trials(tried), runs.RESULTS / "tuning.json"
     save_json(path, {"claim": "PPO and GRPO, tuned with equal effort",
-                     "command": "python lessons/studies/compare_ppo_grpo.py --tune",
+                     "command": args.command,
                      "seeds": list(tuning_seeds(args)), "num_problems": tried["ppo"][0]["answers"],
                      "rows": rows, "tried": tried})
     print(f"wrote {path}")

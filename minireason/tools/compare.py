@@ -271,7 +271,9 @@ def differences_as_text(rows: list[dict], first: Group, second: Group) -> list[s
 
 def seconds_as_text(first: Group, second: Group, stages: list[str]) -> list[str]:
     """How long training took on average, for each stage that was not copied from one run; without what was
-    sampled for scores."""
+    sampled for scores. Seconds of several devices are not compared: then nothing is said."""
+    if len({run.get("device") for run in (*first.runs, *second.runs)}) > 1:
+        return []
     lines = []
     for stage in stages:
         of_first, of_second = mean_seconds(first, stage), mean_seconds(second, stage)
@@ -321,7 +323,8 @@ def curves_of(groups: list[Group], stages: list[str]) -> dict[str, list[list[plo
             continue
         titles = dict(CURVES)
         for lines in all_lines:
-            titles |= {plots.HELD_OUT + task: f"held-out {task}" for task in plots.held_out_tasks(lines)}
+            titles |= {plots.HELD_OUT + task: plots.HELD_OUT_TITLE + task
+                       for task in plots.held_out_tasks(lines)}
         for key, title in titles.items():
             if any(plots.has_curve(lines, key) for lines in all_lines):
                 panels[f"{stage}: {title}"] = [curves(lines, key) for lines in groups_lines]

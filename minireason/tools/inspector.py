@@ -140,7 +140,7 @@ def as_text(completion: dict) -> str:
 
 
 def columns_explained(names: list[str], old: str, stage: str) -> str:
-    """Says what each column of `as_text` is. Stage `old` wrote the tokens, `stage` finds them likely."""
+    """Says what each column of `as_text` is. Stage `old` wrote the tokens, `stage` judges them."""
     meanings = {
         "logprob": f"log of the probability that {stage} gives the token",
         "old_logprob": f"the same of {old}, which wrote it",

@@ -124,7 +124,8 @@ def as_markdown(results: dict, figures: list[Path]) -> str:
         lines += [*behaviour_table(stages, task), ""]
     lines += ["## Time", "", page.TIME_COUNTS, ""]
     lines += [f"- {stage}: {seconds:.0f} s" for stage, seconds in results["seconds"].items()]
-    lines += ["", "## Notes", ""]
+    if results["notes"]:
+        lines += ["", "## Notes", ""]
     lines += [f"- {name}: {printable(page.note_as_text(value))}" for name, value in results["notes"].items()]
     lines += ["", "## Samples", ""]
     for stage, result in stages.items():

@@ -314,8 +314,8 @@ class Handler(BaseHTTPRequestHandler):
         """Raises Refusal on a request that names another host, or that another page has sent."""
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         if host not in self.server.own_names:
-            raise Refusal(403, "open the address that was printed at the start; others reach this page by "
-                               "another address only if --host names it")
+            raise Refusal(403, "open the address that was printed at the start; for another one, start the "
+                               "playground with --host and that address")
         if origin is not None and origin not in [f"http://{name}" for name in self.server.own_names]:
             raise Refusal(403, "this request comes from another page")
 
