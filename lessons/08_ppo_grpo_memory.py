@@ -30,7 +30,8 @@
 # pass in a graph.
 #
 # While completions are sampled, there are no activations. In their place there is a cache of keys
-# and values (lesson 03). The two take turns, so only the larger one counts.
+# and values (lesson 03). The two take turns, so only the larger one counts. All other rows are
+# there all the time: torch keeps the memory of the gradients, too.
 
 # %%
 import os
@@ -105,10 +106,10 @@ assert memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 #     5 * 2       12 + 4      3 * 6   3 * 2    50 numbers in 9 tensors
 #
 # Queries, keys and values are one matrix of 2 by 6, and the output of attention one of 2 by 2. The
-# MLP has three matrices of 2 by 3. There are three norms of 2. With the embedding that makes 9
-# tensors. So weights and gradients take 200 bytes each, and Adam takes 2 * 200 + 9 * 4 = 436. The
-# critic has a value layer of 2 + 1 on top, so it has 53 numbers in 11 tensors. It takes 53 * 16 +
-# 11 * 4 = 892 bytes.
+# MLP has three matrices of 2 by 3. There are three norms of 2. With the embedding, which also
+# serves as the head, that makes 9 tensors. So weights and gradients take 200 bytes each, and Adam
+# takes 2 * 200 + 9 * 4 = 436. The critic has a value layer of 2 + 1 on top, so it has 53 numbers in
+# 11 tensors. It takes 53 * 16 + 11 * 4 = 892 bytes.
 #
 # There is a cheaper critic: a value layer on the policy's own body, which is called `ppo-shared`.
 # It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes. Its price is not in bytes: the loss of
@@ -196,10 +197,10 @@ for case, rows in ledgers.items():
 # %% [markdown]
 # ## The figure: `08_where_the_bytes_go`
 #
-# Each bar is what is held at once, so it shows only the larger of activations and cache. Compare
-# the colors. Left, yellow decides: with a separate critic in one graph, activations are there
-# twice. Right, the optimizer (light blue) is the largest part of GRPO, and PPO has a whole critic
-# (red) on top.
+# Each bar is what is held at once, so it shows only the larger of activations and cache. "PPO" is
+# the kind in one graph. Compare the colors. Left, orange decides: with a separate critic in one
+# graph, activations are there twice. Right, the optimizer (light blue) is the largest part of GRPO,
+# and PPO has a whole critic (red) on top.
 
 # %%
 NAMES = {"grpo": "GRPO", "ppo-shared": "PPO on one body", "ppo": "PPO"}
@@ -237,9 +238,11 @@ for kind, whole in KINDS.items():
 #
 # Both pictures are for our preset. The blue curve is GRPO with more and more completions for each
 # prompt, and the red line is PPO with one. Look where they cross: left of that place GRPO saves
-# memory. (In the left picture that is the first dot.) In the right picture the activations decide
-# up to 16. From 32 on the cache is larger. It stops growing at 512 rows, because no more are
-# sampled at once. Both axes are logarithmic.
+# memory. (In the left picture that is the first dot.) Both axes are logarithmic. In the right
+# picture the activations of a micro-batch decide up to 16. At 32 the cache is larger: there are 24
+# * 32 = 768 completions, and up to 512 of them are sampled at once, each with a row in the cache.
+# It does not grow beyond that. What rises from there on is the rollout: a few numbers for each
+# token, but of up to 24 * 4096 completions.
 
 # %%
 figure, panels = new_figure(1, 2, figsize=(7.6, 3.4))
@@ -262,19 +265,19 @@ show_figure(figure, "08_ppo_grpo_memory")
 # | checkpointing | computes activations again instead of keeping them | a third more time |
 # | flash | attention without the table of all pairs of tokens | none: the same numbers |
 # | fused | one compiled program for several small operations | none: the same numbers |
-# | ZeRO 1, 2, 3 | a card keeps a part: of Adam; gradients too; weights too | 3: more traffic |
+# | ZeRO 1, 2, 3 | a card keeps a part of 1: Adam, 2: gradients too, 3: weights too | 3: traffic |
 # | logits in pieces | the scores of all words, for some tokens at a time | none: the same numbers |
 # | no master | no float32 copy; Adam's means in 2 bytes, too | small updates are rounded away |
 # | micro-batches of 1 | fewer activations at a time | more passes |
 # | 8-bit Adam | running means in 1 byte each | they are rounded |
-# | engine | a separate program samples, with its own copy of the weights | memory |
+# | engine | a separate program samples, faster, with its own copy of the weights | memory |
 #
 # **By hand.** Qwen2.5-7B has N = 7,615,616,512 numbers. In bfloat16 a weight takes 2 bytes, its
 # gradient 2, its float32 copy 4 and Adam 8. That copy is there because a small update would be lost
 # in the rounding of bfloat16. Together this is 16 N = 113.5 GiB. With LoRA of rank 32 the N numbers
 # are frozen, and take 2 bytes each. Only the adapters, two thin matrices beside each, learn. They
 # have A = 80,740,352 numbers: 2 N + 16 A = 15.4 GiB. And the reference goes: it is the policy
-# without its adapters. So in the list below LoRA saves 98.1 GiB and 14.2 more.
+# without its adapters. So in the list below LoRA saves 98.1 GiB and 14.2 more: 112.3.
 
 # %%
 shape = MODELS["qwen2.5-7b"]
@@ -294,10 +297,13 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 #
 # It lists the lines, the largest first. The letters are those of a rollout: B rows in a
 # micro-batch, T tokens in a row, of which W are of the completion, V words in the vocabulary, K
-# heads of keys, and D numbers in a head. *Moments* are the two running means that Adam keeps of
-# each number. Then it says what would make it fit. Cheapest are changes after which the numbers
-# stay the same. Then come those that take time. Dearest are those after which the model learns
-# something else. The command tries all combinations, and shows the cheapest one that fits.
+# heads of keys, D numbers in a head, and C the width. A 2 at the end stands for the 2 bytes of
+# bfloat16, and a 2 in front of L K D for keys and values. *Moments* are the two running means that
+# Adam keeps of each number. Then it says what would make it fit. Cheapest are changes after which
+# the numbers stay the same (flash, fused, logits in pieces). Then come those that take time
+# (checkpointing, micro-batches of 1). Dearest are those after which the model learns something else
+# (all others). The command tries all combinations. It shows the one with the fewest dear changes,
+# and of these the one with the fewest that take time.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))
@@ -324,13 +330,15 @@ print("\n".join(published.page()))
 # - The second figure: the group takes the saving back. With the whole batch at once the saving ends
 #   at 2 completions for each prompt (3 at 7B). In micro-batches it ends at 1319. At 7B it ends at
 #   23, because there the cache of many long completions grows large.
-# - The long table: with each trick another line becomes the largest. First it is the optimizer,
-#   until LoRA or ZeRO. Then it is the activations, until checkpointing. Then it is the weights, the
-#   cache of many completions, and the logits, because a vocabulary has 150,000 tokens.
+# - The 7B model on a card of 80 GiB: the optimizer is the largest line, so LoRA saves most. Then
+#   the activations are, so flash is enough here; checkpointing would save more. What stays are the
+#   weights, the cache of many completions, and the logits, since a vocabulary has 150,000 tokens.
+#   In general: first shrink what the optimizer keeps (LoRA, ZeRO, 8-bit Adam), then the activations
+#   (flash, checkpointing, smaller micro-batches).
 # - The published peaks: 23 of 32 estimates are within 15% of the measurement, and all 23 are of
-#   imitation. The three of RL are off by -20, +31 and +19%. (There 47.6 GiB are set aside for an
-#   engine, by the settings. They are left out on both sides, as to know them is no estimate.) So
-#   for RL take the answer as a first guess.
+#   imitation. The three of RL are off by -20, +31 and +19%. (In the first of these 47.6 of the 53.0
+#   GiB are set aside for an engine, by its settings. That part is known, so the error is that of
+#   the rest alone.) So for RL take the answer as a first guess.
 #
 # **The trap** is to compare PPO with one completion for each prompt and GRPO with one completion
 # for each prompt. There is no group of 1: its only reward is its mean, so its advantage is 0.
@@ -358,6 +366,7 @@ print("\n".join(published.page()))
 # 3. At about twice the group. The cache is half as large, and the cache is what grows with the
 #    group.
 # 4. `python -m minireason.memory --model qwen2.5-1.5b --fits 24GiB` says: logits in pieces,
-#    checkpointing and 8-bit Adam. With `--max-new-tokens 4096` it adds micro-batches of 1, and at
-#    most 32 completions that are sampled at once.
+#    checkpointing and 8-bit Adam make 58.6 GiB 22.4. (With checkpointing only one layer keeps its
+#    table of attention at a time, so flash saves little more.) With `--max-new-tokens 4096` it adds
+#    micro-batches of 1, and at most 32 completions that are sampled at once (`--sampled-at-once`).
 # </details>

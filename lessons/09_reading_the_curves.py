@@ -18,6 +18,10 @@
 # | `clip_frac` | the share of tokens with a ratio outside the clip | if many, a step is too large |
 # | `kl` | how far the policy is from the reference, its start | how far the run has moved |
 #
+# Not among them is the loss (`policy_loss`). The advantages of a group add up to 0. So with one
+# update for each rollout the loss is near 0 from the first iteration to the last, in a healthy run
+# too (lesson 05). Its gradient is not 0, and that is what trains. So read the reward.
+#
 # *Entropy* is the sum of -p(v) log p(v) over all tokens v that could come next. It is 0 if one
 # token has probability 1. With eight equally likely tokens it is log 8 = 2.08, the most that is
 # possible.
@@ -65,11 +69,12 @@ METRICS = ("reward", "completion_length", "entropy", "zero_std_frac",
 #
 # - k3 of the first is 1.5 - 1 - log 1.5 = 0.095. k3 of the second is 0.9 - 1 - log 0.9 = 0.005.
 #   So `approx_kl` is their mean, 0.050.
-# - The ratio is clipped at 0.8 and at 1.28. Only 1.5 is outside, so `clip_frac` is 1/2.
+# - The ratio is clipped at 0.8 and at 1.28 (`clip_low` is 0.2 and `clip_high` 0.28, as in DAPO,
+#   lesson 07). Only 1.5 is outside, so `clip_frac` is 1/2.
 #
-# `grpo.compute_loss` has to say the same. Its arguments are the log-probabilities now (so that
-# the ratios are 1.5 and 0.9), those of the rollout (0), no reference, advantages of 1, and a mask
-# of 1.
+# `grpo.compute_loss` has to say the same. Its arguments are the log-probabilities now (so that the
+# ratios are 1.5 and 0.9), those of the rollout (0: only the difference counts here), no reference,
+# advantages of 1, and a mask of 1.
 
 # %%
 logprobs = torch.tensor([[1.5, 0.9]]).log()
@@ -195,17 +200,21 @@ show_figure(figure, "09_reading_the_curves")
 #   on trying. `approx_kl` stays between 0.001 and 0.03 until the last iterations, and a few percent
 #   of the tokens are clipped.
 # - **Rate x 33 (red).** In the first iterations `approx_kl` and `clip_frac` are many times as high
-#   as in the healthy run, and the first red point of the reward is below the first points of the other runs. A few steps
-#   were enough to destroy what the model could do. For about ten iterations nearly all groups fail
-#   alike, so `zero_std_frac` is near 1, and lines have gaps: without a difference in a group there
-#   is no update, and nothing to measure. One of the three seeds recovers, and ends at a reward of
-#   1.00.
-# - **Rate / 30 (gray).** `approx_kl` is about a hundred times lower or more, nothing is clipped,
-#   and entropy and length stay where they were. Nothing is wrong, but it hardly learns.
+#   as in the healthy run, and the first red point of the reward is below the first points of the
+#   other runs. A few steps were enough to destroy what the model could do. For about ten iterations
+#   nearly all groups fail alike, so `zero_std_frac` is near 1, and the thin red lines have gaps:
+#   without a difference in a group there is no update, and nothing to measure. One of the three
+#   seeds recovers, and ends at a reward of 1.00.
+# - **Rate / 30 (gray).** `approx_kl` is lower by a factor of 80 at first and of thousands at the
+#   end, nothing is clipped, and entropy and length stay where they were. Nothing is wrong, but it
+#   hardly learns.
 # - **Groups of 2 (yellow).** `zero_std_frac` is high from the start, as the formula says. Most
 #   prompts teach nothing, so the run learns more slowly.
 # - **Groups of 16 (green).** Few groups are all equal, but an iteration has only four prompts. The
 #   seeds end between 0.36 and 0.94. So this picture does not say whether such groups are better.
+# - **completion_length** falls in the healthy run. A completion that has its 5s can only lose by
+#   another one, so short ones earn more here. In the task countdown it rises instead (lesson 11).
+#   So no direction of it is healthy as such. Look out for a change that the task does not explain.
 # - **kl** rises in each run that learns. It is the distance from the start, and no illness.
 #   Compare it with the reward that it brought.
 # - **At the end** `clip_frac` and `approx_kl` become smaller, where they were not 0. The learning
@@ -215,7 +224,8 @@ show_figure(figure, "09_reading_the_curves")
 #
 # ## Symptom and cause
 #
-# These numbers belong to two updates for each rollout, as in this lesson.
+# These numbers belong to two updates for each rollout, as in this lesson. The progress bar of
+# `train.py` calls `zero_std_frac` *no signal*.
 #
 # | symptom | cause |
 # |---|---|
@@ -224,8 +234,8 @@ show_figure(figure, "09_reading_the_curves")
 # | `zero_std_frac` near 1 and a low reward | all groups fail alike, as after such a rate |
 # | `completion_length` at the limit | no end token: completions are cut off and earn nothing |
 # | `approx_kl` below 1e-4, `clip_frac` 0, entropy and length flat | the rate is far too low |
-# | `zero_std_frac` high, reward low, the rest healthy | groups too small, or problems too hard |
-# | `zero_std_frac` up and a high reward | the problems are solved |
+# | `zero_std_frac` high, reward low | problems too hard, or groups too small: take others |
+# | `zero_std_frac` up and a high reward | the problems are solved: take harder ones, or stop |
 #
 # The trap, twice:
 #
@@ -233,7 +243,8 @@ show_figure(figure, "09_reading_the_curves")
 #   `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage `rl` of
 #   `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low. There
 #   read reward and entropy together. If the reward falls and entropy changes suddenly, the rate is
-#   too high. (In this toy entropy begins near log 8, the highest that there is. So at first it can only fall.)
+#   too high. (In this toy entropy begins near log 8, the highest that there is. So at first it can
+#   only fall.)
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
 #

@@ -43,8 +43,21 @@ NUM_ITERATIONS = 2 if FAST else 40
 #
 # Each bug is a function in `minireason/tools/bugs.py`. It replaces one name of `grpo.py` or
 # `ppo.py` while a `with` block runs, so the package itself stays right. Open that file and read
-# all seven. The wrong line always looks right. Here are three of them. (`patch.object(grpo, "k3",
-# detached)` means: where `grpo.py` says `k3`, it now gets the function `detached`.)
+# all seven. The wrong line always looks right.
+#
+# | bug | what the wrong code does | what is right |
+# |---|---|---|
+# | temperature missing | samples at 0.6, then computes log-probabilities at 1 | both at 0.6 |
+# | KL without gradient | adds a KL to the loss that pulls at no weight | a KL with a gradient |
+# | k1 as a loss | takes k1, whose gradient is 0 on average | k3 |
+# | padding in the mean | also counts positions behind the end of a completion | its tokens alone |
+# | groups misaligned | compares answers to different problems | answers to one problem |
+# | micro-batch denominator | divides each micro-batch by its own tokens | by all of the step |
+# | bootstrap past the end | asks the critic what comes after the last token | nothing comes: 0 |
+#
+# The last one is a bug of PPO, the others are of GRPO. Here is the code of three of them.
+# (`patch.object(grpo, "k3", detached)` means: where `grpo.py` says `k3`, it now gets the function
+# `detached`.)
 #
 # <!-- From minireason/tools/bugs.py: no_temperature -->
 # ```python
@@ -124,7 +137,8 @@ assert weight_of_a_token(2, None) == 1 / 2 and weight_of_a_token(8, None) == 1 /
 # 2 it must not hold a 3. So half of all random completions are right.
 #
 # `BUGS` says for each bug which algorithm it belongs to, and which settings let it show. For
-# example a missing temperature shows only if the temperature is not 1.
+# example a missing temperature shows only if the temperature is not 1. The right run and the broken
+# run share these settings. They differ from bug to bug, and so do the rewards of the right runs.
 
 # %%
 def reward(prompt, text):
@@ -159,7 +173,14 @@ def train(algo, changes, seed=0):
 
 # %% [markdown]
 # For each bug, `SHOWN_BY` holds a number in which it might show, and a test of this repository that
-# fails with the bug. (Our own tests check this, too.)
+# fails with the bug. (Our own tests check this, too.) There are three tests. None looks at the
+# reward:
+#
+# - `LOSS_TEST` computes the loss of a few tokens in a plain loop, and compares loss and gradient.
+# - `STEP_TEST` lets `grpo.train` take one step on a small rollout of unequal lengths. It computes
+#   from the rewards what `policy_loss` has to be, by the formula. And since it is the first update,
+#   it asks for an `approx_kl` and a `clip_frac` of 0.
+# - `GAE_TEST` computes each advantage as the sum of all later errors, in a plain loop.
 
 # %%
 LOSS_TEST = "tests/test_grpo.py::test_loss_and_gradient_equal_a_loop_over_tokens"
@@ -177,7 +198,7 @@ SHOWN_BY = {    # bug: (a number that is drawn, the test that finds the bug)
 
 
 def mean_of(values):
-    return torch.tensor(values).nanmean().item()
+    return round(torch.tensor(values).nanmean().item(), 3) + 0.0      # + 0.0 turns -0.0 into 0.0
 
 
 right_curves, broken_curves = {}, {}      # {bug: {metric: values}}
@@ -186,7 +207,8 @@ for name, (switch, algo, changes) in BUGS.items():
     with switch():
         broken_curves[name] = train(algo, changes)
     metric, test = SHOWN_BY[name]
-    print(f"{name}: found by {test}")
+    settings = ", ".join(f"{setting} {value:g}" for setting, value in changes.items())
+    print(f"{name} ({algo}{', ' if settings else ''}{settings}): found by {test}")
     for key in ("reward", metric):
         right, broken = right_curves[name][key], broken_curves[name][key]
         print(f"    mean {key:13} right {mean_of(right):.3f}, broken {mean_of(broken):.3f}")
@@ -214,10 +236,12 @@ show_figure(figure, "10_break_it")
 # %% [markdown]
 # ## What to see
 #
-# - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing.
-#   Misaligned groups seem only a little slower. Without the blue line beside it, who would notice?
-#   No logged number finds this bug: `zero_std_frac` is counted in the right groups, and is lower
-#   only because fewer prompts are solved. The test finds it.
+# - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing. The
+#   reason: what the bug spoils is mostly not the direction of learning. It adds noise (misaligned
+#   groups), or a factor that AdamW divides away (the denominator), or it drops a term that held the
+#   reward back (the KL). Misaligned groups seem only a little slower. Without the blue line beside
+#   it, who would notice? No logged number finds this bug: `zero_std_frac` is counted in the right
+#   groups, and is lower only because fewer prompts are solved. The test finds it.
 # - **"KL without gradient" and "k1 as a loss": the broken run has the higher reward.** That is no
 #   advantage of the bug. These runs have `kl_coef` 1, a high price on leaving the start. The
 #   right run pays it and stays near its start on purpose, so it learns less. The broken run was
@@ -229,10 +253,11 @@ show_figure(figure, "10_break_it")
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
 # - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
 #   positions behind the end of a completion, where nothing keeps a ratio near 1. So more of them
-#   are clipped. Their advantages are 0, so they have no gradient, and the reward hardly suffers.
-#   The second one makes gradients several times as large: each of up to eight micro-batches weighs
-#   as much as the whole step should. But AdamW divides by the size of the gradient (lesson 09), so
-#   the steps hardly change.
+#   are clipped. Their advantages are set to 0, so they have no gradient: the bug makes all steps
+#   smaller by one factor, and AdamW divides by the size of the gradient (lesson 09). The second one
+#   makes gradients several times as large: 64 completions come in micro-batches of 8, and each of
+#   the eight (fewer, where groups without a difference are left out) weighs as much as the whole
+#   step should. AdamW divides that away, too. So these two leave the reward alone.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
 #   come. (In lesson 01 the word stood for a way to make intervals.) Behind the last token nothing
 #   is to come. The broken code asks the critic there, and the critic never learned about that

@@ -10,21 +10,23 @@
 # *Pure RL* is RL from the base, without a cold start, as in R1-Zero. The base has seen thoughts
 # of all kinds, and it has not been told which of them are good.
 #
-# A thought can claim things that are not true. It may say "yes" behind a try that failed. So we
-# do not judge a thought by its words. We work out what it does, from its calculations
-# (`minireason/behaviour.py`):
+# A thought can claim things that are not true. It may say "yes" behind a try that is wrong. So we
+# do not believe its words: we check each claim by its calculations (`minireason/behaviour.py`). A
+# try *has failed* if the thought itself says no to it. A wrong try to which it says yes is a *false
+# yes*, and does not count as failed.
 #
 # | we count | which is | among |
 # |---|---|---|
-# | a *retry* | a try that follows a failed one | tries that the thought itself calls failed |
+# | a *retry* | another try, after a failed one | failed tries |
 # | *giving up* | the last try has failed, and the model answers all the same | all thoughts |
 # | a *false yes* | a try that is called a success, and is none | tries called a success |
 # | *won by retrying* | a right answer whose first try had failed | right answers |
 # | *accuracy after a failed try* | a right answer | answers whose first try had failed |
 # | a *repair* | a wrong step that is calculated again, and right | wrong steps |
 #
-# The reward mentions none of these. If RL changes them, it is because they change the chance of a
-# right answer.
+# (Retries and giving up have different denominators, so they do not add up to 1.) The reward
+# mentions none of these. If RL changes them, it is because they change the chance of a right
+# answer.
 
 # %%
 import os
@@ -101,8 +103,10 @@ assert [behaviour.num_false_yes for behaviour in behaviours] == [0, 0, 1, 1, 0]
 assert behaviours[4].num_repairs == 1
 
 # %% [markdown]
-# The third thought makes 26 and says yes, but 36 was asked for. The fourth writes "24 is 34 yes",
-# which contradicts itself.
+# The third thought makes 26 and says yes, but 36 was asked for. (It has no letter and no `is`: some
+# texts are written so.) The fourth writes "24 is 34 yes", which contradicts itself. Both are false
+# yes, so neither counts as a failed try. `enough` in the second says that it gives up. In the last
+# one, a sum, `check 83-24=59` takes back what was added, and 59 is not 49.
 #
 # `summarize` turns such counts into rates. Of the first two thoughts, one of two failed tries is
 # followed by a retry, and the only right answer was won by it:
@@ -248,18 +252,21 @@ show_figure(figure, "11_pure_rl_and_aha")
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
 #   likely what was there. A *control* shows what happens if it is not there: a run that differs in
 #   one thing alone. Ours is nearly that: a base whose corpus holds no retries, and no checks,
-#   repairs and comparisons either. Pure RL does not invent them: see [the
-#   results](results/README.md#c3).
-# - **Trying again is useful here**, because to check a try is easier than to find it: see how many
-#   right answers were won by retrying.
+#   repairs and comparisons either. In [its runs](results/README.md#c3) with three seeds 0% of the
+#   failed tries are retried before RL, and 0% after it. With retries in the corpus RL brings them
+#   from 51 to 99%. So RL makes likely what it finds, and invents nothing here.
+# - **Trying again is useful here**: see how many right answers were won by retrying. To find the
+#   right try is hard, and to check one takes only two calculations.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation
 #   alone. Yet it tries more often than any text, since its examples never give up. These further
-#   tries are often wrong. RL makes them right more often. It ends the giving up that was
-#   left, and there are fewer false yes. So more answers are right after a failed try.
-# - **Some checks are false.** Under pure RL about one *yes* in six stands behind a try that failed.
-#   No difference to the base can be seen.
+#   tries are often wrong. RL makes them right more often: see `accuracy_after_failed_try`. It ends
+#   the giving up that was left, and there are fewer false yes.
+# - **Some checks are false** (the row `false_yes`). Under pure RL about one *yes* in six stands
+#   behind a wrong try. No difference to the base can be seen.
 # - **Repairs** stay rare, in [longer runs](results/README.md#c3), too: there 3% of the wrong steps
 #   of countdown are repaired, and 1% in the base. In sums RL halves the wrong steps instead.
+#
+# In sums, thoughts do not grow: there is nothing to try again.
 #
 # What it does not show: a second seed, and a world in which repairs are worth their while. In sums
 # only 5% of the base's steps are wrong, so a check seldom finds one, and RL gains more by doing the

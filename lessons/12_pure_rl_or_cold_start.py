@@ -11,10 +11,11 @@
 # anew at each word. (A short thought of theirs may still keep to one: 41% of the thoughts are
 # mixed.) We count two things (`minireason/behaviour.py`):
 #
-# - *Mixing*: the thought holds words of both languages. It is counted among the answers that
-#   think, since a thought without words cannot mix them.
-# - *Readable*: the answer is well formed, its thought keeps to one language, and the answer is
-#   what the last step came to. It is counted among all answers.
+# - *Mixing*: the thought holds words of both languages. It is counted among the answers that think,
+#   since an answer without a thought has nothing to mix.
+# - *Readable*: the answer is well formed, its thought keeps to one language, and the answer is what
+#   the last step came to. (An answer without a thought contradicts no step, so it can be readable.)
+#   It is counted among all answers.
 #
 # A reward for the right answer alone does not see any of this. A right answer earns 1 whether its
 # thought is in one language or in two. So one would expect that RL does not push from one to the
@@ -121,7 +122,7 @@ def reward_both(problems, texts):
     return rewards
 
 
-def pure_rl(reward):
+def pure_rl(name, reward):
     """The base after GRPO with a reward."""
     model = open_model("pretrained", "base")[0].train()
     settings = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=NUM_PROMPTS, num_epochs=1,
@@ -129,13 +130,13 @@ def pure_rl(reward):
     world = World(plain.draw, reward, tokenizer)
     for line in grpo.train(model, None, adamw(settings, model), world, settings, seed=0):
         pass
-    print(f"mean reward of the last rollout: {line['reward']:.2f}")
+    print(f"{name}: mean reward of the last rollout {line['reward']:.2f}")
     return model.eval()
 
 
 models = {"base": open_model("pretrained", "base")[0],
-          "pure RL": pure_rl(plain.reward),
-          "pure RL, both rewards": pure_rl(reward_both),
+          "pure RL": pure_rl("right answers", plain.reward),
+          "pure RL, both rewards": pure_rl("right and in one language", reward_both),
           "cold start": open_model("pretrained", "cold-start")[0],
           "cold start, RL": open_model("pretrained", "rl")[0]}
 
@@ -192,8 +193,8 @@ for arm, by_name in counts.items():
 # answers, further up means easier to read. Where would you like to be, and who gets there?
 
 # %%
-COLORS = {"corpus": "#cccccc", "base": "#777777", "pure RL": "#e0a030",
-          "pure RL, both rewards": "#5a9a5a", "cold start": "#1b6ca8", "cold start, RL": "#7a4fa3"}
+COLORS = {"corpus": "#cccccc", "base": "#999999", "pure RL": "#1b6ca8",
+          "pure RL, both rewards": "#5a9a5a", "cold start": "#e0a030", "cold start, RL": "#d1495b"}
 figure, axes = new_figure(1, 2, figsize=(11, 3.9), width_ratios=(1.6, 1))
 group_bars(axes[0], shares, COLORS)
 for arm, color in COLORS.items():
@@ -216,16 +217,18 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   and a text that thinks can mix.
 # - **Mixing rises under pure RL.** Thoughts in one language and in two earn the same, so the reward
 #   favors neither. But RL makes thoughts longer, and a longer thought has more words that can mix.
-#   In the longer runs of [the results](results/README.md#c6) sums do not grow, and 46% of their
-#   thoughts mix before and after. Countdown grows, and goes from 49 to 79%. (In this short run the
-#   intervals overlap.)
-# - **Both rewards**: the same base soon keeps to one language. It seems to learn
-#   more slowly to be right (the intervals overlap), since right answers in two languages now earn
-#   nothing. R1's authors, too, saw that the second reward cost them a little.
-# - **The cold start** removes nearly all of the mixing, with 300 examples in one language. RL
-#   after it is right more often, and the price in its reward keeps mixing away. A reward for
-#   right answers alone would not: nothing in it speaks against mixing, and in the study some comes
-#   back.
+#   In the longer runs of [the results](results/README.md#c6) (means of five bases and of three
+#   runs) thoughts about sums do not grow, and 46% of them mix before and after. Thoughts about
+#   countdown grow, and go from 49 to 79%. (In this short run the intervals overlap.)
+# - **Both rewards** (here a right answer that mixes earns nothing, so the two mean rewards above
+#   cannot be compared): the same base soon keeps to one language. It seems to learn more slowly to
+#   be right (the intervals overlap), since right answers in two languages do not help it now. R1's
+#   authors, too, saw that the second reward cost them a little.
+# - **The cold start** removes nearly all of the mixing, with 300 examples, all in English. (What
+#   `readable` still lacks are mostly thoughts that give up: their answer is not what the last step
+#   came to.) RL after it is right more often, and the price in its reward keeps mixing away. A
+#   reward for right answers alone would not: nothing in it speaks against mixing, and in the study
+#   some comes back.
 # - **Well formed** is 1, or nearly, until thoughts grow in the long RL. Some of them go in circles
 #   until they are cut off. A reward for one language does not help there.
 #
@@ -240,8 +243,8 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #
 # ## Exercises
 #
-# 1. Write `reward_sum`, and call `pure_rl(reward_sum)`. What happens to the share of texts that
-#    think, and to mixing? (`behaviour.thinks` says whether a text thinks.)
+# 1. Write `reward_sum`, and call `pure_rl("the sum", reward_sum)`. What happens to the share of
+#    texts that think, and to mixing? (`behaviour.thinks` says whether a text thinks.)
 # 2. In which language does "pure RL, both rewards" think? Would another seed choose the same one?
 # 3. Suppose the examples of the cold start were in Spanish. What would `readable` say of the
 #    model then?

@@ -13,7 +13,9 @@
 #
 # Two questions are asked here. Does a filter help? It can ask for more than the reward of RL did:
 # it rejects thoughts in two languages, which RL only rewarded half, and answers of more than 190
-# tokens. And does a fresh start help? The student begins at the base again, as in R1. RL may have done harm to the weights that no kept text shows. A fresh start leaves such harm behind. (What stands in the texts is learned again.)
+# tokens. And does a fresh start help? The student begins at the base again, as in R1. RL may have
+# done harm to the weights that no kept text shows. A fresh start leaves such harm behind. (What
+# stands in the texts is learned again.)
 
 # %%
 import os

@@ -327,9 +327,10 @@ show_figure(figure, "15_alignment")
 #   polite words. [The results](results/README.md#c10) count them.
 # - **Right.** Leaks go first, with and without a KL. They have an exact rule, and it reads the
 #   thought too. Over-refusals stay longer. Every answer that lacks the number counts as one: also
-#   small talk, a wrong digit and broken form. (They have to be counted: a model that tells nobody any number would never leak.) With the KL they become fewer, and without it they do not
-#   here (they do in the longer runs). Helpful small talk hardly moves in our 40 iterations. So with
-#   the KL this short run teaches to keep secrets and to tell numbers, and not to chat. The included
+#   small talk, a wrong digit and broken form. (They have to be counted: a model that tells nobody
+#   any number would never leak.) With the KL they become fewer, and without it they do not here
+#   (they do in the longer runs). Helpful small talk hardly moves in our 40 iterations. So with the
+#   KL this short run teaches to keep secrets and to tell numbers, and not to chat. The included
 #   model had learned from conversations before (the stage `rejection` mixes some in) and had more
 #   time: it is better in all three.
 #

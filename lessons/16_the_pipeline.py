@@ -148,9 +148,10 @@ for later, earlier in CHANGES:
 # %% [markdown]
 # ## The same prompts, all models
 #
-# The included weights are those of another run of this kind. Each model answers eight prompts, and always takes the likeliest token. So it may go in circles until it
-# is cut off; then the form is broken. The tables sample, so a base that leaks in 32% of its samples may
-# keep a secret here. Take these answers as examples.
+# The included weights are those of another run of this kind. Each model answers eight prompts, and
+# always takes the likeliest token. So it may go in circles until it is cut off; then the form is
+# broken. The tables sample, so a base that leaks in 32% of its samples may keep a secret here. Take
+# these answers as examples.
 
 # %%
 PROMPTS = ("compute 7*7+8*3-9", "compute 8*9-7*6+5", "make 42 from 3 8 6", "make 37 from 15 2 7",

@@ -35,9 +35,9 @@ from minireason.verifier import verify
 TASKS = ("arithmetic", "countdown")
 NAMES = ("well formed", "mixing", "readable", "right")
 RATES = {"pure RL, one language": 5e-4, "RL, one language": 2e-4}      # learning rates of the two new models
-COLORS = {"corpus": "#cccccc", "base": "#777777", "pure RL": "#e0a030", "pure RL, one language": "#5a9a5a",
-          "cold start": "#1b6ca8", "RL after it": "#7a4fa3", "RL, mixing priced": "#4fb0c6",
-          "RL, one language": "#d1495b"}
+COLORS = {"corpus": "#cccccc", "base": "#999999", "pure RL": "#1b6ca8", "pure RL, one language": "#5a9a5a",
+          "cold start": "#e0a030", "RL after it": "#d1495b", "RL, mixing priced": "#4fb0c6",
+          "RL, one language": "#7a4fa3"}
 COMPARED = (("pure RL", "base"), ("RL after it", "cold start"), ("RL after it", "pure RL"),
             ("RL, mixing priced", "RL after it"), ("RL, one language", "RL after it"))
 tokenizer = get_tokenizer()
