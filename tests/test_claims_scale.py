@@ -446,13 +446,26 @@ def test_a_study_of_scale_says_how_it_is_used(name, runs, monkeypatch, capsys):
 def test_the_comparison_shows_the_starts_that_were_measured(write):
     rows = []
     planned = "ppo in the seconds of grpo"
-    for arm in ("grpo", "ppo", "ppo - grpo", planned, f"{planned} - grpo"):
+    by_seed, preset = "ppo - grpo, seed 0", "grpo with the preset"
+    arms = ("grpo", "ppo", "ppo - grpo", by_seed, planned, f"{planned} - grpo", preset, f"grpo - {preset}")
+    for place, arm in enumerate(arms):
         for what in (*write.TASKS, "all tasks", "on the way by completions", "on the way by seconds"):
-            rows.append({"name": f"cold start: {arm}, {what}", "value": 0.5, "low": 0.4, "high": 0.6})
+            value = 0.1 * (place + 1)
+            rows.append({"name": f"cold start: {arm}, {what}", "value": value, "low": value - 0.01,
+                         "high": value + 0.01})
     claim = {"seeds": [0], "num_problems": 3000, "rows": rows}
     write.HERE.mkdir(exist_ok=True)
     (write.HERE / "C5.json").write_text(json.dumps(claim))
     text = write.comparison()
     assert "from the cold start" in text and "from the base" not in text
-    # a head, a line, GRPO, PPO, the difference, PPO in GRPO's seconds, and its difference
-    assert text.strip().count("\n") == 6 and "PPO in GRPO's seconds" in text
+    starts = ["from the cold start", "---", "GRPO | 10.0", "PPO | 20.0", "PPO minus GRPO | +30.0",
+              "PPO minus GRPO, seed 0 | +40.0", "PPO in GRPO's seconds | 50.0", "the same minus GRPO | +60.0",
+              "GRPO, preset | 70.0", "GRPO minus GRPO, preset | +80.0"]
+    for line, start in zip(text.strip().splitlines(), starts, strict=True):
+        assert line.lstrip("| ").startswith(start)
+
+
+def test_a_goal_that_is_never_reached_keeps_the_end_that_is_known(write):
+    assert write.rounded_interval({"value": 1205.4, "low": 1100, "high": None}) == "1,205 [1,100, never]"
+    assert write.rounded_interval({"value": None, "low": 1100, "high": None}) == "never [1,100, never]"
+    assert write.rounded_interval({"value": None, "low": None, "high": None}) == "never"

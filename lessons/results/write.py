@@ -761,12 +761,12 @@ def cell(file, name, show):
 
 def rounded_interval(row):
     """For example 1,205 [1,100, 1,310]."""
-    if row["value"] is None:
-        return "never"
-    if row["low"] is None:
-        return f"{row['value']:,.0f}"
-    high = "never" if row["high"] is None else f"{row['high']:,.0f}"
-    return f"{row['value']:,.0f} [{row['low']:,.0f}, {high}]"
+    texts = []
+    for end in ("value", "low", "high"):
+        texts.append("never" if row[end] is None else f"{row[end]:,.0f}")
+    value, low, high = texts
+    has_interval = row["low"] is not None
+    return f"{value} [{low}, {high}]" if has_interval else value
 
 
 def size_of(file):
