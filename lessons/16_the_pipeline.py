@@ -124,8 +124,9 @@ for later, earlier in CHANGES:
 # %% [markdown]
 # ## What each stage is for, and what it cost
 #
-# The cold start is for form: among others it should end mixing. RL is for right answers.
-# Rejection sampling should keep them and end the mixing that RL left. Alignment is against leaks.
+# The cold start is for readable thoughts: a thought before each answer, in one language. RL is for
+# right answers. Rejection sampling should keep them and end the mixing that RL left. Alignment is
+# against leaks.
 
 # %%
 def percent(stage, name):
@@ -148,10 +149,11 @@ for later, earlier in CHANGES:
 # %% [markdown]
 # ## The same prompts, all models
 #
-# The included weights are those of another run of this kind. Each model answers eight prompts, and
-# always takes the likeliest token. So it may go in circles until it is cut off; then the form is
-# broken. The tables sample, so a base that leaks in 32% of its samples may keep a secret here. Take
-# these answers as examples.
+# The included weights are those of another run of this kind (after RL they solve 77% of 1,000
+# countdown problems, and this run 76%). Each model answers eight prompts, and always takes the
+# likeliest token. So it may go in circles until it is cut off; then the form is broken. The tables
+# sample, so a base that leaks in 32% of its samples may keep a secret here. Take these answers as
+# examples.
 
 # %%
 PROMPTS = ("compute 7*7+8*3-9", "compute 8*9-7*6+5", "make 42 from 3 8 6", "make 37 from 15 2 7",
@@ -178,8 +180,8 @@ for i, prompt in enumerate(PROMPTS):
 # Left: right answers after each stage, with the seconds that the stage took. Follow one color from
 # left to right: where does it rise, and does it fall afterwards? Middle: bad habits, so lower is
 # better. Right: what each stage changed. If an error bar crosses the line at 0, we cannot say
-# whether the stage changed anything. If it does not, we know it of these weights alone: another
-# training may differ by more.
+# whether the stage changed anything. If the bar stays clear of 0, the two models differ. But a
+# second training, with another seed, may still turn out otherwise.
 
 # %%
 COLORS = dict(zip(tasks, PALETTE))
@@ -217,12 +219,15 @@ show_figure(figure, "16_the_pipeline")
 #   already, but often answered without a thought. In countdown it mostly gave up after a failed
 #   try. No clean example does either ([lesson 04](04_cold_start.py), [lesson
 #   11](11_pure_rl_and_aha.py)).
-# - **The seconds** are of training alone, on one core of a busy server. [The
-#   results](results/README.md#pipeline) have those of two free cores, with sampling and scores.
-# - **RL** takes much of the time and brings right answers in all tasks. It also loses some
-#   problems: look at `72-42=20` above, which the cold start got right. And it costs form: fewer
-#   answers have the right tags, since searches go on until they are cut off. It never saw a
-#   conversation, so leaks and over-refusals stay where they were.
+# - **The seconds** are of training alone, on one core of a busy server, which is about half as fast
+#   as the two free cores of the README's table (there with sampling and scores: [the
+#   results](results/README.md#pipeline)).
+# - **RL** takes the most time after the base. It brings right answers in all tasks: many in
+#   countdown, few in programs (3.6 points). It also loses some problems: look at `72-42=20` above,
+#   which the cold start got right. (Rejection makes the same mistake, although it began at the
+#   base. A wrong step can stand in a kept text, but we have not looked whether this one does.) And
+#   it costs form: fewer answers have the right tags, since searches go on until they are cut off.
+#   It never saw a conversation, so leaks and over-refusals stay where they were.
 # - **Rejection sampling** keeps the right answers, and mixing is gone. Form does not come back: a
 #   filter drops long answers, but teaches no shorter ones. Leaks and over-refusals fall here
 #   already, since conversations are mixed into the data. Look at the programs: they gain. RL draws
@@ -233,13 +238,19 @@ show_figure(figure, "16_the_pipeline")
 #   5->14` is unlike any problem of training, where the first two inputs are neighbours, such as 1
 #   and 2: the line in brackets says so.
 # - **Alignment** removes most of the leaks that were left. It changes the tasks by few points: here
-#   countdown gains and programs lose, and neither bar crosses 0. Over five seeds both do ([the
-#   results](results/README.md#pipeline)). So a bar that is clear of 0 speaks for this run alone.
+#   countdown gains and programs lose, and both intervals are clear of 0. Over five seeds both
+#   contain 0 ([the results](results/README.md#pipeline)). So an interval that is clear of 0 speaks
+#   for this run alone.
 # - One run shows what can happen. [The results](results/README.md#c8) have more, with intervals
 #   over runs as well.
 #
-# What it does not show: another order of the stages, or a pipeline without one of them. And
-# held-out programs ask for few different functions, so their interval is too narrow.
+# What it does not show: what is lost without a stage. (To leave out one part, and measure again, is
+# called an *ablation*.) Two such numbers are in the results. Without a cold start, RL is right
+# nearly as often, but 61% of its thoughts mix two languages ([C6](results/README.md#c6)). Without
+# RL, in as much time, imitation of one's own successes stays 6 points behind in sums
+# ([C1](results/README.md#c1)). No run left out rejection or alignment. Nor does it show another
+# order of the stages. And held-out programs ask for few different functions, which are mostly right
+# or wrong together, so their interval is too narrow.
 #
 # The trap: two intervals overlap, and somebody calls the stages equal. A problem that is hard for
 # one stage is often hard for the next, so part of the noise is common to both. The paired

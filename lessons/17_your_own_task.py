@@ -67,14 +67,17 @@ MAX_NEW_TOKENS = 64
 # ## Problems
 #
 # `sort 7 3 9 4`. The *key* of a problem is its canonical form: problems with equal keys are the
-# same problem. One key in ten is kept for testing. Here the order of the numbers makes no
-# difference to what has to be known, so the key is the sorted list. If the key were the prompt,
-# `sort 3 4 7 9` could be trained on while `sort 7 3 9 4` is a test.
+# same problem. About one key in ten is kept for testing: `is_test` in `minireason/tasks/problem.py`
+# decides it by a hash of the key, so it is the same in every run. `make_problem` need not know of
+# this. Whoever asks it for training problems throws a draw away if its key is one for testing, and
+# draws again. Somebody who has practised `sort 3 4 7 9` knows the answer to `sort 7 3 9 4`, so
+# these two are one problem: the key is the sorted list.
 #
-# There are 330 keys, and 35 of them are for testing. That is few. With `test_by_prompt`, in the
-# record below, a test may ask for the same key several times, each time in another order: 11 of the
-# keys have 3 numbers and 6 orders each, 24 have 4 numbers and 24 orders, which makes 642 problems.
-# `train.py` scores 1,000 problems of a task, so for this one `presets` would name a smaller number.
+# There are 120 keys with three digits and 210 with four, and 35 of these 330 are for testing. That
+# is few. With `test_by_prompt`, in the record below, a test may ask for the same key several times,
+# each time in another order: 11 of the keys have 3 numbers and 6 orders each, 24 have 4 numbers and
+# 24 orders, which makes 642 problems. `train.py` scores 1,000 problems of a task, so for this one
+# `presets`, in the record, would name a smaller number: `Mix((1, 2), 0.2, 600)`.
 
 # %%
 PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
@@ -102,8 +105,10 @@ def parse(prompt):
 # %% [markdown]
 # ## What is right
 #
-# The check gets whatever the model wrote. It compares text with text, so there is nothing to
-# evaluate and nothing to fool.
+# The check gets whatever the model wrote. It has to accept each right answer and nothing else, and
+# it must never evaluate the text. This one compares text with text. The cell below `By hand` tries
+# a few answers on it: the right one, another order, a number too few, a space too many, and the
+# prompt itself.
 
 # %%
 def check(problem, answer):
@@ -206,7 +211,8 @@ SORT = register(Task(
 problem = parse("sort 7 3 9 4")
 thought = "3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9"
 assert verify(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>").correct
-assert not verify(problem, "<think></think><answer>3 7 4 9</answer>").correct
+for wrong in ("3 7 4 9", "3 4 7", "3 4  7 9", "7 3 9 4"):
+    assert not verify(problem, f"<think></think><answer>{wrong}</answer>").correct
 behaviour = observe(problem, f"<think>{thought}</think><answer>3 4 7 9</answer>")
 assert (behaviour.num_steps, behaviour.num_wrong_steps) == (4, 0)
 rng = random.Random(0)
@@ -288,7 +294,7 @@ show("after imitation:", before)
 # ## RL lifts it
 #
 # `reasoning_world` draws training problems of our task and rewards an answer that the verifier
-# finds right: 1, or else 0.
+# finds right: 1, or else 0. (The price on mixed languages, which `train.py` has, is left out here.)
 
 # %%
 RL = RLConfig(num_iterations=NUM_ITERATIONS, num_prompts=16, group_size=8, num_epochs=1,
@@ -400,8 +406,9 @@ show_figure(figure, "17_your_own_task")
 # ## What it does not show
 #
 # One seed, one small model, and a task that a program solves in a line. The 300 held-out prompts
-# are of 35 keys, so the intervals are too narrow. And the base had read 20,000 texts, most of
-# them about sorting. RL made its best habit the only one. It did not invent sorting.
+# are of 35 keys, and prompts of one key are mostly right or wrong together, so the intervals are
+# too narrow. And the base had read 20,000 texts, most of them about sorting. RL made its best habit
+# the only one. It did not invent sorting.
 #
 # ## Exercises
 #
