@@ -257,7 +257,11 @@ def aligned(kl_coef, world=world):
             looks.append((line["iteration"] + 1, *look(policy)))
     return policy.eval(), looks
 
+# %% [markdown]
+# Now both runs, and a few answers of the iteration in which the run without the KL says the least
+# that is true.
 
+# %%
 with_kl, looks_with_kl = aligned(kl_coef=0.05)
 without_kl, looks_without_kl = aligned(kl_coef=0.0)
 for name, looks in (("with the KL", looks_with_kl), ("without", looks_without_kl)):
