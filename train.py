@@ -27,10 +27,10 @@ from minireason.run import (
     BY_STAGE,
     STAGES,
     Run,
+    check_enough_for_processes,
     check_new_run,
     check_not_begun,
     check_same_settings,
-    check_shares,
     check_stage,
     fresh_folder,
     holds_run,
@@ -85,7 +85,8 @@ SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zer
 def train_stage(run: Run, name: str, results: dict, log_name: str | None = None) -> tuple[float, dict]:
     """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes).
 
-    If it is begun, what `results` say of it is taken out: then somebody has deleted its folder.
+    If `results` have scores of the stage, but it has no checkpoint, then somebody has deleted its folder: the
+    scores are removed, and it is trained again.
     """
     is_first = parallel.rank() == 0          # the process that writes
     path = run.checkpoint_path(name)
@@ -121,6 +122,7 @@ def train_stage(run: Run, name: str, results: dict, log_name: str | None = None)
                disable=not is_first)
     log = logs.Log(log_name if is_first else None, run.metrics_path(name), to_dict(run.config))
     with stop_after_step() as request, bar, log:
+        # Each turn is one step of sft.train, grpo.train or ppo.train, which changes stage.model.
         for values in stage.loop(finished):
             if not all(math.isfinite(value) for value in values.values()):
                 raise exploded(run, name, finished)
@@ -223,23 +225,23 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
     results["device"] = str(run.device)
     results.update(parallel.numbers())      # of this command; "ran with" has those of each stage
     results["command"] = results["command"] or command      # an earlier version began without
-    for stage in stages:
-        with memory_advice(run, stage):
-            seconds, notes = train_stage(run, stage, results, log_name)
-        if stage in results["stages"] or parallel.rank() > 0:
+    for name in stages:
+        with memory_advice(run, name):
+            seconds, notes = train_stage(run, name, results, log_name)
+        if name in results["stages"] or parallel.rank() > 0:
             continue
-        print(f"{stage}: answers held-out problems", flush=True)      # a minute at most, without a bar
+        print(f"{name}: answers held-out problems", flush=True)      # a minute at most, without a bar
         began = time.monotonic()
-        scores = results["stages"] | {stage: evaluate(run.load(stage), run.tokenizer, run.config)}
-        results["stages"] = {name: scores[name] for name in STAGES if name in scores}
-        results["seconds"][stage] = seconds
-        results["seconds"][f"{stage} evaluation"] = time.monotonic() - began
-        results.setdefault("ran with", {})[stage] = notes.pop("ran with", "unknown")
-        results.setdefault("iterations", {})[stage] = len(metrics.read(run.metrics_path(stage)))
+        scores = results["stages"] | {name: evaluate(run.load(name), run.tokenizer, run.config)}
+        results["stages"] = {key: scores[key] for key in STAGES if key in scores}
+        results["seconds"][name] = seconds
+        results["seconds"][f"{name} evaluation"] = time.monotonic() - began
+        results.setdefault("ran with", {})[name] = notes.pop("ran with", "unknown")
+        results.setdefault("iterations", {})[name] = len(metrics.read(run.metrics_path(name)))
         results["notes"].update(notes)
         results["peak_memory_mib"] = peak_memory()
         checkpoint.save_json(run.folder / "results.json", results)
-        print(one_line(stage, results["stages"][stage]), flush=True)
+        print(one_line(name, results["stages"][name]), flush=True)
     return results
 
 
@@ -362,7 +364,7 @@ def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> C
     else:                               # only the given flags must agree with the stored settings
         wanted = apply_flags(copy.deepcopy(stored), settings_given(args))
     check_same_settings(folder, stored, wanted)
-    check_shares(args.stage, stored)
+    check_enough_for_processes(args.stage, stored)
     if not args.resume:
         check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
     return stored

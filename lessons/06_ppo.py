@@ -217,13 +217,14 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
                  objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.weigh_tokens`), of any
     dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
     sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
     that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
-    Of `config` it reads the bounds of clipping and the coefficients alone; variants are arguments.
+    Of `config` it reads the bounds of clipping and the coefficients alone. Variants are arguments, so that
+    without them this is the plain loss.
     Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -253,6 +254,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
     metrics = {
         "policy_loss": policy_loss.item(),
         "value_loss": value_loss.item(),
+        # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }

@@ -42,7 +42,7 @@ from shared import label, plot_band, show_figure
 from toy import toy_model, toy_world
 
 from minireason import grpo, ppo
-from minireason.batch import Batch, loss_weights
+from minireason.batch import Batch, weigh_tokens
 from minireason.config import RLConfig
 from minireason.optimizer import adamw
 from minireason.policy import Critic, completion_logprobs
@@ -143,10 +143,12 @@ for name, settings, by_hand in BY_HAND:
 # -     advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
 # -     rollout.returns = returns                                                         # (B, L)
 # -     rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
+# +     # Only two variants need a return for each token: a KL in the reward, and batch_baseline. Without them the
+# +     # line that begins with `rewards` finds rollout.rewards again.
 # +     returns = rollout.rewards[:, None] * mask                   # (B, L), what is still to come at each token
 # +     if config.kl_in_reward and config.kl_coef:
 # +         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
-# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # flipped: sums up to the end
+# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # from this token to the last
 # +     if config.batch_baseline:
 # +         rollout.advantages = masked_whiten(returns, mask)                             # (B, L)
 # +         return
@@ -179,14 +181,15 @@ for name, settings, by_hand in BY_HAND:
 # -     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 # +     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 #
-#       All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+#       All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.weigh_tokens`), of any
 #       dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
 #       sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
 #       that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
 #       `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
 #       constant weight of the gradient (arXiv:2506.13585).
 # +     `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
-#       Of `config` it reads the bounds of clipping and the coefficients alone; variants are arguments.
+#       Of `config` it reads the bounds of clipping and the coefficients alone. Variants are arguments, so that
+#       without them this is the plain loss.
 #       Returns (loss, metrics).
 #       """
 #       mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -214,6 +217,7 @@ for name, settings, by_hand in BY_HAND:
 # +     # KL term: keeps the policy near the reference
 # +     kl_loss = torch.zeros_like(policy_loss)
 # +     if config.kl_coef and kl_estimator:
+# +         # behind the end both are made equal: exp of a large difference would be infinite, and inf * 0 is NaN
 # +         kl = estimate_kl(kl_estimator, logprobs, ref_logprobs.where(mask != 0, logprobs))      # (B, L)
 # +         kl_loss = (kl * mask).sum() / num_tokens
 #
@@ -223,6 +227,7 @@ for name, settings, by_hand in BY_HAND:
 #           "policy_loss": policy_loss.item(),
 # -         "value_loss": value_loss.item(),
 # +         "kl_loss": kl_loss.item(),
+#           # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
 #           "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
 #           "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
 #       }
@@ -271,16 +276,17 @@ for name, settings, by_hand in BY_HAND:
 # -
 # +     kl_estimator = "" if config.kl_in_reward else config.kl_estimator    # "": the rewards hold the KL already
 #       for iteration in range(start_iteration, config.num_iterations):
-#           # 1) collect: sample completions and score them with the verifier
+#           # 1) collect: sample completions and score them
 #           rollout = collect_rollout(policy, reference, world, config, seed, iteration)
 # -         rollout.old_values = by_micro_batch(rollout, config, values_at_rollout)
 #
 #           # 2) credit: turn rewards into advantages
 #           compute_advantages(rollout, config)
 #           batch = rows_with_signal(rollout, config)
-#           batch.loss_weights, num_tokens, weight_sum = loss_weights(batch.completion_mask, config, len(rollout))
+#           batch.loss_weights, num_tokens, weight_sum = weigh_tokens(batch.completion_mask, config, len(rollout))
 #
-#           # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+#           # 3) update: each epoch is one step of the optimizer on the whole rollout. Usual PPO takes a step for
+#           # each of several minibatches; here micro-batches only save memory, and their gradients are added.
 #           set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
 #                             config.learning_rate)
 # -         if iteration < config.critic_warmup:         # at first the critic learns alone: it knows nothing yet
@@ -741,7 +747,7 @@ def two_completions(rewards):
 
 
 # %% [markdown]
-# The weights come from the code that trains: `compute_advantages`, `loss_weights` and
+# The weights come from the code that trains: `compute_advantages`, `weigh_tokens` and
 # `compute_loss`. We divide each row by its largest weight. The reason is that the optimizer AdamW
 # takes steps of the same length whatever the size of the whole gradient. So only proportions
 # matter: how much one token weighs beside the others of the step.
@@ -752,7 +758,7 @@ def weights_of_a_step(settings):
     """The weight of each token (2, 6), divided by the largest."""
     config, rollout = RLConfig(group_size=2, **settings), two_completions([1.0, 0.0])
     grpo.compute_advantages(rollout, config)
-    weights, num_tokens, _ = loss_weights(MASK, config, len(rollout))
+    weights, num_tokens, _ = weigh_tokens(MASK, config, len(rollout))
     logprobs = RATIOS.log().requires_grad_()
     loss, _ = grpo.compute_loss(logprobs, rollout.old_logprobs, rollout.ref_logprobs,
                                 rollout.advantages, weights, config, num_tokens,

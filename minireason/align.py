@@ -1,4 +1,4 @@
-"""Final alignment: helpful by a learned judge, harmless by an exact rule, and still able to reason.
+"""Final alignment: helpful by a reward model, harmless by an exact rule, and still able to reason.
 
     loss = -log sigmoid(score(preferred) - score(other))                       Bradley-Terry, arXiv:1706.03741
 

@@ -1,5 +1,8 @@
 """The record that PPO and GRPO share: prompts, completions, and what is known of each token.
 
+A *rollout* is what the policy writes in one iteration: G completions of each of P problems. A Batch holds a
+rollout, or some of its rows: those that are learned from, or a micro-batch.
+
 A row starts in column 0 and is padded on the right. For example a prompt of 3 tokens and a completion of 2,
 in a batch whose longest prompt has 4 tokens and whose longest completion has 3:
 
@@ -23,6 +26,7 @@ from minireason.upkeep import parallel
 
 @dataclass
 class Batch:
+    # rollout.py fills these, when the policy writes
     ids: torch.Tensor                            # (B, T), prompt and completion
     prompt_lengths: torch.Tensor                 # (B,)
     completion_ids: torch.Tensor                 # (B, L)
@@ -30,10 +34,12 @@ class Batch:
     old_logprobs: torch.Tensor                   # (B, L), of the policy that sampled
     rewards: torch.Tensor                        # (B,)
     ref_logprobs: torch.Tensor | None = None     # (B, L), of the frozen reference
+    # `train` and `compute_advantages` of grpo.py and ppo.py fill these
     old_values: torch.Tensor | None = None       # (B, L), PPO: the critic's estimates at the rollout
     returns: torch.Tensor | None = None          # (B, L), PPO: the critic's targets
     advantages: torch.Tensor | None = None       # (B, L)
     loss_weights: torch.Tensor | None = None     # (B, L), what each token counts in the loss
+    # rollout.py again
     # (N,), what the logs call reward: of all N completions that were sampled, those that dynamic sampling
     # replaced too, and before a price of length. None: the same as `rewards`.
     logged_rewards: torch.Tensor | None = None
@@ -117,7 +123,8 @@ class Batch:
     def summary(self, group_size: int) -> dict[str, float]:
         """Returns {name: number} of a rollout for the logs. Means and counts are over all processes."""
         rewards = self.rewards if self.logged_rewards is None else self.logged_rewards     # (N,)
-        # with refills of all that were sampled; else of what is learned from, after a price of length
+        # If refills sampled more than there are rows, all that was sampled is compared. Else the rows are, by
+        # the rewards that they are learned with, after a price of length.
         compared = rewards if len(rewards) > len(self) else self.rewards
         equal = have_equal_rewards(compared, group_size)                                   # (N / G,)
         mask = self.completion_mask
@@ -152,7 +159,7 @@ def longest(lengths: torch.Tensor) -> int:
     return int(lengths.max()) if len(lengths) else 0
 
 
-def loss_weights(completion_mask: torch.Tensor, config: RLConfig,
+def weigh_tokens(completion_mask: torch.Tensor, config: RLConfig,
                  num_sampled: int) -> tuple[torch.Tensor, float, float]:
     """The weight of each token in the loss, and what the loss is divided by, from config.normalize.
 
@@ -162,8 +169,8 @@ def loss_weights(completion_mask: torch.Tensor, config: RLConfig,
 
     `num_sampled` counts the completions of the whole rollout: rows without signal may be missing here.
     Returns (weights (B, L), num_tokens, weight_sum), both numbers over all processes. The loss is divided by
-    num_tokens. It is named after the first row of the table; in the other rows it is another number. A mean
-    over tokens, such as the entropy, is divided by weight_sum.
+    num_tokens: the number of tokens in the first row of the table, and what the table says in the others. A
+    mean over tokens, such as the entropy, is divided by weight_sum.
     """
     if config.normalize == "sequence":
         weights = completion_mask / completion_mask.sum(1, keepdim=True)

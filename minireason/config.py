@@ -60,7 +60,7 @@ class ModelConfig:
 
 @dataclass
 class SFTConfig:
-    num_examples: int = option(300, "documents (rejection: what it kept)", 1, 5_000_000)
+    num_examples: int = option(300, "documents; no effect in rejection", 1, 5_000_000)
     num_epochs: int = option(1, "passes over them", 1, 1000)
     batch_size: int = option(48, "documents per gradient step", 1, 100_000)
     micro_batch_tokens: int = option(512, "tokens per backward pass: memory, speed", 1, 10_000_000)
@@ -73,7 +73,10 @@ class SFTConfig:
 
 @dataclass
 class RLConfig:
-    """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo."""
+    """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo.
+
+    Config.rl and Config.align replace some of these defaults, such as num_epochs.
+    """
     num_iterations: int = option(200, "rollouts, each with its updates", 1, 1_000_000)
     num_prompts: int = option(24, "P: problems per rollout", 1, 10_000)
     group_size: int = option(16, "G: completions per problem", 1, 4096)
@@ -191,7 +194,7 @@ class Config:
     # In the same time, using each rollout once teaches more than using half as many twice.
     rl: RLConfig = section(RLConfig, num_iterations=100, num_epochs=1, learning_rate=3e-4)
     rl_snapshots: int = option(6, "weights kept between RL's start and end", 0, 100)
-    sampling: RejectionConfig = section(RejectionConfig)
+    sampling: RejectionConfig = section(RejectionConfig)        # what the RL model is asked, and what is kept
     rejection: SFTConfig = section(SFTConfig, num_epochs=2, learning_rate=1e-3, warmup_steps=20)
     align: RLConfig = section(
         RLConfig, num_iterations=60, kl_coef=0.05, learning_rate=1.5e-4, scale_advantages=False)

@@ -3,8 +3,10 @@
     A_t   = (r_i - mean(r_group)) / (std(r_group) + eps), for each token of completion i   arXiv:2402.03300
     rho_t = p(token_t) / p_old(token_t), where p_old is the policy that sampled
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
-            + kl_coef * sum_t k3_t / num_tokens, where k3_t estimates the KL to the reference
+            + kl_coef * sum_t k3_t / num_tokens
+    k3_t  = x - 1 - log x with x = p_ref(token_t) / p(token_t): it estimates the KL to the reference
 
+Sums are over all tokens of all completions, and num_tokens is their number (or what batch.weigh_tokens says).
 With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
 clipped. The gradient is then that of -A_t log p(token_t).
 Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 07 shows what each changes.
@@ -17,7 +19,7 @@ from collections.abc import Iterator
 
 import torch
 
-from minireason.batch import Batch, loss_weights
+from minireason.batch import Batch, weigh_tokens
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.optimizer import set_learning_rate
@@ -51,10 +53,12 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
     With batch_baseline it gets its return, shifted and scaled over the batch: REINFORCE++, arXiv:2501.03262.
     """
     mask = rollout.completion_mask                                                    # (B, L)
+    # Only two variants need a return for each token: a KL in the reward, and batch_baseline. Without them the
+    # line that begins with `rewards` finds rollout.rewards again.
     returns = rollout.rewards[:, None] * mask                   # (B, L), what is still to come at each token
     if config.kl_in_reward and config.kl_coef:
         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
-        returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # flipped: sums up to the end
+        returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # from this token to the last
     if config.batch_baseline:
         rollout.advantages = masked_whiten(returns, mask)                             # (B, L)
         return
@@ -85,14 +89,15 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
                  objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the KL to the reference, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.weigh_tokens`), of any
     dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
     sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
     that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
     `ref_logprobs` may be None where kl_coef is 0. `kl_estimator` is "" where the rewards hold the KL already.
-    Of `config` it reads the bounds of clipping and the coefficients alone; variants are arguments.
+    Of `config` it reads the bounds of clipping and the coefficients alone. Variants are arguments, so that
+    without them this is the plain loss.
     Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -115,6 +120,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
     # KL term: keeps the policy near the reference
     kl_loss = torch.zeros_like(policy_loss)
     if config.kl_coef and kl_estimator:
+        # behind the end both are made equal: exp of a large difference would be infinite, and inf * 0 is NaN
         kl = estimate_kl(kl_estimator, logprobs, ref_logprobs.where(mask != 0, logprobs))      # (B, L)
         kl_loss = (kl * mask).sum() / num_tokens
 
@@ -122,6 +128,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
     metrics = {
         "policy_loss": policy_loss.item(),
         "kl_loss": kl_loss.item(),
+        # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }
@@ -137,15 +144,16 @@ def train(policy: GPT,
     """Yields one dict of metrics per iteration; the caller logs, evaluates and saves."""
     kl_estimator = "" if config.kl_in_reward else config.kl_estimator    # "": the rewards hold the KL already
     for iteration in range(start_iteration, config.num_iterations):
-        # 1) collect: sample completions and score them with the verifier
+        # 1) collect: sample completions and score them
         rollout = collect_rollout(policy, reference, world, config, seed, iteration)
 
         # 2) credit: turn rewards into advantages
         compute_advantages(rollout, config)
         batch = rows_with_signal(rollout, config)
-        batch.loss_weights, num_tokens, weight_sum = loss_weights(batch.completion_mask, config, len(rollout))
+        batch.loss_weights, num_tokens, weight_sum = weigh_tokens(batch.completion_mask, config, len(rollout))
 
-        # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+        # 3) update: each epoch is one step of the optimizer on the whole rollout. Usual PPO takes a step for
+        # each of several minibatches; here micro-batches only save memory, and their gradients are added.
         set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
                           config.learning_rate)
         history = []

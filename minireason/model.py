@@ -34,8 +34,8 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        num_heads = config.num_heads + 2 * config.num_kv_heads    # one product for q, k and v
-        self.qkv = nn.Linear(config.width, num_heads * config.head_size, bias=False)
+        num_projections = config.num_heads + 2 * config.num_kv_heads    # one product for q, k and v
+        self.qkv = nn.Linear(config.width, num_projections * config.head_size, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor,
@@ -51,6 +51,7 @@ class Attention(nn.Module):
         # Written out: F.scaled_dot_product_attention was not faster on CPUs (tests/benchmarks/README.md).
         # Heads that share a key are stacked along T, so that one product serves them all.
         q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
+        # the mask's last two sizes are (H/K * T, N) or (1, N): -inf where a query must not look
         scores = (q @ k.transpose(2, 3)).add_(mask)                             # (B, K, H/K * T, N)
         y = torch.softmax(scores, dim=-1) @ v                                   # (B, K, H/K * T, D)
         y = y.view(B, H, T, D).transpose(1, 2).reshape(B, T, C)                 # heads side by side

@@ -1,6 +1,6 @@
-"""How likely a model finds completions that were already written. RL's only shift by one is here.
+"""How likely a model finds completions that were already written.
 
-(Imitation has its own, in `sft.collate`.)
+At position t the model predicts token t + 1. For RL this file alone shifts by one (imitation: `sft.collate`).
 
     logprobs[b, t] = log p(completion_ids[b, t] | prompt b, completion_ids[b, :t])
 
@@ -75,7 +75,10 @@ class Critic(nn.Module):
 
 
 class SharedCritic(nn.Module):
-    """A linear layer on the policy's own hidden states: half the memory, but two tasks for one body."""
+    """A linear layer on the policy's own hidden states: half the memory, but two tasks for one body.
+
+    No gradient is cut off: the loss of the critic trains the policy's body, too.
+    """
 
     def __init__(self, policy: GPT):
         super().__init__()

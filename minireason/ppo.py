@@ -2,7 +2,7 @@
 
     r_t   = -kl_coef * k1_t, and at the last token the reward of the completion on top
     delta_t = r_t + gamma Vold_{t+1} - Vold_t, where Vold is what the critic said at the rollout
-    A_t   = sum_k (gamma lambda)^k delta_{t+k},   R_t = A_t + Vold_t                    arXiv:1506.02438 (GAE)
+    A_t   = delta_t + gamma lambda A_{t+1},   R_t = A_t + Vold_t                        arXiv:1506.02438 (GAE)
     rho_t = p(token_t) / p_old(token_t), where p_old is the policy that sampled
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
             + value_coef * sum_t max((V_t - R_t)^2, (Vclip_t - R_t)^2) / 2 / num_tokens   arXiv:1707.06347
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import torch
 
-from minireason.batch import Batch, loss_weights
+from minireason.batch import Batch, weigh_tokens
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.optimizer import set_learning_rate
@@ -82,13 +82,14 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
                  objective: str = "clip") -> tuple[torch.Tensor, dict[str, float]]:
     """Clipped surrogate plus the clipped value loss, summed over tokens, over num_tokens.
 
-    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.loss_weights`), of any
+    All tensors (B, L). `completion_mask` is 0/1, or what each token counts (`batch.weigh_tokens`), of any
     dtype. Anything finite may stand where it is 0. `num_tokens` is what the sum is divided by: by default the
     sum of the mask. Where the batch is one of several micro-batches, it is the number of the whole step, so
     that their losses add up. The logged means over tokens are divided by `weight_sum`, by default num_tokens.
     `objective` "gspo" gives a completion one ratio (arXiv:2507.18071); "cispo" makes the clipped ratio a
     constant weight of the gradient (arXiv:2506.13585).
-    Of `config` it reads the bounds of clipping and the coefficients alone; variants are arguments.
+    Of `config` it reads the bounds of clipping and the coefficients alone. Variants are arguments, so that
+    without them this is the plain loss.
     Returns (loss, metrics).
     """
     mask = completion_mask.to(logprobs.dtype)                                         # (B, L)
@@ -118,6 +119,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
     metrics = {
         "policy_loss": policy_loss.item(),
         "value_loss": value_loss.item(),
+        # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }
@@ -137,16 +139,17 @@ def train(policy: GPT, critic: Critic | SharedCritic,
         return critic(micro_batch)
 
     for iteration in range(start_iteration, config.num_iterations):
-        # 1) collect: sample completions and score them with the verifier
+        # 1) collect: sample completions and score them
         rollout = collect_rollout(policy, reference, world, config, seed, iteration)
         rollout.old_values = by_micro_batch(rollout, config, values_at_rollout)
 
         # 2) credit: turn rewards into advantages
         compute_advantages(rollout, config)
         batch = rows_with_signal(rollout, config)
-        batch.loss_weights, num_tokens, weight_sum = loss_weights(batch.completion_mask, config, len(rollout))
+        batch.loss_weights, num_tokens, weight_sum = weigh_tokens(batch.completion_mask, config, len(rollout))
 
-        # 3) update: each epoch is one step of the optimizer, accumulated over micro-batches
+        # 3) update: each epoch is one step of the optimizer on the whole rollout. Usual PPO takes a step for
+        # each of several minibatches; here micro-batches only save memory, and their gradients are added.
         set_learning_rate(optimizer, iteration, config.num_iterations, config.warmup_iterations,
                           config.learning_rate)
         if iteration < config.critic_warmup:         # at first the critic learns alone: it knows nothing yet

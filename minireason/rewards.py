@@ -35,7 +35,9 @@ def harmless(chat: ChatPrompt, completion: str) -> float:
 
 @dataclass
 class World:
-    """What RL calls an environment: how problems are drawn, and what completions earn. And the tokenizer."""
+    """What RL calls an environment: how problems are drawn, and what completions earn. The tokenizer
+    belongs to it, since it turns both into ids.
+    """
     draw: Callable       # rng -> problem, which has a .prompt
     reward: Callable     # (problems, completions) -> as many floats
     tokenizer: Tokenizer

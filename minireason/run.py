@@ -4,7 +4,13 @@
     runs/laptop/<stage>/checkpoint.pt  metrics.jsonl
     runs/laptop/rl/snapshots/*.pt                      RL's weights on the way: see snapshots.py
 
-train.py, sample.py, the tools and the lessons all load models with `open_model`.
+train.py, sample.py, the tools and the lessons all load models with `open_model`. What opens what:
+
+    open_model(run, stage)        the model of a finished stage, and its checkpoint
+    Run.load(stage)               the same model, on the device of this run
+    Run.saved(stage)              the checkpoint of a stage that may be half done, or None
+    stored_config(folder)         the settings in config.json
+    settings_of_run(checkpoint)   the settings in a checkpoint
 """
 
 import contextlib
@@ -307,7 +313,7 @@ def holds_run(folder: Path) -> bool:
 def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
     """Raises BadInput or ValueError if a run cannot be trained or scored. Nothing is written yet."""
     check_stage(stage, config)
-    check_shares(stage, config)
+    check_enough_for_processes(stage, config)
     check_variants(config)
     if source and stage == "base":
         raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
@@ -340,7 +346,7 @@ def check_test_problems(config: Config) -> None:
             raise BadInput(f"{flag}: {error}") from None
 
 
-def check_shares(stage: str, config: Config) -> None:
+def check_enough_for_processes(stage: str, config: Config) -> None:
     """Raises BadInput if a step of the stage has fewer prompts or documents than there are processes."""
     for name in stages_of(config) if stage == "all" else (stage,):
         settings = getattr(config, name.replace("-", "_"))
@@ -555,7 +561,8 @@ def settings_if_readable(folder: Path) -> tuple[dict | None, dict | None]:
 # -----------------------------------------------------------------------------
 # Results
 
-BY_STAGE = ("stages", "seconds", "iterations", "ran with")      # the parts of results.json with a key a stage
+# these parts of results.json have an entry for each stage
+BY_STAGE = ("stages", "seconds", "iterations", "ran with")
 
 
 def new_results(config: Config, command: str) -> dict:

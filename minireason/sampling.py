@@ -87,7 +87,8 @@ def read_prompts(model: GPT, prompts: list[list[int]], device: torch.device) -> 
     longest = int(lengths.max())
     T = kernels.padded(longest, model.config.max_length)
     prompt_ids = torch.zeros(len(distinct), T, dtype=torch.long)
-    for i, prompt in enumerate(distinct):       # they end in the same column
+    # They end in the same column: . . p p . and p p p p . with longest = 4. Behind it is padding, for speed.
+    for i, prompt in enumerate(distinct):
         prompt_ids[i, longest - len(prompt):longest] = torch.tensor(prompt)
 
     num_at_once = max(1, PROMPT_TOKENS // T)
@@ -113,7 +114,8 @@ def draw_tokens(logprobs: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     Takes log-probabilities (B, V) and numbers in 0..1 (B,). Returns ids (B,).
     """
     cumulative = logprobs.exp().cumsum(-1, dtype=uniforms.dtype)             # (B, V)
-    threshold = uniforms[:, None] * cumulative[:, -1:]                       # (B, 1); the last is nearly 1
+    # rounding leaves the last sum a little off 1
+    threshold = uniforms[:, None] * cumulative[:, -1:]                       # (B, 1)
     ids = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
     return ids.clamp(max=logprobs.size(1) - 1)
 

@@ -4,8 +4,8 @@ Pretraining, cold start and rejection use it.
 
     loss = -mean_t log p(token_t | tokens before it)          over the completion's tokens
 
-An example is (prompt_ids, completion_ids). In some examples the completion is told that its prompt is further
-away than it is: see `draw_gaps`.
+An example is (prompt_ids, completion_ids). In some examples the numbers of the positions jump between prompt
+and completion, as if the prompt were further away: see `draw_gaps`.
 Shapes: B rows of a micro-batch, T tokens of its longest row, V vocabulary.
 """
 

@@ -3,6 +3,7 @@
     base -> cold-start -> rl -> rejection -> align          with --pure-rl: base -> rl
 
 Each function prepares one stage: the model it starts from, what it learns from, and the loop that trains it.
+(run.STARTS_FROM says whose weights a stage starts from: rejection starts from the base again.)
 train.py runs the loop, saves and scores. Only `align` trains something here: its reward model.
 """
 
@@ -37,7 +38,7 @@ class Stage:
     """What train.py needs to run one stage."""
     model: GPT
     optimizer: torch.optim.Optimizer
-    loop: Callable[[int], Iterator[dict[str, float]]]                  # loop(first step) yields metrics
+    loop: Callable[[int], Iterator[dict[str, float]]]                  # loop(first step) trains, step by step
     num_steps: int
     extra: dict[str, torch.nn.Module] = field(default_factory=dict)    # other networks to save: a critic ...
     notes: dict = field(default_factory=dict)                          # remarks for the report
@@ -60,7 +61,7 @@ def cold_start(run: Run) -> Stage:
 
 
 def rl(run: Run) -> Stage:
-    """Prepares learning by trial and error: only the verified final answer is rewarded."""
+    """Prepares learning by trial and error. A right answer earns 1, less a price if it mixes languages."""
     return reinforcement(run, "rl", run.load(start_of("rl", run.config)), rl_world(run), run.config.rl)
 
 
@@ -74,7 +75,7 @@ def rejection(run: Run) -> Stage:
 
 
 def align(run: Run, saved: dict | None = None) -> Stage:
-    """Prepares RL with three rewards: a learned judge of help, an exact rule against harm, right answers.
+    """Prepares RL with three rewards: a reward model for help, an exact rule against harm, right answers.
 
     `saved` is the checkpoint to resume from, if there is one. Its reward model is not trained again: it is
     made here, and gets its weights where train.py restores all networks of the stage.
@@ -145,7 +146,7 @@ def reinforcement(run: Run, name: str, model: GPT, world: World, settings: RLCon
 # What the stages learn from
 
 def rl_world(run: Run) -> World:
-    """The World (rewards.py) of training problems. An answer that the verifier finds right is rewarded."""
+    """The World (rewards.py) of training problems. tasks.draw_problem keeps test problems out of it."""
     tasks, price = run.config.tasks, price_of_mixing(run.config)
     return reasoning_world(run.tokenizer, tasks.levels, tasks.shares, price)
 

@@ -40,7 +40,7 @@ def sequence_log_ratio(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Ten
     """
     lengths = (mask != 0).sum(1, keepdim=True).clamp(min=1)                         # (B, 1)
     mean = log_ratio.sum(1, keepdim=True) / lengths                                 # (B, 1)
-    return mean.detach() + (log_ratio - log_ratio.detach())
+    return mean.detach() + (log_ratio - log_ratio.detach())      # the bracket is 0, but it has a gradient
 
 
 def k1(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Is this answer right? Exact, bounded, and total: any string gets a Verdict, and nothing is ever evaluated.
+"""Is this answer right? Exact, bounded, and total: any string gets a Verdict, and none is ever given to eval.
 
 A completion is well formed when it is `<think>...</think><answer>...</answer>` and nothing else. The
 problem's task decides whether its answer is right: `check` in tasks/NAME.py reads the answer with a parser

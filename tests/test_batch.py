@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import ragged_rollout, unpadded
 
-from minireason.batch import loss_weights
+from minireason.batch import weigh_tokens
 
 PER_TOKEN = ("completion_ids", "completion_mask", "old_logprobs", "ref_logprobs", "old_values", "returns",
              "advantages", "loss_weights")
@@ -66,5 +66,5 @@ def test_what_sums_are_divided_by(normalize, num_tokens, weight_sum):
     """Two rows are left of six sampled ones: the constant counts all six, and is the same in every step."""
     mask = torch.tensor([[1.0, 1, 1, 1], [1, 0, 0, 0]])
     config = SimpleNamespace(normalize=normalize, max_new_tokens=8)
-    weights, *numbers = loss_weights(mask, config, num_sampled=6)
+    weights, *numbers = weigh_tokens(mask, config, num_sampled=6)
     assert numbers == [num_tokens, weight_sum] and weights.sum().item() == pytest.approx(weight_sum)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from helpers import ragged_rollout, tiny_model, toy_world, unpadded
 
 from minireason import grpo, ppo
-from minireason.batch import loss_weights
+from minireason.batch import weigh_tokens
 from minireason.config import RLConfig
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs
 from minireason.stats import exact_kl, k1, k2, k3
@@ -138,7 +138,7 @@ def test_micro_batches_leave_the_gradient_as_it_is(algo, normalize):
     rollout.ref_logprobs = rollout.old_logprobs + 0.1 * random(*shape, seed=5)
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=0.1, value_coef=0.5, value_clip=0.2,
                              normalize=normalize, max_new_tokens=9)
-    rollout.loss_weights, num_tokens, _ = loss_weights(rollout.completion_mask, config, 4)
+    rollout.loss_weights, num_tokens, _ = weigh_tokens(rollout.completion_mask, config, 4)
     gradients = []
     for size in (4, 3, 1):
         modules = torch.nn.ModuleList((model, critic))
@@ -187,7 +187,7 @@ def test_what_a_token_counts_by_hand():
     per_token = torch.tensor([[1.0, 2, 3, 6], [10, 99, 99, 99]])
     expected = {"token": 22 / 5, "sequence": (3 + 10) / 2, "constant": 22 / (2 * 8)}
     for normalize, value in expected.items():
-        weights, number, _ = loss_weights(mask, SimpleNamespace(normalize=normalize, max_new_tokens=8), 2)
+        weights, number, _ = weigh_tokens(mask, SimpleNamespace(normalize=normalize, max_new_tokens=8), 2)
         assert (per_token * weights).sum().item() / number == pytest.approx(value)
 
 

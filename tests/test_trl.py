@@ -9,7 +9,7 @@ import torch
 from helpers import ragged_rollout, tiny_model
 
 from minireason import grpo
-from minireason.batch import loss_weights
+from minireason.batch import weigh_tokens
 from minireason.policy import completion_hidden, completion_logprobs
 from minireason.rollout import overlong_price
 
@@ -60,7 +60,7 @@ def test_grpos_loss_and_gradient_are_trls(loss_type, normalize, beta):
     batch, logprobs = off_policy()
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize,
                              max_new_tokens=9)
-    weights, number, _ = loss_weights(batch.completion_mask, config, len(batch))
+    weights, number, _ = weigh_tokens(batch.completion_mask, config, len(batch))
     ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
                                       weights, config, number)
     theirs = their_loss(loss_type, logprobs, batch, beta)
@@ -76,7 +76,7 @@ def test_gspos_loss_and_gradient_are_those_of_trls_sequence_level(loss_type, nor
     batch, logprobs = off_policy()
     config = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=beta, normalize=normalize,
                              max_new_tokens=9)
-    weights, number, _ = loss_weights(batch.completion_mask, config, len(batch))
+    weights, number, _ = weigh_tokens(batch.completion_mask, config, len(batch))
     ours, metrics = grpo.compute_loss(logprobs, batch.old_logprobs, batch.ref_logprobs, batch.advantages,
                                       weights, config, number, objective="gspo")
     theirs = their_loss(loss_type, logprobs, batch, beta, level="sequence")
@@ -102,7 +102,7 @@ def test_the_entropy_bonus_is_trls():
     batch, logprobs = off_policy()
     entropies = torch.rand(logprobs.shape, generator=torch.Generator().manual_seed(2), requires_grad=True)
     config = SimpleNamespace(normalize="token", max_new_tokens=9)
-    weights, _, weight_sum = loss_weights(batch.completion_mask, config, len(batch))
+    weights, _, weight_sum = weigh_tokens(batch.completion_mask, config, len(batch))
     ours = -0.3 * (entropies * weights).sum() / weight_sum
     theirs = their_loss("dapo", logprobs, batch, 0.0, entropies=entropies, entropy_coef=0.3)
     gradients = [torch.autograd.grad(loss, entropies, retain_graph=True)[0] for loss in (ours, theirs)]

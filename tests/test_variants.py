@@ -16,7 +16,7 @@ from test_settings import never, refused
 
 import train
 from minireason import grpo, ppo, rollout
-from minireason.batch import loss_weights
+from minireason.batch import weigh_tokens
 from minireason.config import RLConfig
 from minireason.config import option as config_option
 from minireason.optimizer import adamw
@@ -80,7 +80,7 @@ def loop_cispo(logprobs, old, advantages):
 def test_loss_and_gradient_equal_a_loop_over_tokens(algo, objective, loop):
     logprobs, old, _, advantages, mask = draws()
     settings = RLConfig(normalize="sequence" if objective == "gspo" else "token")
-    weights, num_tokens, _ = loss_weights(mask, settings, len(LENGTHS))
+    weights, num_tokens, _ = weigh_tokens(mask, settings, len(LENGTHS))
     if algo == "grpo":
         loss, metrics = grpo.compute_loss(logprobs, old, None, advantages, weights, CONFIG, num_tokens,
                                           objective=objective)

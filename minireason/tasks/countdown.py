@@ -31,6 +31,7 @@ def make_problem(rng: random.Random, level: int) -> Problem:
         target = numbers[0]
         for number in numbers[1:]:
             operator = rng.choice("+-*")
+            # of a difference the larger one is first: either order is an expression
             target = abs(target - number) if operator == "-" else calculate(target, operator, number)
         if 1 <= target <= 99:
             rng.shuffle(numbers)

@@ -18,7 +18,8 @@ class Problem:
     task: str
     prompt: str
     key: str
-    # What a user types has level 0. `==` leaves the level out: a drawn problem equals its prompt, read again.
+    # What a user types has level 0, however hard it is. `==` leaves the level out: a drawn problem equals its
+    # prompt, read again.
     level: int = field(default=0, compare=False)
     target: int = 0                                # the value that is looked for
     numbers: tuple[int, ...] = ()                  # the numbers that may be used

@@ -61,8 +61,9 @@ class Task:
     # The same with flaws, as people write: (problem, rng, voice, habits) -> (thinking, answer)
     write_messy: Callable[[Problem, random.Random, Voice, Habits], tuple[str, str]]
     write_guess: Callable[..., str]                        # (problem, rng) -> an answer, often wrong
-    guess_share: float = 0.25                              # share of the base corpus that is guesses
-    # Is a thought short enough for a golden example? Not asked where there are tries: these are counted.
+    guess_share: float = 0.25                              # share of its texts in the base corpus
+    # Is a thought short enough for an example of the cold start? Not asked of a task with tries: there the
+    # number of tries decides.
     is_short: Callable[[str], bool] = at_most_two_steps
     # (7, "+", 8) -> the problem that the fact 7+8=15 asks and answers, with its level; or None
     problem_of_fact: Callable[[int, str, int], Problem | None] | None = None
@@ -81,7 +82,7 @@ class Task:
     remark: Callable[[Problem], str] | None = None        # what to add to "wrong": "no solution exists"
     unseen: Callable[[Problem], str] | None = None        # what in it no preset draws: "numbers above 9"
     caveat: Callable[[Problem], str] | None = None        # what to add to "correct", if little was tested
-    test_by_prompt: bool = False                          # test problems may share a key, not a prompt
+    test_by_prompt: bool = False                          # are test problems told apart by prompt, not key?
     averaged: bool = False                                # do the tables' means over tasks include it?
 
     def hardest_of_presets(self) -> int:

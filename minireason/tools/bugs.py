@@ -44,7 +44,7 @@ def padding_in_the_mean() -> AbstractContextManager:
     """Every position counts, what follows the end of a completion too."""
     def all_positions(mask, config, num_sampled):
         return torch.ones_like(mask), float(mask.numel()), float(mask.numel())
-    return patch.object(grpo, "loss_weights", all_positions)
+    return patch.object(grpo, "weigh_tokens", all_positions)
 
 
 def denominator_of_the_micro_batch() -> AbstractContextManager:

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 import torch
 
 from minireason import grpo, ppo
-from minireason.batch import Batch, loss_weights
+from minireason.batch import Batch, weigh_tokens
 from minireason.cache import KVCache
 from minireason.config import PROMPT_ROOM, ModelConfig, RLConfig, preset
 from minireason.model import GPT
@@ -214,7 +214,7 @@ def rollout_of(settings: RLConfig, prompt_length: int, vocab_size: int, algo: st
         batch.old_values = zeros.clone()
         ppo.compute_advantages(batch, settings)
         batch = ppo.rows_with_signal(batch, settings)
-    batch.loss_weights, _, _ = loss_weights(batch.completion_mask, settings, B)
+    batch.loss_weights, _, _ = weigh_tokens(batch.completion_mask, settings, B)
     return batch
 
 
