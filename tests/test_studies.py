@@ -553,22 +553,23 @@ def test_a_line_that_is_not_in_the_code_any_more_is_named(variants):
 
 def test_two_runs_are_compared_where_they_have_cost_as_much(variants):
     """The relative samples twice as much in an iteration and takes half of the seconds."""
-    unit_costs = {"dapo": (20, 0.5), "grpo": (10, 1.0)}
+    num_completions, clock = {"dapo": 20, "grpo": 10}, {"dapo": 0.5, "grpo": 1.0}
 
     def outcomes(name, seed, iteration):    # of 40 problems, so many more with each iteration, and by seed
         number = (6 if name == "dapo" else 5) * iteration + seed
         return "1" * number + "0" * (40 - number)
 
     arms = {}
-    for name, (completions, seconds) in unit_costs.items():
+    for name, completions in num_completions.items():
         arms[name] = []
         for seed in (0, 1):
             marks = []
             for i in range(5):
                 right = outcomes(name, seed, i)
-                marks.append({"iteration": i, "completions": i * completions, "seconds": i * seconds,
+                marks.append({"iteration": i, "completions": i * completions,
                               "right": {"arithmetic": right[:20], "countdown": right[20:]}})
             arms[name].append({"marks": marks})
+    arms = variants.with_seconds(arms, clock)
 
     def as_bits(name, iteration):
         return [[int(bit) for bit in outcomes(name, seed, iteration)] for seed in (0, 1)]
@@ -592,25 +593,6 @@ def test_the_sentence_says_what_the_intervals_say(variants):
     assert variants.sentence(table, "by seconds") == (
         "by seconds, of 3 compared (by chance 1 may look different): "
         "better than GRPO: a; worse: b; no difference that these runs could show: 1")
-
-
-def test_arms_of_several_devices_are_refused_before_anything_is_trained(variants, runs, monkeypatch, capsys):
-    def keep(name, device):
-        path = runs.RESULTS / "arms" / f"variants-{name}-0.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"device": device}))
-
-    monkeypatch.setattr(runs, "device", "cpu")
-    args = SimpleNamespace(seeds=range(1))
-    keep("grpo", "cuda")
-    variants.refuse_other_devices(["grpo"], args)            # all are there: nothing is to be trained
-    with pytest.raises(SystemExit) as exit:
-        variants.refuse_other_devices(["grpo", "dapo"], args)
-    assert exit.value.code == 2 and "what is to be trained on cpu" in capsys.readouterr().err
-    keep("dapo", "cpu")
-    with pytest.raises(SystemExit):
-        variants.refuse_other_devices(["grpo", "dapo"], args)
-    assert "variants-grpo-0.json on cuda" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, says", [
@@ -643,6 +625,7 @@ def test_an_arm_of_a_relative_is_found_without_a_run_and_only_with_the_same_sett
 @pytest.mark.slow
 def test_the_table_of_the_relatives_is_made_from_arms_alone(variants, runs, monkeypatch, capsys):
     monkeypatch.setattr(variants, "FAST", ("grpo", "dapo"))
+    monkeypatch.setattr(variants, "NUM_TIMED", 2)
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
     monkeypatch.setattr(sys, "argv", ["variants.py", "--fast"])
     folder, results = runs.STUDIES / "fast", runs.RESULTS
@@ -654,6 +637,8 @@ def test_the_table_of_the_relatives_is_made_from_arms_alone(variants, runs, monk
     assert len(first["rows"]) == 4 and (folder / "variants.png").stat().st_size > 5000
     assert not results.exists()                         # the repository's own table is left alone
 
+    clock = json.loads((folder / "arms" / "variants-clock.json").read_text())["seconds"]
+    assert set(clock) == {"grpo", "dapo"} and all(len(seconds) == 1 for seconds in clock.values())
     marks = json.loads((folder / "arms" / "variants-dapo-0.json").read_text())["marks"]
     assert [mark["iteration"] for mark in marks] == [0, 1, 2] and marks[0]["completions"] == 0
     trained = json.loads((folder / "variants-dapo-0" / "results.json").read_text())["stages"]["rl"]

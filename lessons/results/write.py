@@ -324,6 +324,22 @@ def needed_for_a_goal():
     return table(["what it took", "answers", "seconds"], rows)
 
 
+def kin():
+    """variants.json: each relative of GRPO, its lines of code, and its points less its GRPO."""
+    rows = []
+    for line in read("variants.json")["table"]:
+        cells = [line["variant"], str(line["lines"]), "{:.1f} [{:.1f}, {:.1f}]".format(*line["at the end"])]
+        if "time" in line:
+            for cost in ("by completions", "by seconds"):
+                cells.append("{:+.1f} [{:.1f}, {:.1f}]".format(*line[cost]))
+            cells.append(f"{line['time']:.2f}")
+        else:
+            cells += ["-", "-", "-"]
+        rows.append(cells)
+    return table([size_of("variants.json"), "lines", "right at the end, %", "minus its GRPO, by answers",
+                  "the same, by seconds", "times as long"], rows)
+
+
 def starts_compared():
     names = [row["name"] for row in read("C5.json")["rows"]]
     return [start for start in ("cold start", "base") if f"{start}: grpo, all tasks" in names]
@@ -951,6 +967,7 @@ TABLES |= {
     "C5-whole-table": if_measured("C5", comparison),
     "C5-goal-table": if_measured("C5", needed_for_a_goal),
     "C5-critic-table": if_measured("C5", what_the_critic_explains),
+    "kin-table": if_measured("variants", kin),
     "C19-table": if_measured("C19", trade, after=(
         "The table is of countdown; a cell holds the tokens that have to be spent on a question. A dash:\n"
         "not reached with up to 16 votes. *Never*: not reached in more than 2.5% of the draws.")),
@@ -964,6 +981,7 @@ NUMBERS |= {
     "C16-figure": figure_of("C16", "What four ways gain at known problems, at new ones, and in chat"),
     "C17-figure": figure_of("C17", "What RL gains by the base's pass@1, silent groups, and wrong steps"),
     "C5-figure": figure_of("C5", "Accuracy of PPO and GRPO against answers, seconds and bytes"),
+    "kin-figure": figure_of("variants", "Each relative of GRPO minus GRPO, by answers and by seconds"),
     "C19-figure": figure_of("C19", "Lines of equal accuracy, and accuracy against all tokens"),
     "C20-figure": figure_of("C20", "Length by difficulty, accuracy and tokens along the price of length"),
 }

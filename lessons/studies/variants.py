@@ -3,9 +3,8 @@
     python lessons/studies/variants.py [--seeds 3] [--iterations 30]
     python lessons/studies/variants.py --fast          five of them, two iterations: to see that all works
 
-`--only gspo dapo` trains and measures these and the GRPO they are compared with, and stops: so several
-processes can share the work. Where two need the same run, the second waits. The same command without it then
-finds all that was measured, and makes the table.
+`--only gspo dapo` does all this for these alone, and for the GRPO that they are compared with. Several
+processes share the work if each is started with `--share`.
 
 1. Each relative trains with each seed: the same cold start, number of iterations, problems and completions of
    a rollout, and learning rate. The cold start is that of the whole run with this seed. Nothing is tuned for
@@ -14,11 +13,13 @@ finds all that was measured, and makes the table.
 2. Each run answers the held-out problems at its start, at each snapshot (in half precision) and at its end.
    What is right is kept in lessons/results/arms/variants-NAME-SEED.json. A clone has these files, and makes
    the table from them without a run.
-3. A relative and its GRPO are compared with equal seeds on the same held-out problems of arithmetic and
+3. The clock: all relatives make a few iterations in turn, each from the middle of GRPO's first run. The
+   seconds of a run are its iterations times the median of these. So runs may be trained beside each other,
+   and on several devices. While the clock runs, let nothing else run.
+4. A relative and its GRPO are compared with equal seeds on the same held-out problems of arithmetic and
    countdown, twice: after as many sampled completions, and after as many seconds. Where one of the two had
    more at its end, its accuracy there is read from a straight line between its two snapshots nearest to it.
-   Since seconds are compared, all have to be trained on the same device.
-4. lessons/results/variants.json and variants.png, when all are there.
+5. lessons/results/variants.json and variants.png.
 
 What is not equal:
 
@@ -34,27 +35,35 @@ What is not equal:
 
 import argparse
 import ast
+import copy
 import inspect
+import statistics
 import sys
 import textwrap
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
 import runs
+import torch
 from runs import row
 
 from minireason import batch, grpo, policy, rollout, stats
 from minireason.config import from_dict
 from minireason.evaluate import averaged_tasks
+from minireason.optimizer import adamw
+from minireason.rewards import price_of_mixing, reasoning_world
 from minireason.snapshots import snapshots_in
 from minireason.stats import bootstrap_interval
+from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
-from minireason.upkeep.files import read_json
+from minireason.upkeep.seeding import derive_seed
 
 NUM_SNAPSHOTS = 4           # of a run: one at each fifth of its way
+NUM_TIMED = 4               # iterations of each relative that the clock runs; the first is not counted
 COLORS = {"completions": "#1b6ca8", "seconds": "#e0a030"}
 
 
@@ -202,48 +211,25 @@ def flags_of(name, seed, num_iterations, extra_flags):
 def measure(name, seed, source, num_iterations, extra_flags):
     """Trains a relative from the cold start of the run `source`, or finds its run, and scores it on the way.
 
-    Returns {"device", "marks": [{"iteration", "completions", "seconds", "right"}]}: where it was trained;
-    what the run had cost at its start, at each snapshot and at its end; and {task: "0110..."}, what it then
-    got right of the held-out problems.
+    Returns {"marks": [{"iteration", "completions", "right"}]}: how far the run was at its start, at each
+    snapshot and at its end; and {task: "0110..."}, what it then got right of the held-out problems.
     """
     run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
     results = runs.ensure(run_name, "rl", "--from", source, *flags)
     folder, scores, config = runs.STUDIES / run_name, results["stages"]["rl"], from_dict(results["config"])
     completions, tasks = completions_before(run_name, config.rl), averaged_tasks(scores)
 
-    def mark(iteration, seconds, right):
-        return {"iteration": iteration, "completions": completions[iteration], "seconds": round(seconds, 2),
-                "right": right}
+    def mark(iteration, right):
+        return {"iteration": iteration, "completions": completions[iteration], "right": right}
 
     model, _ = runs.open_model(folder, "cold-start")
-    marks = [mark(0, 0.0, runs.right_answers(model, tasks, config))]
+    marks = [mark(0, runs.right_answers(model, tasks, config))]
     for iteration in snapshots_in(folder / "rl"):
-        model, state = runs.open_snapshot(folder, iteration)
-        marks.append(mark(iteration, state["seconds"], runs.right_answers(model, tasks, config)))
+        model, _ = runs.open_snapshot(folder, iteration)
+        marks.append(mark(iteration, runs.right_answers(model, tasks, config)))
     at_end = {task: scores[task]["outcomes"] for task in tasks}
-    marks.append(mark(config.rl.num_iterations, results["seconds"]["rl"], at_end))
-    return {"device": results["device"], "marks": marks}
-
-
-def refuse_other_devices(names, args):
-    """Ends the program with 2 if seconds of several devices would be compared: of a CPU and a GPU, say.
-
-    It looks at the kept arms of these relatives, before any training. If some are missing, they are to be
-    made on the device of those that are there.
-    """
-    places, is_complete = {}, True          # {device: the file of an arm that was trained on it}
-    for name in names:
-        for seed in args.seeds:
-            path = runs.RESULTS / "arms" / f"variants-{name}-{seed}.json"
-            if path.exists():
-                places.setdefault(runs.or_exit(read_json, path, {"device": str}, "delete it")["device"], path)
-            else:
-                is_complete = False
-    if not is_complete:
-        places.setdefault(str(runs.device), "what is to be trained")
-    if len(places) > 1:
-        told = [f"{place} on {device}" for device, place in places.items()]
-        runs.refuse_if_any(told, "seconds of several devices cannot be compared")
+    marks.append(mark(config.rl.num_iterations, at_end))
+    return {"marks": marks}
 
 
 def completions_before(run_name, settings):
@@ -256,7 +242,56 @@ def completions_before(run_name, settings):
 
 
 # -----------------------------------------------------------------------------
-# Comparing. `arms` are {name: [what `measure` returned, for each seed]}.
+# The clock
+
+def clock_of(names, args):
+    """{name: seconds of an iteration} of each relative: measured, or found in its file."""
+    seed = args.seeds[0]
+    flags = flags_of("grpo", seed, args.iterations, args.flags)
+    measured = runs.arm("variants-clock", argparse.Namespace(flags=flags), measure_clock, names, seed, args)
+    return {name: statistics.median(seconds) for name, seconds in measured["seconds"].items()}
+
+
+def measure_clock(names, seed, args):
+    """{"device", "threads", "seconds": {name: [of each iteration]}}, from the middle of GRPO's run."""
+    folder, seconds, steps = runs.STUDIES / f"variants-grpo-{seed}", {}, {}
+    snapshots = snapshots_in(folder / "rl")
+    model, _ = runs.open_snapshot(folder, snapshots[len(snapshots) // 2])
+    for name in names:
+        flags = [str(flag) for flag in flags_of(name, seed, NUM_TIMED, args.flags)]
+        steps[name], seconds[name] = steps_of(model, runs.config_asked(flags)), []
+    for _ in range(NUM_TIMED):
+        for name in names:
+            began = time.perf_counter()
+            next(steps[name])
+            seconds[name].append(round(time.perf_counter() - began, 3))
+    counted = {name: measured[1:] for name, measured in seconds.items()}
+    return {"device": str(runs.device), "threads": torch.get_num_threads(), "seconds": counted}
+
+
+def steps_of(model, config):
+    """The training of a copy of the model, as the stage rl has it; each `next` is one iteration."""
+    policy = copy.deepcopy(model).train()
+    reference = copy.deepcopy(model).requires_grad_(False) if config.rl.kl_coef else None
+    tasks, price = config.tasks, price_of_mixing(config)
+    world = reasoning_world(get_tokenizer(), tasks.levels, tasks.shares, price)
+    seed = derive_seed(0, "clock")
+    return grpo.train(policy, reference, adamw(config.rl, policy), world, config.rl, seed)
+
+
+def with_seconds(arms, clock):
+    """The arms with "seconds" in each mark."""
+    timed = {}
+    for name, of_seeds in arms.items():
+        timed[name] = []
+        for arm in of_seeds:
+            marks = [mark | {"seconds": mark["iteration"] * clock[name]} for mark in arm["marks"]]
+            timed[name].append({"marks": marks})
+    return timed
+
+
+# -----------------------------------------------------------------------------
+# Comparing. `arms` are {name: [what `measure` returned, for each seed]}, with seconds.
 
 def bits(mark):
     """Right or wrong at a mark on the held-out problems of all tasks, as a list of 0 and 1."""
@@ -308,11 +343,8 @@ def table_line(arms, name):
 
 
 def time_ratio(arms, name):
-    """How many times as long a relative trains as its GRPO, for as many iterations. Mean over the seeds."""
-    ratios = []
-    for relative, its_grpo in zip(arms[name], arms[RELATIVES[name].less]):
-        ratios.append(relative["marks"][-1]["seconds"] / its_grpo["marks"][-1]["seconds"])
-    return sum(ratios) / len(ratios)
+    """How many times as long as its GRPO a relative takes, for as many iterations."""
+    return arms[name][0]["marks"][-1]["seconds"] / arms[RELATIVES[name].less][0]["marks"][-1]["seconds"]
 
 
 def sentence(table, cost):
@@ -396,24 +428,23 @@ def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
     parser.add_argument("--iterations", type=number(int, 2, 100_000), help="of each run (30, with --fast 2)")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=RELATIVES,
-                        help=f"measure these, and make no table: {', '.join(RELATIVES)}")
+                        help=f"these alone: {', '.join(RELATIVES)}")
     args = runs.parse(parser)
     if args.iterations is None:
         args.iterations = 2 if args.fast else 30
     names = FAST if args.fast else RELATIVES
     if args.only:
         names = {RELATIVES[name].less for name in args.only} | set(args.only)
-    refuse_other_devices(names, args)
     jobs = {}
     for name in RELATIVES:          # in this order
         if name in names:
             for seed in args.seeds:
                 jobs[name, seed] = (arm_of, name, seed, args)
     arms = runs.by_seed(runs.work_off(jobs))
-    if not args.only:
-        table = [table_line(arms, name) for name in arms]
-        show(table)
-        save(table, args)
+    arms = with_seconds(arms, clock_of(list(FAST if args.fast else RELATIVES), args))
+    table = [table_line(arms, name) for name in arms]
+    show(table)
+    save(table, args)
 
 
 if __name__ == "__main__":
