@@ -20,7 +20,9 @@
 #
 # Not among them is the loss (`policy_loss`). The advantages of a group add up to 0. So with one
 # update for each rollout the loss is near 0 from the first iteration to the last, in a healthy run
-# too (lesson 05). Its gradient is not 0, and that is what trains. So read the reward.
+# too (lesson 05). (It is not exactly 0: the loss counts tokens, so long completions weigh more.
+# With two updates the ratios move a little as well.) Its gradient is not 0, and that is what
+# trains. So read the reward.
 #
 # *Entropy* is the sum of -p(v) log p(v) over all tokens v that could come next. It is 0 if one
 # token has probability 1. With eight equally likely tokens it is log 8 = 2.08, the most that is
@@ -209,7 +211,8 @@ show_figure(figure, "09_reading_the_curves")
 #   end, nothing is clipped, and entropy and length stay where they were. Nothing is wrong, but it
 #   hardly learns.
 # - **Groups of 2 (yellow).** `zero_std_frac` is high from the start, as the formula says. Most
-#   prompts teach nothing, so the run learns more slowly.
+#   prompts teach nothing, so one expects it to learn more slowly. The means agree, but its seeds
+#   end between 0.38 and 0.89, so this picture does not prove it.
 # - **Groups of 16 (green).** Few groups are all equal, but an iteration has only four prompts. The
 #   seeds end between 0.36 and 0.94. So this picture does not say whether such groups are better.
 # - **completion_length** falls in the healthy run. A completion that has its 5s can only lose by
@@ -234,7 +237,7 @@ show_figure(figure, "09_reading_the_curves")
 # | `zero_std_frac` near 1 and a low reward | all groups fail alike, as after such a rate |
 # | `completion_length` at the limit | no end token: completions are cut off and earn nothing |
 # | `approx_kl` below 1e-4, `clip_frac` 0, entropy and length flat | the rate is far too low |
-# | `zero_std_frac` high, reward low | problems too hard, or groups too small: take others |
+# | `zero_std_frac` high, reward low | take easier problems, or groups of 8 and more |
 # | `zero_std_frac` up and a high reward | the problems are solved: take harder ones, or stop |
 #
 # The trap, twice:
@@ -243,8 +246,9 @@ show_figure(figure, "09_reading_the_curves")
 #   `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage `rl` of
 #   `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low. There
 #   read reward and entropy together. If the reward falls and entropy changes suddenly, the rate is
-#   too high. (In this toy entropy begins near log 8, the highest that there is. So at first it can
-#   only fall.)
+#   too high. If both stand still for tens of iterations, though `zero_std_frac` is not near 1, it
+#   is too low. (In this toy entropy begins near log 8, the highest that there is. So at first it
+#   can only fall.)
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
 #

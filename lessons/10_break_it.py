@@ -172,14 +172,15 @@ def train(algo, changes, seed=0):
 
 
 # %% [markdown]
-# For each bug, `SHOWN_BY` holds a number in which it might show, and a test of this repository that
-# fails with the bug. (Our own tests check this, too.) There are three tests. None looks at the
-# reward:
+# For each bug, `SHOWN_BY` holds a number in which it might show (for one of the seven no number
+# does), and a test of this repository that fails with the bug. (Our own tests check this, too.)
+# There are three tests. None asks whether the reward rises:
 #
 # - `LOSS_TEST` computes the loss of a few tokens in a plain loop, and compares loss and gradient.
 # - `STEP_TEST` lets `grpo.train` take one step on a small rollout of unequal lengths. It computes
-#   from the rewards what `policy_loss` has to be, by the formula. And since it is the first update,
-#   it asks for an `approx_kl` and a `clip_frac` of 0.
+#   from the rewards what `policy_loss` has to be, by the formula. (Since the lengths are unequal,
+#   that is not 0, and a wrong weight or group changes it.) And since it is the first update, it
+#   asks for an `approx_kl` and a `clip_frac` of 0.
 # - `GAE_TEST` computes each advantage as the sum of all later errors, in a plain loop.
 
 # %%
@@ -253,11 +254,14 @@ show_figure(figure, "10_break_it")
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
 # - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
 #   positions behind the end of a completion, where nothing keeps a ratio near 1. So more of them
-#   are clipped. Their advantages are set to 0, so they have no gradient: the bug makes all steps
-#   smaller by one factor, and AdamW divides by the size of the gradient (lesson 09). The second one
-#   makes gradients several times as large: 64 completions come in micro-batches of 8, and each of
-#   the eight (fewer, where groups without a difference are left out) weighs as much as the whole
-#   step should. AdamW divides that away, too. So these two leave the reward alone.
+#   are clipped. Such positions add 0 to the loss, but are counted in the number that it is divided
+#   by. So the gradient becomes smaller, all of it by one factor, and AdamW divides by the size of
+#   the gradient (lesson 09). The second one makes gradients several times as large: 64 completions
+#   come in micro-batches of 8, and each of the eight (fewer, where groups without a difference are
+#   left out) weighs as much as the whole step should. AdamW divides that away, too. What it cannot
+#   divide away is that tokens of short micro-batches weigh more than those of long ones. Here no
+#   completion has more than 8 tokens, so that hardly matters. So these two leave the reward alone
+#   in this toy.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
 #   come. (In lesson 01 the word stood for a way to make intervals.) Behind the last token nothing
 #   is to come. The broken code asks the critic there, and the critic never learned about that

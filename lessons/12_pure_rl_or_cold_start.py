@@ -106,9 +106,9 @@ assert not observe(problem, other_answer).readable
 # Beside them stand three included models: the base, the cold start, and RL after the cold start.
 # Mind what the last one was rewarded for. In the pipeline a right answer that mixes languages earns
 # 0.5, and not 1 (`--language-price 0.5`). So it had a cold start *and* a price on mixing, and "pure
-# RL" had neither. Whether the cold start alone is enough, this lesson cannot tell. The study behind
-# [the results](results/README.md#c6) compares it fairly, with RL after the cold start under
-# `--language-price 0`.
+# RL" had neither. Whether mixing stays away in RL without the price, this lesson cannot tell. In
+# the study behind [the results](results/README.md#c6) some of it comes back: from 4% after the cold
+# start to 10% after RL under `--language-price 0`. In pure RL it is 61%.
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
@@ -217,9 +217,10 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   and a text that thinks can mix.
 # - **Mixing rises under pure RL.** Thoughts in one language and in two earn the same, so the reward
 #   favors neither. But RL makes thoughts longer, and a longer thought has more words that can mix.
-#   In the longer runs of [the results](results/README.md#c6) (means of five bases and of three
-#   runs) thoughts about sums do not grow, and 46% of them mix before and after. Thoughts about
-#   countdown grow, and go from 49 to 79%. (In this short run the intervals overlap.)
+#   In the longer runs of [the results](results/README.md#c6) (before: a mean of five bases, after:
+#   of three runs; each task alone) thoughts about sums do not grow, and 46% of them mix before and
+#   after. Thoughts about countdown grow, and go from 49 to 79%. (In this short run the intervals
+#   overlap.)
 # - **Both rewards** (here a right answer that mixes earns nothing, so the two mean rewards above
 #   cannot be compared): the same base soon keeps to one language. It seems to learn more slowly to
 #   be right (the intervals overlap), since right answers in two languages do not help it now. R1's

@@ -52,18 +52,27 @@ tokenizer = get_tokenizer()
 # that at least one of two answers is right?
 #
 # 1. Take the first two. "Is one of them right?" is 0 or 1. Over all orders of the four answers the
-#    mean of this is right, so it is not *biased*, that is, wrong on average. But for a single
-#    problem it is only 0 or 1: very noisy.
-# 2. One answer is right with 2/4, so take 1 - (1 - 2/4)^2 = 3/4. This is biased: it may choose
-#    the same answer twice.
+#    mean of this is 5/6. But for a single problem it is only 0 or 1: very noisy.
+# 2. One answer is right with 2/4, so take 1 - (1 - 2/4)^2 = 3/4.
 # 3. Count the pairs. Of the 6 pairs only 1 holds no right answer, so pass@2 is 5/6. This is 1 -
-#    C(2, 2) / C(4, 2), the formula of lesson 01. It is not biased, and less noisy.
+#    C(2, 2) / C(4, 2), the formula of lesson 01.
+#
+# Which one is right? That shows over many results. An estimate that is wrong on average is called
+# *biased*. Let the model be right with chance 1/2. Then two answers hold a right one with chance 1
+# - 1/4 = 3/4: that is the truth. Of four answers 0, 1, 2, 3 or 4 are right, in 1, 4, 6, 4 and 1 of
+# 16 cases. Over these cases the mean of the square is 0.69. It is too low, because it may choose
+# the same answer twice. The mean of the pairs is 0.75.
 
 # %%
 first_two = [max(order[:2]) for order in itertools.permutations([1, 1, 0, 0])]
 print(f"the first two, over all {len(first_two)} orders: {sum(first_two) / len(first_two):.3f}")
 print(f"one minus a square: {1 - (1 - 2 / 4)**2:.3f};  pairs: {pass_at_k(4, 2, 2):.3f}")
 assert abs(sum(first_two) / len(first_two) - 5 / 6) < 1e-9 and pass_at_k(4, 2, 2) == 5 / 6
+
+cases = {0: 1, 1: 4, 2: 6, 3: 4, 4: 1}      # {how many of four are right: in how many of 16 cases}
+mean_of_square = sum(number * (1 - (1 - right / 4)**2) for right, number in cases.items()) / 16
+mean_of_pairs = sum(number * pass_at_k(4, right, 2) for right, number in cases.items()) / 16
+print(f"over all results, truth 0.750: square {mean_of_square:.3f}, pairs {mean_of_pairs:.3f}")
 
 # %% [markdown]
 # ## By hand: a vote
@@ -284,10 +293,10 @@ show_figure(figure, "13_inference_time")
 #   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
 #   other. Nobody taught this model to fill a budget.
 # - **One long thought, or many answers?** First let the thought end. Below its own length, tokens
-#   do more in one thought: in countdown one answer with a budget of 128 is right in 0.74 to 0.80,
-#   at 83 tokens, and four votes with a budget of 32 in 0.35, at 167. Above its own length (99
-#   tokens in countdown) a budget is not used. Then further tokens help as votes: 4 answers with 379
-#   tokens bring 0.93.
+#   do more in one thought: in countdown one answer with a budget of 128 is right in 0.80 (in
+#   another draw 0.74), at 83 tokens, and four votes with a budget of 32 in 0.35, at 167 (solution 3
+#   below). Above its own length (99 tokens in countdown) a budget is not used. Then further tokens
+#   help as votes: 4 answers with 379 tokens bring 0.93.
 # - **Votes** help, as right answers agree more often than wrong ones. In sums all right answers are
 #   one number, so they agree at once: four votes lift the base from 0.56 to 0.79. In countdown the
 #   text of the expression votes. `(8+6)*3` and `3*(6+8)` are both right, and do not add up: four

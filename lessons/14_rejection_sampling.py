@@ -14,8 +14,9 @@
 # Two questions are asked here. Does a filter help? It can ask for more than the reward of RL did:
 # it rejects thoughts in two languages, which RL only rewarded half, and answers of more than 190
 # tokens, which nearly ran into the limit of 208. And does a fresh start help? The student begins at
-# the base again, as in R1. RL may have done harm to the weights that no kept text shows. A fresh
-# start leaves such harm behind. (What stands in the texts is learned again.)
+# the base again, as in R1. RL may have harmed what the kept texts do not ask for, such as small
+# talk. A student that begins at the base has no such harm. What stands in the texts it learns
+# again.
 
 # %%
 import os
@@ -53,6 +54,7 @@ tokenizer = get_tokenizer()
 # ## The filter
 #
 # This is the whole filter, from `minireason/rejection.py`. It returns the fate of one answer.
+# *Readable* means: well formed, in one language, and the answer is what the last step came to.
 # `kept_texts` are the answers to the same problem that were kept before. Each problem may keep
 # `max_per_problem` of them, by default 2, and the next ones are "enough". (Of the 1,500 problems
 # drawn here 23 were drawn before. They are asked once.)

@@ -57,9 +57,10 @@ tokenizer = get_tokenizer()
 # %% [markdown]
 # ## By hand: learning from comparisons
 #
-# The judge is not sure when two answers are nearly alike: then it prefers the one nearly as often
-# as the other. So the reward model learns scores s that give the chances of its choices. In the
-# model of Bradley and Terry (1952) the judge prefers answer a to answer b with the probability
+# People are not sure when two answers are nearly alike. So our script is not, either: from the
+# points of the two answers it computes a chance, and draws which one it prefers. The reward model
+# learns scores s that give the chances of such choices. In the model of Bradley and Terry (1952)
+# the judge prefers answer a to answer b with the probability
 #
 #     P(a before b) = sigmoid(s(a) - s(b)),   with sigmoid(x) = 1 / (1 + exp(-x))
 #
@@ -169,8 +170,9 @@ print(f"loss {losses[0]:.3f}, then {losses[-1]:.3f}; "
 # ## Who can be fooled, and by what?
 #
 # We make up four answers to questions about numbers that are not secret, and compare each with the
-# plain right answer. None of them is better. How often does the judge give it more points (it does
-# not waver here), and how often does the reward model give it the higher score?
+# plain right answer. None of them is better. How often does the judge give it more points (here
+# without drawing: the higher points win), and how often does the reward model give it the higher
+# score?
 
 # %%
 rng = derive_rng(0, "made-up answers")
@@ -210,9 +212,10 @@ for kind in made_up(chats[0]):
 # %% [markdown]
 # ## RL on the reward, with a KL and without
 #
-# GRPO goes on from the RL model, on conversations alone. In one run the loss contains 0.05 times
-# the KL to its start, as in `train.py`. In the other run it does not, so the policy may go as far
-# as the reward takes it. Why should it not? The reward model learned from answers of the start. Far
+# GRPO goes on from the RL model, on conversations alone. (`train.py` goes on from the student of
+# lesson 14, which leaks less. We want to see leaks go.) In one run the loss contains 0.05 times the
+# KL to its start, as in `train.py`. In the other run it does not, so the policy may go as far as
+# the reward takes it. Why should it not? The reward model learned from answers of the start. Far
 # from these its scores may be wrong, and the KL keeps the policy near.
 #
 # Every few iterations we look from outside, at answers to held-out questions. What share of them is
@@ -370,11 +373,12 @@ show_figure(figure, "15_alignment")
 # - **Left.** The judge is charmed by politeness: sixteen polite words without an answer please it
 #   more than the plain answer. (It gives 2 for help and 0.2 for a polite word, and takes 0.05 for
 #   each word: 16 * 0.15 = 2.4 against 2 - 3 * 0.05 = 1.85 for "it is 4321".) The reward model
-#   orders 73% of the held-out pairs as the judge did (a coin: 50%). It hardly ever falls for such
-#   texts, so it has not even learned that the judge likes them. But it makes a mistake of its own:
-#   it often takes a wrong digit for the right one. (With more such pairs that becomes rare: [the
-#   results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge does not
-#   have.
+#   orders 73% of the held-out pairs as the judge did (a coin: 50%). It never falls for the polite
+#   texts: it scores them lower each time, against the taste of the judge. (The start seldom wrote
+#   so many polite words, so few pairs could teach it that taste.) But it makes a mistake of its
+#   own: it often takes a wrong digit for the right one. (With more such pairs that becomes rare:
+#   [the results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge
+#   does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.05, and end at 0.29; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way
@@ -396,8 +400,10 @@ show_figure(figure, "15_alignment")
 #   With the rule that reads everything it is 1%. With the rule that reads the answer alone it is 1%
 #   as well! We had expected the thought to go on telling. But in this toy the answer is what the
 #   thought came to: who is rewarded for refusing learns to think `secret so no`, and that thought
-#   holds no number. So the rule on the thought was not needed here. A thought that plans one thing
-#   and an answer that says another would need it, and our toy has none.
+#   holds no number. So the rule on the thought was not needed here. Before the training, thought
+#   and answer disagreed by accident, as in `yellow 5734` with the answer `glad to help you please
+#   black`. A model that thinks one thing and says another on purpose would need the rule, and ours
+#   has no reason to.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script; what alignment
 # costs in arithmetic; and more than one seed.

@@ -50,7 +50,7 @@ tasks = tasks_of(stages["rl"])
 # for 0 of 10 it says that the true share is exactly 0. Wilson's formula (1927) does not fail
 # there, and our tables use it for a share of one run. With z = 1.96 and z^2 = 3.84:
 #
-#     (p + z^2 / 2n  plus and minus  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+#     (p + z^2 / (2 n)  plus and minus  z sqrt(p (1 - p) / n + z^2 / (4 n^2))) / (1 + z^2 / n)
 #
 #     (0.8 + 0.192 - 1.96 sqrt(0.016 + 0.0096)) / 1.384 = 0.490,   and with a plus 0.943
 #
@@ -61,7 +61,8 @@ tasks = tasks_of(stages["rl"])
 # mean is +0.5: two problems were won, and none was lost.
 #
 # The interval of such a mean is a bootstrap. We draw the four differences again, with repetition,
-# two thousand times, and take the middle 95% of the means.
+# two thousand times, and take the middle 95% of the means. Here it goes from 0 to 1: four problems
+# are too few to say that the later stage is better.
 
 # %%
 print("8 of 10:  [{:.3f}, {:.3f}]".format(*wilson_interval(8, 10)))
@@ -217,11 +218,11 @@ show_figure(figure, "16_the_pipeline")
 #
 # - **The cold start** makes a large change, in half a minute. In sums the base could do most of it
 #   already, but often answered without a thought. In countdown it mostly gave up after a failed
-#   try. No clean example does either ([lesson 04](04_cold_start.py), [lesson
+#   try. The clean examples always think, and never give up ([lesson 04](04_cold_start.py), [lesson
 #   11](11_pure_rl_and_aha.py)).
-# - **The seconds** are of training alone, on one core of a busy server, which is about half as fast
-#   as the two free cores of the README's table (there with sampling and scores: [the
-#   results](results/README.md#pipeline)).
+# - **The seconds** are of training alone, on one core of a busy server (the base took 1,367). The
+#   README's times are of two free cores, with sampling and scores ([the
+#   results](results/README.md#pipeline)): do not compare the two.
 # - **RL** takes the most time after the base. It brings right answers in all tasks: many in
 #   countdown, few in programs (3.6 points). It also loses some problems: look at `72-42=20` above,
 #   which the cold start got right. (Rejection makes the same mistake, although it began at the

@@ -8,8 +8,8 @@
 # A *task* is a kind of problem, such as sums or countdown. Everything that the project knows of a
 # task is one record, `Task`: how a problem is drawn, how an answer is checked, and how people write
 # about it. This lesson writes such a record for sorting numbers, registers it, and trains a small
-# model on it from random weights. In the package, the same code would be a file in
-# `minireason/tasks/`, and one line behind those of the other tasks, which registers it
+# model on it from random weights. In the package, the same code would be a file
+# `minireason/tasks/sort.py`, and one line in `minireason/tasks/__init__.py`: `register(sort.TASK)`
 # ([how](../minireason/tasks/README.md)).
 #
 # Three things decide whether RL can teach a task:
@@ -76,8 +76,8 @@ MAX_NEW_TOKENS = 64
 # There are 120 keys with three digits and 210 with four, and 35 of these 330 are for testing. That
 # is few. With `test_by_prompt`, in the record below, a test may ask for the same key several times,
 # each time in another order: 11 of the keys have 3 numbers and 6 orders each, 24 have 4 numbers and
-# 24 orders, which makes 642 problems. `train.py` scores 1,000 problems of a task, so for this one
-# `presets`, in the record, would name a smaller number: `Mix((1, 2), 0.2, 600)`.
+# 24 orders, which makes 642 problems. `train.py` scores 1,000 problems of a task. So for this one
+# `presets`, in the record below, names a smaller number, 600.
 
 # %%
 PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
@@ -121,7 +121,15 @@ def check(problem, answer):
 # ## How people write about it
 #
 # The model first imitates texts, and RL can only strengthen what it has seen. So somebody has to
-# write a thought down. Ours takes the smallest number that is left, again and again:
+# write a thought down. Three functions write:
+#
+# | function | writes | for |
+# |---|---|---|
+# | `write_thinking` | a right thought and its answer | the cold start |
+# | `write_messy` | the same with mistakes | three of four texts of the base |
+# | `write_guess` | an answer without a thought, often wrong | the others (`guess_share`) |
+#
+# Our thought takes the smallest number that is left, again and again:
 #
 #     3 of 7 3 9 4 so 4 of 7 9 4 so 7 of 7 9 so 9 of 9
 #
@@ -129,9 +137,8 @@ def check(problem, answer):
 # step shows the numbers that it is about, so the model need not remember which ones are gone.
 # `voice("so")` says *so* or, in Spanish, *luego*.
 #
-# In the base corpus one step in ten takes any number. And a quarter of the answers come without any
-# thought (`guess_share`, 0.25 by default). Those are random orders: of three numbers one in 6 is
-# right, of four one in 24. That is what makes thinking worth something.
+# In the base corpus one step in ten takes any number. The guesses are random orders: of three
+# numbers one in 6 is right, of four one in 24. That is what makes thinking worth something.
 
 # %%
 def write_thinking(problem, rng, voice, slip=0.0):
@@ -184,15 +191,18 @@ def follows(problem, thinking, answer):
 # ## The record, registered
 #
 # `register` tries its functions on a few problems of each level, and refuses, with one line, a
-# record that breaks a rule. Each of `words` becomes one token. A `Mix` holds levels and a share:
-# the weight of this task beside those of the other tasks. From here on the verifier, the corpus, RL
-# and the counting of behaviour know the task.
+# record that breaks a rule. Each of `words` becomes one token. What stands in the record here has
+# to be there, but for `follows`, `test_by_prompt` and `words`. (`find_steps` is needed since our
+# steps are not sums.) A `Mix` holds levels, a share (the weight of this task beside those of the
+# other tasks; with 0, as in smoke, it is not trained on), and how many held-out problems are
+# scored. From here on the verifier, the corpus, RL and the counting of behaviour know the task.
 
 # %%
 TASKS.pop("sort", None)      # so that this cell can be run a second time
 SORT = register(Task(
     name="sort", word="sort", example="sort 3 1 2", words=("sort",), levels=(1, 2),
-    presets={"smoke": Mix((1,), 0.0), "laptop": Mix((1, 2), 0.2), "gpu": Mix((1, 2), 0.2)},
+    presets={"smoke": Mix((1,), 0.0), "laptop": Mix((1, 2), 0.2, 600),
+             "gpu": Mix((1, 2), 0.2, 600)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
     find_steps=find_steps, follows=follows, test_by_prompt=True))
