@@ -407,7 +407,7 @@ def draw(table):
     axis.axvline(0, color="#999999", lw=1)
     axis.set_yticks(range(len(compared)), [line["variant"] for line in compared], fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel("points of held-out pass@1, less GRPO with as many updates")
+    axis.set_xlabel("points of held-out pass@1, minus GRPO with as many updates")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=8)
     return figure
