@@ -200,6 +200,29 @@ def test_held_out_scores_are_drawn_as_they_were_measured():
     assert steps == list(range(1, 11)) and values == [step / 10 for step in range(10)]
 
 
+def test_the_axis_says_which_curves_are_means(tmp_path, monkeypatch):
+    """Titles as `curves_of` makes them: the stage stands before the metric."""
+    grids, new_figure = [], plots.new_figure
+
+    def watched(*arguments, **settings):
+        figure, grid = new_figure(*arguments, **settings)
+        grids.append(grid)
+        return figure, grid
+
+    monkeypatch.setattr(plots, "new_figure", watched)
+    lines = [{"iteration": step, "reward": 0.5, plots.HELD_OUT + "countdown": step / 2} for step in range(2)]
+    for folder, reward in (("a", 0.5), ("b", 0.6)):
+        (tmp_path / folder / "rl").mkdir(parents=True)
+        text = "".join(json.dumps(line | {"reward": reward}) + "\n" for line in lines)
+        (tmp_path / folder / "rl" / "metrics.jsonl").write_text(text)
+    groups = [SimpleNamespace(folders=[tmp_path / folder]) for folder in ("a", "b")]
+    panels = compare.curves_of(groups, ["rl"])
+    plots.plot_groups(panels, ["A", "B"], tmp_path / "curves.png")
+    labels = {title: axis.get_xlabel() for title, axis in zip(panels, grids[0].flat)}
+    assert labels.pop("rl: held-out countdown") == "step"
+    assert labels and set(labels.values()) == {f"step (means of {plots.WINDOW})"}
+
+
 def test_the_mean_of_a_group_is_over_runs_at_the_same_step():
     """An iteration without signal writes no entropy, so one run's third number may be of its fifth step."""
     drawn = []

@@ -18,7 +18,7 @@ CURVES = {      # key of a metric -> title of its curve
 }
 Curve = tuple[list[int], list[float]]      # (steps, values) of one run
 HELD_OUT = "held_out_"      # begins the keys of held-out pass@1 in metrics.jsonl; the name of a task follows
-HELD_OUT_TITLE = "held-out "     # begins the title of such a curve in `plot_groups`
+HELD_OUT_TITLE = "held-out "     # stands in the title of such a curve in `plot_groups`, before the task
 MEBIBYTE = 2**20
 
 
@@ -165,8 +165,8 @@ def plot_groups(panels: dict[str, list[list[Curve]]], labels: list[str], path: P
     """The curves of several groups of runs over each other, a panel for each metric.
 
     `panels` is {title: a list for each group, with a curve for each of its runs}. A thin line is one run, a
-    thick one the mean of its group. `labels` are the names of the groups. A title that begins with
-    HELD_OUT_TITLE is of a curve that was not smoothed.
+    thick one the mean of its group. `labels` are the names of the groups. A title with
+    HELD_OUT_TITLE in it is of a curve that was not smoothed.
     """
     num_rows = math.ceil(len(panels) / 3)
     figure, grid = new_figure(num_rows, 3, figsize=(9, 2.2 * num_rows + 0.4), squeeze=False)
@@ -175,7 +175,7 @@ def plot_groups(panels: dict[str, list[list[Curve]]], labels: list[str], path: P
             draw_group(axes, curves, color_of(position))
         axes.set_title(title, fontsize=9, loc="left")
         axes.tick_params(labelsize=8)
-        is_smoothed = not title.startswith(HELD_OUT_TITLE)
+        is_smoothed = HELD_OUT_TITLE not in title
         axes.set_xlabel(f"step (means of {WINDOW})" if is_smoothed else "step", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid.flat[len(panels):]:
