@@ -584,6 +584,18 @@ def arm(name, args, measure, *arguments):
     return measured
 
 
+def in_turn(trainings, num_iterations):
+    """Yields (name, seconds, metrics) of each iteration of the generators `trainings`, {name: generator}.
+
+    They run in turn, so that a slow minute of the machine hits all of them. Let nothing else run.
+    """
+    for _ in range(num_iterations):
+        for name, training in trainings.items():
+            began = time.perf_counter()
+            metrics = next(training)
+            yield name, time.perf_counter() - began, metrics
+
+
 def settings_asked(args):
     """All settings of the runs that a command line asks for, as plain values."""
     return to_dict(config_asked([str(flag) for flag in args.flags]))

@@ -36,7 +36,6 @@ import copy
 import dataclasses
 import itertools
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
@@ -389,11 +388,8 @@ def measure_clock(chosen, seed, args):
         for algo in ALGOS:
             settings = dataclasses.replace(rl_config(algo, chosen, args), num_iterations=NUM_TIMED)
             steps[algo] = steps_of(algo, model, settings, world)
-        for _ in range(NUM_TIMED):
-            for algo in ALGOS:
-                began = time.perf_counter()
-                metrics = next(steps[algo])
-                seconds[stage][algo].append((time.perf_counter() - began) / metrics["num_tokens"])
+        for algo, of_iteration, metrics in runs.in_turn(steps, NUM_TIMED):
+            seconds[stage][algo].append(of_iteration / metrics["num_tokens"])
     counted = {}
     for start in STARTS:
         counted[start] = {}

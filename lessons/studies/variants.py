@@ -40,7 +40,6 @@ import inspect
 import statistics
 import sys
 import textwrap
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -260,11 +259,8 @@ def measure_clock(names, seed, args):
     for name in names:
         flags = [str(flag) for flag in flags_of(name, seed, NUM_TIMED, args.flags)]
         steps[name], seconds[name] = steps_of(model, runs.config_asked(flags)), []
-    for _ in range(NUM_TIMED):
-        for name in names:
-            began = time.perf_counter()
-            next(steps[name])
-            seconds[name].append(round(time.perf_counter() - began, 3))
+    for name, of_iteration, _ in runs.in_turn(steps, NUM_TIMED):
+        seconds[name].append(round(of_iteration, 3))
     counted = {name: measured[1:] for name, measured in seconds.items()}
     return {"device": str(runs.device), "threads": torch.get_num_threads(), "seconds": counted}
 
