@@ -230,7 +230,7 @@ def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str 
             seconds, notes = train_stage(run, name, results, log_name)
         if name in results["stages"] or parallel.rank() > 0:
             continue
-        print(f"{name}: answers held-out problems", flush=True)      # a minute at most, without a bar
+        print(f"{name}: answers held-out problems", flush=True)
         began = time.monotonic()
         scores = results["stages"] | {name: evaluate(run.load(name), run.tokenizer, run.config)}
         results["stages"] = {key: scores[key] for key in STAGES if key in scores}

@@ -9,6 +9,8 @@ with 95% Wilson intervals, the behaviours of behaviour.py, and leaks and over-re
 import json
 import sys
 
+from tqdm import tqdm
+
 from minireason.behaviour import distributions, observe, summarize
 from minireason.config import Config, EvalConfig
 from minireason.inference import answer_all, answers_with_ends
@@ -104,11 +106,15 @@ def evaluate_chat(model: GPT, tokenizer: Tokenizer, config: EvalConfig) -> dict:
 def evaluate(model: GPT, tokenizer: Tokenizer, config: Config) -> dict:
     """Scores a model. Returns {task: scores, ..., "chat": scores}. `config` is the whole Config of a run."""
     results = {}
-    for task, levels in config.tasks.levels.items():
-        number = config.evaluate.number_of(task)
-        most_tries = None if config.expert else config.tasks.max_tries    # experts try as often as they need
-        results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate, most_tries)
-    return {**results, "chat": evaluate_chat(model, tokenizer, config.evaluate)}
+    most_tries = None if config.expert else config.tasks.max_tries        # experts try as often as they need
+    with tqdm(total=len(config.tasks.levels) + 1, desc="held-out problems", unit="task", leave=False) as bar:
+        for task, levels in config.tasks.levels.items():
+            number = config.evaluate.number_of(task)
+            results[task] = evaluate_task(model, tokenizer, task, levels, number, config.evaluate, most_tries)
+            bar.update()
+        results["chat"] = evaluate_chat(model, tokenizer, config.evaluate)
+        bar.update()
+    return results
 
 
 def check_enough_problems(config: Config) -> None:
