@@ -95,10 +95,10 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # %% [markdown]
 # ## The same four texts, and a model that learns them
 #
-# The toy model of `lessons/toy.py` knows eight tokens, 0 to 7. The prompt is `1 4`, and a 0 ends a
-# completion. First `sft.train` lets the model imitate the four texts. (SFT stands for *supervised
-# fine-tuning*, another name for imitation.) Then `grpo.train` lets the same model try for itself,
-# with a reward of 1 for each completion that begins with 2.
+# The toy model of `lessons/toy.py` knows eight tokens, 0 to 7. The prompt is the digit 1 and a 4,
+# which ends every prompt. A 0 ends a completion. First `sft.train` lets the model imitate the four
+# texts. (SFT stands for *supervised fine-tuning*, another name for imitation.) Then `grpo.train`
+# lets the same model try for itself, with a reward of 1 for each completion that begins with 2.
 #
 # Some words of every training, here and later. A *preset* is a set of values for all settings;
 # `train.py` uses the preset laptop. A *step* changes all weights a little, against the
@@ -121,7 +121,7 @@ def p_right():
 
 
 settings = SFTConfig(num_epochs=80, batch_size=4, learning_rate=1e-2, warmup_steps=1)
-optimizer = torch.optim.AdamW(toy.parameters(), weight_decay=0.0)
+optimizer = torch.optim.AdamW(toy.parameters(), weight_decay=0.0)      # `train` sets the learning rate
 lines = list(sft.train(toy, optimizer, corpus, settings, seed=0))
 # The loss is a mean over two tokens a text. The second is the end: nearly certain, it adds 0.02.
 loss_of_a_text = 2 * lines[-1]["loss"]
@@ -137,6 +137,7 @@ def reward(prompt, text):
 settings = RLConfig(num_iterations=30, num_prompts=2, group_size=16, max_new_tokens=2,
                     learning_rate=1e-2, warmup_iterations=1)
 optimizer = torch.optim.AdamW(toy.parameters())
+# None: there is no reference, a model to stay near to (lesson 07)
 list(grpo.train(toy, None, optimizer, toy_world(prompts="1", reward=reward), settings, seed=0))
 print(f"RL:        p = {p_right():.3f}")
 assert p_right() > 0.9
@@ -177,10 +178,11 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 #
 # The *base* is a model that has imitated a toy internet and nothing else. Its documents contain
 # answers without a thought, which are mostly wrong. They also contain worked solutions, with slips,
-# in two languages, and thoughts that give up. Nothing in a document says whether it is right. We
-# can tell, because a program checks each answer: the *verifier*, which lesson 02 explains. The
-# flaws are wanted. RL can only choose among habits that a model has, and guesses are what thinking
-# has to beat.
+# in two languages, and thoughts that give up. None tries more than three times. There are
+# conversations as well, with good and bad replies, which lesson 15 needs. Nothing in a document
+# says whether it is right. We can tell, because a program checks each answer: the *verifier*, which
+# lesson 02 explains. The flaws are wanted. RL can only choose among habits that a model has, and
+# guesses are what thinking has to beat.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -211,17 +213,20 @@ for task, rights in outcomes.items():
 #     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
 #
 # In `6*13=78 is 60 no` the 60 is said again. So both numbers stand side by side, and the model need
-# not remember the first one. The letters count the moves. A move guesses the last operation, and
+# not remember the first one. Why 6 times 13, and not 6 plus 13? Of sum, difference and product, a
+# try writes the one that is nearest to what is needed. If that one misses, the others miss too.
+#
+# The letters count the moves. A move guesses the last operation, and
 # undoes it:
 #
 #     move      the guess about the 1st, 2nd or 3rd number     what the other two have to make
 #     a b c     it is added last                               target - number
+#               (if it is too large: they are taken from it)   number - target
 #     d e f     it is multiplied last                          target / number
 #     g h i     it is subtracted last                          target + number
 #
-# (If the number is larger than the target, a, b and c guess that the others are subtracted from it:
-# for 10 from 2 12 1, `try b 12-10=2` says that 2 and 1 have to make 2, which 12-(2*1) uses. A try
-# of two numbers has no letter.)
+# For 10 from 2 12 1, the 12 is too large to be added last. So `try b 12-10=2` says that 2 and 1
+# have to make 2, and the answer is 12-(2*1). A try of two numbers has no letter.
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
 # `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:
@@ -305,11 +310,12 @@ for line in grpo.train(explorer, None, adamw(settings, explorer), world, setting
 print(f"{time.process_time() - start:.0f} CPU seconds")
 
 # %% [markdown]
-# The second copy imitates more of the corpus: fresh documents, three of four about such sums. It
-# makes 80 steps, which takes about as long.
+# The second copy imitates more of the corpus: fresh documents, three of four about such sums, the
+# others small talk and facts. It makes 80 steps, which takes about as long.
 
 # %%
 imitator = fresh_base()
+# 48 documents make a batch, and there are four batches for each iteration of RL
 more_documents = tokenize(tokenizer, base_corpus(1, 48 * 4 * NUM_ITERATIONS, sums))
 settings = SFTConfig(learning_rate=5e-4, warmup_steps=10, weight_decay=0.0)
 start = time.process_time()
@@ -375,11 +381,12 @@ show_figure(figure, "01_imitation_and_exploration")
 # - Middle: one attempt of the base is often wrong, but among sixteen attempts there is nearly
 #   always a right one. So the right answers are in the model already. They are just not likely
 #   enough.
-# - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not: here
-#   pass@1 even falls. Its documents are no better than those before. At large k all three curves
-#   come to 1. So RL made likely what was there already. Whether it can also find something new,
-#   these sums are too easy to show: [claim C14](results/README.md#c14) asks that with harder
-#   problems.
+# - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not. Its
+#   documents are no better than those before. Here pass@1 even falls, mostly since the copy thinks
+#   less often: 69% of these documents hold a thought, the base thought in 74% of its texts, and the
+#   copy does in 68%. At large k all three curves come to 1. So RL made likely what was there
+#   already. Whether it can also find something new, these sums are too easy to show: [claim
+#   C14](results/README.md#c14) asks that with harder problems.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they
 #   became more likely together with the answers.

@@ -55,7 +55,8 @@ rng = random.Random(0)
 #   and parentheses. `(8+6)*3` is 42, so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it uses
 #   6 twice and leaves out 3.
 # - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
-#   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add. So
+#   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add.
+#   Each sign joins the two values before it. So
 #   it computes 2x + 1. It also has to be right on hidden inputs, which the prompt does not show.
 #   What is right there follows from the examples: the verifier takes the line or the parabola
 #   through them as meant.
@@ -127,6 +128,11 @@ for problem, right_answers, wrong_answers in EXAMPLES:
 # ```
 # <!-- End of excerpt -->
 #
+# `task.check` is the task's own: it returns None for a right answer, and otherwise says what is
+# wrong. It never raises either. When a task is added, the package tries its `check` on a list of
+# strange answers, and refuses the task if one of them is too much for it. (A task is one file.
+# Lesson 17 adds one.)
+#
 # The thought is not judged. A wrong step before a right answer costs nothing, and a lucky guess
 # earns as much as a proof. That is on purpose. Whoever grades the steps has to decide what a good
 # step is. A model would then learn to please that opinion, for example with many correct and
@@ -150,7 +156,14 @@ assert sums.key == again.key and numbers.key == parse_prompt("make 42 from 6 3 8
 # %% [markdown]
 # ## How many problems there are
 #
-# Each task has levels from 1 (trivial) to 4 (hard). (Sums have a level 0 too, for a first run.)
+# Each task has levels from 1 (trivial) to 4 (hard):
+#
+#     level          1              2               3                      4
+#     arithmetic     2 terms        3 terms         4 or 5 terms           6 to 8 terms
+#     countdown      2 digits       3 digits        3 numbers up to 20     4 digits
+#     program        x + b or a*x   a*x + b         x*x + a*x + b          2*x*x + a*x + b
+#
+# (Sums have a level 0 too, for a first run.)
 # If many draws of a level give the same few problems, a model may learn them by heart, and that is
 # not reasoning. So we count how many of our draws are new problems. RL is trained and scored on the
 # levels that the last line prints.
@@ -220,7 +233,7 @@ def naive(problem, completion):
 
 
 # %% [markdown]
-# It has more holes than lines. The first two completions below are a right and a wrong one, on
+# It has many holes. The first two completions below are a right and a wrong one, on
 # which both graders agree. The twelve others are wrong, and the naive grader accepts each of them.
 
 # %%
@@ -259,7 +272,7 @@ for name, (problem, completion) in ATTACKS.items():
 # Asked to `make 27 from 9 9 9`, the naive grader would call `eval` on the answer `9**9**9`. It is 9
 # to the power 387,420,489, and `eval` would not come back in any useful time. One such completion
 # stops a whole training. So the cell below does not ask it. Ours reads each text once, so the time
-# grows no faster than the text.
+# grows no faster than the text. (What the cell prints of a long answer is shortened.)
 
 # %%
 for text in ("9**9**9", "(" * 1000, "9" * 1000):
@@ -283,6 +296,7 @@ def mistype(answer):
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(len(characters) + 1)
         num_removed = rng.randint(0, 1)
+        # in the place of one character or none: none, or one of these (the last is an Arabic 3)
         characters[place:place + num_removed] = rng.choice(["", *"0123456789+-*/()x _.\u0663"])
     return "".join(characters)
 
@@ -330,7 +344,8 @@ show_figure(figure, "02_tasks_and_verifiers")
 #
 # - Left: low levels run out of problems. Thousands of draws from the easiest level of countdown are
 #   a small number of problems, again and again. Such a level is for warming up, not for a test.
-#   Programs repeat most: even on the scored levels, only a quarter of the draws are new.
+#   Programs repeat most: even on the scored levels, only a quarter of the draws are new. To know
+#   them by heart would not help in the test: no program of the test is ever trained on.
 # - The printed lines: a test that is split by the prompt leaks, because many of its problems were
 #   trained on in another order. Split by the key, none was.
 # - Right: the naive grader accepts twelve wrong completions. Any of these holes earns a reward, so

@@ -12,7 +12,8 @@
 # all are positive, and their sum is 1.
 #
 # Before that, positions have to exchange information. The part that does this is called
-# *attention*, and this lesson looks at it first. Here is the whole path, from top to bottom:
+# *attention*, and this lesson looks at it first. Here is the whole path, from top to bottom. (Each
+# part of a block adds what it finds to the vector of its position.)
 #
 #     text             compute 7*7
 #     tokens           each piece of text gets its number
@@ -91,8 +92,11 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # The code of the model does the same for all heads at once. A *head* is one such attention, with
 # its own queries, keys and values. Each block, also called layer, has several. The letters are
 # sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, D numbers
-# in a key, N positions to look at. K is smaller than H, since several heads share keys and values.
-# Find the lines of the example: the scores, the mask, the softmax, and the product with the values.
+# in a key, N positions to look at, and later L tokens of a completion and V words of the
+# vocabulary. K is smaller than H, since several heads share keys and values. (With 4 heads and 2
+# keys, heads 1 and 2 share the first key: their queries stand below each other, as 2T rows. You may
+# read it as if K were H.) Find the lines of the example: the scores, the mask, the softmax, and the
+# product with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python
@@ -119,7 +123,8 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 #
 # One step is new, and it stands above the attention: `rotate`. (The other lines compute queries,
 # keys and values of all heads at once.) Nothing in the example says in which order the positions
-# stand. So queries and keys are rotated first, by an angle that grows with the position. Then their
+# stand. So queries and keys are rotated first: their numbers are taken in pairs, each pair is a
+# point in a plane, and the plane is turned by an angle that grows with the position. Then their
 # product depends on how far apart two positions are, and not on where they stand (RoPE,
 # arXiv:2104.09864).
 
@@ -148,7 +153,8 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 # than any of them. Then the prompt is further away than it ever was, and the angle between the two
 # is new. A model that was trained without a remedy misread its prompt there: after RL, at the
 # seventh try of a thought, half of its moves had wrong numbers ([the
-# results](results/README.md#distance)). The included model was trained with one.
+# results](results/README.md#distance)). The included model was trained with the remedy that
+# follows.
 #
 # The way out needs no long texts. In a quarter of the texts, imitation skips some positions between
 # the prompt and the completion: a *gap*. The text is as short as before, but its prompt is as far
@@ -200,11 +206,14 @@ print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabili
 #
 # Because of the causal mask, a later token changes nothing at earlier positions. So their keys and
 # values can be kept, in a *cache*. A new token then costs the work of one position instead of all.
-# We check that the logits stay the same, and measure what it saves.
+# (Many rows are written at once. Their prompts are filled up at the left, so that they all end in
+# the same column, and the next token of each row goes into the next column. A mask hides the
+# filling. Where a row begins does not matter: rotary positions are about distances alone.) We check
+# that the logits stay the same, and measure what it saves.
 
 # %%
 row = torch.tensor([ids])
-# One text, of which the model reads five tokens at once; there is room for all of them.
+# One text, whose prompt has 5 tokens; 5 is also the longest prompt. There is room for the whole text.
 cache = KVCache(model.config, torch.tensor([5]), 5, len(ids))
 hidden = [model.hidden(row[:, :5], cache)]
 for t in range(5, len(ids)):
@@ -243,11 +252,16 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     old_logprobs       the logprob of each drawn token, when it was drawn
 #     rewards            a number for each completion
 #
+# A completion that is cut off before its end token has the reward 0 in RL, even if its answer is
+# there and right. So the model learns to come to an end. (Held-out scores look at the text alone.)
+#
 # The logprobs are needed twice. At the draw they are a number. For a training step they are
 # computed again, this time with a gradient. One pass through the model is enough for all positions:
-# all tokens are known by now, and the mask lets no position look ahead. (The second result of
-# `completion_logprobs` is for the curves of lesson 09. `kernels` is about speed alone, and
-# `parallel` in later lessons adds up over several processes: read past both.)
+# all tokens are known by now, and the mask lets no position look ahead. (The vector of a position
+# after the last block is its *hidden state*. The last layer, which makes logits of it, is called
+# `head` as well. `gather` below is the same as hidden[b, positions[b]] for each row b. The second
+# result of `completion_logprobs` is for the curves of lesson 09. Read past `padded_hidden`, and
+# `kernels` and `parallel` in later lessons: they are about speed and several processes.)
 #
 # <!-- From minireason/policy.py: completion_hidden -->
 # ```python
@@ -290,7 +304,7 @@ config = RLConfig(num_prompts=4, group_size=2, max_new_tokens=60)
 rollout = collect_rollout(model, None, world, config, seed=0, iteration=0)
 logprobs, _ = completion_logprobs(model, rollout)
 print(f"{len(rollout)} completions, rewards {rollout.rewards.tolist()}")
-print(f"the first: {rollout.completions[0]}")
+print(f"the first: {rollout.problems[0].prompt}, {rollout.completions[0]}")
 assert torch.allclose(logprobs * rollout.completion_mask, rollout.old_logprobs, atol=1e-3)
 
 # %% [markdown]

@@ -120,12 +120,14 @@ assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6 and changed_ro
 # - *Easy*: right, in English, short, and below the hardest level that is scored. The pipeline uses
 #   300 of these.
 # - *Thirty*: the first 30 of them.
-# - *Expert*: 3,000 examples of all scored levels, with as many tries as it takes.
+# - *Expert*: 3,000 examples of all scored levels, with as many tries as it takes (`--expert` for
+#   train.py).
 #
-# We print some of the easy ones, and then count what the documents of each set do. Two words of the
+# We print some of the easy ones. Then we count what the documents of the base's corpus, of the easy
+# and of the expert set do. Two words of the
 # table are new. A completion is *well formed* if it has its thought and its answer between the
 # right tags, and nothing else. A *false yes* is a try that the text calls a success although it is
-# not one, such as `is 24 yes` where 42 is needed.
+# not one, such as `3*8=24 is 42 yes`.
 
 # %%
 SETS = {
@@ -216,6 +218,9 @@ for name, documents in EXAMPLES.items():
     print(f"{name:13} {len(losses)} steps, first loss {losses[0]:.3f}, last {losses[-1]:.3f}")
 
 # %% [markdown]
+# (The first loss is low. In a clean thought most tokens follow from those before it, and the base
+# knows how. In its corpus guesses and small talk do not follow from anything.)
+#
 # Then all models answer the same held-out problems, each of them once.
 
 # %%
@@ -272,8 +277,8 @@ for task in TASKS:
 #
 # In each picture the four colors are the base and the three cold starts. On the left is form, how
 # an answer is written: compare gray with the others. In the middle is skill, whether it is right:
-# compare orange (30 examples) with blue (300) and red (the experts'). For wrong steps and false
-# yes, lower is better. On the right is what is left for RL.
+# compare orange (30 examples) with blue (300) and red (the experts'). For two languages, wrong
+# steps and false yes, lower is better. On the right is what is left for RL.
 
 # %%
 form_bars, skill_bars, rl_bars = {}, {}, {}      # {label of a place: {model: (share, low, high)}}
@@ -309,7 +314,9 @@ show_figure(figure, "04_cold_start")
 # - Left: form comes at once, even from 30 examples. Nearly all completions think, and in one
 #   language. (2 to 6% of the completions still mix. The sum that is printed above is one of them:
 #   *revisa* and *prueba* are Spanish.) The base could do all of that, among other things. The
-#   examples only say which habit is wanted.
+#   examples only say which habit is wanted. (They do not keep it there. RL pays for right answers,
+#   and a thought in two languages can be right, so the habit returns unless it has a price:
+#   lesson 12.)
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.
@@ -319,8 +326,9 @@ show_figure(figure, "04_cold_start")
 # - Middle, countdown: thinking alone helps less, so skill takes more examples. After 300 many more
 #   answers are right than after 30.
 # - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
-#   make it worse. Their verdicts are true, but there are few of them. The experts' examples help
-#   there.
+#   make it worse. Their verdicts are true, but nearly all say yes: of *yes* and *no* in the 30
+#   examples on countdown, 82% are yes, and in the base's corpus 33%. Whoever reads them a hundred
+#   times learns to say yes. The experts' examples have 30%, and they help.
 # - Right, orange: a model that knows 30 examples by heart has lost variety. It repeats itself, so
 #   several completions help it less than they help the base.
 # - Right: the base has many groups that hold right and wrong completions, so RL can start from it

@@ -17,9 +17,10 @@
 #     grad J = sum over y of  p(y) R(y) grad log p(y)
 #            = the mean of    R(y) grad log p(y)       over completions that the policy draws
 #
-# This is the *policy gradient*. We can estimate it: draw some completions, and take the mean of R
-# grad log p. That method is called *REINFORCE*. Since log p(y) is the sum of the logprobs of the
-# tokens (lesson 03), all tokens of a completion share its R.
+# (A sum with p(y) in front is a mean over draws.) This is the *policy gradient*. We can estimate
+# it: draw some completions, and take the mean of R grad log p. That method is called *REINFORCE*.
+# Since log p(y) is the sum of the logprobs of the tokens (lesson 03), all tokens of a completion
+# share its R.
 #
 # From R we may subtract any number b that does not depend on y. The mean stays the same:
 #
@@ -113,9 +114,9 @@ for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
 # - "minus the mean": 0 or 1, minus the expected reward.
 #
 # Each is "0 or 1" with another baseline. "1 or 2" has b = -1. "-1 or 1" is 2 (R - 1/2): it has b =
-# 1/2, and a gradient twice as long. A learning rate half as large would undo that, so we divide its
-# gradient by 2 before we compare. Then all four have the same mean gradient, and only the variance
-# differs.
+# 1/2, and a gradient twice as long. A learning rate half as large would undo that, and AdamW does
+# it by itself. So we divide its gradient by 2 before we compare. Then all four have the same mean
+# gradient, and only the variance differs.
 
 # %%
 logits = torch.tensor([1.0, 0.0, -1.0, 0.5])
@@ -171,7 +172,8 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 # Before the first step on a rollout both probabilities are the same, so each ratio is 1. And the
 # advantages of a group sum to 0. So the loss is 0. Each new rollout is drawn by the policy of that
 # moment. So the loss starts near 0 again in every iteration, however much is learned. Its gradient
-# is not: where the ratio is 1, its gradient is grad log p.
+# is not: where the ratio is 1, its gradient is grad log p. (Imitation, in lesson 04, is the same
+# gradient with an advantage of 1 for each token, on texts that somebody else wrote.)
 #
 # Why a ratio, and not just logprob * advantage, which has the same gradient here? For a second step
 # on the same completions. They were drawn by the old policy, p_old, but we want the mean reward of
@@ -261,7 +263,7 @@ world = toy_world(prompts="12", reward=reward)
 # %%
 def gradient_of(policy, rollout, advantages_of):
     """The gradient of one rollout, with all parameters in one row."""
-    batch = rollout.select(torch.arange(len(rollout)))      # a copy that autograd may keep
+    batch = rollout.select(torch.arange(len(rollout)))      # a copy: what `generate` returns takes no gradient
     mask = batch.completion_mask
     advantages = advantages_of(batch.rewards.view(8, 8)).view(64, 1) * mask
     logprobs, _ = completion_logprobs(policy, batch)
@@ -353,9 +355,11 @@ show_figure(figure, "05_policy_gradient")
 #
 # `python -m minireason.playground` shows single steps of RL on a page. Here are four, from the cold
 # start. The tokens are those of the fourth step. Green tokens became likelier, yellow ones less
-# likely. A wrong answer may hold green tokens, too: those that it shares with better answers. The
-# advantages are +0.97 and -0.97, since GRPO also divides by the spread of the group (lesson 07).
-# Four steps are too few to judge by: the curve of right answers goes up and down by chance.
+# likely. (The table lists the tokens that changed most: *after* is the text before the token, and
+# *places* says how often it stands there in the group.) A wrong answer may hold green tokens, too:
+# those that it shares with better answers. The advantages are +0.97 and -0.97, since GRPO also
+# divides by the spread of the group (lesson 07). Four steps are too few to judge by: the curve of
+# right answers goes up and down by chance.
 #
 # ![Four steps of GRPO in the playground](results/playground-step.png)
 #

@@ -15,7 +15,8 @@
 # Before each token t, a second network estimates how much reward is still to come. This network is
 # the *critic*, and its estimate is the *value* V_t of that place. The critic is a copy of the
 # policy, made at the start of RL, with another last layer: it reads the prompt and all tokens
-# before t, and its output is one number in place of the logits. After the last token nothing is to
+# before t, and its output is one number in place of the logits. That layer begins with zeros, so at
+# first the critic says 0 everywhere. After the last token nothing is to
 # come, so the value there is 0.
 #
 # A token that was better than expected raises the value. So its credit is the surprise that it
@@ -37,7 +38,9 @@
 #     A_t = (r_t + V_{t+1} - V_t) + (r_{t+1} + V_{t+2} - V_{t+1}) + ... + (r_T - V_T)
 #
 # What is left is the reward that really came, minus V_t. We trust the critic for nothing but the
-# baseline.
+# baseline. So with lambda = 1, which is our setting, all tokens of a completion get the same final
+# reward, and differ in what is subtracted. The own credit of a token then shows only in the mean
+# over many completions, as in lesson 05. A good critic makes it show sooner.
 #
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
 # = 1 that is just the reward, which was R in lesson 05.
@@ -151,6 +154,7 @@ CRITICS = {
 for name, values in CRITICS.items():
     for gae_lambda in (0.0, 1.0):
         advantages, _ = gae(token_rewards, values, torch.ones(16, L), 1.0, gae_lambda)
+        # by which factor the true credit comes nearest to the advantages (least squares)
         part = (advantages * true_credit).sum() / (true_credit * true_credit).sum()
         noise = (advantages - part * true_credit).std(unbiased=False)
         print(f"critic {name:10} lambda {gae_lambda:.0f}: "
@@ -158,9 +162,10 @@ for name, values in CRITICS.items():
 
 # %% [markdown]
 # With the right critic, lambda = 0 is perfect: each flip gets its credit and no noise. With a wrong
-# critic it goes wrong: most flips get nothing. Lambda = 1 is right on average with any critic, and
-# noisier than lambda = 0 with a right one. A critic is wrong at the start of a training, so our
-# presets use lambda = 1.
+# critic it goes wrong: only the last flip gets its credit, because only there the reward comes in.
+# The other three get nothing, which makes a quarter on average. Lambda = 1 is right on average with
+# any critic, and noisier than lambda = 0 with a right one. A critic is wrong at the start of a
+# training, so our presets use lambda = 1.
 #
 # With lambda = 1 "always 1/2" and "always 0" have the same noise. Each advantage under "always 0"
 # is 1/2 larger than under "always 1/2", and a standard deviation does not see such a shift. The
@@ -184,8 +189,8 @@ for name, values in CRITICS.items():
 #
 # The lower border is 0.2 below 1, and the upper one 0.28 above it (arXiv:2503.14476). So a token
 # may become 28% likelier on one rollout; with equal borders it would be 20%. A token of probability
-# 0.9 can never use that, since 0.9 * 1.28 is above 1. A rare token can. So rare tokens gain most,
-# and the policy keeps trying new things for longer.
+# 0.9 can never use that, since 0.9 * 1.28 is above 1. A rare token can. So the wider border helps
+# rare tokens alone, and the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #
@@ -205,7 +210,10 @@ for name, values in CRITICS.items():
 #
 # For example V = 0.9, V_old = 0.5, R = 1 and value_clip = 0.2. Then V_clipped is 0.7, and the loss
 # is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. The whole
-# loss of PPO adds value_coef times this to the policy's loss. (`objective` is for lesson 07.)
+# loss of PPO adds value_coef (1 by default) times this to the policy's loss.
+#
+# Read past these in the code: `objective`, `approx_kl`, `num_tokens` and `weight_sum`, by which
+# sums are divided, are for lesson 07. Micro-batches only save memory (lesson 08).
 
 # %%
 # From minireason/ppo.py: compute_loss
@@ -369,6 +377,7 @@ for num_epochs in (1, 4):
         critic = Critic(policy)
         both = [{"params": policy.parameters()}, {"params": critic.parameters()}]
         optimizer = torch.optim.AdamW(both)
+        # None: there is no reference, a model to stay near to (lesson 07)
         lines = list(ppo.train(policy, critic, None, optimizer, world, config, seed))
         clip_rows.append([line["clip_frac"] for line in lines])
         reward_rows.append([line["reward"] for line in lines])
@@ -424,24 +433,25 @@ show_figure(figure, "06_ppo")
 # %% [markdown]
 # ## What to see
 #
-# - The printed lines on the three critics: with lambda = 0 and a wrong critic, a flip gets a
-#   quarter of its credit on average. Only the last flip gets any, because only there the real
-#   reward comes in. With lambda = 1 each flip gets all of it, under every critic.
+# - The printed lines on the three critics: with lambda = 1 each flip gets all of its credit, under
+#   every critic. With lambda = 0 it does so under the right critic alone.
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
 # - Top right: both critics learn. (A critic that says the same number everywhere gives easy and
 #   hard problems one baseline. PPO is then worse off than GRPO. With such a critic the curve
-#   `explained_variance` stays near 0.) With lambda = 1 the target is the real reward. With lambda =
-#   0 the target contains the critic's own next value, so its error comes back into what it learns.
-#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart. Both curves
-#   rise once, near update 10: the first steps are large, and the values shoot past the mean reward
-#   of 1/2 before they come back.
+#   `explained_variance` of lesson 09 stays near 0.) With lambda = 1 the target is the real reward.
+#   With lambda = 0 the target contains the critic's own next value, so its error comes back into
+#   what it learns. The bands of the seeds overlap a little, so these seeds hardly tell the two
+#   apart. Both curves rise once, near update 10: the first steps are large, and the values shoot
+#   past the mean reward of 1/2 before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
-# - Bottom right: with one update `clip_frac` is exactly 0. With four it is not, and the printed
-#   rewards are higher after as many rollouts: each rollout was used four times. That costs four
-#   times the seconds of learning. Our recipe learns with GRPO, and has one update: over a whole run
-#   two of them gained nothing that we could tell ([the results](results/README.md#c5)).
+# - Bottom right: with one update `clip_frac` is exactly 0. With four it is not. (It falls because
+#   the learning rate falls.) And the printed rewards are higher after as many rollouts, since each
+#   was used four times. That costs four times the seconds of learning. Here it pays: 20 steps are
+#   few for a fresh model, and four updates make 80 of them. Our recipe has 100 rollouts, and starts
+#   from a model that knows the task. There two updates for each rollout gained nothing over one
+#   that we could tell ([the results](results/README.md#c5)).
 #
 # ## What it does not show
 #

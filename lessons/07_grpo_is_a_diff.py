@@ -100,7 +100,8 @@ for name, settings, by_hand in BY_HAND:
 # The two files have the same sections in the same order. Four functions have the same name in both,
 # and we read three of them line by line. A line with `-` stands only in `ppo.py`. A line with `+`
 # stands only in `grpo.py`. All other lines stand in both. The settings `batch_baseline`,
-# `kl_in_reward` and `objective` belong to relatives of GRPO, which come later in this lesson.
+# `kl_in_reward`, `kl_estimator` and `objective` belong to relatives of GRPO, which come in the
+# second part of this lesson. Read past them now.
 #
 # Both know a price on moving far from the start, which the setting `kl_coef` turns on. It is in the
 # code that you read next.
@@ -119,7 +120,14 @@ for name, settings, by_hand in BY_HAND:
 #
 # ### From rewards to advantages
 #
-# Look first at the lines with `-`, then at the last three lines with `+`. PPO makes a reward for
+# Look first at the lines with `-`, then at the last three lines with `+`. Without its relatives
+# GRPO would need no others. In them `returns[:, 0]` is the reward of each completion again, and P
+# prompts have G completions each:
+#
+#     advantages = group_advantages(rewards)            (P, G)
+#     each token of a completion gets the advantage of the completion
+#
+# PPO makes a reward for
 # each token, and `gae` turns these into a credit for each token. GRPO takes one reward for each
 # completion, and all tokens of the completion share one advantage. So a wrong step in a right
 # completion is made more likely as well. GRPO learns right steps all the same: a right step is more
@@ -160,7 +168,7 @@ for name, settings, by_hand in BY_HAND:
 #
 # PPO *whitens* its advantages: it subtracts the mean of the whole batch, and divides by the std of
 # the whole batch. If rewards and values are all 100 times as large, the advantages stay the same.
-# GRPO does the same inside each group, with rewards alone.
+# In GRPO the division by the std does the same, inside each group.
 #
 # ### The loss
 #
@@ -261,6 +269,10 @@ for name, settings, by_hand in BY_HAND:
 # of the policy is 0, so the critic learns alone. The reason is that a fresh critic knows nothing
 # yet, and its baseline is of little use. By default the setting is 0. A `SharedCritic` is a critic
 # that is one more output of the policy (lesson 08).
+#
+# `weigh_tokens` returns three things. The first says how much each token counts: here 1. The second
+# is the number by which the loss is divided: here that of all tokens. The third is the number by
+# which the curves are divided, the same here. (The setting `normalize` changes them, below.)
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: train -->
 # ```diff
@@ -398,7 +410,8 @@ for name, (ppo_line, grpo_line) in DIFFERENCES.items():
 #
 # The included model after its cold start writes eight completions for `make 45 from 3 6 8`. GRPO
 # makes a single step with them, at the rate of the preset's first step. *Before* is the probability
-# of the whole completion. The number behind it says by which factor the step changed it.
+# of the whole completion. The *factor* behind it says by how much the step changed it: 2 is twice
+# as likely.
 
 # %%
 tokenizer, problem = get_tokenizer(), parse_prompt("make 45 from 3 6 8")
@@ -420,7 +433,7 @@ optimizer.step()
 after = completion_logprobs(model, group)[0]                                        # (8, L)
 change = ((after - logprobs).detach() * group.completion_mask).sum(1).exp()         # (8,)
 before = (logprobs.detach() * group.completion_mask).sum(1).exp()                   # (8,)
-print("reward  advantage   before  likelier by  end of the completion")
+print("reward  advantage   before       factor  end of the completion")
 for i, text in enumerate(texts):
     print(f"{group.rewards[i]:6.0f}{group.advantages[i, 0]:11.2f}{before[i]:9.0e}{change[i]:13.2g}"
           f"  {text[-46:]}")
@@ -465,9 +478,9 @@ print(texts[3])
 # completion. This is the *length bias*: a wrong completion loses less for each token the longer it
 # is, and a right one gains more for each token the shorter it is. So wrong completions may grow
 # longer than they would, and right ones shorter. A constant ends that: all tokens are divided by
-# one number, whatever the length of their completion. An average by token does so too, so against
-# our default this part of Dr. GRPO changes little. (This lesson does not measure lengths. In a run
-# of your own, see `completion_length`.)
+# one number, whatever the length of their completion. An average by token does so too. So of the
+# two things that Dr. GRPO changes, the std and the constant, the second changes little against our
+# default. (This lesson does not measure lengths. In a run of your own, see `completion_length`.)
 #
 # The comparison is fair in this sense: with the same seed, all four start from the same weights and
 # see the same prompts. So their first 64 completions are the same too. Each rollout gets two
@@ -532,17 +545,21 @@ for name, curve in curves.items():
 # ## What the division does
 #
 # Why does Dr. GRPO leave out the std? Let a share p of a group be right. Without the division, the
-# G p right completions have the advantage 1 - p, and the G (1 - p) wrong ones have -p. Each
-# completion pulls at the policy with its advantage, so a group pulls with the sum of its |A_i|:
+# G p right completions have the advantage 1 - p, and the G (1 - p) wrong ones have -p. A right
+# completion is made more likely, and a wrong one less likely. Both raise p. So the sizes of all
+# advantages add up, and their sum says how hard the group pulls:
 #
 #     without the std    G p (1 - p) + G (1 - p) p = 2 G p (1 - p)
 #     with the std       about 2 G sqrt(p (1 - p)), because the std is about sqrt(p (1 - p))
 #
-# Let one logit z decide: p = sigmoid(z), and dp/dz = p (1 - p). Without the std the pull is dp/dz
-# times a constant, so the steps climb p, the mean reward of the prompt. With the std they climb
-# another function of p (exercise 2). Its pull falls more slowly towards both ends. So hard prompts
-# (p near 0) and easy prompts (p near 1) count more than without the division, though still less
-# than middle ones. The next cell takes groups of 16 with 1 to 15 right completions.
+# With the std the pull falls more slowly towards both ends. So hard prompts (p near 0) and easy
+# prompts (p near 1) count more than without the division, though still less than middle ones.
+#
+# Which of the two is the gradient of the mean reward? Let one logit z decide: p = sigmoid(z). The
+# slope of p is dp/dz = p (1 - p). That is the pull without the std, up to a constant. So those
+# steps climb p, the mean reward of the prompt. The pull with the std is the slope of another
+# function of p (exercise 2), so those steps climb that one. The next cell takes groups of 16 with 1
+# to 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)
@@ -599,8 +616,10 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # ## The family: one number for each token
 #
-# GRPO has many relatives. Each takes one decision in another way and keeps the rest. So each is a
-# setting here, of a few lines. To compare them, look at a single token. Its part of the gradient is
+# GRPO has many relatives. In our runs of the recipe none of ten could be told from GRPO ([the
+# kin](results/README.md#kin)). So read this part for the ideas. Each relative takes one decision in
+# another way and keeps the rest. So each is a setting here, of a few lines. To compare them, look
+# at a single token. Its part of the gradient is
 #
 #     weight * gradient of the logprob of this token
 #
@@ -616,14 +635,16 @@ show_figure(figure, "07_grpo_is_a_diff")
 # ratio is 1.
 #
 # - *GSPO* (group sequence policy optimization, arXiv:2507.18071) gives a completion one ratio, the
-#   geometric mean of the ratios of its tokens. The reason: a reward is for a whole completion, so
-#   the ratio should be too. All its tokens share one weight and are clipped together. Its authors
-#   clip at 1 - 0.0003 and 1 + 0.0004, because a mean over many tokens moves little. (Their answers
-#   are long. How far to clip ours, of some 70 tokens, has to be found out.) Their loss is a mean
-#   over completions, so a long completion counts as much as a short one.
+#   geometric mean of the ratios of its tokens: the n-th root of the product of all n. The reason: a
+#   reward is for a whole completion, so the ratio should be too. All its tokens share one weight
+#   and are clipped together. Its authors clip at 1 - 0.0003 and 1 + 0.0004, because a mean over
+#   many tokens moves little. (Their answers are long. How far to clip ours, of some 70 tokens, has
+#   to be found out.) Their loss is a mean over completions, so a long completion counts as much as
+#   a short one.
 # - *CISPO* (clipped importance sampling policy optimization, arXiv:2506.13585) lets the clip bound
 #   the weight. The clip of PPO sets it to 0 instead. So in CISPO no token loses its gradient, not
-#   even a rare one that turned a thought around. Its authors have no lower bound.
+#   even a rare one that turned a thought around. (Its authors have no lower bound. The pictures
+#   below have our default, 0.8.)
 #
 # ### Which baseline
 #
@@ -653,9 +674,10 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
 #   third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its mean is
-#   not the KL. But its gradient is k1 * grad log p, and the mean of that is the gradient of the KL.
-#   So in the loss it pulls the right way. (This is exact for the first update of a rollout alone.)
-#   Each of the three can stand in the loss, or can be taken off the reward.
+#   not the KL. But its gradient is k1 * grad log p. By lesson 05, with k1 in the place of the
+#   reward, the mean of that is the gradient of the mean of k1, which is the KL. So in the loss it
+#   pulls the right way. (This is exact for the first update of a rollout alone.) Each of the three
+#   can stand in the loss, or can be taken off the reward.
 #
 # ### The settings
 #
@@ -740,6 +762,7 @@ RELATIVES = {
 def two_completions(rewards):
     """A rollout as `collect_rollout` returns it, without the ids: no weight depends on them."""
     no_ids = torch.zeros(2, 6, dtype=torch.long)
+    # how far the logprob of each token lies above the reference's
     drift = torch.tensor([[0.5, 1.5, -0.5, 1.0, 0.5, 2.0], [0.5, 1.0, 0, 0, 0, 0]])
     return Batch(ids=no_ids, prompt_lengths=torch.zeros(2), completion_ids=no_ids,
                  completion_mask=MASK, old_logprobs=torch.zeros(2, 6), ref_logprobs=-drift,

@@ -1,10 +1,14 @@
 """The pages that show lessons with their output: made of small lessons here, and those of the repository."""
 
+import difflib
 import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+
+from minireason import grpo, ppo
 
 FOLDER = Path(__file__).parent.parent / "lessons"
 RENDERED = sorted((FOLDER / "rendered").glob("*.md"))
@@ -95,3 +99,18 @@ def test_a_page_shows_the_lesson_as_it_is(page, monkeypatch):
     assert render.without_outputs(text) == without
     for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert 2000 < (page.parent / image).stat().st_size < render.MAX_BYTES
+
+
+def test_lesson_07_prints_the_lines_that_the_files_have_today(capsys, monkeypatch):
+    """A change of grpo.py or ppo.py moves them: then `python lessons/render.py 07`."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    render = importlib.import_module("render")
+    page = (FOLDER / "rendered" / "07_grpo_is_a_diff.md").read_text(encoding="utf-8")
+    names = {"inspect": inspect, "difflib": difflib, "ppo": ppo, "grpo": grpo}
+    num_cells = 0
+    for code, output in zip(*render.code_and_outputs(page)):
+        if "SequenceMatcher" in code or "DIFFERENCES" in code:
+            exec(code, names)
+            assert f"```text\n{capsys.readouterr().out}```\n" == output
+            num_cells += 1
+    assert num_cells == 2
