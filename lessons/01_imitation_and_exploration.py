@@ -121,7 +121,7 @@ def p_right():
 
 
 settings = SFTConfig(num_epochs=80, batch_size=4, learning_rate=1e-2, warmup_steps=1)
-optimizer = torch.optim.AdamW(toy.parameters(), weight_decay=0.0)      # `train` sets the learning rate
+optimizer = torch.optim.AdamW(toy.parameters(), weight_decay=0.0)      # `train` sets the rate
 lines = list(sft.train(toy, optimizer, corpus, settings, seed=0))
 # The loss is a mean over two tokens a text. The second is the end: nearly certain, it adds 0.02.
 loss_of_a_text = 2 * lines[-1]["loss"]

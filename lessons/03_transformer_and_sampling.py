@@ -213,7 +213,7 @@ print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabili
 
 # %%
 row = torch.tensor([ids])
-# One text, whose prompt has 5 tokens; 5 is also the longest prompt. There is room for the whole text.
+# One prompt of 5 tokens, 5 in the longest prompt too, and room for the whole text.
 cache = KVCache(model.config, torch.tensor([5]), 5, len(ids))
 hidden = [model.hidden(row[:, :5], cache)]
 for t in range(5, len(ids)):

@@ -263,7 +263,8 @@ world = toy_world(prompts="12", reward=reward)
 # %%
 def gradient_of(policy, rollout, advantages_of):
     """The gradient of one rollout, with all parameters in one row."""
-    batch = rollout.select(torch.arange(len(rollout)))      # a copy: what `generate` returns takes no gradient
+    # a copy, as what `generate` returns takes no gradient
+    batch = rollout.select(torch.arange(len(rollout)))
     mask = batch.completion_mask
     advantages = advantages_of(batch.rewards.view(8, 8)).view(64, 1) * mask
     logprobs, _ = completion_logprobs(policy, batch)
