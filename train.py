@@ -4,8 +4,8 @@
     python train.py rl --algo ppo --from pretrained      PPO from the included cold start, or another run's
     python train.py --resume                             go on with the newest run
 
-minireason/stages.py defines the stages, minireason/run.py the folder of a run. Here each stage is trained,
-saved and scored. Exit codes are those of minireason/upkeep/command.py.
+minireason/stages.py defines the stages, run.py the folder of a run, begin.py how one begins. Here each stage
+is trained, saved and scored. Exit codes are those of minireason/upkeep/command.py.
 """
 
 import argparse
@@ -20,13 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minireason.config import Config, RLConfig, preset, quoted, settings_of, to_dict
-from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
-from minireason.optimizer import load_state
-from minireason.run import (
-    BY_STAGE,
-    STAGES,
-    Run,
+from minireason.begin import (
     check_enough_for_processes,
     check_new_run,
     check_not_begun,
@@ -35,9 +29,17 @@ from minireason.run import (
     fresh_folder,
     holds_run,
     locked,
+    new_run,
+)
+from minireason.config import Config, RLConfig, preset, quoted, settings_of, to_dict
+from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
+from minireason.optimizer import load_state
+from minireason.run import (
+    BY_STAGE,
+    STAGES,
+    Run,
     must_fit,
     new_results,
-    new_run,
     read_results,
     runs_by_age,
     stages_of,

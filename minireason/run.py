@@ -15,7 +15,6 @@ train.py, sample.py, the tools and the lessons all load models with `open_model`
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,15 +28,13 @@ from minireason.config import (
     changed_settings,
     check,
     check_model,
-    check_variants,
     from_dict,
-    settings_of,
     to_dict,
 )
 from minireason.model import GPT
-from minireason.tasks import TASKS, test_problems
+from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer, pieces_of
-from minireason.upkeep import checkpoint, metrics, parallel
+from minireason.upkeep import checkpoint
 from minireason.upkeep.checkpoint import SCALAR, SETTINGS, CheckpointError
 from minireason.upkeep.command import BadInput, Fault, visible
 from minireason.upkeep.files import check_shape, read_json, short
@@ -52,7 +49,6 @@ STARTS_FROM = {
 STAGES = tuple(STARTS_FROM)
 PRETRAINED = "pretrained"                                        # a run's name: the weights in the repository
 WEIGHTS = Path(__file__).parent / "upkeep" / "weights"           # they are laid out as a run's folder
-LOCK = "lock"                                                    # a running train.py locks this file
 
 
 def stages_of(config: Config) -> tuple[str, ...]:
@@ -217,6 +213,19 @@ def settings_of_run(state: dict) -> Config:
     return config
 
 
+def stored_config(folder: Path) -> Config:
+    """The settings that a run was begun with. Raises Fault if the file is damaged or a setting unknown."""
+    settings, _ = read_settings(folder)
+    try:
+        config = from_dict(settings)
+        check(config)
+    except ValueError as error:
+        path = folder / "config.json"
+        raise Fault(f"{path} is damaged, or of another version or other tasks: {error}") from None
+    config.model.vocab_size = get_tokenizer(config.tasks.levels).vocab_size     # older runs had fewer words
+    return config
+
+
 def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
     """Finds the newest run in runs/ that has trained a stage, or has trained `stage`. Returns (run, stage).
 
@@ -245,227 +254,6 @@ def runs_by_age() -> list[Path]:
     """The folders of runs in runs/, the newest last."""
     paths = sorted(Path("runs").glob("*/config.json"), key=lambda path: path.lstat().st_mtime)
     return [path.parent for path in paths]
-
-
-# -----------------------------------------------------------------------------
-# Beginning a run, and resuming one
-
-def fresh_folder(config: Config) -> Path:
-    """Makes a folder in runs/ with a name that is not taken: laptop, laptop-2, laptop-ppo, laptop-pure ..."""
-    name = config.preset
-    if config.algo == "ppo":
-        name += "-ppo"
-    if config.pure_rl:
-        name += "-pure"
-    Path("runs").mkdir(exist_ok=True)
-    folder, number = Path("runs") / name, 1
-    while not make_folder(folder):
-        number += 1
-        folder = Path("runs") / f"{name}-{number}"
-    return folder
-
-
-def make_folder(folder: Path) -> bool:
-    """Makes a folder. Returns whether this process did: of several that try at once, one gets True."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Locks a folder while the block runs. Raises BadInput if another train.py holds the lock.
-
-    If the process is killed, the system releases the lock.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "ab") as file, contextlib.ExitStack() as stack:
-        try:
-            import fcntl
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The folder is locked too: if the file is deleted, the next train.py makes and locks another one.
-            descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(f"another train.py is at work in {folder}: "
-                           "let it finish or choose another --out") from None
-        except (ImportError, OSError):      # Windows, or a file system without locks: no lock is possible
-            pass
-        yield
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a folder holds a run. Raises BadInput if it holds something else."""
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file: choose another --out")
-    if os.path.lexists(folder / "config.json"):
-        return True
-    if (folder / "config.json.tmp").exists():
-        return False        # a beginning that was killed: see `new_run`
-    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
-        raise BadInput(f"{folder} is not empty and holds no run: choose another --out")
-    return False
-
-
-def check_new_run(stage: str, config: Config, source: Path | str | None) -> None:
-    """Raises BadInput or ValueError if a run cannot be trained or scored. Nothing is written yet."""
-    check_stage(stage, config)
-    check_enough_for_processes(stage, config)
-    check_variants(config)
-    if source and stage == "base":
-        raise BadInput("--from copies the stages before STAGE, and nothing comes before base: leave it out")
-    if not source and stage not in ("all", "base"):
-        raise BadInput(f"stage {stage} needs a run with the stages before it: give its folder with --out, "
-                       f"or copy those stages with --from; --from {PRETRAINED} takes the included weights")
-    check_test_problems(config)         # now, and not an hour into training
-    if source:
-        check_source(source, stage, config)
-
-
-def check_stage(stage: str, config: Config) -> None:
-    """Raises BadInput if a run with these settings does not have this stage."""
-    if stage not in ("all", *stages_of(config)):
-        raise BadInput(f"a run with --pure-rl has no stage {stage}: choose {' or '.join(stages_of(config))}")
-
-
-def check_test_problems(config: Config) -> None:
-    """Raises BadInput if a task has too few held-out problems to be scored."""
-    settings = config.evaluate
-    for task, levels in config.tasks.levels.items():
-        flag, number = "--evaluate-num-problems", settings.num_problems
-        if task in settings.num_by_task:
-            flag, number = f"--evaluate-num-{task}s", settings.num_by_task[task]
-        if settings.every and settings.num_quick > number:
-            flag, number = "--evaluate-num-quick", settings.num_quick
-        try:
-            test_problems(task, levels, number, settings.seed)
-        except ValueError as error:
-            raise BadInput(f"{flag}: {error}") from None
-
-
-def check_enough_for_processes(stage: str, config: Config) -> None:
-    """Raises BadInput if a step of the stage has fewer prompts or documents than there are processes."""
-    for name in stages_of(config) if stage == "all" else (stage,):
-        settings = getattr(config, name.replace("-", "_"))
-        key = "num_prompts" if hasattr(settings, "num_prompts") else "batch_size"
-        number = getattr(settings, key)
-        if number < parallel.world_size():
-            flag = f"--{name}-{key}".replace("_", "-")
-            raise BadInput(f"{flag} {number} is too few for {parallel.world_size()} processes: each of them "
-                           "needs one at least")
-
-
-def new_run(folder: Path, config: Config, stage: str, source: Path | str | None, command: str) -> None:
-    """Begins a run in a locked folder: writes its settings and first results, copies stages from `source`.
-
-    The folder is a run from the moment at which config.json has its name. Until then there is a
-    config.json.tmp. If the process is killed, this file stays and shows that the rest is unfinished, so the
-    same command may begin anew.
-    """
-    if (folder / "config.json").exists():
-        raise BadInput(f"another train.py has just begun a run in {folder}: choose another --out")
-
-    def write(file):      # is called while the file is named config.json.tmp
-        remove_beginning(folder)      # of a process that was killed
-        results, copied = new_results(config, command), {}
-        if source:
-            copy_stages(source, folder, stages_before(stage, config), results)
-            for name in stages_before(stage, config):
-                copied[name] = checkpoint.load(checkpoint_path(folder, name))["config"]
-        checkpoint.save_json(folder / "results.json", results)
-        file.write(checkpoint.json_bytes(to_dict(config) | {"copied": copied}))
-    try:
-        checkpoint.write_atomically(folder / "config.json", write)
-    finally:
-        if not (folder / "config.json").exists():       # the disk is full
-            remove_beginning(folder)
-
-
-def remove_beginning(folder: Path) -> None:
-    """Removes what `new_run` writes before the folder is a run."""
-    for stage in STAGES:
-        shutil.rmtree(folder / stage, ignore_errors=True)
-    (folder / "results.json").unlink(missing_ok=True)
-
-
-def stages_before(stage: str, config: Config) -> tuple[str, ...]:
-    """The stages that --from copies, so that `stage` can be trained next. For `all` it is the base alone."""
-    stages = stages_of(config)
-    if stage not in stages:
-        return ("base",)
-    return stages[:max(1, stages.index(stage))]
-
-
-def check_source(source: Path | str, stage: str, config: Config) -> None:
-    """Raises BadInput if `source` lacks a stage to copy, or its model has another size; Fault on damage."""
-    folder = folder_of(source)
-    if not folder.exists():
-        raise BadInput(f"there is no {source} to start from: give the folder of a run, or pretrained")
-    read_results(folder)      # raises Fault on damage
-    words = get_tokenizer(config.tasks.levels).words
-    for name in stages_before(stage, config):
-        state = open_state(folder, name, words) if has_checkpoint(folder, name) else None
-        if state is None or not state["done"]:
-            available = [other for other in STAGES if has_checkpoint(folder, other)]
-            raise BadInput(f"{source} has no finished stage {name!r} to start from: "
-                           f"it holds {', '.join(available) or 'no stage'}")
-        metrics.read(folder / name / "metrics.jsonl", state["iteration"])      # raises Fault on damage
-        sizes = model_config(state)
-        sizes.vocab_size = config.model.vocab_size      # words that came later are added when it is opened
-        if differing := changed_settings(sizes, config.model):
-            values = {setting.name: setting.get() for setting in settings_of(sizes)}
-            flags = [f"--model-{name.replace('_', '-')} {values[name]}" for name in differing]
-            raise BadInput(f"{source} holds another size of model: "
-                           f"add {' '.join(flags)}, or give another --from")
-
-
-def copy_stages(source: Path | str, folder: Path, stages: tuple[str, ...], results: dict) -> None:
-    """Copies finished stages of another run: checkpoints and curves, and into `results` their scores.
-
-    The snapshots stay behind. They show how the other run learned, and that run still has them.
-    """
-    for stage in stages:
-        shutil.copytree(folder_of(source) / stage, folder / stage,
-                        ignore=shutil.ignore_patterns("*.tmp", "wandb", "snapshots"))
-    results["notes"]["started from"] = f"{', '.join(stages)} of {source}"
-    # Scores on other problems are left out: `train.py all` scores the stages again.
-    scored = read_results(folder_of(source))
-    if scored and scored_on(scored["config"]) == scored_on(results["config"]):
-        for stage in stages:
-            if stage in scored["stages"]:
-                results["stages"][stage] = scored["stages"][stage]
-                results["seconds"][stage] = scored["seconds"][stage]
-                results["iterations"][stage] = len(metrics.read(folder / stage / "metrics.jsonl"))
-
-
-def stored_config(folder: Path) -> Config:
-    """The settings that a run was begun with. Raises Fault if the file is damaged or a setting unknown."""
-    settings, _ = read_settings(folder)
-    try:
-        config = from_dict(settings)
-        check(config)
-    except ValueError as error:
-        path = folder / "config.json"
-        raise Fault(f"{path} is damaged, or of another version or other tasks: {error}") from None
-    config.model.vocab_size = get_tokenizer(config.tasks.levels).vocab_size     # older runs had fewer words
-    return config
-
-
-def check_same_settings(folder: Path, stored: Config, wanted: Config) -> None:
-    """Raises BadInput if the command line contradicts the run's stored settings."""
-    differing = ", ".join(changed_settings(stored, wanted)[:4])
-    if differing:
-        raise BadInput(f"{folder} was made with other settings ({differing}): choose another --out")
-
-
-def check_not_begun(folder: Path, stages: tuple[str, ...]) -> None:
-    """Raises BadInput if one of the stages already has a checkpoint: only --resume may continue it."""
-    begun = ", ".join(stage for stage in stages if has_checkpoint(folder, stage))
-    if begun:
-        raise BadInput(f"{folder} already holds {begun}: go on with --resume or choose another --out")
 
 
 # -----------------------------------------------------------------------------

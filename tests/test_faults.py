@@ -21,7 +21,7 @@ from test_train import ROOT, TINY, assert_equal_weights, run, weights
 import sample
 import train
 from minireason import config, evaluate, stages
-from minireason.run import LOCK, locked
+from minireason.begin import LOCK, locked
 from minireason.tools import export, flags, inspector
 from minireason.upkeep import checkpoint
 

@@ -15,7 +15,7 @@ import torch.multiprocessing as multiprocessing
 from helpers import tiny_model, toy_world
 
 import train
-from minireason import grpo, ppo, run, sft
+from minireason import grpo, ppo, sft
 from minireason.config import RLConfig, SFTConfig
 from minireason.policy import Critic
 from minireason.rollout import collect_rollout
@@ -238,7 +238,7 @@ def test_if_the_others_do_not_come_it_says_so_after_a_wait(monkeypatch, environm
 def test_fewer_prompts_than_processes_are_refused_before_anything_is_written(tmp_path, monkeypatch, capsys,
                                                                            stage, flags, says):
     flags = ["--preset", "smoke", "--device", "cpu", *flags]
-    monkeypatch.setattr(run.parallel, "world_size", lambda: 3)
+    monkeypatch.setattr(parallel, "world_size", lambda: 3)
     monkeypatch.setattr(parallel, "gather", lambda value: [value])
     assert train.main([stage, *flags, "--out", str(tmp_path / "run")]) == 2
     assert says in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from helpers import SHIPPED
 
 import sample
 import train
-from minireason import evaluate, run
+from minireason import begin, evaluate, run
 from minireason.config import from_dict, preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
@@ -141,7 +141,7 @@ def test_weights_with_all_stages_and_snapshots_do_everything(stored, capsys):
     folder, weights = stored
     assert pretrained.main([str(folder)]) == 0
     config = train.choose_run(train.parse(["align", "--preset", "smoke", "--from", "pretrained"]))[1]
-    run.check_new_run("align", config, "pretrained")
+    begin.check_new_run("align", config, "pretrained")
     assert sample.main(["compute 3+4", "--run", "pretrained", "--stage", "rejection"]) in (0, 2)
     assert evaluate.main(["--run", "pretrained", "--stage", "rejection", "--num-problems", "2"]) == 0
     assert Playground(["pretrained"]).stages["pretrained"] == list(run.STAGES)
@@ -198,7 +198,7 @@ def test_the_stages_that_are_not_included_are_named(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(run, "WEIGHTS", tmp_path / "weights")
     config = train.choose_run(train.parse(["base", *SHORT]))[1]
     for stage in ("cold-start", "rl", "rejection", "all"):
-        run.check_new_run(stage, config, "pretrained")      # can begin
+        begin.check_new_run(stage, config, "pretrained")      # can begin
     assert train.main(["align", *SHORT, "--from", "pretrained", "--out", str(tmp_path / "run")]) == 2
     error = last_line(capsys)
     assert "pretrained has no finished stage 'rejection'" in error

@@ -17,6 +17,7 @@ from helpers import SHIPPED
 
 import sample
 import train
+from minireason.begin import fresh_folder, stages_before
 from minireason.config import Config, ModelConfig, from_dict, to_dict
 from minireason.inference import answer_all
 from minireason.model import GPT
@@ -25,13 +26,11 @@ from minireason.run import (
     Run,
     checkpoint_path,
     folder_of,
-    fresh_folder,
     last_stage,
     open_model,
     open_state,
     read_results,
     scored_on,
-    stages_before,
     stages_of,
     start_of,
 )

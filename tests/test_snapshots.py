@@ -8,8 +8,9 @@ import torch
 from test_train import TINY, run, small_world
 
 import train
+from minireason.begin import copy_stages
 from minireason.config import Config
-from minireason.run import copy_stages, new_results, open_model, stored_config
+from minireason.run import new_results, open_model, stored_config
 from minireason.snapshots import (
     iterations_to_keep,
     open_snapshot,
