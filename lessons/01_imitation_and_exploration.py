@@ -170,19 +170,20 @@ print(f"of {len(pairs)} pairs {sum(pairs)} contain the right one: pass@2 = {pass
 assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 
 # %% [markdown]
-# The trap: one of four is right, so p looks like 1/4, and pass@2 like 1 - (1 - 1/4)^2 = 7/16. This
-# formula may choose the same completion twice, and a repeated one brings nothing new. So it is too
-# low on average. (If we knew that p is 1/4, 7/16 would be exact. But we only estimate p.)
+# The trap: one of four is right, so p looks like 1/4, and pass@2 like 1 - (1 - 1/4)^2 = 7/16. With
+# the true p this formula is exact. With p estimated as c/n it is too low on average, because it
+# lets the same completion count twice, and a repeated one brings nothing new.
 #
 # ## What there is to imitate
 #
 # The *base* is a model that has imitated a toy internet and nothing else. Its documents contain
 # answers without a thought, which are mostly wrong. They also contain worked solutions, with slips,
-# in two languages, and thoughts that give up. None tries more than three times. There are
-# conversations as well, with good and bad replies, which lesson 15 needs. Nothing in a document
-# says whether it is right. We can tell, because a program checks each answer: the *verifier*, which
-# lesson 02 explains. The flaws are wanted. RL can only choose among habits that a model has, and
-# guesses are what thinking has to beat.
+# in two languages, and thoughts that give up. None tries more than three times. (RL can come to a
+# fourth try all the same: after each failure it may go on, and what ends well becomes likelier.)
+# There are conversations as well, with good and bad replies, which lesson 15 needs. Nothing in a
+# document says whether it is right. We can tell, because a program checks each answer: the
+# *verifier*, which lesson 02 explains. The flaws are wanted. RL can only choose among habits that a
+# model has, and guesses are what thinking has to beat.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -383,9 +384,9 @@ show_figure(figure, "01_imitation_and_exploration")
 #   enough.
 # - Right: RL lifts pass@1 far above the base. More imitation of the same corpus does not. Its
 #   documents are no better than those before. Here pass@1 even falls, mostly since the copy thinks
-#   less often: 69% of these documents hold a thought, the base thought in 74% of its texts, and the
-#   copy does in 68%. At large k all three curves come to 1. So RL made likely what was there
-#   already. Whether it can also find something new, these sums are too easy to show: [claim
+#   less often. The base thought in 74% of its texts. These documents think in 69% of the cases, and
+#   so the copy comes down to 68%. At large k all three curves come to 1. So RL made likely what was
+#   there already. These sums are too easy to show whether it can also find something new. [Claim
 #   C14](results/README.md#c14) asks that with harder problems.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they

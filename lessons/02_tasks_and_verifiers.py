@@ -14,7 +14,7 @@
 # every kind of nonsense, and none of it may stop the run.
 #
 # In the first lessons the whole reward of a completion is one line. There are no points for
-# thinking or for trying:
+# thinking or for trying (and none for a completion that is cut off before its end: lesson 03):
 #
 #     reward(problem, completion) = 1 if verify(problem, completion).correct else 0
 
@@ -58,8 +58,7 @@ rng = random.Random(0)
 #   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add.
 #   Each sign joins the two values before it. So
 #   it computes 2x + 1. It also has to be right on hidden inputs, which the prompt does not show.
-#   What is right there follows from the examples: the verifier takes the line or the parabola
-#   through them as meant.
+#   There the verifier expects what the line or the parabola through the three examples makes.
 #
 # The texts from which our models learn show a way to find such a program. You will see thoughts
 # like this one:
@@ -72,9 +71,10 @@ rng = random.Random(0)
 #
 # Some programs are parabolas. Our thoughts write them in a form that fits the first two examples
 # from the start: `x 2 - c * 2 + x 1 - * 3 +` computes ((x-2)*c + 2) * (x-1) + 3, where c is still
-# to be found. At x = 1 the factor x-1 is 0, and 3 is left. At x = 2 the factor x-2 is 0, and 2*1 +
-# 3 = 5 is left. So any c fits 1->3 and 2->5, and the third example decides. At x = 4 the form makes
-# 6c+9. For 4->9 c is 0, and the form is the line 2x + 1. For 4->21 c is 2, and it is a parabola.
+# to be found. (3 is the first output, and the 2 that is added is the difference of the first two,
+# 5-3.) At x = 1 the factor x-1 is 0, and 3 is left. At x = 2 the factor x-2 is 0, and 2*1 + 3 = 5
+# is left. So any c fits 1->3 and 2->5, and the third example decides. At x = 4 the form makes 6c+9.
+# For 4->9 c is 0, and the form is the line 2x + 1. For 4->21 c is 2, and it is a parabola.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")
@@ -130,8 +130,8 @@ for problem, right_answers, wrong_answers in EXAMPLES:
 #
 # `task.check` is the task's own: it returns None for a right answer, and otherwise says what is
 # wrong. It never raises either. When a task is added, the package tries its `check` on a list of
-# strange answers, and refuses the task if one of them is too much for it. (A task is one file.
-# Lesson 17 adds one.)
+# strange answers, and refuses the task if one of them is too much for it. (A task is one file: how
+# its problems are drawn, written, solved by a teacher, and checked. Lesson 17 adds one.)
 #
 # The thought is not judged. A wrong step before a right answer costs nothing, and a lucky guess
 # earns as much as a proof. That is on purpose. Whoever grades the steps has to decide what a good

@@ -93,10 +93,10 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # its own queries, keys and values. Each block, also called layer, has several. The letters are
 # sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, D numbers
 # in a key, N positions to look at, and later L tokens of a completion and V words of the
-# vocabulary. K is smaller than H, since several heads share keys and values. (With 4 heads and 2
-# keys, heads 1 and 2 share the first key: their queries stand below each other, as 2T rows. You may
-# read it as if K were H.) Find the lines of the example: the scores, the mask, the softmax, and the
-# product with the values.
+# vocabulary. K is smaller than H, since several heads share keys and values. (You may read the code
+# as if K were H. If there are 4 heads, and 2 of keys, then the queries of heads 1 and 2 meet the
+# same keys, and stand below each other in 2T rows.) Find the lines of the example: the scores, the
+# mask, the softmax, and the product with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python
@@ -206,10 +206,10 @@ print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabili
 #
 # Because of the causal mask, a later token changes nothing at earlier positions. So their keys and
 # values can be kept, in a *cache*. A new token then costs the work of one position instead of all.
-# (Many rows are written at once. Their prompts are filled up at the left, so that they all end in
-# the same column, and the next token of each row goes into the next column. A mask hides the
-# filling. Where a row begins does not matter: rotary positions are about distances alone.) We check
-# that the logits stay the same, and measure what it saves.
+# (For the curious: many rows are written at once. Their prompts are filled up at the left, so that
+# they all end in the same column, and the next token of each row goes into the next column. A mask
+# hides the filling. Where a row begins does not matter: rotary positions are about distances
+# alone.) We check that the logits stay the same, and measure what it saves.
 
 # %%
 row = torch.tensor([ids])
@@ -251,6 +251,8 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     completion_mask    1 for a drawn token, 0 for what only fills the row
 #     old_logprobs       the logprob of each drawn token, when it was drawn
 #     rewards            a number for each completion
+#
+# The filling does no harm: no token looks to the right, and the mask leaves it out of the loss.
 #
 # A completion that is cut off before its end token has the reward 0 in RL, even if its answer is
 # there and right. So the model learns to come to an end. (Held-out scores look at the text alone.)

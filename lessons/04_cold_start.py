@@ -115,6 +115,8 @@ print(f"loss {line['loss']:.3f}, rows that changed: {changed_rows}")
 assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6 and changed_rows == [1, 6]
 
 # %% [markdown]
+# The fourth column is padding: behind the 2 nothing is to be predicted.
+#
 # ## Three sets of examples
 #
 # - *Easy*: right, in English, short, and below the hardest level that is scored. The pipeline uses
@@ -314,21 +316,21 @@ show_figure(figure, "04_cold_start")
 # - Left: form comes at once, even from 30 examples. Nearly all completions think, and in one
 #   language. (2 to 6% of the completions still mix. The sum that is printed above is one of them:
 #   *revisa* and *prueba* are Spanish.) The base could do all of that, among other things. The
-#   examples only say which habit is wanted. (They do not keep it there. RL pays for right answers,
-#   and a thought in two languages can be right, so the habit returns unless it has a price:
-#   lesson 12.)
+#   examples only say which habit is wanted. (In RL a habit need not stay: RL pays for right
+#   answers, and a thought in two languages can be right, so the habit returns unless it has a
+#   price: lesson 12.)
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.
 # - Middle, arithmetic: more answers are right even after 30 examples. Nearly all of that is form.
-#   The table says that the base is right about as often where it thinks, and now the model thinks
-#   each time.
+#   Where the base thinks, it is right about as often as the new model (the row *right if it
+#   thinks*). The new model just thinks each time.
 # - Middle, countdown: thinking alone helps less, so skill takes more examples. After 300 many more
 #   answers are right than after 30.
 # - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
-#   make it worse. Their verdicts are true, but nearly all say yes: of *yes* and *no* in the 30
-#   examples on countdown, 82% are yes, and in the base's corpus 33%. Whoever reads them a hundred
-#   times learns to say yes. The experts' examples have 30%, and they help.
+#   make it worse. Their verdicts are true, but nearly all say yes: of all *yes* and *no* in the
+#   countdown examples among the 30, 82% are yes; in the base's corpus 33% are. Whoever reads them a
+#   hundred times learns to say yes. The experts' examples have 30%, and they help.
 # - Right, orange: a model that knows 30 examples by heart has lost variety. It repeats itself, so
 #   several completions help it less than they help the base.
 # - Right: the base has many groups that hold right and wrong completions, so RL can start from it

@@ -114,9 +114,9 @@ for baseline, by_hand in ((0, 4 / 27), (1 / 3, 2 / 27)):
 # - "minus the mean": 0 or 1, minus the expected reward.
 #
 # Each is "0 or 1" with another baseline. "1 or 2" has b = -1. "-1 or 1" is 2 (R - 1/2): it has b =
-# 1/2, and a gradient twice as long. A learning rate half as large would undo that, and AdamW does
-# it by itself. So we divide its gradient by 2 before we compare. Then all four have the same mean
-# gradient, and only the variance differs.
+# 1/2, and a gradient twice as long. A learning rate half as large would undo that. So we divide the
+# gradient of "-1 or 1" by 2 before we compare. Then all four have the same mean gradient, and only
+# the variance differs.
 
 # %%
 logits = torch.tensor([1.0, 0.0, -1.0, 0.5])
@@ -182,8 +182,9 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 #
 #     sum over y of  p_old(y) * (p(y) / p_old(y)) * R(y)  =  sum over y of  p(y) R(y)  =  J
 #
-# (This is exact with one ratio for a whole completion. The next two lessons take a ratio for each
-# token: that is close to it as long as the policy has moved little.)
+# (This is exact with one ratio for a whole completion. It is the product of the ratios of all
+# tokens. The next two lessons use the own ratio of each token instead, which comes close as long as
+# the policy has moved little.)
 
 # %%
 drawn = torch.tensor([0, 1, 3, 2])      # four completions of one token each

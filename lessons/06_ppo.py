@@ -39,8 +39,9 @@
 #
 # What is left is the reward that really came, minus V_t. We trust the critic for nothing but the
 # baseline. So with lambda = 1, which is our setting, all tokens of a completion get the same final
-# reward, and differ in what is subtracted. The own credit of a token then shows only in the mean
-# over many completions, as in lesson 05. A good critic makes it show sooner.
+# reward, and differ in what is subtracted. So a single completion does not tell which of its tokens
+# was good. Over many completions a good token stands out, as in lesson 05. With a good critic fewer
+# of them are enough.
 #
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
 # = 1 that is just the reward, which was R in lesson 05.
@@ -188,9 +189,9 @@ for name, values in CRITICS.items():
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
 #
 # The lower border is 0.2 below 1, and the upper one 0.28 above it (arXiv:2503.14476). So a token
-# may become 28% likelier on one rollout; with equal borders it would be 20%. A token of probability
-# 0.9 can never use that, since 0.9 * 1.28 is above 1. A rare token can. So the wider border helps
-# rare tokens alone, and the policy keeps trying new things for longer.
+# gets no further push once it is 28% likelier than at the draw; with equal borders it would be 20%.
+# A token of probability 0.9 can never use that, since 0.9 * 1.28 is above 1. A rare token can. So
+# the wider border helps rare tokens alone, and the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #

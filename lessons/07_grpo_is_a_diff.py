@@ -120,9 +120,9 @@ for name, settings, by_hand in BY_HAND:
 #
 # ### From rewards to advantages
 #
-# Look first at the lines with `-`, then at the last three lines with `+`. Without its relatives
-# GRPO would need no others. In them `returns[:, 0]` is the reward of each completion again, and P
-# prompts have G completions each:
+# Look first at the lines with `-`, then at the last three lines with `+`. Those three are all that
+# GRPO needs. The other lines with `+` serve its relatives. In the three, `returns[:, 0]` is just
+# the reward of each completion, and P prompts have G completions each:
 #
 #     advantages = group_advantages(rewards)            (P, G)
 #     each token of a completion gets the advantage of the completion
@@ -254,9 +254,10 @@ for name, settings, by_hand in BY_HAND:
 #   of k3 is right on average as well, and never negative.) For the first token above x is 0.1 / 0.2
 #   = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193.
 #
-# (For the curious: the gradient of k3 is, on average, that of the KL in which the reference draws
-# the tokens, and not the policy. Both pull the policy towards the reference.) In the trainings of
-# this lesson kl_coef is 0, as in the stage `rl`. Lesson 15, whose judge has learned, needs the KL.
+# (For the curious: there are two KLs. One is a mean over tokens that the policy draws, the other
+# over tokens that the reference draws. The gradient of k3 is that of the second. Both pull the
+# policy towards the reference.) In the trainings of this lesson kl_coef is 0, as in the stage `rl`.
+# Lesson 15, whose judge has learned, needs the KL.
 #
 # ### The training loop
 #
@@ -478,9 +479,9 @@ print(texts[3])
 # completion. This is the *length bias*: a wrong completion loses less for each token the longer it
 # is, and a right one gains more for each token the shorter it is. So wrong completions may grow
 # longer than they would, and right ones shorter. A constant ends that: all tokens are divided by
-# one number, whatever the length of their completion. An average by token does so too. So of the
-# two things that Dr. GRPO changes, the std and the constant, the second changes little against our
-# default. (This lesson does not measure lengths. In a run of your own, see `completion_length`.)
+# one number, whatever the length of their completion. An average by token does so too. So the
+# constant of Dr. GRPO changes little for us: our default has no length bias either. (This lesson
+# does not measure lengths. In a run of your own, see `completion_length`.)
 #
 # The comparison is fair in this sense: with the same seed, all four start from the same weights and
 # see the same prompts. So their first 64 completions are the same too. Each rollout gets two
@@ -558,8 +559,8 @@ for name, curve in curves.items():
 # Which of the two is the gradient of the mean reward? Let one logit z decide: p = sigmoid(z). The
 # slope of p is dp/dz = p (1 - p). That is the pull without the std, up to a constant. So those
 # steps climb p, the mean reward of the prompt. The pull with the std is the slope of another
-# function of p (exercise 2), so those steps climb that one. The next cell takes groups of 16 with 1
-# to 15 right completions.
+# function of p, which exercise 2 asks for. So those steps do not climb the mean reward itself. The
+# next cell takes groups of 16 with 1 to 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)
@@ -610,9 +611,9 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   page.
 # - The printed lines: without the std, and with RLOO, the mean rewards are 0.893 and 0.898. Their
 #   ranges overlap with those of the others, so 5 seeds show no difference here.
-# - Right: equal curves do not mean equal goals. Beside a group with 8 right completions, the
-#   division doubles the pull of a group with 1 or 15 right, from 0.23 to 0.48. In a mix of hard and
-#   easy prompts that is another goal than the mean reward.
+# - Right: equal curves do not mean equal goals. A group with 1 or 15 right completions pulls 0.23
+#   times as hard as one with 8 right. With the division it is 0.48. In a mix of hard and easy
+#   prompts that is another goal than the mean reward.
 #
 # ## The family: one number for each token
 #
@@ -650,7 +651,7 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # - RLOO takes the mean of the other completions of the group (arXiv:2402.14740). Dr. GRPO does not
 #   divide by the std (arXiv:2503.20783). Both were trained above. In groups of one size RLOO's
-#   advantages are those without the std times G / (G - 1), and AdamW nearly cancels such a factor.
+#   advantages are G / (G - 1) times those without the std. AdamW nearly cancels such a factor.
 # - *REINFORCE++* (arXiv:2501.03262) takes the mean and the std of the whole batch. It needs no
 #   groups. The price is that hard and easy prompts have one baseline.
 #
@@ -674,10 +675,11 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
 #   third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its mean is
-#   not the KL. But its gradient is k1 * grad log p. By lesson 05, with k1 in the place of the
-#   reward, the mean of that is the gradient of the mean of k1, which is the KL. So in the loss it
-#   pulls the right way. (This is exact for the first update of a rollout alone.) Each of the three
-#   can stand in the loss, or can be taken off the reward.
+#   not the KL. But its gradient is k1 * grad log p. That is lesson 05 with k1 as the reward, so the
+#   mean of it is the gradient of the KL. (k1 depends on the weights too, and a reward does not. But
+#   what this adds is 0 on average.) So in the loss k2 pulls the right way. (This is exact for the
+#   first update of a rollout alone.) Each of the three can stand in the loss, or can be taken off
+#   the reward.
 #
 # ### The settings
 #
@@ -800,15 +802,17 @@ for name, weights in table.items():
 #
 # - *Each completion alike* gives a token of the short completion three times the weight that it
 #   gives to a token of the long one, at the same ratio. So does GSPO. *Each token alike* and Dr.
-#   GRPO do not. Their rows are equal here. They would differ with a second group, since Dr. GRPO
-#   does not divide by the std, and with a second step, since its denominator stays the same.
+#   GRPO do not. Their rows are equal here, in a single step on a single group. With several groups
+#   they would differ, since GRPO alone divides by the std. Over several steps they would, too: Dr.
+#   GRPO divides each by the same number, and GRPO by the tokens of that step.
 # - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28. It also leaves out the
 #   first token of the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the
 #   advantage wants. CISPO keeps them with a bounded weight.
 # - In GSPO all tokens of a completion share one weight.
 # - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1. So the good
-#   completion has a small advantage, 1/4, and the bad one a large one, -3/4. That this row equals
-#   the first is chance: there the factor 3 comes from the lengths.
+#   completion has a small advantage, 1/4, and the bad one a large one, -3/4. It equals the first
+#   row by chance: in that one the factor 3 comes from the lengths, and here from the mean over
+#   tokens.
 # - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So
 #   weights differ within a completion, even where ratios are equal.
 #
