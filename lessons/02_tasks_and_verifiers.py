@@ -131,7 +131,7 @@ for problem, right_answers, wrong_answers in EXAMPLES:
 # `task.check` is the task's own: it returns None for a right answer, and otherwise says what is
 # wrong. It never raises either. When a task is added, the package tries its `check` on a list of
 # strange answers, and refuses the task if one of them is too much for it. (A task is one file: how
-# its problems are drawn, written, solved by a teacher, and checked. Lesson 17 adds one.)
+# its problems are drawn, written, solved and checked. Lesson 17 adds one.)
 #
 # The thought is not judged. A wrong step before a right answer costs nothing, and a lucky guess
 # earns as much as a proof. That is on purpose. Whoever grades the steps has to decide what a good
