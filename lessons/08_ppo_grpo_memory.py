@@ -220,7 +220,7 @@ show_figure(figure, "08_where_the_bytes_go")
 # from which group size on does GRPO need more than such a PPO? The PPO here has a separate critic
 # in one graph, the largest of the three. (Against the other two the saving ends far earlier.) There
 # are two answers. If the whole batch passes at once, each completion adds activations. With
-# micro-batches of a fixed size, only the cache and the rollout grow.
+# micro-batches of a fixed size, only the cache (up to 512 rows) and the rollout grow.
 
 # %%
 KINDS = {"whole batch": True, "micro-batches": False}
@@ -238,11 +238,13 @@ for kind, whole in KINDS.items():
 #
 # Both pictures are for our preset. The blue curve is GRPO with more and more completions for each
 # prompt, and the red line is PPO with one. Look where they cross: left of that place GRPO saves
-# memory. (In the left picture that is the first dot.) Both axes are logarithmic. In the right
-# picture the activations of a micro-batch decide up to 16. At 32 the cache is larger: there are 24
-# * 32 = 768 completions, and up to 512 of them are sampled at once, each with a row in the cache.
-# It does not grow beyond that. What rises from there on is the rollout: a few numbers for each
-# token, but of up to 24 * 4096 completions.
+# memory. (In the left picture they meet at the first dot, 2: there no group saves anything. The red
+# line is higher there, since the whole batch of PPO passes at once, too.) Both axes are
+# logarithmic. In the right picture the activations of a micro-batch decide up to 16. At 32 the
+# cache is larger: the preset has 24 prompts, so there are 24 * 32 = 768 completions. The sampler
+# takes at most 512 at once, each with a row in the cache, and there the cache stops growing. What
+# rises from there on is the rollout: a few numbers for each token, but of up to 24 * 4096
+# completions.
 
 # %%
 figure, panels = new_figure(1, 2, figsize=(7.6, 3.4))
@@ -267,7 +269,7 @@ show_figure(figure, "08_ppo_grpo_memory")
 # | fused | one compiled program for several small operations | none: the same numbers |
 # | ZeRO 1, 2, 3 | a card keeps a part of 1: Adam, 2: gradients too, 3: weights too | 3: traffic |
 # | logits in pieces | the scores of all words, for some tokens at a time | none: the same numbers |
-# | no master | no float32 copy; Adam's means in 2 bytes, too | small updates are rounded away |
+# | no master | no float32 copy (the *master*); Adam's means in bfloat16 | small updates lost |
 # | micro-batches of 1 | fewer activations at a time | more passes |
 # | 8-bit Adam | running means in 1 byte each | they are rounded |
 # | engine | a separate program samples, faster, with its own copy of the weights | memory |
@@ -277,7 +279,8 @@ show_figure(figure, "08_ppo_grpo_memory")
 # in the rounding of bfloat16. Together this is 16 N = 113.5 GiB. With LoRA of rank 32 the N numbers
 # are frozen, and take 2 bytes each. Only the adapters, two thin matrices beside each, learn. They
 # have A = 80,740,352 numbers: 2 N + 16 A = 15.4 GiB. And the reference goes: it is the policy
-# without its adapters. So in the list below LoRA saves 98.1 GiB and 14.2 more: 112.3.
+# without its adapters. So LoRA saves 113.5 - 15.4 = 98.1 GiB, and the reference's 14.2: look for
+# 112.3 in the list below.
 
 # %%
 shape = MODELS["qwen2.5-7b"]
@@ -295,15 +298,15 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 #
 #     python -m minireason.memory --model qwen2.5-7b --fits 80GiB
 #
-# It lists the lines, the largest first. The letters are those of a rollout: B rows in a
-# micro-batch, T tokens in a row, of which W are of the completion, V words in the vocabulary, K
-# heads of keys, D numbers in a head, and C the width. A 2 at the end stands for the 2 bytes of
-# bfloat16, and a 2 in front of L K D for keys and values. *Moments* are the two running means that
-# Adam keeps of each number. Then it says what would make it fit. Each change has a price: 1 if the
-# numbers stay the same (flash, fused, logits in pieces), 2 if it takes time (checkpointing,
-# micro-batches of 1), 5 for 8-bit Adam, 7 without a master, 10 for LoRA. (The prices are our
-# opinion of how much a change disturbs the training.) The command tries all combinations, and shows
-# the one whose prices add up to the least.
+# It lists the lines, the largest first. The letters are those of a rollout: B rows (completions) in
+# a micro-batch, T tokens of a row (prompt and completion), W of them the completion's, L layers, V
+# words in the vocabulary, K heads of keys, D numbers in a head, and C the width. A 2 at the end
+# stands for the 2 bytes of bfloat16, and a 2 in front of L K D for keys and values. *Moments* are
+# the two running means that Adam keeps of each number. Then it says what would make it fit. Each
+# change has a price: 1 if the numbers stay the same (flash, fused, logits in pieces), 2 if it takes
+# time (checkpointing, micro-batches of 1), 5 for 8-bit Adam, 7 without a master, 10 for LoRA. (The
+# prices are our opinion of how much a change disturbs the training.) The command tries all
+# combinations, and shows the one whose prices add up to the least, with the bytes that it leaves.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))
@@ -323,21 +326,23 @@ print("\n".join(published.page()))
 #   body, GRPO saves next to nothing: 1.01 times.
 # - Against a critic with a graph of its own, GRPO saves only what the critic holds: weights,
 #   gradients and Adam. At our size this is 6%, because activations are 93% of the bytes.
-# - At 7B the activations of a micro-batch are smaller than the cache. So they do not count at the
-#   peak, and one graph or two makes no difference. The critic doubles weights, gradients and
-#   optimizer (98 GiB), but neither the reference (12) nor the cache (40): (151 + 98) / 151 = 1.65.
-#   The factor is near 2 only where nearly all that is held is held twice. Newer models share keys
-#   between heads (lesson 03). Their cache is several times smaller, and then activations decide
-#   again.
+# - With the shape of Llama-2-7B the activations of a micro-batch are smaller than the cache. So
+#   they do not count at the peak, and one graph or two makes no difference. The critic doubles
+#   weights, gradients and optimizer (98 GiB), but neither the reference (12) nor the cache (40):
+#   (151 + 98) / 151 = 1.65. The factor is near 2 only where nearly all that is held is held twice.
+#   Newer models share keys between heads (lesson 03). Their cache is several times smaller, and
+#   then activations decide again.
 # - The second figure: the group takes the saving back. With the whole batch at once the saving ends
 #   at 2 completions for each prompt (3 at 7B). In micro-batches it ends at 1319. At 7B it ends at
 #   23, because there the cache of many long completions grows large.
-# - The 7B model on a card of 80 GiB: the optimizer is the largest line, so LoRA saves most. Then
-#   the activations are, so flash is enough here; checkpointing would save more. What stays are the
-#   weights, the cache of many completions, and the logits, since a vocabulary has 150,000 tokens.
-#   In general: look at the first line of your list. In large models it is the optimizer (then LoRA,
-#   8-bit Adam or, with several cards, ZeRO). In smaller ones with long texts it is the activations,
-#   as for 1.5B in exercise 4 (then checkpointing, flash, smaller micro-batches).
+# - Qwen2.5-7B on a card of 80 GiB (its heads share keys, so its cache is small): the optimizer is
+#   the largest line, so LoRA saves most (QLoRA 9 GiB more, at a higher price). Then the activations
+#   are, so flash is enough here. Of the 52 GiB that stay, 30 are still activations of the blocks,
+#   14 are weights and 6 are logits, since a vocabulary has 150,000 tokens. With checkpointing the
+#   first of these would go as well. In general: look at the first line of your list. In large
+#   models it is the optimizer (then LoRA, 8-bit Adam or, with several cards, ZeRO). In smaller ones
+#   with long texts it is the activations, as for 1.5B in exercise 4 (then checkpointing, flash,
+#   smaller micro-batches).
 # - The published peaks: 23 of 32 estimates are within 15% of the measurement, and all 23 are of
 #   imitation. The three of RL are off by -20, +31 and +19%. (In the first of these 47.6 of the 53.0
 #   GiB are set aside for an engine, by its settings. That part is known, so the error is that of

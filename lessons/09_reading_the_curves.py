@@ -25,20 +25,21 @@
 # trains. So read the reward.
 #
 # *Entropy* is the sum of -p(v) log p(v) over all tokens v that could come next. It is 0 if one
-# token has probability 1. With eight equally likely tokens it is log 8 = 2.08, the most that is
-# possible.
+# token has probability 1. The toy model has eight tokens. If all are equally likely it is log 8 =
+# 2.08, the most that is possible there.
 #
 # `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In `approx_kl` x is the ratio,
 # so the probability of a token now over its probability when it was written. In `kl` x is the
-# probability under the reference over that under the policy. k3 is used because it is never
-# negative: a mean of it cannot hide a large step behind another one with the opposite sign. `kl`
-# needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It costs
-# no reward here, since `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
+# probability under the reference over that under the policy. Each time the model that wrote the
+# tokens stands below, and the other one above. k3 is never negative. So in its mean a token that
+# became likelier cannot hide one that became less likely. `kl` needs the weights of the reference.
+# We pass them to `grpo.train` in order to measure it. It has no effect on the training here, since
+# `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
 #
 # `approx_kl` and `clip_frac` are means over the updates of a rollout. In this lesson each rollout
 # gets two (`num_epochs`). Both numbers are measured before each update. Before the first one
-# nothing has changed, so it says 0, and what the last one does is never measured. A mean of 0.01
-# means that 0.02 was seen before the second update.
+# nothing has changed, so it says 0, and what the last one does is never measured. So a logged 0.01
+# says: 0 before the first update, and 0.02 before the second.
 
 # %%
 import math
@@ -203,10 +204,11 @@ show_figure(figure, "09_reading_the_curves")
 #   of the tokens are clipped.
 # - **Rate x 33 (red).** In the first iterations `approx_kl` and `clip_frac` are many times as high
 #   as in the healthy run, and the first red point of the reward is below the first points of the
-#   other runs. A few steps were enough to destroy what the model could do. For about ten iterations
-#   nearly all groups fail alike, so `zero_std_frac` is near 1, and the thin red lines have gaps:
-#   without a difference in a group there is no update, and nothing to measure. One of the three
-#   seeds recovers, and ends at a reward of 1.00.
+#   other runs. Its entropy is 1.2 in the first ten iterations, and about 2 in all others. A few
+#   steps were enough to destroy what the model could do. For about ten iterations nearly all groups
+#   fail alike, so `zero_std_frac` is near 1, and the thin red lines have gaps: without a difference
+#   in a group there is no update, and nothing to measure. One of the three seeds recovers, and ends
+#   at a reward of 1.00.
 # - **Rate / 30 (gray).** `approx_kl` is lower by a factor of 80 at first and of thousands at the
 #   end, nothing is clipped, and entropy and length stay where they were. Nothing is wrong, but it
 #   hardly learns.
@@ -218,12 +220,13 @@ show_figure(figure, "09_reading_the_curves")
 # - **completion_length** falls in the healthy run. A completion that has its 5s can only lose by
 #   another one, so short ones earn more here. In the task countdown it rises instead (lesson 11).
 #   So no direction of it is healthy as such. Look out for a change that the task does not explain.
-# - **kl** rises in each run that learns. It is the distance from the start, and no illness.
-#   Compare it with the reward that it brought.
+# - **kl** rises in each run that learns. It is the distance from the start, and no illness by
+#   itself. But in red it is about 1 at once, with hardly any reward for it: that run moved far and
+#   got nothing. So compare it with the reward that it brought.
 # - **At the end** `clip_frac` and `approx_kl` become smaller, where they were not 0. The learning
 #   rate falls to zero by then, so the steps are smaller.
-# - **The thin lines** of one color lie far apart. One curve is one draw. Two runs that differ by
-#   less than their seeds do are not different.
+# - **The thin lines** of one color lie far apart. One curve is one draw. Of two runs that differ by
+#   less than their seeds do, nobody can say which is better.
 #
 # ## Symptom and cause
 #
@@ -246,15 +249,15 @@ show_figure(figure, "09_reading_the_curves")
 #   `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage `rl` of
 #   `train.py` is such a run. Its flat `approx_kl` does not mean that the rate is too low. There
 #   read reward and entropy together. If the reward falls and entropy changes suddenly, the rate is
-#   too high. If both stand still for tens of iterations, though `zero_std_frac` is not near 1, it
-#   is too low. (In this toy entropy begins near log 8, the highest that there is. So at first it
-#   can only fall.)
+#   too high. If both stand still for tens of iterations, though `zero_std_frac` is not near 1, the
+#   rate is too low. (In this toy entropy begins near log 8, the highest that there is. So at first
+#   it can only fall.)
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
 #
 # When is a run finished? When held-out accuracy, which `train.py --evaluate-every 10` measures on
-# the way, has stood still for some tens of iterations. The reward alone can rise on while that
-# stands.
+# the way, has stood still for some tens of iterations. The reward of the training can go on rising
+# when that no longer does.
 #
 # What it does not show: a long run of a large model. There the usual end is an entropy that falls
 # too early, so that nothing new is tried.

@@ -103,9 +103,9 @@ NUM_ITERATIONS = 2 if FAST else 40
 #
 # ## By hand: the wrong denominator
 #
-# A fourth bug divides by the wrong number. To save memory, a step is cut into micro-batches, and
-# their gradients are added. Take two micro-batches with one completion each, of 2 and of 8
-# tokens. All advantages are 1.
+# The bug *micro-batch denominator* divides by the wrong number. To save memory, a step is cut into
+# micro-batches, and their gradients are added. Take two micro-batches with one completion each, of
+# 2 and of 8 tokens. All advantages are 1.
 #
 # - Right: each of the 10 tokens weighs 1/10.
 # - Wrong: each micro-batch is divided by its own number of tokens. Then a token of the short
@@ -238,11 +238,12 @@ show_figure(figure, "10_break_it")
 # ## What to see
 #
 # - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing. The
-#   reason: what the bug spoils is mostly not the direction of learning. It adds noise (misaligned
-#   groups), or a factor that AdamW divides away (the denominator), or it drops a term that held the
-#   reward back (the KL). Misaligned groups seem only a little slower. Without the blue line beside
-#   it, who would notice? No logged number finds this bug: `zero_std_frac` is counted in the right
-#   groups, and is lower only because fewer prompts are solved. The test finds it.
+#   reason: what the bug spoils is mostly not the direction of learning on average. It adds noise
+#   (misaligned groups), or a factor that AdamW divides away (the denominator), or it drops a term
+#   that held the reward back (the KL). Misaligned groups seem only a little slower. Without the
+#   blue line beside it, who would notice? No logged number finds this bug: `zero_std_frac` is
+#   counted in the true groups, before they are mixed up. It is lower only because fewer prompts are
+#   solved. The test finds it.
 # - **"KL without gradient" and "k1 as a loss": the broken run has the higher reward.** That is no
 #   advantage of the bug. These runs have `kl_coef` 1, a high price on leaving the start. The
 #   right run pays it and stays near its start on purpose, so it learns less. The broken run was
@@ -254,14 +255,14 @@ show_figure(figure, "10_break_it")
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
 # - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
 #   positions behind the end of a completion, where nothing keeps a ratio near 1. So more of them
-#   are clipped. Such positions add 0 to the loss, but are counted in the number that it is divided
-#   by. So the gradient becomes smaller, all of it by one factor, and AdamW divides by the size of
-#   the gradient (lesson 09). The second one makes gradients several times as large: 64 completions
-#   come in micro-batches of 8, and each of the eight (fewer, where groups without a difference are
-#   left out) weighs as much as the whole step should. AdamW divides that away, too. What it cannot
-#   divide away is that tokens of short micro-batches weigh more than those of long ones. Here no
-#   completion has more than 8 tokens, so that hardly matters. So these two leave the reward alone
-#   in this toy.
+#   are clipped. Their advantage is 0, so they add 0 to the loss. But they are counted in the number
+#   that it is divided by. So the gradient becomes smaller, all of it by one factor, and AdamW
+#   divides by the size of the gradient (lesson 09). The second one makes gradients up to eight
+#   times as large: 64 completions come in micro-batches of 8, and each weighs as much as the whole
+#   step should. (Where groups have no difference there are fewer.) AdamW divides that away, too.
+#   What it cannot divide away is that tokens of short micro-batches weigh more than those of long
+#   ones. Here no completion has more than 8 tokens, so that hardly matters. So these two leave the
+#   reward alone in this toy.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
 #   come. (In lesson 01 the word stood for a way to make intervals.) Behind the last token nothing
 #   is to come. The broken code asks the critic there, and the critic never learned about that

@@ -20,7 +20,7 @@
 # | a *retry* | another try after a failed one, be it new or the same again | failed tries |
 # | *giving up* | the last try has failed, and the model answers all the same | all thoughts |
 # | a *false yes* | a try that is called a success, and is none | tries called a success |
-# | *won by retrying* | a right answer whose first try had failed | right answers |
+# | *won by retrying* | a right answer after a failed first try and a retry | right answers |
 # | *accuracy after a failed try* | a right answer | answers whose first try had failed |
 # | a *repair* | a wrong step that is calculated again, and right | wrong steps |
 #
@@ -64,8 +64,8 @@ tokenizer = get_tokenizer()
 # ## By hand: five thoughts
 #
 # `make 42 from 3 8 6` asks for 42, made from the three numbers. A try guesses the last operation of
-# the answer, undoes it, and says what the other two numbers have to make. Read the first thought
-# so:
+# the answer, undoes it, and says what the other two numbers have to make. Read the first thought so
+# (lesson 01 has all letters):
 #
 #     try c            a letter for each move: c says that the third number is added last
 #                      (and d, further on, that the first is multiplied last)
@@ -156,8 +156,8 @@ for line, note in zip(lines, notes):
 # Now four models answer the same held-out problems, one answer each: the base, our model after pure
 # RL, the included cold start, and the included RL model, which went on from the cold start for much
 # longer. `tokens_thinking` and `tries_thinking` are means over the answers that think. (The lines
-# above left out completions that were cut off. The table counts them. They are long, so its tries
-# are more.)
+# above left out the tries of completions that were cut off, and counted the tokens of all
+# completions, thinking or not. So the table has more of both.)
 #
 # The intervals are a bootstrap: we draw the problems again, with repetition, 200 times, and take
 # the middle 95% of what comes out. A rate has no value where there is nothing to divide by.
@@ -252,20 +252,24 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   answers, and so it became more likely together with them.
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
 #   likely what was there. A *control* shows what happens if it is not there: a run that differs in
-#   one thing alone. Ours is nearly that: a base whose corpus holds no retries, and no checks,
-#   repairs and comparisons either. In [its runs](results/README.md#c3) with three seeds 0% of the
-#   failed tries are retried before RL, and 0% after it. With retries in the corpus RL brings them
-#   from 51 to 99%. So RL makes likely what it finds, and invents nothing here.
+#   one thing alone. Ours differs in a little more: its corpus holds no retries, and no checks, no
+#   repairs and no practice in comparing numbers either. In [its runs](results/README.md#c3) with
+#   three seeds 0% of the failed tries are retried before RL, and 0% after it. There, with retries
+#   in the corpus, RL brings them from 51 to 99% in 100 iterations (here, in 24, from 50 to 87). So
+#   RL makes likely what it finds, and does it more often than any text did. A move that no text
+#   had, it does not invent here.
 # - **Trying again is useful here**: see how many right answers were won by retrying. To find the
 #   right try is hard, and to check one takes only two calculations.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation
-#   alone. Yet it tries more often than any text, since its examples never give up. These further
-#   tries are often wrong. RL makes them right more often: see `accuracy_after_failed_try`. It ends
-#   the giving up that was left, and there are fewer false yes.
+#   alone. Yet its thoughts try more often than any text: its examples end in success alone, so it
+#   goes on until it believes in one. These further tries are often wrong. RL makes them right more
+#   often: see `accuracy_after_failed_try`. It ends the giving up that was left, and there are fewer
+#   false yes.
 # - **Some checks are false** (the row `false_yes`). Under pure RL about one *yes* in six stands
 #   behind a wrong try. No difference to the base can be seen.
 # - **Repairs** stay rare, in [longer runs](results/README.md#c3), too: there 3% of the wrong steps
-#   of countdown are repaired, and 1% in the base. In sums RL halves the wrong steps instead.
+#   of countdown are repaired after pure RL, and 1% before. In sums RL halves the wrong steps
+#   instead.
 #
 # - **Where thoughts do not grow.** In sums there is nothing to try again: over longer runs their
 #   thoughts get shorter, from 46 tokens to 40. And without retries in the corpus countdown does not
@@ -290,6 +294,6 @@ show_figure(figure, "11_pure_rl_and_aha")
 #    a new one, nor whether its verdict is true.
 # 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. A
 #    whole thought costs about 0.20 and pays: without one 8 of 100 countdown answers of an RL model
-#    are right, and 78 with one, in other runs ([C7](results/README.md#c7)). So late retries, which
-#    help rarely, would go first.
+#    are right, and 78 with one, in other runs ([C7](results/README.md#c7)). So with such a price
+#    late retries, which help rarely, would go first.
 # </details>

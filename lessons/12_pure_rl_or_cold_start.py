@@ -13,13 +13,14 @@
 #
 # - *Mixing*: the thought holds words of both languages. It is counted among the answers that think,
 #   since an answer without a thought has nothing to mix.
-# - *Readable*: the answer is well formed, its thought keeps to one language, and the answer is what
-#   the last step came to. (An answer without a thought contradicts no step, so it can be readable.)
-#   It is counted among all answers.
+# - *Readable*: the answer is well formed, its thought keeps to one language, and the answer follows
+#   from its last step: in a sum it is the result, in countdown the expression to which the last try
+#   leads. (An answer without a thought contradicts no step, so it can be readable.) It is counted
+#   among all answers.
 #
 # A reward for the right answer alone does not see any of this. A right answer earns 1 whether its
-# thought is in one language or in two. So one would expect that RL does not push from one to the
-# other. R1's remedy was a second reward, for keeping to one language.
+# thought is in one language or in two. So one would expect RL to leave the share of mixed thoughts
+# as it is. Watch whether it does. R1's remedy was a second reward, for keeping to one language.
 
 # %%
 import os
@@ -67,12 +68,12 @@ tokenizer = get_tokenizer()
 # | `7*2=14 so 14+8=22` | 1 | 1 | 2 | 1 |
 # | `7*2=14 luego 14+8=22 check 22-8=14 ok` | 1 | 0 | 1 | 0 |
 # | `7*2=14 so 14+8=21` | 0 | 1 | 1 | 0 |
-# | nothing, and 25 | 0 | 1 | 1 | 0 |
+# | (no thought; the answer 25) | 0 | 1 | 1 | 0 |
 #
-# With the sum, a right answer in two languages earns as much as a wrong one, and as much as
+# With the sum, a right answer in two languages earns as much as a wrong one in one, and as much as
 # silence. In a group of the last three all rewards are equal, so all advantages are 0: nobody
-# learns that one of them is right. With the product only what is right *and* in one language
-# earns something.
+# learns that one of them is right. With the product only what is right *and* in one language earns
+# something.
 
 # %%
 problem = parse_prompt("compute 7*2+8")
@@ -108,7 +109,8 @@ assert not observe(problem, other_answer).readable
 # 0.5, and not 1 (`--language-price 0.5`). So it had a cold start *and* a price on mixing, and "pure
 # RL" had neither. Whether mixing stays away in RL without the price, this lesson cannot tell. In
 # the study behind [the results](results/README.md#c6) some of it comes back: from 4% after the cold
-# start to 10% after RL under `--language-price 0`. In pure RL it is 61%.
+# start to 10% after RL under `--language-price 0`. After its pure RL, which is longer than ours, it
+# is 61%.
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
@@ -215,23 +217,23 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **Pure RL** is right more often than the base, and less readable. Why less? The base often
 #   says nothing, and an answer without a thought is readable. After RL nearly all texts think,
 #   and a text that thinks can mix.
-# - **Mixing rises under pure RL.** Thoughts in one language and in two earn the same, so the reward
-#   favors neither. But RL makes thoughts longer, and a longer thought has more words that can mix.
-#   In the longer runs of [the results](results/README.md#c6) (before: a mean of five bases, after:
-#   of three runs; each task alone) thoughts about sums do not grow, and 46% of them mix before and
-#   after. Thoughts about countdown grow, and go from 49 to 79%. (In this short run the intervals
-#   overlap.)
+# - **Mixing seems to rise under pure RL**: from 40 to 51%, but the intervals overlap. Thoughts in
+#   one language and in two earn the same, so the reward favors neither. But RL makes thoughts
+#   longer, and a longer thought has more words that can mix. In the longer runs of [the
+#   results](results/README.md#c6) it does rise where thoughts grow: in countdown, from 49 to 79%.
+#   In sums they do not grow, and 46% of them mix before and after.
 # - **Both rewards** (here a right answer that mixes earns nothing, so the two mean rewards above
 #   cannot be compared): the same base soon keeps to one language. It seems to learn more slowly to
 #   be right (the intervals overlap), since right answers in two languages do not help it now. R1's
 #   authors, too, saw that the second reward cost them a little.
-# - **The cold start** removes nearly all of the mixing, with 300 examples, all in English. (What
-#   `readable` still lacks are mostly thoughts that give up: their answer is not what the last step
-#   came to.) RL after it is right more often, and the price in its reward keeps mixing away. A
-#   reward for right answers alone would not: nothing in it speaks against mixing, and in the study
-#   some comes back.
-# - **Well formed** is 1, or nearly, until thoughts grow in the long RL. Some of them go in circles
-#   until they are cut off. A reward for one language does not help there.
+# - **The cold start** removes nearly all of the mixing, with 300 examples, all in English. (Most of
+#   its answers that are not readable come from thoughts that gave up: they do not follow from the
+#   last step.) RL after it is right more often, and the price in its reward keeps mixing away. A
+#   reward for right answers alone may not: nothing in it speaks against mixing, and in the study
+#   some comes back (4 to 10%).
+# - **Well formed** is 1, or nearly, until thoughts grow in "cold start, RL", which was trained for
+#   longest. Some of them go in circles until they are cut off. A reward for one language does not
+#   help there.
 #
 # What it does not show: whether a human could follow the thoughts. `readable` is a script's idea
 # of it. It does not show what the cold start does to mixing in RL without the price. And it is one
