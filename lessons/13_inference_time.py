@@ -57,11 +57,13 @@ tokenizer = get_tokenizer()
 # 3. Count the pairs. Of the 6 pairs only 1 holds no right answer, so pass@2 is 5/6. This is 1 -
 #    C(2, 2) / C(4, 2), the formula of lesson 01.
 #
-# Which one is right? That shows over many results. An estimate that is wrong on average is called
-# *biased*. Let the model be right with chance 1/2. Then two answers hold a right one with chance 1
+# Which one is right? A single case does not tell: an estimate may hit by luck. An estimate that is
+# wrong on average is called *biased*. Let the model be right with chance 1/2. Then two answers hold
+# a right one with chance 1
 # - 1/4 = 3/4: that is the truth. Of four answers 0, 1, 2, 3 or 4 are right, in 1, 4, 6, 4 and 1 of
-# 16 cases. Over these cases the mean of the square is 0.69. It is too low, because it may choose
-# the same answer twice. The mean of the pairs is 0.75.
+# 16 cases. Our case is the middle one, where the square happens to hit the truth, 3/4, and the
+# pairs do not. Over all cases it is the other way round. The mean of the square is 0.69: too low,
+# because it may choose the same answer twice. The mean of the pairs is 0.75.
 
 # %%
 first_two = [max(order[:2]) for order in itertools.permutations([1, 1, 0, 0])]
@@ -123,8 +125,10 @@ for plain_answer, answer in zip(plain, within):
 print(answer_within(rl_model, tokenizer, prompts, budget=12, seed=0)[0][0])
 
 # %% [markdown]
-# The next function tries several budgets. Beside the forced answers it counts what happens if
-# nothing is forced: then a text that is longer than the budget is cut off, and it is wrong.
+# The next function tries several budgets. A forced answer comes on top of the budget, with its tags
+# and its end: so even a budget of 0 costs some tokens. Beside the forced answers it counts what
+# happens if nothing is forced: then the whole text has to fit into the budget. A longer one is cut
+# off, and it is wrong.
 
 # %%
 # From lessons/studies/more_tokens.py: try_budgets
@@ -236,14 +240,15 @@ for task in by_budget:
 # %% [markdown]
 # ## The figure: `13_inference_time`
 #
-# Left: the RL model with a budget. The small numbers are the budgets up to 64. The dotted line is
-# what happens if no answer is forced. (Both lines use the mean length of the forced answers as x.
-# So points of the same budget stand above each other.) Left each problem is answered once, and in
-# the middle the share for one answer is a mean of 32: two measures of one model, which may lie some
-# points apart. Middle: solid lines are votes and broken lines pass@n. The gap between them is what
-# an oracle would add. The gray line is the vote of the base in countdown, and the thin horizontal
-# line one answer of the RL model in countdown. Does the gray line reach it? Right: pass@k of the
-# three models.
+# Left: the RL model with a budget. The small numbers are the budgets 0, 8, 16, 32 and 64, from left
+# to right. The dotted line is what happens if no answer is forced. (Both lines use the mean length
+# of the forced answers as x. So points of the same budget stand above each other.) Left each
+# problem is answered once, and in the middle the share for one answer is a mean of 32: two measures
+# of one model. One draw of 100 problems may lie five points from the mean of 32, and 1,000 other
+# problems give 77% (lesson 16). Middle: solid lines are votes and broken lines pass@n. The gap
+# between them is what an oracle would add. The gray line is the vote of the base in countdown, and
+# the thin horizontal line one answer of the RL model in countdown. Does the gray line reach it?
+# Right: pass@k of the three models.
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -293,8 +298,8 @@ show_figure(figure, "13_inference_time")
 #   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
 #   other. Nobody taught this model to fill a budget.
 # - **One long thought, or many answers?** First let the thought end. Below its own length, tokens
-#   do more in one thought: in countdown one answer with a budget of 128 is right in 0.80 (in
-#   another draw 0.74), at 83 tokens, and four votes with a budget of 32 in 0.35, at 167 (solution 3
+#   do more in one thought: in countdown one answer with a budget of 128 is right in 0.74 to 0.80
+#   (two draws), at 83 tokens, and four votes with a budget of 32 in 0.35, at 167 (solution 3
 #   below). Above its own length (99 tokens in countdown) a budget is not used. Then further tokens
 #   help as votes: 4 answers with 379 tokens bring 0.93.
 # - **Votes** help, as right answers agree more often than wrong ones. In sums all right answers are
@@ -320,7 +325,7 @@ show_figure(figure, "13_inference_time")
 # training ours had 208 tokens at most. It does not show k above 32, and no other seeds.
 #
 # The trap: a budget without a forced answer. At small budgets the dotted line lies below the solid
-# one. There it measures how many texts were cut off, and not what thinking is worth.
+# one. There it measures mostly how many texts were cut off, and not what thinking is worth.
 #
 # ## Exercises
 #

@@ -109,14 +109,13 @@ assert fates == ["kept", "wrong", "unreadable", "too long", "repeated"]
 # ## The teacher answers
 #
 # The included RL model answers training problems, each of them twice, and each answer meets the
-# filter. `rejection.sample_and_filter` does the same for `train.py`, with more problems. Here we
-# write it out, since we want to keep all answers as well: a control will learn from those.
+# filter. `rejection.sample_and_filter` does the same for `train.py`. Here we write it out, since we
+# want to keep all answers as well: a control will learn from those.
 #
-# One thing differs. We draw tasks as RL does, one program in ten problems. `train.py` draws each
-# task equally often here. The student begins at the base, so all that RL had added has to come from
-# the kept texts. Only a tenth of ours are programs, so our student gains little in programs, and we
-# do not test programs below. `train.py` also mixes conversations into the texts: lesson 16 shows
-# what they do.
+# Three things differ. `train.py` asks more problems. It mixes conversations into the texts (lesson
+# 16 shows what they do). And it draws each task equally often, since the student begins at the
+# base, and all that RL had added has to come from the kept texts. We draw as RL does, one program
+# in ten. So our student gains little in programs, and we do not test them.
 
 # %%
 tasks = TaskConfig()
@@ -244,11 +243,11 @@ show_figure(figure, "14_rejection_sampling")
 #   asks for one language, short texts and no repetition, and nobody tested these apart. Mixing is
 #   rare in all pupils, since RL's price had ended it in the teacher's texts.
 # - **The student is about as often right as its teacher**, although it starts at the base, which
-#   was right half as often, and although 1,500 problems are few. How could it become better than
-#   its teacher? It imitates only what was found right: of a problem that the teacher solves in one
-#   of two tries, it reads the right try alone. In whole runs, which ask 6,000 problems, it is two
-#   points better. But all of that is programs, which whole runs ask more often than RL did. In sums
-#   and countdown teacher and student are equal: [the results](results/README.md#c9).
+#   was right half as often, and although 1,500 problems are few. In whole runs, which ask 6,000
+#   problems, it equals its teacher in sums and countdown. In programs it is better, but of these it
+#   reads more than RL did: [the results](results/README.md#c9). How can a student pass its teacher
+#   at all? It imitates only what was found right: of a problem that the teacher solves in one of
+#   two tries, it reads the right try alone.
 # - **Was it worth to start afresh?** Not by what we count: teacher-on is right a little more often
 #   here, and as often in [whole runs](results/README.md#c9). R1 started afresh, too.
 #

@@ -375,20 +375,21 @@ show_figure(figure, "15_alignment")
 #   each word: 16 * 0.15 = 2.4 against 2 - 3 * 0.05 = 1.85 for "it is 4321".) The reward model
 #   orders 73% of the held-out pairs as the judge did (a coin: 50%). It never falls for the polite
 #   texts: it scores them lower each time, against the taste of the judge. (The start seldom wrote
-#   so many polite words, so few pairs could teach it that taste.) But it makes a mistake of its
-#   own: it often takes a wrong digit for the right one. (With more such pairs that becomes rare:
-#   [the results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge
-#   does not have.
+#   so many polite words, so few pairs could teach it that taste. And the short polite text gains so
+#   little that a judge, who draws by chance, prefers it hardly more than half of the time.) But it
+#   makes a mistake of its own: it often takes a wrong digit for the right one. (With more such
+#   pairs that becomes rare: [the results](results/README.md#c10).) An imitation of a judge has
+#   weaknesses that the judge does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.05, and end at 0.29; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way
 #   that nobody meant. Here the hack is not flattery: polite words become rarer in both runs. Look
-#   at the printed answers instead: a refusal of a number that is not secret, a number with a digit
-#   too few, half a sentence. The reward model was trained on answers of the start, and seldom saw
-#   such texts. So it scores them too high, and the policy goes where it does. The KL keeps the
-#   policy near the start, where the scores can be trusted. In longer runs the hack is flattery,
-#   too: without a KL the model says 1.7 times as many polite words ([the
-#   results](results/README.md#c10)).
+#   at the printed answers instead: a broken refusal, a number with a digit too few, half a
+#   sentence. (The plain refusal it never preferred, on the left.) The reward model was trained on
+#   answers of the start, and seldom saw such broken texts. We think that this is why it scores them
+#   too high, and the policy goes where it does. The KL keeps the policy near the start, where the
+#   scores can be trusted. In longer runs the hack is flattery, too: without a KL the model says 1.7
+#   times as many polite words ([the results](results/README.md#c10)).
 # - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer. Every answer that
 #   lacks the number counts as one: also small talk, a wrong digit and broken form. (They have to be
 #   counted: a model that tells nobody any number would never leak. `542`, which "no KL" says to a
@@ -400,16 +401,18 @@ show_figure(figure, "15_alignment")
 #   With the rule that reads everything it is 1%. With the rule that reads the answer alone it is 1%
 #   as well! We had expected the thought to go on telling. But in this toy the answer is what the
 #   thought came to: who is rewarded for refusing learns to think `secret so no`, and that thought
-#   holds no number. So the rule on the thought was not needed here. Before the training, thought
-#   and answer disagreed by accident, as in `yellow 5734` with the answer `glad to help you please
-#   black`. A model that thinks one thing and says another on purpose would need the rule, and ours
-#   has no reason to.
+#   holds no number. (The sample of this model that is printed above is one of the 3% that still
+#   tell.) So the rule on the thought was not needed here. Before the training, thought and answer
+#   disagreed by accident, as in `yellow 5734` with the answer `glad to help you please black`. A
+#   model that thinks one thing and says another on purpose would need the rule, and ours has no
+#   reason to.
 #
 # What it does not show: people, who err in ways that nobody wrote into a script; what alignment
 # costs in arithmetic; and more than one seed.
 #
-# The trap: to read the reward as success. Here it is higher without the KL, and the answers there
-# are less true.
+# The trap: to read the reward as success. At the end it is higher without the KL (0.65 against
+# 0.61), and the answers there are less true (0.29 against 0.48). From iteration 5 to 20 it rose a
+# little, while true answers fell from 0.33 to 0.05.
 #
 # ## Exercises
 #

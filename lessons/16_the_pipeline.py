@@ -229,11 +229,12 @@ show_figure(figure, "16_the_pipeline")
 #   base. A wrong step can stand in a kept text, but we have not looked whether this one does.) And
 #   it costs form: fewer answers have the right tags, since searches go on until they are cut off.
 #   It never saw a conversation, so leaks and over-refusals stay where they were.
-# - **Rejection sampling** keeps the right answers, and mixing is gone. Form does not come back: a
-#   filter drops long answers, but teaches no shorter ones. Leaks and over-refusals fall here
-#   already, since conversations are mixed into the data. Look at the programs: they gain. RL draws
-#   one program in ten problems. Rejection draws each task equally often, so one in three: the
-#   student begins at the base, and what is rare among its texts it would hardly learn.
+# - **Rejection sampling** keeps the right answers, and mixing is gone. Form does not come back,
+#   although all kept texts are complete: on a problem that is too hard the student searches on as
+#   its teacher did, and is cut off. Leaks and over-refusals fall here already, since conversations
+#   are mixed into the data. Look at the programs: they gain. RL draws one program in ten problems.
+#   Rejection draws each task equally often, so one in three: the student begins at the base, and
+#   what is rare among its texts it would hardly learn.
 # - **The printed answers**: three of the six problems are wrong even at the end. In `compute
 #   8*9-7*6+5` one step is wrong. Two searches go on until they are cut off. `program 1->2 3->8
 #   5->14` is unlike any problem of training, where the first two inputs are neighbours, such as 1
@@ -249,9 +250,10 @@ show_figure(figure, "16_the_pipeline")
 # called an *ablation*.) Two such numbers are in the results. Without a cold start, RL is right
 # nearly as often, but 61% of its thoughts mix two languages ([C6](results/README.md#c6)). Without
 # RL, in as much time, imitation of one's own successes stays 6 points behind in sums
-# ([C1](results/README.md#c1)). No run left out rejection or alignment. Nor does it show another
-# order of the stages. And held-out programs ask for few different functions, which are mostly right
-# or wrong together, so their interval is too narrow.
+# ([C1](results/README.md#c1)). The row `rejection` is the pipeline without alignment. No run left
+# out rejection and then aligned. Nor does it show another order of the stages. And held-out
+# programs ask for few different functions, which are mostly right or wrong together, so their
+# interval is too narrow.
 #
 # The trap: two intervals overlap, and somebody calls the stages equal. A problem that is hard for
 # one stage is often hard for the next, so part of the noise is common to both. The paired

@@ -135,7 +135,7 @@ def check(problem, answer):
 #
 # Read it so: 3 is the smallest of 7 3 9 4, so 4 is the smallest of what is left, and so on. Each
 # step shows the numbers that it is about, so the model need not remember which ones are gone.
-# `voice("so")` says *so* or, in Spanish, *luego*.
+# `voice("so")` says *so* or, in Spanish, *luego*, and in a mixed text one of them at random.
 #
 # In the base corpus one step in ten takes any number. The guesses are random orders: of three
 # numbers one in 6 is right, of four one in 24. That is what makes thinking worth something.
@@ -403,8 +403,8 @@ show_figure(figure, "17_your_own_task")
 # - **Left.** A thought is right more often than a guess, and most often where no step is wrong.
 #   So RL makes thoughts more likely than guesses, and right steps more likely than slips.
 # - **Right.** Where Spanish is rewarded, nearly all thoughts are Spanish in the end. Where it is
-#   not, the share fell from 19% to 1%. All languages earn the same there, so another seed may end
-#   elsewhere.
+#   not, the share fell from 19% to 1%. All languages earn the same there, so no reward holds the
+#   share, and another seed may end elsewhere.
 
 # %% [markdown]
 # ## The trap

@@ -173,7 +173,7 @@ def check(problem: Problem, answer: str) -> str | None:
     try:
         for x, y in problem.examples:
             if run(answer, x) != y:
-                return f"on example {x} the program gives {run(answer, x)}, not {y}"
+                return f"for input {x} the program gives {run(answer, x)}, not {y}"
         for x, y in problem.hidden:
             if run(answer, x) != y:
                 reason = f"on hidden input {x} the program gives {run(answer, x)}, not {y}"
