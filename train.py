@@ -327,10 +327,11 @@ def settings_asked(args: argparse.Namespace) -> Config:
 
 
 def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config | None]:
-    """Returns (folder, settings of a new run; None if the folder holds a run). Writes nothing yet.
+    """Finds out which run is meant. Returns (folder, settings). Writes nothing yet. Raises BadInput.
 
-    The folder is None if it is still to be made: a new run without --out gets one from `fresh_folder`.
-    Raises BadInput.
+        (folder, None)        the folder holds a run
+        (folder, settings)    a new run, in the folder that --out names
+        (None, settings)      a new run, in a folder that `fresh_folder` is still to make
     """
     folder = None
     if args.out:
@@ -350,9 +351,9 @@ def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config | None]:
 
 
 def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> Config:
-    """Begins a new run with the settings `config`, or checks that an old one can go on. Returns its settings.
+    """Begins a new run with the settings `config`, or goes on with an old one (None). Returns its settings.
 
-    Call it with the folder locked.
+    What an old one was begun with has to agree with what is asked now. Call it with the folder locked.
     """
     if config is not None:
         new_run(folder, config, args.stage, args.source, args.command)

@@ -136,7 +136,7 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     else:
         state = checkpoint.load(path)
     words = words or get_tokenizer().words
-    stored = state["vocabulary"] or []      # checkpoints from before November 2026 hold none
+    stored = state["vocabulary"] or []      # the first checkpoints of all held none
     with must_fit(path):
         check_belongs(folder, stage, state, may_be_half=snapshot is not None)
         new_words = move_to_vocabulary(state, pieces_of(stored), pieces_of(words))
@@ -271,8 +271,8 @@ def check_belongs(folder: Path, stage: str, state: dict, may_be_half: bool = Fal
     trained with settings of its own, and often with another seed. These are in config.json as well, under
     "copied". Such a stage may have these settings or those of the run.
 
-    Nothing is compared if the folder has no config.json. In a run of an earlier version the finished stages
-    are not compared, since that version did not write which of them were copied.
+    Nothing is compared if the folder has no config.json. Nor are finished stages if it does not say which of
+    them were copied: so it is with the included weights, whose stages are stored in half precision.
     """
     if state["stage"] != stage:
         raise ValueError(f"it is of stage {short(state['stage'])}, not {stage}; {PUT_BACK}")
@@ -316,8 +316,8 @@ def different_settings(one: dict, other: dict) -> list[str]:
 def read_settings(folder: Path) -> tuple[dict, dict | None]:
     """Reads config.json. Returns (the settings of the run, {copied stage: its settings}).
 
-    The second is None if an earlier version wrote the file, without "copied". Raises Fault if the file is
-    missing or damaged.
+    The second is None if the file has no "copied", as that of the included weights. Raises Fault if the file
+    is missing or damaged.
     """
     values = read_json(folder / "config.json", check_settings,
                        "put it back, or take its settings from results.json, where they are under \"config\"")
