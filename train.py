@@ -85,40 +85,22 @@ SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zer
 # One stage
 
 def train_stage(run: Run, name: str, results: dict, log_name: str | None = None) -> tuple[float, dict]:
-    """Trains one stage, or resumes it from its checkpoint. Returns (seconds of training, notes).
+    """Trains one stage, or goes on with it from its checkpoint. Returns (seconds of training, notes).
 
-    If `results` have scores of the stage, but it has no checkpoint, then somebody has deleted its folder: the
-    scores are removed, and it is trained again.
+    If `results` have scores of a stage without a checkpoint, somebody has deleted its folder: they go, too.
     """
     is_first = parallel.rank() == 0          # the process that writes
-    path = run.checkpoint_path(name)
     state = run.saved(name)
     if state and state["done"]:
         metrics.read(run.metrics_path(name), state["iteration"])      # refuses one that lost a line
         return state["seconds"], state["notes"]
-
-    # The model, the optimizer and the loop, as they were when the checkpoint was written
-    stage = prepare(run, name, state)
-    note_numbers(name, stage, state)
-    finished, seconds_before = 0, 0.0
-    if state:
-        finished, seconds_before = state["iteration"], state["seconds"]
-        with must_fit(path):
-            restore(stage, state)
+    stage, finished, seconds = begin_or_resume(run, name, state)
     if not state and name in results["stages"]:
         forget(run, results, name)
-    if is_first:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metrics.truncate(run.metrics_path(name), finished)
-        remove_after(path.parent, finished)      # what followed the checkpoint is trained again
     to_keep = iterations_to_keep(run.config) if name == "rl" and is_first else []
-
-    began = last_save = time.monotonic()     # a clock that is never set back
-    seconds_evaluating = 0.0                 # on held-out accuracy: they are not training
     every = run.config.evaluate.every        # steps between measurements of held-out accuracy; 0: none
-
-    def training_seconds() -> float:
-        return seconds_before + time.monotonic() - began - seconds_evaluating
+    last_save = time.monotonic()             # a clock that is never set back
+    began = last_save - seconds              # when it would have begun without a break
 
     bar = tqdm(total=stage.num_steps, initial=finished, desc=name, unit="step", mininterval=0.5,
                disable=not is_first)
@@ -129,30 +111,50 @@ def train_stage(run: Run, name: str, results: dict, log_name: str | None = None)
             if not all(math.isfinite(value) for value in values.values()):
                 raise exploded(run, name, finished)
             finished += 1
-            is_time_to_look = every and (finished % every == 0 or finished == stage.num_steps)
-            if is_first and is_time_to_look:
-                look_began = time.monotonic()
-                values = values | quick_accuracy(stage.model, run.tokenizer, run.config)
-                seconds_evaluating += time.monotonic() - look_began
             if is_first:
+                if every and (finished % every == 0 or finished == stage.num_steps):
+                    look_began = time.monotonic()
+                    values = values | quick_accuracy(stage.model, run.tokenizer, run.config)
+                    began += time.monotonic() - look_began      # to look is not to train
                 metrics.append(run.metrics_path(name), values)
                 log.write(values)
-            shown = {SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}
-            bar.set_postfix(shown, refresh=False)
-            bar.update()
+                shown = {SHOWN[key]: f"{values[key]:.3g}" for key in SHOWN if key in values}
+                bar.set_postfix(shown, refresh=False)
+                bar.update()
             if finished in to_keep:      # before the checkpoint: whoever resumes from that has this one
-                save_snapshot(run, stage.model, finished, training_seconds())
+                save_snapshot(run, stage.model, finished, time.monotonic() - began)
             stop_signal = max(parallel.gather(request.signal))     # if one process got one, all stop
             if stop_signal or time.monotonic() - last_save > SAVE_EVERY:
-                save(run, name, stage, finished, training_seconds(), done=False)
+                save(run, name, stage, finished, time.monotonic() - began, done=False)
                 last_save = time.monotonic()
             if stop_signal:
                 raise Stopped(stop_signal, "stopped and saved")
-        save(run, name, stage, finished, training_seconds(), done=True)
-        stop_signal = max(parallel.gather(request.signal))         # waits until the checkpoint is written
-        if stop_signal:
+        seconds = time.monotonic() - began
+        save(run, name, stage, finished, seconds, done=True)
+        if stop_signal := max(parallel.gather(request.signal)):    # waits until the checkpoint is written
             raise Stopped(stop_signal, "stopped and saved")
-    return training_seconds(), stage.notes
+    return seconds, stage.notes
+
+
+def begin_or_resume(run: Run, name: str, state: dict | None) -> tuple[Stage, int, float]:
+    """Prepares a stage as its checkpoint `state` left it. Returns (stage, steps done, seconds of training).
+
+    The model, the optimizer and the loop are as they were when the checkpoint was written. What followed it
+    is removed, since it is trained again.
+    """
+    stage = prepare(run, name, state)
+    note_numbers(name, stage, state)
+    finished, seconds = 0, 0.0
+    if state:
+        finished, seconds = state["iteration"], state["seconds"]
+        with must_fit(run.checkpoint_path(name)):
+            restore(stage, state)
+    if parallel.rank() == 0:
+        folder = run.checkpoint_path(name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        metrics.truncate(run.metrics_path(name), finished)
+        remove_after(folder, finished)
+    return stage, finished, seconds
 
 
 def exploded(run: Run, name: str, iteration: int) -> Fault:
