@@ -230,11 +230,11 @@ show_figure(figure, "16_the_pipeline")
 #   it costs form: fewer answers have the right tags, since searches go on until they are cut off.
 #   It never saw a conversation, so leaks and over-refusals stay where they were.
 # - **Rejection sampling** keeps the right answers, and mixing is gone. Form does not come back,
-#   although all kept texts are complete: on a problem that is too hard the student searches on as
-#   its teacher did, and is cut off. Leaks and over-refusals fall here already, since conversations
-#   are mixed into the data. Look at the programs: they gain. RL draws one program in ten problems.
-#   Rejection draws each task equally often, so one in three: the student begins at the base, and
-#   what is rare among its texts it would hardly learn.
+#   although all kept texts are complete. Two of the printed answers show how: the student searches
+#   on, as its teacher does, until it is cut off. Leaks and over-refusals fall here already, since
+#   conversations are mixed into the data. Look at the programs: they gain. RL draws one program in
+#   ten problems. Rejection draws each task equally often, so one in three: the student begins at
+#   the base, and what is rare among its texts it would hardly learn.
 # - **The printed answers**: three of the six problems are wrong even at the end. In `compute
 #   8*9-7*6+5` one step is wrong. Two searches go on until they are cut off. `program 1->2 3->8
 #   5->14` is unlike any problem of training, where the first two inputs are neighbours, such as 1
