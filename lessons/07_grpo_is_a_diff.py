@@ -120,9 +120,9 @@ for name, settings, by_hand in BY_HAND:
 #
 # ### From rewards to advantages
 #
-# Look first at the lines with `-`, then at the last three lines with `+`. Those three are all that
-# GRPO needs. The other lines with `+` serve its relatives. In the three, `returns[:, 0]` is just
-# the reward of each completion, and P prompts have G completions each:
+# Look first at the lines with `-`. Then look at the line `rewards = rollout.rewards` and at the
+# last three lines with `+`. Those four are all that GRPO needs. Each `if` between them serves a
+# relative. P prompts have G completions each, so `view` puts the rewards of a prompt in one row:
 #
 #     advantages = group_advantages(rewards)            (P, G)
 #     each token of a completion gets the advantage of the completion
@@ -138,10 +138,7 @@ for name, settings, by_hand in BY_HAND:
 #   @torch.no_grad()
 #   def compute_advantages(rollout: Batch, config: RLConfig) -> None:
 # -     """Sets rollout.advantages and rollout.returns (B, L): the reward is at the last token, the KL at each."""
-# +     """Sets rollout.advantages (B, L): every token gets the advantage of its completion.
-# +
-# +     With batch_baseline it gets its return, shifted and scaled over the batch: REINFORCE++, arXiv:2501.03262.
-# +     """
+# +     """Sets rollout.advantages (B, L): every token gets the advantage of its completion."""
 #       mask = rollout.completion_mask                                                    # (B, L)
 # -     last_token = mask.sum(1).long() - 1                                               # (B,)
 # -     token_rewards = torch.zeros_like(rollout.old_logprobs)                            # (B, L)
@@ -151,16 +148,13 @@ for name, settings, by_hand in BY_HAND:
 # -     advantages, returns = gae(token_rewards, rollout.old_values, mask, config.gamma, config.gae_lambda)
 # -     rollout.returns = returns                                                         # (B, L)
 # -     rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
-# +     # Only two variants need a return for each token: a KL in the reward, and batch_baseline. Without them the
-# +     # line that begins with `rewards` finds rollout.rewards again.
-# +     returns = rollout.rewards[:, None] * mask                   # (B, L), what is still to come at each token
-# +     if config.kl_in_reward and config.kl_coef:
-# +         kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
-# +         returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # from this token to the last
-# +     if config.batch_baseline:
-# +         rollout.advantages = masked_whiten(returns, mask)                             # (B, L)
+# +     rewards = rollout.rewards                                                         # (B,)
+# +     if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: the whole batch is the baseline
+# +         rollout.advantages = masked_whiten(token_returns(rollout, config), mask)
 # +         return
-# +     rewards = returns[:, 0].view(-1, config.group_size)         # (P, G): at the first token all is to come
+# +     if config.kl_in_reward:             # at the first token all is still to come
+# +         rewards = token_returns(rollout, config)[:, 0]
+# +     rewards = rewards.view(-1, config.group_size)                                     # (P, G)
 # +     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
 # +     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 # ```

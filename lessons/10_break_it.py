@@ -56,8 +56,8 @@ NUM_ITERATIONS = 2 if FAST else 40
 # | bootstrap past the end | asks the critic what comes after the last token | nothing comes: 0 |
 #
 # The last one is a bug of PPO, the others are of GRPO. Here is the code of three of them.
-# (`patch.object(grpo, "k3", detached)` means: where `grpo.py` says `k3`, it now gets the function
-# `detached`.)
+# (`patch.object(grpo, "estimate_kl", detached)` means: where `grpo.py` says `estimate_kl`, it now
+# gets the function `detached`.)
 #
 # <!-- From minireason/tools/bugs.py: no_temperature -->
 # ```python
@@ -78,9 +78,9 @@ NUM_ITERATIONS = 2 if FAST else 40
 # ```python
 # def kl_without_gradient() -> AbstractContextManager:
 #     """The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere."""
-#     def detached(logprobs, ref_logprobs):
-#         return k3(logprobs, ref_logprobs).detach()
-#     return patch.object(grpo, "k3", detached)
+#     def detached(estimator, logprobs, ref_logprobs):
+#         return estimate_kl(estimator, logprobs, ref_logprobs).detach()
+#     return patch.object(grpo, "estimate_kl", detached)
 # ```
 # <!-- End of excerpt -->
 #

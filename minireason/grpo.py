@@ -26,7 +26,7 @@ from minireason.optimizer import set_learning_rate
 from minireason.policy import completion_logprobs
 from minireason.rewards import World
 from minireason.rollout import collect_rollout
-from minireason.stats import k1, k2, k3, masked_whiten, mean_of, sequence_log_ratio
+from minireason.stats import estimate_kl, masked_whiten, mean_of, sequence_log_ratio
 from minireason.upkeep import parallel
 
 # -----------------------------------------------------------------------------
@@ -48,23 +48,27 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
 
 @torch.no_grad()
 def compute_advantages(rollout: Batch, config: RLConfig) -> None:
-    """Sets rollout.advantages (B, L): every token gets the advantage of its completion.
-
-    With batch_baseline it gets its return, shifted and scaled over the batch: REINFORCE++, arXiv:2501.03262.
-    """
+    """Sets rollout.advantages (B, L): every token gets the advantage of its completion."""
     mask = rollout.completion_mask                                                    # (B, L)
-    # Only two variants need a return for each token: a KL in the reward, and batch_baseline. Without them the
-    # line that begins with `rewards` finds rollout.rewards again.
-    returns = rollout.rewards[:, None] * mask                   # (B, L), what is still to come at each token
-    if config.kl_in_reward and config.kl_coef:
-        kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
-        returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)     # from this token to the last
-    if config.batch_baseline:
-        rollout.advantages = masked_whiten(returns, mask)                             # (B, L)
+    rewards = rollout.rewards                                                         # (B,)
+    if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: the whole batch is the baseline
+        rollout.advantages = masked_whiten(token_returns(rollout, config), mask)
         return
-    rewards = returns[:, 0].view(-1, config.group_size)         # (P, G): at the first token all is to come
+    if config.kl_in_reward:             # at the first token all is still to come
+        rewards = token_returns(rollout, config)[:, 0]
+    rewards = rewards.view(-1, config.group_size)                                     # (P, G)
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
+
+
+def token_returns(rollout: Batch, config: RLConfig) -> torch.Tensor:
+    """What is still to come at each token (B, L): the reward, less the KL from this token to the last."""
+    mask = rollout.completion_mask                                                    # (B, L)
+    returns = rollout.rewards[:, None] * mask
+    if config.kl_in_reward and config.kl_coef:
+        kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask
+        returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)
+    return returns
 
 
 def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
@@ -76,11 +80,6 @@ def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
 
 # -----------------------------------------------------------------------------
 # Loss
-
-def estimate_kl(estimator: str, logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
-    """The KL to the reference at each token (B, L), by the estimator k1, k2 or k3 of stats.py."""
-    return {"k1": k1, "k2": k2, "k3": k3}[estimator](logprobs, ref_logprobs)
-
 
 def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprobs: torch.Tensor | None,
                  advantages: torch.Tensor,

@@ -62,6 +62,11 @@ def k3(logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
     return torch.expm1(difference) - difference     # exp(d) - 1 - d would cancel to noise near 0
 
 
+def estimate_kl(estimator: str, logprobs: torch.Tensor, ref_logprobs: torch.Tensor) -> torch.Tensor:
+    """The KL at each token, by the estimator of this name: k1, k2 or k3."""
+    return {"k1": k1, "k2": k2, "k3": k3}[estimator](logprobs, ref_logprobs)
+
+
 def exact_kl(logits: torch.Tensor, ref_logits: torch.Tensor) -> torch.Tensor:
     """The exact KL(p || q), of shape (...), over the whole vocabulary. Takes logits (..., V) of p and q."""
     logp, logq = logits.log_softmax(-1), ref_logits.log_softmax(-1)

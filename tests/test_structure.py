@@ -266,7 +266,7 @@ def missing_names(source):
 
 def test_a_name_that_is_not_there_is_seen():
     source = ("from minireason import grpo, rejection\nfrom minireason.stats import k1, k9\n"
-              "grpo.train\nrejection.judge\npatch.object(grpo, 'nothing')\npatch.object(grpo, 'k1')\n")
+              "grpo.train\nrejection.judge\npatch.object(grpo, 'nothing')\npatch.object(grpo, 'mean_of')\n")
     assert missing_names(source) == {"minireason.stats.k9", "minireason.rejection.judge",
                                      "minireason.grpo.nothing"}
 

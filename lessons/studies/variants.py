@@ -88,16 +88,16 @@ LOSS_LINES = (
     (grpo, "kl_loss = (kl * mask).sum() / num_tokens"),
 )
 REWARD_LINES = (
-    (grpo, "if config.kl_in_reward and config.kl_coef:"),
-    (grpo, "kl = estimate_kl(config.kl_estimator, rollout.old_logprobs, rollout.ref_logprobs) * mask"),
-    (grpo, "returns = returns - config.kl_coef * kl.flip(1).cumsum(1).flip(1)"),
+    (grpo, "if config.kl_in_reward:"),
+    (grpo, "rewards = token_returns(rollout, config)[:, 0]"),
     (grpo, 'kl_estimator = "" if config.kl_in_reward else config.kl_estimator'),
 )
 BATCH_LINES = (
     (grpo, "if config.batch_baseline:"),
-    (grpo, "rollout.advantages = masked_whiten(returns, mask)"),
+    (grpo, "rollout.advantages = masked_whiten(token_returns(rollout, config), mask)"),
     (grpo, "return"),
 )
+RETURNS = (grpo.token_returns, stats.estimate_kl)
 REFILL_LINES = (
     (rollout, "if config.max_refills:"),
     (rollout, "rollout = refill(rollout, policy, reference, world, config, seed, iteration)"),
@@ -129,10 +129,12 @@ RELATIVES = {
         "RLOO", "--no-rl-scale-advantages --rl-leave-one-out",
         lines=((grpo, "if scale:"), (grpo, "if leave_one_out:"),
                (grpo, "advantages = advantages * rewards.size(1) / (rewards.size(1) - 1)"))),
-    "reinforce++": Relative("REINFORCE++", "--rl-batch-baseline", lines=BATCH_LINES),
+    "reinforce++": Relative(
+        "REINFORCE++", "--rl-batch-baseline",
+        lines=(*BATCH_LINES, (grpo, "returns = rollout.rewards[:, None] * mask"))),
     "reinforce++-kl": Relative(
         "REINFORCE++, k1 in the reward", f"--rl-batch-baseline {KL} k1 --rl-kl-in-reward",
-        (grpo.estimate_kl, stats.k1), BATCH_LINES + REWARD_LINES),
+        (*RETURNS, stats.k1), BATCH_LINES + REWARD_LINES[2:]),
     "gspo": Relative(
         "GSPO",
         f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4",
@@ -154,15 +156,15 @@ RELATIVES = {
         lines=((policy, "with torch.set_grad_enabled(entropy_gradient):"),
                (grpo, "if config.entropy_coef:"),
                (grpo, "loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum"))),
-    "k1-loss": Relative("k1 in the loss", f"{KL} k1", (grpo.estimate_kl, stats.k1), LOSS_LINES),
-    "k2-loss": Relative("k2 in the loss", f"{KL} k2", (grpo.estimate_kl, stats.k2), LOSS_LINES),
-    "k3-loss": Relative("k3 in the loss", f"{KL} k3", (grpo.estimate_kl, stats.k3), LOSS_LINES),
+    "k1-loss": Relative("k1 in the loss", f"{KL} k1", (stats.estimate_kl, stats.k1), LOSS_LINES),
+    "k2-loss": Relative("k2 in the loss", f"{KL} k2", (stats.estimate_kl, stats.k2), LOSS_LINES),
+    "k3-loss": Relative("k3 in the loss", f"{KL} k3", (stats.estimate_kl, stats.k3), LOSS_LINES),
     "k1-reward": Relative(
-        "k1 in the reward", f"{KL} k1 --rl-kl-in-reward", (grpo.estimate_kl, stats.k1), REWARD_LINES),
+        "k1 in the reward", f"{KL} k1 --rl-kl-in-reward", (*RETURNS, stats.k1), REWARD_LINES),
     "k2-reward": Relative(
-        "k2 in the reward", f"{KL} k2 --rl-kl-in-reward", (grpo.estimate_kl, stats.k2), REWARD_LINES),
+        "k2 in the reward", f"{KL} k2 --rl-kl-in-reward", (*RETURNS, stats.k2), REWARD_LINES),
     "k3-reward": Relative(
-        "k3 in the reward", f"{KL} k3 --rl-kl-in-reward", (grpo.estimate_kl, stats.k3), REWARD_LINES),
+        "k3 in the reward", f"{KL} k3 --rl-kl-in-reward", (*RETURNS, stats.k3), REWARD_LINES),
 }
 BASELINES = ("grpo", "grpo-2", "grpo-2-sequence")
 FAST = ("grpo", "grpo-2-sequence", "gspo", "dapo", "reinforce++")

@@ -15,7 +15,7 @@ import torch
 
 from minireason import grpo, ppo
 from minireason.policy import completion_logprobs
-from minireason.stats import k1, k3
+from minireason.stats import estimate_kl, k1
 
 right_advantages, right_loss = grpo.group_advantages, grpo.compute_loss
 
@@ -30,14 +30,16 @@ def no_temperature() -> AbstractContextManager:
 
 def kl_without_gradient() -> AbstractContextManager:
     """The KL is computed under no_grad: it is in the loss and in the logs, and it pulls nowhere."""
-    def detached(logprobs, ref_logprobs):
-        return k3(logprobs, ref_logprobs).detach()
-    return patch.object(grpo, "k3", detached)
+    def detached(estimator, logprobs, ref_logprobs):
+        return estimate_kl(estimator, logprobs, ref_logprobs).detach()
+    return patch.object(grpo, "estimate_kl", detached)
 
 
 def k1_as_loss() -> AbstractContextManager:
     """k1 = log p - log q is unbiased as a value. Its gradient, on average, is 0: it pulls nowhere either."""
-    return patch.object(grpo, "k3", k1)
+    def always_k1(estimator, logprobs, ref_logprobs):
+        return k1(logprobs, ref_logprobs)
+    return patch.object(grpo, "estimate_kl", always_k1)
 
 
 def padding_in_the_mean() -> AbstractContextManager:
