@@ -33,17 +33,16 @@ from minireason.begin import (
 )
 from minireason.config import Config, RLConfig, preset, quoted, settings_of, to_dict
 from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
-from minireason.optimizer import load_state
 from minireason.run import (
     BY_STAGE,
     STAGES,
     Run,
+    config_of_run,
     must_fit,
     new_results,
     read_results,
     runs_by_age,
     stages_of,
-    stored_config,
 )
 from minireason.snapshots import iterations_to_keep, remove_after, save_snapshot
 from minireason.stages import Stage, prepare
@@ -65,20 +64,129 @@ from minireason.upkeep.command import (
 )
 
 SAVE_EVERY = 30     # seconds between checkpoints inside a stage
-MORE_HELP = """\
-A setting is shown with its default. What is (on) is switched off by --no-NAME.
-
-  python train.py rl --help       the settings of a stage
-  python train.py all --help      all settings
-
-presets:
-  smoke     every stage in 2 to 3 minutes, to see that all works
-  laptop    what the README shows, in 22 to 33 minutes on two cores
-  gpu       a wider model and larger rollouts, for one GPU
-"""
 # How long all stages of a preset take, where it was measured: on two cores, with nothing beside them.
 DURATIONS = {"smoke": "2 to 3 minutes", "laptop": "22 to 33 minutes"}
 SHOWN = {"loss": "loss", "reward": "reward", "completion_length": "length", "zero_std_frac": "no signal"}
+
+
+# -----------------------------------------------------------------------------
+# The run
+
+@exit_codes("train.py", less_memory="begin another run with a lower --model-width", prints_results=False,
+            speaks=parallel.speaks)
+def main(argv: list[str] | None = None) -> int | None:
+    """Trains what the command line asks for. Of several processes all call it, and the first one writes."""
+    parallel.start()
+    is_first = parallel.rank() == 0
+    args = parallel.from_first(parse, argv)
+    device = parallel.own_device(parallel.pick_device(args.device))
+    folder, config = parallel.from_first(choose_run, args)
+    if folder is None:
+        folder = parallel.from_first(fresh_folder, config)
+    try:
+        with locked(folder) if is_first else contextlib.nullcontext():
+            config = parallel.from_first(open_run, args, folder, config)
+            run = Run(folder, config, device)
+            stages = stages_of(config) if args.stage == "all" else (args.stage,)
+            if is_first:
+                settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
+                print(visible(f"{folder} on {device}, {settings}"), flush=True)
+                print(size_and_time(config, args, device.type), flush=True)
+            results = train_stages(run, stages, args.command, args.log)
+            parallel.stop()
+            if is_first:
+                report.write_report(folder, results)
+                print_end(folder, config, results)
+    except (KeyboardInterrupt, Stopped) as error:
+        if (folder / "config.json").exists():      # else the run was not begun yet
+            stage = [] if args.stage == "all" else [args.stage]
+            advice = shlex.join([*parallel.starter(), "train.py", *stage, "--resume", "--out", str(folder)])
+            error.args = (f"{str(error) or 'stopped'}; go on with: {advice}",)
+        raise
+
+
+def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config | None]:
+    """Finds out which run is meant. Returns (folder, settings). Writes nothing yet. Raises BadInput.
+
+        (folder, None)        the folder holds a run
+        (folder, settings)    a new run, in the folder that --out names
+        (None, settings)      a new run, in a folder that `fresh_folder` is still to make
+    """
+    folder = None
+    if args.out:
+        folder = Path(args.out)
+    elif args.resume:
+        folders = runs_by_age()
+        if not folders:
+            raise BadInput("there is no run to resume in runs/")
+        folder = folders[-1]
+    if folder is not None and holds_run(folder):
+        return folder, None
+    if args.resume:
+        raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
+    config = config_asked(args)
+    check_new_run(args.stage, config, args.source)
+    return folder, config
+
+
+def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> Config:
+    """Begins a new run with the settings `config`, or goes on with an old one (None). Returns its settings.
+
+    What an old one was begun with has to agree with what is asked now. Call it with the folder locked.
+    """
+    if config is not None:
+        new_run(folder, config, args.stage, args.source, args.command)
+        return config
+    if args.source and not args.resume:
+        raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
+    stored = config_of_run(folder)
+    check_stage(args.stage, stored)
+    if hasattr(args, "preset"):
+        wanted = config_asked(args)
+    else:                               # only the given flags must agree with the stored settings
+        wanted = apply_flags(copy.deepcopy(stored), given_flags(args))
+    check_same_settings(folder, stored, wanted)
+    check_enough_for_processes(args.stage, stored)
+    if not args.resume:
+        check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
+    return stored
+
+
+# -----------------------------------------------------------------------------
+# All stages
+
+def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str | None = None) -> dict:
+    """Trains and scores each stage in turn, and writes results.json after each. Returns the results."""
+    results = read_results(run.folder) or new_results(run.config, command)
+    results["device"] = str(run.device)
+    results.update(parallel.numbers())      # of this command; "ran with" has those of each stage
+    for name in stages:
+        with memory_advice(run, name):
+            seconds, notes = train_stage(run, name, results, log_name)
+        if name in results["stages"] or parallel.rank() > 0:
+            continue
+        print(f"{name}: answers held-out problems", flush=True)
+        began = time.monotonic()
+        scores = results["stages"] | {name: evaluate(run.load(name), run.tokenizer, run.config)}
+        results["stages"] = {key: scores[key] for key in STAGES if key in scores}
+        results["seconds"][name] = seconds
+        results["seconds"][f"{name} evaluation"] = time.monotonic() - began
+        results["ran with"][name] = str(notes.pop("ran with", "unknown"))
+        results["iterations"][name] = len(metrics.read(run.metrics_path(name)))
+        results["notes"].update(notes)
+        results["peak_memory_mib"] = peak_memory()
+        checkpoint.save_json(run.folder / "results.json", results)
+        print(one_line(name, results["stages"][name]), flush=True)
+    return results
+
+
+def forget(run: Run, results: dict, stage: str) -> None:
+    """Takes a stage out of the results, and saves them."""
+    for kind in BY_STAGE:
+        results[kind].pop(stage, None)
+    results["seconds"].pop(f"{stage} evaluation", None)
+    if parallel.rank() == 0:
+        checkpoint.save_json(run.folder / "results.json", results)
 
 
 # -----------------------------------------------------------------------------
@@ -143,7 +251,7 @@ def begin_or_resume(run: Run, name: str, state: dict | None) -> tuple[Stage, int
     is removed, since it is trained again.
     """
     stage = prepare(run, name, state)
-    note_numbers(name, stage, state)
+    note_threads(name, stage, state)
     finished, seconds = 0, 0.0
     if state:
         finished, seconds = state["iteration"], state["seconds"]
@@ -157,33 +265,40 @@ def begin_or_resume(run: Run, name: str, state: dict | None) -> tuple[Stage, int
     return stage, finished, seconds
 
 
-def exploded(run: Run, name: str, iteration: int) -> Fault:
-    """The error for a number that is infinite or undefined. The same settings would lead there again."""
-    source = "" if name == "base" else f" and --from {run.folder}"
-    return Fault(f"{name}: a number became infinite or undefined at iteration {iteration}; with --resume it "
-                 f"would again: begin a new run with a lower --{name}-learning-rate{source}")
-
-
-def note_numbers(name: str, stage: Stage, saved: dict | None) -> None:
+def note_threads(name: str, stage: Stage, state: dict | None) -> None:
     """Writes into the stage's notes in how many threads and processes it is trained.
 
     Prints a warning if it was begun with other numbers: sums are then added up in another order, and round in
     another way.
     """
     now = "threads={threads} processes={processes}".format(**parallel.numbers())
-    before = saved["notes"].get("ran with") if saved else None      # an older checkpoint lacks it
-    if not isinstance(before, str):
-        before = None
-    if saved and not before:
-        stage.notes["ran with"] = f"unknown; then {now}"
-        return
-    stage.notes["ran with"] = before or now
-    if before and before.split("; then ")[-1] != now:
+    before = str(state["notes"].get("ran with", now)) if state else now
+    stage.notes["ran with"] = before
+    if before.split("; then ")[-1] != now:
         stage.notes["ran with"] = f"{before}; then {now}"
         if parallel.rank() == 0:
             print(f"{name} was trained with {before} and goes on with {now}, so it will end with other bits: "
                   "for the same, set OMP_NUM_THREADS to those threads, --nproc_per_node to those processes",
                   file=sys.stderr)
+
+
+def restore(stage: Stage, state: dict) -> None:
+    """Puts the weights of a checkpoint into the networks and the optimizer of a stage.
+
+    Raises ValueError if they are not those of the stage.
+    """
+    if set(state["extra"]) != set(stage.extra):
+        raise ValueError("it has other networks than this stage")
+    if state["iteration"] > stage.num_steps:
+        raise ValueError(f"it is at iteration {state['iteration']} of {stage.num_steps}")
+    before = {name: weight.clone() for name, weight in stage.model.state_dict().items()}
+    checkpoint.load_weights(stage.model, state["model"])
+    has_moved = any(not weight.equal(before[name]) for name, weight in stage.model.state_dict().items())
+    checkpoint.load_optimizer(stage.optimizer, state["optimizer"])
+    if has_moved and not state["optimizer"]["state"]:
+        raise ValueError("its weights have moved, and its optimizer has not made a step")
+    for network, weights in state["extra"].items():
+        checkpoint.load_weights(stage.extra[network], weights)
 
 
 def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done: bool) -> None:
@@ -198,215 +313,8 @@ def save(run: Run, name: str, stage: Stage, iteration: int, seconds: float, done
             iteration=iteration, done=done, seconds=seconds, notes=stage.notes)
 
 
-def restore(stage: Stage, state: dict) -> None:
-    """Puts the weights of a checkpoint into the networks and the optimizer of a stage.
-
-    Raises ValueError if they are not those of the stage.
-    """
-    unknown = set(state["extra"]) - set(stage.extra)
-    missing = set(stage.extra) - set(state["extra"])
-    if unknown or missing - {"reward_model"}:
-        raise ValueError("it has other networks than this stage")
-    if state["iteration"] > stage.num_steps:
-        raise ValueError(f"it is at iteration {state['iteration']} of {stage.num_steps}")
-    before = {name: weight.clone() for name, weight in stage.model.state_dict().items()}
-    checkpoint.load_weights(stage.model, state["model"])
-    has_moved = any(not weight.equal(before[name]) for name, weight in stage.model.state_dict().items())
-    load_state(stage.optimizer, state["optimizer"])
-    if has_moved and not state["optimizer"]["state"]:
-        raise ValueError("its weights have moved, and its optimizer has not made a step")
-    for network, weights in state["extra"].items():
-        checkpoint.load_weights(stage.extra[network], weights)
-    # An older checkpoint has no reward model: `stages.align` has trained it again.
-
-
 # -----------------------------------------------------------------------------
-# All stages
-
-def train_stages(run: Run, stages: tuple[str, ...], command: str, log_name: str | None = None) -> dict:
-    """Trains and scores each stage in turn, and writes results.json after each. Returns the results."""
-    results = read_results(run.folder) or new_results(run.config, command)
-    results["device"] = str(run.device)
-    results.update(parallel.numbers())      # of this command; "ran with" has those of each stage
-    results["command"] = results["command"] or command      # an earlier version began without
-    for name in stages:
-        with memory_advice(run, name):
-            seconds, notes = train_stage(run, name, results, log_name)
-        if name in results["stages"] or parallel.rank() > 0:
-            continue
-        print(f"{name}: answers held-out problems", flush=True)
-        began = time.monotonic()
-        scores = results["stages"] | {name: evaluate(run.load(name), run.tokenizer, run.config)}
-        results["stages"] = {key: scores[key] for key in STAGES if key in scores}
-        results["seconds"][name] = seconds
-        results["seconds"][f"{name} evaluation"] = time.monotonic() - began
-        results.setdefault("ran with", {})[name] = notes.pop("ran with", "unknown")
-        results.setdefault("iterations", {})[name] = len(metrics.read(run.metrics_path(name)))
-        results["notes"].update(notes)
-        results["peak_memory_mib"] = peak_memory()
-        checkpoint.save_json(run.folder / "results.json", results)
-        print(one_line(name, results["stages"][name]), flush=True)
-    return results
-
-
-def forget(run: Run, results: dict, stage: str) -> None:
-    """Takes a stage out of the results, and saves them."""
-    for kind in BY_STAGE:
-        results.get(kind, {}).pop(stage, None)
-    results["seconds"].pop(f"{stage} evaluation", None)
-    if parallel.rank() == 0:
-        checkpoint.save_json(run.folder / "results.json", results)
-
-
-@contextlib.contextmanager
-def memory_advice(run: Run, stage: str) -> Iterator[None]:
-    """Raises Fault, with the settings that help, where the block runs out of memory in a stage."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        settings = getattr(run.config, stage.replace("-", "_"))
-        names = ("micro_batch_tokens", "num_examples")
-        if isinstance(settings, RLConfig):
-            names = ("micro_batch_size", "num_prompts")
-        flags = [f"--{stage}-{name.replace('_', '-')} ({getattr(settings, name)})" for name in names]
-        if stage == "rejection":        # it learns from what it sampled, however much num_examples says
-            flags[1] = f"--sampling-num-problems ({run.config.sampling.num_problems})"
-        flags.append(f"--model-width ({run.config.model.width})")
-        raise Fault(f"{stage}: out of memory: begin another run with less {' or '.join(flags)}") from None
-
-
-# -----------------------------------------------------------------------------
-# The command line
-
-def make_parser(config: Config, shown: list[str]) -> Parser:
-    """The flags of train.py, with defaults as in `config`. Help lists the settings named in `shown`."""
-    parser = Parser(
-        "Trains a toy reasoner from random weights.",
-        usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]",
-        epilog=MORE_HELP, formatter_class=help_formatter, add_help=False)
-    parser.add_argument("stage", nargs="?", help=f"all (default), {', '.join(STAGES)}")
-    parser.add_argument("-h", "--help", action="store_true", help="print this and exit")
-    parser.add_argument("--out", metavar="FOLDER", help="of the run; by default a new one in runs/")
-    parser.add_argument("--from", dest="source", metavar="RUN",
-                        help="run to copy earlier stages from; pretrained: the included weights")
-    parser.add_argument("--resume", action="store_true", help="go on with the newest run, or with --out")
-    parser.add_argument("--device", help="cuda, mps or cpu; by default the best one")
-    parser.add_argument("--log", choices=logs.NAMES, help="copy the metrics to a logger that you installed")
-    add_flags(parser, config, shown)
-    return parser
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Reads the command line. With --help it prints and exits."""
-    args = make_parser(preset("laptop"), []).parse_args(argv)
-    args.command = shlex.join([*parallel.starter(), "train.py", *(sys.argv[1:] if argv is None else argv)])
-    if args.stage not in (None, "all", *STAGES):
-        raise BadInput(f"unknown stage {quoted(args.stage)}: choose all, {', '.join(STAGES)}")
-    if args.help:
-        config = preset(getattr(args, "preset", "laptop"))
-        make_parser(config, settings_to_show(args.stage)).print_help()
-        sys.exit(0)
-    if args.stage is None:
-        args.stage = "all"
-    if args.log:
-        logs.check_installed(args.log)
-    return args
-
-
-def settings_given(args: argparse.Namespace) -> dict:
-    """The settings on the command line, as {name: value}. The preset is left out, since it sets others."""
-    names = {setting.name for setting in settings_of(Config())} - {"preset"}
-    return {name: value for name, value in vars(args).items() if name in names}
-
-
-def settings_asked(args: argparse.Namespace) -> Config:
-    """The settings of a new run: those of the preset, and the given ones in their place."""
-    config = apply_flags(preset(getattr(args, "preset", "laptop")), settings_given(args))
-    config.model.vocab_size = get_tokenizer().vocab_size
-    return config
-
-
-def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config | None]:
-    """Finds out which run is meant. Returns (folder, settings). Writes nothing yet. Raises BadInput.
-
-        (folder, None)        the folder holds a run
-        (folder, settings)    a new run, in the folder that --out names
-        (None, settings)      a new run, in a folder that `fresh_folder` is still to make
-    """
-    folder = None
-    if args.out:
-        folder = Path(args.out)
-    elif args.resume:
-        folders = runs_by_age()
-        if not folders:
-            raise BadInput("there is no run to resume in runs/")
-        folder = folders[-1]
-    if folder is not None and holds_run(folder):
-        return folder, None
-    if args.resume:
-        raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
-    config = settings_asked(args)
-    check_new_run(args.stage, config, args.source)
-    return folder, config
-
-
-def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> Config:
-    """Begins a new run with the settings `config`, or goes on with an old one (None). Returns its settings.
-
-    What an old one was begun with has to agree with what is asked now. Call it with the folder locked.
-    """
-    if config is not None:
-        new_run(folder, config, args.stage, args.source, args.command)
-        return config
-    if args.source and not args.resume:
-        raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
-    stored = stored_config(folder)
-    check_stage(args.stage, stored)
-    if hasattr(args, "preset"):
-        wanted = settings_asked(args)
-    else:                               # only the given flags must agree with the stored settings
-        wanted = apply_flags(copy.deepcopy(stored), settings_given(args))
-    check_same_settings(folder, stored, wanted)
-    check_enough_for_processes(args.stage, stored)
-    if not args.resume:
-        check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
-    return stored
-
-
-@exit_codes("train.py", less_memory="begin another run with a lower --model-width", prints_results=False,
-            speaks=parallel.speaks)
-def main(argv: list[str] | None = None) -> int | None:
-    """Trains what the command line asks for. Of several processes all call it, and the first one writes."""
-    parallel.start()
-    is_first = parallel.rank() == 0
-    args = parallel.from_first(parse, argv)
-    device = parallel.own_device(parallel.pick_device(args.device))
-    folder, config = parallel.from_first(choose_run, args)
-    if folder is None:
-        folder = parallel.from_first(fresh_folder, config)
-    try:
-        with locked(folder) if is_first else contextlib.nullcontext():
-            config = parallel.from_first(open_run, args, folder, config)
-            run = Run(folder, config, device)
-            stages = stages_of(config) if args.stage == "all" else (args.stage,)
-            if is_first:
-                settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
-                print(visible(f"{folder} on {device}, {settings}"), flush=True)
-                print(size_and_time(config, args, device.type), flush=True)
-            results = train_stages(run, stages, args.command, args.log)
-            parallel.stop()
-            if is_first:
-                report.write_report(folder, results)
-                print_end(folder, config, results)
-    except (KeyboardInterrupt, Stopped) as error:
-        if (folder / "config.json").exists():      # else the run was not begun yet
-            stage = [] if args.stage == "all" else [args.stage]
-            advice = shlex.join([*parallel.starter(), "train.py", *stage, "--resume", "--out", str(folder)])
-            error.args = (f"{str(error) or 'stopped'}; go on with: {advice}",)
-        raise
-
+# What is said
 
 def size_and_time(config: Config, args: argparse.Namespace, device: str) -> str:
     """The line on the number of parameters and, for an unchanged preset on a CPU, how long the run takes."""
@@ -432,6 +340,96 @@ def print_end(folder: Path, config: Config, results: dict) -> None:
     print(f"everything is in {visible(folder)}: report.html (the same in report.md, with intervals),\n"
           "results.json, figures, checkpoints")
     print(f'next: python sample.py "{problem.prompt}" --run {visible(folder)}', flush=True)
+
+
+def exploded(run: Run, name: str, iteration: int) -> Fault:
+    """The error for a number that is infinite or undefined. The same settings would lead there again."""
+    source = "" if name == "base" else f" and --from {run.folder}"
+    return Fault(f"{name}: a number became infinite or undefined at iteration {iteration}; with --resume it "
+                 f"would again: begin a new run with a lower --{name}-learning-rate{source}")
+
+
+@contextlib.contextmanager
+def memory_advice(run: Run, stage: str) -> Iterator[None]:
+    """Raises Fault, with the settings that help, where the block runs out of memory in a stage."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        settings = getattr(run.config, stage.replace("-", "_"))
+        names = ("micro_batch_tokens", "num_examples")
+        if isinstance(settings, RLConfig):
+            names = ("micro_batch_size", "num_prompts")
+        flags = [f"--{stage}-{name.replace('_', '-')} ({getattr(settings, name)})" for name in names]
+        if stage == "rejection":        # it learns from what it sampled, however much num_examples says
+            flags[1] = f"--sampling-num-problems ({run.config.sampling.num_problems})"
+        flags.append(f"--model-width ({run.config.model.width})")
+        raise Fault(f"{stage}: out of memory: begin another run with less {' or '.join(flags)}") from None
+
+
+# -----------------------------------------------------------------------------
+# The command line
+
+MORE_HELP = """\
+A setting is shown with its default. What is (on) is switched off by --no-NAME.
+
+  python train.py rl --help       the settings of a stage
+  python train.py all --help      all settings
+
+presets:
+  smoke     every stage in 2 to 3 minutes, to see that all works
+  laptop    what the README shows, in 22 to 33 minutes on two cores
+  gpu       a wider model and larger rollouts, for one GPU
+"""
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line. With --help it prints and exits."""
+    args = make_parser(preset("laptop"), []).parse_args(argv)
+    args.command = shlex.join([*parallel.starter(), "train.py", *(sys.argv[1:] if argv is None else argv)])
+    if args.stage not in (None, "all", *STAGES):
+        raise BadInput(f"unknown stage {quoted(args.stage)}: choose all, {', '.join(STAGES)}")
+    if args.help:
+        config = preset(getattr(args, "preset", "laptop"))
+        make_parser(config, settings_to_show(args.stage)).print_help()
+        sys.exit(0)
+    if args.stage is None:
+        args.stage = "all"
+    if args.log:
+        logs.check_installed(args.log)
+    return args
+
+
+def make_parser(config: Config, shown: list[str]) -> Parser:
+    """The flags of train.py, with defaults as in `config`. Help lists the settings named in `shown`."""
+    parser = Parser(
+        "Trains a toy reasoner from random weights.",
+        usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]",
+        epilog=MORE_HELP, formatter_class=help_formatter, add_help=False)
+    parser.add_argument("stage", nargs="?", help=f"all (default), {', '.join(STAGES)}")
+    parser.add_argument("-h", "--help", action="store_true", help="print this and exit")
+    parser.add_argument("--out", metavar="FOLDER", help="of the run; by default a new one in runs/")
+    parser.add_argument("--from", dest="source", metavar="RUN",
+                        help="run to copy earlier stages from; pretrained: the included weights")
+    parser.add_argument("--resume", action="store_true", help="go on with the newest run, or with --out")
+    parser.add_argument("--device", help="cuda, mps or cpu; by default the best one")
+    parser.add_argument("--log", choices=logs.NAMES, help="copy the metrics to a logger that you installed")
+    add_flags(parser, config, shown)
+    return parser
+
+
+def given_flags(args: argparse.Namespace) -> dict:
+    """The settings on the command line, as {name: value}. The preset is left out, since it sets others."""
+    names = {setting.name for setting in settings_of(Config())} - {"preset"}
+    return {name: value for name, value in vars(args).items() if name in names}
+
+
+def config_asked(args: argparse.Namespace) -> Config:
+    """The settings of a new run: those of the preset, and the given ones in their place."""
+    config = apply_flags(preset(getattr(args, "preset", "laptop")), given_flags(args))
+    config.model.vocab_size = get_tokenizer().vocab_size
+    return config
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ import train
 from minireason import run, snapshots, stages
 from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_of
-from minireason.run import PRETRAINED, different_settings, read_results, stored_config
+from minireason.run import PRETRAINED, config_of_run, different_settings, read_results
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import apply_flags
@@ -161,7 +161,7 @@ def keep_base(seed):
         results[name] = {stage: value for stage, value in results.get(name, {}).items() if stage == "base"}
     state |= {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
     checkpoint.save(run.checkpoint_path(kept_at, "base"), **state)
-    save_json(kept_at / "config.json", to_dict(stored_config(source)))
+    save_json(kept_at / "config.json", to_dict(config_of_run(source)))
     save_json(kept_at / "results.json", results)
 
 
@@ -169,7 +169,7 @@ def fits(base, flags):
     """Whether the folder `base` holds a base that a run with these flags would train in the same way."""
     if not (base / "config.json").exists():
         return False
-    stored, wanted = or_exit(stored_config, base), config_asked(flags)
+    stored, wanted = or_exit(config_of_run, base), config_asked(flags)
     wanted.model.vocab_size = stored.model.vocab_size       # more words are no difference: they are added
     differing = {*changed_settings(stored, wanted), *changed_settings(wanted, stored)}     # a task may be new
     for name in differing:
@@ -257,7 +257,7 @@ def scores_of(source, stage, num_problems=20):
 
     They lack it only with --fast. The included weights answer `num_problems` of each task.
     """
-    config = config_of(source)
+    config = config_of_source(source)
     if source == PRETRAINED:
         config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
     else:
@@ -268,7 +268,7 @@ def scores_of(source, stage, num_problems=20):
     return kept(f"scores-{Path(source).name}-{stage}", evaluate, model, get_tokenizer(), config)
 
 
-def config_of(source) -> Config:
+def config_of_source(source) -> Config:
     """The settings with which a whole run was made."""
     if source == PRETRAINED:
         return preset("laptop")
@@ -445,8 +445,8 @@ def refuse_another_recipe(folder, flags):
     A flag that was not given means the recipe's default, and the recipe changes.
     """
     wanted = asked_or_exit(flags)
-    wanted.model.vocab_size = get_tokenizer(wanted.tasks.levels).vocab_size     # as in `stored_config`
-    refuse_if_any(changed_settings(or_exit(stored_config, folder), wanted),
+    wanted.model.vocab_size = get_tokenizer(wanted.tasks.levels).vocab_size     # as in `config_of_run`
+    refuse_if_any(changed_settings(or_exit(config_of_run, folder), wanted),
                   f"{folder} was made with settings that these flags do not mean today")
 
 
@@ -503,7 +503,7 @@ def settings_among(values):
     settings = {}
     for name, value in values.items():
         if isinstance(value, Path):
-            value = or_exit(stored_config, value)
+            value = or_exit(config_of_run, value)
         if isinstance(value, Config):
             for setting in settings_of(value):
                 settings[f"{name}.{setting.name}"] = setting.get()
@@ -604,7 +604,7 @@ def settings_asked(args):
 def config_asked(flags):
     """The settings that train.py makes of its flags today. Raises ValueError where it would refuse them."""
     given = train.parse(flags)
-    return apply_flags(preset(getattr(given, "preset", "laptop")), train.settings_given(given))
+    return apply_flags(preset(getattr(given, "preset", "laptop")), train.given_flags(given))
 
 
 def rewarded_run(name, reward, seed, args):
@@ -631,7 +631,7 @@ def rl_numbers(folder):
     {"scores": see `short_scores`, "curves": {metric: [a number for each iteration]}, "looks": [held-out
     accuracies at the start, at each snapshot and at the end], "seconds"}.
     """
-    results, config = or_exit(read_results, folder), config_of(folder)
+    results, config = or_exit(read_results, folder), config_of_source(folder)
     curves = {}
     for name in ("reward", "completion_length"):
         curves[name] = [round(line[name], 4) for line in curve(folder.name, "rl")]

@@ -17,7 +17,7 @@ from minireason.run import (
     checkpoint_path,
     folder_of,
     has_checkpoint,
-    model_config,
+    model_config_of,
     new_results,
     open_state,
     read_results,
@@ -160,7 +160,7 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
             raise BadInput(f"{source} has no finished stage {name!r} to start from: "
                            f"it holds {', '.join(available) or 'no stage'}")
         metrics.read(folder / name / "metrics.jsonl", state["iteration"])      # raises Fault on damage
-        sizes = model_config(state)
+        sizes = model_config_of(state)
         sizes.vocab_size = config.model.vocab_size      # words that came later are added when it is opened
         if differing := changed_settings(sizes, config.model):
             values = {setting.name: setting.get() for setting in settings_of(sizes)}

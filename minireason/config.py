@@ -342,8 +342,8 @@ def to_dict(config: Any) -> dict:
 def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> Any:
     """Rebuilds a config from what `to_dict` returned.
 
-    `values` may come from an older version. A setting that they lack gets its default, or the value that runs
-    had before it was a setting. A task that they lack is left out.
+    `values` may come from an older version. A setting that they lack gets its default, which is what happened
+    before it was a setting. A task that they lack is left out.
     Raises ValueError if a setting is unknown, and names it, unless unknown ones are to be skipped.
     """
     config = kind()
@@ -355,9 +355,6 @@ def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> 
             stored[name] = value
     if "tasks" in values and kind is Config:
         forget_new_tasks(config, stored)
-        # Runs that are older than these two settings did as these values say.
-        stored.setdefault("tasks.max_tries", 10)
-        stored.setdefault("language_price", 0.0)
     known = {setting.name: setting for setting in settings_of(config)}
     unknown = sorted(set(stored) - set(known))
     if unknown and not skip_unknown:

@@ -15,7 +15,7 @@ from minireason.behaviour import distributions, observe, summarize
 from minireason.config import Config, EvalConfig
 from minireason.inference import answer_all, answers_with_ends
 from minireason.model import GPT
-from minireason.run import open_model, settings_of_run
+from minireason.run import config_of, open_model
 from minireason.stats import wilson_interval
 from minireason.tasks import TASKS, test_problems
 from minireason.tasks.chat import ChatPrompt, draw_chat, is_helpful
@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
     model, state = open_model(args.run, args.stage, pick_device(args.device))
-    config = settings_of_run(state)
+    config = config_of(state)
     if args.num_problems is not None:
         config.evaluate.num_problems = args.num_problems
         config.evaluate.num_by_task = {}        # no task has another number

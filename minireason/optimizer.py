@@ -37,20 +37,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, num_steps: in
     """Sets the learning rate of each group. `peak` is the highest; PPO's critic has a peak of its own."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate_at(step, num_steps, warmup_steps, group.get("peak", peak))
-
-
-def load_state(optimizer: torch.optim.Optimizer, state: dict) -> None:
-    """Loads the moments in `state`, which a `state_dict()` returned. The settings stay those of `optimizer`.
-
-    Raises ValueError if a parameter has no moments, or moments have no parameter: torch would start missing
-    moments at zero without a warning. A state from before the first step has none at all, which is allowed.
-    """
-    if not state:
-        raise ValueError("it has no optimizer")
-    settings = optimizer.state_dict()["param_groups"]
-    numbers = [group["params"] for group in settings]       # of the parameters, a list for each group
-    saved_numbers = [group["params"] for group in state["param_groups"]]
-    all_numbers = set(sum(numbers, []))
-    if numbers != saved_numbers or set(state["state"]) not in (set(), all_numbers):
-        raise ValueError("it has the optimizer of another model")
-    optimizer.load_state_dict({"state": state["state"], "param_groups": settings})

@@ -9,8 +9,8 @@ train.py, sample.py, the tools and the lessons all load models with `open_model`
     open_model(run, stage)        the model of a finished stage, and its checkpoint
     Run.load(stage)               the same model, on the device of this run
     Run.saved(stage)              the checkpoint of a stage that may be half done, or None
-    stored_config(folder)         the settings in config.json
-    settings_of_run(checkpoint)   the settings in a checkpoint
+    config_of_run(folder)         the settings in config.json
+    config_of(checkpoint)         the settings in a checkpoint
 """
 
 import contextlib
@@ -136,10 +136,9 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     else:
         state = checkpoint.load(path)
     words = words or get_tokenizer().words
-    stored = state["vocabulary"] or []      # the first checkpoints of all held none
     with must_fit(path):
-        check_belongs(folder, stage, state, may_be_half=snapshot is not None)
-        new_words = move_to_vocabulary(state, pieces_of(stored), pieces_of(words))
+        check_belongs(folder, stage, state, is_snapshot=snapshot is not None)
+        new_words = move_to_vocabulary(state, pieces_of(state["vocabulary"]), pieces_of(words))
         widen(state)
         check_sizes(state)
     state["vocabulary"] = list(words)
@@ -163,7 +162,7 @@ def check_sizes(state: dict) -> None:
     The model is built on the device `meta`, which needs no memory: damaged settings may ask for more than
     there is.
     """
-    config = model_config(state)
+    config = model_config_of(state)
     check_model(config)
     if config.num_layers > len(state["model"]):
         raise ValueError(f"it has no weights for {config.num_layers} layers")
@@ -171,14 +170,14 @@ def check_sizes(state: dict) -> None:
         checkpoint.check_weights(state["model"], GPT(config).state_dict())
 
 
-def model_config(state: dict) -> ModelConfig:
+def model_config_of(state: dict) -> ModelConfig:
     """The sizes of a checkpoint's model."""
     return from_dict(state["config"].get("model", {}), ModelConfig)
 
 
 def model_of(state: dict) -> GPT:
     """The model of a state that `open_state` returned."""
-    model = GPT(model_config(state))
+    model = GPT(model_config_of(state))
     checkpoint.load_weights(model, state["model"])
     return model
 
@@ -205,7 +204,7 @@ def no_checkpoint(run: Path | str) -> BadInput:
     return BadInput(f"{run} has no checkpoint: train one with python train.py, or give --run {PRETRAINED}")
 
 
-def settings_of_run(state: dict) -> Config:
+def config_of(state: dict) -> Config:
     """The settings stored in a checkpoint. Raises CheckpointError if one is unknown or out of range."""
     with must_fit(f"the checkpoint of stage {state['stage']}"):
         config = from_dict(state["config"])
@@ -213,7 +212,7 @@ def settings_of_run(state: dict) -> Config:
     return config
 
 
-def stored_config(folder: Path) -> Config:
+def config_of_run(folder: Path) -> Config:
     """The settings that a run was begun with. Raises Fault if the file is damaged or a setting unknown."""
     settings, _ = read_settings(folder)
     try:
@@ -262,7 +261,7 @@ def runs_by_age() -> list[Path]:
 PUT_BACK = "put back the file of this run, or delete the stage's folder and train that stage again"
 
 
-def check_belongs(folder: Path, stage: str, state: dict, may_be_half: bool = False) -> None:
+def check_belongs(folder: Path, stage: str, state: dict, is_snapshot: bool = False) -> None:
     """Raises ValueError if a checkpoint is of another stage or run than the folder in which it lies.
 
     Settings, the seed among them, tell one run from another: equal settings give equal bits. config.json
@@ -284,7 +283,7 @@ def check_belongs(folder: Path, stage: str, state: dict, may_be_half: bool = Fal
         check_same_run(state["config"], settings)
     # Training on from weights in half precision would give other bits.
     is_half = any(tensor.dtype == torch.float16 for tensor in state["model"].values())
-    if is_half and not is_copied and not may_be_half:
+    if is_half and not is_copied and not is_snapshot:
         raise ValueError(f"its weights are in half precision; {PUT_BACK}")
 
 
@@ -356,7 +355,7 @@ BY_STAGE = ("stages", "seconds", "iterations", "ran with")
 def new_results(config: Config, command: str) -> dict:
     """The content of results.json when a run begins: no stage is scored yet."""
     return {"command": command, "config": to_dict(config), "stages": {}, "seconds": {}, "iterations": {},
-            "notes": {}}
+            "ran with": {}, "notes": {}}
 
 
 def read_results(folder: Path) -> dict | None:

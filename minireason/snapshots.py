@@ -20,13 +20,13 @@ from minireason.config import Config, to_dict
 from minireason.model import GPT
 from minireason.run import (
     Run,
+    config_of,
     folder_of,
     has_checkpoint,
     model_of,
     must_fit,
     open_model,
     open_state,
-    settings_of_run,
     start_of,
 )
 from minireason.upkeep import checkpoint
@@ -93,7 +93,7 @@ def rl_models(run: Path | str, device: torch.device | str = "cpu") -> Iterator[t
     """
     folder = folder_of(run)
     newest, state = open_model(run, "rl", device)
-    start = start_of("rl", settings_of_run(state))
+    start = start_of("rl", config_of(state))
     if has_checkpoint(folder, start):
         yield 0, open_model(run, start, device)[0]
     for iteration in snapshots_in(folder / "rl"):

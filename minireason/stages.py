@@ -81,7 +81,7 @@ def align(run: Run, saved: dict | None = None) -> Stage:
     made here, and gets its weights where train.py restores all networks of the stage.
     """
     model = run.load(start_of("align", run.config))
-    if saved and "reward_model" in saved["extra"]:
+    if saved:
         reward_model = alignment.RewardModel(model).to(run.device)
         note = saved["notes"].get("reward model", "")
     else:
@@ -158,7 +158,7 @@ def check_pairs(value: Any, name: str) -> None:
         raise ValueError(f"{name} are not pairs of a prompt and a completion")
 
 
-EXAMPLES = {"documents": check_pairs, "counts": {str: int}}      # what examples.json must hold
+EXAMPLES = {"config": dict, "documents": check_pairs, "counts": {str: int}}      # what examples.json holds
 
 
 def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
@@ -169,9 +169,8 @@ def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
     path = run.folder / "rejection" / "examples.json"
     if os.path.lexists(path):
         stored = read_json(path, EXAMPLES, "delete it and go on with --resume")
-        if "config" in stored:      # an earlier version stored none
-            with must_fit(path):
-                check_same_run(stored["config"], to_dict(run.config))
+        with must_fit(path):
+            check_same_run(stored["config"], to_dict(run.config))
         return stored["documents"], stored["counts"]
 
     config, seed = run.config, run.seed("rejection")

@@ -12,6 +12,7 @@ from minireason.tokenizer import get_tokenizer
 
 # The tasks that come with the repository, which its stored runs know. Others may be registered beside them.
 SHIPPED = ("arithmetic", "countdown", "program")
+NO_DISTRIBUTIONS = {"tries": {}, "tries_right": {}, "tokens": {}, "tokens_right": {}}      # in scores
 
 
 def shipped_mix():

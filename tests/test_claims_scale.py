@@ -66,7 +66,7 @@ def test_a_bootstrap_may_be_infinite(runs):
 
 
 def test_a_trained_model_is_kept_and_never_trained_again(runs, monkeypatch):
-    monkeypatch.setattr(runs, "stored_config", lambda _: preset("laptop"))
+    monkeypatch.setattr(runs, "config_of_run", lambda _: preset("laptop"))
 
     def train_once(model, number):
         assert not (runs.STUDIES / "model.json").exists()
@@ -82,7 +82,7 @@ def test_a_trained_model_is_kept_and_never_trained_again(runs, monkeypatch):
     assert exit.value.code == 2
     run = Path("runs/a")
     runs.kept_model("begun", tiny_model(0, 8), lambda model: 1, start=run)
-    monkeypatch.setattr(runs, "stored_config", lambda _: preset("smoke"))
+    monkeypatch.setattr(runs, "config_of_run", lambda _: preset("smoke"))
     with pytest.raises(SystemExit) as exit:
         runs.kept_model("begun", tiny_model(0, 8), lambda model: 1, start=run)      # made anew, otherwise
     assert exit.value.code == 2
@@ -201,7 +201,7 @@ def test_the_price_of_length_is_in_proportion_to_the_length(study, runs, monkeyp
     monkeypatch.setattr(runs, "ensure", lambda *flags: given.extend(flags))
     overthink.priced_run(0.3, 0, parsed(runs, monkeypatch, "overthink.py"))
     args = train.parse([str(flag) for flag in given[1:]])
-    config = apply_flags(preset("laptop"), train.settings_given(args)).rl
+    config = apply_flags(preset("laptop"), train.given_flags(args)).rl
     lengths = torch.tensor([1, 52, 104, config.max_new_tokens])
     assert torch.allclose(overlong_price(lengths, config), 0.3 * lengths / config.max_new_tokens)
     assert not config.scale_advantages and RLConfig().scale_advantages
@@ -267,7 +267,7 @@ def test_each_width_is_a_model_and_the_usual_one_has_the_usual_settings(study, r
     usual = preset("laptop")
     for width, _ in sizes.SIZES:
         flags = [str(flag) for flag in runs.flags_of_width(width, args)]
-        config = apply_flags(preset("laptop"), train.settings_given(train.parse(["base", *flags])))
+        config = apply_flags(preset("laptop"), train.given_flags(train.parse(["base", *flags])))
         check_model(config.model)
         for stage in ("base", "cold_start", "rl"):
             rate = getattr(usual, stage).learning_rate * 128 / width

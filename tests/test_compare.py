@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers import NO_DISTRIBUTIONS
 
 from minireason.config import Config, to_dict
 from minireason.run import WEIGHTS
@@ -45,13 +46,14 @@ def store(folder, seed=0, outcomes=None, stages=STAGES, **changes):
     rng = random.Random(f"{folder.name} {seed}")
     rate = {"value": 0.25, "low": 0.2, "high": 0.3, "num_problems": 40}
     results = {"command": f"python train.py --out {folder}", "config": to_dict(config), "stages": {},
-               "seconds": dict.fromkeys(stages, 1.0), "notes": {}}
+               "seconds": dict.fromkeys(stages, 1.0), "iterations": {}, "ran with": {}, "notes": {}}
     for stage in stages:
         scores = {}
         for task in TASKS:
             bits = outcomes or "".join(rng.choice("01") for _ in range(40))
             scores[task] = {"accuracy": rate | {"num_problems": len(bits)}, "outcomes": bits, "mixing": 0.5,
-                            "well_formed": 1.0, "tokens": 9.0, "levels": {}, "samples": []}
+                            "well_formed": 1.0, "tokens": 9.0, "levels": {}, "samples": [],
+                            "distributions": NO_DISTRIBUTIONS}
         results["stages"][stage] = scores | {"chat": {"leaks": rate, "over_refusals": rate, "samples": []}}
         (folder / stage).mkdir(parents=True)
         for step in range(12):

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 import pytest
 from helpers import SHIPPED
@@ -17,7 +16,6 @@ from minireason.config import (
     settings_of,
     to_dict,
 )
-from minireason.run import stored_config
 from minireason.tasks import TASKS
 from minireason.tools.flags import Parser, add_flags, apply_flags
 
@@ -88,17 +86,6 @@ def test_a_run_from_before_a_task_was_added_goes_without_it():
     config = from_dict(values)
     assert list(config.tasks.levels) == list(config.tasks.shares) == ["arithmetic", "countdown"]
     assert config.evaluate.num_by_task == {} and to_dict(config) == values
-
-
-def test_a_run_from_before_tries_and_languages_were_settings_goes_on_as_it_began():
-    """Its texts had up to ten tries, and RL paid a right answer 1, whatever its language."""
-    values = to_dict(preset("laptop"))
-    del values["tasks"]["max_tries"], values["language_price"]
-    config = from_dict(values)
-    assert config.tasks.max_tries == 10 and config.language_price == 0.0
-    assert preset("laptop").tasks.max_tries < 10 and preset("laptop").language_price > 0
-    old = stored_config(Path(__file__).parent / "data" / "run-of-83179b8")
-    assert old.tasks.max_tries == 10 and old.language_price == 0.0
 
 
 def test_what_differs_between_two_configs_is_named():

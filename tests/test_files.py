@@ -187,6 +187,7 @@ CONFIG = NO_JSON | wrong_values({"seed": int, "model": dict, "tasks": dict, "cop
 RESULTS = NO_JSON | wrong_values({
     "command": str, "config": dict, "config/seed": int, "config/algo": str, "config/evaluate": dict,
     "config/tasks": dict, "stages": dict, "seconds": dict, "seconds/rl": float, "notes": dict,
+    "iterations": dict, "ran with": dict,
     "stages/rl/chat": dict, "stages/rl/chat/leaks": dict, "stages/rl/chat/samples": list,
     "stages/rl/arithmetic": dict,
     "stages/rl/arithmetic/accuracy": dict, "stages/rl/arithmetic/accuracy/value": float,
@@ -200,7 +201,7 @@ RESULTS = NO_JSON | wrong_values({
     "too few outcomes": value("stages/rl/arithmetic/outcomes", "01"),
     "another seed": value("config/seed", 3), "another run's": from_other}
 EXAMPLES = NO_JSON | wrong_values({
-    "documents": list, "counts": dict, "documents/0": list, "documents/0/1": str}) | {
+    "config": dict, "documents": list, "counts": dict, "documents/0": list, "documents/0/1": str}) | {
     "no documents": value("documents", []), "three texts": value("documents/0", ["a", "b", "c"]),
     "a count is a text": value("counts/kept", "4"), "another seed": value("config/seed", 3),
     "settings that are none": value("config", 7)}

@@ -7,8 +7,9 @@ import torch
 from helpers import tiny_model
 
 from minireason.config import RLConfig, SFTConfig
-from minireason.optimizer import adamw, learning_rate_at, load_state, set_learning_rate
+from minireason.optimizer import adamw, learning_rate_at, set_learning_rate
 from minireason.policy import Critic
+from minireason.upkeep.checkpoint import load_optimizer
 
 RL = RLConfig(learning_rate=0.5, critic_learning_rate=2.0)
 
@@ -50,7 +51,7 @@ def test_a_saved_state_goes_on_with_the_peaks_of_today(saved_before_peaks):
         for group in state["param_groups"]:
             group.pop("peak", None)
     fresh = adamw(RL, model, critic)
-    load_state(fresh, state)
+    load_optimizer(fresh, state)
     assert [group.get("peak") for group in fresh.param_groups] == [None, 2.0]
     first = next(model.parameters())
     assert torch.equal(fresh.state[first]["exp_avg"], optimizer.state[first]["exp_avg"])

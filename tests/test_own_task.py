@@ -120,7 +120,7 @@ def test_a_task_has_flags_and_settings_of_its_own(sort):
     assert stored["tasks"]["sort_levels"] == "1,2" and stored["tasks"]["sort_share"] == 0.2
     assert stored["evaluate"]["num_sorts"] == 50
     args = train.parse(["--tasks-sort-levels", "2", "--tasks-sort-share", "0.5", "--evaluate-num-sorts", "7"])
-    assert train.settings_given(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5,
+    assert train.given_flags(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5,
                                           "evaluate.num_sorts": 7}
 
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers import SHIPPED, awake
+from helpers import NO_DISTRIBUTIONS, SHIPPED, awake
 
 from minireason.behaviour import observe
 from minireason.config import preset, to_dict
@@ -79,11 +79,12 @@ def rate(value):
 def fabricated(samples=(), chat=(), command="python train.py", **notes):
     """A small results.json that no run wrote."""
     task = {"accuracy": rate(0.5), "levels": {"1": rate(0.25)}, "well_formed": 1.0, "mixing": 0.0,
-            "tokens": 12.0, "false_yes": 0.375, "samples": list(samples)}
+            "tokens": 12.0, "false_yes": 0.375, "samples": list(samples),
+            "distributions": NO_DISTRIBUTIONS}
     stage = {name: task for name in TASKS} | {
         "chat": {"leaks": rate(0.125), "over_refusals": rate(0.0625), "samples": list(chat)}}
     return {"command": command, "config": {"seed": 3, "algo": "grpo"}, "stages": {"base": stage, "rl": stage},
-            "seconds": {"base": 12.0}, "notes": notes}
+            "seconds": {"base": 12.0}, "iterations": {}, "ran with": {}, "notes": notes}
 
 
 def written(folder, results):

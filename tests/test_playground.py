@@ -15,7 +15,7 @@ from helpers import tiny_model
 import sample
 from minireason import grpo
 from minireason.config import Config, RLConfig
-from minireason.run import PRETRAINED, WEIGHTS, Run, open_model, stored_config
+from minireason.run import PRETRAINED, WEIGHTS, Run, config_of_run, open_model
 from minireason.snapshots import save_snapshot
 from minireason.stats import wilson_interval
 from minireason.tasks import TASKS, parse_prompt
@@ -37,7 +37,7 @@ def run_with_film(folder):
     shutil.copytree(WEIGHTS, folder)
     shutil.rmtree(folder / "rl" / "snapshots", ignore_errors=True)
     shutil.rmtree(folder / "align")
-    run = Run(folder, stored_config(folder), torch.device("cpu"))
+    run = Run(folder, config_of_run(folder), torch.device("cpu"))
     save_snapshot(run, open_model(PRETRAINED, "cold-start")[0], 43, seconds=1.0)
     lines = [json.dumps({"iteration": i, "reward": i / 400, "completion_length": 50.0}) for i in range(400)]
     (folder / "rl" / "metrics.jsonl").write_text("\n".join(lines) + "\n")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from helpers import SHIPPED
+from helpers import NO_DISTRIBUTIONS, SHIPPED
 
 import sample
 import train
@@ -14,7 +14,7 @@ from minireason import begin, evaluate, run
 from minireason.config import from_dict, preset, to_dict
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
-from minireason.run import WEIGHTS, open_model, settings_of_run
+from minireason.run import WEIGHTS, config_of, open_model
 from minireason.snapshots import rl_models, save_snapshot, snapshot_path, snapshots_in
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer, pieces_of
@@ -36,7 +36,7 @@ def test_the_files_are_small_and_half_and_bring_their_settings(stage):
     assert state["vocabulary"] == list(words[:len(state["vocabulary"])])
     assert set(get_tokenizer(SHIPPED).words) == set(state["vocabulary"])
     assert state["done"] and state["stage"] == stage
-    config = settings_of_run(state)
+    config = config_of(state)
     assert config == from_dict(json.loads((WEIGHTS / "config.json").read_text()))
     assert config.model.vocab_size == len(pieces_of(state["vocabulary"])) and config.preset == "laptop"
 
@@ -61,10 +61,10 @@ def stored(tmp_path, monkeypatch):
     config.model.vocab_size = get_tokenizer().vocab_size
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6, "num_problems": 100}
     scores = {"accuracy": accuracy, "levels": {}, "outcomes": 50 * "01", "samples": [], "well_formed": 1.0,
-              "mixing": 0.0, "tokens": 9.0}
+              "mixing": 0.0, "tokens": 9.0, "distributions": NO_DISTRIBUTIONS}
     result = {task: scores for task in SHIPPED}
     results = {"command": "python train.py", "config": to_dict(config), "stages": {},
-               "seconds": dict.fromkeys(run.STAGES, 1.0), "notes": {}}
+               "seconds": dict.fromkeys(run.STAGES, 1.0), "iterations": {}, "ran with": {}, "notes": {}}
     for i, stage in enumerate(run.STAGES):
         model = GPT(config.model).init_weights(i)
         checkpoint.save(tmp_path / "run" / stage / "checkpoint.pt", model=model.state_dict(), optimizer={},
@@ -89,7 +89,7 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(stored):
     for stage in run.STAGES:
         (loaded, state), (model, _) = open_model("pretrained", stage), open_model(folder, stage)
         assert all(torch.equal(a.half().float(), b) for a, b in zip(model.parameters(), loaded.parameters()))
-        assert to_dict(settings_of_run(state)) == state["config"]
+        assert to_dict(config_of(state)) == state["config"]
     record = json.loads((weights / "record.json").read_text())
     assert record["seed"] == 0 and record["scores"]["rejection"]["countdown"]["value"] == 0.5
     assert list(record["scores"]) == list(run.STAGES)

@@ -1,8 +1,9 @@
 """A run's folder, opening models of it, and runs of earlier versions.
 
-That in tests/data is of 83179b8, with its settings. Its two checkpoints were moved to today's vocabulary
-once, since a word took no space behind it then: a piece that it never read got the row of the padding. Its
-words keep the order that they had, so that its rows are moved each time that it is opened.
+That in tests/data is of 83179b8, with its settings. Its files were brought to today's form once. A word took
+no space behind it then: a piece that it never read got the row of the padding. And what a file has to say
+today was added. Its words keep the order that they had, so that its rows are moved each time that it is
+opened.
 """
 
 import json
@@ -27,6 +28,7 @@ from minireason.run import (
     checkpoint_path,
     folder_of,
     last_stage,
+    new_results,
     open_model,
     open_state,
     read_results,
@@ -230,7 +232,7 @@ def test_settings_that_are_damaged_are_one_line_and_code_1(tmp_path, capsys, sec
     {"stages": []}, {"config": {}}, {"notes": []}, {"seconds": None}, {"stages": {"rl": {}}},
     {"stages": {"rl": 3}}])
 def test_results_of_another_form_are_a_fault(tmp_path, change):
-    good = {"command": "", "config": to_dict(Config()), "stages": {}, "seconds": {}, "notes": {}}
+    good = new_results(Config(), "")
     (tmp_path / "results.json").write_text(json.dumps(good))
     assert read_results(tmp_path) == good
     (tmp_path / "results.json").write_text(json.dumps(good | change))
@@ -313,12 +315,11 @@ def test_a_word_that_is_gone_is_refused_by_name(tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("vocabulary", [None, list(old_words())])
-def test_a_checkpoint_whose_words_took_no_spaces_is_one_line_and_code_1(tmp_path, capsys, vocabulary):
-    """It had a row for each word, bare and with a space before it. The oldest ones held no list of words."""
+def test_a_checkpoint_whose_words_took_no_spaces_is_one_line_and_code_1(tmp_path, capsys):
+    """It had a row for each word, bare and with a space before it."""
     shutil.copytree(OLD, tmp_path / "run")
     pieces = {piece for piece in pieces_of(old_words()) if not piece.endswith(b" ") or piece == b" "}
-    state = checkpoint.load(OLD / "base" / "checkpoint.pt") | {"vocabulary": vocabulary}
+    state = checkpoint.load(OLD / "base" / "checkpoint.pt")
     state["model"]["embedding.weight"] = torch.zeros(len(pieces), 16)
     state["config"]["model"]["vocab_size"] = len(pieces)
     checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)

@@ -22,7 +22,7 @@ from minireason import corpus, evaluate, sft, stages, tasks
 from minireason.config import SFTConfig, check, from_dict, preset, settings_of, to_dict
 from minireason.model import GPT
 from minireason.policy import make_critic
-from minireason.run import WEIGHTS, stored_config
+from minireason.run import WEIGHTS, config_of_run
 from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import inspector, memory
@@ -171,7 +171,7 @@ def test_a_stored_setting_of_another_type_or_out_of_its_range_is_refused_by_name
 
 def test_stored_runs_are_within_the_ranges():
     for folder in (WEIGHTS, ROOT / "tests" / "data" / "run-of-83179b8"):
-        check(stored_config(folder))
+        check(config_of_run(folder))
     assert from_dict(json.loads((WEIGHTS / "config.json").read_text())).preset == "laptop"
 
 
@@ -339,7 +339,7 @@ def test_help_of_a_stage_shows_its_own_settings(capsys):
 
 def said_at_the_start(arguments, device="cpu"):
     args = train.parse(arguments)
-    config = apply_flags(preset(getattr(args, "preset", "laptop")), train.settings_given(args))
+    config = apply_flags(preset(getattr(args, "preset", "laptop")), train.given_flags(args))
     config.model.vocab_size = get_tokenizer().vocab_size
     return train.size_and_time(config, args, device)
 

@@ -10,7 +10,7 @@ from test_train import TINY, run, small_world
 import train
 from minireason.begin import copy_stages
 from minireason.config import Config
-from minireason.run import new_results, open_model, stored_config
+from minireason.run import config_of_run, new_results, open_model
 from minireason.snapshots import (
     iterations_to_keep,
     open_snapshot,
@@ -142,7 +142,7 @@ def test_none_are_written_where_none_are_wanted_and_the_training_is_the_same(who
 
 @pytest.mark.slow
 def test_a_copied_stage_leaves_its_snapshots_behind(whole, tmp_path):
-    results = new_results(stored_config(whole), "python train.py")
+    results = new_results(config_of_run(whole), "python train.py")
     copy_stages(whole, tmp_path, ("rl",), results)
     assert (tmp_path / "rl" / "checkpoint.pt").exists() and snapshots_in(tmp_path / "rl") == []
 

@@ -131,7 +131,7 @@ def test_flags_without_a_run_claim_nothing(runs, monkeypatch, capsys):
 
 def begun_run(runs, name, *flags, **changed):
     """A run's folder as `ensure(name, *flags)` leaves it, but for some settings of its config.json."""
-    config = apply_flags(preset("smoke"), train.settings_given(train.parse(list(flags))))
+    config = apply_flags(preset("smoke"), train.given_flags(train.parse(list(flags))))
     values = to_dict(config)
     values["rl"] |= changed
     (runs.STUDIES / name).mkdir(parents=True)
@@ -376,7 +376,7 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
     args = SimpleNamespace(fast=False, flags=["--rl-num-iterations", "9"])
     assert runs.unpriced_run(4, args) == runs.STUDIES / "unpriced-4"
     flags = [str(flag) for flag in asked["unpriced-4"]]
-    given = train.settings_given(train.parse(flags))
+    given = train.given_flags(train.parse(flags))
     assert given == {"language_price": 0.0, "seed": 4, "rl.num_iterations": 9}
     assert flags[0] == "rl" and flags[flags.index("--from") + 1] == str(runs.STUDIES / "seed-4")
     import aha
@@ -536,7 +536,7 @@ def test_each_relative_is_a_command_that_is_not_refused_and_has_its_lines(varian
     flags = []
     for name, relative in variants.RELATIVES.items():
         args = train.parse(["rl", *relative.flags.split()])
-        check_variants(apply_flags(preset("laptop"), train.settings_given(args)))
+        check_variants(apply_flags(preset("laptop"), train.given_flags(args)))
         flags.append(relative.flags)
         assert (variants.num_lines(relative) == 0) == (name in variants.BASELINES)
         assert relative.less in variants.BASELINES

@@ -8,7 +8,7 @@ import pytest
 
 from minireason.config import from_dict, preset
 from minireason.corpus import base_corpus, base_documents, cold_start_documents, golden_examples
-from minireason.run import PRETRAINED, folder_of, read_settings, stored_config
+from minireason.run import PRETRAINED, config_of_run, folder_of, read_settings
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import thinking
@@ -113,7 +113,7 @@ def test_the_documents_of_a_run_are_what_its_stages_learn_from():
     config.seed, config.base.num_examples, config.cold_start.num_examples, config.aha = 3, 40, 20, False
     assert base_documents(config) == base_corpus(3, 40, config.tasks, aha=False)
     assert cold_start_documents(config) == golden_examples(3, 20, config.tasks)
-    assert stored_config(folder_of(PRETRAINED)).seed == 0
+    assert config_of_run(folder_of(PRETRAINED)).seed == 0
 
 
 def test_histograms_of_several_runs_are_added_up():

@@ -220,23 +220,6 @@ def test_a_text_that_is_longer_than_the_model_reads_is_told_before_the_first_ste
     assert not (tmp_path / "run" / "base" / "metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize("note", [None, {"threads": 1}])
-def test_a_checkpoint_that_does_not_know_its_threads_goes_on_without_a_word(
-        note, tmp_path, monkeypatch, capsys):
-    """As earlier versions wrote it, or somebody's editor."""
-    with monkeypatch.context() as patch:
-        interrupt(patch)
-        assert run("base", *TINY, "--base-num-examples", "20", "--out", tmp_path / "run") == 130
-    path = tmp_path / "run" / "base" / "checkpoint.pt"
-    state = checkpoint.load(path)
-    del state["notes"]["ran with"]
-    if note:
-        state["notes"]["ran with"] = note
-    checkpoint.save(path, **state)
-    assert run("base", "--resume", "--out", tmp_path / "run") == 0
-    assert "bits" not in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_stages_one_by_one_equal_all_at_once(finished, tmp_path, monkeypatch):
     small_world(monkeypatch)

@@ -52,7 +52,7 @@ from minireason.evaluate import mean_of_reasoning
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import reasoning_world
-from minireason.run import settings_of_run
+from minireason.run import config_of
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
@@ -380,7 +380,7 @@ def measure_clock(chosen, seed, args):
     source, seconds = runs.whole_run(seed, args, needs="rl"), {}
     for stage in ("base", "cold-start", "rl"):
         model, state = runs.open_model(source, stage)
-        config = settings_of_run(state)
+        config = config_of(state)
         price = 0.0 if stage == "base" else config.language_price       # as stages.py has it
         world = reasoning_world(tokenizer, config.tasks.levels, config.tasks.shares, price)
         seconds[stage] = {algo: [] for algo in ALGOS}

@@ -61,7 +61,7 @@ def measure(source, stage, num_problems):
     right numbers], "num_problems", "solved", "cut_off"}.
     """
     model, _ = runs.open_model(source, stage)
-    config = runs.config_of(source)
+    config = runs.config_of_source(source)
     problems = test_problems("countdown", (2, 3), num_problems, config.evaluate.seed)
     prompts = [problem.prompt for problem in problems]
     answers = answers_with_ends(model, get_tokenizer(), prompts, config.evaluate.max_new_tokens, seed=5)

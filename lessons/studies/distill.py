@@ -162,7 +162,7 @@ def follow(loop, num_steps, model, samples_per_step, seconds, samples, sizes):
 
 def rl_arm(source, sizes):
     """The points of a run's RL: the cold start, each snapshot, and the end."""
-    settings = runs.config_of(source).rl
+    settings = runs.config_of_source(source).rl
     per_iteration = settings.num_prompts * settings.group_size
     model, state = runs.open_model(source, "cold-start")
     before = state["seconds"]

@@ -125,7 +125,7 @@ def main():
     scores = {name: [] for name in ("teacher", "student", *PUPILS)}          # for each seed
     for seed in args.seeds:
         source = runs.whole_run(seed, args)
-        config = runs.config_of(source)
+        config = runs.config_of_source(source)
         for name, stage in (("teacher", "rl"), ("student", "rejection")):
             scores[name].append(runs.scores_of(source, stage))
         for name in PUPILS:

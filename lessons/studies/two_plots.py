@@ -42,7 +42,7 @@ def measure(seed, num_problems, budgets, args):
     {"training": a point for each model of RL's way, "thinking": {task: a point for each budget}}.
     """
     source = runs.pure_run(seed, args)
-    config = runs.config_of(source)
+    config = runs.config_of_source(source)
     config.evaluate.num_problems = num_problems
     training = []
     for iteration, model in runs.rl_models(source):

@@ -27,7 +27,7 @@ from minireason.model import GPT
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs, make_critic
 from minireason.rewards import price_of_mixing, reasoning_world
 from minireason.rollout import collect_rollout
-from minireason.run import PRETRAINED, STARTS_FROM, must_fit, open_model, settings_of_run, start_of
+from minireason.run import PRETRAINED, STARTS_FROM, config_of, must_fit, open_model, start_of
 from minireason.stats import k3, sequence_log_ratio
 from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
@@ -109,7 +109,7 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     Returns (completions, old). Raises BadInput if a checkpoint is missing, CheckpointError if one is damaged.
     """
     policy, state = open_model(folder, stage)
-    config = settings_of_run(state)
+    config = config_of(state)
     old = old or start_of(stage, config)
     old_policy, _ = open_model(folder, old)
     settings = config.align if stage == "align" else config.rl

@@ -83,7 +83,7 @@ def draw_figures(run: Path, results: dict) -> list[Path]:
     figures = [run / "stages.png"]
     plots.plot_stages(stages, tasks_of(last_result), figures[0])
     for stage in stages:
-        lines = metrics.read(run / stage / "metrics.jsonl", results.get("iterations", {}).get(stage))
+        lines = metrics.read(run / stage / "metrics.jsonl", results["iterations"].get(stage))
         if lines and stage in RL_STAGES:
             path = run / f"{stage}.png"
             plots.plot_curves(lines, path, f"{stage} with {results['config']['algo'].upper()}")

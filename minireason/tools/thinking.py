@@ -16,7 +16,7 @@ from pathlib import Path
 from minireason.behaviour import BIN, distributions, observe, summarize
 from minireason.corpus import Document, base_documents, cold_start_documents
 from minireason.evaluate import check_enough_problems, evaluate_task, rate
-from minireason.run import STAGES, folder_of, has_checkpoint, last_stage, open_model, settings_of_run
+from minireason.run import STAGES, config_of, folder_of, has_checkpoint, last_stage, open_model
 from minireason.stages import EXAMPLES, progress
 from minireason.tasks import TASKS, parse_prompt
 from minireason.tokenizer import Tokenizer, get_tokenizer
@@ -74,12 +74,12 @@ def taught_texts(run: Path | str, num_documents: int | None) -> tuple[dict[str, 
     """
     folder, documents, size = folder_of(run), {}, 0
     if has_checkpoint(folder, "base"):
-        config = settings_of_run(open_model(run, "base")[1])
+        config = config_of(open_model(run, "base")[1])
         size = config.base.num_examples
         config.base.num_examples = min(num_documents or size, size)
         documents["corpus"] = base_documents(config, progress("writing documents", "document"))
     if has_checkpoint(folder, "cold-start"):
-        config = settings_of_run(open_model(run, "cold-start")[1])
+        config = config_of(open_model(run, "cold-start")[1])
         documents["golden"] = cold_start_documents(config)
     return documents, size
 
@@ -107,7 +107,7 @@ def measure(run: Path | str, num_problems: int | None, num_documents: int | None
         most_tries                      {task: the most tries of any text of corpus and golden, or None}
         tasks                           {task: {"corpus": counts, "golden": counts, "base": counts, ...}}
     """
-    config = settings_of_run(open_model(run, last_stage(run))[1])
+    config = config_of(open_model(run, last_stage(run))[1])
     if num_problems is not None:
         config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
     check_enough_problems(config)

@@ -66,7 +66,7 @@ MOMENTS = {"step": one_number, "exp_avg": plain_tensor, "exp_avg_sq": plain_tens
 OPTIMIZER = {"state": {int: MOMENTS}, "param_groups": [{"params": [int]}]}
 KEYS = {        # of a checkpoint, and the shape of what stands behind each
     "model": {str: plain_tensor}, "optimizer": dict, "extra": {str: {str: plain_tensor}},
-    "config": SETTINGS | {"model": {str: SCALAR}}, "vocabulary": (None, [str]), "stage": str,
+    "config": SETTINGS | {"model": {str: SCALAR}}, "vocabulary": [str], "stage": str,
     "iteration": count, "done": bool, "seconds": float, "notes": NOTES}
 
 
@@ -207,8 +207,6 @@ def load(path: Path | str, advice: str = "delete its folder and train that stage
             raise CheckpointError(f"{path} cannot be read ({error.strerror}): {advice}") from None
         kind = type(error).__name__
         raise CheckpointError(f"{path} is damaged or not a checkpoint ({kind}): {advice}") from None
-    if isinstance(state, dict):
-        state = {"vocabulary": None, "notes": {}} | state       # older checkpoints lack these two
     if not isinstance(state, dict) or set(state) != set(KEYS):
         raise CheckpointError(f"{path} is not a checkpoint of minireason: {advice}")
     try:
@@ -236,3 +234,20 @@ def check_weights(weights: dict[str, torch.Tensor], expected: dict[str, torch.Te
             raise ValueError(f"{name} has shape {list(weights[name].shape)}, not {list(tensor.shape)}")
         if weights[name].dtype != tensor.dtype:
             raise ValueError(f"{name} has {weights[name].dtype}, not {tensor.dtype}")
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Loads the moments in `state`, which a `state_dict()` returned. The settings stay those of `optimizer`.
+
+    Raises ValueError if a parameter has no moments, or moments have no parameter: torch would start missing
+    moments at zero without a warning. A state from before the first step has none at all, which is allowed.
+    """
+    if not state:
+        raise ValueError("it has no optimizer")
+    settings = optimizer.state_dict()["param_groups"]
+    numbers = [group["params"] for group in settings]       # of the parameters, a list for each group
+    saved_numbers = [group["params"] for group in state["param_groups"]]
+    all_numbers = set(sum(numbers, []))
+    if numbers != saved_numbers or set(state["state"]) not in (set(), all_numbers):
+        raise ValueError("it has the optimizer of another model")
+    optimizer.load_state_dict({"state": state["state"], "param_groups": settings})

@@ -52,26 +52,16 @@ DISTRIBUTIONS = {
 SHARE = (None, float)      # null where there was nothing to count
 CHAT = {"leaks": rate, "over_refusals": rate, "samples": [{"prompt": str, "completion": str}]}
 TASK = {
-    "accuracy": rate, "levels": {str: rate_of_level}, "outcomes": outcomes,
+    "accuracy": rate, "levels": {str: rate_of_level}, "outcomes": outcomes, "distributions": DISTRIBUTIONS,
     "samples": [{"prompt": str, "completion": str, "correct": bool}],
     "well_formed": SHARE, "mixing": SHARE, "tokens": SHARE, str: SHARE}
-
-
-def scores_of_task(value: Any, name: str) -> None:
-    """Raises ValueError if a value is not a task's scores. An earlier version wrote no distributions."""
-    check_shape(value, dict, name)
-    scores = value.copy()
-    if "distributions" in scores:       # checked apart, since TASK takes every further key for a share
-        check_shape(scores.pop("distributions"), DISTRIBUTIONS, f"{name}.distributions")
-    check_shape(scores, TASK, name)
 
 
 CONFIG = SETTINGS | {
     "seed": int, "algo": str, "tasks": {str: SCALAR}, "evaluate": {"num_problems": int, str: SCALAR}}
 RESULTS = {
-    "command": str, "config": CONFIG, "stages": {str: {"chat": CHAT, str: scores_of_task}},
-    "seconds": {str: float}, "notes": NOTES}
-NEWER = {"iterations": {str: count}, "ran with": {str: str}}      # an earlier version wrote none
+    "command": str, "config": CONFIG, "stages": {str: {"chat": CHAT, str: TASK}},
+    "seconds": {str: float}, "iterations": {str: count}, "ran with": {str: str}, "notes": NOTES}
 
 
 def results(value: Any, name: str) -> None:
@@ -80,9 +70,6 @@ def results(value: Any, name: str) -> None:
     Every stage needs a task and its seconds, and all stages need the same tasks and levels.
     """
     check_shape(value, RESULTS, name)
-    for key, shape in NEWER.items():
-        if key in value:
-            check_shape(value[key], shape, key)
     all_levels = []         # for each stage, {task: its levels}
     for stage, scores_of in value["stages"].items():
         levels = {task: set(scores["levels"]) for task, scores in scores_of.items() if task != "chat"}

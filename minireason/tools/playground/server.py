@@ -17,7 +17,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from minireason.run import STAGES, checkpoint_path, folder_of, open_model, settings_of_run
+from minireason.run import STAGES, checkpoint_path, config_of, folder_of, open_model
 from minireason.tasks import TASKS, Problem, draw_problem
 from minireason.tasks.chat import ChatPrompt
 from minireason.tasks.prompts import read_prompt
@@ -144,7 +144,7 @@ class Playground:
         with self.lock:
             if (run, stage) not in self.speakers:
                 model, state = open_model(run, stage)
-                self.speakers[run, stage] = Speaker(model, get_tokenizer(), settings_of_run(state))
+                self.speakers[run, stage] = Speaker(model, get_tokenizer(), config_of(state))
                 while len(self.speakers) > MAX_MODELS:
                     self.speakers.popitem(last=False)
             self.speakers.move_to_end((run, stage))
