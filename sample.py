@@ -49,19 +49,185 @@ class Request(NamedTuple):
     error: str = ""                            # why it cannot be read
 
 
-def new_tokens_for(model: GPT, problem: Problem | ChatPrompt, args: argparse.Namespace) -> int:
-    """How long the answer may become: --max-new-tokens, or less if the prompt leaves less room.
+# -----------------------------------------------------------------------------
+# Which model, and how it is asked
 
-    Raises BadInput if it leaves too little.
-    """
-    prompt_length = len(get_tokenizer().encode_prompt(problem.prompt))
-    room = model.config.max_length - prompt_length
-    needed = 1 if args.budget is None else args.budget + NUM_TAGS + 1
-    if room < needed:
-        raise BadInput(f"this model reads at most {model.config.max_length} tokens: the prompt is "
-                       f"{prompt_length}, and the answer needs {needed}")
-    return min(room, args.max_new_tokens)
+@exit_codes("sample.py", less_memory="ask for fewer --votes or lower --max-new-tokens")
+def main(argv: list[str] | None = None) -> int | None:
+    args = parse(argv)
+    if args.problem is not None:
+        read_prompt(args.problem)       # first, so that a typing error is reported at once
+    lines = open_lines(args.file) if args.file is not None else None
+    model = choose_model(args)
+    if lines is not None:
+        return say_file(model, lines, args)
+    if args.problem is not None:
+        return say(model, args.problem, args)
+    converse(model, args)
 
+
+def choose_model(args: argparse.Namespace) -> GPT:
+    """The model of --run and --stage; by default the newest finished one. Says which one it chose."""
+    run, stage = args.run, args.stage
+    if run is None:
+        run, stage = newest_model(stage)
+    model, state = open_model(run, stage or last_stage(run), pick_device(args.device))
+    place = "the weights in the repository" if run == PRETRAINED else f"{run}, stage {state['stage']}"
+    if not state["done"]:
+        print(visible(f"model     {place}, unfinished, at step {state['iteration']}"), file=sys.stderr)
+    elif args.run is None and Path("runs").is_dir():
+        hint = "" if run == PRETRAINED else f"; --run {PRETRAINED} for the one in the repository"
+        print(visible(f"model     {place}{hint}"), file=sys.stderr)
+    return model
+
+
+# -----------------------------------------------------------------------------
+# One prompt on the terminal, or many from a file
+
+def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
+    """Answers one prompt on the terminal, token by token. Raises ValueError on one that cannot be read."""
+    problem, tokenizer = read_prompt(prompt), get_tokenizer()
+    if args.json:
+        [answer] = ask(model, [problem], args)
+        print(json.dumps(describe(prompt, problem, answer)), flush=True)
+        return
+    is_terminal = sys.stdout and sys.stdout.isatty()
+    dim, plain = ("\033[2m", "\033[0m") if is_terminal else ("", "")
+    labels = {"<think>": f"thinking  {dim}", "</think>": plain, "<answer>": "\nanswer    ", "</answer>": ""}
+
+    def show(row, token):
+        if token != tokenizer.eos_id:
+            text = tokenizer.encoding.decode([token])
+            print(labels.get(text, printable(text)), end="", flush=True)
+
+    try:
+        [answer] = ask(model, [problem], args, show if args.votes == 1 else None)
+    finally:
+        print(plain, end="", flush=True)        # after an error or Ctrl-C, too
+    result = describe(prompt, problem, answer)
+    if args.votes > 1:
+        ordered = sorted(answer.votes.items(), key=lambda item: -item[1])
+        parts = [f"{count}x {printable(text)}" for text, count in ordered[:6]]
+        num_more = args.votes - sum(count for _, count in ordered[:6])
+        if num_more:
+            parts.append(f"{num_more}x another answer or none")
+        print("votes     " + ", ".join(parts))
+        print(f"thinking  {printable(result['thinking'])}")
+        print(f"answer    {printable(result['answer'] or '')}", end="")
+    mark = {True: "right: ", False: "wrong: ", None: ""}[result["correct"]]
+    of_all = f" in {args.votes} answers" if args.votes > 1 else ""
+    print(f"\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens{of_all})", flush=True)
+
+
+def converse(model: GPT, args: argparse.Namespace) -> None:
+    """Reads prompts from the terminal until `quit`, an empty line or the end of the input."""
+    editor = line_editor()
+    example = next(iter(TASKS.values())).example
+    print(f"Ask for example: {example}. Or type help, or quit.", file=sys.stderr)
+    while True:
+        try:
+            prompt = input("> ").strip()
+        except EOFError:
+            print()
+            return
+        except KeyboardInterrupt:
+            if editor is None or not editor.get_line_buffer():
+                raise
+            print()         # a line that is half typed is dropped, as in a shell
+            continue
+        if prompt.lower() in ("", "quit", "exit"):
+            return
+        if prompt.lower() == "help":
+            print(help_text(), file=sys.stderr)
+            continue
+        try:
+            say(model, prompt, args)
+        except KeyboardInterrupt:       # ends this answer; at an empty prompt, the program
+            print("\nstopped", file=sys.stderr)
+        except ValueError as error:
+            print(visible(error), file=sys.stderr)
+
+
+def line_editor() -> ModuleType | None:
+    """Gives `input` a history and lines to edit. Returns the module that does; None without a terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    try:
+        import readline
+    except ImportError:     # Windows has its own
+        return None
+    return readline
+
+
+def help_text() -> str:
+    lines = ["Type a problem, such as"]
+    lines += [f"    {task.example}" for task in TASKS.values()]
+    lines += ["or a sentence, such as", "    hello my name is ana", "    the secret code is 4321 what is it",
+              "Ctrl-C ends an answer. quit, exit, Ctrl-D or an empty line end the conversation."]
+    return "\n".join(lines)
+
+
+def say_file(model: GPT, lines: TextIO, args: argparse.Namespace) -> int:
+    """Reads one prompt a line, and prints one JSON object a line in the same order. Returns the exit code."""
+    batch, has_bad_prompt = [], False
+    for line in bounded(lines):
+        request = read_request(model, line, args)
+        has_bad_prompt = has_bad_prompt or request.problem is None
+        batch.append(request)
+        if len(batch) * args.votes >= BATCH:
+            say_batch(model, batch, args)
+            batch = []
+    say_batch(model, batch, args)
+    return 2 if has_bad_prompt else 0
+
+
+def open_lines(name: str) -> TextIO:
+    """Opens a file, or standard input for "-". Bytes that are not UTF-8 are replaced. Raises BadInput."""
+    if name != "-":
+        try:
+            return open(name, encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            raise BadInput(f"--file {name}: {error.strerror}") from None
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
+    return sys.stdin
+
+
+def bounded(file: TextIO) -> Iterator[str]:
+    """The lines of a file. What follows the first MOST_CHARACTERS of a line is left out."""
+    while line := file.readline(MOST_CHARACTERS):
+        rest = line
+        while rest and not rest.endswith("\n"):
+            rest = file.readline(MOST_CHARACTERS)
+        yield line
+
+
+def read_request(model: GPT, line: str, args: argparse.Namespace) -> Request:
+    """Turns one line of a file into a Request; with an error if it cannot be read or answered."""
+    prompt = line.rstrip("\r\n")
+    try:
+        problem = read_prompt(prompt)
+        new_tokens_for(model, problem, args)        # here, so that one long prompt does not stop a batch
+        return Request(prompt, problem)
+    except ValueError as error:
+        return Request(prompt, None, str(error))
+
+
+def say_batch(model: GPT, batch: list[Request], args: argparse.Namespace) -> None:
+    """Answers the requests that have a problem. Prints one JSON object for each request, in order."""
+    problems = [request.problem for request in batch if request.problem is not None]
+    answers = iter(ask(model, problems, args) if problems else [])
+    for request in batch:
+        if request.problem is None:
+            result = {"prompt": request.prompt, "thinking": None, "answer": None, "correct": None,
+                      "reason": request.error, "tokens": 0}
+        else:
+            result = describe(request.prompt, request.problem, next(answers))
+        print(json.dumps(result), flush=True)
+
+
+# -----------------------------------------------------------------------------
+# An answer
 
 def ask(model: GPT, problems: list, args: argparse.Namespace,
         on_token: Callable[[int, int], None] | None = None) -> list[Reply]:
@@ -74,6 +240,20 @@ def ask(model: GPT, problems: list, args: argparse.Namespace,
         group = [problems[i] for i in rows]
         answers.update(zip(rows, ask_within(model, group, limit, args, on_token)))
     return [answers[i] for i in range(len(problems))]
+
+
+def new_tokens_for(model: GPT, problem: Problem | ChatPrompt, args: argparse.Namespace) -> int:
+    """How long the answer may become: --max-new-tokens, or less if the prompt leaves less room.
+
+    Raises BadInput if it leaves too little.
+    """
+    prompt_length = len(get_tokenizer().encode_prompt(problem.prompt))
+    room = model.config.max_length - prompt_length
+    needed = 1 if args.budget is None else args.budget + NUM_TAGS + 1
+    if room < needed:
+        raise BadInput(f"this model reads at most {model.config.max_length} tokens: the prompt is "
+                       f"{prompt_length}, and the answer needs {needed}")
+    return min(room, args.max_new_tokens)
 
 
 def ask_within(model: GPT, problems: list, max_new_tokens: int, args: argparse.Namespace,
@@ -127,151 +307,6 @@ def describe(prompt: str, problem: Problem | ChatPrompt, answer: Reply) -> dict:
 
 
 # -----------------------------------------------------------------------------
-# One prompt on the terminal, or many from a file
-
-def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
-    """Answers one prompt on the terminal, token by token. Raises ValueError on one that cannot be read."""
-    problem, tokenizer = read_prompt(prompt), get_tokenizer()
-    if args.json:
-        [answer] = ask(model, [problem], args)
-        print(json.dumps(describe(prompt, problem, answer)), flush=True)
-        return
-    is_terminal = sys.stdout and sys.stdout.isatty()
-    dim, plain = ("\033[2m", "\033[0m") if is_terminal else ("", "")
-    labels = {"<think>": f"thinking  {dim}", "</think>": plain, "<answer>": "\nanswer    ", "</answer>": ""}
-
-    def show(row, token):
-        if token != tokenizer.eos_id:
-            text = tokenizer.encoding.decode([token])
-            print(labels.get(text, printable(text)), end="", flush=True)
-
-    try:
-        [answer] = ask(model, [problem], args, show if args.votes == 1 else None)
-    finally:
-        print(plain, end="", flush=True)        # after an error or Ctrl-C, too
-    result = describe(prompt, problem, answer)
-    if args.votes > 1:
-        ordered = sorted(answer.votes.items(), key=lambda item: -item[1])
-        parts = [f"{count}x {printable(text)}" for text, count in ordered[:6]]
-        num_more = args.votes - sum(count for _, count in ordered[:6])
-        if num_more:
-            parts.append(f"{num_more}x another answer or none")
-        print("votes     " + ", ".join(parts))
-        print(f"thinking  {printable(result['thinking'])}")
-        print(f"answer    {printable(result['answer'] or '')}", end="")
-    mark = {True: "right: ", False: "wrong: ", None: ""}[result["correct"]]
-    of_all = f" in {args.votes} answers" if args.votes > 1 else ""
-    print(f"\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens{of_all})", flush=True)
-
-
-def read_request(model: GPT, line: str, args: argparse.Namespace) -> Request:
-    """Turns one line of a file into a Request; with an error if it cannot be read or answered."""
-    prompt = line.rstrip("\r\n")
-    try:
-        problem = read_prompt(prompt)
-        new_tokens_for(model, problem, args)        # here, so that one long prompt does not stop a batch
-        return Request(prompt, problem)
-    except ValueError as error:
-        return Request(prompt, None, str(error))
-
-
-def say_file(model: GPT, lines: TextIO, args: argparse.Namespace) -> int:
-    """Reads one prompt a line, and prints one JSON object a line in the same order. Returns the exit code."""
-    batch, has_bad_prompt = [], False
-    for line in bounded(lines):
-        request = read_request(model, line, args)
-        has_bad_prompt = has_bad_prompt or request.problem is None
-        batch.append(request)
-        if len(batch) * args.votes >= BATCH:
-            say_batch(model, batch, args)
-            batch = []
-    say_batch(model, batch, args)
-    return 2 if has_bad_prompt else 0
-
-
-def say_batch(model: GPT, batch: list[Request], args: argparse.Namespace) -> None:
-    """Answers the requests that have a problem. Prints one JSON object for each request, in order."""
-    problems = [request.problem for request in batch if request.problem is not None]
-    answers = iter(ask(model, problems, args) if problems else [])
-    for request in batch:
-        if request.problem is None:
-            result = {"prompt": request.prompt, "thinking": None, "answer": None, "correct": None,
-                      "reason": request.error, "tokens": 0}
-        else:
-            result = describe(request.prompt, request.problem, next(answers))
-        print(json.dumps(result), flush=True)
-
-
-def open_lines(name: str) -> TextIO:
-    """Opens a file, or standard input for "-". Bytes that are not UTF-8 are replaced. Raises BadInput."""
-    if name != "-":
-        try:
-            return open(name, encoding="utf-8-sig", errors="replace")
-        except OSError as error:
-            raise BadInput(f"--file {name}: {error.strerror}") from None
-    if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
-    return sys.stdin
-
-
-def bounded(file: TextIO) -> Iterator[str]:
-    """The lines of a file. What follows the first MOST_CHARACTERS of a line is left out."""
-    while line := file.readline(MOST_CHARACTERS):
-        rest = line
-        while rest and not rest.endswith("\n"):
-            rest = file.readline(MOST_CHARACTERS)
-        yield line
-
-
-def converse(model: GPT, args: argparse.Namespace) -> None:
-    """Reads prompts from the terminal until `quit`, an empty line or the end of the input."""
-    editor = line_editor()
-    example = next(iter(TASKS.values())).example
-    print(f"Ask for example: {example}. Or type help, or quit.", file=sys.stderr)
-    while True:
-        try:
-            prompt = input("> ").strip()
-        except EOFError:
-            print()
-            return
-        except KeyboardInterrupt:
-            if editor is None or not editor.get_line_buffer():
-                raise
-            print()         # a line that is half typed is dropped, as in a shell
-            continue
-        if prompt.lower() in ("", "quit", "exit"):
-            return
-        if prompt.lower() == "help":
-            print(help_text(), file=sys.stderr)
-            continue
-        try:
-            say(model, prompt, args)
-        except KeyboardInterrupt:       # ends this answer; at an empty prompt, the program
-            print("\nstopped", file=sys.stderr)
-        except ValueError as error:
-            print(visible(error), file=sys.stderr)
-
-
-def line_editor() -> ModuleType | None:
-    """Gives `input` a history and lines to edit. Returns the module that does; None without a terminal."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return None
-    try:
-        import readline
-    except ImportError:     # Windows has its own
-        return None
-    return readline
-
-
-def help_text() -> str:
-    lines = ["Type a problem, such as"]
-    lines += [f"    {task.example}" for task in TASKS.values()]
-    lines += ["or a sentence, such as", "    hello my name is ana", "    the secret code is 4321 what is it",
-              "Ctrl-C ends an answer. quit, exit, Ctrl-D or an empty line end the conversation."]
-    return "\n".join(lines)
-
-
-# -----------------------------------------------------------------------------
 # The command line
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -310,35 +345,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.stage not in (None, *STAGES):
         raise BadInput(f"unknown stage {args.stage!r}: choose from {', '.join(STAGES)}")
     return args
-
-
-def choose_model(args: argparse.Namespace) -> GPT:
-    """The model of --run and --stage; by default the newest finished one. Says which one it chose."""
-    run, stage = args.run, args.stage
-    if run is None:
-        run, stage = newest_model(stage)
-    model, state = open_model(run, stage or last_stage(run), pick_device(args.device))
-    place = "the weights in the repository" if run == PRETRAINED else f"{run}, stage {state['stage']}"
-    if not state["done"]:
-        print(visible(f"model     {place}, unfinished, at step {state['iteration']}"), file=sys.stderr)
-    elif args.run is None and Path("runs").is_dir():
-        hint = "" if run == PRETRAINED else f"; --run {PRETRAINED} for the one in the repository"
-        print(visible(f"model     {place}{hint}"), file=sys.stderr)
-    return model
-
-
-@exit_codes("sample.py", less_memory="ask for fewer --votes or lower --max-new-tokens")
-def main(argv: list[str] | None = None) -> int | None:
-    args = parse(argv)
-    if args.problem is not None:
-        read_prompt(args.problem)       # first, so that a typing error is reported at once
-    lines = open_lines(args.file) if args.file is not None else None
-    model = choose_model(args)
-    if lines is not None:
-        return say_file(model, lines, args)
-    if args.problem is not None:
-        return say(model, args.problem, args)
-    converse(model, args)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,15 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
                    on_token: Callable[[int, int], None] | None) -> Generation:
     """`generate` for rows that share a cache. The first of them is row `first_row` of all.
 
-    `uniforms` (B, L) holds the random number of each row and step.
+    `uniforms` (B, L) holds the random number of each row and step. Without what makes it fast this would be:
+
+        logits = the model's for the first new token, after reading the prompts
+        for t in range(max_new_tokens):
+            tokens = draw_tokens(sampling_logprobs(logits), uniforms[:, t])
+            if each row has had its end token: stop
+            logits = the model's for the next token, after reading `tokens`
+
+    The rest drops rows that have ended, and tells what was drawn.
     """
     device, num_rows = uniforms.device, len(prompts)
     completion_ids = torch.zeros(num_rows, max_new_tokens, dtype=torch.long, device=device)
