@@ -220,8 +220,6 @@ def plot_memory(panels: Sequence, sizes: list[int], curves: dict[str, tuple[list
 
     `curves` is {kind: (bytes of GRPO at each size, bytes of PPO with one completion a prompt)}.
     """
-    ticks = [4**power for power in range(12)]      # 1 MiB, 4 MiB ... 4 TiB
-    tick_labels = [memory_label(tick) for tick in ticks]
     for axes, (kind, (grpo_bytes, ppo_bytes)) in zip(panels, curves.items()):
         grpo_mebibytes = [number / MEBIBYTE for number in grpo_bytes]
         axes.plot(sizes, grpo_mebibytes, "o-", ms=3, color="#1b6ca8", label="GRPO")
@@ -229,10 +227,13 @@ def plot_memory(panels: Sequence, sizes: list[int], curves: dict[str, tuple[list
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(sizes[1::2], sizes[1::2])
-        axes.set_yticks(ticks, tick_labels)
+        lowest = min(grpo_mebibytes) / 2
+        highest = 2 * max(*grpo_mebibytes, 4 * ppo_bytes / MEBIBYTE)    # leaves room for the legend
+        factor = 2 if highest < 64 * lowest else 4                      # from one tick to the next
+        ticks = [factor**power for power in range(24)]                  # 1 MiB, and more
+        axes.set_yticks(ticks, [memory_label(tick) for tick in ticks])
         axes.minorticks_off()
-        highest = max(*grpo_bytes, 4 * ppo_bytes)      # leaves room above the line of PPO for the legend
-        axes.set_ylim(min(grpo_bytes) / MEBIBYTE / 2, highest / MEBIBYTE * 2)
+        axes.set_ylim(lowest, highest)
         axes.set_xlabel("completions a prompt, G")
         axes.set_title(kind, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
