@@ -59,10 +59,10 @@ def test_every_study_is_tested():
     elsewhere = {"on_a_gpu", "distance", "two_plots"}      # in test_on_a_gpu.py and test_distance.py
     elsewhere |= {"distill", "generalize", "overthink", "sizes", "trade"}      # in test_claims_scale.py
     elsewhere |= {"beyond_the_base", "guess", "random_rewards", "process_rewards"}    # test_claims_rewards.py
-    assert names == {*CLAIMS, "compare_ppo_grpo", "variants"} | elsewhere
+    assert names == {*CLAIMS, "compare_ppo_grpo", "critic", "variants"} | elsewhere
 
 
-@pytest.mark.parametrize("name", [*CLAIMS, "variants"])
+@pytest.mark.parametrize("name", [*CLAIMS, "critic", "variants"])
 def test_a_study_says_how_it_is_used(name, runs, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:
         run_study(name, monkeypatch, "--help")
@@ -462,17 +462,6 @@ def test_the_way_is_measured_as_one_does_by_hand(comparison):
     assert comparison.needed([0, 10, 20], right, 0.7) == float("inf")
 
 
-def test_questions_about_the_critic_change_one_thing_each(comparison):
-    chosen = comparison.PRESET
-    for name, algo, settings, flags in comparison.questions(chosen, args_of()):
-        assert flags[:2] == ["--rl-num-iterations", 33]      # of 100: all are as short
-        changed = {key for key in settings if settings[key] != chosen[algo].get(key)}
-        assert len(changed) + bool(flags[2:]) <= 2 and algo in comparison.ALGOS, name
-    grpo_alone = [flags[2:] for name, algo, _, flags in comparison.questions(chosen, args_of())
-                  if (name, algo) == ("group-1", "grpo")]
-    assert grpo_alone == [["--rl-batch-baseline"]]       # without it a group of one has no advantage
-
-
 def test_ppo_gets_as_many_iterations_as_fit_into_the_seconds_of_grpo(comparison):
     seconds_of = {"grpo": [0.1, 0.2, 0.9], "ppo": [0.8, 0.7, 0.9]}          # medians 0.2 and 0.8
     assert comparison.iterations_for(seconds_of, args_of()) == 25           # of 100
@@ -499,11 +488,8 @@ def test_a_run_from_another_start_than_the_kept_arms_is_refused(comparison, runs
 @pytest.mark.slow
 def test_ppo_and_grpo_are_compared_from_the_included_weights(comparison, runs, monkeypatch, capsys):
     """The whole study, with the shortest of runs."""
-    for name, value in (("FEW", (1,)), ("LAMBDAS", ()), ("NUM_TIMED", 2)):
-        monkeypatch.setattr(comparison, name, value)
-    monkeypatch.setattr(comparison, "make_small", lambda: None)
-    monkeypatch.setattr(comparison, "NUM_TRIALS", 1)
-    monkeypatch.setattr(comparison, "NUM_LOOKS", 1)
+    make_tiny(comparison, monkeypatch)
+    monkeypatch.setattr(comparison, "NUM_TIMED", 2)
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
     monkeypatch.setattr(sys, "argv", ["compare_ppo_grpo.py", "--fast"])
     comparison.main()
@@ -512,10 +498,76 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(comparison, runs, m
     assert "cold start: ppo - grpo, countdown" in rows
     assert "cold start: ppo in the seconds of grpo - grpo, all tasks" in rows
     assert "cold start: grpo - grpo with the preset, all tasks" in rows
-    assert "group-1: ppo - grpo, all tasks" in rows
     assert len(claim["tried"]["ppo"]) == 1 and claim["chosen"]["grpo"] == comparison.PRESET["grpo"]
     assert set(claim["bytes"]) == set(comparison.ALGOS)
     assert "ppo, all tasks" in capsys.readouterr().out
+
+
+def make_tiny(comparison, monkeypatch):
+    """One trial of each algorithm, and scores at the start and the end."""
+    monkeypatch.setattr(comparison, "make_small", lambda: None)
+    monkeypatch.setattr(comparison, "NUM_TRIALS", 1)
+    monkeypatch.setattr(comparison, "NUM_LOOKS", 1)
+
+
+# -----------------------------------------------------------------------------
+# Where a critic pays
+
+@pytest.fixture
+def critic(comparison, monkeypatch):
+    """lessons/studies/critic.py, which takes the tuning and the runs from that."""
+    monkeypatch.delitem(sys.modules, "critic", raising=False)
+    import critic
+    yield critic
+    sys.modules.pop("critic")
+
+
+def test_questions_about_the_critic_change_one_thing_each(critic):
+    chosen, answered = critic.comparison.PRESET, {}
+    for question in critic.QUESTIONS:
+        for name, algo, settings, flags in critic.runs_of(question, chosen, args_of()):
+            assert flags[:2] == ["--rl-num-iterations", 33]      # of 100: all are as short
+            changed = {key for key in settings if settings[key] != chosen[algo].get(key)}
+            assert len(changed) + bool(flags[2:]) <= 2 and algo in critic.ALGOS, name
+            answered.setdefault(name, {})[algo] = flags[2:]
+    assert answered["group-1"]["grpo"] == ["--rl-batch-baseline"]   # else a group of one has no advantage
+    assert set(answered) == set(critic.TITLES) and set(answered["lambda-1"]) == {"ppo"}
+    for name, other in critic.LESS.items():
+        assert {name, other} <= set(answered)
+
+
+def test_what_a_critic_brings_is_counted_by_hand(critic):
+    """Two seeds of ten problems: PPO solves 6 and 8 at the end, GRPO 5 and 5; its critic explains 0, then 0.5."""
+    def arm(number, **more):
+        marks = []
+        for i, right in enumerate((2, number)):
+            solved = "1" * right + "0" * (10 - right)
+            marks.append({"completions": 8 * i, "tokens": 80 * i, "right": {"sums": solved}})
+        return {"marks": marks, "tokens of an answer": 10.0 * number, **more}
+    explained = {"explained_variance": [0.0] * 10 + [0.5] * 10}
+    rows = {row["name"]: row for row in critic.rows_of({
+        "lambda-1": {"ppo": [arm(4, **explained), arm(4, **explained)]},
+        "lambda-0.95": {"ppo": [arm(6, **explained), arm(8, **explained)], "grpo": [arm(5), arm(5)]}})}
+    assert rows["lambda-0.95: ppo, all tasks"]["value"] == pytest.approx(0.7)
+    assert rows["lambda-0.95: ppo - grpo, all tasks"]["value"] == pytest.approx(0.2)
+    assert rows["lambda-0.95 less lambda-1: ppo, all tasks"]["value"] == pytest.approx(0.3)
+    last = rows["lambda-1: explained variance of the last ten rollouts (mean, lowest, highest run)"]
+    assert (last["value"], last["low"], last["high"]) == (0.5, 0.5, 0.5)
+    tokens = rows["lambda-0.95: ppo, tokens of an answer (mean, lowest, highest run)"]
+    assert (tokens["value"], tokens["low"], tokens["high"]) == (70.0, 60.0, 80.0)
+
+
+@pytest.mark.slow
+def test_the_questions_about_the_critic_are_answered_from_the_included_weights(critic, runs, monkeypatch):
+    make_tiny(critic.comparison, monkeypatch)
+    monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
+    monkeypatch.setattr(sys, "argv", ["critic.py", "--fast", "--only", "few", "clip"])
+    critic.main()
+    saved = json.loads((runs.RESULTS / "critic.json").read_text())
+    names = {row["name"] for row in saved["rows"]}
+    assert "group-1: ppo - grpo, all tasks" in names and "no-value-clip: ppo, all tasks" in names
+    assert not any("length-price" in name for name in names) and saved["command"].endswith("--only few clip")
+    assert (runs.RESULTS / "critic.png").stat().st_size > 5000
 
 
 # -----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     python lessons/studies/compare_ppo_grpo.py [--seeds 5]
     python lessons/studies/compare_ppo_grpo.py --fast
     python lessons/studies/compare_ppo_grpo.py --tune         the trials alone: tuning.json, tuning.png
-    python lessons/studies/compare_ppo_grpo.py --starts cold-start --no-questions       a part of the runs
+    python lessons/studies/compare_ppo_grpo.py --starts cold-start      a part of the runs
     python lessons/studies/compare_ppo_grpo.py --memory       counts bytes alone (C4): seconds, and no run
 
 The contract of fairness. Both algorithms have
@@ -12,7 +12,7 @@ The contract of fairness. Both algorithms have
                         own corpus, base and cold start. Their answers before RL have to be the same
     the same problems   drawn from the same stream, and judged by the same verifier
     the same samples    as many rollouts as the preset has, of as many completions. GRPO may choose to draw
-                        them in smaller groups of more problems; the question "group-8" asks PPO the same
+                        them in smaller groups of more problems; critic.py asks PPO the same
     the same tuning     NUM_TRIALS settings each: the preset's, and others drawn at random from GRIDS. Each is
                         tried in a run of a third of the length, from the cold starts of two other seeds, and
                         answers held-out problems that are drawn with another seed than those that are
@@ -27,9 +27,7 @@ a run was trained, or what ran beside it. PPO also makes a run that is planned f
 fewer rollouts, after which its learning rate has fallen to 0 as well. Cut off on its way, a long run would
 look worse than it needs to. Bytes are those of the ledger, which C4 compares with tensors.
 
-Then it is asked where a critic could pay: with few completions of each problem, with lambda below 1, and
-where long answers pay a price; and whether the clip of its values holds it back. These runs have a third of
-the length.
+Where a critic could pay is asked by critic.py, with runs of a third of the length.
 """
 
 import copy
@@ -81,13 +79,7 @@ STARTS = ("cold-start", "base")
 NUM_LOOKS = 10                  # scores on the way, after the first
 ROUNDING = 0.01                 # of the answers of one model may be others on another processor
 GOALS = {"cold-start": (0.05, 0.10), "base": (0.20, 0.40)}       # on the way: so much above the start
-FEW = (1, 8)                    # completions of a problem
-LAMBDAS = ("1", "0.95")
-LESS = {"lambda-0.95": "lambda-1", "no-value-clip": "lambda-0.95"}      # questions about PPO in pairs
-QUESTION_PART = 3               # a run of the questions has the third part of the iterations
-LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
 NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
-NUM_CRITIC_SEEDS = 3            # of the questions about the critic
 PROMPT_LENGTH = 20              # tokens, for the ledger
 tokenizer = get_tokenizer()
 
@@ -256,7 +248,7 @@ def tasks_of(args):
 def compared_run(name, algo, start, settings, more_flags, seed, args):
     """Trains one run, or finds it, and scores it at its start and after each tenth of its way.
 
-    `start` is "cold-start" or "base", `name` the question that the run belongs to. Returns {"trained with",
+    `start` is "cold-start" or "base", `name` what the run is for, such as "whole". Returns {"trained with",
     "marks", "tokens of an answer", and curves by iteration}. A mark is what was sampled until then, and which
     held-out problems are right then: {"iteration", "completions", "tokens", "right"}.
     """
@@ -341,29 +333,6 @@ def iterations_for(seconds_of, args):
     of a token, for each rollout}."""
     share = float(np.median(seconds_of["grpo"]) / np.median(seconds_of["ppo"]))
     return max(1, round(share * runs.settings_asked(args)["rl"]["num_iterations"]))
-
-
-def questions(chosen, args):
-    """Where a critic could pay: [(name, algorithm, settings, more flags)], each a run from the cold start."""
-    asked, longest = [], runs.settings_asked(args)["rl"]["max_new_tokens"]
-    iterations = max(1, runs.settings_asked(args)["rl"]["num_iterations"] // QUESTION_PART)
-    shorter = ["--rl-num-iterations", iterations]
-    for group_size in FEW:
-        for algo in ALGOS:
-            settings = {**chosen[algo], "group-size": group_size}
-            # One completion has no group: GRPO's baseline is the mean of the whole batch then.
-            flags = ["--rl-batch-baseline"] if (algo, group_size) == ("grpo", 1) else []
-            asked.append((f"group-{group_size}", algo, settings, shorter + flags))
-    for value in LAMBDAS:
-        asked.append((f"lambda-{value}", "ppo", {**chosen["ppo"], "gae-lambda": value}, shorter))
-    # A critic starts at 0, and with value_clip 0.2 a value needs four rollouts to come to 0.7.
-    asked.append(("no-value-clip", "ppo", chosen["ppo"], [*shorter, "--rl-value-clip", 1000]))
-    for algo in ALGOS:
-        # Divided by a group's deviation, any difference of lengths would be as large as right and wrong.
-        flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", longest,
-                 "--no-rl-scale-advantages"]
-        asked.append(("length-price", algo, chosen[algo], shorter + flags))
-    return asked
 
 
 # -----------------------------------------------------------------------------
@@ -525,42 +494,6 @@ def rows_of_preset(presets, of_grpo):
     return rows
 
 
-def spread(values):
-    """(mean, lowest, highest) of one number of each run."""
-    return float(np.mean(values)), float(np.min(values)), float(np.max(values))
-
-
-def rows_of_questions(answers):
-    """Of each question about the critic: both algorithms at the end, and their difference, in pairs.
-
-    `answers` is {question: {algorithm: [what `compared_run` returned, for each seed]}}.
-    """
-    rows = []
-    for name, arms in answers.items():
-        curves = {algo: Curves(of_algo, 1.0) for algo, of_algo in arms.items()}      # no row is of seconds
-        for algo, mine in curves.items():
-            rows.append(row(f"{name}: {algo}, all tasks", *bootstrap(at_end, mine.all)))
-            rows.append(row(f"{name}: {algo}, on the way by completions",
-                            *bootstrap(lambda right: area(mine.completions, right, mine.completions[-1]),
-                                       mine.all)))
-            if "explained_variance" in arms[algo][0]:
-                lines = np.array([arm["explained_variance"] for arm in arms[algo]])
-                for part, columns in (("first", lines[:, :10]), ("last", lines[:, -10:])):
-                    rows.append(row(f"{name}: explained variance of the {part} ten rollouts "
-                                    "(mean, lowest, highest run)", *spread(columns.mean(1))))
-            rows.append(row(f"{name}: {algo}, tokens of an answer (mean, lowest, highest run)",
-                            *spread([arm["tokens of an answer"] for arm in arms[algo]])))
-        other = LESS.get(name)
-        if other in answers:
-            of_other = Curves(answers[other]["ppo"], 1.0)
-            rows.append(row(f"{name} less {other}: ppo, all tasks",
-                            *bootstrap(lead_at_end, curves["ppo"].all, of_other.all)))
-        if len(curves) == 2:
-            rows.append(row(f"{name}: ppo - grpo, all tasks",
-                            *bootstrap(lead_at_end, curves["ppo"].all, curves["grpo"].all)))
-    return rows
-
-
 def rows_of_clock(start, per_token):
     """How long 1,000 sampled tokens take, updates included."""
     rows = []
@@ -663,8 +596,6 @@ def main():
     parser.add_argument("--memory", action="store_true", help="count bytes alone (C4)")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS,
                         help="from where both are compared (default: both); C5.json holds these alone")
-    parser.add_argument("--no-questions", action="store_true",
-                        help="leave out where a critic could pay; C5.json then holds no word of it")
     args = runs.parse(parser)
     if args.memory:
         save_memory(args)
@@ -702,16 +633,6 @@ def main():
         rows += rows_of(start, args.seeds, by_start[start], planned) + rows_of_clock(start, per_token[start])
     if "preset" in whole:
         rows += rows_of_preset(whole["preset"], by_start["cold-start"]["grpo"])
-    asked = [] if args.no_questions else questions(chosen, args)
-    answered, jobs = {}, {}
-    for name, algo, settings, flags in asked:
-        for seed in args.seeds[:NUM_CRITIC_SEEDS]:
-            jobs[(name, algo), seed] = (run_arm, name, algo, "cold-start", settings, flags, seed, args)
-    answered |= runs.by_seed(runs.work_off(jobs))
-    answers = {}
-    for name, algo, _, _ in asked:
-        answers.setdefault(name, {})[algo] = answered[name, algo]
-    rows += rows_of_questions(answers)
     bytes_of = peak_bytes(chosen, args)
     num_problems = by_start[args.starts[0]]["grpo"].all.shape[1]
     runs.save_claim(5, "GRPO drops the critic and learns as well", args.command, args.seeds, num_problems,
@@ -725,9 +646,9 @@ def main():
 
 
 def make_small():
-    """For --fast: fewer trials and questions, and scores at the start, the middle and the end."""
-    global NUM_TRIALS, NUM_LOOKS, NUM_TIMED, FEW, LAMBDAS
-    NUM_TRIALS, NUM_LOOKS, NUM_TIMED, FEW, LAMBDAS = 2, 2, 2, (1, 2), ("1", "0.95")
+    """For --fast: fewer trials, and scores at the start, the middle and the end."""
+    global NUM_TRIALS, NUM_LOOKS, NUM_TIMED
+    NUM_TRIALS, NUM_LOOKS, NUM_TIMED = 2, 2, 2
 
 
 if __name__ == "__main__":
