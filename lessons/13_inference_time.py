@@ -240,15 +240,18 @@ for task in by_budget:
 # %% [markdown]
 # ## The figure: `13_inference_time`
 #
-# Left: the RL model with a budget. The small numbers are the budgets 0, 8, 16, 32 and 64, from left
-# to right. The dotted line is what happens if no answer is forced. (Both lines use the mean length
-# of the forced answers as x. So points of the same budget stand above each other.) Left each
-# problem is answered once, and in the middle the share for one answer is a mean of 32: two measures
-# of one model. One draw of 100 problems may lie five points from the mean of 32, and 1,000 other
-# problems give 77% (lesson 16). Middle: solid lines are votes and broken lines pass@n. The gap
-# between them is what an oracle would add. The gray line is the vote of the base in countdown, and
-# the thin horizontal line one answer of the RL model in countdown. Does the gray line reach it?
-# Right: pass@k of the three models.
+# Above: the RL model with a budget, a panel for each task. The numbers at the dots are the budgets
+# 0, 8, 16, 32 and 64. The dotted line is what happens if no answer is forced. (Both lines use the
+# mean length of the forced answers as x. So points of the same budget stand above each other.)
+#
+# Below, left: solid lines are votes and broken lines pass@n. The gap between them is what an oracle
+# would add. The gray line is the vote of the base in countdown, and the thin horizontal line one
+# answer of the RL model in countdown. Does the gray line reach it? Right: pass@k of the three
+# models.
+#
+# Above each problem is answered once, and below the share for one answer is a mean of 32: two
+# measures of one model. One draw of 100 problems may lie five points from the mean of 32, and 1,000
+# other problems give 77% (lesson 16).
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -265,25 +268,27 @@ def plot(axis, points, x, y, color, name, style="-"):
         axis.plot(places, middles, style, color=color, label=name)
 
 
-figure, axes = new_figure(1, 3, figsize=(12, 3.8))
-for task, color in (("arithmetic", "#1b6ca8"), ("countdown", "#d1495b")):
-    plot(axes[0], by_budget[task], "tokens", "right", color, task)
-    plot(axes[0], by_budget[task], "tokens", "unforced", color, f"{task}, not forced", style=":")
+figure, (above, below) = new_figure(2, 2, figsize=(7.6, 6.8))
+for axis, task, color in zip(above, by_budget, ("#1b6ca8", "#d1495b")):
+    plot(axis, by_budget[task], "tokens", "right", color, "with a forced answer")
+    plot(axis, by_budget[task], "tokens", "unforced", color, "not forced", style=":")
     for point in by_budget[task]:
         if point["x"] <= 64:      # the larger ones lie on each other
-            share = sum(point["right"]) / NUM_PROBLEMS
-            axes[0].text(point["tokens"], share, point["x"], color=color, fontsize=7)
-    plot(axes[1], by_number[task, "RL"], "tokens", "vote", color, f"{task}, RL, vote")
-    plot(axes[1], by_number[task, "RL"], "tokens", "pass", color, f"{task}, RL, pass@n", style="--")
-plot(axes[1], by_number["countdown", "base"], "tokens", "vote", "#777777", "countdown, base, vote")
+            place = point["tokens"], sum(point["right"]) / NUM_PROBLEMS
+            axis.plot(*place, "o", color=color, ms=4)
+            axis.annotate(point["x"], place, (-4, 5), textcoords="offset points", ha="right")
+    label(axis, f"{task}: a budget of thinking", "mean tokens of an answer", "share right")
+    points = by_number[task, "RL"]
+    plot(below[0], points, "tokens", "vote", color, f"{task}, RL, vote")
+    plot(below[0], points, "tokens", "pass", color, f"{task}, RL, pass@n", style="--")
+plot(below[0], by_number["countdown", "base"], "tokens", "vote", "#777777", "countdown, base, vote")
 one_answer = sum(by_number["countdown", "RL"][0]["vote"]) / NUM_PROBLEMS
-axes[1].axhline(one_answer, color="#d1495b", lw=0.6)
+below[0].axhline(one_answer, color="#d1495b", lw=0.6)
 for name, color in COLORS.items():
-    plot(axes[2], by_number["countdown", name], "x", "pass", color, name)
-label(axes[0], "a budget of thinking", "mean tokens of an answer", "share right")
-label(axes[1], "many answers", "tokens of n answers", "share right")
-label(axes[2], "countdown, before and after RL", "k, number of answers", "pass@k")
-for axis in axes:
+    plot(below[1], by_number["countdown", name], "x", "pass", color, name)
+label(below[0], "many answers", "tokens of n answers", "share right")
+label(below[1], "countdown, before and after RL", "k, number of answers", "pass@k")
+for axis in (*above, *below):
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_ylim(0, 1.05)
