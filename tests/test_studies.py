@@ -537,7 +537,7 @@ def test_questions_about_the_critic_change_one_thing_each(critic):
 
 
 def test_what_a_critic_brings_is_counted_by_hand(critic):
-    """Two seeds, ten problems: PPO solves 6 and 8 at the end, GRPO 5 and 5. Its critic explains 0, then half."""
+    """Ten problems, two seeds: PPO solves 6 and 8 at the end, GRPO 5. Its critic explains 0, then half."""
     def arm(number, **more):
         marks = []
         for i, right in enumerate((2, number)):
