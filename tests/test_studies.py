@@ -557,15 +557,34 @@ def test_what_a_critic_brings_is_counted_by_hand(critic):
     assert (tokens["value"], tokens["low"], tokens["high"]) == (70.0, 60.0, 80.0)
 
 
+def test_what_a_critic_and_a_group_know_is_counted_by_hand(critic, monkeypatch):
+    """Four answers. The critic knows nothing at the first token, the half in the middle, all at the end."""
+    torch, nan = critic.torch, float("nan")
+    monkeypatch.setattr(critic, "NUM_PLACES", 3)
+    rewards = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    values = torch.tensor([[0.5, 0.75, 1.0, nan, nan], [0.5, 0.5, 0.25, 0.0, 0.0],
+                           [0.5, 0.75, 1.0, nan, nan], [0.5, 0.5, 0.25, 0.0, 0.0]])
+    # errors in the middle: 0.25 and -0.25, whose variance is a quarter of that of the rewards
+    assert critic.known_along(rewards, values, torch.tensor([3, 5, 3, 5])) == pytest.approx([0, 0.75, 1])
+    # pairs (1, 1) and (0, 0) know all; in pairs (1, 0) the other is always the opposite: error 1 or -1
+    assert critic.known_by_group(torch.tensor([1.0, 1.0, 0.0, 0.0]), 2) == pytest.approx(1)
+    assert critic.known_by_group(rewards, 2) == pytest.approx(1 - 4)
+    # groups of 3: the others of 1, 1, 0 have means 0.5, 0.5, 1
+    assert critic.known_by_group(torch.tensor([1.0, 1.0, 0.0]), 3) == pytest.approx(1 - (3 / 4) / (1 / 3))
+
+
 @pytest.mark.slow
 def test_the_questions_about_the_critic_are_answered_from_the_included_weights(critic, runs, monkeypatch):
     make_tiny(critic.comparison, monkeypatch)
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
+    monkeypatch.setattr(critic, "SIZES", (2, 4))
+    monkeypatch.setattr(critic, "GROUP_SIZE", 4)
     monkeypatch.setattr(sys, "argv", ["critic.py", "--fast", "--only", "few", "clip"])
     critic.main()
     saved = json.loads((runs.RESULTS / "critic.json").read_text())
     names = {row["name"] for row in saved["rows"]}
     assert "group-1: ppo - grpo, all tasks" in names and "no-value-clip: ppo, all tasks" in names
+    assert "known by the critic at 100% of an answer (mean, lowest, highest run)" in names
     assert not any("length-price" in name for name in names) and saved["command"].endswith("--only few clip")
     assert (runs.RESULTS / "critic.png").stat().st_size > 5000
 

@@ -245,6 +245,17 @@ def tasks_of(args):
     return list(from_dict(runs.settings_asked(args)).tasks.levels)
 
 
+def train_run(name, algo, start, settings, more_flags, seed, args):
+    """Trains one run, if it is not done. Returns (the name of its folder in runs/studies, its results)."""
+    folder_name = f"compare-{name}-{algo}-{start}-{seed}"
+    source = runs.whole_run(seed, args, needs="cold-start")         # it holds the base, too
+    refuse_another_start(start, source, seed, args)
+    pure = ["--pure-rl"] if start == "base" else []
+    results = runs.ensure(folder_name, "rl", *pure, "--seed", seed, "--from", source, *args.flags,
+                          *flags_of(algo, settings, args), "--rl-snapshots", NUM_LOOKS - 1, *more_flags)
+    return folder_name, results
+
+
 def compared_run(name, algo, start, settings, more_flags, seed, args):
     """Trains one run, or finds it, and scores it at its start and after each tenth of its way.
 
@@ -252,12 +263,7 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
     "marks", "tokens of an answer", and curves by iteration}. A mark is what was sampled until then, and which
     held-out problems are right then: {"iteration", "completions", "tokens", "right"}.
     """
-    folder_name = f"compare-{name}-{algo}-{start}-{seed}"
-    source = runs.whole_run(seed, args, needs="cold-start")         # it holds the base, too
-    refuse_another_start(start, source, seed, args)
-    pure = ["--pure-rl"] if start == "base" else []
-    results = runs.ensure(folder_name, "rl", *pure, "--seed", seed, "--from", source, *args.flags,
-                          *flags_of(algo, settings, args), "--rl-snapshots", NUM_LOOKS - 1, *more_flags)
+    folder_name, results = train_run(name, algo, start, settings, more_flags, seed, args)
     config, lines = from_dict(results["config"]), runs.curve(folder_name, "rl")
     num_completions = config.rl.num_prompts * config.rl.group_size       # of an iteration
     marks = []

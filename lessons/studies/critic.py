@@ -13,11 +13,15 @@ completion, and only if the problem has several. So a critic should pay
     clip        nothing to do with GRPO: does the clip of its values hold the critic back?
     price       where there is more to foresee than right or wrong: longer answers pay a price
 
+And it is counted what the critic of a whole run of PPO knows of the reward, from the first token of an answer
+to the last, beside what the mean of a group knows: `measure_knowledge`.
+
 Both algorithms have the start, the samples, the scoring and the tuned settings of compare_ppo_grpo.py, whose
 trials it finds in lessons/results/arms/. Each question changes one thing, in runs of a third of the length.
 Writes lessons/results/critic.json and critic.png.
 """
 
+import dataclasses
 import itertools
 import sys
 from pathlib import Path
@@ -27,11 +31,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 import compare_ppo_grpo as comparison
 import numpy as np
 import runs
+import torch
 from compare_ppo_grpo import ALGOS, COLORS, Curves, at_end, lead_at_end
 from runs import bootstrap, row
-from shared import error_bars, label
+from shared import error_bars, label, plot_band
 
+from minireason.config import from_dict
+from minireason.policy import make_critic
+from minireason.rewards import price_of_mixing, reasoning_world
+from minireason.rollout import by_micro_batch, collect_rollout
+from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
+from minireason.upkeep.checkpoint import load_weights
+from minireason.upkeep.seeding import derive_seed
 
 QUESTIONS = ("few", "lambda", "clip", "price")
 FEW = (1, 8)                    # completions of a problem
@@ -39,6 +51,9 @@ LAMBDAS = ("1", "0.95")
 LESS = {"lambda-0.95": "lambda-1", "no-value-clip": "lambda-0.95"}      # pairs of PPO's runs
 PART = 3                        # a run has the third part of the iterations
 LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
+NUM_PROBLEMS, GROUP_SIZE = 600, 16      # of the answers that show what a critic knows
+SIZES = (2, 4, 8, 16)           # of groups whose mean is compared with it
+NUM_PLACES = 11                 # of an answer, from its first token to its last
 TITLES = {
     "group-1": "one completion a problem", "group-8": "eight completions a problem", "lambda-1": "lambda 1",
     "lambda-0.95": "lambda 0.95", "no-value-clip": "values not clipped", "length-price": "a price of length"}
@@ -71,6 +86,73 @@ def runs_of(question, chosen, args):
             asked.append(("length-price", algo, chosen[algo], shorter + flags))
     return asked
 
+
+# -----------------------------------------------------------------------------
+# What a critic knows, and what a group knows
+
+def measure_knowledge(settings, seed, args):
+    """How much of the reward is known: by the critic of a whole run of PPO, and by the mean of a group.
+
+    The trained policy answers new problems GROUP_SIZE times each. The critic reads these answers, and says at
+    each token what is still to come: with gamma 1, the reward. Of a group, the mean of the other answers says
+    it. Known is the explained variance: 1 all of it, 0 no more than a constant. Returns {"trained with",
+    "critic": [for each of NUM_PLACES places of an answer], "group": {size: of the others in such a group}}.
+    """
+    folder_name, results = comparison.train_run("whole", "ppo", "cold-start", settings, [], seed, args)
+    config = from_dict(results["config"])
+    policy, state = runs.open_model(runs.STUDIES / folder_name, "rl")
+    critic = make_critic(policy, config.rl.shared_critic)
+    load_weights(critic, state["extra"]["critic"])
+    tasks, price = config.tasks, price_of_mixing(config)
+    world = reasoning_world(get_tokenizer(), tasks.levels, tasks.shares, price)
+    larger = dataclasses.replace(config.rl, num_prompts=NUM_PROBLEMS, group_size=GROUP_SIZE)
+    rollout = collect_rollout(policy, None, world, larger, derive_seed(seed, "knowledge"), 0)
+    values = by_micro_batch(rollout, larger, critic)                                    # (B, L)
+    return {"trained with": comparison.how(settings, []),
+            "critic": known_along(rollout.rewards, values, rollout.completion_mask.sum(1)),
+            "group": {str(size): known_by_group(rollout.rewards, size) for size in SIZES}}
+
+
+def explained_variance(rewards, guesses):
+    """1 if the guesses are the rewards, 0 if they are no better than a constant. Both (N,)."""
+    return 1 - float((rewards - guesses).var() / rewards.var())
+
+
+def known_along(rewards, values, lengths):
+    """The explained variance of the values (B, L) at NUM_PLACES places of each answer, as many tokens apart.
+
+    `rewards` (B,) are what was to come, `lengths` (B,) the numbers of tokens.
+    """
+    guesses = []
+    for of_answer, length in zip(values, lengths.tolist()):
+        places = torch.linspace(0, length - 1, NUM_PLACES).round().long()
+        guesses.append(of_answer[places])
+    guesses = torch.stack(guesses)                                                      # (B, places)
+    return [explained_variance(rewards, guesses[:, place]) for place in range(NUM_PLACES)]
+
+
+def known_by_group(rewards, size):
+    """The explained variance of the mean of the others, in groups of `size` answers. `rewards` (B,)."""
+    groups = rewards.view(-1, size)                                                     # (groups, size)
+    others = (groups.sum(1, keepdim=True) - groups) / (size - 1)
+    return explained_variance(rewards, others.flatten())
+
+
+def rows_of_knowledge(known):
+    """`known` is what `measure_knowledge` returned, for each seed."""
+    rows, along = [], np.array([arm["critic"] for arm in known])                        # (seeds, places)
+    for place in range(NUM_PLACES):
+        rows.append(row(f"known by the critic at {100 * place // (NUM_PLACES - 1)}% of an answer "
+                        "(mean, lowest, highest run)", *spread(along[:, place])))
+    for size in SIZES:
+        of_size = [arm["group"][str(size)] for arm in known]
+        rows.append(row(f"known by the mean of the others in a group of {size} (mean, lowest, highest run)",
+                        *spread(of_size)))
+    return rows
+
+
+# -----------------------------------------------------------------------------
+# Rows and pictures
 
 def spread(values):
     """(mean, lowest, highest) of one number of each run."""
@@ -105,9 +187,9 @@ def rows_of(answers):
     return rows
 
 
-def draw(answers):
-    """Left what is right at the end, by question; right how much of the returns PPO's critic explains."""
-    figure, (left, right) = new_figure(1, 2, figsize=(9, 3.8))
+def draw(answers, known):
+    """What is right at the end, by question; what PPO's critic knows on the way; what it knows in the end."""
+    figure, (left, middle, right) = new_figure(1, 3, figsize=(10, 3.6))
     for place, (name, arms) in enumerate(answers.items()):
         for algo, of_algo in arms.items():
             ends = [100 * end for end in bootstrap(at_end, Curves(of_algo, 1.0).all)]
@@ -120,11 +202,19 @@ def draw(answers):
     label(left, "right at the end", "held-out problems right, %", "")
     for name, arms in answers.items():
         lines = np.array([arm["explained_variance"] for arm in arms["ppo"]])
-        right.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=TITLES.get(name, name))
-    right.axhline(0, color="#999999", lw=0.8)
-    right.set_ylim(-0.5, 1)
-    label(right, "what PPO's critic knows", "rollout", "explained variance of the returns")
-    right.legend(frameon=False, fontsize=7, loc="lower right")
+        middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=TITLES.get(name, name))
+    middle.axhline(0, color="#999999", lw=0.8)
+    middle.set_ylim(-0.5, 1)
+    label(middle, "what the critic learns", "rollout", "explained variance", legend=False)
+    middle.legend(frameon=False, fontsize=7, loc="lower right")
+    along = np.array([arm["critic"] for arm in known])                                  # (seeds, places)
+    percent = np.linspace(0, 100, NUM_PLACES)
+    plot_band(right, percent, [spread(column) for column in along.T], COLORS["ppo"], "PPO's critic")
+    for size, line in ((SIZES[-2], "--"), (SIZES[0], ":")):
+        mean, _, _ = spread([arm["group"][str(size)] for arm in known])
+        right.axhline(mean, ls=line, color=COLORS["grpo"], label=f"mean of the others, group of {size}")
+    right.set_ylim(0, 1)
+    label(right, "what is known in the end", "% of the answer that is written", "explained variance")
     return figure
 
 
@@ -145,22 +235,29 @@ def main():
     answers = {}
     for (name, algo), arms in runs.by_seed(runs.work_off(jobs)).items():
         answers.setdefault(name, {})[algo] = arms
-    rows = rows_of(answers)
+    jobs = {}
+    for seed in args.seeds:
+        arm_name = f"C5-known-{seed}"
+        jobs["known", seed] = (runs.arm, arm_name, args, measure_knowledge, chosen["ppo"], seed, args)
+    known = runs.by_seed(runs.work_off(jobs))["known"]
+    for seed, arm in zip(args.seeds, known):
+        comparison.refuse_others(f"C5-known-{seed}", arm["trained with"], comparison.how(chosen["ppo"], []))
+    rows = rows_of(answers) + rows_of_knowledge(known)
     some_arm = next(iter(answers.values()))["ppo"][0]
     num_problems = sum(len(of_task) for of_task in some_arm["marks"][0]["right"].values())
     path = runs.RESULTS / "critic.json"
     runs.save_json(path, {"claim": "Where a critic pays", "command": args.command, "seeds": list(args.seeds),
                           "num_problems": num_problems, "rows": rows, "chosen": chosen})
     print(f"wrote {path}")
-    runs.save_figure(draw(answers), "critic")
+    runs.save_figure(draw(answers, known), "critic")
     for line in rows:
         print("{name:75} {value:.3f} [{low:.3f}, {high:.3f}]".format(**line))
 
 
 def make_small():
-    """For --fast: two trials of each algorithm, and a run for each name but one."""
-    global FEW, LAMBDAS
-    FEW, LAMBDAS = (1,), ("0.95",)
+    """For --fast: two trials of each algorithm, fewer runs and fewer answers."""
+    global FEW, LAMBDAS, NUM_PROBLEMS
+    FEW, LAMBDAS, NUM_PROBLEMS = (1,), ("0.95",), 20
     comparison.make_small()
 
 
