@@ -272,17 +272,32 @@ def tuning():
     return grid("tuning.json", title, {"GRPO": "grpo", "PPO": "ppo"}, columns)
 
 
-def what_the_critic_explains():
-    """PPO's explained variance over a whole run: 1 where the critic knows what a completion will earn."""
-    places = {"rollouts 1 to 10": 0, "11 to 20": 10, "41 to 50": 40, "91 to 100": 90}
+def what_is_known():
+    """How much of the reward the critic of a whole run knows along an answer, and the mean of a group."""
+    arms = [read(f"arms/C5-known-{seed}.json") for seed in read("C5.json")["seeds"]]
+    places = {"before the first token": 0, "after a quarter of it": 0.25, "after half of it": 0.5,
+              "after three quarters": 0.75, "at its end": 1}
     rows = []
-    for seed in read("C5.json")["seeds"]:
-        curve = read(f"arms/C5-whole-ppo-cold-start-{seed}.json")["explained_variance"]
-        cells = [f"seed {seed}"]
-        for start in places.values():
-            cells.append(f"{statistics.mean(curve[start:start + 10]):.2f}")
-        rows.append(cells)
-    return table(["explained variance of the critic, mean", *places], rows)
+    for name, part in places.items():
+        of_runs = []
+        for arm in arms:
+            along = arm["critic"]
+            of_runs.append(along[round(part * (len(along) - 1))])
+        rows.append([f"PPO's critic, {name}", spread(of_runs)])
+    for size in arms[0]["group"]:
+        of_runs = [arm["group"][size] for arm in arms]
+        rows.append([f"GRPO: the mean of the others in a group of {size}", spread(of_runs)])
+    # The mean of n others knows share - (1 - share) / n, if the exact chances know `share`: solved for it here.
+    num_others, of_runs = int(size) - 1, []
+    for arm in arms:
+        of_runs.append((arm["group"][size] * num_others + 1) / (num_others + 1))
+    rows.append(["the exact chance of each problem, as these groups imply", spread(of_runs)])
+    return table(["explained variance of the reward of an answer", "mean, lowest, highest run"], rows)
+
+
+def spread(values):
+    """For example 0.30 [0.26, 0.36]: the mean, the lowest and the highest."""
+    return f"{statistics.mean(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
 
 
 def comparison():
@@ -966,7 +981,7 @@ TABLES |= {
         "above 5 points, for this base and each better one.")),
     "C5-whole-table": if_measured("C5", comparison),
     "C5-goal-table": if_measured("C5", needed_for_a_goal),
-    "C5-critic-table": if_measured("C5", what_the_critic_explains),
+    "C5-critic-table": if_measured("C5", what_is_known),
     "kin-table": if_measured("variants", kin),
     "C19-table": if_measured("C19", trade, after=(
         "The table is of countdown; a cell holds the tokens that have to be spent on a question. A dash:\n"
