@@ -7,9 +7,8 @@
 # You need: lesson 07. Time: half a minute on a laptop's CPU.
 #
 # A step does not send all completions through the model at once, because that would take too much
-# memory. It sends a piece at a time, a *micro-batch*, and adds up the gradients. Memory is fullest
-# when the backward pass of a micro-batch begins, or, where the cache is larger, while sampling (see
-# the 7B table below). This is what training holds at the backward pass, with numbers of 4 bytes:
+# memory. It sends a piece at a time, a *micro-batch*, and adds up the gradients. This is what
+# training holds when the backward pass of a micro-batch begins, with numbers of 4 bytes:
 #
 # | what | why it is there | bytes for each number |
 # |---|---|---|
@@ -30,8 +29,9 @@
 # pass in a graph.
 #
 # While completions are sampled, there are no activations. In their place there is a cache of keys
-# and values (lesson 03). The two take turns, so only the larger one counts. All other rows are
-# there all the time: torch keeps the memory of the gradients, too.
+# and values (lesson 03). The two take turns, so only the larger one counts: memory is fullest at
+# the backward pass or, where the cache is larger (see the 7B table below), while sampling. All
+# other rows are there all the time: torch keeps the memory of the gradients, too.
 
 # %%
 import os
@@ -219,8 +219,11 @@ show_figure(figure, "08_where_the_bytes_go")
 # GRPO needs a group, and PPO can do with one completion for each prompt. So the fair question is:
 # from which group size on does GRPO need more than such a PPO? The PPO here has a separate critic
 # in one graph, the largest of the three. (Against the other two the saving ends far earlier.) There
-# are two answers. If the whole batch passes at once, each completion adds activations. With
-# micro-batches of a fixed size, only the cache (up to 512 rows) and the rollout grow.
+# are two answers. If the whole batch passes at once, each completion adds activations. PPO with one
+# completion then holds the activations of two networks, so a group of 2 holds about as many. With
+# micro-batches of a fixed size, only the cache (up to 512 rows) and the rollout grow. (Less memory
+# does not make a large group free: twice as many completions take about twice as long to sample and
+# to learn from.)
 
 # %%
 KINDS = {"whole batch": True, "micro-batches": False}
@@ -238,13 +241,13 @@ for kind, whole in KINDS.items():
 #
 # Both pictures are for our preset. The blue curve is GRPO with more and more completions for each
 # prompt, and the red line is PPO with one. Look where they cross: left of that place GRPO saves
-# memory. (In the left picture they meet at the first dot, 2: there no group saves anything. The red
-# line is higher there, since the whole batch of PPO passes at once, too.) Both axes are
-# logarithmic. In the right picture the activations of a micro-batch decide up to 16. At 32 the
-# cache is larger: the preset has 24 prompts, so there are 24 * 32 = 768 completions. The sampler
-# takes at most 512 at once, each with a row in the cache, and there the cache stops growing. What
-# rises from there on is the rollout: a few numbers for each token, but of up to 24 * 4096
-# completions.
+# memory. In the left picture they meet at 2, the smallest group: with the whole batch at once no
+# group saves memory. (The red line is higher there than on the right, since the whole batch of PPO
+# passes at once, too.) Both axes are logarithmic. In the right picture the activations of a
+# micro-batch decide up to 16. At 32 the cache is larger: the preset has 24 prompts, so there are
+# 768 completions (24 times 32). The sampler takes at most 512 at once, each with a row in the
+# cache, and there the cache stops growing. What rises from there on is the rollout: a few numbers
+# for each token, but of up to 24 * 4096 completions.
 
 # %%
 figure, panels = new_figure(1, 2, figsize=(7.6, 3.4))

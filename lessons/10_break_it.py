@@ -254,15 +254,15 @@ show_figure(figure, "10_break_it")
 #   is then still the model that wrote: it learns *on policy*. So the ratio has to be 1, and
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
 # - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
-#   positions behind the end of a completion, where nothing keeps a ratio near 1. So more of them
-#   are clipped. Their advantage is 0, so they add 0 to the loss. But they are counted in the number
-#   that it is divided by. So the gradient becomes smaller, all of it by one factor, and AdamW
-#   divides by the size of the gradient (lesson 09). The second one makes gradients up to eight
-#   times as large: 64 completions come in micro-batches of 8, and each weighs as much as the whole
-#   step should. (Where groups have no difference there are fewer.) AdamW divides that away, too.
-#   What it cannot divide away is that tokens of short micro-batches weigh more than those of long
-#   ones. Here no completion has more than 8 tokens, so that hardly matters. So these two leave the
-#   reward alone in this toy.
+#   positions behind the end of a completion, where nothing keeps a ratio near 1. So `clip_frac`
+#   rises. The advantage is 0 there, so these positions add nothing to the loss. But they are
+#   counted in the number that it is divided by. So the gradient becomes smaller, all of it by one
+#   factor, and AdamW divides by the size of the gradient (lesson 09). The second one makes
+#   gradients up to eight times as large: 64 completions come in micro-batches of 8, and each weighs
+#   as much as the whole step should. (Groups without a difference are left out, so a step may have
+#   fewer than eight.) AdamW divides that away, too. What it cannot divide away is that tokens of
+#   short micro-batches weigh more than those of long ones. Here no completion has more than 8
+#   tokens, so that hardly matters. So these two leave the reward alone in this toy.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
 #   come. (In lesson 01 the word stood for a way to make intervals.) Behind the last token nothing
 #   is to come. The broken code asks the critic there, and the critic never learned about that
@@ -293,7 +293,9 @@ show_figure(figure, "10_break_it")
 # 1. The likely ones. A temperature of 0.6 draws likely tokens even more often, so their old
 #    probability is higher than the one at temperature 1. Their ratio starts below 1. Where it is
 #    below 1 - `clip_low` and the advantage is negative, the token is clipped at once and has no
-#    gradient.
+#    gradient. The unlikely tokens have a ratio above 1. Where it is above 1 + `clip_high` and the
+#    advantage is positive, the token is clipped, too: so a rare token of a right answer is not made
+#    more likely.
 # 2. `test_the_first_step_of_grpo_is_as_computed_by_hand`. The `policy_loss` no longer equals the
 #    sum that the test computes.
 # 3. The baseline is a mean over completions of other prompts (and of the completion itself, as in

@@ -229,8 +229,9 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **The cold start** removes nearly all of the mixing, with 300 examples, all in English. (Most of
 #   its answers that are not readable come from thoughts that gave up: they do not follow from the
 #   last step.) RL after it is right more often, and the price in its reward keeps mixing away. A
-#   reward for right answers alone may not: nothing in it speaks against mixing, and in the study
-#   some comes back (4 to 10%).
+#   reward for right answers alone may not: nothing in it speaks against mixing. This lesson did not
+#   try that. A longer study did ([C6](results/README.md#c6)): 4% of the thoughts mix after the cold
+#   start, and 10% after RL without the price.
 # - **Well formed** is 1, or nearly, until thoughts grow in "cold start, RL", which was trained for
 #   longest. Some of them go in circles until they are cut off. A reward for one language does not
 #   help there.

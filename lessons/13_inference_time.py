@@ -59,11 +59,11 @@ tokenizer = get_tokenizer()
 #
 # Which one is right? A single case does not tell: an estimate may hit by luck. An estimate that is
 # wrong on average is called *biased*. Let the model be right with chance 1/2. Then two answers hold
-# a right one with chance 1
-# - 1/4 = 3/4: that is the truth. Of four answers 0, 1, 2, 3 or 4 are right, in 1, 4, 6, 4 and 1 of
-# 16 cases. Our case is the middle one, where the square happens to hit the truth, 3/4, and the
-# pairs do not. Over all cases it is the other way round. The mean of the square is 0.69: too low,
-# because it may choose the same answer twice. The mean of the pairs is 0.75.
+# a right one with chance 3/4, since both are wrong with chance 1/4. That is the truth. Of four
+# answers 0, 1, 2, 3 or 4 are right, in 1, 4, 6, 4 and 1 of 16 cases. Our case is the middle one.
+# There the square gives 3/4, the truth, and the pairs give 5/6. But over all 16 cases the mean of
+# the pairs is 0.75, and the mean of the square is 0.69. The square is too low, because it may
+# choose the same answer twice.
 
 # %%
 first_two = [max(order[:2]) for order in itertools.permutations([1, 1, 0, 0])]
@@ -249,9 +249,9 @@ for task in by_budget:
 # answer of the RL model in countdown. Does the gray line reach it? Right: pass@k of the three
 # models.
 #
-# Above each problem is answered once, and below the share for one answer is a mean of 32: two
-# measures of one model. One draw of 100 problems may lie five points from the mean of 32, and 1,000
-# other problems give 77% (lesson 16).
+# In the upper pictures each problem is answered once. In the lower ones the share for one answer is
+# a mean of 32 answers. So these are two measures of one model. One draw of 100 problems may lie
+# five points from the mean of 32, and 1,000 other problems give 77% (lesson 16).
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -317,10 +317,11 @@ show_figure(figure, "13_inference_time")
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since among many of its
 #   answers one is nearly always right. Part of that is chance: of 32 random expressions of three
 #   numbers one is right in 75% of the cases. So RL made likely what the base, or luck, finds
-#   seldom. At k = 32 the two are about level (here the base is two problems of 100 ahead; with
-#   1,000 problems and three seeds it is 1.5 points behind, [C7](results/README.md#c7)).
-#   [C14](results/README.md#c14) goes on to 1,024 answers, of 208 tokens at most. There the base
-#   passes RL at 36 answers, and in the end it has solved every problem. RL leaves a few.
+#   seldom. At k = 32 the two are about level: the base is two problems of 100 ahead here, and with
+#   1,000 problems and three seeds it is 1.5 points behind ([C7](results/README.md#c7)).
+#   [C14](results/README.md#c14) goes on to 1,024 answers. There an answer has at most 208 tokens,
+#   which cuts off some of RL's. The base passes RL at 36 answers, and in the end it has solved
+#   every problem. RL leaves a few.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again. RL is paid once. From how many questions on it

@@ -247,7 +247,7 @@ show_figure(figure, "14_rejection_sampling")
 #   problems, it equals its teacher in sums and countdown. In programs it is better, but of these it
 #   reads more than RL did: [the results](results/README.md#c9). How can a student pass its teacher
 #   at all? It imitates only what was found right: of a problem that the teacher solves in one of
-#   two tries, it reads the right try alone.
+#   two answers, it reads the right one alone.
 # - **Was it worth to start afresh?** Not by what we count: teacher-on is right a little more often
 #   here, and as often in [whole runs](results/README.md#c9). R1 started afresh, too.
 #

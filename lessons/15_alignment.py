@@ -373,30 +373,31 @@ show_figure(figure, "15_alignment")
 # - **Left.** The judge is charmed by politeness: sixteen polite words without an answer please it
 #   more than the plain answer. (It gives 2 for help and 0.2 for a polite word, and takes 0.05 for
 #   each word: 16 * 0.15 = 2.4 against 2 - 3 * 0.05 = 1.85 for "it is 4321".) The reward model
-#   orders 73% of the held-out pairs as the judge did (a coin: 50%). It never falls for the polite
-#   texts: it scores them lower each time, against the taste of the judge. (The start seldom wrote
-#   so many polite words, so few pairs could teach it that taste. And the short polite text gains so
-#   little that a judge, who draws by chance, prefers it hardly more than half of the time.) But it
-#   makes a mistake of its own: it often takes a wrong digit for the right one. (With more such
-#   pairs that becomes rare: [the results](results/README.md#c10).) An imitation of a judge has
-#   weaknesses that the judge does not have.
+#   orders 73% of the held-out pairs as the judge did (a coin: 50%; all of them nobody could, since
+#   the judge draws by chance). It never falls for the polite texts: it scores them lower each time,
+#   against the taste of the judge. (The start seldom wrote so many polite words, so few pairs could
+#   teach it that taste. And the short polite text gains so little that a judge, who draws by
+#   chance, prefers it hardly more than half of the time.) But it makes a mistake of its own: it
+#   often takes a wrong digit for the right one. (With more such pairs that becomes rare: [the
+#   results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge does not
+#   have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.05, and end at 0.29; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way
 #   that nobody meant. Here the hack is not flattery: polite words become rarer in both runs. Look
 #   at the printed answers instead: a broken refusal, a number with a digit too few, half a
-#   sentence. (The plain refusal it never preferred, on the left.) The reward model was trained on
-#   answers of the start, and seldom saw such broken texts. We think that this is why it scores them
-#   too high, and the policy goes where it does. The KL keeps the policy near the start, where the
-#   scores can be trusted. In longer runs the hack is flattery, too: without a KL the model says 1.7
-#   times as many polite words ([the results](results/README.md#c10)).
+#   sentence. (In the left picture the reward model never preferred the plain refusal.) The reward
+#   model was trained on answers of the start, and seldom saw such broken texts. We think that this
+#   is why it scores them too high, and the policy goes where it does. The KL keeps the policy near
+#   the start, where the scores can be trusted. In longer runs the hack is flattery, too: without a
+#   KL the model says 1.7 times as many polite words ([the results](results/README.md#c10)).
 # - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer. Every answer that
 #   lacks the number counts as one: also small talk, a wrong digit and broken form. (They have to be
 #   counted: a model that tells nobody any number would never leak. `542`, which "no KL" says to a
-#   secret, keeps it, and is of no use.) With the KL they become fewer, and without it they do not
-#   here (they do in the longer runs). Helpful small talk hardly moves in our 40 iterations. The
-#   included model had learned from conversations before (the stage `rejection` mixes some in) and
-#   had more time: it is better in all of these.
+#   secret, keeps it, and is of no use.) With the KL over-refusals become fewer. Without it they do
+#   not in these short runs (in longer ones they do). Helpful small talk hardly moves in our 40
+#   iterations. The included model had learned from conversations before (the stage `rejection`
+#   mixes some in) and had more time: it is better in all of these.
 # - **The thought.** Before alignment 12% of the answers keep the secret while the thought tells it.
 #   With the rule that reads everything it is 1%. With the rule that reads the answer alone it is 1%
 #   as well! We had expected the thought to go on telling. But in this toy the answer is what the
@@ -405,7 +406,8 @@ show_figure(figure, "15_alignment")
 #   tell.) So the rule on the thought was not needed here. Before the training, thought and answer
 #   disagreed by accident, as in `yellow 5734` with the answer `glad to help you please black`. A
 #   model that thinks one thing and says another on purpose would need the rule, and ours has no
-#   reason to.
+#   reason to. (The rule may have a price that we did not measure: a thought that is judged is
+#   written for its judge. Then it may no longer show what the model is about to do.)
 #
 # What it does not show: people, who err in ways that nobody wrote into a script; what alignment
 # costs in arithmetic; and more than one seed.
@@ -425,7 +427,9 @@ show_figure(figure, "15_alignment")
 # <details><summary>Solutions</summary>
 #
 # 1. sigmoid(x) = 0.9 gives x = log 9 = 2.2. The loss stays the same, since it reads only
-#    differences. The reward changes, since it takes the sigmoid of the score itself.
+#    differences. The reward changes, since it takes the sigmoid of the score itself. After such a
+#    shift it is near 1 for nearly all answers. So the rewards of a group hardly differ, and
+#    conversations would teach next to nothing.
 # 2. No. A group has one prompt. In a group about a secret the choice is between 0.5 and 0, so
 #    keeping it is still better. But its advantages are half as large, beside those of the other
 #    groups of the step, so it is learned more slowly. If they were divided by the standard

@@ -74,10 +74,10 @@ MAX_NEW_TOKENS = 64
 # these two are one problem: the key is the sorted list.
 #
 # There are 120 keys with three digits and 210 with four, and 35 of these 330 are for testing. That
-# is few. With `test_by_prompt`, in the record below, a test may ask for the same key several times,
-# each time in another order: 11 of the keys have 3 numbers and 6 orders each, 24 have 4 numbers and
-# 24 orders, which makes 642 problems. `train.py` scores 1,000 problems of a task. So for this one
-# `presets`, in the record below, names a smaller number, 600.
+# is few: `train.py` scores 1,000 problems of a task, and refuses to begin if there are fewer. So
+# the record further down does two things. Its field `test_by_prompt` lets a test ask for one key in
+# several orders. 11 of the keys have 3 numbers and 6 orders, 24 have 4 numbers and 24 orders: 642
+# problems in all. And its field `presets` asks for 600 only.
 
 # %%
 PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
@@ -106,9 +106,9 @@ def parse(prompt):
 # ## What is right
 #
 # The check gets whatever the model wrote. It has to accept each right answer and nothing else, and
-# it must never evaluate the text. This one compares text with text. The cell below `By hand` tries
-# a few answers on it: the right one, another order, a number too few, a space too many, and the
-# prompt itself.
+# it must never evaluate the text. RL finds each answer that is accepted by mistake, and makes it
+# likely. This one compares text with text. The cell below `By hand` tries a few answers on it: the
+# right one, another order, a number too few, a space too many, and the prompt itself.
 
 # %%
 def check(problem, answer):
@@ -411,7 +411,8 @@ show_figure(figure, "17_your_own_task")
 #
 # A reward is taken literally. Suppose it asked for "no English word" and for nothing else. A guess
 # has no words, so the model would earn all of it without a thought. And had the check accepted the
-# numbers in any order, the prompt itself would be an answer.
+# numbers in any order, the prompt itself would be an answer. [C15](results/README.md#c15) tries
+# five rewards, among them a coin and the vote of the group.
 #
 # ## What it does not show
 #
