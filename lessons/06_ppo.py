@@ -439,12 +439,12 @@ show_figure(figure, "06_ppo")
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
 # - Top right: both critics learn. (A critic that says the same number everywhere gives easy and
-#   hard problems one baseline. PPO is then worse off than GRPO. With such a critic the curve
-#   `explained_variance` of lesson 09 stays near 0.) With lambda = 1 the target is the real reward.
-#   With lambda = 0 the target contains the critic's own next value, so its error comes back into
-#   what it learns. The bands of the seeds overlap a little, so these seeds hardly tell the two
-#   apart. Both curves rise once, near update 10: the first steps are large, and the values shoot
-#   past the mean reward of 1/2 before they come back.
+#   hard problems one baseline. PPO is then worse off than GRPO. With such a critic the logged
+#   `explained_variance` stays near 0.) With lambda = 1 the target is the real reward. With lambda =
+#   0 the target contains the critic's own next value, so its error comes back into what it learns.
+#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart. Both curves
+#   rise once, near update 10: the first steps are large, and the values shoot past the mean reward
+#   of 1/2 before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not. (It falls because

@@ -149,7 +149,7 @@ for name, settings, by_hand in BY_HAND:
 # -     rollout.returns = returns                                                         # (B, L)
 # -     rollout.advantages = masked_whiten(advantages, mask)                              # (B, L)
 # +     rewards = rollout.rewards                                                         # (B,)
-# +     if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: the whole batch is the baseline
+# +     if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: a baseline of all tokens of the batch
 # +         rollout.advantages = masked_whiten(token_returns(rollout, config), mask)
 # +         return
 # +     if config.kl_in_reward:             # at the first token all is still to come
@@ -902,8 +902,8 @@ for coefficient in (0.1, 0.001):
 # ## What it does not show
 #
 # - Which relative learns best. In runs of 30 iterations of the recipe, with three seeds, dynamic
-#   sampling was 1.4 points ahead of GRPO after as many answers, and none of sixteen other settings
-#   could be told from it ([the kin](results/README.md#kin)).
+#   sampling was 1.4 points ahead of GRPO after as many answers, and none of the sixteen other
+#   settings could be told from GRPO ([the kin](results/README.md#kin)).
 # - Prompts of unequal difficulty, long completions, and a KL, which is off here.
 # - Learning rates that are tuned for each arm: all have 3e-3. On [the recipe of
 #   today](results/README.md#c5), PPO and GRPO had 17 trials each, and the learning rate decided
@@ -911,7 +911,7 @@ for coefficient in (0.1, 0.001):
 #   ([picture](results/tuning.png), [numbers](results/tuning.json)).
 # - Where a critic is worth its price. That could be where a group is expensive. In the recipe the
 #   mean of seven other answers knows 30% of the reward from the first token on, and PPO's critic 5%
-#   at first. It knows more than the group only in the last fifth of an answer ([the
+#   at first. On average it knows more than the group only in the last fifth of an answer ([the
 #   results](results/README.md#c5)).
 #
 # ## Exercises

@@ -256,11 +256,11 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   one thing alone. Ours differs in a little more: its corpus holds no retries, and no checks, no
 #   repairs, and no lines from which it could learn to compare numbers either. In [its
 #   runs](results/README.md#c3) with three seeds 0% of the failed tries are retried before RL, and
-#   0% after it. It is not that the control cannot learn: in sums RL takes it to 89%, as it takes
-#   our base. In the same study, with retries in the corpus, RL raises the share of failed tries
-#   that are retried from 51 to 99% in 100 iterations. (In this lesson it rises from 50 to 87% in
-#   24.) So RL makes likely what it finds, and does it more often than any text did. A move that no
-#   text had, it does not invent here.
+#   0% after it. The control can learn: in sums RL takes it to 89%, as it takes our base. In the
+#   same study, with retries in the corpus, RL raises the share of failed tries that are retried
+#   from 51 to 99% in 100 iterations. (In this lesson it rises from 50 to 87% in 24.) So RL makes
+#   likely what it finds, and does it more often than any text did. A move that no text had, it does
+#   not invent here.
 # - **Trying again is useful here**: see how many right answers were won by retrying. To find the
 #   right try is hard, and to check one takes only two calculations.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation

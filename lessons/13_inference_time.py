@@ -273,7 +273,7 @@ for axis, task, color in zip(above, by_budget, ("#1b6ca8", "#d1495b")):
     plot(axis, by_budget[task], "tokens", "right", color, "with a forced answer")
     plot(axis, by_budget[task], "tokens", "unforced", color, "not forced", style=":")
     for point in by_budget[task]:
-        if point["x"] <= 64:      # the larger ones lie on each other
+        if point["x"] <= 64:      # in sums the larger ones lie on each other
             place = point["tokens"], sum(point["right"]) / NUM_PROBLEMS
             axis.plot(*place, "o", color=color, ms=4)
             axis.annotate(point["x"], place, (-4, 5), textcoords="offset points", ha="right")

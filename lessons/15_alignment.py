@@ -373,14 +373,14 @@ show_figure(figure, "15_alignment")
 # - **Left.** The judge is charmed by politeness: sixteen polite words without an answer please it
 #   more than the plain answer. (It gives 2 for help and 0.2 for a polite word, and takes 0.05 for
 #   each word: 16 * 0.15 = 2.4 against 2 - 3 * 0.05 = 1.85 for "it is 4321".) The reward model
-#   orders 73% of the held-out pairs as the judge did (a coin: 50%; all of them nobody could, since
-#   the judge draws by chance). It never falls for the polite texts: it scores them lower each time,
-#   against the taste of the judge. (The start seldom wrote so many polite words, so few pairs could
-#   teach it that taste. And the short polite text gains so little that a judge, who draws by
-#   chance, prefers it hardly more than half of the time.) But it makes a mistake of its own: it
-#   often takes a wrong digit for the right one. (With more such pairs that becomes rare: [the
-#   results](results/README.md#c10).) An imitation of a judge has weaknesses that the judge does not
-#   have.
+#   orders 73% of the held-out pairs as the judge did. (A coin would order half of them so. Nobody
+#   could order all of them so, since the judge draws by chance.) It never falls for the polite
+#   texts: it scores them lower each time, against the taste of the judge. (The start seldom wrote
+#   so many polite words, so few pairs could teach it that taste. And the short polite text gains so
+#   little that a judge, who draws by chance, prefers it hardly more than half of the time.) But it
+#   makes a mistake of its own: it often takes a wrong digit for the right one. (With more such
+#   pairs that becomes rare: [the results](results/README.md#c10).) An imitation of a judge has
+#   weaknesses that the judge does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.05, and end at 0.29; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way

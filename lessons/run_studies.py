@@ -30,7 +30,8 @@ from minireason.config import quoted
 from minireason.upkeep.command import BadInput, Fault, Stopped, exit_codes, stop_after_step
 
 FOLDER = Path(__file__).resolve().parent / "studies"
-STUDIES = (       # in this order: a study uses the runs of those before it
+# In this order: a study uses the runs of those before it, and critic the trials of compare_ppo_grpo.
+STUDIES = (
     "pipeline", "compare_imitation_rl", "compare_verifiers", "guess", "aha", "languages", "more_tokens",
     "own_teacher", "alignment", "two_plots", "distance", "beyond_the_base", "random_rewards", "generalize",
     "process_rewards", "trade", "overthink", "sizes", "critic")

@@ -51,7 +51,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
     """Sets rollout.advantages (B, L): every token gets the advantage of its completion."""
     mask = rollout.completion_mask                                                    # (B, L)
     rewards = rollout.rewards                                                         # (B,)
-    if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: the whole batch is the baseline
+    if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: a baseline of all tokens of the batch
         rollout.advantages = masked_whiten(token_returns(rollout, config), mask)
         return
     if config.kl_in_reward:             # at the first token all is still to come

@@ -365,6 +365,7 @@ def read_results(folder: Path) -> dict | None:
         return None
     advice = f"delete it, and `train.py --resume --out {folder}` writes it again"
     results = read_json(path, results_shape, advice)
+    results.setdefault("ran with", {})
     if not set(results["stages"]) <= set(STAGES):
         raise Fault(f"{path} is damaged (it has an unknown stage): {advice}")
     settings, _ = settings_if_readable(folder)

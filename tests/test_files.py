@@ -187,14 +187,15 @@ CONFIG = NO_JSON | wrong_values({"seed": int, "model": dict, "tasks": dict, "cop
 RESULTS = NO_JSON | wrong_values({
     "command": str, "config": dict, "config/seed": int, "config/algo": str, "config/evaluate": dict,
     "config/tasks": dict, "stages": dict, "seconds": dict, "seconds/rl": float, "notes": dict,
-    "iterations": dict, "ran with": dict,
+    "iterations": dict,
     "stages/rl/chat": dict, "stages/rl/chat/leaks": dict, "stages/rl/chat/samples": list,
     "stages/rl/arithmetic": dict,
     "stages/rl/arithmetic/accuracy": dict, "stages/rl/arithmetic/accuracy/value": float,
     "stages/rl/arithmetic/accuracy/num_problems": int, "stages/rl/arithmetic/levels": dict,
     "stages/rl/arithmetic/outcomes": str, "stages/rl/arithmetic/samples": list,
     "stages/rl/arithmetic/samples/0/correct": bool, "stages/rl/arithmetic/samples/0/prompt": str}) | {
-    "iterations are a list": value("iterations", []), "an iteration is a text": value("iterations/rl", "2"),
+    "threads are a number": value("ran with/rl", 2), "iterations are a list": value("iterations", []),
+    "an iteration is a text": value("iterations/rl", "2"),
     "a stage that is none": another_stage,
     "a share above 1": value("stages/rl/arithmetic/accuracy/value", 5.0),
     "outcomes of nothing": value("stages/rl/arithmetic/outcomes", "yes!"),

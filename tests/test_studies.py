@@ -551,14 +551,14 @@ def test_what_a_critic_brings_is_counted_by_hand(critic):
     assert rows["lambda-0.95: ppo, all tasks"]["value"] == pytest.approx(0.7)
     assert rows["lambda-0.95: ppo - grpo, all tasks"]["value"] == pytest.approx(0.2)
     assert rows["lambda-0.95 less lambda-1: ppo, all tasks"]["value"] == pytest.approx(0.3)
-    last = rows["lambda-1: explained variance of the last ten rollouts (mean, lowest, highest run)"]
+    last = rows["lambda-1: explained variance of its targets, last ten rollouts (mean, lowest, highest run)"]
     assert (last["value"], last["low"], last["high"]) == (0.5, 0.5, 0.5)
     tokens = rows["lambda-0.95: ppo, tokens of an answer (mean, lowest, highest run)"]
     assert (tokens["value"], tokens["low"], tokens["high"]) == (70.0, 60.0, 80.0)
 
 
 def test_what_a_critic_and_a_group_know_is_counted_by_hand(critic, monkeypatch):
-    """Four answers. The critic knows nothing at the first token, the half in the middle, all at the end."""
+    """Four answers. The critic knows nothing at first, three quarters in the middle, all at the end."""
     torch, nan = critic.torch, float("nan")
     monkeypatch.setattr(critic, "NUM_PLACES", 3)
     rewards = torch.tensor([1.0, 0.0, 1.0, 0.0])

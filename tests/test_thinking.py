@@ -23,7 +23,8 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("thinking")
     for stage in ("base", "cold-start"):
         shutil.copytree(folder_of(PRETRAINED) / stage, folder / "run" / stage)
-    own_texts = {"documents": 3 * [["make 11 from 3 8", OWN_TEXT]], "counts": {}}
+    settings, _ = read_settings(folder_of(PRETRAINED))
+    own_texts = {"config": settings, "documents": 3 * [["make 11 from 3 8", OWN_TEXT]], "counts": {}}
     (folder / "run" / "rejection").mkdir()
     (folder / "run" / "rejection" / "examples.json").write_text(json.dumps(own_texts))
     command = ["--run", str(folder / "run"), "--num-problems", "4", "--documents", str(NUM_DOCUMENTS),

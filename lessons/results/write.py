@@ -275,8 +275,8 @@ def tuning():
 def what_is_known():
     """How much of the reward the critic of a whole run knows along an answer, and the mean of a group."""
     arms = [read(f"arms/C5-known-{seed}.json") for seed in read("C5.json")["seeds"]]
-    places = {"before the first token": 0, "after a quarter of it": 0.25, "after half of it": 0.5,
-              "after three quarters": 0.75, "at its end": 1}
+    places = {"before the first token": 0, "after 20% of the answer": 0.2, "after half of it": 0.5,
+              "after 80% of it": 0.8, "before its last token": 1}
     rows = []
     for name, part in places.items():
         of_runs = []
@@ -287,11 +287,11 @@ def what_is_known():
     for size in arms[0]["group"]:
         of_runs = [arm["group"][size] for arm in arms]
         rows.append([f"GRPO: the mean of the others in a group of {size}", spread(of_runs)])
-    # The mean of n others knows share - (1 - share) / n, if the exact chances know `share`: solved for it here.
+    # The mean of n others knows share - (1 - share) / n, if the exact chances know `share`: solved for it.
     num_others, of_runs = int(size) - 1, []
     for arm in arms:
         of_runs.append((arm["group"][size] * num_others + 1) / (num_others + 1))
-    rows.append(["the exact chance of each problem, as these groups imply", spread(of_runs)])
+    rows.append(["the expected reward of each problem, computed from the groups of 16", spread(of_runs)])
     return table(["explained variance of the reward of an answer", "mean, lowest, highest run"], rows)
 
 

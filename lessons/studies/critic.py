@@ -5,16 +5,17 @@
     python lessons/studies/critic.py --only few lambda        two of the questions
 
 A critic says at each token what reward is still to come. The mean of a group says it once for a whole
-completion, and only if the problem has several. So a critic should pay
+completion, and only if the problem has several. So a critic should pay in three cases, and a fourth question
+is about PPO alone:
 
     few         where a problem has one completion, and no group; beside it 8 completions of each
     lambda      where credit is given token by token: a lambda of 0.95 hands a token what the critic says soon
                 after it, a lambda of 1 what came at the end
-    clip        nothing to do with GRPO: does the clip of its values hold the critic back?
+    clip        PPO alone: does the clip of its values hold the critic back?
     price       where there is more to foresee than right or wrong: longer answers pay a price
 
-And it is counted what the critic of a whole run of PPO knows of the reward, from the first token of an answer
-to the last, beside what the mean of a group knows: `measure_knowledge`.
+It also counts what the critic of a whole run of PPO knows of the reward, from the first token of an answer to
+the last, beside what the mean of a group knows: `measure_knowledge`. These numbers come first.
 
 Both algorithms have the start, the samples, the scoring and the tuned settings of compare_ppo_grpo.py, whose
 trials it finds in lessons/results/arms/. Each question changes one thing, in runs of a third of the length.
@@ -101,7 +102,7 @@ def measure_knowledge(settings, seed, args):
     folder_name, results = comparison.train_run("whole", "ppo", "cold-start", settings, [], seed, args)
     config = from_dict(results["config"])
     policy, state = runs.open_model(runs.STUDIES / folder_name, "rl")
-    critic = make_critic(policy, config.rl.shared_critic)
+    critic = make_critic(policy, shared=False).to(runs.device)
     load_weights(critic, state["extra"]["critic"])
     tasks, price = config.tasks, price_of_mixing(config)
     world = reasoning_world(get_tokenizer(), tasks.levels, tasks.shares, price)
@@ -173,7 +174,7 @@ def rows_of(answers):
             if "explained_variance" in arms[algo][0]:
                 lines = np.array([arm["explained_variance"] for arm in arms[algo]])
                 for part, columns in (("first", lines[:, :10]), ("last", lines[:, -10:])):
-                    rows.append(row(f"{name}: explained variance of the {part} ten rollouts "
+                    rows.append(row(f"{name}: explained variance of its targets, {part} ten rollouts "
                                     "(mean, lowest, highest run)", *spread(columns.mean(1))))
             rows.append(row(f"{name}: {algo}, tokens of an answer (mean, lowest, highest run)",
                             *spread([arm["tokens of an answer"] for arm in arms[algo]])))
@@ -190,13 +191,15 @@ def rows_of(answers):
 def draw(answers, known):
     """What is right at the end, by question; what PPO's critic knows on the way; what it knows in the end."""
     figure, (left, middle, right) = new_figure(1, 3, figsize=(10, 3.6))
+    named = set()
     for place, (name, arms) in enumerate(answers.items()):
         for algo, of_algo in arms.items():
             ends = [100 * end for end in bootstrap(at_end, Curves(of_algo, 1.0).all)]
             _, errors = error_bars([ends])
             y = place + (0.12 if algo == "ppo" else -0.12)
             left.errorbar(ends[0], y, xerr=errors, fmt="o", ms=4, capsize=3, color=COLORS[algo],
-                          label=algo.upper() if place == 0 else None)
+                          label=None if algo in named else algo.upper())
+            named.add(algo)
     left.set_yticks(range(len(answers)), [TITLES.get(name, name) for name in answers])
     left.invert_yaxis()
     label(left, "right at the end", "held-out problems right, %", "")
@@ -205,7 +208,7 @@ def draw(answers, known):
         middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=TITLES.get(name, name))
     middle.axhline(0, color="#999999", lw=0.8)
     middle.set_ylim(-0.5, 1)
-    label(middle, "what the critic learns", "rollout", "explained variance", legend=False)
+    label(middle, "what the critic learns", "rollout", "explained variance of its own targets", legend=False)
     middle.legend(frameon=False, fontsize=7, loc="lower right")
     along = np.array([arm["critic"] for arm in known])                                  # (seeds, places)
     percent = np.linspace(0, 100, NUM_PLACES)
@@ -213,7 +216,8 @@ def draw(answers, known):
     for size, line in ((SIZES[-2], "--"), (SIZES[0], ":")):
         mean, _, _ = spread([arm["group"][str(size)] for arm in known])
         right.axhline(mean, ls=line, color=COLORS["grpo"], label=f"mean of the others, group of {size}")
-    right.set_ylim(0, 1)
+    right.set_ylim(-0.4, 1)
+    right.axhline(0, color="#999999", lw=0.8)
     label(right, "what is known in the end", "% of the answer that is written", "explained variance")
     return figure
 
@@ -228,6 +232,13 @@ def main():
     comparison.make_trials(args)
     chosen = {algo: comparison.best_of(comparison.tune(algo, args))["settings"] for algo in ALGOS}
     jobs = {}
+    for seed in args.seeds:
+        arm_name = f"C5-known-{seed}"
+        jobs["known", seed] = (runs.arm, arm_name, args, measure_knowledge, chosen["ppo"], seed, args)
+    known = runs.by_seed(runs.work_off(jobs))["known"]
+    for seed, arm in zip(args.seeds, known):
+        comparison.refuse_others(f"C5-known-{seed}", arm["trained with"], comparison.how(chosen["ppo"], []))
+    jobs = {}
     for seed, question in itertools.product(args.seeds, args.only):
         for name, algo, settings, flags in runs_of(question, chosen, args):
             jobs[(name, algo), seed] = (
@@ -235,13 +246,6 @@ def main():
     answers = {}
     for (name, algo), arms in runs.by_seed(runs.work_off(jobs)).items():
         answers.setdefault(name, {})[algo] = arms
-    jobs = {}
-    for seed in args.seeds:
-        arm_name = f"C5-known-{seed}"
-        jobs["known", seed] = (runs.arm, arm_name, args, measure_knowledge, chosen["ppo"], seed, args)
-    known = runs.by_seed(runs.work_off(jobs))["known"]
-    for seed, arm in zip(args.seeds, known):
-        comparison.refuse_others(f"C5-known-{seed}", arm["trained with"], comparison.how(chosen["ppo"], []))
     rows = rows_of(answers) + rows_of_knowledge(known)
     some_arm = next(iter(answers.values()))["ppo"][0]
     num_problems = sum(len(of_task) for of_task in some_arm["marks"][0]["right"].values())

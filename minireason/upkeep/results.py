@@ -61,7 +61,7 @@ CONFIG = SETTINGS | {
     "seed": int, "algo": str, "tasks": {str: SCALAR}, "evaluate": {"num_problems": int, str: SCALAR}}
 RESULTS = {
     "command": str, "config": CONFIG, "stages": {str: {"chat": CHAT, str: TASK}},
-    "seconds": {str: float}, "iterations": {str: count}, "ran with": {str: str}, "notes": NOTES}
+    "seconds": {str: float}, "iterations": {str: count}, "notes": NOTES}
 
 
 def results(value: Any, name: str) -> None:
@@ -70,6 +70,7 @@ def results(value: Any, name: str) -> None:
     Every stage needs a task and its seconds, and all stages need the same tasks and levels.
     """
     check_shape(value, RESULTS, name)
+    check_shape(value.get("ran with", {}), {str: str}, "ran with")      # an unscored run may lack it
     all_levels = []         # for each stage, {task: its levels}
     for stage, scores_of in value["stages"].items():
         levels = {task: set(scores["levels"]) for task, scores in scores_of.items() if task != "chat"}
