@@ -158,7 +158,7 @@ def keep_base(seed):
     if results is None or "base" not in results["stages"]:
         raise BadInput(f"{source} has no finished base")
     for name in run.BY_STAGE:
-        results[name] = {stage: value for stage, value in results.get(name, {}).items() if stage == "base"}
+        results[name] = {stage: value for stage, value in results[name].items() if stage == "base"}
     state |= {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
     checkpoint.save(run.checkpoint_path(kept_at, "base"), **state)
     save_json(kept_at / "config.json", to_dict(config_of_run(source)))

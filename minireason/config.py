@@ -342,8 +342,8 @@ def to_dict(config: Any) -> dict:
 def from_dict(values: dict, kind: type = Config, skip_unknown: bool = False) -> Any:
     """Rebuilds a config from what `to_dict` returned.
 
-    `values` may come from an older version. A setting that they lack gets its default, so
-    a default has to be what happened before. A task that they lack is left out.
+    `values` may come from an older version. A setting that they lack gets its default, so a default has to be
+    what happened before. A task that they lack is left out.
     Raises ValueError if a setting is unknown, and names it, unless unknown ones are to be skipped.
     """
     config = kind()

@@ -65,8 +65,8 @@ def runs_of(question, chosen, args):
 
     `chosen` is {algorithm: the settings that its trials chose}.
     """
-    asked, longest = [], runs.settings_asked(args)["rl"]["max_new_tokens"]
-    shorter = ["--rl-num-iterations", max(1, runs.settings_asked(args)["rl"]["num_iterations"] // PART)]
+    asked, rl = [], runs.settings_asked(args)["rl"]
+    shorter = ["--rl-num-iterations", max(1, rl["num_iterations"] // PART)]
     if question == "few":
         for group_size, algo in itertools.product(FEW, ALGOS):
             settings = {**chosen[algo], "group-size": group_size}
@@ -82,7 +82,7 @@ def runs_of(question, chosen, args):
     else:
         for algo in ALGOS:
             # Divided by a group's deviation, any difference of lengths would be as large as right and wrong.
-            flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", longest,
+            flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", rl["max_new_tokens"],
                      "--no-rl-scale-advantages"]
             asked.append(("length-price", algo, chosen[algo], shorter + flags))
     return asked
@@ -112,6 +112,14 @@ def measure_knowledge(settings, seed, args):
     return {"trained with": comparison.how(settings, []),
             "critic": known_along(rollout.rewards, values, rollout.completion_mask.sum(1)),
             "group": {str(size): known_by_group(rollout.rewards, size) for size in SIZES}}
+
+
+def knowledge_arm(settings, seed, args):
+    """What `measure_knowledge` returns: measured, or found in the file of this arm."""
+    name = f"C5-known-{seed}"
+    arm = runs.arm(name, args, measure_knowledge, settings, seed, args)
+    comparison.refuse_others(name, arm["trained with"], comparison.how(settings, []))
+    return arm
 
 
 def explained_variance(rewards, guesses):
@@ -200,12 +208,12 @@ def draw(answers, known):
             left.errorbar(ends[0], y, xerr=errors, fmt="o", ms=4, capsize=3, color=COLORS[algo],
                           label=None if algo in named else algo.upper())
             named.add(algo)
-    left.set_yticks(range(len(answers)), [TITLES.get(name, name) for name in answers])
+    left.set_yticks(range(len(answers)), [TITLES[name] for name in answers])
     left.invert_yaxis()
     label(left, "right at the end", "held-out problems right, %", "")
     for name, arms in answers.items():
         lines = np.array([arm["explained_variance"] for arm in arms["ppo"]])
-        middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=TITLES.get(name, name))
+        middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=TITLES[name])
     middle.axhline(0, color="#999999", lw=0.8)
     middle.set_ylim(-0.5, 1)
     label(middle, "what the critic learns", "rollout", "explained variance of its own targets", legend=False)
@@ -233,11 +241,8 @@ def main():
     chosen = {algo: comparison.best_of(comparison.tune(algo, args))["settings"] for algo in ALGOS}
     jobs = {}
     for seed in args.seeds:
-        arm_name = f"C5-known-{seed}"
-        jobs["known", seed] = (runs.arm, arm_name, args, measure_knowledge, chosen["ppo"], seed, args)
+        jobs["known", seed] = (knowledge_arm, chosen["ppo"], seed, args)
     known = runs.by_seed(runs.work_off(jobs))["known"]
-    for seed, arm in zip(args.seeds, known):
-        comparison.refuse_others(f"C5-known-{seed}", arm["trained with"], comparison.how(chosen["ppo"], []))
     jobs = {}
     for seed, question in itertools.product(args.seeds, args.only):
         for name, algo, settings, flags in runs_of(question, chosen, args):

@@ -87,10 +87,11 @@ LOSS_LINES = (
     (grpo, "kl = estimate_kl(kl_estimator, logprobs, ref_logprobs.where(mask != 0, logprobs))"),
     (grpo, "kl_loss = (kl * mask).sum() / num_tokens"),
 )
+NO_LOSS_LINE = (grpo, 'kl_estimator = "" if config.kl_in_reward else config.kl_estimator')
 REWARD_LINES = (
     (grpo, "if config.kl_in_reward:"),
     (grpo, "rewards = token_returns(rollout, config)[:, 0]"),
-    (grpo, 'kl_estimator = "" if config.kl_in_reward else config.kl_estimator'),
+    NO_LOSS_LINE,
 )
 BATCH_LINES = (
     (grpo, "if config.batch_baseline:"),
@@ -134,7 +135,7 @@ RELATIVES = {
         lines=(*BATCH_LINES, (grpo, "returns = rollout.rewards[:, None] * mask"))),
     "reinforce++-kl": Relative(
         "REINFORCE++, k1 in the reward", f"--rl-batch-baseline {KL} k1 --rl-kl-in-reward",
-        (*RETURNS, stats.k1), BATCH_LINES + REWARD_LINES[2:]),
+        (*RETURNS, stats.k1), (*BATCH_LINES, NO_LOSS_LINE)),
     "gspo": Relative(
         "GSPO",
         f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4",
