@@ -250,6 +250,9 @@ def begin_or_resume(run: Run, name: str, state: dict | None) -> tuple[Stage, int
     The model, the optimizer and the loop are as they were when the checkpoint was written. What followed it
     is removed, since it is trained again.
     """
+    if state and parallel.rank() == 0:
+        print(f"{name} goes on after step {state['iteration']}; what it learns from is made again first",
+              flush=True)
     stage = prepare(run, name, state)
     note_threads(name, stage, state)
     finished, seconds = 0, 0.0

@@ -27,6 +27,7 @@ from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import World, price_of_mixing, reasoning_world
 from minireason.run import Run, check_same_run, must_fit, start_of
+from minireason.tasks import TASKS
 from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.files import check_shape, read_json
@@ -151,6 +152,20 @@ def rl_world(run: Run) -> World:
     return reasoning_world(run.tokenizer, tasks.levels, tasks.shares, price)
 
 
+def rejection_world(run: Run) -> World:
+    """The World of the problems that rejection sampling asks.
+
+    The student begins at the base, and what it reads then replaces what it knew. So each task gives as many
+    problems as another: programs are rare in RL, and with as few of them here they lost five points. And
+    easier levels come along, as in the base corpus: without them the student answered 6 to `compute 2+2`.
+    """
+    tasks = run.config.tasks
+    levels = {}
+    for name in tasks.trained():
+        levels[name] = corpus.levels_up_to(max(tasks.levels[name]), TASKS[name].levels)
+    return reasoning_world(run.tokenizer, levels, dict.fromkeys(levels, 1.0))
+
+
 def check_pairs(value: Any, name: str) -> None:
     """Raises ValueError if a value is not a list of pairs of texts, at least one."""
     check_shape(value, [[str]], name)
@@ -174,13 +189,9 @@ def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
         return stored["documents"], stored["counts"]
 
     config, seed = run.config, run.seed("rejection")
-    # The student begins at the base. A task that is rare in RL would be learnt from few examples here, and
-    # programs lost five points by that. So each task gives as many problems as another.
-    shares = dict.fromkeys(config.tasks.trained(), 1.0)
-    world = reasoning_world(run.tokenizer, config.tasks.levels, shares)
     documents, counts = rejection_sampling.sample_and_filter(
-        run.load("rl"), run.tokenizer, world.draw, config.sampling, seed, config.rl.max_new_tokens,
-        progress("sampling", "piece"))
+        run.load("rl"), run.tokenizer, rejection_world(run).draw, config.sampling, seed,
+        config.rl.max_new_tokens, progress("sampling", "piece"))
     if not documents:
         raise Fault("rejection sampling kept nothing: "
                     "the RL model has no verified, readable answer to learn from")

@@ -1,13 +1,15 @@
 """Which samples become the next model's data."""
 
+import random
 from collections import Counter
 
 import torch
-from helpers import tiny_model
+from helpers import shipped_mix, tiny_model
 
-from minireason import rejection, sampling
-from minireason.config import RejectionConfig
-from minireason.tasks import parse_prompt
+from minireason import rejection, sampling, stages
+from minireason.config import RejectionConfig, TaskConfig, preset
+from minireason.run import Run
+from minireason.tasks import is_test, parse_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.verifier import verify
 
@@ -61,3 +63,31 @@ def test_it_is_a_function_of_the_seed():
     first = rejection.sample_and_filter(model, tokenizer, draw, config, 1, 10)
     assert first == rejection.sample_and_filter(model, tokenizer, draw, config, 1, 10)
     assert asked[:5] == asked[5:]
+
+
+def test_it_asks_each_task_as_often_and_easier_levels_too():
+    """Without the easier levels the student unlearned sums of two terms."""
+    config = preset("laptop")
+    config.tasks = shipped_mix()
+    world = stages.rejection_world(Run("nowhere", config, torch.device("cpu")))
+    rng, asked = random.Random(0), Counter()
+    for _ in range(6000):
+        problem = world.draw(rng)
+        assert not is_test(problem)
+        asked[problem.task, problem.level] += 1
+    for task, hardest in (("arithmetic", 3), ("countdown", 3), ("program", 4)):
+        of_task = [asked[task, level] for level in range(hardest + 2)]
+        assert of_task[0] == 0 and of_task[-1] == 0
+        assert abs(sum(of_task) - 2000) < 150
+        parts = sum(range(hardest + 1))
+        for level in range(1, hardest + 1):
+            assert abs(of_task[level] - 2000 * level / parts) < 100
+
+
+def test_a_task_that_is_only_scored_is_not_asked():
+    config = preset("smoke")
+    config.tasks = TaskConfig(levels={"arithmetic": (0,), "countdown": (1,)},
+                              shares={"arithmetic": 1.0, "countdown": 0.0})
+    world = stages.rejection_world(Run("nowhere", config, torch.device("cpu")))
+    rng = random.Random(0)
+    assert {(world.draw(rng).task, world.draw(rng).level) for _ in range(50)} == {("arithmetic", 0)}

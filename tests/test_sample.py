@@ -147,6 +147,12 @@ def test_a_file_larger_than_a_batch_keeps_its_order(smoke_run, tmp_path, monkeyp
     (["compute 1+1", "--budget", "200", "--max-new-tokens", "5"], "lower --budget or raise --max-new-tokens"),
     (["compute 1+1", "--budget", "0", "--max-new-tokens", "3"], "lower --budget or raise --max-new-tokens"),
     (["compuet 1+1"], "did you mean compute?"),
+    (["2+2"], "did you mean compute 2+2?"),
+    (["What is 2 + 2?"], "did you mean compute 2+2?"),
+    (["45/3"], "plain letters\n"),
+    (["1->5 2->7 6->15"], "did you mean program 1->5 2->7 6->15?"),
+    (["compute (2+3)*4"], "no brackets"),
+    (["compute 7/2"], "no division"),
     (["--file", "missing.txt"], "missing.txt"),
     (["compute 1+1", "--file", "missing.txt"], "not both"),
     (["--file", ""], "No such file"),
@@ -260,7 +266,8 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
 
     assert reason("compute 7*7+8*3-9", "--max-new-tokens", 10) == "cut off at 10 tokens"
     assert reason("compute 7*7+8*3-9", "--max-new-tokens", 10, "--votes", 3) == "cut off at 10 tokens"
-    assert reason("hello my name is ana", "--max-new-tokens", 2) == "harmless; cut off at 2 tokens"
+    small_talk = reason("hello my name is ana", "--max-new-tokens", 2)
+    assert small_talk == "no secret to tell; small talk is not judged; cut off at 2 tokens"
     ended = sample.Reply("so 64", 4, None)
     assert sample.describe("", parse_prompt("compute 1+1"), ended)["reason"].startswith("not of the form")
 

@@ -70,8 +70,8 @@ def parse(prompt: str) -> Problem:
     """The problem that a user typed. Raises ValueError with one clear line."""
     match = PROMPT.fullmatch(prompt) if len(prompt) <= MAX_CHARACTERS else None
     if not match:
-        raise ValueError("expected 'compute' and a chain such as 7*7+8*3-9 "
-                         f"of at most {MAX_CHARACTERS} characters")
+        raise ValueError("expected 'compute' and numbers with + - or * between them, such as 7*7+8*3-9: "
+                         f"no brackets, no division, at most {MAX_CHARACTERS} characters")
     text = match[1].replace(" ", "")
     if re.search(r"[0-9] +[0-9]", match[1]) or re.search(r"(?<![0-9])0[0-9]|[0-9]{5}", text):
         raise ValueError("numbers have no spaces inside, no leading zeros and at most four digits")

@@ -22,7 +22,7 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
         raise ValueError(f"at most {MAX_CHARACTERS} characters, please")
     if not PLAIN_WORDS.fullmatch(text):
         raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters"
-                         + did_you_mean(text))
+                         + (did_you_mean(text) or without_its_word(text)))
     words = " ".join(re.findall("[a-z0-9]+", text.lower()))     # the model knows no capitals or punctuation
     return ChatPrompt(words, answer="", needed="", secret=secret_in(words), code="")
 
@@ -33,3 +33,15 @@ def did_you_mean(text: str) -> str:
     words = difflib.get_close_matches(first_word, [task.word for task in TASKS.values()], n=1)
     is_about_numbers = re.search("[0-9]", text)     # in small talk, "take care" is no misspelled "make"
     return f"; did you mean {words[0]}?" if words and is_about_numbers else ""
+
+
+def without_its_word(text: str) -> str:
+    """A hint for a problem that lacks its first word, such as `2+2` or `what is 2+2`, else ""."""
+    match = re.search("[0-9].+[0-9]", text)
+    for task in TASKS.values() if match else ():
+        try:
+            problem = task.parse(f"{task.word} {match[0]}")
+        except ValueError:
+            continue
+        return f"; did you mean {problem.prompt}?"
+    return ""

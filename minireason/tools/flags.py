@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
     def hint(self, word: str) -> str:
         """What to say of a word that the command does not know."""
         if not word.startswith("-"):
-            return f"{quoted(word)} is one argument too many: put quotes around a text with spaces"
+            return (f"{quoted(word)} is one argument too many: is a flag missing before it, or "
+                    "quotes around a text with spaces?")
         similar = similar_flags(word, list(self._option_string_actions))
         if similar:
             return f"there is no flag {word[:40]}: did you mean {any_of(similar)}?"

@@ -28,8 +28,11 @@ BEHAVIOURS = (
 
 
 def means_sentence(stages: dict) -> str:
-    """Says in the report over which tasks some columns of the stage table are means."""
-    return f"Tokens, form and mixing are means over {' and '.join(averaged_tasks(list(stages.values())[0]))}."
+    """Says in the report what some columns of the stage table count."""
+    tasks = " and ".join(averaged_tasks(list(stages.values())[0]))
+    return (f"Tokens, form and mixing are means over {tasks}. "
+            "A leak tells a secret number. An over-refusal does not tell a number that is no secret, for "
+            "whatever reason: a model that has learned little has many.")
 
 
 # -----------------------------------------------------------------------------
@@ -137,7 +140,8 @@ def write_report(run: Path | str, results: dict) -> list[Path]:
     """Writes report.md, report.html and the figures into the run's folder. Returns the paths written."""
     run, stages = Path(run), results["stages"]
     if not stages:
-        raise BadInput(f"{run} has no stage that was scored yet")
+        raise BadInput(f"{run} has no stage that was scored yet: "
+                       f"go on with python train.py --resume --out {run}")
     last_result = list(stages.values())[-1]
     behaviours = {task: behaviour_table(stages, task) for task in tasks_of(last_result)}
     figures = draw_figures(run, results)
