@@ -584,6 +584,11 @@ def arm(name, args, measure, *arguments):
     return measured
 
 
+def in_file_name(arm):
+    """The name of an arm as a part of a file name: "RL, mixing priced" -> "RL-mixing-priced"."""
+    return arm.replace(",", "").replace(" ", "-")
+
+
 def in_turn(trainings, num_iterations):
     """Yields (name, seconds, metrics) of each iteration of the generators `trainings`, {name: generator}.
 

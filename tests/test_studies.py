@@ -380,11 +380,14 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
     assert given == {"language_price": 0.0, "seed": 4, "rl.num_iterations": 9}
     assert flags[0] == "rl" and flags[flags.index("--from") + 1] == str(runs.STUDIES / "seed-4")
     import aha
-    sources = aha.models_of(4, args)
-    assert sources["RL after it"] == (runs.STUDIES / "unpriced-4", "rl")
-    assert sources["RL, mixing priced"] == (runs.STUDIES / "seed-4", "rl")
-    assert set(sources) == set(aha.ARMS)
-    sys.modules.pop("aha")
+    import languages
+    for study in (aha, languages):
+        assert study.run_of("RL after it", 4, args) == runs.STUDIES / "unpriced-4"
+        assert study.run_of("RL, mixing priced", 4, args) == runs.STUDIES / "seed-4"
+        assert study.STAGE["RL after it"] == study.STAGE["RL, mixing priced"] == "rl"
+    assert set(aha.STAGE) == set(aha.ARMS) and set(languages.STAGE) == {*languages.COLORS} - {"corpus"}
+    for name in ("aha", "languages"):
+        sys.modules.pop(name)
 
 
 # -----------------------------------------------------------------------------

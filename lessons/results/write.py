@@ -122,6 +122,7 @@ def pipeline():
 def stage_table():
     """C8: accuracies and habits of each stage."""
     columns = {f"{task} %": f"{{}} {task}" for task in TASKS}
+    columns["sums of two digits %"] = "{} sums of two digits"
     for behaviour in ("mixing", "leaks", "over-refusals"):
         columns[f"{behaviour} %"] = f"{{}} {behaviour} {EVERY_RUN}"
     return grid("C8.json", "stage", {stage: stage for stage in STAGES}, columns)

@@ -6,7 +6,8 @@
 Seven models for each seed: the base, pure RL from it, the cold start, RL from that, and a control: a base
 whose corpus has no checks, repairs and retries, and pure RL from it. All of these are rewarded for right
 answers alone. The seventh is RL from the cold start as the recipe has it, in which mixed languages cost half
-of the reward. Each answers 1,000 held-out problems of both tasks.
+of the reward. Each answers 1,000 held-out problems of both tasks. What is counted of a model is kept in
+lessons/results/arms/.
 """
 
 import sys
@@ -35,6 +36,9 @@ DRAWN = {"thinks": "thinks", "retry_after_failure": "tries again\nafter a failur
 NAMES = ("accuracy", "tokens_thinking", "tries_thinking", *DRAWN, "wrong_steps", "repairs")
 ARMS = {"base": "#999999", "pure RL": "#1b6ca8", "cold start": "#e0a030", "RL after it": "#d1495b",
         "RL, mixing priced": "#7a4fa3", "control base": "#cccccc", "control, RL": "#5a9a5a"}
+STAGE = {"base": "base", "cold start": "cold-start", "RL, mixing priced": "rl", "pure RL": "rl",
+         "RL after it": "rl", "control base": "base", "control, RL": "rl"}
+CURVES = ("reward", "completion_length")        # of pure RL, by iteration
 PAIRS = (("pure RL", "base"), ("RL after it", "cold start"), ("RL, mixing priced", "RL after it"),
          ("control, RL", "control base"))      # after, before
 
@@ -45,20 +49,33 @@ def control_run(seed, args):
     return runs.STUDIES / f"control-{seed}"
 
 
-def models_of(seed, args):
-    """{arm: (run, stage)} of one seed; trains what is missing."""
-    whole = runs.whole_run(seed, args, needs="rl")
-    pure, control = runs.pure_run(seed, args), control_run(seed, args)
-    unpriced = runs.unpriced_run(seed, args)
-    return {"base": (whole, "base"), "pure RL": (pure, "rl"),
-            "cold start": (whole, "cold-start"), "RL after it": (unpriced, "rl"),
-            "RL, mixing priced": (whole, "rl"),
-            "control base": (control, "base"), "control, RL": (control, "rl")}
+def run_of(arm, seed, args):
+    """The run with the model of an arm; trains what is missing."""
+    if arm == "pure RL":
+        return runs.pure_run(seed, args)
+    if arm == "RL after it":
+        return runs.unpriced_run(seed, args)
+    if arm.startswith("control"):
+        return control_run(seed, args)
+    return runs.whole_run(seed, args, needs="rl")
 
 
-def rates_by_level(source, stage, problems, max_new_tokens):
+def measure(arm, seed, args, num_problems, max_new_tokens):
+    """What is counted of one model: {task: see `rates_by_level`}. Of pure RL it has "curves", too."""
+    source = run_of(arm, seed, args)
+    model, _ = runs.open_model(source, STAGE[arm])
+    counted = {}
+    for task in TASKS:
+        problems = test_problems(task, (2, 3), num_problems, seed=1234)
+        counted[task] = rates_by_level(model, problems, max_new_tokens)
+    if arm == "pure RL":
+        steps = runs.curve(source.name, "rl")
+        counted["curves"] = {key: [round(step[key], 4) for step in steps] for key in CURVES}
+    return counted
+
+
+def rates_by_level(model, problems, max_new_tokens):
     """{level: {name: a number, or None where there is nothing to divide by}} of one model."""
-    model, _ = runs.open_model(source, stage)
     prompts = [problem.prompt for problem in problems]
     answers = answer_all(model, get_tokenizer(), prompts, max_new_tokens, seed=1)
     rates = {}
@@ -101,32 +118,34 @@ def rows_of(task, title, after, before=None):
     return rows
 
 
-def mean_curve(args, key):
-    """The mean over the seeds of a metric of pure RL, by iteration."""
-    curves = []
-    for seed in args.seeds:
-        curves.append([line[key] for line in runs.curve(f"pure-{seed}", "rl")])
+def mean_curve(measured, key):
+    """The mean over the seeds of a metric of pure RL, by iteration. `measured` has an arm of each seed."""
+    curves = [counted["curves"][key] for counted in measured]
     return [sum(values) / len(values) for values in zip(*curves)]
 
 
-def draw(measured, args):
-    """Left: pure RL by iteration. Right: what each arm does on countdown, with 95% over the seeds."""
+def draw(measured):
+    """Left: pure RL by iteration. Right: what each arm does on countdown, with 95% over the seeds.
+
+    `measured` is {arm: [what `measure` returned, for each seed]}.
+    """
     figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(1, 1, 3.4))
-    for axis, key in zip(axes, ("reward", "completion_length")):
-        axis.plot(mean_curve(args, key), color=ARMS["pure RL"])
+    for axis, key in zip(axes, CURVES):
+        axis.plot(mean_curve(measured["pure RL"], key), color=ARMS["pure RL"])
     label(axes[0], "pure RL: reward, all tasks", "iteration of RL", "mean reward")
     label(axes[1], "pure RL: length, all tasks", "iteration of RL", "tokens of an answer")
     table = {}
     for name, title in DRAWN.items():
         table[title] = {}
         for arm in ARMS:
-            interval = interval_over_seeds(measured[arm], None, 0, name)
+            countdown = [counted["countdown"] for counted in measured[arm]]
+            interval = interval_over_seeds(countdown, None, 0, name)
             if interval is not None:
                 table[title][arm] = [100 * number for number in interval]
     group_bars(axes[2], table, ARMS)
     axes[2].set_ylim(0, 128)
     axes[2].set_yticks(range(0, 101, 20))
-    label(axes[2], f"countdown, held-out problems, {len(args.seeds)} seeds", ylabel="%")
+    label(axes[2], f"countdown, held-out problems, {len(measured['base'])} seeds", ylabel="%")
     axes[2].legend(frameon=False, fontsize=8, ncols=7, loc="upper center", columnspacing=1.2, handlelength=1)
     return figure
 
@@ -136,22 +155,21 @@ def main():
     num_problems, max_new_tokens = 1000, preset("laptop").evaluate.max_new_tokens
     if args.fast:
         num_problems, max_new_tokens = 10, 60
-    sources = runs.work_off({seed: (models_of, seed, args) for seed in args.seeds})
+    jobs = {}
+    for seed in args.seeds:
+        for arm in ARMS:
+            file = f"C3-{runs.in_file_name(arm)}-{seed}"
+            jobs[arm, seed] = (runs.arm, file, args, measure, arm, seed, args, num_problems, max_new_tokens)
+    measured = runs.by_seed(runs.work_off(jobs))
     rows = []
     for task in TASKS:
-        problems = test_problems(task, (2, 3), num_problems, seed=1234)
-        measured = {arm: [] for arm in ARMS}                     # rates of each seed
-        for seed in args.seeds:
-            for arm, (source, stage) in sources[seed].items():
-                name = f"aha-{arm.replace(', ', '-').replace(' ', '-')}-{task}-{seed}"
-                measured[arm].append(
-                    runs.kept(name, rates_by_level, source, stage, problems, max_new_tokens))
+        rates = {arm: [counted[task] for counted in of_arm] for arm, of_arm in measured.items()}
         for after, before in PAIRS:
-            rows += rows_of(task, f"{after} less {before}", measured[after], measured[before])
+            rows += rows_of(task, f"{after} less {before}", rates[after], rates[before])
         for arm in ARMS:
-            rows += rows_of(task, arm, measured[arm])
+            rows += rows_of(task, arm, rates[arm])
     runs.save_claim(3, "checking and retrying appear unpaid", args.command, args.seeds, num_problems, rows)
-    runs.save_figure(draw(measured, args), "C3")
+    runs.save_figure(draw(measured), "C3")
 
 
 if __name__ == "__main__":

@@ -298,7 +298,7 @@ def main():
     for seed in args.seeds:
         for task in tasks:
             for name in names:
-                kind = f"longer-RL-{args.long}" if name == "longer RL" else name.replace(" ", "-")
+                kind = f"longer-RL-{args.long}" if name == "longer RL" else runs.in_file_name(name)
                 file = f"C14-{kind}-{task}-{size}-{seed}"
                 jobs[(task, name), seed] = (runs.arm, file, args, measure, name, task, seed, args)
     measured = runs.by_seed(runs.work_off(jobs))                   # {(task, name): an arm of each seed}

@@ -7,7 +7,8 @@ Counts languages and form in the corpus, in the base, in pure RL, in the cold st
 Pure RL and "RL after it" are rewarded alike, for right answers alone: so only the cold start differs.
 "RL, mixing priced" is the recipe's own: an answer that mixes languages loses half of its reward. Two more
 models are trained for 100 iterations on the product of two rewards, for a right answer and for one
-language: one from the base, one from "RL after it".
+language: one from the base, one from "RL after it". What is counted of a model is kept in
+lessons/results/arms/.
 """
 
 import sys
@@ -38,6 +39,8 @@ RATES = {"pure RL, one language": 5e-4, "RL, one language": 2e-4}      # learnin
 COLORS = {"corpus": "#cccccc", "base": "#999999", "pure RL": "#1b6ca8", "pure RL, one language": "#5a9a5a",
           "cold start": "#e0a030", "RL after it": "#d1495b", "RL, mixing priced": "#4fb0c6",
           "RL, one language": "#7a4fa3"}
+STAGE = {"base": "base", "pure RL, one language": "base", "cold start": "cold-start", "pure RL": "rl",
+         "RL after it": "rl", "RL, mixing priced": "rl", "RL, one language": "rl"}
 COMPARED = (("pure RL", "base"), ("RL after it", "cold start"), ("RL after it", "pure RL"),
             ("RL, mixing priced", "RL after it"), ("RL, one language", "RL after it"))
 tokenizer = get_tokenizer()
@@ -79,9 +82,27 @@ def shares_of_corpus(seed, num_documents):
     return shares_of(pairs)
 
 
-def shares_of_model(arm, source, stage, problems, max_new_tokens, seed, args):
-    """`shares_of` the answers of a model of the run `source`. An arm of RATES is first trained further."""
-    model, _ = runs.open_model(source, stage)
+def run_of(arm, seed, args):
+    """The run with the model of an arm, or where an arm of RATES begins; trains what is missing."""
+    if arm == "pure RL":
+        return runs.pure_run(seed, args)
+    if arm in ("RL after it", "RL, one language"):
+        return runs.unpriced_run(seed, args)
+    return runs.whole_run(seed, args, needs="rl")
+
+
+def measure(arm, problems, num_documents, max_new_tokens, seed, args):
+    """What is kept of an arm: {name: a share, for each of NAMES}."""
+    if arm == "corpus":
+        shares = shares_of_corpus(seed, num_documents)
+    else:
+        shares = shares_of_model(arm, problems, max_new_tokens, seed, args)
+    return dict(zip(NAMES, shares))
+
+
+def shares_of_model(arm, problems, max_new_tokens, seed, args):
+    """`shares_of` the answers of a model. An arm of RATES is first trained further."""
+    model, _ = runs.open_model(run_of(arm, seed, args), STAGE[arm])
     if arm in RATES:
         num_iterations, num_prompts = (1, 4) if args.fast else (100, 12)
         model = reinforce(model, RATES[arm], num_iterations, num_prompts, max_new_tokens, seed)
@@ -93,19 +114,19 @@ def shares_of_model(arm, source, stage, problems, max_new_tokens, seed, args):
 def intervals(shares, *arms):
     """{name: (value, low, high)} over the seeds, of one arm or of the first less the second.
 
-    `shares` is {arm: [for each seed, the shares NAMES]}.
+    `shares` is {arm: [what `measure` returned, for each seed]}.
     """
     by_name = {}
-    for i, name in enumerate(NAMES):
+    for name in NAMES:
         columns = []
         for arm in arms:
-            columns.append([[by_seed[i]] for by_seed in shares[arm]])
+            columns.append([[of_seed[name]] for of_seed in shares[arm]])
         by_name[name] = bootstrap_interval(*columns)
     return by_name
 
 
 def draw(shares, title):
-    """The figure of C6, from {arm: [for each seed, the shares NAMES]}.
+    """The figure of C6, from {arm: [what `measure` returned, for each seed]}.
 
     Left: a bar for each share and arm. Right: a point for each arm, its right and its readable answers.
     """
@@ -127,11 +148,6 @@ def draw(shares, title):
     return figure
 
 
-def runs_of(seed, args):
-    """(whole, pure, unpriced): the runs of one seed that other studies have, too; trains what is missing."""
-    return runs.whole_run(seed, args, needs="rl"), runs.pure_run(seed, args), runs.unpriced_run(seed, args)
-
-
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
     num_problems, num_documents, max_new_tokens = 1000, 20_000, preset("laptop").rl.max_new_tokens
@@ -140,17 +156,13 @@ def main():
     problems = []
     for task in TASKS:
         problems += test_problems(task, (2, 3), num_problems, seed=1234)
-    shares = {arm: [] for arm in COLORS}         # for each seed, a share for each of NAMES
-    trained = runs.work_off({seed: (runs_of, seed, args) for seed in args.seeds})
-    for seed, (whole, pure, unpriced) in trained.items():
-        starts = {"base": (whole, "base"), "pure RL": (pure, "rl"), "pure RL, one language": (whole, "base"),
-                  "cold start": (whole, "cold-start"), "RL after it": (unpriced, "rl"),
-                  "RL, mixing priced": (whole, "rl"), "RL, one language": (unpriced, "rl")}
-        shares["corpus"].append(shares_of_corpus(seed, num_documents))
-        for arm, (source, stage) in starts.items():
-            name = f"languages-{arm.replace(', ', '-').replace(' ', '-')}-{seed}"
-            shares[arm].append(runs.kept(name, shares_of_model, arm, source, stage, problems,
-                                         max_new_tokens, seed, args))
+    jobs = {}
+    for seed in args.seeds:
+        for arm in COLORS:
+            file = f"C6-{runs.in_file_name(arm)}-{seed}"
+            jobs[arm, seed] = (runs.arm, file, args, measure, arm, problems, num_documents, max_new_tokens,
+                               seed, args)
+    shares = runs.by_seed(runs.work_off(jobs))
     rows = []
     for arms in [(arm,) for arm in COLORS] + list(COMPARED):
         for name, interval in intervals(shares, *arms).items():

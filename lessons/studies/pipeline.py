@@ -3,6 +3,9 @@ Claims C8 and C11, of lesson 16.
 
     python lessons/studies/pipeline.py [--seeds 5]
     python lessons/studies/pipeline.py --fast      one run of the preset smoke
+
+It also asks every stage the easiest problems of all, sums of two digits, which RL and the scores leave out: a
+model may unlearn what it is not asked any more. What is counted of a run is kept in lessons/results/arms/.
 """
 
 import sys
@@ -15,9 +18,13 @@ from runs import row
 from shared import group_bars, label
 
 from minireason.evaluate import mean_of_reasoning, tasks_of
+from minireason.inference import answer_all
 from minireason.stats import bootstrap_interval
+from minireason.tasks import parse_prompt
+from minireason.tokenizer import get_tokenizer
 from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
+from minireason.verifier import verify
 
 NUM_SMOKE = 20_000      # documents of the base with --fast: with fewer, it solves nothing
 NUM_SAMPLED = 400       # problems for rejection with --fast: so small a model is seldom right
@@ -46,6 +53,34 @@ def more_rows(results, stages, tasks):
             values = [numbers[name] for numbers in by_seed if name in numbers]
             mean = sum(values) / len(values)
             rows.append(row(f"{stage} {name} (mean, lowest, highest run)", mean, min(values), max(values)))
+    return rows
+
+
+def sums_of_digits():
+    """All problems a+b and a-b of two digits from 1 to 9 whose result is not negative: 126."""
+    problems = []
+    for left in range(1, 10):
+        for right in range(1, 10):
+            problems.append(parse_prompt(f"compute {left}+{right}"))
+            if left >= right:
+                problems.append(parse_prompt(f"compute {left}-{right}"))
+    return problems
+
+
+def right_sums(folder, stage, seed):
+    """Which of `sums_of_digits` a stage of a run gets right with one answer: "0110..."."""
+    model, problems = runs.open_model(folder, stage)[0], sums_of_digits()
+    prompts = [problem.prompt for problem in problems]
+    answers = answer_all(model, get_tokenizer(), prompts, max_new_tokens=60, seed=seed)
+    return "".join(str(int(verify(problem, text).correct)) for problem, (text, _) in zip(problems, answers))
+
+
+def sums_rows(results, stages):
+    """A row for each stage: the share of `sums_of_digits` that it gets right."""
+    rows = []
+    for stage in stages:
+        right = [[int(bit) for bit in result["sums"][stage]] for result in results]
+        rows.append(row(f"{stage} sums of two digits", *bootstrap_interval(right)))
     return rows
 
 
@@ -101,20 +136,36 @@ def draw(rows, stages, tasks):
     return figure
 
 
-def results_of(seed, args):
-    """Results of a whole run; with --fast of a smoke run from random weights."""
+def whole_run(seed, args):
+    """Makes a whole run, if it is not there; with --fast one of the preset smoke. Returns its folder."""
     if args.fast:
-        return runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *runs.FAST_FLAGS,
-                           "--base-num-examples", NUM_SMOKE, "--sampling-num-problems", NUM_SAMPLED,
-                           *args.given_flags)
-    return runs.or_exit(runs.read_results, runs.whole_run(seed, args))
+        runs.ensure(f"smoke-{seed}", "--preset", "smoke", "--seed", seed, *runs.FAST_FLAGS,
+                    "--base-num-examples", NUM_SMOKE, "--sampling-num-problems", NUM_SAMPLED,
+                    *args.given_flags)
+        return runs.STUDIES / f"smoke-{seed}"
+    return runs.whole_run(seed, args)
+
+
+def measure(seed, args):
+    """What is kept of a whole run: its config, and of each stage the seconds, the scores and `right_sums`."""
+    folder = whole_run(seed, args)
+    results = runs.or_exit(runs.read_results, folder)
+    for scores in results["stages"].values():
+        for of_task in scores.values():
+            for name in ("samples", "distributions"):       # long, and not needed here
+                of_task.pop(name, None)
+    sums = {stage: right_sums(folder, stage, seed) for stage in results["stages"]}
+    return {name: results[name] for name in ("config", "seconds", "stages")} | {"sums": sums}
 
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
-    results = list(runs.work_off({seed: (results_of, seed, args) for seed in args.seeds}).values())
+    jobs = {}
+    for seed in args.seeds:
+        jobs["whole", seed] = (runs.arm, f"C8-whole-{seed}", args, measure, seed, args)
+    [results] = runs.by_seed(runs.work_off(jobs)).values()
     stages, tasks = list(results[0]["stages"]), tasks_of(results[0]["stages"]["rl"])
-    rows = over_seeds(results) + more_rows(results, stages, tasks)
+    rows = over_seeds(results) + more_rows(results, stages, tasks) + sums_rows(results, stages)
     seconds = {}
     for stage in stages:
         seconds[stage] = sum(result["seconds"][stage] for result in results) / len(results)
