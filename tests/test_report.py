@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from minireason.run import BY_STAGE
 from minireason.tools import plots, report
 from minireason.upkeep import metrics
 from minireason.upkeep.command import Fault
@@ -24,6 +25,16 @@ def test_the_page_is_made_again_from_the_saved_numbers_alone(copy):
     written = report.write_report(copy, json.loads((copy / "results.json").read_text()))
     assert (copy / "report.md").read_bytes() == page
     assert all(path.stat().st_size > 2000 for path in written)
+
+
+def test_a_run_without_scores_is_told_how_to_go_on(copy, capsys):
+    results = json.loads((copy / "results.json").read_text())
+    for kind in BY_STAGE:
+        results[kind] = {}
+    (copy / "results.json").write_text(json.dumps(results))
+    assert report.main([str(copy)]) == 2
+    error = capsys.readouterr().err
+    assert f"go on with python train.py --resume --out {copy}" in error and error.count("\n") == 1
 
 
 def test_the_table_shows_what_the_results_hold(copy):

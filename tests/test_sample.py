@@ -295,6 +295,7 @@ def test_no_prompt_that_training_draws_gets_a_hint():
     ("program 0->5 1->7", "inputs outside 1 to 6"), ("program 1->5 2->100", "outputs outside 0 to 99"),
     ("make 42 from 30 12", "numbers above 20"), ("make 42 from 1 2 3 4", "more than 3 numbers"),
     ("compute 1+2+3+4+5", ""), ("compute 1+2+3+4+5-6", "more than 5 terms"),
+    ("compute 7*8", "a single term"), ("compute -5", "a single term"),
     ("make 100 from 10 10", "targets outside 1 to 99")])
 def test_a_prompt_larger_than_those_of_training_is_answered_with_a_note(prompt, unseen):
     answer = sample.Reply("<think></think><answer>1</answer>", 5, None)

@@ -109,6 +109,8 @@ def check(problem: Problem, answer: str) -> str | None:
 
 def unseen(problem: Problem) -> str:
     """Names something in a user's problem that no preset's training draws; "" if it finds nothing."""
+    if not PLUS_OR_MINUS.search(problem.prompt):
+        return "a single term"
     most_terms = LEVELS[TASK.hardest_of_presets()][1]
     if len(PLUS_OR_MINUS.findall(problem.prompt)) >= most_terms:
         return f"more than {most_terms} terms"
