@@ -112,10 +112,11 @@ assert fates == ["kept", "wrong", "unreadable", "too long", "repeated"]
 # filter. `rejection.sample_and_filter` does the same for `train.py`. Here we write it out, since we
 # want to keep all answers as well: a control will learn from those.
 #
-# Three things differ. `train.py` asks more problems. It mixes conversations into the texts (lesson
-# 16 shows what they do). And it draws each task equally often, since the student begins at the
-# base, and all that RL had added has to come from the kept texts. We draw as RL does, one program
-# in ten. So our student gains little in programs, and we do not test them.
+# Four things differ. `train.py` asks more problems, and easier ones among them. It mixes
+# conversations into the texts (lesson 16 shows what they do). And it draws each task equally often,
+# since the student begins at the base, and all that RL had added has to come from the kept texts.
+# We draw as RL does, one program in ten. So our student gains little in programs, and we do not
+# test them.
 
 # %%
 tasks = TaskConfig()
@@ -252,7 +253,10 @@ show_figure(figure, "14_rejection_sampling")
 #   here, and as often in [whole runs](results/README.md#c9). R1 started afresh, too.
 #
 # What it does not show: other seeds, and what gets lost. Problems that the teacher finds hard give
-# few kept answers, so the student sees an easier world.
+# few kept answers, so the student sees an easier world. And what nobody asks can be unlearned: the
+# student of a whole run, to which only sums of three terms and more were shown, answered 6 to
+# `compute 2+2`. So `train.py` now asks easier problems, too
+# ([the trial](results/CHANGES.md#what-rejection-does-not-ask)).
 #
 # The trap: to compare losses. The unfiltered pupil ends with the lower loss here, and is right less
 # often. The two imitate other texts, so their losses say nothing. Ask held-out problems.
