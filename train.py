@@ -10,7 +10,6 @@ is trained, saved and scored. Exit codes are those of minireason/upkeep/command.
 
 import argparse
 import contextlib
-import copy
 import math
 import shlex
 import sys
@@ -20,40 +19,26 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minireason.begin import (
-    check_enough_for_processes,
-    check_new_run,
-    check_not_begun,
-    check_same_settings,
-    check_stage,
-    fresh_folder,
-    holds_run,
-    locked,
-    new_run,
-)
-from minireason.config import Config, RLConfig, preset, quoted, settings_of, to_dict
+from minireason.begin import choose_run, fresh_folder, locked, open_run
+from minireason.config import Config, RLConfig, preset, to_dict
 from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
 from minireason.run import (
     BY_STAGE,
     STAGES,
     Run,
-    config_of_run,
     must_fit,
     new_results,
     read_results,
-    runs_by_age,
     stages_of,
 )
 from minireason.snapshots import iterations_to_keep, remove_after, save_snapshot
 from minireason.stages import Stage, prepare
 from minireason.tasks import test_problems
-from minireason.tokenizer import get_tokenizer
 from minireason.tools import report
-from minireason.tools.flags import Parser, add_flags, apply_flags, help_formatter, settings_to_show
+from minireason.tools.command_line import parse
 from minireason.tools.memory import count_parameters
 from minireason.upkeep import checkpoint, logs, metrics, parallel
 from minireason.upkeep.command import (
-    BadInput,
     Fault,
     Stopped,
     exit_codes,
@@ -103,53 +88,6 @@ def main(argv: list[str] | None = None) -> int | None:
             advice = shlex.join([*parallel.starter(), "train.py", *stage, "--resume", "--out", str(folder)])
             error.args = (f"{str(error) or 'stopped'}; go on with: {advice}",)
         raise
-
-
-def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config | None]:
-    """Finds out which run is meant. Returns (folder, settings). Writes nothing yet. Raises BadInput.
-
-        (folder, None)        the folder holds a run
-        (folder, settings)    a new run, in the folder that --out names
-        (None, settings)      a new run, in a folder that `fresh_folder` is still to make
-    """
-    folder = None
-    if args.out:
-        folder = Path(args.out)
-    elif args.resume:
-        folders = runs_by_age()
-        if not folders:
-            raise BadInput("there is no run to resume in runs/")
-        folder = folders[-1]
-    if folder is not None and holds_run(folder):
-        return folder, None
-    if args.resume:
-        raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
-    config = config_asked(args)
-    check_new_run(args.stage, config, args.source)
-    return folder, config
-
-
-def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> Config:
-    """Begins a new run with the settings `config`, or goes on with an old one (None). Returns its settings.
-
-    What an old one was begun with has to agree with what is asked now. Call it with the folder locked.
-    """
-    if config is not None:
-        new_run(folder, config, args.stage, args.source, args.command)
-        return config
-    if args.source and not args.resume:
-        raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
-    stored = config_of_run(folder)
-    check_stage(args.stage, stored)
-    if hasattr(args, "preset"):
-        wanted = config_asked(args)
-    else:                               # only the given flags must agree with the stored settings
-        wanted = apply_flags(copy.deepcopy(stored), given_flags(args))
-    check_same_settings(folder, stored, wanted)
-    check_enough_for_processes(args.stage, stored)
-    if not args.resume:
-        check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
-    return stored
 
 
 # -----------------------------------------------------------------------------
@@ -369,70 +307,6 @@ def memory_advice(run: Run, stage: str) -> Iterator[None]:
             flags[1] = f"--sampling-num-problems ({run.config.sampling.num_problems})"
         flags.append(f"--model-width ({run.config.model.width})")
         raise Fault(f"{stage}: out of memory: begin another run with less {' or '.join(flags)}") from None
-
-
-# -----------------------------------------------------------------------------
-# The command line
-
-MORE_HELP = """\
-A setting is shown with its default. What is (on) is switched off by --no-NAME.
-
-  python train.py rl --help       the settings of a stage
-  python train.py all --help      all settings
-
-presets:
-  smoke     every stage in 2 to 3 minutes, to see that all works
-  laptop    what the README shows, in 22 to 33 minutes on two cores
-  gpu       a wider model and larger rollouts, for one GPU
-"""
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Reads the command line. With --help it prints and exits."""
-    args = make_parser(preset("laptop"), []).parse_args(argv)
-    args.command = shlex.join([*parallel.starter(), "train.py", *(sys.argv[1:] if argv is None else argv)])
-    if args.stage not in (None, "all", *STAGES):
-        raise BadInput(f"unknown stage {quoted(args.stage)}: choose all, {', '.join(STAGES)}")
-    if args.help:
-        config = preset(getattr(args, "preset", "laptop"))
-        make_parser(config, settings_to_show(args.stage)).print_help()
-        sys.exit(0)
-    if args.stage is None:
-        args.stage = "all"
-    if args.log:
-        logs.check_installed(args.log)
-    return args
-
-
-def make_parser(config: Config, shown: list[str]) -> Parser:
-    """The flags of train.py, with defaults as in `config`. Help lists the settings named in `shown`."""
-    parser = Parser(
-        "Trains a toy reasoner from random weights.",
-        usage="python train.py [STAGE] [--preset NAME] [--SETTING VALUE ...]",
-        epilog=MORE_HELP, formatter_class=help_formatter, add_help=False)
-    parser.add_argument("stage", nargs="?", help=f"all (default), {', '.join(STAGES)}")
-    parser.add_argument("-h", "--help", action="store_true", help="print this and exit")
-    parser.add_argument("--out", metavar="FOLDER", help="of the run; by default a new one in runs/")
-    parser.add_argument("--from", dest="source", metavar="RUN",
-                        help="run to copy earlier stages from; pretrained: the included weights")
-    parser.add_argument("--resume", action="store_true", help="go on with the newest run, or with --out")
-    parser.add_argument("--device", help="cuda, mps or cpu; by default the best one")
-    parser.add_argument("--log", choices=logs.NAMES, help="copy the metrics to a logger that you installed")
-    add_flags(parser, config, shown)
-    return parser
-
-
-def given_flags(args: argparse.Namespace) -> dict:
-    """The settings on the command line, as {name: value}. The preset is left out, since it sets others."""
-    names = {setting.name for setting in settings_of(Config())} - {"preset"}
-    return {name: value for name, value in vars(args).items() if name in names}
-
-
-def config_asked(args: argparse.Namespace) -> Config:
-    """The settings of a new run: those of the preset, and the given ones in their place."""
-    config = apply_flags(preset(getattr(args, "preset", "laptop")), given_flags(args))
-    config.model.vocab_size = get_tokenizer().vocab_size
-    return config
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_o
 from minireason.run import PRETRAINED, config_of_run, different_settings, read_results
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
+from minireason.tools import command_line
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.checkpoint import load_weights, save_json, write_atomically
@@ -609,7 +610,7 @@ def settings_asked(args):
 def config_asked(flags):
     """The settings that train.py makes of its flags today. Raises ValueError where it would refuse them."""
     given = train.parse(flags)
-    return apply_flags(preset(getattr(given, "preset", "laptop")), train.given_flags(given))
+    return apply_flags(preset(getattr(given, "preset", "laptop")), command_line.given_flags(given))
 
 
 def rewarded_run(name, reward, seed, args):

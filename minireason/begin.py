@@ -1,10 +1,12 @@
 """How a run begins. All that can be refused is refused here, before anything is written.
 
-train.py calls these: it makes and locks a folder, checks what was asked, and begins the run or goes on with
+train.py calls `choose_run`, locks the folder, and calls `open_run`, which begins the run or goes on with
 it. minireason/run.py says what a run is.
 """
 
+import argparse
 import contextlib
+import copy
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,21 +17,75 @@ from minireason.run import (
     PRETRAINED,
     STAGES,
     checkpoint_path,
+    config_of_run,
     folder_of,
     has_checkpoint,
     model_config_of,
     new_results,
     open_state,
     read_results,
+    runs_by_age,
     scored_on,
     stages_of,
 )
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.command_line import config_asked, given_flags
+from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint, metrics, parallel
 from minireason.upkeep.command import BadInput
 
 LOCK = "lock"       # a running train.py locks this file
+
+
+# -----------------------------------------------------------------------------
+# Which run
+
+def choose_run(args: argparse.Namespace) -> tuple[Path | None, Config | None]:
+    """Finds out which run is meant. Returns (folder, settings). Writes nothing yet. Raises BadInput.
+
+        (folder, None)        the folder holds a run
+        (folder, settings)    a new run, in the folder that --out names
+        (None, settings)      a new run, in a folder that `fresh_folder` is still to make
+    """
+    folder = None
+    if args.out:
+        folder = Path(args.out)
+    elif args.resume:
+        folders = runs_by_age()
+        if not folders:
+            raise BadInput("there is no run to resume in runs/")
+        folder = folders[-1]
+    if folder is not None and holds_run(folder):
+        return folder, None
+    if args.resume:
+        raise BadInput(f"{folder} holds no run to resume: leave out --resume to start one")
+    config = config_asked(args)
+    check_new_run(args.stage, config, args.source)
+    return folder, config
+
+
+def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> Config:
+    """Begins a new run with the settings `config`, or goes on with an old one (None). Returns its settings.
+
+    What an old one was begun with has to agree with what is asked now. Call it with the folder locked.
+    """
+    if config is not None:
+        new_run(folder, config, args.stage, args.source, args.command)
+        return config
+    if args.source and not args.resume:
+        raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
+    stored = config_of_run(folder)
+    check_stage(args.stage, stored)
+    if hasattr(args, "preset"):
+        wanted = config_asked(args)
+    else:                               # only the given flags must agree with the stored settings
+        wanted = apply_flags(copy.deepcopy(stored), given_flags(args))
+    check_same_settings(folder, stored, wanted)
+    check_enough_for_processes(args.stage, stored)
+    if not args.resume:
+        check_not_begun(folder, stages_of(stored) if args.stage == "all" else (args.stage,))
+    return stored
 
 
 # -----------------------------------------------------------------------------

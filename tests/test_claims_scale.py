@@ -29,6 +29,7 @@ from minireason.stats import bootstrap_interval
 from minireason.tasks import countdown
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import get_tokenizer
+from minireason.tools import command_line
 from minireason.tools.flags import apply_flags
 from minireason.verifier import verify
 
@@ -201,7 +202,7 @@ def test_the_price_of_length_is_in_proportion_to_the_length(study, runs, monkeyp
     monkeypatch.setattr(runs, "ensure", lambda *flags: given.extend(flags))
     overthink.priced_run(0.3, 0, parsed(runs, monkeypatch, "overthink.py"))
     args = train.parse([str(flag) for flag in given[1:]])
-    config = apply_flags(preset("laptop"), train.given_flags(args)).rl
+    config = apply_flags(preset("laptop"), command_line.given_flags(args)).rl
     lengths = torch.tensor([1, 52, 104, config.max_new_tokens])
     assert torch.allclose(overlong_price(lengths, config), 0.3 * lengths / config.max_new_tokens)
     assert not config.scale_advantages and RLConfig().scale_advantages
@@ -267,7 +268,7 @@ def test_each_width_is_a_model_and_the_usual_one_has_the_usual_settings(study, r
     usual = preset("laptop")
     for width, _ in sizes.SIZES:
         flags = [str(flag) for flag in runs.flags_of_width(width, args)]
-        config = apply_flags(preset("laptop"), train.given_flags(train.parse(["base", *flags])))
+        config = apply_flags(preset("laptop"), command_line.given_flags(train.parse(["base", *flags])))
         check_model(config.model)
         for stage in ("base", "cold_start", "rl"):
             rate = getattr(usual, stage).learning_rate * 128 / width

@@ -31,6 +31,7 @@ from minireason.tasks.problem import Problem, is_test
 from minireason.tasks.task import Habits, Mix, Task
 from minireason.tasks.words import SPANISH, TAGS, Voice
 from minireason.tokenizer import get_tokenizer, known_words
+from minireason.tools import command_line
 from minireason.upkeep import checkpoint, metrics
 from minireason.verifier import canonical_answer, verify
 
@@ -120,7 +121,7 @@ def test_a_task_has_flags_and_settings_of_its_own(sort):
     assert stored["tasks"]["sort_levels"] == "1,2" and stored["tasks"]["sort_share"] == 0.2
     assert stored["evaluate"]["num_sorts"] == 50
     args = train.parse(["--tasks-sort-levels", "2", "--tasks-sort-share", "0.5", "--evaluate-num-sorts", "7"])
-    assert train.given_flags(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5,
+    assert command_line.given_flags(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5,
                                        "evaluate.num_sorts": 7}
 
 

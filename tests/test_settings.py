@@ -25,7 +25,7 @@ from minireason.policy import make_critic
 from minireason.run import WEIGHTS, config_of_run
 from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer
-from minireason.tools import inspector, memory
+from minireason.tools import command_line, inspector, memory
 from minireason.tools.flags import FIRST, apply_flags, similar_flags
 from minireason.tools.playground import __main__ as playground
 from minireason.upkeep.seeding import derive_rng
@@ -33,7 +33,7 @@ from minireason.upkeep.seeding import derive_rng
 ROOT = Path(train.__file__).parent
 SETTINGS = list(settings_of(preset("laptop")))
 NUMBERS = [setting for setting in SETTINGS if type(setting.get()) in (int, float)]
-PARSER = train.make_parser(preset("laptop"), [])
+PARSER = command_line.make_parser(preset("laptop"), [])
 NO_NUMBERS = ["nan", "inf", "-inf", "", " ", "many", "1e400", "0x10", "1,5", "--", "9" * 5000]
 
 
@@ -63,7 +63,7 @@ def never(*_):
 @pytest.fixture
 def one_parser(monkeypatch):
     """To build it takes longer than to read a command line. And nothing goes on from there."""
-    monkeypatch.setattr(train, "make_parser", lambda *_: PARSER)
+    monkeypatch.setattr(command_line, "make_parser", lambda *_: PARSER)
     monkeypatch.setattr(train, "choose_run", never)
 
 
@@ -339,7 +339,7 @@ def test_help_of_a_stage_shows_its_own_settings(capsys):
 
 def said_at_the_start(arguments, device="cpu"):
     args = train.parse(arguments)
-    config = apply_flags(preset(getattr(args, "preset", "laptop")), train.given_flags(args))
+    config = apply_flags(preset(getattr(args, "preset", "laptop")), command_line.given_flags(args))
     config.model.vocab_size = get_tokenizer().vocab_size
     return train.size_and_time(config, args, device)
 

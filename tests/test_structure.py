@@ -16,7 +16,7 @@ LEVELS = {
        "flags verdict shapes large fits published",
     1: "model cache stats parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer",
-    3: "policy inference rewards run begin snapshots",
+    3: "policy inference rewards run command_line begin snapshots",
     4: "rollout evaluate",
     5: "sft ppo grpo rejection align",
     6: "stages",

@@ -20,6 +20,7 @@ from minireason import stats
 from minireason.config import check_variants, preset, to_dict
 from minireason.run import WEIGHTS, open_model
 from minireason.stats import bootstrap_interval
+from minireason.tools import command_line
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint
 
@@ -131,7 +132,7 @@ def test_flags_without_a_run_claim_nothing(runs, monkeypatch, capsys):
 
 def begun_run(runs, name, *flags, **changed):
     """A run's folder as `ensure(name, *flags)` leaves it, but for some settings of its config.json."""
-    config = apply_flags(preset("smoke"), train.given_flags(train.parse(list(flags))))
+    config = apply_flags(preset("smoke"), command_line.given_flags(train.parse(list(flags))))
     values = to_dict(config)
     values["rl"] |= changed
     (runs.STUDIES / name).mkdir(parents=True)
@@ -376,7 +377,7 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
     args = SimpleNamespace(fast=False, flags=["--rl-num-iterations", "9"])
     assert runs.unpriced_run(4, args) == runs.STUDIES / "unpriced-4"
     flags = [str(flag) for flag in asked["unpriced-4"]]
-    given = train.given_flags(train.parse(flags))
+    given = command_line.given_flags(train.parse(flags))
     assert given == {"language_price": 0.0, "seed": 4, "rl.num_iterations": 9}
     assert flags[0] == "rl" and flags[flags.index("--from") + 1] == str(runs.STUDIES / "seed-4")
     import aha
@@ -610,7 +611,7 @@ def test_each_relative_is_a_command_that_is_not_refused_and_has_its_lines(varian
     flags = []
     for name, relative in variants.RELATIVES.items():
         args = train.parse(["rl", *relative.flags.split()])
-        check_variants(apply_flags(preset("laptop"), train.given_flags(args)))
+        check_variants(apply_flags(preset("laptop"), command_line.given_flags(args)))
         flags.append(relative.flags)
         assert (variants.num_lines(relative) == 0) == (name in variants.BASELINES)
         assert relative.less in variants.BASELINES
