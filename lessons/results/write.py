@@ -150,15 +150,6 @@ def imitation():
     return grid("C1.json", "after", arms, columns)
 
 
-def imitation_seconds():
-    """C1: how long each of the four ways took."""
-    seconds = read("C1.json")["seconds"]
-    rows = []
-    for arm, of_seeds in seconds.items():
-        rows.append([arm, str(min(of_seeds)), str(max(of_seeds))])
-    return table(["CPU seconds after the cold start", "shortest run", "longest run"], rows)
-
-
 def imitation_differences():
     """C1: RL minus each other way."""
     arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
@@ -352,8 +343,9 @@ def kin():
         else:
             cells += ["-", "-", "-"]
         rows.append(cells)
-    return table([size_of("variants.json"), "lines", "right at the end, %", "minus its GRPO, by answers",
-                  "the same, by seconds", "times as long"], rows)
+    return table([size_of("variants.json"), "lines", "right at the end, %",
+                  "minus its GRPO after as many answers", "minus its GRPO after as many seconds",
+                  "times as long"], rows)
 
 
 def starts_compared():
@@ -508,9 +500,9 @@ def thinking():
         cells.append(f"{mean([row['tokens'] for row in found[name]]):.0f}")
         cells.append(f"{mean([100 * (spread['cut_off'] or 0) for spread in spreads]):.0f}")
         rows.append(cells)
-    more = f">{most_tries}"
+    more = f"more than {most_tries} tries"
     return table(["countdown", "runs", "right, %", "tries (lowest to highest run)", f"{more}, %",
-                  "right of these, %", f"{more} of the right, %", "tokens", "cut off, %"], rows)
+                  "right of these, %", f"{more}, % of the right answers", "tokens", "cut off, %"], rows)
 
 
 def right_beyond(spreads, most):
@@ -560,7 +552,6 @@ TABLES = {
         "C8.json", ["rl - base", "rl - cold-start", "rejection - rl", "align - rejection", "align - rl"]),
     "C1-table": imitation,
     "C1-differences-table": imitation_differences,
-    "C1-seconds-table": imitation_seconds,
     "C2-table": verifier_errors,
     "C3-table": aha,
     "C3-differences-table": aha_differences,
@@ -578,7 +569,6 @@ TABLES = {
     "published-table": published,
     "C10-table": alignment,
     "C10-differences-table": alignment_differences,
-    "C11-table": lambda: differences("C11.json", ["rl - base", "rl - cold-start"]),
 }
 
 
@@ -881,8 +871,10 @@ def prices():
 def spared():
     """C20: which share of the tokens can go, by the points of accuracy that it may cost."""
     rows = {f"{drop} points": str(drop) for drop in (0, 1, 2, 5)}
-    columns = {f"{task}, %": f"{task}: share of tokens that can go for {{}} points" for task in TASKS[:2]}
-    return grid("C20.json", "tokens that can go for", rows, columns)
+    columns = {}
+    for task in TASKS[:2]:
+        columns[f"{task}: tokens saved, %"] = f"{task}: share of tokens that can go for {{}} points"
+    return grid("C20.json", "accuracy given up", rows, columns)
 
 
 def sizes():
@@ -900,22 +892,15 @@ def sizes():
 
 
 def thoughts_by_size():
-    """C17: what RL changes in thoughts: how many answers have one, and how many of its steps are wrong."""
-    columns = {}
+    """C17, a table for each task: how many answers have a thought, and how many of its steps are wrong."""
+    sizes, tables = {size: size for size in read("C17.json")["sizes"]}, []
     for task in TASKS[:2]:
+        columns = {}
         for what in ("answers that think", "wrong steps"):
             for stage, title in (("base", "base"), ("rl", "RL")):
-                columns[f"{task}: {what}, {title} %"] = f"{{}}: {task}, {what}, {stage} {EVERY_RUN}"
-    sizes = {size: size for size in read("C17.json")["sizes"]}
-    return grid("C17.json", "lowest and highest run in brackets", sizes, columns)
-
-
-def thresholds():
-    """C17: from which pass@1 of the base on RL gains."""
-    rows = []
-    for task in TASKS[:2]:
-        rows.append([task, cell("C17.json", f"{task}: pass@1 of the base from which*", percent)])
-    return table(["", "RL surely gains 5 points from this pass@1 of the base on, %"], rows)
+                columns[f"{what}, {title} %"] = f"{{}}: {task}, {what}, {stage} {EVERY_RUN}"
+        tables.append(grid("C17.json", task, sizes, columns))
+    return "".join(tables)
 
 
 def distilling():
@@ -961,25 +946,21 @@ def distilling_seconds():
             cells.append(cell("C13.json", f"{title}: both", points_interval))
             cells.append(cell("C13.json", f"{title}: share that RL had", percent))
         rows.append(cells)
-    return table(["minus RL, in as many seconds", "teacher not counted", "share of the time RL used, %",
-                  f"teacher counted (seeds: {claim['longer']})", "share of the time RL used, %"], rows)
+    return table(["minus the best of RL in as many seconds", "the teacher is free", "RL's best came after, %",
+                  f"the teacher is paid for (seeds: {claim['longer']})", "RL's best came after, %"], rows)
 
 
 TABLES |= {
     "C13-table": if_measured("C13", distilling),
     "C13-differences-table": if_measured("C13", distilling_differences),
     "C13-seconds-table": if_measured("C13", distilling_seconds, after=(
-        "The last table takes the best that RL reached in as many seconds as the other way took, and says\n"
-        "which share of these seconds that took.")),
+        "The last table compares with the best that RL reached in as many seconds, and says after which\n"
+        "share of these seconds that was.")),
     "C16-table": if_measured("C16", generalization),
     "C16-differences-table": if_measured("C16", generalization_differences, after=(
         "Where no model solves any problem of a kind, nothing can be told apart.")),
     "C17-table": if_measured("C17", sizes),
     "C17-thoughts-table": if_measured("C17", thoughts_by_size),
-    "C17-threshold-table": if_measured("C17", thresholds, after=(
-        "*No signal at first*: the share of groups whose answers are all right or all wrong, in the first\n"
-        "ten iterations (lowest and highest run). *Surely*: the low end of the interval of what RL gains is\n"
-        "above 5 points, for this base and each better one.")),
     "C5-whole-table": if_measured("C5", comparison),
     "C5-goal-table": if_measured("C5", needed_for_a_goal),
     "C5-critic-table": if_measured("C5", what_is_known),
@@ -1021,7 +1002,7 @@ def models_beyond_the_base():
 def pass_at_many():
     """C14: a row for each model and some k."""
     samples, rows = read("C14.json")["samples"], []
-    for k in sorted({1, min(16, samples), min(128, samples), samples}):
+    for k in sorted({1, min(16, samples), samples}):
         for model in models_beyond_the_base():
             cells = [f"pass@{k:,}, {model}"]
             for task in TASKS:
@@ -1078,13 +1059,6 @@ def random_reward_gains():
     return grid("C15.json", "paid for", REWARDS, columns, points_interval)
 
 
-def random_reward_differences():
-    """C15: RL with the exact reward minus RL with each other one."""
-    rows = {name: arm for name, arm in REWARDS.items() if arm != "exact"}
-    columns = {task: f"{task}, exact less {{}}" for task in (*TASKS, "all problems")}
-    return grid("C15.json", "right answers paid, minus", rows, columns, points_interval)
-
-
 def random_reward_habits():
     """C15: form, thinking and length, before RL and after each reward."""
     rows = {"the base, before RL": "base"} | REWARDS
@@ -1123,15 +1097,15 @@ def process_differences():
 def process_counts():
     """C18: tokens, steps and form of the answers of the base and of each arm."""
     rows = {"the base, before RL": "base"} | PROCESS
-    numbers = {"tokens": f"countdown, {{}}: tokens {EVERY_RUN}",
-               "right steps": f"countdown, {{}}: right_steps {EVERY_RUN}"}
-    numbers["right steps, arithmetic"] = f"arithmetic, {{}}: right_steps {EVERY_RUN}"
-    shares = {"wrong steps, arithmetic %": f"arithmetic, {{}}: wrong_steps {EVERY_RUN}",
-              "wrong steps %": f"countdown, {{}}: wrong_steps {EVERY_RUN}",
-              "repeated steps %": f"countdown, {{}}: repeated {EVERY_RUN}",
-              "well formed %": f"countdown, {{}}: well_formed {EVERY_RUN}"}
-    return beside(grid("C18.json", "countdown", rows, numbers, plain_interval),
-                  grid("C18.json", "countdown", rows, shares))
+    numbers = {"countdown: tokens": f"countdown, {{}}: tokens {EVERY_RUN}",
+               "countdown: right steps": f"countdown, {{}}: right_steps {EVERY_RUN}",
+               "arithmetic: right steps": f"arithmetic, {{}}: right_steps {EVERY_RUN}"}
+    shares = {"arithmetic: wrong steps %": f"arithmetic, {{}}: wrong_steps {EVERY_RUN}",
+              "countdown: wrong steps %": f"countdown, {{}}: wrong_steps {EVERY_RUN}",
+              "countdown: repeated steps %": f"countdown, {{}}: repeated {EVERY_RUN}",
+              "countdown: well formed %": f"countdown, {{}}: well_formed {EVERY_RUN}"}
+    return beside(grid("C18.json", "in an answer", rows, numbers, plain_interval),
+                  grid("C18.json", "in an answer", rows, shares))
 
 
 def scorer():
@@ -1166,13 +1140,12 @@ TABLES |= {
     "C14-alone-table": if_measured("C14", solved_alone),
     "C15-table": if_measured("C15", random_rewards),
     "C15-gains-table": if_measured("C15", random_reward_gains),
-    "C15-differences-table": if_measured("C15", random_reward_differences),
     "C15-habits-table": if_measured("C15", random_reward_habits),
     "C18-table": if_measured("C18", process_rewards),
     "C18-differences-table": if_measured("C18", process_differences),
     "C18-steps-table": if_measured("C18", process_counts, before=(
-        "What the answers to countdown hold, and in two columns those to arithmetic. A step is repeated\n"
-        "if an earlier one asked the same. Brackets: lowest and highest run.")),
+        "What the answers hold. A step is repeated if an earlier one asked the same. Brackets: lowest and\n"
+        "highest run.")),
     "C18-scorer-table": if_measured("C18", scorer, before=(
         "What the scorer makes of right steps and of wrong ones, before RL and after:")),
     "C18-transcripts-table": if_measured("C18", transcripts, before=(
