@@ -169,7 +169,9 @@ def golden_example(rng: random.Random, tasks: TaskConfig, expert: bool = False) 
     while True:
         name = draw_task(rng, tasks)
         task, levels = TASKS[name], tasks.levels[name]
-        hardest = max(max(levels) - 1, min(task.levels))     # below the hardest that is scored, if it can be
+        hardest = max(levels)
+        if hardest > 1:
+            hardest -= 1        # below the hardest that is scored; nothing trivial is below levels 0 and 1
         choices = levels if expert else levels_up_to(hardest, task.levels)
         problem = draw_problem(name, rng, rng.choice(choices))
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))

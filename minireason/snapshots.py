@@ -1,6 +1,6 @@
 """Snapshots: the weights of RL's model on its way, so that one can see how an answer changes in training.
 
-    runs/laptop/rl/snapshots/043.pt  086.pt  ...        the number is that of iterations done
+    runs/laptop/rl/snapshots/014.pt  028.pt  ...        the number is that of iterations done
 
 A snapshot is a checkpoint in half precision without an optimizer, about 1.6 MB. `--rl-snapshots 6` keeps six,
 evenly spaced. RL's start and end are not stored twice: the stage before RL has the one, RL's checkpoint the

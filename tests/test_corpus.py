@@ -113,6 +113,18 @@ def test_level_0_is_drawn_where_it_is_the_hardest_and_nowhere_else():
     assert corpus.levels_up_to(3, (0, 1, 2, 3, 4)) == [1, 2, 2, 3, 3, 3]
 
 
+@pytest.mark.parametrize("scored, drawn", [((0,), {0}), ((1,), {1}), ((1, 2), {1}), ((2, 3), {1, 2})])
+def test_a_cold_start_is_easier_than_what_is_scored_but_not_of_another_world(scored, drawn):
+    """Level 0 of arithmetic is no easier kind of level 1: it has four digits where level 1 has two terms."""
+    mix = TaskConfig(levels={"arithmetic": scored}, shares={"arithmetic": 1.0})
+    rng, num_terms = random.Random(0), {0: {4}, 1: {2}, 2: {3}}
+    found = set()
+    for _ in range(200):
+        prompt, _ = corpus.golden_example(rng, mix)
+        found.add(len(re.findall("[0-9] *[-+]", prompt)) + 1)
+    assert found <= set().union(*(num_terms[level] for level in drawn))
+
+
 def held_out_in(fact, mix):
     """The test problems of scored levels that a fact such as 7+8=15 asks and answers, by trying prompts."""
     left, operator, right, result = re.fullmatch("(-?[0-9]+)([-+*/])([0-9]+)=(-?[0-9]+)", fact).groups()
