@@ -238,7 +238,7 @@ def draw(rows, prices, num_answers):
     axes[0].set_xticks(range(num_answers + 1))
     label(axes[0], "hard problems take long", f"how many of {num_answers} answers are right", "tokens, mean")
     label(axes[1], "accuracy and length, by price (at the points)", "tokens of an answer, mean", "right, %")
-    label(axes[2], "what can go", "points of accuracy that are given", "% of the tokens")
+    label(axes[2], "what a price can save", "points of accuracy given up", "% of the tokens saved")
     return figure
 
 

@@ -126,9 +126,9 @@ def draw(rows, stages, tasks):
     group_bars(axes[1], table_of(intervals, titles, HABITS), HABITS)
     group_bars(axes[2], table_of(intervals, steps, tasks), colors)
     axes[2].axhline(0, color="black", lw=0.6)
-    label(axes[0], "right answers", ylabel="held-out pass@1, %")
-    label(axes[1], "habits (bars: lowest, highest run)", ylabel="% (see the text)")
-    label(axes[2], "what a stage changed", ylabel="percentage points")
+    label(axes[0], "right answers (lines: 95%)", ylabel="held-out problems right, %")
+    label(axes[1], "habits (lines: lowest to highest run)", ylabel="% of thoughts, and of chats")
+    label(axes[2], "what a stage changed (lines: 95%)", ylabel="percentage points")
     axes[0].set_ylim(0, 115)
     axes[1].set_ylim(0, 75)
     for axis in axes:

@@ -160,9 +160,7 @@ def draw(by_size, group_size):
         y, errors = error_bars(gains)
         axes[0].errorbar(x, y, errors, fmt="o", ms=4, color=color, label=task, capsize=2)
     axes[0].axhline(0, color="black", lw=0.6)
-    axes[0].set_xscale("symlog", linthresh=0.5)
-    axes[0].set_xlim(left=0)
-    axes[0].xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes[0].set_xlim(0, 65)
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
 
@@ -175,7 +173,8 @@ def draw(by_size, group_size):
     axes[1].plot(chances, [silent_share(p, group_size) for p in chances], color="#999999",
                  label="if all problems were equally hard")
     axes[1].set_ylim(0, 1.02)
-    label(axes[1], f"groups of {group_size} without a signal", f"mean reward of the first {FIRST} iterations",
+    label(axes[1], f"groups of {group_size} without a signal (a dot: a run)",
+          f"mean reward of the first {FIRST} iterations",
           "share of these groups")
 
     for place, (size, measured) in enumerate(by_size.items()):
@@ -183,11 +182,12 @@ def draw(by_size, group_size):
             before, after = (100 * share_of(measured, "wrong_steps", stage, task)[0]
                              for stage in STAGES)
             x = place + 0.2 * TASKS.index(task)
-            axes[2].annotate("", (x, after), (x, before), arrowprops={"arrowstyle": "->", "color": color})
+            axes[2].plot((x, x), (before, after), lw=1, color=color)
             axes[2].plot(x, before, "o", ms=4, color=color)
+            axes[2].plot(x, after, "o", ms=5, color=color, markerfacecolor="white")
     axes[2].set_xticks(range(len(by_size)), [short_title(size) for size in by_size])
     axes[2].set_ylim(0, 100)
-    label(axes[2], "wrong steps: base (dot) to RL (arrow)", "base", "% of the steps", legend=False)
+    label(axes[2], "wrong steps: base (dot), after RL (ring)", "base", "% of the steps", legend=False)
     return figure
 
 
