@@ -94,9 +94,10 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, D numbers
 # in a key, N positions to look at, and later L tokens of a completion and V words of the
 # vocabulary. K is smaller than H, since several heads share keys and values. (You may read the code
-# as if K were H. If there are 4 heads, and 2 of keys, then the queries of heads 1 and 2 meet the
-# same keys, and stand below each other in 2T rows.) Find the lines of the example: the scores, the
-# mask, the softmax, and the product with the values.
+# as if K were H. Take H = 4 heads of queries and K = 2 heads of keys. Heads 1 and 2 use the same
+# keys. So the code puts the T queries of head 1 and the T queries of head 2 below each other, into
+# one matrix of 2T rows, and one product serves both.) Find the lines of the example: the scores,
+# the mask, the softmax, and the product with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python
@@ -157,11 +158,12 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 # follows.
 #
 # The way out needs no long texts. In a quarter of the texts, imitation skips some positions between
-# the prompt and the completion: a *gap*. The text is as short as before, but its prompt is as far
-# away as in a long thought. Below, a prompt of four tokens and a completion of three have a gap of
-# 90: the completion begins at position 94 instead of 4. The gap is there and nowhere else, so that
-# the digits of a sum stay side by side. A quarter is enough, and the base learns the rest as well
-# as before. Large models learn such distances in another way: they read longer texts at the end of
+# the prompt and the completion: a *gap*. The text is as short as before, but its positions say that
+# the prompt is as far away as in a long thought. Below, a prompt of four tokens and a completion of
+# three have a gap of 90: the completion begins at position 94 instead of 4. There is one gap only,
+# between prompt and completion. So neighbours in the completion, such as the digits of a sum, keep
+# their distance of 1. A quarter of the texts is enough, and the base learns all else as well as
+# before. Large models learn such distances in another way: they read longer texts at the end of
 # their pretraining.
 
 # %%
@@ -264,6 +266,12 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 # `head` as well. `gather` below is the same as hidden[b, positions[b]] for each row b. The second
 # result of `completion_logprobs` is for the curves of lesson 09. Read past `padded_hidden`, and
 # `kernels` and `parallel` in later lessons: they are about speed and several processes.)
+#
+# Before the first update both logprobs of a token are the same, but for rounding, since the same
+# model reads the same tokens. So the noted ones may stand for those of the policy that sampled.
+# Large trainers often sample with a separate program that rounds otherwise, or has older weights.
+# Then the two differ from the start, and such trainers compute the old logprobs once more, or
+# correct for the difference.
 #
 # <!-- From minireason/policy.py: completion_hidden -->
 # ```python

@@ -328,9 +328,9 @@ show_figure(figure, "04_cold_start")
 # - Middle, countdown: thinking alone helps less, so skill takes more examples. After 300 many more
 #   answers are right than after 30.
 # - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
-#   make it worse. Their verdicts are true, but nearly all say yes: of all *yes* and *no* in the
-#   countdown examples among the 30, 82% are yes; in the base's corpus 33% are. Whoever reads them a
-#   hundred times learns to say yes. The experts' examples have 30%, and they help.
+#   make it worse. Their verdicts are true, but most of them are yes. Of all *yes* and *no* in the
+#   countdown examples among the 30, 82% are yes; in the base's corpus 33% are. A model that reads
+#   them a hundred times learns to say yes. In the experts' examples it is 30%, and they help.
 # - Right, orange: a model that knows 30 examples by heart has lost variety. It repeats itself, so
 #   several completions help it less than they help the base.
 # - Right: the base has many groups that hold right and wrong completions, so RL can start from it

@@ -37,11 +37,12 @@
 #
 #     A_t = (r_t + V_{t+1} - V_t) + (r_{t+1} + V_{t+2} - V_{t+1}) + ... + (r_T - V_T)
 #
-# What is left is the reward that really came, minus V_t. We trust the critic for nothing but the
-# baseline. So with lambda = 1, which is our setting, all tokens of a completion get the same final
-# reward, and differ in what is subtracted. So a single completion does not tell which of its tokens
-# was good. Over many completions a good token stands out, as in lesson 05. With a good critic fewer
-# of them are enough.
+# What is left is the reward that really came, minus V_t. With lambda = 1, which is our setting, the
+# critic is a baseline and nothing else. The advantage of a token is the final reward minus the
+# value at that token. The final reward is the same for all tokens of a completion, and only the
+# value differs. So a single completion does not tell which of its tokens was good. Over many
+# completions a good token stands out, as in lesson 05. With a good critic fewer completions are
+# enough.
 #
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
 # = 1 that is just the reward, which was R in lesson 05.
@@ -190,8 +191,8 @@ for name, values in CRITICS.items():
 #
 # The lower border is 0.2 below 1, and the upper one 0.28 above it (arXiv:2503.14476). So a token
 # gets no further push once it is 28% likelier than at the draw; with equal borders it would be 20%.
-# A token of probability 0.9 can never use that, since 0.9 * 1.28 is above 1. A rare token can. So
-# the wider border helps rare tokens alone, and the policy keeps trying new things for longer.
+# The wider border helps only tokens that are not yet likely: one of probability 0.9 cannot use it,
+# since 0.9 * 1.28 is above 1, and a rare one can. So the policy keeps trying new things for longer.
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #
@@ -451,8 +452,8 @@ show_figure(figure, "06_ppo")
 #   the learning rate falls.) And the printed rewards are higher after as many rollouts, since each
 #   was used four times. That costs four times the seconds of learning. Here it pays: 20 steps are
 #   few for a fresh model, and four updates make 80 of them. Our recipe has 100 rollouts, and starts
-#   from a model that knows the task. There two updates for each rollout gained nothing over one
-#   that we could tell ([the results](results/README.md#c5)).
+#   from a model that knows the task. There we compared two updates for each rollout with one, and
+#   could see no gain ([the results](results/README.md#c5)).
 #
 # ## What it does not show
 #

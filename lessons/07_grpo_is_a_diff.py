@@ -248,10 +248,11 @@ for name, settings, by_hand in BY_HAND:
 #   of k3 is right on average as well, and never negative.) For the first token above x is 0.1 / 0.2
 #   = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193.
 #
-# (For the curious: there are two KLs. One is a mean over tokens that the policy draws, the other
-# over tokens that the reference draws. The gradient of k3 is that of the second. Both pull the
-# policy towards the reference.) In the trainings of this lesson kl_coef is 0, as in the stage `rl`.
-# Lesson 15, whose judge has learned, needs the KL.
+# (For the curious: there are two KLs. In the first one the policy draws the tokens, in the second
+# one the reference does. The value of k3 is on average the first KL, and its gradient is on average
+# the gradient of the second. Both gradients pull the policy towards the reference.) In the
+# trainings of this lesson kl_coef is 0, as in the stage `rl`. Lesson 15, whose judge has learned,
+# needs the KL.
 #
 # ### The training loop
 #
@@ -550,11 +551,12 @@ for name, curve in curves.items():
 # With the std the pull falls more slowly towards both ends. So hard prompts (p near 0) and easy
 # prompts (p near 1) count more than without the division, though still less than middle ones.
 #
-# Which of the two is the gradient of the mean reward? Let one logit z decide: p = sigmoid(z). The
-# slope of p is dp/dz = p (1 - p). That is the pull without the std, up to a constant. So those
-# steps climb p, the mean reward of the prompt. The pull with the std is the slope of another
-# function of p, which exercise 2 asks for. So those steps do not climb the mean reward itself. The
-# next cell takes groups of 16 with 1 to 15 right completions.
+# Which of the two is the gradient of the mean reward? Let the policy have a single logit z: p =
+# sigmoid(z). If z rises a little, p rises by p (1 - p) times as much. The pull without the std is p
+# (1 - p), too, up to a constant. So steps without the std climb p, the mean reward of the prompt.
+# The pull with the std is about sqrt(p (1 - p)), the slope of another function of p. (Exercise 2
+# asks for it.) So steps with the std climb that function, and not the mean reward. The next cell
+# takes groups of 16 with 1 to 15 right completions.
 
 # %%
 num_right = torch.arange(1, 16)
@@ -653,6 +655,8 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # - *Dynamic sampling* replaces a group whose rewards are all equal by a new problem, because such a
 #   group has only advantages of 0. A rollout is filled up in this way at most `max_refills` times.
+#   It helps where most problems are solved already. Where hardly any is, the new problem most
+#   probably teaches nothing either, and each try costs samples.
 # - The *soft overlong punishment* takes a part of the reward of a completion that comes near the
 #   limit of tokens. The part grows evenly over the last tokens before the limit, so a completion
 #   that is a little too long is not punished like a much too long one.
@@ -669,11 +673,12 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from above. The
 #   third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its mean is
-#   not the KL. But its gradient is k1 * grad log p. That is lesson 05 with k1 as the reward, so the
-#   mean of it is the gradient of the KL. (k1 depends on the weights too, and a reward does not. But
-#   what this adds is 0 on average.) So in the loss k2 pulls the right way. (This is exact for the
-#   first update of a rollout alone.) Each of the three can stand in the loss, or can be taken off
-#   the reward.
+#   not the KL. But in a loss only the gradient counts, and that of k2 is k1 * grad log p. This has
+#   the form of lesson 05, R * grad log p, with k1 in the place of R. So its mean is the gradient of
+#   the mean of k1, and the mean of k1 is the KL. (k1 depends on the weights, and a reward does not.
+#   That adds the mean of grad k1, which is 0.) So in the loss k2 pulls the right way. (This is
+#   exact in the first update of a rollout alone. Only there the policy that learns is the one that
+#   drew the tokens.) Each of the three can stand in the loss, or can be taken off the reward.
 #
 # ### The settings
 #
@@ -827,8 +832,8 @@ for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
     print(f"{name} pulls {at}")
 
 # %% [markdown]
-# - k1 pulls every token down alike, whatever the reference says. On average it pulls nowhere
-#   (lesson 10).
+# - k1 pulls every token down alike, whatever the reference says. On average it pulls nowhere, as
+#   lesson 05 derived.
 # - k2 pulls each token back to the logprob of the reference, harder with the distance.
 # - k3 pulls a token up very hard where the policy has left it behind. It never pulls down by more
 #   than 1.
@@ -909,9 +914,10 @@ for coefficient in (0.1, 0.001):
 #   today](results/README.md#c5), PPO and GRPO had 17 trials each, and the learning rate decided
 #   more than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points
 #   ([picture](results/tuning.png), [numbers](results/tuning.json)).
-# - Where a critic is worth its price. That could be where a group is expensive. In the recipe the
-#   mean of seven other answers knows 30% of the reward from the first token on, and PPO's critic 5%
-#   at first. On average it knows more than the group only in the last fifth of an answer ([the
+# - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the
+#   recipe we measured how much of the reward can be foreseen. The mean of seven other answers
+#   foresees 30% of it, at every token. PPO's critic foresees 5% at the first token, and more at
+#   later ones. On average it foresees more than the group only in the last fifth of an answer ([the
 #   results](results/README.md#c5)).
 #
 # ## Exercises

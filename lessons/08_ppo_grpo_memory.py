@@ -219,11 +219,12 @@ show_figure(figure, "08_where_the_bytes_go")
 # GRPO needs a group, and PPO can do with one completion for each prompt. So the fair question is:
 # from which group size on does GRPO need more than such a PPO? The PPO here has a separate critic
 # in one graph, the largest of the three. (Against the other two the saving ends far earlier.) There
-# are two answers. If the whole batch passes at once, each completion adds activations. PPO with one
-# completion then holds the activations of two networks, so a group of 2 holds about as many. With
-# micro-batches of a fixed size, only the cache (up to 512 rows) and the rollout grow. (Less memory
-# does not make a large group free: twice as many completions take about twice as long to sample and
-# to learn from.)
+# are two answers. First, let the whole batch pass at once. Then each completion adds activations.
+# PPO with one completion holds those of two networks, and a group of 2 holds those of two
+# completions in one network, which is about as much. Second, let micro-batches of a fixed size
+# pass. Then the activations stay the same, however large the group is. Only the cache (up to 512
+# rows) and the rollout grow. (Less memory does not make a large group free: twice as many
+# completions take about twice as long to sample and to learn from.)
 
 # %%
 KINDS = {"whole batch": True, "micro-batches": False}
@@ -301,15 +302,17 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 #
 #     python -m minireason.memory --model qwen2.5-7b --fits 80GiB
 #
-# It lists the lines, the largest first. The letters are those of a rollout: B rows (completions) in
-# a micro-batch, T tokens of a row (prompt and completion), W of them the completion's, L layers, V
-# words in the vocabulary, K heads of keys, D numbers in a head, and C the width. A 2 at the end
-# stands for the 2 bytes of bfloat16, and a 2 in front of L K D for keys and values. *Moments* are
-# the two running means that Adam keeps of each number. Then it says what would make it fit. Each
-# change has a price: 1 if the numbers stay the same (flash, fused, logits in pieces), 2 if it takes
-# time (checkpointing, micro-batches of 1), 5 for 8-bit Adam, 7 without a master, 10 for LoRA. (The
-# prices are our opinion of how much a change disturbs the training.) The command tries all
-# combinations, and shows the one whose prices add up to the least, with the bytes that it leaves.
+# It lists the lines, the largest first. The letters are sizes. B is the number of rows
+# (completions) in a micro-batch. T is the number of tokens of a row, prompt and completion; W of
+# them are the completion's. L is the number of layers here, and no longer the tokens of a
+# completion. V is the number of words in the vocabulary, K that of heads of keys, D that of numbers
+# in a head, and C is the width. A 2 at the end stands for the 2 bytes of bfloat16, and a 2 in front
+# of L K D for keys and values. *Moments* are the two running means that Adam keeps of each number.
+# Then it says what would make it fit. Each change has a price: 1 if the numbers stay the same
+# (flash, fused, logits in pieces), 2 if it takes time (checkpointing, micro-batches of 1), 5 for
+# 8-bit Adam, 7 without a master, 10 for LoRA. (The prices are our opinion of how much a change
+# disturbs the training.) The command tries all combinations, and shows the one whose prices add up
+# to the least, with the bytes that it leaves.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))

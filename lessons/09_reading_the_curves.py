@@ -28,18 +28,19 @@
 # token has probability 1. The toy model has eight tokens. If all are equally likely it is log 8 =
 # 2.08, the most that is possible there.
 #
-# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In `approx_kl` x is the ratio,
-# so the probability of a token now over its probability when it was written. In `kl` x is the
-# probability under the reference over that under the policy. Each time the model that wrote the
-# tokens stands below, and the other one above. k3 is never negative. So in its mean a token that
-# became likelier cannot hide one that became less likely. `kl` needs the weights of the reference.
-# We pass them to `grpo.train` in order to measure it. It has no effect on the training here, since
-# `kl_coef` is 0. `train.py` loads a reference only if `kl_coef` is not 0.
+# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In both, x is a fraction of two
+# probabilities of the same token. Below stands the probability under the model that wrote the
+# token. Above stands, for `approx_kl`, the probability now, so that x is the ratio; for `kl`, the
+# probability under the reference. k3 is never negative. So in the mean a token that became likelier
+# cannot hide one that became less likely. `kl` needs the weights of the reference. We pass them to
+# `grpo.train` in order to measure it. It has no effect on the training here, since `kl_coef` is 0.
+# `train.py` loads a reference only if `kl_coef` is not 0.
 #
 # `approx_kl` and `clip_frac` are means over the updates of a rollout. In this lesson each rollout
-# gets two (`num_epochs`). Both numbers are measured before each update. Before the first one
-# nothing has changed, so it says 0, and what the last one does is never measured. So a logged 0.01
-# says: 0 before the first update, and 0.02 before the second.
+# gets two (`num_epochs`). Both numbers are measured before each update. Before the first update
+# nothing has changed, so the first measurement is 0. After the last update nothing is measured, so
+# its effect is never seen. With two updates a logged 0.01 is the mean of two measurements: 0 before
+# the first update, and 0.02 before the second.
 
 # %%
 import math
@@ -246,8 +247,9 @@ show_figure(figure, "09_reading_the_curves")
 # | `approx_kl` below 1e-4, `clip_frac` 0, entropy and length flat | the rate is far too low |
 # | `zero_std_frac` high, reward low | take easier problems, or groups of 8 and more |
 # | `zero_std_frac` up and a high reward | the problems are solved: take harder ones, or stop |
+# | `zero_std_frac` up, a middling reward, entropy near 0 | it says the same each time: see below |
 #
-# The trap, twice:
+# The trap, three times:
 #
 # - **One update for each rollout.** Then the ratio is 1 in the only place where it is measured. So
 #   `approx_kl` is 0 but for rounding, and `clip_frac` is 0, in a healthy run too. The stage `rl` of
@@ -256,6 +258,10 @@ show_figure(figure, "09_reading_the_curves")
 #   too high. If both stand still for tens of iterations, though `zero_std_frac` is not near 1, the
 #   rate is too low. (In this toy entropy begins near log 8, the highest that there is. So at first
 #   it can only fall.)
+# - **Certain, and half right.** The policy says the same to a prompt each time, so all groups are
+#   equal, and the reward stands still below 1. You can tell by asking often: 16 answers then solve
+#   hardly more problems than one (pass@k, lesson 13). Against it people use an entropy bonus, a
+#   wider upper border of the clip, or more prompts.
 # - **`zero_std_frac` near 1** is how both death and success look. Only the reward tells them
 #   apart.
 #

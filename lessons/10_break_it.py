@@ -253,16 +253,17 @@ show_figure(figure, "10_break_it")
 # - **"temperature missing".** This run makes one update for each rollout. The model that learns
 #   is then still the model that wrote: it learns *on policy*. So the ratio has to be 1, and
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
-# - **"padding in the mean" and "micro-batch denominator"** show only below. The first one counts
-#   positions behind the end of a completion, where nothing keeps a ratio near 1. So `clip_frac`
-#   rises. The advantage is 0 there, so these positions add nothing to the loss. But they are
-#   counted in the number that it is divided by. So the gradient becomes smaller, all of it by one
-#   factor, and AdamW divides by the size of the gradient (lesson 09). The second one makes
-#   gradients up to eight times as large: 64 completions come in micro-batches of 8, and each weighs
-#   as much as the whole step should. (Groups without a difference are left out, so a step may have
-#   fewer than eight.) AdamW divides that away, too. What it cannot divide away is that tokens of
-#   short micro-batches weigh more than those of long ones. Here no completion has more than 8
-#   tokens, so that hardly matters. So these two leave the reward alone in this toy.
+# - **"padding in the mean" and "micro-batch denominator"** show only below. The first bug counts
+#   positions behind the end of a completion. Nothing keeps a ratio near 1 there, so `clip_frac`
+#   rises. The advantage is 0 there, so these positions add nothing to the sum of the loss. But they
+#   are counted in the number that divides the sum. So the whole gradient becomes smaller by one
+#   factor. AdamW divides by the size of the gradient (lesson 09), so that factor is lost. The
+#   second bug makes gradients up to eight times as large. 64 completions come in 8 micro-batches of
+#   8. The bug divides each micro-batch by its own tokens, so each weighs as much as the whole step
+#   should. (Groups without a difference are left out, so a step may have fewer than eight.) AdamW
+#   divides that away, too. What it cannot divide away is that tokens of short micro-batches weigh
+#   more than those of long ones. Here no completion has more than 8 tokens, so that hardly matters.
+#   So these two leave the reward alone in this toy.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
 #   come. (In lesson 01 the word stood for a way to make intervals.) Behind the last token nothing
 #   is to come. The broken code asks the critic there, and the critic never learned about that

@@ -252,10 +252,10 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   answers, and so it became more likely together with them. ([C12](results/README.md#thinking)
 #   counts the answers with more tries than any text has.)
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
-#   likely what was there. A *control* shows what happens if it is not there: a run that differs in
-#   one thing alone. Ours differs in a little more: its corpus holds no retries, and no checks, no
-#   repairs, and no lines from which it could learn to compare numbers either. In [its
-#   runs](results/README.md#c3) with three seeds 0% of the failed tries are retried before RL, and
+#   likely what was there. A *control* shows what happens if the retries are not there. It should
+#   differ in one thing alone, and ours differs in a little more: its corpus holds no retries, no
+#   checks, no repairs, and no lines from which a model could learn to compare numbers. In [its
+#   runs](results/README.md#c3), with three seeds, 0% of the failed tries are retried before RL, and
 #   0% after it. The control can learn: in sums RL takes it to 89%, as it takes our base. In the
 #   same study, with retries in the corpus, RL raises the share of failed tries that are retried
 #   from 51 to 99% in 100 iterations. (In this lesson it rises from 50 to 87% in 24.) So RL makes

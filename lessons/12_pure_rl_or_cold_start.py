@@ -105,12 +105,12 @@ assert not observe(problem, other_answer).readable
 # right answers alone, or the product of both rewards.
 #
 # Beside them stand three included models: the base, the cold start, and RL after the cold start.
-# Mind what the last one was rewarded for. In the pipeline a right answer that mixes languages earns
-# 0.5, and not 1 (`--language-price 0.5`). So it had a cold start *and* a price on mixing, and "pure
-# RL" had neither. Whether mixing stays away in RL without the price, this lesson cannot tell. In
-# the study behind [the results](results/README.md#c6) some of it comes back: from 4% after the cold
-# start to 10% after RL under `--language-price 0`. After its pure RL, which is longer than ours, it
-# is 61%.
+# The last model had another reward. In the pipeline a right answer that mixes languages earns 0.5,
+# and not 1 (`--language-price 0.5`). So "cold start, RL" had a cold start *and* a price on mixing.
+# "Pure RL" had neither. Does mixing stay away in RL after a cold start if it costs nothing? This
+# lesson cannot tell. A study tried it ([the results](results/README.md#c6)): 4% of the thoughts mix
+# after the cold start, and 10% after RL with `--language-price 0`. After the pure RL of that study,
+# which is longer than ours, 61% do.
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},

@@ -249,9 +249,10 @@ for task in by_budget:
 # answer of the RL model in countdown. Does the gray line reach it? Right: pass@k of the three
 # models.
 #
-# In the upper pictures each problem is answered once. In the lower ones the share for one answer is
-# a mean of 32 answers. So these are two measures of one model. One draw of 100 problems may lie
-# five points from the mean of 32, and 1,000 other problems give 77% (lesson 16).
+# The upper and the lower pictures give different numbers for the same model. In the upper ones each
+# problem is answered once. In the lower ones the share for one answer is a mean of 32 answers. One
+# answer to each of 100 problems may lie five points from that mean. And 1,000 other problems give
+# 77% (lesson 16).
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -321,7 +322,7 @@ show_figure(figure, "13_inference_time")
 #   1,000 problems and three seeds it is 1.5 points behind ([C7](results/README.md#c7)).
 #   [C14](results/README.md#c14) goes on to 1,024 answers. There an answer has at most 208 tokens,
 #   which cuts off some of RL's. The base passes RL at 36 answers, and in the end it has solved
-#   every problem. RL leaves a few.
+#   every problem. RL leaves a few: what it makes likely leaves less room for all else.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again. RL is paid once. From how many questions on it

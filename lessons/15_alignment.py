@@ -298,8 +298,11 @@ unseen, _ = aligned(kl_coef=0.05, world=dataclasses.replace(world, reward=withou
 
 # %% [markdown]
 # Five models on held-out conversations: before alignment, after our three short ones, and the
-# included `align`, which was trained for longer and with problems mixed in. (A problem earns 1 or
-# 0, by its verifier.) "Helpful" is the same as "true", on small talk alone, such as greetings. A
+# included `align`, which was trained for longer. Four of ten of its prompts were problems
+# (`--tasks-chat-share 0.6`), and a problem earns 1 or 0, by its verifier. Why mix them in? All
+# skills share the same weights, and what nobody asks can be unlearned, as small talk is by
+# imitation of solutions ([C16](results/README.md#c16)). An alignment without problems was not
+# tried. "Helpful" is the same as "true", on small talk alone, such as greetings. A
 # leak is counted in the answer or, if the answer keeps the secret, in the thought alone.
 
 # %%
@@ -375,12 +378,13 @@ show_figure(figure, "15_alignment")
 #   each word: 16 * 0.15 = 2.4 against 2 - 3 * 0.05 = 1.85 for "it is 4321".) The reward model
 #   orders 73% of the held-out pairs as the judge did. (A coin would order half of them so. Nobody
 #   could order all of them so, since the judge draws by chance.) It never falls for the polite
-#   texts: it scores them lower each time, against the taste of the judge. (The start seldom wrote
-#   so many polite words, so few pairs could teach it that taste. And the short polite text gains so
-#   little that a judge, who draws by chance, prefers it hardly more than half of the time.) But it
-#   makes a mistake of its own: it often takes a wrong digit for the right one. (With more such
-#   pairs that becomes rare: [the results](results/README.md#c10).) An imitation of a judge has
-#   weaknesses that the judge does not have.
+#   texts: it scores them lower each time, against the taste of the judge. (Two things may explain
+#   it. The model before alignment, which wrote the pairs, seldom used so many polite words, so few
+#   pairs could teach the reward model that taste. And the judge gives the short polite text hardly
+#   more than the plain one. It draws its choice by chance, so it prefers the polite one hardly more
+#   than half of the time.) But it makes a mistake of its own: it often takes a wrong digit for the
+#   right one. (With more such pairs that becomes rare: [the results](results/README.md#c10).) An
+#   imitation of a judge has weaknesses that the judge does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.05, and end at 0.29; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way

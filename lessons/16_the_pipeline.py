@@ -260,6 +260,10 @@ show_figure(figure, "16_the_pipeline")
 # one stage is often hard for the next, so part of the noise is common to both. The paired
 # difference has that part removed. Read the interval of the difference.
 #
+# A second trap: the best of many. Whoever tries 17 settings and reports the best one reports its
+# luck, too: by chance alone one of 17 equal settings lies well above their mean. So measure the
+# chosen one again, with a new seed and on new problems. That number is the fair one.
+#
 # ## Exercises
 #
 # 1. What do Wilson's formula and the well-known one say for 0 leaks in 1,000 conversations?

@@ -414,6 +414,11 @@ show_figure(figure, "17_your_own_task")
 # numbers in any order, the prompt itself would be an answer. [C15](results/README.md#c15) tries
 # five rewards, among them a coin and the vote of the group.
 #
+# How would you notice? Not by the scores: the held-out problems are judged by the same check, so
+# reward and held-out accuracy both rise to 1. But thoughts vanish, answers become short and alike,
+# and entropy falls to 0. So read some answers. Better, try the check before you train: with wrong
+# answers written by hand, and with a thousand right ones in which one character is changed.
+#
 # ## What it does not show
 #
 # One seed, one small model, and a task that a program solves in a line. The 300 held-out prompts
