@@ -189,8 +189,8 @@ def begin_or_resume(run: Run, name: str, state: dict | None) -> tuple[Stage, int
     is removed, since it is trained again.
     """
     if state and parallel.rank() == 0:
-        print(f"{name} goes on after step {state['iteration']}; what it learns from is made again first",
-              flush=True)
+        first = ", once its texts are written again" if name in ("base", "cold-start") else ""
+        print(f"{name} goes on after step {state['iteration']}{first}", flush=True)
     stage = prepare(run, name, state)
     note_threads(name, stage, state)
     finished, seconds = 0, 0.0

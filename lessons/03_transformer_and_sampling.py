@@ -268,7 +268,7 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 # `kernels` and `parallel` in later lessons: they are about speed and several processes.)
 #
 # Before the first update both logprobs of a token are the same, but for rounding, since the same
-# model reads the same tokens. So the noted ones may stand for those of the policy that sampled.
+# model reads the same tokens. So `old_logprobs` may stand for those of the policy that sampled.
 # Large trainers often sample with a separate program that rounds otherwise, or has older weights.
 # Then the two differ from the start, and such trainers compute the old logprobs once more, or
 # correct for the difference.

@@ -655,8 +655,8 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # - *Dynamic sampling* replaces a group whose rewards are all equal by a new problem, because such a
 #   group has only advantages of 0. A rollout is filled up in this way at most `max_refills` times.
-#   It helps where most problems are solved already. Where hardly any is, the new problem most
-#   probably teaches nothing either, and each try costs samples.
+#   Where nearly all problems are solved, or hardly any, the new one most probably teaches nothing
+#   either, and each try costs samples.
 # - The *soft overlong punishment* takes a part of the reward of a completion that comes near the
 #   limit of tokens. The part grows evenly over the last tokens before the limit, so a completion
 #   that is a little too long is not punished like a much too long one.

@@ -322,7 +322,8 @@ show_figure(figure, "13_inference_time")
 #   1,000 problems and three seeds it is 1.5 points behind ([C7](results/README.md#c7)).
 #   [C14](results/README.md#c14) goes on to 1,024 answers. There an answer has at most 208 tokens,
 #   which cuts off some of RL's. The base passes RL at 36 answers, and in the end it has solved
-#   every problem. RL leaves a few: what it makes likely leaves less room for all else.
+#   every problem. RL leaves a few, perhaps because what it makes likely leaves less room for all
+#   else.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again. RL is paid once. From how many questions on it

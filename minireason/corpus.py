@@ -169,9 +169,9 @@ def golden_example(rng: random.Random, tasks: TaskConfig, expert: bool = False) 
     while True:
         name = draw_task(rng, tasks)
         task, levels = TASKS[name], tasks.levels[name]
-        hardest = max(levels)
-        if hardest > 1:
-            hardest -= 1        # below the hardest that is scored; nothing trivial is below levels 0 and 1
+        # Below the hardest that is scored, where there is such a level. (Level 0 is of another kind.)
+        easier = [level for level in task.levels if 0 < level < max(levels)]
+        hardest = max(easier, default=max(levels))
         choices = levels if expert else levels_up_to(hardest, task.levels)
         problem = draw_problem(name, rng, rng.choice(choices))
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))

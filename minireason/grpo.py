@@ -72,7 +72,7 @@ def token_returns(rollout: Batch, config: RLConfig) -> torch.Tensor:
 
 
 def rows_with_signal(rollout: Batch, config: RLConfig) -> Batch:
-    """The rows with a gradient. With a KL or an entropy bonus it is all, and all count in num_tokens."""
+    """The rows with a gradient: with a KL or an entropy bonus all rows, and then all count in num_tokens."""
     if config.kl_coef or config.entropy_coef:
         return rollout
     return rollout.select(rollout.advantages.any(1))

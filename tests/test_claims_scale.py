@@ -256,13 +256,6 @@ def test_the_share_without_a_signal_is_the_sum_over_all_groups(study):
     assert study("sizes").silent_share(p, group_size) == pytest.approx(expected)
 
 
-def test_the_threshold_is_where_each_better_base_gains(study):
-    threshold = study("sizes").threshold
-    points = [(0.001, 0.2), (0.01, -0.01), (0.05, 0.08), (0.2, 0.3), (0.1, 0.2)]
-    assert threshold(points, 0.05) == 0.05      # the lucky base of 0.001 does not count
-    assert threshold(points, 0.25) == 0.2 and threshold(points, 0.5) is None
-
-
 def test_each_width_is_a_model_and_the_usual_one_has_the_usual_settings(study, runs, monkeypatch):
     sizes, args = study("sizes"), parsed(runs, monkeypatch, "sizes.py")
     usual = preset("laptop")

@@ -122,7 +122,16 @@ def test_a_cold_start_is_easier_than_what_is_scored_but_not_of_another_world(sco
     for _ in range(200):
         prompt, _ = corpus.golden_example(rng, mix)
         found.add(len(re.findall("[0-9] *[-+]", prompt)) + 1)
-    assert found <= set().union(*(num_terms[level] for level in drawn))
+    assert found == set().union(*(num_terms[level] for level in drawn))
+
+
+def test_a_task_may_begin_above_level_1(monkeypatch):
+    """Then the cold start draws its easiest level, if that alone is scored."""
+    from minireason.tasks import TASKS
+    monkeypatch.setitem(TASKS, "countdown", dataclasses.replace(TASKS["countdown"], levels=(2, 3)))
+    mix = TaskConfig(levels={"countdown": (2,)}, shares={"countdown": 1.0})
+    prompt, _ = corpus.golden_example(random.Random(0), mix)
+    assert len(prompt.split()) == 3 + 3        # make 45 from 3 6 8
 
 
 def held_out_in(fact, mix):

@@ -122,7 +122,7 @@ def test_a_task_has_flags_and_settings_of_its_own(sort):
     assert stored["evaluate"]["num_sorts"] == 50
     args = train.parse(["--tasks-sort-levels", "2", "--tasks-sort-share", "0.5", "--evaluate-num-sorts", "7"])
     assert command_line.given_flags(args) == {"tasks.sort_levels": "2", "tasks.sort_share": 0.5,
-                                       "evaluate.num_sorts": 7}
+                                              "evaluate.num_sorts": 7}
 
 
 def test_models_from_before_a_task_stay_readable(sort, capsys):

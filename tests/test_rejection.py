@@ -90,4 +90,5 @@ def test_a_task_that_is_only_scored_is_not_asked():
                               shares={"arithmetic": 1.0, "countdown": 0.0})
     world = stages.rejection_world(Run("nowhere", config, torch.device("cpu")))
     rng = random.Random(0)
-    assert {(world.draw(rng).task, world.draw(rng).level) for _ in range(50)} == {("arithmetic", 0)}
+    problems = [world.draw(rng) for _ in range(50)]
+    assert {(problem.task, problem.level) for problem in problems} == {("arithmetic", 0)}

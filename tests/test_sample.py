@@ -150,6 +150,7 @@ def test_a_file_larger_than_a_batch_keeps_its_order(smoke_run, tmp_path, monkeyp
     (["2+2"], "did you mean compute 2+2?"),
     (["What is 2 + 2?"], "did you mean compute 2+2?"),
     (["45/3"], "plain letters\n"),
+    (["-3+5"], "-3+5"),
     (["1->5 2->7 6->15"], "did you mean program 1->5 2->7 6->15?"),
     (["compute (2+3)*4"], "no brackets"),
     (["compute 7/2"], "no division"),

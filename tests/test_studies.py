@@ -386,6 +386,9 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
         assert study.run_of("RL after it", 4, args) == runs.STUDIES / "unpriced-4"
         assert study.run_of("RL, mixing priced", 4, args) == runs.STUDIES / "seed-4"
         assert study.STAGE["RL after it"] == study.STAGE["RL, mixing priced"] == "rl"
+    assert languages.run_of("RL, one language", 4, args) == runs.STUDIES / "unpriced-4"
+    assert languages.run_of("pure RL, one language", 4, args) == runs.STUDIES / "seed-4"
+    assert languages.STAGE["pure RL, one language"] == "base"
     assert set(aha.STAGE) == set(aha.ARMS) and set(languages.STAGE) == {*languages.COLORS} - {"corpus"}
     for name in ("aha", "languages"):
         sys.modules.pop(name)

@@ -182,7 +182,7 @@ def test_another_number_of_threads_is_said_on_resume_and_kept(tmp_path, monkeypa
         assert run("base", *TINY, "--base-num-examples", "20", "--out", folder) == 130
         assert run("base", "--resume", "--out", folder) == 130
     out, error = capsys.readouterr()
-    assert "bits" not in error and "base goes on after step 1; what it learns from is made again first" in out
+    assert "bits" not in error and "base goes on after step 1, once its texts are written again" in out
     threads(1)
     assert run("base", "--resume", "--out", folder) == 0
     assert ("base was trained with threads=2 processes=1 and goes on with threads=1 processes=1, so it will "

@@ -477,7 +477,7 @@ def gpu_seconds():
 def thinking():
     """thinking.json: countdown by stage, means over the runs that have it."""
     shown = {"corpus": "base corpus", "golden": "golden examples", "base": "base", "cold-start": "cold-start",
-             "rl": "rl", "align": "align", "pure RL": "pure RL, from the base"}
+             "rl": "rl", "pure RL": "pure RL, from the base"}
     found = {name: [] for name in shown}        # the rows of all runs
     all_runs = told_apart(read("thinking.json")["runs"])
     [most_tries] = {run["most_tries"]["countdown"] for run in all_runs}     # of any text imitated

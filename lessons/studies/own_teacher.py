@@ -21,11 +21,11 @@ import runs
 from runs import bits, row
 from shared import group_bars, label
 
-from minireason import rejection, sft
+from minireason import rejection, sft, stages
 from minireason.corpus import chat_examples, tokenize
 from minireason.evaluate import evaluate, mean_of_reasoning, tasks_of
 from minireason.optimizer import adamw
-from minireason.rewards import reasoning_world
+from minireason.run import Run
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
@@ -48,7 +48,7 @@ def documents_of(source, teacher, config, seed, filtered):
     many are drawn from all that it gave, right or wrong. Returns [(prompt, completion)].
     """
     model, _ = runs.open_model(source, teacher)
-    world = reasoning_world(tokenizer, config.tasks.levels, dict.fromkeys(config.tasks.trained(), 1.0))
+    world = stages.rejection_world(Run(source, config, runs.device))
     # `fate_of` does its work, and the mock records its calls: these hold the refused answers, too
     with mock.patch.object(rejection, "fate_of", wraps=rejection.fate_of) as fate_of:
         kept, _ = rejection.sample_and_filter(model, tokenizer, world.draw, config.sampling, seed,

@@ -90,20 +90,6 @@ def silent_share(p, group_size):
     return p**group_size + (1 - p)**group_size
 
 
-def threshold(points, gain):
-    """The lowest pass@1 of a base from which on RL gains.
-
-    `points` are (pass@1 of the base, low end of what RL gained). Returns the lowest pass@1 such that this
-    base and each better one gained more than `gain`; None if the best one did not.
-    """
-    found = None
-    for share, low in sorted(points, reverse=True):
-        if low <= gain:
-            break
-        found = share
-    return found
-
-
 def num_parameters(width):
     vocab_size = get_tokenizer().vocab_size
     config = ModelConfig(vocab_size=vocab_size, width=width, mlp_width=runs.mlp_width(width))
@@ -116,8 +102,7 @@ def title_of(size):
 
 
 def rows_of(by_size):
-    """Each size: pass@1 of the base and after RL, the gain, and its groups without a signal. Then the
-    thresholds."""
+    """Each size: pass@1 of the base and after RL, the gain, and its groups without a signal."""
     rows = []
     for size, measured in by_size.items():
         rows.append(row(f"{title_of(size)}: parameters", num_parameters(size[0])))
@@ -133,14 +118,6 @@ def rows_of(by_size):
         for name, key in (("reward at first", "reward"), ("no signal at first", "zero_std_frac")):
             shares = at_first(measured, key)
             rows.append(row(f"{title_of(size)}: {name}", sum(shares) / len(shares), min(shares), max(shares)))
-    for task in TASKS:
-        points = []
-        for measured in by_size.values():
-            before, after = right(measured, "base", task), right(measured, "rl", task)
-            points.append((bootstrap_interval(before)[0], bootstrap_interval(after, before)[1]))
-        lowest = threshold(points, GAIN)
-        if lowest is not None:
-            rows.append(row(f"{task}: pass@1 of the base from which RL surely gains {GAIN:.0%}", lowest))
     return rows
 
 
@@ -160,7 +137,8 @@ def draw(by_size, group_size):
         y, errors = error_bars(gains)
         axes[0].errorbar(x, y, errors, fmt="o", ms=4, color=color, label=task, capsize=2)
     axes[0].axhline(0, color="black", lw=0.6)
-    axes[0].set_xlim(0, 65)
+    axes[0].set_xlim(left=0)
+    axes[0].margins(x=0.15)        # room for the names of the dots
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
 

@@ -37,8 +37,10 @@ def did_you_mean(text: str) -> str:
 
 def without_its_word(text: str) -> str:
     """A hint for a problem that lacks its first word, such as `2+2` or `what is 2+2`, else ""."""
-    match = re.search("[0-9].+[0-9]", text)
-    for task in TASKS.values() if match else ():
+    match = re.search("-?[0-9].+[0-9]", text)
+    if not match:
+        return ""
+    for task in TASKS.values():
         try:
             problem = task.parse(f"{task.word} {match[0]}")
         except ValueError:

@@ -6,5 +6,6 @@ memory                where the bytes go          thinking    tries and tokens, 
 pretrained            stores weights              playground  a page on which a model thinks and learns
 
 shapes, large, fits and published belong to memory: they tell whether a large model fits. The commands share
-flags (their options) and verdict (what is said of an answer). bugs holds the seven bugs of lesson 10.
+flags (their options) and verdict (what is said of an answer). bugs holds the seven bugs of lesson 10, and
+command_line is that of train.py.
 """

@@ -6,6 +6,7 @@
     python -m minireason.report pretrained               the scores of the included weights
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def write_report(run: Path | str, results: dict) -> list[Path]:
     run, stages = Path(run), results["stages"]
     if not stages:
         raise BadInput(f"{run} has no stage that was scored yet: "
-                       f"go on with python train.py --resume --out {run}")
+                       f"go on with python train.py --resume --out {shlex.quote(str(run))}")
     last_result = list(stages.values())[-1]
     behaviours = {task: behaviour_table(stages, task) for task in tasks_of(last_result)}
     figures = draw_figures(run, results)
