@@ -3,7 +3,7 @@
     python sample.py "make 45 from 3 6 8"               a problem: its thinking, its answer, the verdict
     python sample.py "hello my name is ana"               or a conversation
     python sample.py                                      asks for prompts until `quit` or an empty line
-    python sample.py "make 42 from 3 8 6" --votes 16      sixteen answers and a vote; one alone fails here
+    python sample.py "make 42 from 3 8 6" --votes 16      sixteen answers and a vote
     python sample.py "compute 7*7+8*3-9" --budget 20      thinks for 20 tokens, then has to answer
     python sample.py --file problems.txt                  one prompt a line, one JSON object a line
 
