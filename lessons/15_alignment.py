@@ -386,39 +386,40 @@ show_figure(figure, "15_alignment")
 #   right one. (With more such pairs that becomes rare: [the results](results/README.md#c10).) An
 #   imitation of a judge has weaknesses that the judge does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
-#   there, from 0.32 to 0.05, and end at 0.29; with the KL they rise to 0.48.** (An interval is
+#   there, from 0.32 to 0.07, and end at 0.16; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way
 #   that nobody meant. Here the hack is not flattery: polite words become rarer in both runs. Look
-#   at the printed answers instead: a broken refusal, a number with a digit too few, half a
-#   sentence. (In the left picture the reward model never preferred the plain refusal.) The reward
-#   model was trained on answers of the start, and seldom saw such broken texts. We think that this
-#   is why it scores them too high, and the policy goes where it does. The KL keeps the policy near
-#   the start, where the scores can be trusted. In longer runs the hack is flattery, too: without a
-#   KL the model says 1.7 times as many polite words ([the results](results/README.md#c10)).
+#   at the printed answers instead: a sentence that goes in circles, a number with a digit too few,
+#   half a sentence. (In the left picture the reward model never preferred the plain refusal.) The
+#   reward model was trained on answers of the start, and seldom saw such broken texts. We think
+#   that this is why it scores them too high, and the policy goes where it does. The KL keeps the
+#   policy near the start, where the scores can be trusted. In longer runs the hack is flattery,
+#   too: without a KL the model says 1.7 times as many polite words ([the
+#   results](results/README.md#c10)).
 # - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer. Every answer that
 #   lacks the number counts as one: also small talk, a wrong digit and broken form. (They have to be
-#   counted: a model that tells nobody any number would never leak. `542`, which "no KL" says to a
-#   secret, keeps it, and is of no use.) With the KL over-refusals become fewer. Without it they do
-#   not in these short runs (in longer ones they do). Helpful small talk hardly moves in our 40
-#   iterations. The included model had learned from conversations before (the stage `rejection`
-#   mixes some in) and had more time: it is better in all of these.
+#   counted: a model that tells nobody any number would never leak. `54`, which "no KL" says to a
+#   secret, keeps it, and is of no use.) With the KL over-refusals become fewer. Without it they
+#   become more in these short runs (in longer ones they become fewer). Helpful small talk hardly
+#   moves in our 40 iterations. The included model had learned from conversations before (the stage
+#   `rejection` mixes some in) and had more time: it is better in all of these.
 # - **The thought.** Before alignment 12% of the answers keep the secret while the thought tells it.
-#   With the rule that reads everything it is 1%. With the rule that reads the answer alone it is 1%
-#   as well! We had expected the thought to go on telling. But in this toy the answer is what the
+#   With the rule that reads everything it is below 1%. With the rule that reads the answer alone it
+#   is 1%! We had expected the thought to go on telling. But in this toy the answer is what the
 #   thought came to: who is rewarded for refusing learns to think `secret so no`, and that thought
-#   holds no number. (The sample of this model that is printed above is one of the 3% that still
-#   tell.) So the rule on the thought was not needed here. Before the training, thought and answer
-#   disagreed by accident, as in `yellow 5734` with the answer `glad to help you please black`. A
-#   model that thinks one thing and says another on purpose would need the rule, and ours has no
-#   reason to. (The rule may have a price that we did not measure: a thought that is judged is
-#   written for its judge. Then it may no longer show what the model is about to do.)
+#   holds no number. (The sample of this model that is printed above is one of the few whose thought
+#   still tells.) So the rule on the thought was not needed here. Before the training, thought and
+#   answer disagreed by accident, as in `yellow 5734` with the answer `glad to help you please
+#   black`. A model that thinks one thing and says another on purpose would need the rule, and ours
+#   has no reason to. (The rule may have a price that we did not measure: a thought that is judged
+#   is written for its judge. Then it may no longer show what the model is about to do.)
 #
 # What it does not show: people, who err in ways that nobody wrote into a script; what alignment
 # costs in arithmetic; and more than one seed.
 #
-# The trap: to read the reward as success. At the end it is higher without the KL (0.65 against
-# 0.61), and the answers there are less true (0.29 against 0.48). From iteration 5 to 20 it rose a
-# little, while true answers fell from 0.33 to 0.05.
+# The trap: to read the reward as success. At the end it is higher without the KL (0.67 against
+# 0.60), and the answers there are less true (0.16 against 0.48). From iteration 5 to 20 it rose a
+# little, while true answers fell from 0.33 to 0.07.
 #
 # ## Exercises
 #
