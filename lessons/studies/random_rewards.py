@@ -167,7 +167,8 @@ def draw(measured, rows):
     group_bars(axes[1], gains, {name: COLORS[name] for name in REWARDS})
     group_bars(axes[2], habits, COLORS)
     axes[1].axhline(0, color="black", lw=0.6)
-    axes[0].plot([], [], color=COLORS["base"], label=WORDS["base"])         # for the legend
+    at_start = runs.held_out_curve(measured["exact"])[1][0][0]
+    axes[0].axhline(at_start, ls=":", color=COLORS["base"], label=WORDS["base"])
     label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %")
     label(axes[1], "at the end", ylabel="points gained over the base", legend=False)
     label(axes[2], "what the answers look like", ylabel="% of the answers", legend=False)

@@ -29,6 +29,7 @@ from minireason.upkeep import metrics
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)        # of the lines of equal accuracy
 QUESTIONS = {10**4: "#9ecae1", 10**5: "#4292c6", 10**6: "#084594"}      # that share the cost of training
+TICKS = (24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)        # of tokens, in the figure
 LEARNING = 3            # a token that is learned from costs so many times one that is read: forward, backward
 
 
@@ -189,6 +190,8 @@ def draw_lines(axis, task, curves):
                 axis.annotate(f"{level:.0%}", (x[-1], y[-1]), (4, -3), textcoords="offset points", fontsize=7)
                 lowest_label = y[-1]
     axis.set_yscale("log", base=2)
+    lowest, highest = axis.get_ylim()
+    axis.set_yticks([tokens for tokens in TICKS if lowest < tokens < highest])
     axis.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     label(axis, f"{task}: lines of equal accuracy", "cost of RL, million tokens",
           "tokens spent on a question")
@@ -203,13 +206,13 @@ def draw_totals(axis, curves, task):
         points = []
         for curve in curves:
             for tokens, share in curve.points():
-                points.append((tokens + curve.training / number, share))
+                points.append((tokens + curve.training / number, 100 * share))
         x, y = zip(*frontier(points))
         axis.step(x, y, where="post", color=color, label=f"{number:,} questions")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     label(axis, f"{task}: training counted", "tokens spent on a question, with its part of RL",
-          "best share right for these tokens")
+          "most that is right for so many tokens, %")
 
 
 def draw(by_task):
