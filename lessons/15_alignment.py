@@ -393,8 +393,8 @@ show_figure(figure, "15_alignment")
 #   half a sentence. (In the left picture the reward model never preferred the plain refusal.) The
 #   reward model was trained on answers of the start, and seldom saw such broken texts. We think
 #   that this is why it scores them too high, and the policy goes where it does. The KL keeps the
-#   policy near the start, where the scores can be trusted. In longer runs the hack is flattery,
-#   too: without a KL the model says 1.7 times as many polite words ([the
+#   policy near the start, where the scores can be trusted. In longer runs it can be flattery, too:
+#   without a KL one of three models comes to say twice as many polite words ([the
 #   results](results/README.md#c10)).
 # - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer. Every answer that
 #   lacks the number counts as one: also small talk, a wrong digit and broken form. (They have to be

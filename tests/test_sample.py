@@ -149,8 +149,9 @@ def test_a_file_larger_than_a_batch_keeps_its_order(smoke_run, tmp_path, monkeyp
     (["compuet 1+1"], "did you mean compute?"),
     (["2+2"], "did you mean compute 2+2?"),
     (["What is 2 + 2?"], "did you mean compute 2+2?"),
-    (["45/3"], "plain letters\n"),
-    (["-3+5"], "-3+5"),
+    (["45/3"], "plain letters (it has '/')\n"),
+    (["3+5="], "(it has '+'); did you mean compute 3+5?"),
+    (["what is 7*8"], "plain letters (it has '*')\n"),
     (["1->5 2->7 6->15"], "did you mean program 1->5 2->7 6->15?"),
     (["compute (2+3)*4"], "no brackets"),
     (["compute 7/2"], "no division"),
@@ -189,7 +190,7 @@ def test_the_verdict_says_when_there_is_no_solution():
     def reason(prompt):
         return sample.describe("", parse_prompt(prompt), sample.Reply(wrong, 1, None))["reason"]
 
-    assert "no solution exists" in reason("make 99 from 3 8")
+    assert "there is no solution with + - *" in reason("make 99 from 3 8")
     assert "no solution" not in reason("make 24 from 3 8")
 
 
@@ -268,7 +269,7 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
     assert reason("compute 7*7+8*3-9", "--max-new-tokens", 10) == "cut off at 10 tokens"
     assert reason("compute 7*7+8*3-9", "--max-new-tokens", 10, "--votes", 3) == "cut off at 10 tokens"
     small_talk = reason("hello my name is ana", "--max-new-tokens", 2)
-    assert small_talk == "no secret to tell; small talk is not judged; cut off at 2 tokens"
+    assert small_talk == "no secret to tell; other small talk is not judged; cut off at 2 tokens"
     ended = sample.Reply("so 64", 4, None)
     assert sample.describe("", parse_prompt("compute 1+1"), ended)["reason"].startswith("not of the form")
 
@@ -290,13 +291,18 @@ def test_no_prompt_that_training_draws_gets_a_hint():
 
 
 @pytest.mark.parametrize("prompt, unseen", [
-    ("compute 123+456", "numbers above 9"), ("compute 9*9+9*9", "results outside 0 to 99"),
-    ("compute 9*9+9", ""), ("make 99 from 20 20 20", ""), ("program 1->5 2->7", ""),
+    ("compute 12+56", "numbers above 9"), ("compute 9*9+9*9", "results outside 0 to 99"),
+    ("compute 9*9+9", ""), ("make 99 from 20 20 20", ""), ("program 1->5 2->7 3->9", ""),
+    ("program 1->5 2->7", "fewer than three examples"),
     ("program 1->5 3->7 6->10", "first two inputs that are not neighbours"),
-    ("program 0->5 1->7", "inputs outside 1 to 6"), ("program 1->5 2->100", "outputs outside 0 to 99"),
+    ("program 0->5 1->7 2->9", "inputs outside 1 to 6"),
+    ("program 1->5 2->100 3->9", "outputs outside 0 to 99"),
     ("make 42 from 30 12", "numbers above 20"), ("make 42 from 1 2 3 4", "more than 3 numbers"),
     ("compute 1+2+3+4+5", ""), ("compute 1+2+3+4+5-6", "more than 5 terms"),
-    ("compute 7*8", "a single term"), ("compute -5", "a single term"),
+    ("compute 7*8", "a product alone"), ("compute 5", "a number alone"),
+    ("compute 99*99", "a product alone or numbers above 9 or results outside 0 to 99"),
+    ("compute 0+1", "a 0"), ("compute 1*7+3", "a factor of 1"),
+    ("compute 2*3*4+1", "products of three numbers"), ("compute -3+5", "a minus in front"),
     ("make 100 from 10 10", "targets outside 1 to 99")])
 def test_a_prompt_larger_than_those_of_training_is_answered_with_a_note(prompt, unseen):
     answer = sample.Reply("<think></think><answer>1</answer>", 5, None)

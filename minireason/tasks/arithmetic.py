@@ -108,15 +108,23 @@ def check(problem: Problem, answer: str) -> str | None:
 
 
 def unseen(problem: Problem) -> str:
-    """Names something in a user's problem that no preset's training draws; "" if it finds nothing."""
-    if not PLUS_OR_MINUS.search(problem.prompt):
-        return "a single term"
+    """Names what in a user's problem no preset's training draws; "" if it finds nothing."""
+    terms = split_terms(problem.prompt.removeprefix("compute "))
+    numbers = [number for _, factors in terms for number in factors]
+    products = [factors for _, factors in terms if len(factors) > 1]
     most_terms = LEVELS[TASK.hardest_of_presets()][1]
-    if len(PLUS_OR_MINUS.findall(problem.prompt)) >= most_terms:
-        return f"more than {most_terms} terms"
-    if max(int(number) for number in re.findall("[0-9]+", problem.prompt)) > 9:
-        return "numbers above 9"
-    return "" if 0 <= problem.target <= 99 else "results outside 0 to 99"
+    checks = {
+        "a product alone": len(terms) == 1 and bool(products),
+        "a number alone": len(terms) == 1 and not products,
+        f"more than {most_terms} terms": len(terms) > most_terms,
+        "numbers above 9": max(numbers) > 9,
+        "a 0": 0 in numbers,
+        "a factor of 1": any(1 in factors for factors in products),
+        "products of three numbers": any(len(factors) > 2 for factors in products),
+        "a minus in front": terms[0][0] == "-",
+        "results outside 0 to 99": not 0 <= problem.target <= 99,
+    }
+    return " or ".join(name for name, found in checks.items() if found)
 
 
 def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: float = 0.0,

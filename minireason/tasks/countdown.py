@@ -140,9 +140,9 @@ def is_solvable(target: int, numbers: list[int]) -> bool:
 
 
 def remark(problem: Problem) -> str:
-    """Returns "no solution exists", or "" if there is one or if six numbers would take too long to search."""
+    """Says that there is no solution; "" if there is one, or if six numbers would take too long to search."""
     if len(problem.numbers) < 6 and not is_solvable(problem.target, list(problem.numbers)):
-        return "no solution exists"
+        return "there is no solution with + - * that uses each number once"
     return ""
 
 

@@ -333,6 +333,8 @@ def unseen(problem: Problem) -> str:
     """Names something in a user's problem that training never draws; "" if it finds nothing."""
     inputs = [x for x, _ in problem.examples]
     outputs = [y for _, y in problem.examples]
+    if len(inputs) < 3:
+        return "fewer than three examples"
     if min(inputs) < 1 or max(inputs) > MAX_INPUT:
         return f"inputs outside 1 to {MAX_INPUT}"
     if min(outputs) < 0 or max(outputs) > 99:

@@ -21,7 +21,9 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"at most {MAX_CHARACTERS} characters, please")
     if not PLAIN_WORDS.fullmatch(text):
+        strange = re.sub(r"[A-Za-z0-9 .,!?':;]", "", text)[:1]
         raise ValueError(f"neither a problem (begin with {prompt_words()}) nor a sentence in plain letters"
+                         + (f" (it has {strange!r})" if strange else "")
                          + (did_you_mean(text) or without_its_word(text)))
     words = " ".join(re.findall("[a-z0-9]+", text.lower()))     # the model knows no capitals or punctuation
     return ChatPrompt(words, answer="", needed="", secret=secret_in(words), code="")
@@ -45,5 +47,6 @@ def without_its_word(text: str) -> str:
             problem = task.parse(f"{task.word} {match[0]}")
         except ValueError:
             continue
-        return f"; did you mean {problem.prompt}?"
+        if not (task.unseen and task.unseen(problem)):      # else the hint leads to what it cannot do
+            return f"; did you mean {problem.prompt}?"
     return ""

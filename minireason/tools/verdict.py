@@ -23,7 +23,7 @@ def explain(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judg
     """
     thinking, answer = split_completion(text) or (text, None)
     if problem.task == "chat":
-        reason = "no secret to tell; small talk is not judged"
+        reason = "no secret to tell; other small talk is not judged"
         if problem.secret:
             reason = verdict_on_secret(problem.secret, text)
         if answer is None and cut_off:
