@@ -9,6 +9,8 @@ teacher's filtered answers. Three more pupils differ in one thing each:
     unfiltered      the base, taught by as many answers that nobody filtered
     teacher-on      the teacher itself, trained on with its filtered answers
     second-round    the base, taught by the student's filtered answers
+
+What is counted of a model is kept in lessons/results/arms/.
 """
 
 import sys
@@ -31,6 +33,7 @@ from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_rng, derive_seed
 
+STAGES = {"teacher": "rl", "student": "rejection"}      # of the whole run
 PUPILS = {   # name: (the stage it begins with, the stage that teaches it)
     "unfiltered": ("base", "rl"), "teacher-on": ("rl", "rl"), "second-round": ("base", "rejection")}
 COMPARED = (("student", "teacher"), ("unfiltered", "student"), ("teacher-on", "student"),
@@ -70,6 +73,19 @@ def scores_of_pupil(name, source, config):
     for _ in sft.train(pupil, adamw(config.rejection, pupil), examples, config.rejection, seed):
         pass        # the pupil is trained while the loop runs
     return evaluate(pupil.eval(), tokenizer, config)
+
+
+def measure(name, seed, args):
+    """What is kept of one model: for each task the outcomes by problem, and two rates."""
+    source = runs.whole_run(seed, args)
+    if name in STAGES:
+        scores = runs.scores_of(source, STAGES[name])
+    else:
+        scores = scores_of_pupil(name, source, runs.config_of_source(source))
+    kept = {}
+    for task in tasks_of(scores):
+        kept[task] = {key: scores[task][key] for key in ("outcomes", "readable", "mixing")}
+    return kept
 
 
 def rows_of(scores):
@@ -122,17 +138,14 @@ def draw(rows, num_seeds):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
-    scores = {name: [] for name in ("teacher", "student", *PUPILS)}          # for each seed
+    jobs = {}
     for seed in args.seeds:
-        source = runs.whole_run(seed, args)
-        config = runs.config_of_source(source)
-        for name, stage in (("teacher", "rl"), ("student", "rejection")):
-            scores[name].append(runs.scores_of(source, stage))
-        for name in PUPILS:
-            scores[name].append(runs.kept(f"pupil-{name}-{seed}", scores_of_pupil, name, source, config))
-    rows = rows_of(scores)
+        for name in (*STAGES, *PUPILS):
+            jobs[name, seed] = (runs.arm, f"C9-{name}-{seed}", args, measure, name, seed, args)
+    rows = rows_of(runs.by_seed(runs.work_off(jobs)))
+    num_problems = runs.settings_asked(args)["evaluate"]["num_problems"]
     runs.save_claim(9, "Rejection sampling makes the model its own teacher", args.command, args.seeds,
-                    config.evaluate.num_problems, rows,
+                    num_problems, rows,
                     intervals="readable, mixing: lowest and highest run; rest: 95%")
     runs.save_figure(draw(rows, len(args.seeds)), "C9")
 
