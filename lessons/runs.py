@@ -700,6 +700,8 @@ def save_claim(number, claim, command, seeds, num_problems, rows, **more):
     save_json(path, {"claim": claim, "command": command, "seeds": list(seeds),
                      "num_problems": num_problems, "rows": rows, **more})
     print(f"wrote {path}")
+    if RESULTS == STUDIES:      # see `write_elsewhere`
+        print("these runs are tiny, so their numbers mean nothing: without --fast the claim is measured")
 
 
 def save_figure(figure, name):

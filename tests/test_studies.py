@@ -81,7 +81,7 @@ def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
-def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
+def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch, capsys):
     """With sizes that are smaller still. What it says is not looked at."""
     arguments = ["--fast"]
     if name == "pipeline":      # it begins with random weights; so small a model answers nothing right
@@ -90,6 +90,7 @@ def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch):
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
     folder = runs.STUDIES / "fast"
     run_study(name, monkeypatch, *arguments)
+    assert "their numbers mean nothing" in capsys.readouterr().out
     for number in CLAIMS[name]:
         claim = json.loads((folder / f"C{number}.json").read_text())
         assert claim["rows"] and claim["command"] == f"python lessons/studies/{name}.py {' '.join(arguments)}"
