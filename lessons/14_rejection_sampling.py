@@ -239,7 +239,7 @@ show_figure(figure, "14_rejection_sampling")
 #   That counts once, since else easy problems would fill the data. What is wrong or unreadable is
 #   rejected.
 # - **The filter works.** The unfiltered pupil is right less often than the student, by 8 points
-#   here. In longer trainings it is 3 points in sums, 7 in countdown and 12 in programs ([the
+#   here. In longer trainings it is 5 points in sums, 8 in countdown and 13 in programs ([the
 #   results](results/README.md#c9)). We think that imitated mistakes are the reason. The filter also
 #   asks for one language, short texts and no repetition, and nobody tested these apart. Mixing is
 #   rare in all pupils, since RL's price had ended it in the teacher's texts.
