@@ -110,7 +110,7 @@ def check(problem: Problem, answer: str) -> str | None:
 def unseen(problem: Problem) -> str:
     """Names what in a user's problem no preset's training draws; "" if it finds nothing."""
     terms = split_terms(problem.prompt.removeprefix("compute "))
-    numbers = [number for _, factors in terms for number in factors]
+    numbers = [int(number) for number in re.findall("[0-9]+", problem.prompt)]
     products = [factors for _, factors in terms if len(factors) > 1]
     most_terms = LEVELS[TASK.hardest_of_presets()][1]
     checks = {
