@@ -262,8 +262,8 @@ show_figure(figure, "09_reading_the_curves")
 #   equal, and the reward stands still below 1. You can tell by asking often: 16 answers then solve
 #   hardly more problems than one (pass@k, lesson 13). Against it people use an entropy bonus, a
 #   wider upper border of the clip, or more prompts.
-# - **`zero_std_frac` near 1** is how death, success and such a certainty look. The reward tells them
-#   apart: it is low, high or in the middle.
+# - **`zero_std_frac` near 1** is how death, success and such a certainty look. The reward tells
+#   them apart: it is low, high or in between.
 #
 # When is a run finished? When held-out accuracy, which `train.py --evaluate-every 10` measures on
 # the way, has stood still for some tens of iterations. The reward of the training can go on rising
