@@ -160,6 +160,8 @@ def keep_base(seed):
         raise BadInput(f"{source} has no finished base")
     for name in run.BY_STAGE:
         results[name] = {stage: value for stage, value in results[name].items() if stage == "base"}
+    # `trained` names the whole path of --out, and what is kept is for every machine
+    results["command"] = results["command"].replace(f"{ROOT}/", "")
     state |= {"model": checkpoint.halved(state["model"]), "optimizer": {}, "extra": {}}
     checkpoint.save(run.checkpoint_path(kept_at, "base"), **state)
     save_json(kept_at / "config.json", to_dict(config_of_run(source)))

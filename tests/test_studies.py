@@ -334,13 +334,14 @@ def test_a_whole_run_begins_with_the_base_that_is_kept(runs, monkeypatch, tmp_pa
     of_stages = {"base": {}, "rl": {}}
     monkeypatch.setattr(runs, "read_results", lambda folder: {
         "config": config, "stages": of_stages, "seconds": of_stages, "iterations": of_stages,
-        "ran with": of_stages})
+        "ran with": of_stages, "command": f"python train.py base --out {runs.ROOT}/runs/studies/seed-7"})
     runs.keep_base(7)
     assert sorted(path.name for path in (tmp_path / "bases" / "seed-7").iterdir()) == [
         "base", "config.json", "results.json"]
     assert (tmp_path / "bases" / "seed-7" / "base" / "checkpoint.pt").stat().st_size < 2 * 2**20
     kept = json.loads((tmp_path / "bases" / "seed-7" / "results.json").read_text())
     assert list(kept["stages"]) == ["base"]
+    assert kept["command"] == "python train.py base --out runs/studies/seed-7"      # no path of this machine
 
     before, _ = open_model("pretrained", "base")
     after, _ = open_model(tmp_path / "bases" / "seed-7", "base")

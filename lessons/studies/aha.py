@@ -69,8 +69,9 @@ def measure(arm, seed, args, num_problems, max_new_tokens):
         problems = test_problems(task, (2, 3), num_problems, seed=1234)
         counted[task] = rates_by_level(model, problems, max_new_tokens)
     if arm == "pure RL":
-        steps = runs.curve(source.name, "rl")
-        counted["curves"] = {key: [round(step[key], 4) for step in steps] for key in CURVES}
+        steps, counted["curves"] = runs.curve(source.name, "rl"), {}
+        for key in CURVES:
+            counted["curves"][key] = [round(step[key], 4) for step in steps]
     return counted
 
 
@@ -163,7 +164,9 @@ def main():
     measured = runs.by_seed(runs.work_off(jobs))
     rows = []
     for task in TASKS:
-        rates = {arm: [counted[task] for counted in of_arm] for arm, of_arm in measured.items()}
+        rates = {}
+        for arm, of_arm in measured.items():
+            rates[arm] = [counted[task] for counted in of_arm]
         for after, before in PAIRS:
             rows += rows_of(task, f"{after} less {before}", rates[after], rates[before])
         for arm in ARMS:

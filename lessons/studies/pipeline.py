@@ -79,7 +79,9 @@ def sums_rows(results, stages):
     """A row for each stage: the share of `sums_of_digits` that it gets right."""
     rows = []
     for stage in stages:
-        right = [[int(bit) for bit in result["sums"][stage]] for result in results]
+        right = []
+        for result in results:
+            right.append([int(bit) for bit in result["sums"][stage]])
         rows.append(row(f"{stage} sums of two digits", *bootstrap_interval(right)))
     return rows
 
