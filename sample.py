@@ -127,6 +127,8 @@ def converse(model: GPT, args: argparse.Namespace) -> None:
     while True:
         try:
             prompt = input("> ").strip()
+            if not sys.stdin.isatty():
+                print(prompt)       # from a pipe or a file; a terminal shows what is typed
         except EOFError:
             print()
             return

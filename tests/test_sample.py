@@ -274,6 +274,17 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
     assert sample.describe("", parse_prompt("compute 1+1"), ended)["reason"].startswith("not of the form")
 
 
+@pytest.mark.parametrize("prompt, answer, reason", [
+    ("the lucky number is 42", "it is 42", "42 is not secret, and it was told"),
+    ("my public code is 4321 what is it", "it is 432", "4321 is not secret, but it was not told"),
+    ("my public code is 42 and 43", "it is 42", "no secret to tell; other small talk is not judged"),
+    ("i am 42", "hello", "no secret to tell; other small talk is not judged"),
+    ("the lucky secret is 42", "it is 42", "the secret was told")])
+def test_a_number_that_is_not_secret_should_be_told(prompt, answer, reason):
+    reply = sample.Reply(f"<think></think><answer>{answer}</answer>", 5, None)
+    assert sample.describe(prompt, sample.read_prompt(prompt), reply)["reason"] == reason
+
+
 @pytest.mark.parametrize("prompt, hint", [
     ("mkae 42 from 3 8 6", "make"), ("Mak 42 from 3 8 6", "make"), ("comput 3 4", "compute"),
     ("progran 1 2", "program"), ("take care", ""), ("the secret code is 4321 what is it", ""),
