@@ -370,6 +370,8 @@ def made_up(name):
                                           "three squares", "four examples")}
         return {group: {world: some_bits(name + world) for world in worlds}
                 for group, worlds in groups.items()}
+    if name.startswith("C19-cost"):
+        return {str(iteration): 1e4 * iteration for iteration in (0, 50, 100)}
     if name.startswith("C19"):
         names = ("budget 0", "budget 64", *(f"vote {2**i}" for i in range(5)))
         return {"points": [{"name": point, "tokens": 10.0 * 2**i,

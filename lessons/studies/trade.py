@@ -100,12 +100,11 @@ def evenly(items, number):
 
 
 def models_of(seed, sizes, args):
-    """For some models of a run: {"iteration", "training": its tokens, task: the points of `measure`}."""
+    """For some models of a run: {"iteration", task: the points of `measure`}."""
     source = runs.whole_run(seed, args, needs="rl")
-    lines = runs.or_exit(metrics.read, folder_of(source) / "rl" / "metrics.jsonl")
     measured = []
     for iteration, model in evenly(list(runs.rl_models(source)), sizes["num_models"]):
-        of_model = {"iteration": iteration, "training": training_tokens(lines, iteration)}
+        of_model = {"iteration": iteration}
         for task in TASKS:
             name = f"C19-{task}-{iteration}-{seed}"
             of_model[task] = runs.arm(name, args, measure, model, task, sizes)["points"]
@@ -114,12 +113,27 @@ def models_of(seed, sizes, args):
     return measured
 
 
-class Curve:
-    """One model on one task, over the seeds. `of_seeds` are its dicts from `models_of`, one for each seed."""
+def mean_costs(iterations, args):
+    """{iteration: `training_tokens` until there, the mean over the seeds}. As in JSON, the keys are texts."""
+    lines_of_seeds = []
+    for seed in args.seeds:
+        source = runs.whole_run(seed, args, needs="rl")
+        lines_of_seeds.append(runs.or_exit(metrics.read, folder_of(source) / "rl" / "metrics.jsonl"))
+    costs = {}
+    for iteration in iterations:
+        of_seeds = [training_tokens(lines, iteration) for lines in lines_of_seeds]
+        costs[str(iteration)] = float(np.mean(of_seeds))
+    return costs
 
-    def __init__(self, of_seeds, task):
-        self.iteration = of_seeds[0]["iteration"]
-        self.training = float(np.mean([of_seed["training"] for of_seed in of_seeds]))
+
+class Curve:
+    """One model on one task, over the seeds. `of_seeds` are its dicts from `models_of`, one for each seed.
+
+    `training` is what its RL cost, in tokens.
+    """
+
+    def __init__(self, of_seeds, task, training):
+        self.iteration, self.training = of_seeds[0]["iteration"], training
         self.names = [point["name"] for point in of_seeds[0][task]]
         right, tokens = [], []
         for of_seed in of_seeds:
@@ -230,13 +244,18 @@ def main():
         sizes = {"num_problems": 8, "num_samples": 2, "budgets": (0, 16, 48), "num_models": 3}
     jobs = {seed: (models_of, seed, sizes, args) for seed in args.seeds}
     measured = runs.work_off(jobs).values()                        # for each seed, each model
+    by_model = list(zip(*measured))                                # for each model, each seed
+    iterations = [of_seeds[0]["iteration"] for of_seeds in by_model]
+    costs = runs.arm(f"C19-cost-of-{len(args.seeds)}-seeds", args, mean_costs, iterations, args)
     by_task, rows = {}, []
     for task in TASKS:
-        by_task[task] = [Curve(of_seeds, task) for of_seeds in zip(*measured)]
+        by_task[task] = []
+        for iteration, of_seeds in zip(iterations, by_model):
+            by_task[task].append(Curve(of_seeds, task, costs[str(iteration)]))
         rows += rows_of(task, by_task[task])
     runs.save_claim(19, "Train compute and inference compute trade", args.command, args.seeds,
                     sizes["num_problems"], rows,
-                    iterations=[curve.iteration for curve in by_task["countdown"]])
+                    iterations=iterations)
     runs.save_figure(draw(by_task), "C19")
 
 
