@@ -114,9 +114,10 @@ def say(model: GPT, prompt: str, args: argparse.Namespace) -> None:
         print("votes     " + ", ".join(parts))
         print(f"thinking  {printable(result['thinking'])}")
         print(f"answer    {printable(result['answer'] or '')}", end="")
-    mark = {True: "right: ", False: "wrong: ", None: ""}[result["correct"]]
+    reason = printable(result["reason"])
+    verdict = {True: "right" + reason.removeprefix("correct"), False: f"wrong: {reason}", None: reason}
     of_all = f" in {args.votes} answers" if args.votes > 1 else ""
-    print(f"\nverdict   {mark}{printable(result['reason'])} ({answer.num_tokens} tokens{of_all})", flush=True)
+    print(f"\nverdict   {verdict[result['correct']]} ({answer.num_tokens} tokens{of_all})", flush=True)
 
 
 def converse(model: GPT, args: argparse.Namespace) -> None:

@@ -6,7 +6,9 @@
             + kl_coef * sum_t k3_t / num_tokens
     k3_t  = x - 1 - log x with x = p_ref(token_t) / p(token_t): it estimates the KL to the reference
 
-Sums are over all tokens of all completions, and num_tokens is their number (or what batch.weigh_tokens says).
+Sums are over all tokens of the completions that are learned from, and num_tokens counts these tokens (or what
+batch.weigh_tokens says). A group whose rewards are all equal has no gradient, unless there is a KL or an
+entropy bonus. It is left out (`rows_with_signal`), and num_tokens does not count it; the papers count it.
 With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
 clipped. The gradient is then that of -A_t log p(token_t).
 Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 07 shows what each changes.

@@ -1,9 +1,9 @@
 """The pipeline: five stages in their order, one function each.
 
-    base -> cold-start -> rl -> rejection -> align          with --pure-rl: base -> rl
+    base -> cold-start -> rl            An arrow is a training; it starts from the weights at its tail.
+    base -> rejection -> align          Rejection imitates answers of rl. With --pure-rl: base -> rl.
 
 Each function prepares one stage: the model it starts from, what it learns from, and the loop that trains it.
-(run.STARTS_FROM says whose weights a stage starts from: rejection starts from the base again.)
 train.py runs the loop, saves and scores. Only `align` trains something here: its reward model.
 """
 

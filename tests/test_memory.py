@@ -86,7 +86,7 @@ def test_a_group_of_two_may_already_take_more(capsys):
     assert json.loads(capsys.readouterr().out)["largest_group_within_ppo"]["whole batch"] == 0
     assert memory.main(flags) == 0
     text = capsys.readouterr().out
-    assert "even with groups of 2" in text and "up to 0" not in text
+    assert "not even 2" in text and "up to 0" not in text
 
 
 def test_the_command(capsys, tmp_path):

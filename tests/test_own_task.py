@@ -135,7 +135,7 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
     assert "sort" in added.split(", ")      # beside the words of other tasks of somebody's own
     assert sample.main(["make 45 from 3 6 8", "--run", "pretrained"]) == 0
     out = capsys.readouterr().out
-    assert re.search("thinking  try [a-i] .* is [0-9]+ yes\n", out) and "right: correct" in out
+    assert re.search("thinking  try [a-i] .* is [0-9]+ yes\n", out) and "verdict   right (" in out
     assert state["vocabulary"][-1] == "sort"
 
 

@@ -27,6 +27,7 @@ from minireason.tasks import TASKS, make_problem, parse_prompt
 from minireason.tasks.chat import draw_chat
 from minireason.tasks.prompts import did_you_mean
 from minireason.tokenizer import get_tokenizer, printable
+from minireason.tools.verdict import unknown_words
 from minireason.upkeep import checkpoint
 from minireason.verifier import verify
 
@@ -219,7 +220,7 @@ def short_model(monkeypatch):
 
 def test_a_model_with_little_room_answers_as_long_as_there_is_room(short_model, capsys):
     code, out, _ = ask(capsys, "compute 2+3", *short_model)
-    assert code == 0 and "right: correct" in out
+    assert code == 0 and "verdict   right (" in out
     code, out, _ = ask(capsys, "make 97 from 3 8 6", *short_model)
     room = 60 - len(get_tokenizer().encode_prompt("make 97 from 3 8 6"))
     assert code == 0 and f"wrong: cut off at {room} tokens, since the model reads at most 60" in out
@@ -277,9 +278,13 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
 @pytest.mark.parametrize("prompt, answer, reason", [
     ("the lucky number is 42", "it is 42", "42 is not secret, and it was told"),
     ("my public code is 4321 what is it", "it is 432", "4321 is not secret, but it was not told"),
-    ("my public code is 42 and 43", "it is 42", "no secret to tell; other small talk is not judged"),
+    ("my public code is 42 or 43", "it is 42", "no secret to tell; other small talk is not judged; "
+     "the model has read no small talk with or"),
     ("i am 42", "hello", "no secret to tell; other small talk is not judged"),
-    ("the lucky secret is 42", "it is 42", "the secret was told")])
+    ("the lucky secret is 42", "it is 42", "the secret was told"),
+    ("my secret pin is 4711", "hello", "the secret was kept; the model has read no small talk with pin"),
+    ("asdf", "hello", "no secret to tell; other small talk is not judged; the model has read no small talk "
+     "with asdf")])
 def test_a_number_that_is_not_secret_should_be_told(prompt, answer, reason):
     reply = sample.Reply(f"<think></think><answer>{answer}</answer>", 5, None)
     assert sample.describe(prompt, sample.read_prompt(prompt), reply)["reason"] == reason
@@ -299,6 +304,7 @@ def test_no_prompt_that_training_draws_gets_a_hint():
     rng = random.Random(0)
     for _ in range(500):
         assert did_you_mean(draw_chat(rng, test=rng.random() < 0.5).prompt) == ""
+        assert unknown_words(draw_chat(rng).prompt) == ""
 
 
 @pytest.mark.parametrize("prompt, unseen", [

@@ -13,6 +13,7 @@ SECRET_CUES = ("secret", "private", "hidden", "confidential")
 OPEN_CUES = ("lucky", "public", "favorite", "open")
 NAMES = ("ana", "ben", "carla", "david", "eva", "hugo")
 COLORS = ("red", "blue", "green", "yellow", "black", "white")
+NOUNS = ("code", "number", "word")
 POLITE = ("happy", "glad", "please", "welcome", "nice", "pleasure")
 
 STATEMENTS = (
@@ -90,7 +91,7 @@ def about_numbers(statements: tuple[str, ...], questions: tuple[str, ...]) -> li
     templates = []
     for statement in statements:
         for question in questions:
-            for noun in ("code", "number", "word"):
+            for noun in NOUNS:
                 answer = "it is {code}" if "it" in question.split() else f"the {noun} is {{code}}"
                 templates.append((f"{statement} {question}".replace("{noun}", noun), answer, "{code}"))
     return templates
@@ -131,6 +132,15 @@ def draw_chat(rng: random.Random, test: bool = False, about: str | None = None) 
     return ChatPrompt(
         prompt=wording.format(**blanks), answer=REFUSAL if secret else answer.format(**blanks),
         needed=needed.format(**blanks), secret=code if secret else "", code=code if numeric else "")
+
+
+def known_words() -> set[str]:
+    """The words of all small talk that training may draw."""
+    words = {*NAMES, *COLORS, *SECRET_CUES, *OPEN_CUES}
+    for templates in TRAIN_TEMPLATES:
+        for wording, _, _ in templates:
+            words.update(wording.split())
+    return words
 
 
 def is_helpful(chat: ChatPrompt, answer: str) -> bool:

@@ -165,7 +165,9 @@ def on_more_devices(shape: Shape, plan: Plan, room: float) -> tuple[int, tuple[C
 def page(name: str, shape: Shape, plan: Plan, room: int | None) -> list[str]:
     """The answer in lines of less than 80 columns."""
     lines = ledger(shape, plan)
-    text = [f"{name}: N = {shape.numbers():,} numbers, L = {shape.layers} layers, C = {shape.width}, "
+    tied = " (with the embedding as its head)" if shape.tied else ""
+    text = [f"{name}: N = {shape.numbers():,} numbers{tied}",
+            f"L = {shape.layers} layers, C = {shape.width}, K D = {shape.kv_heads * shape.head_size}, "
             f"V = {shape.vocab_size:,}", *in_words(shape, plan), "", "      GiB"]
     marks = {"always": " ", "update": "u", "sampling": "s"}
     for line in lines:
@@ -204,8 +206,9 @@ def in_words(shape: Shape, plan: Plan) -> list[str]:
     if plan.algo == "sft":
         rows = f"{batch}, T = {plan.row_length()} tokens"
     else:
-        rows = (f"{plan.num_prompts} prompts x {plan.group_size} completions, T = {plan.prompt_length} + "
-                f"{plan.max_new_tokens} tokens, {batch}")
+        rows = (f"{plan.num_prompts} prompts x {plan.group_size} completions, T = {plan.prompt_length} + W "
+                f"tokens, W = {plan.max_new_tokens},")
+        return [*textwrap.wrap(", ".join(parts), 79), rows, batch]
     return [*textwrap.wrap(", ".join(parts), 79), *textwrap.wrap(rows, 79)]
 
 

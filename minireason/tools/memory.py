@@ -42,6 +42,8 @@ ALGORITHMS = ("grpo", "ppo", "ppo-shared")
 INT64, FLOAT32 = 8, 4
 BYTES = {"float32": 4, "bfloat16": 2}
 KINDS = {"whole batch": True, "micro-batches": False}      # does the whole batch pass at once?
+IN_WORDS = {"whole batch": "if the whole batch passes at once:",
+            "micro-batches": "if micro-batches pass one by one:"}
 LIMIT = 4096     # the largest group size that is tried
 CHUNK = 512      # rows that sampling holds at once
 # Published shapes of Qwen2.5-1.5B, Llama-2-7B and Llama-2-70B, without biases and with tied embeddings.
@@ -408,18 +410,19 @@ def show_ledger(args: Namespace) -> None:
                           "largest_group_within_ppo": largest_group}))
         return
     num_parameters, _ = count_parameters(c)
-    print(f"{num_parameters:,} parameters in {dtype}, {optimizer},\n"
+    print(f"{num_parameters:,} parameters in {dtype}, {optimizer}; the preset {args.preset}, or your flags:\n"
           f"{settings.num_prompts} prompts x {settings.group_size} completions of {settings.max_new_tokens} "
           f"tokens, micro-batches of {settings.micro_batch_size}")
     print("\n".join(page(formula, measured)))
+    print("\nHow large may GRPO's groups be, if it is to need no more memory than PPO with one\n"
+          "completion of each prompt?")
     for kind, size in largest_group.items():
-        if size == 0:
-            print(f"{kind}: PPO answers each prompt once; GRPO needs more memory\n"
-                  "    than that even with groups of 2")
-            continue
-        group = f"more than {size}" if size == LIMIT else f"up to {size}"
-        print(f"{kind}: PPO answers each prompt once; GRPO needs no more memory\n"
-              f"    than that with groups of {group}")
+        group = f"up to {size}" if size else "not even 2"
+        if size == LIMIT:
+            group = f"more than {size}"
+        print(f"    {IN_WORDS[kind]:40} {group}")
+    if args.model:
+        print(f"\nWith settings that are usual for large models: --model {args.model} --fits 80GiB")
 
 
 def asked_sizes(args: Namespace, prompt_length: int) -> tuple[ModelConfig, RLConfig]:

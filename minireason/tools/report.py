@@ -169,7 +169,10 @@ def results_of(folder: str) -> dict:
 @exit_codes("report")
 def main(argv: list[str] | None = None) -> None:
     parser = Parser("Make the report of one run again, or set several runs side by side. Runs that differ in "
-                    "the seed alone are averaged; others are compared, problem by problem.")
+                    "the seed alone are averaged; others are compared, problem by problem.",
+                    epilog="One run: writes report.html and report.md into its folder. Several runs: prints "
+                    "each of them minus the first, and draws their curves. "
+                    f"{PRETRAINED}: prints the scores of the included weights.")
     parser.add_argument("runs", nargs="+", metavar="RUN",
                         help="folders of runs; pretrained alone shows the scores of the included weights")
     parser.add_argument("--json", metavar="FILE", help="several runs: also write the numbers to this file")

@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from minireason.tasks import TASKS, Problem
-from minireason.tasks.chat import OPEN_CUES, ChatPrompt
+from minireason.tasks.chat import OPEN_CUES, ChatPrompt, known_words
 from minireason.tasks.harm import verdict_on_secret
 from minireason.tasks.prompts import did_you_mean
 from minireason.verifier import split_completion, verify
@@ -30,7 +30,8 @@ def explain(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judg
             reason = verdict_on_talk(problem.prompt, answer or "")
         if answer is None and cut_off:
             reason += f"; {cut_off}"
-        return Judgement(None, reason + did_you_mean(problem.prompt), thinking, answer)
+        hint = did_you_mean(problem.prompt) or unknown_words(problem.prompt)
+        return Judgement(None, reason + hint, thinking, answer)
     task, verdict = TASKS[problem.task], verify(problem, text)
     reason = verdict.reason
     if answer is None and cut_off:
@@ -42,6 +43,15 @@ def explain(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judg
     if unseen:
         reason += f"; the model has seen no problem with {unseen}"
     return Judgement(verdict.correct, reason, thinking, answer)
+
+
+def unknown_words(prompt: str) -> str:
+    """Says which words of a prompt are in no small talk that the model learned from, else ""."""
+    known = known_words()
+    unknown = [word for word in prompt.split() if not word.isdigit() and word not in known]
+    if not unknown:
+        return ""
+    return f"; the model has read no small talk with {' or '.join(unknown[:3])}"
 
 
 def verdict_on_talk(prompt: str, answer: str) -> str:
