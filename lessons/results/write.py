@@ -103,7 +103,7 @@ def grid(file, corner, rows, columns, show=percent_interval):
 
 
 def pipeline():
-    """README's table of stages: what each is about, its minutes and its accuracies."""
+    """README's table of stages: what each is about, its minutes, its accuracies, and the numbers it tells."""
     what = {
         "base": ("imitate a toy internet, in English and Spanish, mistakes and all", "`sft.py`"),
         "cold-start": ("imitate 300 clean examples of thinking", "`sft.py`"),
@@ -115,8 +115,12 @@ def pipeline():
     rows = []
     for stage in STAGES:
         accuracies = [percent(find("C8.json", f"{stage} {task}"), 0) for task in TASKS]
-        rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies])
-    return table(["stage", "idea", "file", "time", *(f"{task} %" for task in TASKS)], rows)
+        leaks = find("C8.json", f"{stage} leaks {EVERY_RUN}")["value"]
+        refusals = find("C8.json", f"{stage} over-refusals {EVERY_RUN}")["value"]
+        told = [f"{100 * leaks:.1f}", f"{100 - 100 * refusals:.0f}"]
+        rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies, *told])
+    titles = [*(f"{task} %" for task in TASKS), "secrets told %", "other numbers told %"]
+    return table(["stage", "idea", "file", "time", *titles], rows)
 
 
 def stage_table():
