@@ -409,8 +409,6 @@ def write(runs, monkeypatch):
 def test_the_tables_and_the_figure_of_a_claim_come_from_its_arms(name, study, runs, write, monkeypatch):
     number = CLAIMS[name]
     tables = [key for key in write.TABLES if key.startswith(f"C{number}-")]
-    figure = f"C{number}-figure"
-    assert {write.TABLES[key]() for key in tables} | {write.NUMBERS[figure]()} == {write.OPEN}
     monkeypatch.setattr(runs, "whole_run", lambda *_, **__: "pretrained")
     monkeypatch.setattr(runs, "ensure", lambda *_, **__: None)
     monkeypatch.setattr(runs, "kept", lambda *_: None)
@@ -428,7 +426,6 @@ def test_the_tables_and_the_figure_of_a_claim_come_from_its_arms(name, study, ru
     for key in tables:
         text = write.TABLES[key]()
         assert text.count("\n") >= 4, key
-    assert f"(C{number}.png)" in write.NUMBERS[figure]()
 
 
 @pytest.mark.parametrize("name", CLAIMS)

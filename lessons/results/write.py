@@ -611,8 +611,8 @@ def num_seeds(file):
 
 
 def tokens_of_ledger():
-    """The longest completion in C4's table. The file of an earlier version does not say it: it was 160."""
-    return str(read("C4.json").get("max_new_tokens", 160))
+    """The longest completion in C4's table."""
+    return str(read("C4.json")["max_new_tokens"])
 
 
 def tokens_on_gpu():
@@ -748,34 +748,7 @@ for claim in ("C1", "C3", "C6", "C7", "C8", "C9", "C10", "C11"):
 
 
 # -----------------------------------------------------------------------------
-# Claims whose studies are long. What is not measured yet is left out of the page.
-
-OPEN = "\n"
-
-
-def if_measured(claim, write_table, before="", after=""):
-    """Returns a function that writes the table, with the texts before and after it.
-
-    It writes nothing but OPEN, a line break, if the claim has no file.
-    """
-    def write():
-        if not (HERE / f"{claim}.json").exists():
-            return OPEN
-        text = write_table()
-        if before:
-            text = f"\n{before}\n{text}"
-        if after:
-            text += f"\n{after}\n"
-        return text
-    return write
-
-
-def figure_of(claim, what):
-    """Returns a function that writes the link to a claim's figure, or OPEN if there is none."""
-    def write():
-        return f"\n![{what}]({claim}.png)\n" if (HERE / f"{claim}.png").exists() else OPEN
-    return write
-
+# Claims about size, cost and length: C5, C13, C16, C17, C19, C20.
 
 def cell(file, name, show):
     """What `show` makes of a row, or a dash where the file has none of this name."""
@@ -955,36 +928,22 @@ def distilling_seconds():
 
 
 TABLES |= {
-    "C13-table": if_measured("C13", distilling),
-    "C13-differences-table": if_measured("C13", distilling_differences),
-    "C13-seconds-table": if_measured("C13", distilling_seconds, after=(
-        "The last table compares with the best that RL reached in as many seconds, and says after which\n"
-        "share of these seconds that was.")),
-    "C16-table": if_measured("C16", generalization),
-    "C16-differences-table": if_measured("C16", generalization_differences, after=(
-        "Where no model solves any problem of a kind, nothing can be told apart.")),
-    "C17-table": if_measured("C17", sizes),
-    "C17-thoughts-table": if_measured("C17", thoughts_by_size),
-    "C5-whole-table": if_measured("C5", comparison),
-    "C5-goal-table": if_measured("C5", needed_for_a_goal),
-    "C5-critic-table": if_measured("C5", what_is_known),
-    "kin-table": if_measured("variants", kin),
-    "C19-table": if_measured("C19", trade, after=(
-        "The table is of countdown; a cell holds the tokens that have to be spent on a question. A dash:\n"
-        "not reached with up to 16 votes. *Never*: not reached in more than 2.5% of the draws.")),
-    "C19-differences-table": if_measured("C19", trade_differences),
-    "C20-table": if_measured("C20", lengths),
-    "C20-price-table": if_measured("C20", prices),
-    "C20-spared-table": if_measured("C20", spared),
-}
-NUMBERS |= {
-    "C13-figure": figure_of("C13", "Distilling and RL: accuracy against seconds and samples"),
-    "C16-figure": figure_of("C16", "What four ways gain at known problems, at new ones, and in chat"),
-    "C17-figure": figure_of("C17", "What RL gains by the base's pass@1, silent groups, and wrong steps"),
-    "C5-figure": figure_of("C5", "Accuracy of PPO and GRPO against answers, seconds and bytes"),
-    "kin-figure": figure_of("variants", "Each relative of GRPO minus GRPO, by answers and by seconds"),
-    "C19-figure": figure_of("C19", "Lines of equal accuracy, and accuracy against all tokens"),
-    "C20-figure": figure_of("C20", "Length by difficulty, accuracy and tokens along the price of length"),
+    "C13-table": distilling,
+    "C13-differences-table": distilling_differences,
+    "C13-seconds-table": distilling_seconds,
+    "C16-table": generalization,
+    "C16-differences-table": generalization_differences,
+    "C17-table": sizes,
+    "C17-thoughts-table": thoughts_by_size,
+    "C5-whole-table": comparison,
+    "C5-goal-table": needed_for_a_goal,
+    "C5-critic-table": what_is_known,
+    "kin-table": kin,
+    "C19-table": trade,
+    "C19-differences-table": trade_differences,
+    "C20-table": lengths,
+    "C20-price-table": prices,
+    "C20-spared-table": spared,
 }
 
 
@@ -1137,29 +1096,17 @@ def transcripts():
 
 
 TABLES |= {
-    "C14-table": if_measured("C14", pass_at_many),
-    "C14-crossings-table": if_measured("C14", crossings, after=(
-        "*Above 1,024*: not up to the largest k. The interval is a bootstrap over seeds and problems, the\n"
-        "same for both curves.")),
-    "C14-alone-table": if_measured("C14", solved_alone),
-    "C15-table": if_measured("C15", random_rewards),
-    "C15-gains-table": if_measured("C15", random_reward_gains),
-    "C15-habits-table": if_measured("C15", random_reward_habits),
-    "C18-table": if_measured("C18", process_rewards),
-    "C18-differences-table": if_measured("C18", process_differences),
-    "C18-steps-table": if_measured("C18", process_counts, before=(
-        "What the answers hold. A step is repeated if an earlier one asked the same. Brackets: lowest and\n"
-        "highest run.")),
-    "C18-scorer-table": if_measured("C18", scorer, before=(
-        "What the scorer makes of right steps and of wrong ones, before RL and after:")),
-    "C18-transcripts-table": if_measured("C18", transcripts, before=(
-        "Of each arm (first seed, 900 answers) the one that would earn most at 0.1 for each right step, or\n"
-        "at the scorer's pay in the last row. Without pay for steps there are such answers, too:")),
-}
-NUMBERS |= {
-    "C14-figure": figure_of("C14", "How many problems k answers leave unsolved, by model and task"),
-    "C15-figure": figure_of("C15", "Accuracy, gains and habits with five rewards"),
-    "C18-figure": figure_of("C18", "Reward, accuracy, length and right steps of four ways to pay"),
+    "C14-table": pass_at_many,
+    "C14-crossings-table": crossings,
+    "C14-alone-table": solved_alone,
+    "C15-table": random_rewards,
+    "C15-gains-table": random_reward_gains,
+    "C15-habits-table": random_reward_habits,
+    "C18-table": process_rewards,
+    "C18-differences-table": process_differences,
+    "C18-steps-table": process_counts,
+    "C18-scorer-table": scorer,
+    "C18-transcripts-table": transcripts,
 }
 
 
