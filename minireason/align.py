@@ -130,12 +130,12 @@ def encode_pairs(tokenizer: Tokenizer, pairs: list[Pair]) -> list[list[int]]:
 
 
 def train_reward_model(reward_model: RewardModel, optimizer: torch.optim.Optimizer, tokenizer: Tokenizer,
-                       pairs: list[Pair], batch_size: int = BATCH_SIZE) -> Iterator[dict[str, float]]:
+                       pairs: list[Pair]) -> Iterator[dict[str, float]]:
     """A few passes over the pairs. Yields {"loss", "pair_accuracy"} per step."""
     device = next(reward_model.parameters()).device
     for _ in range(NUM_PASSES):
-        for start in range(0, len(pairs), batch_size):
-            rows = encode_pairs(tokenizer, pairs[start:start + batch_size])
+        for start in range(0, len(pairs), BATCH_SIZE):
+            rows = encode_pairs(tokenizer, pairs[start:start + BATCH_SIZE])
             scores = reward_model(*collate(rows, device))                           # (2B,)
             preferred, other = scores.view(-1, 2).unbind(1)                         # (B,), (B,)
             loss = -F.logsigmoid(preferred - other).mean()

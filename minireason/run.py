@@ -172,7 +172,7 @@ def check_sizes(state: dict) -> None:
 
 def model_config_of(state: dict) -> ModelConfig:
     """The sizes of a checkpoint's model."""
-    return from_dict(state["config"].get("model", {}), ModelConfig)
+    return from_dict(state["config"]["model"], ModelConfig)
 
 
 def model_of(state: dict) -> GPT:

@@ -71,14 +71,14 @@ def remove_after(stage_folder: Path, iteration: int) -> None:
             snapshot_path(stage_folder, later).unlink()
 
 
-def open_snapshot(run: Path | str, iteration: int, words: tuple[str, ...] | None = None) -> tuple[GPT, dict]:
+def open_snapshot(run: Path | str, iteration: int) -> tuple[GPT, dict]:
     """Loads a snapshot, ready to use, as `run.open_model` loads a stage. Returns (model, its state).
 
     Raises CheckpointError if it is missing, is damaged, or is of another run.
     """
     folder = folder_of(run)
     path = snapshot_path(folder / "rl", iteration)
-    state = open_state(folder, "rl", words, snapshot=path)
+    state = open_state(folder, "rl", snapshot=path)
     with must_fit(path):
         if state["iteration"] != iteration:
             raise ValueError(f"it is of iteration {state['iteration']}: give it its name back")

@@ -37,7 +37,6 @@ SIZES = ((32, FULL), (64, FULL), (128, FULL),       # width, and documents of th
          (128, 20_000), (128, 40_000))
 MORE = ((128, 80_000), (256, FULL))                 # with --more
 FIRST = 10          # iterations of RL over which groups without a signal are counted
-GAIN = 0.05         # what RL has to gain at least to be called at work
 
 
 # -----------------------------------------------------------------------------

@@ -20,7 +20,6 @@ EASY_LENGTH, EASY_TOTAL = 4, 20                        # of level 0: digits, and
 PRODUCT_SHARE = 0.4                                    # share of terms that are products
 MAX_CHARACTERS, MAX_TERMS = 200, 40                    # bounds on what a user may type
 PROMPT = re.compile(r"compute +(-? *[0-9]+(?: *[-+*] *[0-9]+)*)", re.ASCII)
-PLUS_OR_MINUS = re.compile(r"[0-9] *[-+]")             # between two terms
 INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 CHECK = re.compile(rf"\b(?:check|revisa) {STEP.pattern}", re.ASCII)      # a step that only tests another one
 

@@ -339,7 +339,7 @@ def unseen(problem: Problem) -> str:
         return f"inputs outside 1 to {MAX_INPUT}"
     if min(outputs) < 0 or max(outputs) > 99:
         return "outputs outside 0 to 99"
-    if len(inputs) > 1 and inputs[1] != inputs[0] + 1:
+    if inputs[1] != inputs[0] + 1:
         return "first two inputs that are not neighbours"
     return ""
 

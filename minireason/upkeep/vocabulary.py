@@ -21,9 +21,8 @@ def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]
     for weights in (state["model"], *state["extra"].values()):
         for name, weight in weights.items():
             if is_embedding(name) and len(weight) != len(pieces):
-                raise CheckpointError(
-                    f"{name} has {len(weight)} rows for {len(pieces)} tokens. Words and spaces were separate "
-                    "tokens before 27 November 2026: train an older model again, or use its own version")
+                raise CheckpointError(f"{name} has {len(weight)} rows for {len(pieces)} tokens: the file is "
+                                      "damaged, or of another version")
     if pieces == pieces_now:
         return []
     unknown = words_of(set(pieces) - set(pieces_now))[:4]
