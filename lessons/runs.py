@@ -38,7 +38,7 @@ import train
 from minireason import run, snapshots, stages
 from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_of
-from minireason.run import PRETRAINED, config_of_run, different_settings, read_results
+from minireason.run import PRETRAINED, config_of_run, different_settings, folder_of, read_results
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line
@@ -200,6 +200,16 @@ def unpriced_run(seed, args):
     return STUDIES / name
 
 
+def model_of_arm(arm, seed, args):
+    """The run and the stage of a model that both C3 and C6 ask, by its name there; trains what is missing."""
+    if arm == "pure RL":
+        return pure_run(seed, args), "rl"
+    if arm == "RL after it":
+        return unpriced_run(seed, args), "rl"
+    stage = {"base": "base", "cold start": "cold-start", "RL, mixing priced": "rl"}[arm]
+    return whole_run(seed, args, needs="rl"), stage
+
+
 def open_model(source, stage):
     """Loads a stage of a run on the device where train.py would train it. Returns (model, its state)."""
     return run.open_model(source, stage, device)
@@ -229,8 +239,8 @@ def sized_run(width, num_documents, seed, args):
 
     A base of the usual size is that of `pure_run`, a run that other studies need as well.
     """
-    config = settings_asked(args)
-    if (width, num_documents) == (config["model"]["width"], config["base"]["num_examples"]):
+    config = config_asked(args.flags)
+    if (width, num_documents) == (config.model.width, config.base.num_examples):
         return pure_run(seed, args)
     name, base = f"size-{width}-{num_documents}-{seed}", sized_base(width, num_documents, seed, args)
     ensure(name, "rl", "--pure-rl", "--seed", seed, "--from", base, *args.flags,
@@ -243,10 +253,10 @@ def flags_of_width(width, args):
 
     Learning rates are the usual ones times usual width / width: the best rate of Adam falls with the width.
     """
-    config, flags = settings_asked(args), ["--model-width", width, "--model-mlp-width", mlp_width(width)]
-    for stage in ("base", "cold_start", "rl"):
-        rate = config[stage]["learning_rate"] * config["model"]["width"] / width
-        flags += [f"--{stage.replace('_', '-')}-learning-rate", f"{rate:g}"]
+    config, flags = config_asked(args.flags), ["--model-width", width, "--model-mlp-width", mlp_width(width)]
+    for stage, settings in (("base", config.base), ("cold-start", config.cold_start), ("rl", config.rl)):
+        rate = settings.learning_rate * config.model.width / width
+        flags += [f"--{stage}-learning-rate", f"{rate:g}"]
     return flags
 
 
@@ -545,14 +555,9 @@ def or_exit(read, *arguments):
         sys.exit(str(error))
 
 
-def curve(name, stage):
-    """metrics.jsonl of a stage, as a list of dicts."""
-    return or_exit(metrics.read, STUDIES / name / stage / "metrics.jsonl")
-
-
-def outcomes(results, stage, task):
-    """Right or wrong on each held-out problem, as a list of 0 and 1."""
-    return bits(results["stages"][stage], task)
+def curve(source, stage):
+    """metrics.jsonl of a stage of a run, as a list of dicts."""
+    return or_exit(metrics.read, folder_of(source) / stage / "metrics.jsonl")
 
 
 def bits(scores, task):
@@ -570,7 +575,7 @@ def arm(name, args, measure, *arguments):
     repository has the numbers of all finished arms, and goes on from there. Ends the program with 2 if the
     arm was measured with other settings. What is computed at a time (PIECES) may differ.
     """
-    path, settings = RESULTS / "arms" / f"{name}.json", settings_asked(args)
+    path, settings = RESULTS / "arms" / f"{name}.json", to_dict(config_asked(args.flags))
 
     def make():
         text = json.dumps({"settings": settings, **measure(*arguments)}, separators=(",", ":"))
@@ -604,14 +609,9 @@ def in_turn(trainings, num_iterations):
             yield name, time.perf_counter() - began, metrics
 
 
-def settings_asked(args):
-    """All settings of the runs that a command line asks for, as plain values."""
-    return to_dict(config_asked([str(flag) for flag in args.flags]))
-
-
 def config_asked(flags):
     """The settings that train.py makes of its flags today. Raises ValueError where it would refuse them."""
-    given = train.parse(flags)
+    given = train.parse([str(flag) for flag in flags])
     return apply_flags(preset(getattr(given, "preset", "laptop")), command_line.given_flags(given))
 
 
@@ -642,7 +642,7 @@ def rl_numbers(folder):
     results, config = or_exit(read_results, folder), config_of_source(folder)
     curves = {}
     for name in ("reward", "completion_length"):
-        curves[name] = [round(line[name], 4) for line in curve(folder.name, "rl")]
+        curves[name] = [round(line[name], 4) for line in curve(folder, "rl")]
     looks = []
     for iteration, model in rl_models(folder):
         looks.append({"iteration": iteration, **quick_accuracy(model, get_tokenizer(), config)})
@@ -680,7 +680,7 @@ def held_out_curve(arms):
 
 def base_numbers(seed, args):
     """Returns {"scores": those of the base of a whole run, as `short_scores` has them}."""
-    source, number = whole_run(seed, args, "rl"), settings_asked(args)["evaluate"]["num_problems"]
+    source, number = whole_run(seed, args, "rl"), config_asked(args.flags).evaluate.num_problems
     return {"scores": short_scores(scores_of(source, "base", number))}
 
 
@@ -736,6 +736,11 @@ def row(name, value, low=None, high=None):
     for key, end in (("value", value), ("low", low), ("high", high)):
         line[key] = None if end == math.inf else end
     return line
+
+
+def row_of_runs(name, values):
+    """A row of a number that each run has: its mean, and the lowest and the highest run."""
+    return row(f"{name} (mean, lowest, highest run)", sum(values) / len(values), min(values), max(values))
 
 
 def in_percent(line):

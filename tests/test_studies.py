@@ -384,14 +384,11 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
     assert flags[0] == "rl" and flags[flags.index("--from") + 1] == str(runs.STUDIES / "seed-4")
     import aha
     import languages
-    for study in (aha, languages):
-        assert study.run_of("RL after it", 4, args) == runs.STUDIES / "unpriced-4"
-        assert study.run_of("RL, mixing priced", 4, args) == runs.STUDIES / "seed-4"
-        assert study.STAGE["RL after it"] == study.STAGE["RL, mixing priced"] == "rl"
-    assert languages.run_of("RL, one language", 4, args) == runs.STUDIES / "unpriced-4"
-    assert languages.run_of("pure RL, one language", 4, args) == runs.STUDIES / "seed-4"
-    assert languages.STAGE["pure RL, one language"] == "base"
-    assert set(aha.STAGE) == set(aha.ARMS) and set(languages.STAGE) == {*languages.COLORS} - {"corpus"}
+    assert runs.model_of_arm("RL after it", 4, args) == (runs.STUDIES / "unpriced-4", "rl")
+    assert runs.model_of_arm("RL, mixing priced", 4, args) == (runs.STUDIES / "seed-4", "rl")
+    assert languages.START == {"RL, one language": "RL after it", "pure RL, one language": "base"}
+    for arm in {*aha.ARMS, *languages.COLORS} - {"corpus", *languages.RATES}:
+        assert aha.model_of(arm, 4, args)[1] in ("base", "cold-start", "rl")
     for name in ("aha", "languages"):
         sys.modules.pop(name)
 

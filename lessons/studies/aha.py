@@ -36,8 +36,6 @@ DRAWN = {"thinks": "thinks", "retry_after_failure": "tries again\nafter a failur
 NAMES = ("accuracy", "tokens_thinking", "tries_thinking", *DRAWN, "wrong_steps", "repairs")
 ARMS = {"base": "#999999", "pure RL": "#1b6ca8", "cold start": "#e0a030", "RL after it": "#d1495b",
         "RL, mixing priced": "#7a4fa3", "control base": "#cccccc", "control, RL": "#5a9a5a"}
-STAGE = {"base": "base", "cold start": "cold-start", "RL, mixing priced": "rl", "pure RL": "rl",
-         "RL after it": "rl", "control base": "base", "control, RL": "rl"}
 CURVES = ("reward", "completion_length")        # of pure RL, by iteration
 PAIRS = (("pure RL", "base"), ("RL after it", "cold start"), ("RL, mixing priced", "RL after it"),
          ("control, RL", "control base"))      # after, before
@@ -49,27 +47,23 @@ def control_run(seed, args):
     return runs.STUDIES / f"control-{seed}"
 
 
-def run_of(arm, seed, args):
-    """The run with the model of an arm; trains what is missing."""
-    if arm == "pure RL":
-        return runs.pure_run(seed, args)
-    if arm == "RL after it":
-        return runs.unpriced_run(seed, args)
+def model_of(arm, seed, args):
+    """The run and the stage of the model of an arm; trains what is missing."""
     if arm.startswith("control"):
-        return control_run(seed, args)
-    return runs.whole_run(seed, args, needs="rl")
+        return control_run(seed, args), "base" if arm == "control base" else "rl"
+    return runs.model_of_arm(arm, seed, args)
 
 
 def measure(arm, seed, args, num_problems, max_new_tokens):
     """What is counted of one model: {task: see `rates_by_level`}. Of pure RL it has "curves", too."""
-    source = run_of(arm, seed, args)
-    model, _ = runs.open_model(source, STAGE[arm])
+    source, stage = model_of(arm, seed, args)
+    model, _ = runs.open_model(source, stage)
     counted = {}
     for task in TASKS:
         problems = test_problems(task, (2, 3), num_problems, seed=1234)
         counted[task] = rates_by_level(model, problems, max_new_tokens)
     if arm == "pure RL":
-        steps, counted["curves"] = runs.curve(source.name, "rl"), {}
+        steps, counted["curves"] = runs.curve(source, "rl"), {}
         for key in CURVES:
             counted["curves"][key] = [round(step[key], 4) for step in steps]
     return counted

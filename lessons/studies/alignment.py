@@ -69,7 +69,7 @@ def aligned(kl_coef, seed, args):
     with mock.patch.object(train, "quick_accuracy", look):      # --evaluate-every calls it
         results = runs.ensure(name, "align", "--from", source, "--seed", seed, "--align-kl-coef", kl_coef,
                               "--evaluate-every", every, *args.flags)
-    return results, [line for line in runs.curve(name, "align") if "truth" in line]
+    return results, [line for line in runs.curve(runs.STUDIES / name, "align") if "truth" in line]
 
 
 def rows_of(kl_coef, results, looks):
@@ -84,8 +84,7 @@ def rows_of(kl_coef, results, looks):
         ends.append(lines[-1] | {kind: chat[kind]["value"] for kind in KINDS})
     for key in (*TITLES, *KINDS):
         values = [end[key] for end in ends]
-        name = f"KL x {kl_coef} {key} (mean, lowest, highest run)"
-        rows.append(row(name, sum(values) / len(values), min(values), max(values)))
+        rows.append(runs.row_of_runs(f"KL x {kl_coef} {key}", values))
     return rows
 
 

@@ -26,7 +26,6 @@ import runs
 from runs import row
 from shared import label, plot_band
 
-from minireason.config import from_dict
 from minireason.inference import answer_all
 from minireason.stats import bootstrap_interval, pass_at_k
 from minireason.tasks import test_problems
@@ -131,13 +130,13 @@ def model_of(name, seed, args):
 
 def problems_of(task, args):
     """The held-out problems that all models answer."""
-    config = from_dict(runs.settings_asked(args))
+    config = runs.config_asked(args.flags)
     return test_problems(task, config.tasks.levels[task], args.problems, config.evaluate.seed)
 
 
 def measure(name, task, seed, args):
     """Returns what is kept of one model and task; "counts" has (answers, right ones) for each problem."""
-    config = from_dict(runs.settings_asked(args))
+    config = runs.config_asked(args.flags)
     problems = problems_of(task, args)
     model, began = model_of(name, seed, args), time.process_time()
     counts = count_right(model, problems, args.samples, config.evaluate.max_new_tokens,
@@ -294,7 +293,7 @@ def main():
 
     ks, fine = powers_of_two(args.samples), between_powers_of_two(args.samples)
     size = f"{args.problems}x{args.samples}"
-    tasks, jobs = list(from_dict(runs.settings_asked(args)).tasks.levels), {}
+    tasks, jobs = list(runs.config_asked(args.flags).tasks.levels), {}
     for seed in args.seeds:
         for task in tasks:
             for name in names:

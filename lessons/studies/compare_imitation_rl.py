@@ -142,7 +142,7 @@ def trained(name, iterations, seed, source):
     Returns (model, looks), the looks as `train_arm` returns them.
     """
     model, _ = runs.open_model(source, "cold-start")
-    file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}-model"
+    file = f"C1-{runs.in_file_name(name)}-{iterations}-{seed}-model"
     return runs.kept_model(file, model.train(), train_arm, name, iterations, seed, start=source)
 
 
@@ -239,9 +239,9 @@ def main():
 
     jobs = {}
     for seed in args.seeds:
-        jobs["cold start", seed] = (of_cold_start, seed, args)
+        jobs["cold start", seed] = (runs.arm, f"C1-cold-start-{seed}", args, of_cold_start, seed, args)
         for name in ARMS:
-            file = f"C1-{name.replace(' ', '-')}-{iterations}-{seed}"
+            file = f"C1-{runs.in_file_name(name)}-{iterations}-{seed}"
             jobs[name, seed] = (runs.arm, file, args, measure, name, iterations, seed, args)
     measured = runs.by_seed(runs.work_off(jobs))                         # {name: an arm of each seed}
     seconds = {}

@@ -115,8 +115,8 @@ def flags_of(algo, settings, args):
 
 def num_completions(args):
     """How many completions one rollout has, in every run of the study."""
-    asked = runs.settings_asked(args)["rl"]
-    return asked["num_prompts"] * asked["group_size"]
+    asked = runs.config_asked(args.flags).rl
+    return asked.num_prompts * asked.group_size
 
 
 def try_settings(algo, number, settings, seed, args):
@@ -124,11 +124,11 @@ def try_settings(algo, number, settings, seed, args):
 
     Returns {"trial": the settings, "right": {task: share of right answers}, "num_problems": of each task}.
     """
-    name, asked = f"trial-{algo}-{number}-{seed}", runs.settings_asked(args)
-    num_problems = min(500, asked["evaluate"]["num_problems"])
+    name, asked = f"trial-{algo}-{number}-{seed}", runs.config_asked(args.flags)
+    num_problems = min(500, asked.evaluate.num_problems)
     results = runs.ensure(
         name, "rl", "--seed", seed, "--from", runs.whole_run(seed, args, needs="cold-start"), *args.flags,
-        *flags_of(algo, settings, args), "--rl-num-iterations", max(1, asked["rl"]["num_iterations"] // 3),
+        *flags_of(algo, settings, args), "--rl-num-iterations", max(1, asked.rl.num_iterations // 3),
         "--rl-snapshots", 0, "--evaluate-seed", TUNING_PROBLEMS,
         "--evaluate-num-problems", num_problems, "--evaluate-num-programs", num_problems)
     scores = results["stages"]["rl"]
@@ -242,7 +242,7 @@ def tuning_seeds(args):
 # Runs, and what is kept of them
 
 def tasks_of(args):
-    return list(from_dict(runs.settings_asked(args)).tasks.levels)
+    return list(runs.config_asked(args.flags).tasks.levels)
 
 
 def train_run(name, algo, start, settings, more_flags, seed, args):
@@ -264,7 +264,7 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
     held-out problems are right then: {"iteration", "completions", "tokens", "right"}.
     """
     folder_name, results = train_run(name, algo, start, settings, more_flags, seed, args)
-    config, lines = from_dict(results["config"]), runs.curve(folder_name, "rl")
+    config, lines = from_dict(results["config"]), runs.curve(runs.STUDIES / folder_name, "rl")
     num_completions = config.rl.num_prompts * config.rl.group_size       # of an iteration
     marks = []
     for iteration, model in runs.rl_models(runs.STUDIES / folder_name):
@@ -283,7 +283,7 @@ def compared_run(name, algo, start, settings, more_flags, seed, args):
 def preset_arm(seed, args):
     """What GRPO with the preset's settings solves after the whole of RL: the run that other studies use."""
     model, _ = runs.open_model(runs.whole_run(seed, args, needs="rl"), "rl")
-    return {"right": runs.right_answers(model, tasks_of(args), from_dict(runs.settings_asked(args)))}
+    return {"right": runs.right_answers(model, tasks_of(args), runs.config_asked(args.flags))}
 
 
 def run_arm(name, algo, start, settings, more_flags, seed, args):
@@ -318,7 +318,7 @@ def refuse_another_start(start, source, seed, args):
     for path in sorted((runs.RESULTS / "arms").glob(f"C5-*-{start}-{seed}.json")):
         if right is None:       # what the model answers before RL
             model, _ = runs.open_model(source, start)
-            right = runs.right_answers(model, tasks_of(args), from_dict(runs.settings_asked(args)))
+            right = runs.right_answers(model, tasks_of(args), runs.config_asked(args.flags))
         marks = runs.or_exit(read_json, path, {"marks": list}, "delete it")["marks"]
         share = share_differing(marks[0]["right"], right)
         differing = [f"{100 * share:.1f}% of the answers before RL"] if share > ROUNDING else []
@@ -338,7 +338,7 @@ def iterations_for(seconds_of, args):
     """How many iterations of PPO take the seconds of a whole run of GRPO. `seconds_of` is {algorithm: seconds
     of a token, for each rollout}."""
     share = float(np.median(seconds_of["grpo"]) / np.median(seconds_of["ppo"]))
-    return max(1, round(share * runs.settings_asked(args)["rl"]["num_iterations"]))
+    return max(1, round(share * runs.config_asked(args.flags).rl.num_iterations))
 
 
 # -----------------------------------------------------------------------------
@@ -569,7 +569,7 @@ def memory_rows(config):
 
 def save_memory(args):
     """Writes C4.json: the bytes of a step with the preset's settings."""
-    config = from_dict(runs.settings_asked(args))
+    config = runs.config_asked(args.flags)
     config.model.vocab_size = get_tokenizer().vocab_size
     runs.save_claim(4, "PPO needs a critic as big as the policy",
                     "python lessons/studies/compare_ppo_grpo.py --memory", [], 0, memory_rows(config),
@@ -578,7 +578,7 @@ def save_memory(args):
 
 def peak_bytes(chosen, args):
     """{algorithm: the bytes at the peak of a step}, by the ledger."""
-    config, found = from_dict(runs.settings_asked(args)), {}
+    config, found = runs.config_asked(args.flags), {}
     config.model.vocab_size = get_tokenizer().vocab_size
     for algo in ALGOS:
         found[algo] = peak(ledger(config.model, rl_config(algo, chosen, args), algo, PROMPT_LENGTH))

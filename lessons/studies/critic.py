@@ -65,8 +65,8 @@ def runs_of(question, chosen, args):
 
     `chosen` is {algorithm: the settings that its trials chose}.
     """
-    asked, rl = [], runs.settings_asked(args)["rl"]
-    shorter = ["--rl-num-iterations", max(1, rl["num_iterations"] // PART)]
+    asked, rl = [], runs.config_asked(args.flags).rl
+    shorter = ["--rl-num-iterations", max(1, rl.num_iterations // PART)]
     if question == "few":
         for group_size, algo in itertools.product(FEW, ALGOS):
             settings = {**chosen[algo], "group-size": group_size}
@@ -82,7 +82,7 @@ def runs_of(question, chosen, args):
     else:
         for algo in ALGOS:
             # Divided by a group's deviation, any difference of lengths would be as large as right and wrong.
-            flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", rl["max_new_tokens"],
+            flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", rl.max_new_tokens,
                      "--no-rl-scale-advantages"]
             asked.append(("length-price", algo, chosen[algo], shorter + flags))
     return asked

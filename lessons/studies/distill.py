@@ -29,7 +29,6 @@ from runs import row
 from shared import label
 
 from minireason import grpo, rejection, sft
-from minireason.config import from_dict
 from minireason.corpus import tokenize
 from minireason.inference import answer_all
 from minireason.optimizer import adamw, set_learning_rate
@@ -60,7 +59,7 @@ def student_base(seed, args):
     """Trains the student's base, if it is not there. Returns its run. sizes.py has the same base."""
     if args.fast:
         return PRETRAINED
-    return runs.sized_base(WIDTH, runs.settings_asked(args)["base"]["num_examples"], seed, args)
+    return runs.sized_base(WIDTH, runs.config_asked(args.flags).base.num_examples, seed, args)
 
 
 def student_run(seed, args):
@@ -275,13 +274,13 @@ def measure(name, seed, args, sizes):
 
 def points_of_arm(name, seed, args, sizes):
     """The points of one arm, which are kept as an arm's numbers."""
-    file = f"C13-{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    file = f"C13-{runs.in_file_name(name)}-{seed}"
     return runs.arm(file, args, measure, name, seed, args, sizes)["points"]
 
 
 def from_flags(seed, args):
     """The settings of the command line as a Config."""
-    config = from_dict(runs.settings_asked(args))
+    config = runs.config_asked(args.flags)
     config.seed = seed
     return config
 
@@ -424,7 +423,7 @@ def main():
     parser.add_argument("--longer", type=int, default=3, metavar="N",
                         help="seeds that also do RL for four times as long (default: 3)")
     args = runs.parse(parser)
-    iterations = runs.settings_asked(args)["rl"]["num_iterations"]
+    iterations = runs.config_asked(args.flags).rl.num_iterations
     sizes = {"num_problems": 1000, "max_new_tokens": 208, "num_looks": 4, "num_sampled": 12_000,
              "numbers": (500, 2000, 8000), "iterations": iterations}
     if args.fast:

@@ -258,7 +258,7 @@ def main():
     jobs = {}
     for seed in args.seeds:
         for name in ("cold start", *imitation.ARMS):
-            file = f"C16-{name.replace(' ', '-')}-{iterations}-{seed}"
+            file = f"C16-{runs.in_file_name(name)}-{iterations}-{seed}"
             arguments = (name, iterations, seed, number, max_new_tokens, args)
             jobs[name, seed] = (runs.arm, file, args, measure, *arguments)
     scores = runs.by_seed(runs.work_off(jobs))                     # {name: an arm of each seed}

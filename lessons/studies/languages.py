@@ -36,11 +36,10 @@ from minireason.verifier import verify
 TASKS = ("arithmetic", "countdown")
 NAMES = ("well formed", "mixing", "readable", "right")
 RATES = {"pure RL, one language": 5e-4, "RL, one language": 2e-4}      # learning rates of the two new models
+START = {"pure RL, one language": "base", "RL, one language": "RL after it"}       # and where they begin
 COLORS = {"corpus": "#cccccc", "base": "#999999", "pure RL": "#1b6ca8", "pure RL, one language": "#5a9a5a",
-          "cold start": "#e0a030", "RL after it": "#d1495b", "RL, mixing priced": "#4fb0c6",
-          "RL, one language": "#7a4fa3"}
-STAGE = {"base": "base", "pure RL, one language": "base", "cold start": "cold-start", "pure RL": "rl",
-         "RL after it": "rl", "RL, mixing priced": "rl", "RL, one language": "rl"}
+          "cold start": "#e0a030", "RL after it": "#d1495b", "RL, mixing priced": "#7a4fa3",
+          "RL, one language": "#4fb0c6"}
 COMPARED = (("pure RL", "base"), ("RL after it", "cold start"), ("RL after it", "pure RL"),
             ("RL, mixing priced", "RL after it"), ("RL, one language", "RL after it"))
 tokenizer = get_tokenizer()
@@ -82,15 +81,6 @@ def shares_of_corpus(seed, num_documents):
     return shares_of(pairs)
 
 
-def run_of(arm, seed, args):
-    """The run with the model of an arm, or where an arm of RATES begins; trains what is missing."""
-    if arm == "pure RL":
-        return runs.pure_run(seed, args)
-    if arm in ("RL after it", "RL, one language"):
-        return runs.unpriced_run(seed, args)
-    return runs.whole_run(seed, args, needs="rl")
-
-
 def measure(arm, problems, num_documents, max_new_tokens, seed, args):
     """What is kept of an arm: {name: a share, for each of NAMES}."""
     if arm == "corpus":
@@ -102,7 +92,7 @@ def measure(arm, problems, num_documents, max_new_tokens, seed, args):
 
 def shares_of_model(arm, problems, max_new_tokens, seed, args):
     """`shares_of` the answers of a model. An arm of RATES is first trained further."""
-    model, _ = runs.open_model(run_of(arm, seed, args), STAGE[arm])
+    model, _ = runs.open_model(*runs.model_of_arm(START.get(arm, arm), seed, args))
     if arm in RATES:
         num_iterations, num_prompts = (1, 4) if args.fast else (100, 12)
         model = reinforce(model, RATES[arm], num_iterations, num_prompts, max_new_tokens, seed)

@@ -45,7 +45,7 @@ def priced_run(price, seed, args):
 
     It is trained if it is not there. Returns the folder of the run.
     """
-    longest = runs.settings_asked(args)["rl"]["max_new_tokens"]
+    longest = runs.config_asked(args.flags).rl.max_new_tokens
     name = f"price-{price:g}-{seed}"
     runs.ensure(name, "rl", "--seed", seed, "--from", runs.whole_run(seed, args, needs="rl"), *args.flags,
                 "--no-rl-scale-advantages", "--rl-overlong-penalty", price, "--rl-overlong-buffer", longest)

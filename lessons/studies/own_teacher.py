@@ -143,7 +143,7 @@ def main():
         for name in (*STAGES, *PUPILS):
             jobs[name, seed] = (runs.arm, f"C9-{name}-{seed}", args, measure, name, seed, args)
     rows = rows_of(runs.by_seed(runs.work_off(jobs)))
-    num_problems = runs.settings_asked(args)["evaluate"]["num_problems"]
+    num_problems = runs.config_asked(args.flags).evaluate.num_problems
     runs.save_claim(9, "Rejection sampling makes the model its own teacher", args.command, args.seeds,
                     num_problems, rows,
                     intervals="readable, mixing: lowest and highest run; rest: 95%")

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
 import runs
-from runs import row
+from runs import bits, row
 from shared import group_bars, label
 
 from minireason.evaluate import mean_of_reasoning, tasks_of
@@ -51,8 +51,7 @@ def more_rows(results, stages, tasks):
         by_seed = [numbers_of(result["stages"][stage], tasks) for result in results]
         for name in by_seed[0]:
             values = [numbers[name] for numbers in by_seed if name in numbers]
-            mean = sum(values) / len(values)
-            rows.append(row(f"{stage} {name} (mean, lowest, highest run)", mean, min(values), max(values)))
+            rows.append(runs.row_of_runs(f"{stage} {name}", values))
     return rows
 
 
@@ -94,7 +93,7 @@ def gains(results, rows, tasks, seeds):
             gained.append(line)
     for task in tasks:
         for seed, result in zip(seeds, results):
-            after, before = runs.outcomes(result, "rl", task), runs.outcomes(result, "base", task)
+            before, after = [bits(result["stages"][stage], task) for stage in ("base", "rl")]
             gained.append(row(f"rl - base {task}, seed {seed}", *bootstrap_interval([after], [before])))
     return gained
 

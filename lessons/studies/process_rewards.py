@@ -32,7 +32,6 @@ from runs import bits, row
 from shared import group_bars, label, plot_band
 
 from minireason.align import RewardModel, collate
-from minireason.config import from_dict
 from minireason.inference import answer_all, answers_with_ends
 from minireason.rewards import correctness, reasoning_world
 from minireason.stats import bootstrap_interval
@@ -158,7 +157,7 @@ def train_scorer(scorer, model, config, seed):
 def scorer_of(seed, args):
     """The scorer of one seed. It is trained once, so that a resumed run is paid by the same one."""
     model, _ = runs.open_model(runs.whole_run(seed, args, needs="rl"), "base")
-    config = from_dict(runs.settings_asked(args))
+    config = runs.config_asked(args.flags)
     scorer = RewardModel(model).to(runs.device)
     return runs.kept_model(f"step-scorer-{seed}", scorer, train_scorer, model, config, seed)[0]
 
@@ -197,11 +196,11 @@ def measure(name, seed, args):
         if name == "outcome":
             folder = runs.pure_run(seed, args)
         else:
-            run_name = f"process-{name.replace(' ', '-')}"
+            run_name = f"process-{runs.in_file_name(name)}"
             folder = runs.rewarded_run(run_name, reward_of(name, seed, args), seed, args)
         kept, stage = runs.rl_numbers(folder), "rl"
     model, _ = runs.open_model(folder, stage)
-    config = from_dict(runs.settings_asked(args))
+    config = runs.config_asked(args.flags)
     scorer = scorer_of(seed, args) if name in ("base", "learned") else None
     return {**kept, **look_at_texts(model, config, name, scorer)}
 
@@ -280,18 +279,14 @@ def rows_of(measured):
             for count in COUNTS:
                 counts[count] = [arm["steps"][task][count] or 0.0 for arm in arms]
             for count, values in counts.items():
-                mean = sum(values) / len(values)
-                title = f"{task}, {name}: {count} (mean, lowest, highest run)"
-                rows.append(row(title, mean, min(values), max(values)))
+                rows.append(runs.row_of_runs(f"{task}, {name}: {count}", values))
     for name in ("base", "learned"):
         for kind in ("right", "wrong"):
             shares = []
             for arm in measured[name]:
                 number, called_right = arm["scorer"][kind]
                 shares.append(called_right / max(1, number))
-            mean = sum(shares) / len(shares)
-            title = f"scorer: {kind} steps called right, {name} (mean, lowest, highest run)"
-            rows.append(row(title, mean, min(shares), max(shares)))
+            rows.append(runs.row_of_runs(f"scorer: {kind} steps called right, {name}", shares))
     return rows
 
 
@@ -332,7 +327,7 @@ def main():
     jobs = {}
     for seed in args.seeds:
         for name in COLORS:
-            file = f"C18-{name.replace(' ', '-')}-{seed}"
+            file = f"C18-{runs.in_file_name(name)}-{seed}"
             jobs[name, seed] = (runs.arm, file, args, measure, name, seed, args)
     measured = runs.by_seed(runs.work_off(jobs))                   # {name: an arm of each seed}
     rows = rows_of(measured)

@@ -146,8 +146,7 @@ def rows_of(measured):
     for name, arms in measured.items():
         for rate in RATES:
             values = [mean_of_reasoning(arm["scores"], rate) or 0.0 for arm in arms]
-            mean = sum(values) / len(values)
-            rows.append(row(f"{name} {rate} (mean, lowest, highest run)", mean, min(values), max(values)))
+            rows.append(runs.row_of_runs(f"{name} {rate}", values))
     return rows
 
 

@@ -13,6 +13,7 @@ Learning rates are those of the preset laptop times 128 / width, as the best rat
 width. None was searched for.
 """
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def measure(width, num_documents, seed, args):
         measured[stage] = {task: scores[stage][task]["outcomes"] for task in TASKS}
         for name in SHARES:
             measured[name][stage] = {task: scores[stage][task][name] for task in TASKS}
-    lines = runs.curve(folder.name, "rl")
+    lines = runs.curve(folder, "rl")
     for name in ("reward", "zero_std_frac"):
         measured[name] = [round(line[name], 4) for line in lines]
     return measured
@@ -66,10 +67,9 @@ def right(measured, stage, task):
     return by_seed
 
 
-def share_of(measured, name, stage, task):
-    """One of SHARES: (mean, lowest, highest) over the seeds."""
-    shares = [of_seed[name][stage][task] for of_seed in measured]
-    return sum(shares) / len(shares), min(shares), max(shares)
+def shares_of(measured, name, stage, task):
+    """One of SHARES, for each seed."""
+    return [of_seed[name][stage][task] for of_seed in measured]
 
 
 def at_first(measured, name):
@@ -112,8 +112,8 @@ def rows_of(by_size):
             rows.append(row(f"{title_of(size)}: {task}, RL less base", *bootstrap_interval(after, before)))
             for name, title in SHARES.items():
                 for stage in STAGES:
-                    rows.append(row(f"{title_of(size)}: {task}, {title}, {stage} (mean, lowest, highest run)",
-                                    *share_of(measured, name, stage, task)))
+                    shares = shares_of(measured, name, stage, task)
+                    rows.append(runs.row_of_runs(f"{title_of(size)}: {task}, {title}, {stage}", shares))
         for name, key in (("reward at first", "reward"), ("no signal at first", "zero_std_frac")):
             shares = at_first(measured, key)
             rows.append(row(f"{title_of(size)}: {name}", sum(shares) / len(shares), min(shares), max(shares)))
@@ -156,7 +156,7 @@ def draw(by_size, group_size):
 
     for place, (size, measured) in enumerate(by_size.items()):
         for task, color in COLORS.items():
-            before, after = (100 * share_of(measured, "wrong_steps", stage, task)[0]
+            before, after = (100 * statistics.mean(shares_of(measured, "wrong_steps", stage, task))
                              for stage in STAGES)
             x = place + 0.2 * TASKS.index(task)
             axes[2].plot((x, x), (before, after), lw=1, color=color)
@@ -188,11 +188,11 @@ def main():
             name = f"C17-{width}-{num_documents}-{seed}"
             jobs[size, seed] = (runs.arm, name, args, measure, width, num_documents, seed, args)
     by_size = runs.by_seed(runs.work_off(jobs))                    # {size: an arm of each seed}
-    settings = runs.settings_asked(args)
+    config = runs.config_asked(args.flags)
     runs.save_claim(17, "It only works from some size on", args.command, args.seeds,
-                    settings["evaluate"]["num_problems"], rows_of(by_size),
+                    config.evaluate.num_problems, rows_of(by_size),
                     sizes=[title_of(size) for size in by_size])
-    runs.save_figure(draw(by_size, settings["rl"]["group_size"]), "C17")
+    runs.save_figure(draw(by_size, config.rl.group_size), "C17")
 
 
 if __name__ == "__main__":

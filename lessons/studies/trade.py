@@ -21,11 +21,9 @@ from more_tokens import BUDGETS, TASK_COLORS, TASKS, try_budgets, try_many_answe
 from runs import row
 from shared import label
 
-from minireason.run import folder_of
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tools.plots import new_figure
-from minireason.upkeep import metrics
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)        # of the lines of equal accuracy
 QUESTIONS = {10**4: "#9ecae1", 10**5: "#4292c6", 10**6: "#084594"}      # that share the cost of training
@@ -118,7 +116,7 @@ def mean_costs(iterations, args):
     lines_of_seeds = []
     for seed in args.seeds:
         source = runs.whole_run(seed, args, needs="rl")
-        lines_of_seeds.append(runs.or_exit(metrics.read, folder_of(source) / "rl" / "metrics.jsonl"))
+        lines_of_seeds.append(runs.curve(source, "rl"))
     costs = {}
     for iteration in iterations:
         of_seeds = [training_tokens(lines, iteration) for lines in lines_of_seeds]

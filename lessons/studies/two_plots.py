@@ -79,8 +79,7 @@ def rows_of(measured):
             rows.append(row(f"iteration {first['iteration']}: {task}, right", *interval))
         for name, words in titles.items():
             values = [point[name] for point in points]
-            title = f"iteration {first['iteration']}: {words} (mean, lowest, highest run)"
-            rows.append(row(title, sum(values) / len(values), min(values), max(values)))
+            rows.append(runs.row_of_runs(f"iteration {first['iteration']}: {words}", values))
     for task in COLORS:
         for i, first in enumerate(measured[0]["thinking"][task]):
             interval = interval_of([of_seed["thinking"][task][i]["right"] for of_seed in measured])
@@ -151,7 +150,7 @@ def main():
         jobs[seed] = (runs.arm, file, args, measure, seed, num_problems, budgets, args)
     rows = rows_of(list(runs.work_off(jobs).values()))
     path = runs.RESULTS / "two_plots.json"
-    most_tries = runs.settings_asked(args)["tasks"]["max_tries"]
+    most_tries = runs.config_asked(args.flags).tasks.max_tries
     runs.save_json(path, {"claim": "more training and more thinking both bring right answers",
                           "command": args.command, "seeds": list(args.seeds), "num_problems": num_problems,
                           "most_tries": most_tries, "rows": rows})

@@ -219,7 +219,7 @@ def measure(name, seed, source, num_iterations, extra_flags):
     run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
     results = runs.ensure(run_name, "rl", "--from", source, *flags)
     folder, scores, config = runs.STUDIES / run_name, results["stages"]["rl"], from_dict(results["config"])
-    completions, tasks = completions_before(run_name, config.rl), averaged_tasks(scores)
+    completions, tasks = completions_before(folder, config.rl), averaged_tasks(scores)
 
     def mark(iteration, right):
         return {"iteration": iteration, "completions": completions[iteration], "right": right}
@@ -234,10 +234,10 @@ def measure(name, seed, source, num_iterations, extra_flags):
     return {"marks": marks}
 
 
-def completions_before(run_name, settings):
+def completions_before(folder, settings):
     """How many completions a run had sampled before each iteration, and at its end."""
     completions = [0]
-    for line in runs.curve(run_name, "rl"):         # dynamic sampling samples more than are used
+    for line in runs.curve(folder, "rl"):         # dynamic sampling samples more than are used
         num_sampled = line.get("num_sampled", settings.num_prompts * settings.group_size)
         completions.append(completions[-1] + num_sampled)
     return completions
@@ -260,8 +260,8 @@ def measure_clock(names, seed, args):
     snapshots = snapshots_in(folder / "rl")
     model, _ = runs.open_snapshot(folder, snapshots[len(snapshots) // 2])
     for name in names:
-        flags = [str(flag) for flag in flags_of(name, seed, NUM_TIMED, args.flags)]
-        steps[name], seconds[name] = steps_of(model, runs.config_asked(flags)), []
+        config = runs.config_asked(flags_of(name, seed, NUM_TIMED, args.flags))
+        steps[name], seconds[name] = steps_of(model, config), []
     for name, of_iteration, _ in runs.in_turn(steps, NUM_TIMED):
         seconds[name].append(round(of_iteration, 3))
     counted = {name: measured[1:] for name, measured in seconds.items()}
@@ -417,7 +417,7 @@ def save(table, args):
     path = runs.RESULTS / "variants.json"
     claim = [sentence(table, f"by {cost}") for cost in COLORS]
     runs.save_json(path, {"claim": ". ".join(claim), "command": args.command, "seeds": list(args.seeds),
-                          "num_problems": runs.settings_asked(args)["evaluate"]["num_problems"],
+                          "num_problems": runs.config_asked(args.flags).evaluate.num_problems,
                           "rows": rows_of(table), "table": table})
     print(f"wrote {path}")
     runs.save_figure(draw(table), "variants")
