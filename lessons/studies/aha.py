@@ -120,15 +120,18 @@ def mean_curve(measured, key):
 
 
 def draw(measured):
-    """Left: pure RL by iteration. Right: what each arm does on countdown, with 95% over the seeds.
+    """Above: what each arm does on countdown, with 95% over the seeds. Below: pure RL by iteration.
 
     `measured` is {arm: [what `measure` returned, for each seed]}.
     """
-    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(1, 1, 3.4))
-    for axis, key in zip(axes, CURVES):
+    figure, axes = new_figure(2, 2, figsize=(10, 6.4), height_ratios=(1.5, 1))
+    for axis, key in zip(axes[1], CURVES):
         axis.plot(mean_curve(measured["pure RL"], key), color=ARMS["pure RL"])
-    label(axes[0], "pure RL: reward, all tasks", "iteration of RL", "mean reward")
-    label(axes[1], "pure RL: length, all tasks", "iteration of RL", "tokens of an answer")
+    label(axes[1][0], "pure RL: reward, all tasks", "iteration of RL", "mean reward")
+    label(axes[1][1], "pure RL: length, all tasks", "iteration of RL", "tokens of an answer")
+    for axis in axes[0]:
+        axis.remove()
+    bars = figure.add_subplot(axes[0][0].get_gridspec()[0, :])       # the whole upper row
     table = {}
     for name, title in DRAWN.items():
         table[title] = {}
@@ -137,11 +140,11 @@ def draw(measured):
             interval = interval_over_seeds(countdown, None, 0, name)
             if interval is not None:
                 table[title][arm] = [100 * number for number in interval]
-    group_bars(axes[2], table, ARMS)
-    axes[2].set_ylim(0, 128)
-    axes[2].set_yticks(range(0, 101, 20))
-    label(axes[2], f"countdown, held-out problems, {len(measured['base'])} seeds", ylabel="%")
-    axes[2].legend(frameon=False, fontsize=8, ncols=7, loc="upper center", columnspacing=1.2, handlelength=1)
+    group_bars(bars, table, ARMS)
+    bars.set_ylim(0, 122)
+    bars.set_yticks(range(0, 101, 20))
+    label(bars, f"countdown, held-out problems, {len(measured['base'])} seeds", ylabel="%")
+    bars.legend(frameon=False, fontsize=8, ncols=7, loc="upper center", columnspacing=1.2, handlelength=1)
     return figure
 
 

@@ -377,7 +377,7 @@ def rows_at_equal_seconds(name, counted, by_seed):
 
 def draw(by_seed):
     """The share right of both tasks: against seconds, with and without the teacher's, and against samples."""
-    figure, axes = new_figure(1, 3, figsize=(12, 3.6))
+    figure, axes = new_figure(1, 3, figsize=(10, 3.4))
     of_teacher = sum(arms["teacher"][-1]["seconds"] for arms in by_seed) / len(by_seed)
     for name, color in COLORS.items():
         of_seeds = [curve_of(arms, name) for arms in by_seed if name in arms or name == "distilled"]
@@ -402,8 +402,8 @@ def draw(by_seed):
         axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     what = "arithmetic and countdown right, %"
     label(axes[0], "the teacher not counted", "seconds of training", what, legend=False)
-    label(axes[1], "the teacher's training counted", "seconds of training", what)
-    label(axes[2], "by samples", "answers that were sampled", what, legend=False)
+    label(axes[1], "the teacher's training counted", "seconds of training")
+    label(axes[2], "by samples", "answers that were sampled", legend=False)
     return figure
 
 

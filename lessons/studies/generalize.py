@@ -230,7 +230,7 @@ def draw(scores, rows):
     found = {}
     for line in rows:
         found[line["name"]] = runs.in_percent(line)
-    figure, axes = new_figure(1, 3, figsize=(13, 3.6), width_ratios=(3, 6, 2), sharey=True)
+    figure, axes = new_figure(1, 3, figsize=(10, 3.6), width_ratios=(3, 6, 2), sharey=True)
     for axis, (group, of_group) in zip(axes, scores["RL"][0].items()):
         table = {}
         for world in of_group:
@@ -240,7 +240,7 @@ def draw(scores, rows):
         axis.axhline(0, color="black", lw=0.6)
         ylabel = "points gained over the cold start" if axis is axes[0] else ""
         title = "only corpus trains it" if group == "not trained" else group
-        label(axis, title, ylabel=ylabel, legend=axis is axes[0])
+        label(axis, title, ylabel=ylabel, legend=axis is axes[1])
     return figure
 
 

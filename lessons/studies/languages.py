@@ -120,7 +120,7 @@ def draw(shares, title):
 
     Left: a bar for each share and arm. Right: a point for each arm, its right and its readable answers.
     """
-    figure, axes = new_figure(1, 2, figsize=(12, 4), width_ratios=(1.6, 1))
+    figure, axes = new_figure(1, 2, figsize=(10, 3.8), width_ratios=(1.6, 1))
     table = {name: {} for name in NAMES}
     for arm, color in COLORS.items():
         for name, interval in intervals(shares, arm).items():

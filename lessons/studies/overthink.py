@@ -206,7 +206,7 @@ def rows_of_prices(task, priced):
 def draw(rows, prices, num_answers):
     """Length by difficulty; accuracy and tokens along the price; what can go for a point."""
     found = {line["name"]: (line["value"], line["low"], line["high"]) for line in rows}
-    figure, axes = new_figure(1, 3, figsize=(12, 3.6))
+    figure, axes = new_figure(1, 3, figsize=(10, 3.4))
 
     def curve(axis, task, names, scale=1.0):
         """A curve with error bars, through the rows {x: name} that are there."""

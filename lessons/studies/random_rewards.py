@@ -155,7 +155,7 @@ def draw(measured, rows):
     found = {}
     for line in rows:
         found[line["name"].split(" (")[0]] = runs.in_percent(line)
-    figure, axes = new_figure(1, 3, figsize=(12, 3.6))
+    figure, axes = new_figure(1, 3, figsize=(10, 3.4))
     for name in REWARDS:
         plot_band(axes[0], *runs.held_out_curve(measured[name]), COLORS[name], WORDS[name])
     gains, habits = {}, {}

@@ -122,7 +122,7 @@ def rows_of(by_size):
 
 def draw(by_size, group_size):
     """Gain against the base's pass@1; groups without a signal; wrong steps before and after RL."""
-    figure, axes = new_figure(1, 3, figsize=(12, 3.8))
+    figure, axes = new_figure(1, 3, figsize=(10, 3.6))
     for task, color in COLORS.items():
         x, gains = [], []
         for size, measured in by_size.items():
@@ -150,8 +150,8 @@ def draw(by_size, group_size):
     axes[1].plot(chances, [silent_share(p, group_size) for p in chances], color="#999999",
                  label="if all problems were equally hard")
     axes[1].set_ylim(0, 1.02)
-    label(axes[1], f"groups of {group_size} without a signal (a dot: a run)",
-          f"mean reward of the first {FIRST} iterations",
+    label(axes[1], f"groups of {group_size} without a signal",
+          f"mean reward, first {FIRST} iterations (dot: a run)",
           "share of these groups")
 
     for place, (size, measured) in enumerate(by_size.items()):

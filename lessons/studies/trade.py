@@ -223,12 +223,12 @@ def draw_totals(axis, curves, task):
         axis.step(x, y, where="post", color=color, label=f"{number:,} questions")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    label(axis, f"{task}: training counted", "tokens spent on a question, with its part of RL",
+    label(axis, f"{task}: training counted", "tokens of a question, with its part of RL",
           "most that is right for so many tokens, %")
 
 
 def draw(by_task):
-    figure, axes = new_figure(1, 3, figsize=(12, 3.6))
+    figure, axes = new_figure(1, 3, figsize=(10, 3.4))
     for axis, task in zip(axes, TASKS):
         draw_lines(axis, task, by_task[task])
     draw_totals(axes[2], by_task["countdown"], "countdown")
