@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from minireason.behaviour import distributions, observe, summarize
 from minireason.config import Config, EvalConfig
-from minireason.inference import answer_all, answers_with_ends
+from minireason.inference import answer_all, answers_with_ends, solves
 from minireason.model import GPT
 from minireason.run import config_of, open_model
 from minireason.stats import wilson_interval
@@ -130,11 +130,9 @@ def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str
     shares = {}
     for task, levels in config.tasks.levels.items():
         problems = test_problems(task, levels, settings.num_quick, settings.seed)
-        prompts = [problem.prompt for problem in problems]
         seed = derive_seed(settings.seed, "quick answers", task)
-        answers = answer_all(model, tokenizer, prompts, settings.max_new_tokens, seed)
-        num_correct = sum(verify(problem, text).correct for problem, (text, _) in zip(problems, answers))
-        shares[f"held_out_{task}"] = num_correct / len(problems)
+        right = solves(model, tokenizer, problems, settings.max_new_tokens, seed)
+        shares[f"held_out_{task}"] = sum(right) / len(problems)
     return shares
 
 

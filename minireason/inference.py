@@ -14,7 +14,7 @@ from minireason.sampling import generate
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
 from minireason.upkeep.seeding import derive_seed
-from minireason.verifier import canonical_answer, split_completion
+from minireason.verifier import canonical_answer, split_completion, verify
 
 MAX_ANSWER = 40     # tokens of an answer that was forced
 NUM_TAGS = 3        # tokens before it that are not thinking: <think>, </think>, <answer>
@@ -32,6 +32,14 @@ def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tok
     """One completion for each prompt. Returns [(text, number of tokens)]; a text may be cut off."""
     answers = answers_with_ends(model, tokenizer, prompts, max_new_tokens, seed, temperature, on_token)
     return [(answer.text, answer.num_tokens) for answer in answers]
+
+
+def solves(model: GPT, tokenizer: Tokenizer, problems: list[Problem], max_new_tokens: int,
+           seed: int) -> list[bool]:
+    """Whether the model's answer to each problem is right, one answer each at temperature 1."""
+    prompts = [problem.prompt for problem in problems]
+    answers = answer_all(model, tokenizer, prompts, max_new_tokens, seed)
+    return [verify(problem, text).correct for problem, (text, _) in zip(problems, answers)]
 
 
 def answers_with_ends(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tokens: int, seed: int,

@@ -8,7 +8,7 @@ import pytest
 from helpers import shipped_mix
 
 from minireason import evaluate as evaluation
-from minireason import tasks
+from minireason import inference, tasks
 from minireason.config import preset
 from minireason.inference import Answer
 from minireason.tasks import draw_problem, is_test, parse_prompt
@@ -37,6 +37,7 @@ def answering(monkeypatch, reply):
     def answers_with_ends(*arguments):
         return [Answer(*answer, ended=answer[1] != 7) for answer in answer_all(*arguments)]
     monkeypatch.setattr(evaluation, "answer_all", answer_all)
+    monkeypatch.setattr(inference, "answer_all", answer_all)
     monkeypatch.setattr(evaluation, "answers_with_ends", answers_with_ends)
     return seeds
 

@@ -28,7 +28,7 @@ from runs import bits, row
 from minireason import grpo, rejection, sft
 from minireason.config import RejectionConfig, SFTConfig, preset
 from minireason.corpus import base_corpus, golden_examples, tokenize
-from minireason.inference import answer_all
+from minireason.inference import solves
 from minireason.optimizer import adamw
 from minireason.rewards import reasoning_world
 from minireason.stats import bootstrap_interval
@@ -36,7 +36,6 @@ from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_seed
-from minireason.verifier import verify
 
 STEPS = 15              # of imitation, reckoned as one iteration of RL
 ROUND = 6               # iterations of RL that a round of expert iteration was reckoned as
@@ -107,10 +106,9 @@ ARMS = {"corpus": corpus, "experts": experts, "expert iteration": expert_iterati
 def right(model, name, number):
     """1 or 0 for each of so many held-out problems of a task, one answer each."""
     problems = test_problems(name, config.tasks.levels[name], number, config.evaluate.seed)
-    prompts = [problem.prompt for problem in problems]
-    texts = answer_all(model.eval(), tokenizer, prompts, MAX_NEW_TOKENS, config.evaluate.seed)
+    is_right = solves(model.eval(), tokenizer, problems, MAX_NEW_TOKENS, config.evaluate.seed)
     model.train()
-    return [int(verify(problem, text).correct) for problem, (text, _) in zip(problems, texts)]
+    return [int(right) for right in is_right]
 
 
 def quick_share(model):

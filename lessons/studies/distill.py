@@ -30,7 +30,7 @@ from shared import label
 
 from minireason import grpo, rejection, sft
 from minireason.corpus import tokenize
-from minireason.inference import answer_all
+from minireason.inference import solves
 from minireason.optimizer import adamw, set_learning_rate
 from minireason.policy import completion_hidden
 from minireason.rewards import reasoning_world
@@ -42,7 +42,6 @@ from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_seed
-from minireason.verifier import verify
 
 TASKS = ("arithmetic", "countdown")
 WIDTH = 64                              # of the student; the teacher has 128
@@ -132,9 +131,7 @@ def point_of(model, seconds, samples, sizes):
     point = {"seconds": round(seconds, 2), "samples": samples}
     for task in TASKS:
         problems = test_problems(task, (2, 3), sizes["num_problems"], seed=1234)
-        prompts = [problem.prompt for problem in problems]
-        answers = answer_all(model.eval(), tokenizer, prompts, sizes["max_new_tokens"], seed=5)
-        right = [verify(problem, text).correct for problem, (text, _) in zip(problems, answers)]
+        right = solves(model.eval(), tokenizer, problems, sizes["max_new_tokens"], seed=5)
         point[task] = "".join("1" if is_right else "0" for is_right in right)
     model.train()
     return point

@@ -30,14 +30,14 @@ from shared import group_bars, label
 
 from minireason.config import TaskConfig
 from minireason.corpus import fact_sheet
-from minireason.inference import answer_all
+from minireason.inference import answer_all, solves
 from minireason.stats import bootstrap_interval
 from minireason.tasks import arithmetic, countdown, program, test_problems
 from minireason.tasks.chat import draw_chat, is_helpful
 from minireason.tasks.problem import calculate
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_rng
-from minireason.verifier import split_completion, verify
+from minireason.verifier import split_completion
 
 SEED = 1234                 # of the questions
 MAX_NEW_TOKENS = 320        # half as long again as RL's answers: more numbers need more words
@@ -125,9 +125,7 @@ def worlds(number):
 
 def answers_right(model, problems, max_new_tokens):
     """Whether the model's answer to each problem is right, as a text such as "0110"."""
-    prompts = [problem.prompt for problem in problems]
-    texts = answer_all(model, tokenizer, prompts, max_new_tokens, SEED)
-    return bits([verify(problem, text).correct for problem, (text, _) in zip(problems, texts)])
+    return bits(solves(model, tokenizer, problems, max_new_tokens, SEED))
 
 
 def replies_helpful(model, number, max_new_tokens):

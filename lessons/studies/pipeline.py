@@ -18,13 +18,12 @@ from runs import bits, row
 from shared import group_bars, label
 
 from minireason.evaluate import mean_of_reasoning, tasks_of
-from minireason.inference import answer_all
+from minireason.inference import solves
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
-from minireason.verifier import verify
 
 NUM_SMOKE = 20_000      # documents of the base with --fast: with fewer, it solves nothing
 NUM_SAMPLED = 400       # problems for rejection with --fast: so small a model is seldom right
@@ -69,9 +68,8 @@ def sums_of_digits():
 def right_sums(folder, stage, seed):
     """Which of `sums_of_digits` a stage of a run gets right with one answer: "0110..."."""
     model, problems = runs.open_model(folder, stage)[0], sums_of_digits()
-    prompts = [problem.prompt for problem in problems]
-    answers = answer_all(model, get_tokenizer(), prompts, max_new_tokens=60, seed=seed)
-    return "".join(str(int(verify(problem, text).correct)) for problem, (text, _) in zip(problems, answers))
+    right = solves(model, get_tokenizer(), problems, max_new_tokens=60, seed=seed)
+    return "".join("1" if is_right else "0" for is_right in right)
 
 
 def sums_rows(results, stages):
