@@ -458,7 +458,7 @@ print(texts[3])
 #
 # - `token`, our default: by the number of tokens in all groups that teach something.
 # - `sequence`, as in the paper on GRPO: each completion by its own length, and the sum by the
-#   number of completions.
+#   number of completions (here again of the groups that teach something; the paper counts all).
 # - `constant`, as in Dr. GRPO: by the number of completions times the most tokens that one may
 #   have.
 #
