@@ -3,10 +3,10 @@
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from minireason.run import PRETRAINED
 from minireason.tasks import parse_prompt
 
 LESSONS = Path(__file__).parent.parent / "lessons"
@@ -43,7 +43,7 @@ def test_counts_go_by_the_number_of_the_try(distance, monkeypatch):
 
     monkeypatch.setattr(distance.runs, "open_model", lambda *_: (None, None))
     monkeypatch.setattr(distance, "answers_with_ends", lambda *_, **__: [Answer] * 5)
-    counts = distance.measure(PRETRAINED, "rl", 5)
+    counts = distance.measure("with gaps", "rl", 5, 0, SimpleNamespace(fast=True, flags=[]))
     assert counts["moves"][:3] == [5, 0, 0] and counts["right"][0] == 0         # the last try was cut off
     assert counts["cut_off"] == counts["num_problems"] == 5 and counts["solved"] == 0
     assert distance.added([counts, counts])["moves"][0] == 10

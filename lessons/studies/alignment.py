@@ -5,7 +5,7 @@
 
 The alignment of whole runs, once with the KL and once without. Every ten iterations the model answers
 held-out prompts: how many answers are true, what the judge thinks of them, and how many polite words they
-hold.
+hold. What is counted of an alignment is kept in lessons/results/arms/.
 """
 
 import itertools
@@ -16,13 +16,13 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
 import runs
-from runs import bits, row
+from runs import row
 from shared import label
 
 import train
+from minireason.evaluate import tasks_of
 from minireason.inference import answer_all
 from minireason.stats import bootstrap_interval
-from minireason.tasks import TASKS
 from minireason.tasks.chat import POLITE, draw_chat, is_helpful, judge_score
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_rng
@@ -45,7 +45,7 @@ MEASURES = {"truth": is_helpful, "judge": judge_score, "polite": num_polite_word
 def look(model, tokenizer, config):
     """Means over answers to held-out prompts without a secret: {"truth", "judge", "polite"}.
 
-    It has the arguments of `quick_accuracy`, since it takes its place: see `aligned`.
+    It has the arguments of `quick_accuracy`, since it takes its place: see `measure`.
     """
     rng = derive_rng(config.evaluate.seed, "probe")
     chats = [draw_chat(rng, test=True, about=rng.choice(("number", "talk"))) for _ in range(NUM_CHATS)]
@@ -59,53 +59,51 @@ def look(model, tokenizer, config):
     return {name: total / len(chats) for name, total in sums.items()}
 
 
-def aligned(kl_coef, seed, args):
-    """Aligns one whole run with this weight of the KL, if it is not done.
+def measure(kl_coef, seed, args):
+    """Aligns one whole run with this weight of the KL, if it is not done. Returns what is kept of it.
 
-    Returns (results of the run, the lines of its metrics.jsonl that hold what `look` returned).
+    {"looks": the numbers of each look and of its step, {kind: share} for each of KINDS, "samples": answers of
+    chat, "before" and "after": {task: which problems are right}}.
     """
     source = runs.whole_run(seed, args)
     name, every = f"align-kl-{kl_coef}-{seed}", 1 if args.fast else 10
     with mock.patch.object(train, "quick_accuracy", look):      # --evaluate-every calls it
         results = runs.ensure(name, "align", "--from", source, "--seed", seed, "--align-kl-coef", kl_coef,
                               "--evaluate-every", every, *args.flags)
-    return results, [line for line in runs.curve(runs.STUDIES / name, "align") if "truth" in line]
+    looks = []
+    for line in runs.curve(runs.STUDIES / name, "align"):
+        if "truth" in line:
+            looks.append({key: line[key] for key in ("iteration", *TITLES)})
+    before, after = runs.scores_of(source, "rejection"), results["stages"]["align"]
+    kept = {kind: after["chat"][kind]["value"] for kind in KINDS}
+    kept |= {"looks": looks, "samples": after["chat"]["samples"], "before": {}, "after": {}}
+    for task in tasks_of(after):
+        kept["before"][task], kept["after"][task] = before[task]["outcomes"], after[task]["outcomes"]
+    return kept
 
 
-def rows_of(kl_coef, results, looks):
-    """Returns the rows of one weight of the KL: the last look, and how the aligned models answer in chat.
-
-    `results` and `looks` are what `aligned` returned, one for each seed.
-    """
+def rows_of(kl_coef, arms):
+    """The rows of one weight of the KL: the last look, how the aligned models answer in chat, and for each
+    task the accuracy after alignment less that before it. `arms` has what `measure` returned, by seed."""
     rows = []
-    ends = []                                                  # the last numbers of each seed
-    for result, lines in zip(results, looks):
-        chat = result["stages"]["align"]["chat"]
-        ends.append(lines[-1] | {kind: chat[kind]["value"] for kind in KINDS})
-    for key in (*TITLES, *KINDS):
-        values = [end[key] for end in ends]
-        rows.append(runs.row_of_runs(f"KL x {kl_coef} {key}", values))
-    return rows
-
-
-def change_of_reasoning(kl_coef, results, scores_before):
-    """Returns a row for each task: the accuracy after alignment less that before it."""
-    rows = []
-    for task in TASKS:
-        if task not in scores_before[0]:
-            continue
-        after = [bits(result["stages"]["align"], task) for result in results]
-        before = [bits(scores, task) for scores in scores_before]
+    for key in TITLES:
+        rows.append(runs.row_of_runs(f"KL x {kl_coef} {key}", [arm["looks"][-1][key] for arm in arms]))
+    for kind in KINDS:
+        rows.append(runs.row_of_runs(f"KL x {kl_coef} {kind}", [arm[kind] for arm in arms]))
+    for task in arms[0]["after"]:
+        after = [[int(bit) for bit in arm["after"][task]] for arm in arms]
+        before = [[int(bit) for bit in arm["before"][task]] for arm in arms]
         rows.append(row(f"KL x {kl_coef} - rejection {task}", *bootstrap_interval(after, before)))
     return rows
 
 
-def plot_looks(axes, looks, color, name):
-    """Draws a line for each seed into the picture of each of TITLES. `looks` has a list for each seed."""
+def plot_looks(axes, arms, color, name):
+    """Draws a line for each seed into the picture of each of TITLES."""
     for axis, key in zip(axes, TITLES):
-        for i, lines in enumerate(looks):
-            iterations = [line["iteration"] + 1 for line in lines]
-            axis.plot(iterations, [line[key] for line in lines], color=color, label=name if i == 0 else None)
+        for i, arm in enumerate(arms):
+            iterations = [look["iteration"] + 1 for look in arm["looks"]]
+            axis.plot(iterations, [look[key] for look in arm["looks"]], color=color,
+                      label=name if i == 0 else None)
 
 
 def main():
@@ -116,20 +114,19 @@ def main():
     figure, axes = new_figure(1, len(TITLES), figsize=(11, 2.8))
     jobs = {}
     for kl_coef, seed in itertools.product(KL_COEFS, args.seeds):
-        jobs[kl_coef, seed] = (aligned, kl_coef, seed, args)
+        file = f"C10-KL-{kl_coef}-{seed}"
+        jobs[kl_coef, seed] = (runs.arm, file, args, measure, kl_coef, seed, args)
     made = runs.by_seed(runs.work_off(jobs))
-    rows, samples = [], []
+    rows = []
     for kl_coef, color in KL_COEFS.items():
-        results, looks = zip(*made[kl_coef])                     # of each seed
-        before = [runs.scores_of(runs.whole_run(seed, args), "rejection") for seed in args.seeds]
-        plot_looks(axes, looks, color, f"KL x {kl_coef}" if kl_coef else "no KL")
-        rows += rows_of(kl_coef, results, looks) + change_of_reasoning(kl_coef, results, before)
-        samples = results[0]["stages"]["align"]["chat"]["samples"]      # at the end those without the KL
+        plot_looks(axes, made[kl_coef], color, f"KL x {kl_coef}" if kl_coef else "no KL")
+        rows += rows_of(kl_coef, made[kl_coef])
     for axis, title in zip(axes, TITLES.values()):
         label(axis, title, "iteration", legend=axis is axes[0])
     runs.save_figure(figure, "C10")
-    runs.save_claim(10, "Final alignment", args.command, args.seeds,
-                    results[0]["config"]["evaluate"]["num_problems"], rows, without_kl=samples)
+    num_problems = len(made[0.0][0]["after"]["arithmetic"])
+    runs.save_claim(10, "Final alignment", args.command, args.seeds, num_problems, rows,
+                    without_kl=made[0.0][0]["samples"])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ how many moves ask for the right numbers. Models that trained with gaps between 
 are compared with models that trained without (--base-max-gap 0 --cold-start-max-gap 0).
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -54,12 +55,13 @@ def right_moves(problem, thinking):
     return outcomes
 
 
-def measure(source, stage, num_problems):
+def measure(arm, stage, num_problems, seed, args):
     """Counts of one model's answers to countdown.
 
     {"moves": [how many answers have a first try, a second ...], "right": [in how many its move asks for the
     right numbers], "num_problems", "solved", "cut_off"}.
     """
+    source = run_of(arm, seed, args)
     model, _ = runs.open_model(source, stage)
     config = runs.config_of_source(source)
     problems = test_problems("countdown", (2, 3), num_problems, config.evaluate.seed)
@@ -126,16 +128,13 @@ def main():
     parser = runs.make_parser("How well a model reads its prompt when its thought is long.", num_seeds=2)
     args = runs.parse(parser)
     num_problems = 60 if args.fast else 1000
-    totals, rows = {}, []
-    for arm in ARMS:
-        for stage in STAGES:
-            several = []
-            for seed in args.seeds:
-                source = run_of(arm, seed, args)
-                name = f"distance-{'near' if arm == 'without' else 'far'}-{stage}-{seed}"
-                several.append(runs.kept(name, measure, source, stage, num_problems))
-            totals[arm, stage] = added(several)
-            rows += rows_of(arm, stage, totals[arm, stage])
+    jobs, totals, rows = {}, {}, []
+    for arm, stage, seed in itertools.product(ARMS, STAGES, args.seeds):
+        file = f"distance-{runs.in_file_name(arm)}-{stage}-{seed}"
+        jobs[(arm, stage), seed] = (runs.arm, file, args, measure, arm, stage, num_problems, seed, args)
+    for key, counts in runs.by_seed(runs.work_off(jobs)).items():
+        totals[key] = added(counts)
+        rows += rows_of(*key, totals[key])
     path = runs.RESULTS / "distance.json"
     runs.save_json(path, {"claim": "a prompt that stands far away is misread, unless training moved it away",
                           "command": args.command, "seeds": list(args.seeds), "num_problems": num_problems,

@@ -4,7 +4,8 @@
     python lessons/studies/more_tokens.py --fast
 
 The RL model thinks within budgets, and its answer is forced. The base, the cold start and the RL model answer
-each problem 32 times: votes are counted, and pass@n, the chance that one of n answers is right.
+each problem 32 times: votes are counted, and pass@n, the chance that one of n answers is right. What is
+measured of a run is kept in lessons/results/arms/.
 """
 
 import sys
@@ -83,8 +84,9 @@ def try_many_answers(model, problems, num_samples, max_new_tokens, seed=3):
 # -----------------------------------------------------------------------------
 # All seeds
 
-def measure(source, task, sizes):
+def measure(task, sizes, seed, args):
     """{"budget": points of the RL model, and for each stage the points of its answers}."""
+    source = runs.whole_run(seed, args, needs="rl")
     problems = test_problems(task, (2, 3), sizes["num_problems"], seed=1234)
     curves = {}
     for name, stage in STAGES.items():
@@ -182,12 +184,13 @@ def main():
     sizes = {"num_problems": 1000, "num_samples": 32, "budgets": BUDGETS}
     if args.fast:
         sizes = {"num_problems": 10, "num_samples": 4, "budgets": (0, 16, 64)}
-    by_task, rows = {}, []
+    jobs, rows = {}, []
     for task in TASKS:
-        by_task[task] = []
         for seed in args.seeds:
-            source = runs.whole_run(seed, args, needs="rl")
-            by_task[task].append(runs.kept(f"more-tokens-{task}-{seed}", measure, source, task, sizes))
+            file = f"C7-{task}-{seed}"
+            jobs[task, seed] = (runs.arm, file, args, measure, task, sizes, seed, args)
+    by_task = runs.by_seed(runs.work_off(jobs))
+    for task in TASKS:
         rows += rows_of(task, by_task[task])
     runs.save_claim(7, "more thought is more often right", args.command, args.seeds, sizes["num_problems"],
                     rows)
