@@ -74,3 +74,10 @@ def toy_world():
         return [float("3" in text) for text in texts]
 
     return World(lambda rng: SimpleNamespace(prompt="12"), reward, tokenizer)
+
+
+def last_error(capsys):
+    """The last line of stderr, after the progress bars; a traceback would be many."""
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error.replace("\r", "\n").splitlines()[-1]

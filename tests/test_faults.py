@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import last_error
 from test_train import ROOT, TINY, assert_equal_weights, run, weights
 
 import sample
@@ -46,13 +47,6 @@ def whole(tmp_path_factory):
     return folder
 
 
-def one_line(capsys):
-    """The last line of stderr, after the progress bars; a traceback would be many."""
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error.replace("\r", "\n").splitlines()[-1]
-
-
 def assert_same(whole, folder):
     assert_equal_weights(weights(whole, "base"), weights(folder, "base"))
     assert (whole / "base" / "metrics.jsonl").read_text() == (folder / "base" / "metrics.jsonl").read_text()
@@ -75,7 +69,7 @@ def test_a_second_run_keeps_out_of_a_folder_and_a_killed_one_leaves_it_open(whol
         for arguments in (["base", *TINY], ["--resume"], ["base", *TINY, "--seed", "1"]):
             assert run(*arguments, "--out", folder) == 2
             refusal = f"another train.py is at work in {folder}: let it finish or choose another --out"
-            assert one_line(capsys) == f"train.py: {refusal}"
+            assert last_error(capsys) == f"train.py: {refusal}"
         assert first.poll() is None and (folder / "config.json").read_bytes() == before
     finally:
         first.kill()
@@ -92,7 +86,7 @@ def test_two_that_begin_at_once_are_told_apart(tmp_path, capsys):
     with open(tmp_path / "run" / LOCK, "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert run("base", *TINY, "--out", tmp_path / "run") == 2
-    assert "another train.py" in one_line(capsys) and os.listdir(tmp_path / "run") == [LOCK]
+    assert "another train.py" in last_error(capsys) and os.listdir(tmp_path / "run") == [LOCK]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fcntl")
@@ -101,7 +95,7 @@ def test_a_lock_holds_when_its_file_is_deleted(tmp_path, capsys):
     with locked(folder):
         (folder / LOCK).unlink()
         assert run("base", *TINY, "--out", folder) == 2
-        assert "another train.py" in one_line(capsys)
+        assert "another train.py" in last_error(capsys)
     with locked(folder):        # released, and its own to take
         pass
 
@@ -125,7 +119,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_where_there_is_room(whole, 
         assert run("base", *TINY, "--out", tmp_path / "run") == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert one_line(capsys).startswith("train.py: " + says.format(tmp_path / "run"))
+    assert last_error(capsys).startswith("train.py: " + says.format(tmp_path / "run"))
     assert not list((tmp_path / "run").rglob("*.tmp")) and not list((tmp_path / "run").rglob("*.pt"))
     flags = ["--resume"] if limit > 10 else TINY
     assert run("base", *flags, "--out", tmp_path / "run") == 0
@@ -140,7 +134,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, capsys):
     if os.access(folder, os.W_OK) and not folder.samefile("/sys"):
         pytest.skip("every folder can be written to")
     assert run("base", *TINY, "--out", folder / "run") == 1
-    assert one_line(capsys).startswith("train.py: [Errno")
+    assert last_error(capsys).startswith("train.py: [Errno")
     assert str(folder / "run") not in map(str, folder.iterdir())
 
 
@@ -190,7 +184,7 @@ def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, ca
             ("inspector", inspector.main, ["compute 1+1", "--run", "run"]),
             ("export", export.main, ["--run", "run", "--stage", "base", "--to", "to"])):
         assert main(arguments) == 1
-        line = one_line(capsys)
+        line = last_error(capsys)
         assert line.startswith(f"{name}: run/") and says in line
     assert not Path("exploded").exists() and not Path("to").exists() and not Path("new").exists()
 
@@ -210,7 +204,7 @@ def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatc
              "--rl-warmup-iterations", "1"]
     given += [] if algo == "sft" else ["--algo", algo, "--from", whole]
     assert run(stage, *TINY, *given, "--out", tmp_path / "run") == 1
-    line = one_line(capsys)
+    line = last_error(capsys)
     assert line.startswith(f"train.py: {stage}: a number became infinite or undefined at iteration")
     assert not (tmp_path / "run" / "report.md").exists()
     # what it advises can be done

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import SHIPPED
+from helpers import SHIPPED, last_error
 
 import sample
 import train
@@ -185,13 +185,6 @@ def test_missing_settings_take_their_defaults(tmp_path):
 # -----------------------------------------------------------------------------
 # Files that are damaged, or of something else
 
-def one_line(capsys):
-    """The last line of stderr, after progress bars; a traceback would be many."""
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error.replace("\r", "\n").splitlines()[-1]
-
-
 @pytest.mark.parametrize("name, change", [
     ("a matrix", lambda state: state["model"].update({"norm.weight": torch.zeros(3)})),
     ("a critic", lambda state: state.update(extra={"critic": {}})),
@@ -210,7 +203,7 @@ def test_an_unfinished_checkpoint_that_does_not_fit_is_one_line_and_code_1(tmp_p
     change(state)
     torch.save(state, tmp_path / "run" / "rl" / "checkpoint.pt")
     assert train.main(["rl", "--resume", "--out", str(tmp_path / "run")]) == 1
-    assert "checkpoint.pt" in one_line(capsys)
+    assert "checkpoint.pt" in last_error(capsys)
 
 
 @pytest.mark.parametrize("section, key, value", [
@@ -225,7 +218,7 @@ def test_settings_that_are_damaged_are_one_line_and_code_1(tmp_path, capsys, sec
     (settings[section] if section else settings)[key] = value
     (tmp_path / "run" / "config.json").write_text(json.dumps(settings))
     assert train.main(["rl", "--resume", "--out", str(tmp_path / "run")]) == 1
-    assert "config.json" in one_line(capsys)
+    assert "config.json" in last_error(capsys)
 
 
 @pytest.mark.parametrize("change", [
@@ -249,7 +242,7 @@ def test_a_source_with_unknown_words_is_refused_before_anything_is_written(tmp_p
     arguments = ["rl", "--preset", "smoke", "--device", "cpu", "--pure-rl", "--from",
                  str(tmp_path / "source")]
     assert train.main([*arguments, "--out", str(tmp_path / "new")]) == 1
-    assert "zebra" in one_line(capsys) and not (tmp_path / "new").exists()
+    assert "zebra" in last_error(capsys) and not (tmp_path / "new").exists()
 
 
 # -----------------------------------------------------------------------------
@@ -326,7 +319,7 @@ def test_an_embedding_that_is_too_short_for_its_words_is_one_line_and_code_1(tmp
     assert "rows for" in error and "of another version" in error and error.count("\n") == 1
     begin = ["rl", "--preset", "smoke", "--device", "cpu", "--pure-rl", "--from", str(tmp_path / "run")]
     assert train.main([*begin, "--out", str(tmp_path / "new")]) == 1
-    assert "of another version" in one_line(capsys) and not (tmp_path / "new").exists()
+    assert "of another version" in last_error(capsys) and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("vocabulary", ["try yes no", ["try", 3], [None], {"try": 1}, 7])

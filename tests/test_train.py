@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import last_error
 
 import train
 from minireason import evaluate, sft, stages
@@ -420,13 +421,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 # -----------------------------------------------------------------------------
 # Signals, at a certain moment
 
-def stopped(capsys):
-    """What is said of it, without progress bars."""
-    error = capsys.readouterr().err
-    assert "Traceback" not in error
-    return error.replace("\r", "\n").splitlines()[-1]
-
-
 def signals_at(monkeypatch, module, name, call, *numbers):
     """Sends signals to this process before the n-th call of a function."""
     plain, calls = getattr(module, name), 0
@@ -455,7 +449,8 @@ def test_a_signal_in_a_step_is_followed_by_a_save(small_run, monkeypatch, capsys
     with monkeypatch.context() as patch:
         signals_at(patch, torch.nn.utils, "clip_grad_norm_", 3, number)
         assert run(*flags) == code
-    assert stopped(capsys) == f"stopped and saved; go on with: python train.py base --resume --out {folder}"
+    advice = f"python train.py base --resume --out {folder}"
+    assert last_error(capsys) == f"stopped and saved; go on with: {advice}"
     assert checkpoint.load(folder / "base" / "checkpoint.pt")["iteration"] == 3
 
 
@@ -464,7 +459,7 @@ def test_a_second_ctrl_c_within_one_step_does_not_say_that_anything_was_saved(sm
     with monkeypatch.context() as patch:
         signals_at(patch, torch.nn.utils, "clip_grad_norm_", 3, signal.SIGINT, signal.SIGINT)
         assert run(*flags) == 130
-    assert stopped(capsys) == f"stopped; go on with: python train.py base --resume --out {folder}"
+    assert last_error(capsys) == f"stopped; go on with: python train.py base --resume --out {folder}"
     assert not (folder / "base" / "checkpoint.pt").exists()
 
 
@@ -477,7 +472,8 @@ def test_ctrl_c_in_a_last_save_stops_after_it(small_run, monkeypatch, capsys, sa
     with monkeypatch.context() as patch:
         signals_at(patch, checkpoint, "save", save, signal.SIGINT)
         assert run(*flags) == 130
-    assert stopped(capsys) == f"stopped and saved; go on with: python train.py base --resume --out {folder}"
+    advice = f"python train.py base --resume --out {folder}"
+    assert last_error(capsys) == f"stopped and saved; go on with: {advice}"
     assert checkpoint.load(folder / "base" / "checkpoint.pt")["done"]
     assert run("base", "--resume", "--out", folder) == 0
     assert list(json.loads((folder / "results.json").read_text())["stages"]) == ["base"]
@@ -526,7 +522,7 @@ def test_a_run_that_was_killed_while_it_began_is_begun_anew_by_the_same_command(
     for name in ("config.json.tmp", "results.json", "rl/checkpoint.pt", "rl/metrics.jsonl.tmp"):
         (folder / name).write_text("half a file")
     assert run("--resume", "--out", folder) == 2
-    assert stopped(capsys).endswith("holds no run to resume: leave out --resume to start one")
+    assert last_error(capsys).endswith("holds no run to resume: leave out --resume to start one")
     assert run(*flags) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["base", "config.json", "lock", "results.json"]
 
@@ -537,7 +533,7 @@ def test_a_folder_that_lost_its_settings_is_not_taken_for_a_beginning(small_run,
     (folder / "base").mkdir(parents=True)
     (folder / "base" / "checkpoint.pt").write_text("a week")
     assert run(*flags) == 2
-    assert stopped(capsys).endswith("is not empty and holds no run: choose another --out")
+    assert last_error(capsys).endswith("is not empty and holds no run: choose another --out")
     assert (folder / "base" / "checkpoint.pt").read_text() == "a week"
 
 
