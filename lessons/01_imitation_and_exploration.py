@@ -216,6 +216,7 @@ for task, rights in outcomes.items():
 # In `6*13=78 is 60 no` the 60 is said again. So both numbers stand side by side, and the model need
 # not remember the first one. Why 6 times 13, and not 6 plus 13? Of sum, difference and product, a
 # try writes the one that is nearest to what is needed. If that one misses, the others miss too.
+# (One writer's try in twelve is careless, and takes any of the three.)
 #
 # The letters count the moves. A move guesses the last operation, and
 # undoes it:
@@ -312,7 +313,7 @@ print(f"{time.process_time() - start:.0f} CPU seconds")
 
 # %% [markdown]
 # The second copy imitates more of the corpus: fresh documents, three of four about such sums, the
-# others small talk and facts. It makes 80 steps, which takes about as long.
+# others small talk, facts and comparisons of numbers. It makes 80 steps, which takes about as long.
 
 # %%
 imitator = fresh_base()

@@ -56,9 +56,10 @@ rng = random.Random(0)
 #   6 twice and leaves out 3.
 # - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
 #   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add.
-#   Each sign joins the two values before it. So
-#   it computes 2x + 1. It also has to be right on hidden inputs, which the prompt does not show.
-#   There the verifier expects what the line or the parabola through the three examples makes.
+#   Each sign joins the two values before it. So it computes 2x + 1. It also has to be right on
+#   hidden inputs, which the prompt does not show. There the verifier expects what the line or the
+#   parabola through the three examples makes. (Three points fix exactly one, so the hidden outputs
+#   are known.)
 #
 # The texts from which our models learn show a way to find such a program. You will see thoughts
 # like this one:

@@ -95,9 +95,9 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # in a key, N positions to look at, and later L tokens of a completion and V words of the
 # vocabulary. K is smaller than H, since several heads share keys and values. (You may read the code
 # as if K were H. Take H = 4 heads of queries and K = 2 heads of keys. Heads 1 and 2 use the same
-# keys. So the code puts the T queries of head 1 and the T queries of head 2 below each other, into
-# one matrix of 2T rows, and one product serves both.) Find the lines of the example: the scores,
-# the mask, the softmax, and the product with the values.
+# keys. So the code puts the T queries of head 1, a matrix (T, D), and those of head 2 below each
+# other, into one matrix (2T, D), and one product with the N keys serves both.) Find the lines of
+# the example: the scores, the mask, the softmax, and the product with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python
@@ -407,8 +407,9 @@ show_figure(figure, "03_transformer_and_sampling")
 # ## What to see
 #
 # - Left: the model is about to write the result of `8*3`. Several heads look at just one of the
-#   last tokens: the two digits, or the sign between them. Together they carry what a multiplication
-#   needs. Other rows are pale, because their head spreads its weight over many tokens.
+#   last tokens: the two digits, or the sign between them (two of the first layer look at the word
+#   before them). Together they carry what a multiplication needs. Other rows are pale, because
+#   their head spreads its weight over many tokens.
 # - Right: a single completion is best when it is cold. Hot completions take unlikely tokens, and
 #   one wrong token spoils an answer. But cold completions are copies of each other: at temperature
 #   0.1 there are 101 distinct ones among 400, of 100 problems. So four bring no more than one,

@@ -135,8 +135,8 @@ for gae_lambda, by_hand in BY_HAND.items():
 # credit of the flip.
 #
 # First three critics that do not learn: one that is right, and two that are wrong. The cell takes
-# all 16 possible completions. It prints which part of the true credit a flip gets on average, and
-# how much noise comes on top.
+# all 16 possible completions. The advantage of a flip is some part of its true credit, plus noise.
+# The cell prints this part, and how large the noise is.
 
 # %%
 L = 4                                                          # flips
@@ -441,19 +441,21 @@ show_figure(figure, "06_ppo")
 #   After that it learns what each flip changes.
 # - Top right: both critics learn. (A critic that says the same number everywhere gives easy and
 #   hard problems one baseline. PPO is then worse off than GRPO. With such a critic the logged
-#   `explained_variance` stays near 0.) With lambda = 1 the target is the real reward. With lambda =
-#   0 the target contains the critic's own next value, so its error comes back into what it learns.
-#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart. Both curves
-#   rise once, near update 10: the first steps are large, and the values shoot past the mean reward
-#   of 1/2 before they come back.
+#   `explained_variance` stays near 0: it is the part of the differences between the targets that
+#   the critic foresees.) With lambda = 1 the target is the real reward. With lambda = 0 the target
+#   contains the critic's own next value, so its error comes back into what it learns. The bands of
+#   the seeds overlap a little, so these seeds hardly tell the two apart. Both curves rise once,
+#   near update 10: the first steps are large, and the values shoot past the mean reward of 1/2
+#   before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not. (It falls because
 #   the learning rate falls.) And the printed rewards are higher after as many rollouts, since each
 #   was used four times. That costs four times the seconds of learning. Here it pays: 20 steps are
 #   few for a fresh model, and four updates make 80 of them. Our recipe has 100 rollouts, and starts
-#   from a model that knows the task. There we compared two updates for each rollout with one, and
-#   could see no gain ([the results](results/README.md#c5)).
+#   from a model that knows the task. There GRPO with two updates, a lower rate and smaller groups
+#   ended no better than with one update ([the results](results/README.md#c5)). PPO did best with
+#   four, at a low rate, in runs of a third of the length.
 #
 # ## What it does not show
 #

@@ -248,11 +248,11 @@ for name, settings, by_hand in BY_HAND:
 #   of k3 is right on average as well, and never negative.) For the first token above x is 0.1 / 0.2
 #   = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193.
 #
-# (For the curious: there are two KLs. In the first one the policy draws the tokens, in the second
-# one the reference does. The value of k3 is on average the first KL, and its gradient is on average
-# the gradient of the second. Both gradients pull the policy towards the reference.) In the
-# trainings of this lesson kl_coef is 0, as in the stage `rl`. Lesson 15, whose judge has learned,
-# needs the KL.
+# (For the curious: there are two KLs, the sum of p log(p / p_reference) over all tokens, and the
+# sum of p_reference log(p_reference / p). The value of k3 is on average the first. Its gradient is
+# on average that of the second, because nobody differentiates how the tokens were drawn. Both
+# gradients pull the policy towards the reference.) In the trainings of this lesson kl_coef is 0, as
+# in the stage `rl`. Lesson 15, whose judge has learned, needs the KL.
 #
 # ### The training loop
 #
@@ -613,10 +613,10 @@ show_figure(figure, "07_grpo_is_a_diff")
 #
 # ## The family: one number for each token
 #
-# GRPO has many relatives. In our runs of the recipe seventeen settings of theirs ended within 1.4
-# points of GRPO ([the kin](results/README.md#kin)). So read this part for the ideas. Each relative
-# takes one decision in another way and keeps the rest. So each is a setting here, of a few lines.
-# To compare them, look at a single token. Its part of the gradient is
+# GRPO has many relatives. In our runs of the recipe seventeen settings of theirs were, after as
+# many answers, within 1.4 points of GRPO ([the kin](results/README.md#kin)). So read this part for
+# the ideas. Each relative takes one decision in another way and keeps the rest. So each is a
+# setting here, of a few lines. To compare them, look at a single token. Its part of the gradient is
 #
 #     weight * gradient of the logprob of this token
 #
@@ -675,10 +675,12 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its mean is
 #   not the KL. But in a loss only the gradient counts, and that of k2 is k1 * grad log p. This has
 #   the form of lesson 05, R * grad log p, with k1 in the place of R. So its mean is the gradient of
-#   the mean of k1, and the mean of k1 is the KL. (k1 depends on the weights, and a reward does not.
-#   That adds the mean of grad k1, which is 0.) So in the loss k2 pulls the right way. (This is
-#   exact in the first update of a rollout alone. Only there the policy that learns is the one that
-#   drew the tokens.) Each of the three can stand in the loss, or can be taken off the reward.
+#   the mean of k1, and the mean of k1 is the KL. (The mean of k1 is the sum of p k1 over all
+#   tokens. Its gradient has two terms, the sum of k1 grad p and the sum of p grad k1. The first is
+#   the mean of k1 * grad log p. The second is the sum of grad p, which is 0, since all p add up to
+#   1.) So in the loss k2 pulls the right way. (This is exact in the first update of a rollout
+#   alone. Only there the policy that learns is the one that drew the tokens.) Each of the three can
+#   stand in the loss, or can be taken off the reward.
 #
 # ### The settings
 #
@@ -803,7 +805,8 @@ for name, weights in table.items():
 #   gives to a token of the long one, at the same ratio. So does GSPO. *Each token alike* and Dr.
 #   GRPO do not. Their rows are equal here, in a single step on a single group. With several groups
 #   they would differ, since GRPO alone divides by the std. Over several steps they would, too: Dr.
-#   GRPO divides each by the same number, and GRPO by the tokens of that step.
+#   GRPO divides each by the same number, which AdamW cancels, and GRPO by the tokens of that step,
+#   so a step with few tokens counts each of them more.
 # - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28. It also leaves out the
 #   first token of the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the
 #   advantage wants. CISPO keeps them with a bounded weight.

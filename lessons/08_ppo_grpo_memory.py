@@ -308,18 +308,22 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 # completion. V is the number of words in the vocabulary, K that of heads of keys, D that of numbers
 # in a head, and C is the width. A 2 at the end stands for the 2 bytes of bfloat16, and a 2 in front
 # of L K D for keys and values. *Moments* are the two running means that Adam keeps of each number.
-# Then it says what would make it fit. Each change has a price: 1 if the numbers stay the same
-# (flash, fused, logits in pieces), 2 if it takes time (checkpointing, micro-batches of 1), 5 for
-# 8-bit Adam, 7 without a master, 10 for LoRA. (The prices are our opinion of how much a change
-# disturbs the training.) The command tries all combinations, and shows the one whose prices add up
-# to the least, with the bytes that it leaves.
+# So the line `BT x L x 440,320` is 4 rows x 1,280 tokens x 28 layers x 440,320 bytes, which makes
+# 58.79 GiB; `u` says that they are held while updating, `s` while sampling. *Attention's weights*
+# are the results of the softmax, and no parameters. Then it says what would make it fit. Each
+# change has a price: 1 if the numbers stay the same (flash, fused, logits in pieces), 2 if it takes
+# time (checkpointing, micro-batches of 1), 5 for 8-bit Adam, 7 without a master, 10 for LoRA. (The
+# prices are our opinion of how much a change disturbs the training.) The command tries all
+# combinations, and shows the one whose prices add up to the least, with the bytes that it leaves.
 
 # %%
 print("\n".join(fits.page("qwen2.5-7b", shape, Plan(), 80 * GIB)))
 
 # %% [markdown]
 # Can we believe it? Others have published the peaks that they measured, with their settings. Beside
-# each of them stands what our formulas say.
+# each of them stands what our formulas say. (FSDP and DeepSpeed are libraries that spread a
+# training over several cards; their buffers and buckets hold what the cards send each other. An
+# *engine* is a separate program that samples.)
 
 # %%
 print("\n".join(published.page()))

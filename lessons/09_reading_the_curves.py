@@ -28,13 +28,13 @@
 # token has probability 1. The toy model has eight tokens. If all are equally likely it is log 8 =
 # 2.08, the most that is possible there.
 #
-# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In both, x is a fraction of two
-# probabilities of the same token. Below stands the probability under the model that wrote the
-# token. Above stands, for `approx_kl`, the probability now, so that x is the ratio; for `kl`, the
-# probability under the reference. k3 is never negative. So in the mean a token that became likelier
-# cannot hide one that became less likely. `kl` needs the weights of the reference. We pass them to
-# `grpo.train` in order to measure it. It has no effect on the training here, since `kl_coef` is 0.
-# `train.py` loads a reference only if `kl_coef` is not 0.
+# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In both, x compares two
+# probabilities of the same token. Call p_old the one under the model that wrote the token. For
+# `approx_kl` x = p_now / p_old, so x is the ratio; for `kl` x = p_reference / p_old. k3 is never
+# negative. So in the mean a token that became likelier cannot hide one that became less likely.
+# `kl` needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It
+# has no effect on the training here, since `kl_coef` is 0. `train.py` loads a reference only if
+# `kl_coef` is not 0.
 #
 # `approx_kl` and `clip_frac` are means over the updates of a rollout. In this lesson each rollout
 # gets two (`num_epochs`). Both numbers are measured before each update. Before the first update
@@ -213,7 +213,7 @@ show_figure(figure, "09_reading_the_curves")
 # - **Rate / 30 (gray).** `approx_kl` is lower by a factor of 80 at first and of thousands at the
 #   end, nothing is clipped, and entropy and length stay where they were. Nothing is wrong, but it
 #   hardly learns.
-# - **Groups of 2 (yellow).** `zero_std_frac` is high from the start, as the formula says. Most
+# - **Groups of 2 (orange).** `zero_std_frac` is high from the start, as the formula says. Most
 #   prompts teach nothing, so one expects it to learn more slowly. The means agree, but its seeds
 #   end between 0.38 and 0.89, so this picture does not prove it.
 # - **Groups of 16 (green).** Few groups are all equal, but an iteration has only four prompts. The

@@ -98,8 +98,10 @@ NUM_ITERATIONS = 2 if FAST else 40
 # ```
 # <!-- End of excerpt -->
 #
-# The rewards of one prompt are a row of the matrix. The wrong code reads columns, so completions
-# of different prompts are compared with each other.
+# The rewards of one prompt are a row of the matrix. The wrong code reads columns, so completions of
+# different prompts are compared with each other. For two prompts a and b with three completions
+# each, the six rewards a1 a2 a3 b1 b2 b3 have the rows a1 a2 a3 and b1 b2 b3. The wrong groups are
+# a1 a3 b2 and a2 b1 b3.
 #
 # ## By hand: the wrong denominator
 #

@@ -220,7 +220,7 @@ for name in (*NUMBERS, *SHARES):
 #
 # Left and middle: pure RL by iteration. Do thoughts become more frequent, and do texts become
 # longer? Right: the shares of the table. Compare gray with blue, which is what pure RL changed.
-# Then compare yellow with red, which is what RL changed after the cold start. (Red is the included
+# Then compare orange with red, which is what RL changed after the cold start. (Red is the included
 # model. It was trained for longer, and its reward had a price on two languages: see lesson 12.)
 
 # %%
@@ -276,7 +276,7 @@ show_figure(figure, "11_pure_rl_and_aha")
 #
 # - **Where thoughts do not grow.** In sums there is nothing to try again: over longer runs their
 #   thoughts get shorter, from 46 tokens to 40. And without retries in the corpus countdown does not
-#   grow either: 34 tokens before RL and after ([the results](results/README.md#c3)).
+#   grow either: 35 tokens before RL and 34 after ([the results](results/README.md#c3)).
 #
 # What it does not show: a second seed, and a world in which repairs are worth their while. In sums
 # only 5% of the base's steps are wrong, so a check seldom finds one, and RL gains more by doing the
@@ -296,7 +296,7 @@ show_figure(figure, "11_pure_rl_and_aha")
 # 1. A text that goes in circles is full of "wait". The word does not say whether the next try is
 #    a new one, nor whether its verdict is true.
 # 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. A
-#    whole thought costs about 0.20 and pays: without one 8 of 100 countdown answers of an RL model
-#    are right, and 78 with one, in other runs ([C7](results/README.md#c7)). So with such a price
-#    late retries, which help rarely, would go first.
+#    whole thought costs about 0.20 and pays: without one 8 to 9 of 100 countdown answers of an RL
+#    model are right, and 78 with one, in other runs ([C7](results/README.md#c7)). So with such a
+#    price late retries, which help rarely, would go first.
 # </details>

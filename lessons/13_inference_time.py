@@ -252,7 +252,7 @@ for task in by_budget:
 # The upper and the lower pictures give different numbers for the same model. In the upper ones each
 # problem is answered once. In the lower ones the share for one answer is a mean of 32 answers. One
 # answer to each of 100 problems may lie five points from that mean. And 1,000 other problems give
-# 77% (lesson 16).
+# 76% (lesson 16).
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}

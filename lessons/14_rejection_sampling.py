@@ -15,8 +15,8 @@
 # it rejects thoughts in two languages, which RL only rewarded half, and answers of more than 190
 # tokens, which nearly ran into the limit of 208. And does a fresh start help? The student begins at
 # the base again, as in R1. RL may have harmed what the kept texts do not ask for, such as small
-# talk. A student that begins at the base has no such harm. What stands in the texts it learns
-# again.
+# talk. A student that begins at the base has no such harm, and learns again what RL had added, from
+# the kept texts.
 
 # %%
 import os
@@ -112,11 +112,11 @@ assert fates == ["kept", "wrong", "unreadable", "too long", "repeated"]
 # filter. `rejection.sample_and_filter` does the same for `train.py`. Here we write it out, since we
 # want to keep all answers as well: a control will learn from those.
 #
-# Four things differ. `train.py` asks more problems, and easier ones among them. It mixes
-# conversations into the texts (lesson 16 shows what they do). And it draws each task equally often,
-# since the student begins at the base, and all that RL had added has to come from the kept texts.
-# We draw as RL does, one program in ten. So our student gains little in programs, and we do not
-# test them.
+# Four things are different in `train.py`. It asks more problems, and easier ones among them. It
+# mixes conversations into the texts (lesson 16 shows what they do). And it draws each task equally
+# often, since the student begins at the base, and all that RL had added has to come from the kept
+# texts. We draw as RL does, one program in ten. So our student gains little in programs, and we do
+# not test them.
 
 # %%
 tasks = TaskConfig()

@@ -236,9 +236,9 @@ except ValueError as error:
 # %% [markdown]
 # ## A base that has read about sorting
 #
-# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small
-# talk and plain sums), and imitation of it. A `TaskConfig` says which tasks there are in this
-# world.
+# The same functions that `train.py` uses: a toy internet (here sorting alone, with some small talk,
+# plain sums and comparisons), and imitation of it. A `TaskConfig` says which tasks there are in
+# this world.
 
 # %%
 tokenizer = get_tokenizer()      # after `register`: the word "sort" is one token of it
