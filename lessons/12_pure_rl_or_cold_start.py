@@ -231,7 +231,7 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   last step.) RL after it is right more often, and the price in its reward keeps mixing away. A
 #   reward for right answers alone may not: nothing in it speaks against mixing. This lesson did not
 #   try that. A longer study did ([C6](results/README.md#c6)): 4% of the thoughts mix after the cold
-#   start, and 10% after RL without the price.
+#   start, and 8% after RL without the price.
 # - **Well formed** is 1, or nearly, until thoughts grow in "cold start, RL", which was trained for
 #   longest. Some of them go in circles until they are cut off. A reward for one language does not
 #   help there.

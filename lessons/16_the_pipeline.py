@@ -249,7 +249,7 @@ show_figure(figure, "16_the_pipeline")
 #
 # What it does not show: what is lost without a stage. (To leave out one part, and measure again, is
 # called an *ablation*.) Two such numbers are in the results. Without a cold start, RL is right
-# nearly as often, but 61% of its thoughts mix two languages ([C6](results/README.md#c6)). Without
+# nearly as often, but 63% of its thoughts mix two languages ([C6](results/README.md#c6)). Without
 # RL, in about as much time (272 seconds; RL took 317), imitation of one's own successes stays 6
 # points behind in sums ([C1](results/README.md#c1)). The row `rejection` is the pipeline without
 # alignment. No run left out rejection and then aligned. Nor does it show another order of the
