@@ -110,7 +110,7 @@ assert not observe(problem, other_answer).readable
 # "Pure RL" had neither. Does mixing stay away in RL after a cold start if it costs nothing? This
 # lesson cannot tell. A study tried it ([the results](results/README.md#c6)): 4% of the thoughts mix
 # after the cold start, and 10% after RL with `--language-price 0`. After the pure RL of that study,
-# which is longer than ours, 61% do.
+# which is longer than ours, 63% do.
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
