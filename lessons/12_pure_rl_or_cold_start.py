@@ -109,7 +109,7 @@ assert not observe(problem, other_answer).readable
 # and not 1 (`--language-price 0.5`). So "cold start, RL" had a cold start *and* a price on mixing.
 # "Pure RL" had neither. Does mixing stay away in RL after a cold start if it costs nothing? This
 # lesson cannot tell. A study tried it ([the results](results/README.md#c6)): 4% of the thoughts mix
-# after the cold start, and 10% after RL with `--language-price 0`. After the pure RL of that study,
+# after the cold start, and 8% after RL with `--language-price 0`. After the pure RL of that study,
 # which is longer than ours, 63% do.
 
 # %%
