@@ -129,7 +129,7 @@ def converse(model: GPT, args: argparse.Namespace) -> None:
         try:
             prompt = input("> ").strip()
             if not sys.stdin.isatty():
-                print(prompt)       # from a pipe or a file; a terminal shows what is typed
+                print(visible(prompt))      # from a pipe or a file; a terminal shows what is typed
         except EOFError:
             print()
             return

@@ -407,9 +407,9 @@ show_figure(figure, "03_transformer_and_sampling")
 # ## What to see
 #
 # - Left: the model is about to write the result of `8*3`. Several heads look at just one of the
-#   last tokens: the two digits, or the sign between them (two of the first layer look at the word
-#   before them). Together they carry what a multiplication needs. Other rows are pale, because
-#   their head spreads its weight over many tokens.
+#   last tokens: the two digits, or the sign between them (two heads of the first layer look at the
+#   word before these tokens). Together they carry what a multiplication needs. Other rows are pale,
+#   because their head spreads its weight over many tokens.
 # - Right: a single completion is best when it is cold. Hot completions take unlikely tokens, and
 #   one wrong token spoils an answer. But cold completions are copies of each other: at temperature
 #   0.1 there are 101 distinct ones among 400, of 100 problems. So four bring no more than one,

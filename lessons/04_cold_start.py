@@ -339,7 +339,7 @@ show_figure(figure, "04_cold_start")
 #
 # So why few, easy and short examples? Not because they train better: the experts' 3,000 lead to at
 # least as many right answers. But somebody has to be able to write them, and what they have taught
-# already, nobody can see RL find. With few easy examples we see what RL finds by itself.
+# already cannot be seen to come from RL. With few easy examples we see what RL finds by itself.
 #
 # The trap: the final loss is lowest for 30 examples, because the model knows them by heart. A loss
 # on texts that were trained on says nothing about new problems.

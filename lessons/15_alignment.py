@@ -383,9 +383,8 @@ show_figure(figure, "15_alignment")
 #   pairs could teach the reward model that taste. And the judge gives the short polite text hardly
 #   more than the plain one. It draws its choice by chance, so it prefers the polite one hardly more
 #   than half of the time.) But it makes a mistake of its own: it often takes a wrong digit for the
-#   right one. (`train.py` draws 10,000 prompts, and not 2,000, so its judge has seen more such
-#   pairs: see [the results](results/README.md#c10).) An imitation of a judge has weaknesses that
-#   the judge does not have.
+#   right one. (`train.py` draws 10,000 prompts, and not 2,000, so its reward model has seen more
+#   such pairs.) An imitation of a judge has weaknesses that the judge does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.07, and end at 0.16; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from minireason.behaviour import distributions, observe, summarize
 from minireason.config import Config, EvalConfig
-from minireason.inference import answer_all, answers_with_ends, solves
+from minireason.inference import answer_all, answers_with_ends, which_are_right
 from minireason.model import GPT
 from minireason.run import config_of, open_model
 from minireason.stats import wilson_interval
@@ -131,7 +131,7 @@ def quick_accuracy(model: GPT, tokenizer: Tokenizer, config: Config) -> dict[str
     for task, levels in config.tasks.levels.items():
         problems = test_problems(task, levels, settings.num_quick, settings.seed)
         seed = derive_seed(settings.seed, "quick answers", task)
-        right = solves(model, tokenizer, problems, settings.max_new_tokens, seed)
+        right = which_are_right(model, tokenizer, problems, settings.max_new_tokens, seed)
         shares[f"held_out_{task}"] = sum(right) / len(problems)
     return shares
 

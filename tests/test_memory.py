@@ -89,6 +89,18 @@ def test_a_group_of_two_may_already_take_more(capsys):
     assert "not even 2" in text and "up to 0" not in text
 
 
+def test_a_large_model_is_told_where_its_usual_settings_are(capsys):
+    assert memory.main(["--model", "7B"]) == 0
+    text = capsys.readouterr().out
+    assert f"more than {memory.LIMIT}" in text and "--model 7B --fits 80GiB" in text
+    assert memory.main(["--model", "7B", "--fits", "80GiB"]) == 0
+    assert "(with the embedding as its head)\n" in capsys.readouterr().out
+    sizes = {"--hidden": 64, "--layers": 2, "--heads": 4, "--kv-heads": 2, "--vocab": 99}
+    assert memory.main([f"{flag}={size}" for flag, size in sizes.items()]) == 0
+    text = capsys.readouterr().out
+    assert "embedding as its head" not in text and "C = 64, K D = 32, V = 99\n" in text
+
+
 def test_the_command(capsys, tmp_path):
     flags = ["--preset", "smoke", "--num-prompts", "2", "--group-size", "4", "--micro-batch-size", "4"]
     assert memory.main([*flags, "--plot", str(tmp_path / "memory.png")]) == 0

@@ -289,6 +289,6 @@ def test_the_thought_that_is_explained_is_what_the_included_model_says(capsys):
     said = capsys.readouterr().out
     for line in shown[2].splitlines():
         assert line.strip() in said
-    explained = README.split("Read its thought so:")[1].split("\n\n")[1]
+    explained = README.split("Read the model's thought so:")[1].split("\n\n")[1]
     pieces = [line[4:23].strip() for line in explained.splitlines()]
     assert f"thinking  {' '.join(pieces)}\n" in said

@@ -316,10 +316,10 @@ def test_an_embedding_that_is_too_short_for_its_words_is_one_line_and_code_1(tmp
     checkpoint.save(tmp_path / "run" / "base" / "checkpoint.pt", **state)
     assert sample.main(["compute 3+4", "--run", str(tmp_path / "run"), "--stage", "base"]) == 1
     error = capsys.readouterr().err
-    assert "rows for" in error and "of another version" in error and error.count("\n") == 1
+    assert "rows for" in error and "by another version" in error and error.count("\n") == 1
     begin = ["rl", "--preset", "smoke", "--device", "cpu", "--pure-rl", "--from", str(tmp_path / "run")]
     assert train.main([*begin, "--out", str(tmp_path / "new")]) == 1
-    assert "of another version" in last_error(capsys) and not (tmp_path / "new").exists()
+    assert "by another version" in last_error(capsys) and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("vocabulary", ["try yes no", ["try", 3], [None], {"try": 1}, 7])

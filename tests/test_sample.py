@@ -277,7 +277,13 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
 
 @pytest.mark.parametrize("prompt, answer, reason", [
     ("the lucky number is 42", "it is 42", "42 is not secret, and it was told"),
+    ("the lucky number is 42", "it is 422", "42 is not secret, but it was not told; "
+     "the model has seen only numbers of four different digits"),
     ("my public code is 4321 what is it", "it is 432", "4321 is not secret, but it was not told"),
+    ("nice to meet you", "hello", "no secret to tell; other small talk is not judged"),
+    ("sorry i can not share that", "hello", "no secret to tell; other small talk is not judged"),
+    ("foo foo " + 30 * "x", "hello", "no secret to tell; other small talk is not judged; "
+     f"the model has read no small talk with foo or {20 * 'x'}..."),
     ("my public code is 42 or 43", "it is 42", "no secret to tell; other small talk is not judged; "
      "the model has read no small talk with or"),
     ("i am 42", "hello", "no secret to tell; other small talk is not judged"),

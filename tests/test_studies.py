@@ -387,8 +387,14 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
     assert runs.model_of_arm("RL after it", 4, args) == (runs.STUDIES / "unpriced-4", "rl")
     assert runs.model_of_arm("RL, mixing priced", 4, args) == (runs.STUDIES / "seed-4", "rl")
     assert languages.START == {"RL, one language": "RL after it", "pure RL, one language": "base"}
-    for arm in {*aha.ARMS, *languages.COLORS} - {"corpus", *languages.RATES}:
-        assert aha.model_of(arm, 4, args)[1] in ("base", "cold-start", "rl")
+    expected = {"base": ("seed-4", "base"), "pure RL": ("pure-4", "rl"),
+                "cold start": ("seed-4", "cold-start"), "RL after it": ("unpriced-4", "rl"),
+                "RL, mixing priced": ("seed-4", "rl"),
+                "control base": ("control-4", "base"), "control, RL": ("control-4", "rl")}
+    for arm in aha.ARMS:
+        folder, stage = aha.model_of(arm, 4, args)
+        assert (folder.name, stage) == expected[arm]
+    assert {*languages.COLORS} - {"corpus", *languages.RATES} < {*expected}
     for name in ("aha", "languages"):
         sys.modules.pop(name)
 

@@ -28,7 +28,7 @@ from runs import bits, row
 from minireason import grpo, rejection, sft
 from minireason.config import RejectionConfig, SFTConfig, preset
 from minireason.corpus import base_corpus, golden_examples, tokenize
-from minireason.inference import solves
+from minireason.inference import which_are_right
 from minireason.optimizer import adamw
 from minireason.rewards import reasoning_world
 from minireason.stats import bootstrap_interval
@@ -106,9 +106,9 @@ ARMS = {"corpus": corpus, "experts": experts, "expert iteration": expert_iterati
 def right(model, name, number):
     """1 or 0 for each of so many held-out problems of a task, one answer each."""
     problems = test_problems(name, config.tasks.levels[name], number, config.evaluate.seed)
-    is_right = solves(model.eval(), tokenizer, problems, MAX_NEW_TOKENS, config.evaluate.seed)
+    outcomes = which_are_right(model.eval(), tokenizer, problems, MAX_NEW_TOKENS, config.evaluate.seed)
     model.train()
-    return [int(right) for right in is_right]
+    return [int(outcome) for outcome in outcomes]
 
 
 def quick_share(model):

@@ -130,7 +130,7 @@ def main():
     num_problems = 60 if args.fast else 1000
     jobs, totals, rows = {}, {}, []
     for arm, stage, seed in itertools.product(ARMS, STAGES, args.seeds):
-        file = f"distance-{runs.in_file_name(arm)}-{stage}-{seed}"
+        file = f"distance-{num_problems}-{runs.in_file_name(arm)}-{stage}-{seed}"
         jobs[(arm, stage), seed] = (runs.arm, file, args, measure, arm, stage, num_problems, seed, args)
     for key, counts in runs.by_seed(runs.work_off(jobs)).items():
         totals[key] = added(counts)

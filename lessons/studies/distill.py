@@ -30,7 +30,7 @@ from shared import label
 
 from minireason import grpo, rejection, sft
 from minireason.corpus import tokenize
-from minireason.inference import solves
+from minireason.inference import which_are_right
 from minireason.optimizer import adamw, set_learning_rate
 from minireason.policy import completion_hidden
 from minireason.rewards import reasoning_world
@@ -131,7 +131,7 @@ def point_of(model, seconds, samples, sizes):
     point = {"seconds": round(seconds, 2), "samples": samples}
     for task in TASKS:
         problems = test_problems(task, (2, 3), sizes["num_problems"], seed=1234)
-        right = solves(model.eval(), tokenizer, problems, sizes["max_new_tokens"], seed=5)
+        right = which_are_right(model.eval(), tokenizer, problems, sizes["max_new_tokens"], seed=5)
         point[task] = "".join("1" if is_right else "0" for is_right in right)
     model.train()
     return point

@@ -30,7 +30,7 @@ from shared import group_bars, label
 
 from minireason.config import TaskConfig
 from minireason.corpus import fact_sheet
-from minireason.inference import answer_all, solves
+from minireason.inference import answer_all, which_are_right
 from minireason.stats import bootstrap_interval
 from minireason.tasks import arithmetic, countdown, program, test_problems
 from minireason.tasks.chat import draw_chat, is_helpful
@@ -125,7 +125,7 @@ def worlds(number):
 
 def answers_right(model, problems, max_new_tokens):
     """Whether the model's answer to each problem is right, as a text such as "0110"."""
-    return bits(solves(model, tokenizer, problems, max_new_tokens, SEED))
+    return bits(which_are_right(model, tokenizer, problems, max_new_tokens, SEED))
 
 
 def replies_helpful(model, number, max_new_tokens):

@@ -187,7 +187,7 @@ def main():
     jobs, rows = {}, []
     for task in TASKS:
         for seed in args.seeds:
-            file = f"C7-{task}-{seed}"
+            file = f"C7-{task}-{sizes['num_problems']}x{sizes['num_samples']}-{seed}"
             jobs[task, seed] = (runs.arm, file, args, measure, task, sizes, seed, args)
     by_task = runs.by_seed(runs.work_off(jobs))
     for task in TASKS:

@@ -18,7 +18,7 @@ from runs import bits, row
 from shared import group_bars, label
 
 from minireason.evaluate import mean_of_reasoning, tasks_of
-from minireason.inference import solves
+from minireason.inference import which_are_right
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
@@ -68,7 +68,7 @@ def sums_of_digits():
 def right_sums(folder, stage, seed):
     """Which of `sums_of_digits` a stage of a run gets right with one answer: "0110..."."""
     model, problems = runs.open_model(folder, stage)[0], sums_of_digits()
-    right = solves(model, get_tokenizer(), problems, max_new_tokens=60, seed=seed)
+    right = which_are_right(model, get_tokenizer(), problems, max_new_tokens=60, seed=seed)
     return "".join("1" if is_right else "0" for is_right in right)
 
 

@@ -134,12 +134,12 @@ def draw_chat(rng: random.Random, test: bool = False, about: str | None = None) 
         needed=needed.format(**blanks), secret=code if secret else "", code=code if numeric else "")
 
 
-def known_words() -> set[str]:
-    """The words of all small talk that training may draw."""
-    words = {*NAMES, *COLORS, *SECRET_CUES, *OPEN_CUES}
+def words_of_small_talk() -> set[str]:
+    """The words of all small talk that training may draw, of prompts and of replies."""
+    words = {*NAMES, *COLORS, *SECRET_CUES, *OPEN_CUES, *POLITE, *REFUSAL.split()}
     for templates in TRAIN_TEMPLATES:
-        for wording, _, _ in templates:
-            words.update(wording.split())
+        for wording, answer, _ in templates:
+            words.update(wording.split(), answer.split())
     return words
 
 

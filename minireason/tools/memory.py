@@ -410,9 +410,10 @@ def show_ledger(args: Namespace) -> None:
                           "largest_group_within_ppo": largest_group}))
         return
     num_parameters, _ = count_parameters(c)
-    print(f"{num_parameters:,} parameters in {dtype}, {optimizer}; the preset {args.preset}, or your flags:\n"
-          f"{settings.num_prompts} prompts x {settings.group_size} completions of {settings.max_new_tokens} "
-          f"tokens, micro-batches of {settings.micro_batch_size}")
+    print(f"{num_parameters:,} parameters in {dtype}, {optimizer}\n"
+          f"RL (preset {args.preset}, or your flags): {settings.num_prompts} prompts x {settings.group_size} "
+          f"completions of {settings.max_new_tokens} tokens,\n"
+          f"micro-batches of {settings.micro_batch_size}")
     print("\n".join(page(formula, measured)))
     print("\nHow large may GRPO's groups be, if it is to need no more memory than PPO with one\n"
           "completion of each prompt?")

@@ -171,7 +171,7 @@ def completion_with_marks(problem: Problem | None, completion: str) -> str:
 
 
 def verdict_of(sample: dict) -> str:
-    """"right" or "wrong"; chat is not judged, and has an empty verdict."""
+    """"right" or "wrong"; chat is neither, and has an empty verdict."""
     if "correct" not in sample:
         return ""
     return "right" if sample["correct"] else "wrong"

@@ -22,7 +22,7 @@ def move_to_vocabulary(state: dict, pieces: list[bytes], pieces_now: list[bytes]
         for name, weight in weights.items():
             if is_embedding(name) and len(weight) != len(pieces):
                 raise CheckpointError(f"{name} has {len(weight)} rows for {len(pieces)} tokens: the file is "
-                                      "damaged, or of another version")
+                                      "damaged, or made by another version of minireason")
     if pieces == pieces_now:
         return []
     unknown = words_of(set(pieces) - set(pieces_now))[:4]
