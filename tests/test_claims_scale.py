@@ -11,6 +11,7 @@ import re
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,6 +192,16 @@ def test_tokens_of_training_count_what_is_learned_from(study):
              {"num_tokens": 999, "zero_std_frac": 0.0}]
     assert study("trade").training_tokens(lines, 2) == 100 + 3 * 75 + 200
     assert study("trade").evenly(list(range(8)), 6) == [0, 1, 3, 4, 6, 7]
+
+
+def test_the_cost_of_rl_is_a_mean_over_the_seeds(study, runs, monkeypatch):
+    lines = {0: [{"num_tokens": 100, "zero_std_frac": 1.0}] * 2,
+             1: [{"num_tokens": 100, "zero_std_frac": 0.0}] * 2}
+    trade = study("trade")
+    monkeypatch.setattr(runs, "whole_run", lambda seed, args, needs: seed)
+    monkeypatch.setattr(runs, "curve", lambda source, stage: lines[source])
+    costs = trade.mean_costs([0, 1, 2], SimpleNamespace(seeds=[0, 1]))
+    assert costs == {"0": 0.0, "1": (100 + 400) / 2, "2": (200 + 800) / 2}
 
 
 # -----------------------------------------------------------------------------
