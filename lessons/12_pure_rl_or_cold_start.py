@@ -220,8 +220,8 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **Mixing seems to rise under pure RL**: from 40 to 51%, but the intervals overlap. Thoughts in
 #   one language and in two earn the same, so the reward favors neither. But RL makes thoughts
 #   longer, and a longer thought has more words that can mix. In the longer runs of [the
-#   results](results/README.md#c6) it does rise where thoughts grow: in countdown, from 49 to 79%.
-#   In sums they do not grow, and 46% of them mix before and after.
+#   results](results/README.md#c6) it does rise where thoughts grow: in countdown, from 49 to 78%.
+#   In sums they do not grow, and 49% of them mix before and 47% after.
 # - **Both rewards** (here a right answer that mixes earns nothing, so the two mean rewards above
 #   cannot be compared): the same base soon keeps to one language. It seems to learn more slowly to
 #   be right (the intervals overlap), since right answers in two languages do not help it now. R1's
