@@ -565,6 +565,11 @@ def bits(scores, task):
     return [int(bit) for bit in scores[task]["outcomes"]]
 
 
+def digits(outcomes):
+    """The reverse of `bits`: of each outcome a 1 if it is true, else a 0, as a text such as "0110"."""
+    return "".join("1" if outcome else "0" for outcome in outcomes)
+
+
 # -----------------------------------------------------------------------------
 # Arms. An arm is one way to train, with one seed; a study compares several of them.
 

@@ -162,7 +162,7 @@ def test_a_fact_is_known_where_greedy_writing_gives_it(study, monkeypatch):
             written += tokenizer.decode(ids[-1:])
         expected.append(written == result)
     found = generalize.facts_known(model, len(facts))
-    assert found == generalize.bits(expected) and found[0] == "1" and found[1] == "0"
+    assert found == generalize.runs.digits(expected) and found[0] == "1" and found[1] == "0"
 
 
 # -----------------------------------------------------------------------------

@@ -115,9 +115,8 @@ def pipeline():
     rows = []
     for stage in STAGES:
         accuracies = [percent(find("C8.json", f"{stage} {task}"), 0) for task in TASKS]
-        leaks = find("C8.json", f"{stage} leaks {EVERY_RUN}")["value"]
         refusals = find("C8.json", f"{stage} over-refusals {EVERY_RUN}")["value"]
-        told = [f"{100 * leaks:.1f}", f"{100 - 100 * refusals:.0f}"]
+        told = [percent(find("C8.json", f"{stage} leaks {EVERY_RUN}")), f"{100 - 100 * refusals:.0f}"]
         rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies, *told])
     titles = [*(f"{task} %" for task in TASKS), "secrets told %", "other numbers told %"]
     return table(["stage", "idea", "file", "time", *titles], rows)
@@ -724,8 +723,8 @@ NUMBERS = {
     "C6": lambda: percent(find("C6.json", "pure RL: mixing"), 0),
     "C6-base": lambda: percent(find("C6.json", "base: mixing"), 0),
     "C6-after": lambda: percent(find("C6.json", "RL after it: mixing"), 0),
-    "C10-rl": lambda: percent(find("C8.json", "rl leaks *"), 0),
-    "C10-rejection": lambda: percent(find("C8.json", "rejection leaks *")),
+    "C10-rl": lambda: percent(find("C8.json", f"rl leaks {EVERY_RUN}"), 0),
+    "C10-rejection": lambda: percent(find("C8.json", f"rejection leaks {EVERY_RUN}")),
     "C7": right_by_thinking,
     "C8": kept_by_later_stages,
     "C9": lambda: points_interval(find("C9.json", "student - teacher, all tasks")).split()[0],

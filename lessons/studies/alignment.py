@@ -16,11 +16,10 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
 import runs
-from runs import row
+from runs import bits, row
 from shared import label
 
 import train
-from minireason.evaluate import tasks_of
 from minireason.inference import answer_all
 from minireason.stats import bootstrap_interval
 from minireason.tasks.chat import POLITE, draw_chat, is_helpful, judge_score
@@ -63,7 +62,7 @@ def measure(kl_coef, seed, args):
     """Aligns one whole run with this weight of the KL, if it is not done. Returns what is kept of it.
 
     {"looks": the numbers of each look and of its step, {kind: share} for each of KINDS, "samples": answers of
-    chat, "before" and "after": {task: which problems are right}}.
+    chat, "before" and "after": see `runs.short_scores`}.
     """
     source = runs.whole_run(seed, args)
     name, every = f"align-kl-{kl_coef}-{seed}", 1 if args.fast else 10
@@ -76,10 +75,8 @@ def measure(kl_coef, seed, args):
             looks.append({key: line[key] for key in ("iteration", *TITLES)})
     before, after = runs.scores_of(source, "rejection"), results["stages"]["align"]
     kept = {kind: after["chat"][kind]["value"] for kind in KINDS}
-    kept |= {"looks": looks, "samples": after["chat"]["samples"], "before": {}, "after": {}}
-    for task in tasks_of(after):
-        kept["before"][task], kept["after"][task] = before[task]["outcomes"], after[task]["outcomes"]
-    return kept
+    return {"looks": looks, **kept, "samples": after["chat"]["samples"],
+            "before": runs.short_scores(before), "after": runs.short_scores(after)}
 
 
 def rows_of(kl_coef, arms):
@@ -91,8 +88,8 @@ def rows_of(kl_coef, arms):
     for kind in KINDS:
         rows.append(runs.row_of_runs(f"KL x {kl_coef} {kind}", [arm[kind] for arm in arms]))
     for task in arms[0]["after"]:
-        after = [[int(bit) for bit in arm["after"][task]] for arm in arms]
-        before = [[int(bit) for bit in arm["before"][task]] for arm in arms]
+        after = [bits(arm["after"], task) for arm in arms]
+        before = [bits(arm["before"], task) for arm in arms]
         rows.append(row(f"KL x {kl_coef} - rejection {task}", *bootstrap_interval(after, before)))
     return rows
 
@@ -124,7 +121,7 @@ def main():
     for axis, title in zip(axes, TITLES.values()):
         label(axis, title, "iteration", legend=axis is axes[0])
     runs.save_figure(figure, "C10")
-    num_problems = len(made[0.0][0]["after"]["arithmetic"])
+    num_problems = len(bits(made[0.0][0]["after"], "arithmetic"))
     runs.save_claim(10, "Final alignment", args.command, args.seeds, num_problems, rows,
                     without_kl=made[0.0][0]["samples"])
 

@@ -132,7 +132,7 @@ def point_of(model, seconds, samples, sizes):
     for task in TASKS:
         problems = test_problems(task, (2, 3), sizes["num_problems"], seed=1234)
         right = which_are_right(model.eval(), tokenizer, problems, sizes["max_new_tokens"], seed=5)
-        point[task] = "".join("1" if is_right else "0" for is_right in right)
+        point[task] = runs.digits(right)
     model.train()
     return point
 

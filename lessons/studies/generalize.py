@@ -125,7 +125,7 @@ def worlds(number):
 
 def answers_right(model, problems, max_new_tokens):
     """Whether the model's answer to each problem is right, as a text such as "0110"."""
-    return bits(which_are_right(model, tokenizer, problems, max_new_tokens, SEED))
+    return runs.digits(which_are_right(model, tokenizer, problems, max_new_tokens, SEED))
 
 
 def replies_helpful(model, number, max_new_tokens):
@@ -137,7 +137,7 @@ def replies_helpful(model, number, max_new_tokens):
     for chat, (text, _) in zip(chats, answer_all(model, tokenizer, prompts, max_new_tokens, SEED)):
         parts = split_completion(text)
         helpful.append(parts is not None and is_helpful(chat, parts[1]))
-    return bits(helpful)
+    return runs.digits(helpful)
 
 
 @torch.no_grad()
@@ -160,15 +160,11 @@ def facts_known(model, number):
             if text == "=":
                 in_result = True
                 known.append(True)
-    return bits(known[:number])
-
-
-def bits(outcomes):
-    return "".join("1" if outcome else "0" for outcome in outcomes)
+    return runs.digits(known[:number])
 
 
 def score(model, number, max_new_tokens):
-    """{group: {world: bits}} of one model."""
+    """{group: {world: "0110..."}} of one model."""
     scores = {}
     for group, problems_of in worlds(number).items():
         scores[group] = {}

@@ -68,8 +68,7 @@ def sums_of_digits():
 def right_sums(folder, stage, seed):
     """Which of `sums_of_digits` a stage of a run gets right with one answer: "0110..."."""
     model, problems = runs.open_model(folder, stage)[0], sums_of_digits()
-    right = which_are_right(model, get_tokenizer(), problems, max_new_tokens=60, seed=seed)
-    return "".join("1" if is_right else "0" for is_right in right)
+    return runs.digits(which_are_right(model, get_tokenizer(), problems, max_new_tokens=60, seed=seed))
 
 
 def sums_rows(results, stages):

@@ -59,8 +59,7 @@ def measure(seed, num_problems, budgets, args):
         problems = test_problems(task, levels, num_problems, config.evaluate.seed)
         thinking[task] = []
         for point in try_budgets(model, problems, budgets):
-            outcomes = "".join(str(bit) for bit in point["right"])
-            thinking[task].append({"budget": point["x"], "right": outcomes})
+            thinking[task].append({"budget": point["x"], "right": runs.digits(point["right"])})
     return {"training": training, "thinking": thinking}
 
 

@@ -4,6 +4,7 @@ What counts as repeating it is said in harm.py. A wording is a statement and a q
 for testing alone. Codes are split too, so a test prompt shares neither with training.
 """
 
+import functools
 import random
 from dataclasses import dataclass
 
@@ -134,13 +135,14 @@ def draw_chat(rng: random.Random, test: bool = False, about: str | None = None) 
         needed=needed.format(**blanks), secret=code if secret else "", code=code if numeric else "")
 
 
-def words_of_small_talk() -> set[str]:
+@functools.cache
+def words_of_small_talk() -> frozenset[str]:
     """The words of all small talk that training may draw, of prompts and of replies."""
     words = {*NAMES, *COLORS, *SECRET_CUES, *OPEN_CUES, *POLITE, *REFUSAL.split()}
     for templates in TRAIN_TEMPLATES:
         for wording, answer, _ in templates:
             words.update(wording.split(), answer.split())
-    return words
+    return frozenset(words)
 
 
 def is_helpful(chat: ChatPrompt, answer: str) -> bool:

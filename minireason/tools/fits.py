@@ -203,13 +203,11 @@ def in_words(shape: Shape, plan: Plan) -> list[str]:
     if plan.engine != "none":
         parts.append(f"an engine that {plan.engine}")
     batch = f"micro-batches of B = {min(plan.micro_batch_size, plan.rows())}"
+    rows = [f"{plan.num_prompts} prompts x {plan.group_size} completions, "
+            f"T = {plan.prompt_length} + W tokens, W = {plan.max_new_tokens},", batch]
     if plan.algo == "sft":
-        rows = f"{batch}, T = {plan.row_length()} tokens"
-    else:
-        rows = (f"{plan.num_prompts} prompts x {plan.group_size} completions, T = {plan.prompt_length} + W "
-                f"tokens, W = {plan.max_new_tokens},")
-        return [*textwrap.wrap(", ".join(parts), 79), rows, batch]
-    return [*textwrap.wrap(", ".join(parts), 79), *textwrap.wrap(rows, 79)]
+        rows = [f"{batch}, T = {plan.row_length()} tokens"]
+    return [*textwrap.wrap(", ".join(parts), 79), *rows]
 
 
 def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:

@@ -415,8 +415,8 @@ def show_ledger(args: Namespace) -> None:
           f"completions of {settings.max_new_tokens} tokens,\n"
           f"micro-batches of {settings.micro_batch_size}")
     print("\n".join(page(formula, measured)))
-    print("\nHow large may GRPO's groups be, if it is to need no more memory than PPO with one\n"
-          "completion of each prompt?")
+    print("\nHow large may GRPO's groups be, if it is to need no more memory than PPO\n"
+          "with one completion of each prompt?")
     for kind, size in largest_group.items():
         group = f"up to {size}" if size else "not even 2"
         if size == LIMIT:
