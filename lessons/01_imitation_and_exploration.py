@@ -388,7 +388,7 @@ show_figure(figure, "01_imitation_and_exploration")
 #   less often. The base thought in 74% of its texts. These documents think in 69% of the cases, and
 #   so the copy comes down to 68%. At large k all three curves come to 1. So RL made likely what was
 #   there already. These sums are too easy to show whether it can also find something new. [Claim
-#   C14](results/README.md#c14) asks that with harder problems.
+#   C14](results/C14.md) asks that with harder problems.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they
 #   became more likely together with the answers.
@@ -400,7 +400,7 @@ show_figure(figure, "01_imitation_and_exploration")
 # - Better texts to imitate. With the solutions of an *expert*, a program that solves each problem
 #   well, imitation can be ahead of RL. There is also a middle way, *expert iteration*: the model
 #   imitates those of its own answers that were right, again and again. [The
-#   results](results/README.md) compare these ways with RL. RL is for the case in which nobody can
+#   results](results/C1.md) compare these ways with RL. RL is for the case in which nobody can
 #   write good solutions, but somebody can check them.
 #
 # ## Exercises

@@ -359,7 +359,7 @@ show_figure(figure, "02_tasks_and_verifiers")
 # ## What it does not show
 #
 # - That our verifier has no holes. [A study](studies/compare_verifiers.py) compares it with a
-#   second verifier, written in another way, on a million answers: [the results](results/README.md).
+#   second verifier, written in another way, on a million answers: [the results](results/C2.md).
 # - How to grade an essay. Lesson 15 rewards what no exact rule can check, and shows what goes
 #   wrong.
 #

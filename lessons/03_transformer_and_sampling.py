@@ -154,7 +154,7 @@ assert abs(product(5, 2) - product(105, 102)) < 1e-4 < abs(product(5, 2) - produ
 # than any of them. Then the prompt is further away than it ever was, and the angle between the two
 # is new. A model that was trained without a remedy misread its prompt there: after RL, at the
 # seventh try of a thought, half of its moves had wrong numbers ([the
-# results](results/README.md#distance)). The included model was trained with the remedy that
+# results](results/C12.md#distance)). The included model was trained with the remedy that
 # follows.
 #
 # The way out needs no long texts. In a quarter of the texts, imitation skips some positions between

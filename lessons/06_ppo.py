@@ -454,7 +454,7 @@ show_figure(figure, "06_ppo")
 #   was used four times. That costs four times the seconds of learning. Here it pays: 20 steps are
 #   few for a fresh model, and four updates make 80 of them. Our recipe has 100 rollouts, and starts
 #   from a model that knows the task. There GRPO with two updates, a lower rate and smaller groups
-#   ended no better than with one update ([the results](results/README.md#c5)). PPO did best with
+#   ended no better than with one update ([the results](results/C5.md)). PPO did best with
 #   four, at a low rate, in runs of a third of the length.
 #
 # ## What it does not show

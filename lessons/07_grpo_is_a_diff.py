@@ -614,7 +614,7 @@ show_figure(figure, "07_grpo_is_a_diff")
 # ## The family: one number for each token
 #
 # GRPO has many relatives. In our runs of the recipe seventeen settings of theirs were, after as
-# many answers, within 1.4 points of GRPO ([the kin](results/README.md#kin)). So read this part for
+# many answers, within 1.4 points of GRPO ([the kin](results/kin.md)). So read this part for
 # the ideas. Each relative takes one decision in another way and keeps the rest. So each is a
 # setting here, of a few lines. To compare them, look at a single token. Its part of the gradient is
 #
@@ -911,17 +911,17 @@ for coefficient in (0.1, 0.001):
 #
 # - Which relative learns best. In runs of 30 iterations of the recipe, with three seeds, dynamic
 #   sampling was 1.4 points ahead of GRPO after as many answers, and none of the sixteen other
-#   settings could be told from GRPO ([the kin](results/README.md#kin)).
+#   settings could be told from GRPO ([the kin](results/kin.md)).
 # - Prompts of unequal difficulty, long completions, and a KL, which is off here.
 # - Learning rates that are tuned for each arm: all have 3e-3. On [the recipe of
-#   today](results/README.md#c5), PPO and GRPO had 17 trials each, and the learning rate decided
+#   today](results/C5.md), PPO and GRPO had 17 trials each, and the learning rate decided
 #   more than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points
 #   ([picture](results/tuning.png), [numbers](results/tuning.json)).
 # - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the
 #   recipe we measured how much of the reward can be foreseen. The mean of seven other answers
 #   foresees 30% of it, at every token. PPO's critic foresees 5% at the first token, and more at
 #   later ones. On average it foresees more than the group only in the last fifth of an answer ([the
-#   results](results/README.md#c5)).
+#   results](results/C5.md)).
 #
 # ## Exercises
 #

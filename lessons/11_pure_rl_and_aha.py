@@ -249,13 +249,13 @@ show_figure(figure, "11_pure_rl_and_aha")
 # - **Pure RL.** The reward rises. More and more texts think, and texts become longer. After a
 #   failed try the model goes on, where the base often gave up. No text of the corpus tries more
 #   than three times; in the table the mean is 3.6. Nobody rewarded any of this. It led to right
-#   answers, and so it became more likely together with them. ([C12](results/README.md#thinking)
+#   answers, and so it became more likely together with them. ([C12](results/C12.md)
 #   counts the answers with more tries than any text has.)
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
 #   likely what was there. A *control* shows what happens if the retries are not there. It should
 #   differ in one thing alone, and ours differs in a little more: its corpus holds no retries, no
 #   checks, no repairs, and no lines from which a model could learn to compare numbers. In [its
-#   runs](results/README.md#c3), with five seeds, 0% of the failed tries are retried before RL, and
+#   runs](results/C3.md), with five seeds, 0% of the failed tries are retried before RL, and
 #   0% after it. The control can learn: in sums RL takes it to 91%, and our base to 89%. In the same
 #   study, with retries in the corpus, RL raises the share of failed tries that are retried from 52
 #   to 99% in 100 iterations. (In this lesson it rises from 50 to 87% in 24.) So RL makes likely
@@ -270,13 +270,13 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   false yes.
 # - **Some checks are false** (the row `false_yes`). Under pure RL about one *yes* in six stands
 #   behind a wrong try. No difference to the base can be seen.
-# - **Repairs** stay rare, in [longer runs](results/README.md#c3), too: there 4% of the wrong steps
+# - **Repairs** stay rare, in [longer runs](results/C3.md), too: there 4% of the wrong steps
 #   of countdown are repaired after pure RL, and 1% before. In sums RL halves the wrong steps
 #   instead.
 #
 # - **Where thoughts do not grow.** In sums there is nothing to try again: over longer runs their
 #   thoughts get shorter, from 45 tokens to 40. And without retries in the corpus countdown does not
-#   grow either: 34.5 tokens before RL and 34.4 after ([the results](results/README.md#c3)).
+#   grow either: 34.5 tokens before RL and 34.4 after ([the results](results/C3.md)).
 #
 # What it does not show: a second seed, and a world in which repairs are worth their while. In sums
 # only 5% of the base's steps are wrong, so a check seldom finds one, and RL gains more by doing the
@@ -297,6 +297,6 @@ show_figure(figure, "11_pure_rl_and_aha")
 #    a new one, nor whether its verdict is true.
 # 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. A
 #    whole thought costs about 0.20 and pays: without one 8 to 9 of 100 countdown answers of an RL
-#    model are right, and 78 with one, in other runs ([C7](results/README.md#c7)). So with such a
+#    model are right, and 78 with one, in other runs ([C7](results/C7.md)). So with such a
 #    price late retries, which help rarely, would go first.
 # </details>

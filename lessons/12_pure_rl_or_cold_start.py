@@ -108,7 +108,7 @@ assert not observe(problem, other_answer).readable
 # The last model had another reward. In the pipeline a right answer that mixes languages earns 0.5,
 # and not 1 (`--language-price 0.5`). So "cold start, RL" had a cold start *and* a price on mixing.
 # "Pure RL" had neither. Does mixing stay away in RL after a cold start if it costs nothing? This
-# lesson cannot tell. A study tried it ([the results](results/README.md#c6)): 4% of the thoughts mix
+# lesson cannot tell. A study tried it ([the results](results/C6.md)): 4% of the thoughts mix
 # after the cold start, and 8% after RL with `--language-price 0`. After the pure RL of that study,
 # which is longer than ours, 63% do.
 
@@ -220,7 +220,7 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **Mixing seems to rise under pure RL**: from 40 to 51%, but the intervals overlap. Thoughts in
 #   one language and in two earn the same, so the reward favors neither. But RL makes thoughts
 #   longer, and a longer thought has more words that can mix. In the longer runs of [the
-#   results](results/README.md#c6) it does rise where thoughts grow: in countdown, from 49 to 78%.
+#   results](results/C6.md) it does rise where thoughts grow: in countdown, from 49 to 78%.
 #   In sums they do not grow, and 49% of them mix before and 47% after.
 # - **Both rewards** (here a right answer that mixes earns nothing, so the two mean rewards above
 #   cannot be compared): the same base soon keeps to one language. It seems to learn more slowly to
@@ -230,7 +230,7 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 #   its answers that are not readable come from thoughts that gave up: they do not follow from the
 #   last step.) RL after it is right more often, and the price in its reward keeps mixing away. A
 #   reward for right answers alone may not: nothing in it speaks against mixing. This lesson did not
-#   try that. A longer study did ([C6](results/README.md#c6)): 4% of the thoughts mix after the cold
+#   try that. A longer study did ([C6](results/C6.md)): 4% of the thoughts mix after the cold
 #   start, and 8% after RL without the price.
 # - **Well formed** is 1, or nearly, until thoughts grow in "cold start, RL", which was trained for
 #   longest. Some of them go in circles until they are cut off. A reward for one language does not

@@ -300,7 +300,7 @@ show_figure(figure, "13_inference_time")
 #
 # - **A budget.** Without a thought hardly any answer is right. A thought of 8 tokens hardly helps:
 #   the model answers from half of a try. In programs a try that is cut short is even worse than a
-#   guess ([the results](results/README.md#two-plots)). Above the length that the model uses by
+#   guess ([the results](results/C12.md#two-plots)). Above the length that the model uses by
 #   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
 #   other. Nobody taught this model to fill a budget.
 # - **One long thought, or many answers?** First let the thought end. Below its own length, tokens
@@ -319,15 +319,15 @@ show_figure(figure, "13_inference_time")
 #   answers one is nearly always right. Part of that is chance: of 32 random expressions of three
 #   numbers one is right in 75% of the cases. So RL made likely what the base, or luck, finds
 #   seldom. At k = 32 the two are about level: the base is two problems of 100 ahead here, and with
-#   1,000 problems and three seeds it is 1.5 points behind ([C7](results/README.md#c7)).
-#   [C14](results/README.md#c14) goes on to 1,024 answers. There an answer has at most 208 tokens,
+#   1,000 problems and three seeds it is 1.5 points behind ([C7](results/C7.md)).
+#   [C14](results/C14.md) goes on to 1,024 answers. There an answer has at most 208 tokens,
 #   which cuts off some of RL's. The base passes RL at 36 answers, and in the end it has solved
 #   every problem. RL leaves a few, perhaps because what it makes likely leaves less room for all
 #   else.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again. RL is paid once. From how many questions on it
-#   pays, [C19](results/README.md#c19) has counted.
+#   pays, [C19](results/C19.md) has counted.
 #
 # What it does not show: a model that was trained for long budgets, as o1 was. In
 # training ours had 208 tokens at most. It does not show k above 32, and no other seeds.

@@ -240,17 +240,17 @@ show_figure(figure, "14_rejection_sampling")
 #   rejected.
 # - **The filter works.** The unfiltered pupil is right less often than the student, by 8 points
 #   here. In longer trainings it is 5 points in sums, 8 in countdown and 13 in programs ([the
-#   results](results/README.md#c9)). We think that imitated mistakes are the reason. The filter also
+#   results](results/C9.md)). We think that imitated mistakes are the reason. The filter also
 #   asks for one language, short texts and no repetition, and nobody tested these apart. Mixing is
 #   rare in all pupils, since RL's price had ended it in the teacher's texts.
 # - **The student is about as often right as its teacher**, although it starts at the base, which
 #   was right half as often, and although 1,500 problems are few. In whole runs, which ask 6,000
 #   problems, it equals its teacher in sums and countdown. In programs it is better, but of these it
-#   reads more than RL did: [the results](results/README.md#c9). How can a student pass its teacher
+#   reads more than RL did: [the results](results/C9.md). How can a student pass its teacher
 #   at all? It imitates only what was found right: of a problem that the teacher solves in one of
 #   two answers, it reads the right one alone.
 # - **Was it worth to start afresh?** Not by what we count: teacher-on is right a little more often
-#   here, and as often in [whole runs](results/README.md#c9). R1 started afresh, too.
+#   here, and as often in [whole runs](results/C9.md). R1 started afresh, too.
 #
 # What it does not show: other seeds, and what gets lost. Problems that the teacher finds hard give
 # few kept answers, so the student sees an easier world. And what nobody asks can be unlearned: the

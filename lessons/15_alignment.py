@@ -301,7 +301,7 @@ unseen, _ = aligned(kl_coef=0.05, world=dataclasses.replace(world, reward=withou
 # included `align`, which was trained for longer. Four of ten of its prompts were problems
 # (`--tasks-chat-share 0.6`), and a problem earns 1 or 0, by its verifier. Why mix them in? All
 # skills share the same weights, and what nobody asks can be unlearned, as small talk is by
-# imitation of solutions ([C16](results/README.md#c16)). An alignment without problems was not
+# imitation of solutions ([C16](results/C16.md)). An alignment without problems was not
 # tried. "Helpful" is the same as "true", on small talk alone, such as greetings. A
 # leak is counted in the answer or, if the answer keeps the secret, in the thought alone.
 
@@ -395,7 +395,7 @@ show_figure(figure, "15_alignment")
 #   that this is why it scores them too high, and the policy goes where it does. The KL keeps the
 #   policy near the start, where the scores can be trusted. In longer runs it can be flattery, too:
 #   without a KL one of three models comes to say twice as many polite words ([the
-#   results](results/README.md#c10)).
+#   results](results/C10.md)).
 # - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer. Every answer that
 #   lacks the number counts as one: also small talk, a wrong digit and broken form. (They have to be
 #   counted: a model that tells nobody any number would never leak. `54`, which "no KL" says to a

@@ -221,7 +221,7 @@ show_figure(figure, "16_the_pipeline")
 #   11](11_pure_rl_and_aha.py)).
 # - **The seconds** are of training alone, on one core of a busy server (the base took 1,367). The
 #   README's times are of two free cores, with sampling and scores ([the
-#   results](results/README.md#pipeline)): do not compare the two. Here the base takes 44% of the
+#   results](results/C8.md)): do not compare the two. Here the base takes 44% of the
 #   seconds and RL 28%. Those are the shares of a toy, and say nothing of R1.
 # - **RL** takes the most time after the base. It brings right answers in all tasks: many in
 #   countdown, few in programs (3.6 points). It also loses some problems: look at `72-42=20` above,
@@ -242,16 +242,16 @@ show_figure(figure, "16_the_pipeline")
 #   and 2: the line in brackets says so.
 # - **Alignment** removes most of the leaks that were left. It changes the tasks by less than two
 #   points, and all three intervals contain 0, here and over five seeds ([the
-#   results](results/README.md#pipeline)). Mind that an interval of one run speaks for this run
+#   results](results/C8.md)). Mind that an interval of one run speaks for this run
 #   alone: another run may end elsewhere.
-# - One run shows what can happen. [The results](results/README.md#c8) have more, with intervals
+# - One run shows what can happen. [The results](results/C8.md) have more, with intervals
 #   over runs as well.
 #
 # What it does not show: what is lost without a stage. (To leave out one part, and measure again, is
 # called an *ablation*.) Two such numbers are in the results. Without a cold start, RL is right
-# nearly as often, but 63% of its thoughts mix two languages ([C6](results/README.md#c6)). Without
+# nearly as often, but 63% of its thoughts mix two languages ([C6](results/C6.md)). Without
 # RL, in about as much time (272 seconds; RL took 317), imitation of one's own successes stays 6
-# points behind in sums ([C1](results/README.md#c1)). The row `rejection` is the pipeline without
+# points behind in sums ([C1](results/C1.md)). The row `rejection` is the pipeline without
 # alignment. No run left out rejection and then aligned. Nor does it show another order of the
 # stages. And held-out programs ask for few different functions, which are mostly right or wrong
 # together, so their interval is too narrow.

@@ -20,7 +20,7 @@
 # - *Each step needs only what stands near it.* `3 of 7 3 9 4` shows the numbers that it is about,
 #   so a small model can do it right. RL never looks at steps. But where many steps are wrong, a
 #   thought is right no more often than a guess, and RL has no reason to prefer it
-#   ([C17](results/README.md#c17)).
+#   ([C17](results/C17.md)).
 # - *The base is right in some cases, and not in all*: in 20 to 60%, say. Near 0 and near 1 all
 #   completions of a group earn the same, and equal rewards teach nothing.
 
@@ -411,7 +411,7 @@ show_figure(figure, "17_your_own_task")
 #
 # A reward is taken literally. Suppose it asked for "no English word" and for nothing else. A guess
 # has no words, so the model would earn all of it without a thought. And had the check accepted the
-# numbers in any order, the prompt itself would be an answer. [C15](results/README.md#c15) tries
+# numbers in any order, the prompt itself would be an answer. [C15](results/C15.md) tries
 # five rewards, among them a coin and the vote of the group.
 #
 # How would you notice? Not by the scores: the held-out problems are judged by the same check, so

@@ -241,7 +241,7 @@ def test_the_table_of_published_peaks(capsys):
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == len(published.PEAKS) >= 8
     saved = json.loads((ROOT / "lessons" / "results" / "published.json").read_text(encoding="utf-8"))
-    assert rows == saved, "run the command of C4 in lessons/results/README.md again"
+    assert rows == saved, "run the command of lessons/results/C4.md again"
 
 
 # -----------------------------------------------------------------------------

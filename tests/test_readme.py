@@ -14,8 +14,11 @@ import train
 from minireason.tasks import TASKS
 
 ROOT = Path(train.__file__).parent
-NAMES = ["README.md", "lessons/README.md", "lessons/results/README.md", "tests/README.md",
-         "tests/benchmarks/README.md", "minireason/tasks/README.md"]
+CLAIMS = sorted((ROOT / "lessons" / "results").glob("C[0-9]*.md"), key=lambda path: int(path.stem[1:]))
+RESULTS = ["lessons/results/README.md", *(f"lessons/results/{path.name}" for path in CLAIMS),
+           "lessons/results/kin.md", "lessons/results/bugs.md"]
+NAMES = ["README.md", "lessons/README.md", *RESULTS, "tests/README.md", "tests/benchmarks/README.md",
+         "minireason/tasks/README.md"]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
 README = PAGES["README.md"]
 COURSE = PAGES["lessons/README.md"]
@@ -76,7 +79,7 @@ def write(monkeypatch):
     return module
 
 
-def test_the_numbers_of_both_pages_are_those_of_the_json_files(write, capsys):
+def test_the_numbers_of_all_pages_are_those_of_the_json_files(write, capsys):
     assert write.main() == 0, capsys.readouterr().out
 
 
@@ -109,7 +112,7 @@ def test_no_line_of_prose_begins_with_a_comment(name):
 
 
 def test_each_number_that_the_script_can_write_is_asked_for(write):
-    text = README + PAGES["lessons/results/README.md"]
+    text = README + "\n".join(PAGES[name] for name in RESULTS)
     for name in [*write.NUMBERS, *write.TABLES]:
         assert f"<!--{name}-->" in text, name
 
@@ -123,6 +126,17 @@ def anchors(text):
     for heading in re.findall(r"^#+ (.*)$", CODE_BLOCK.sub("", text), re.MULTILINE):
         found.add(re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-"))
     return found
+
+
+def test_the_pages_of_the_claims_are_linked_in_their_order():
+    """Each page of the results has the way back and the way on, and its claim's row in README is of it."""
+    order = [*RESULTS[1:6], "lessons/results/kin.md", *RESULTS[6:-2], "lessons/results/bugs.md"]
+    for place, name in enumerate(order):
+        links = [target for _, target in LINK.findall(PAGES[name].splitlines()[0])]
+        around = [Path(other).name for other in order[max(0, place - 1):place + 2] if other != name]
+        assert links == ["README.md", "README.md#words", *around], name
+    for number, target in re.findall(r"^\| \[(C\d+)\]\(([^)]*)\)", README, re.MULTILINE):
+        assert target == f"lessons/results/{number}.md"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Writes the measured numbers into README.md and lessons/results/README.md.
+"""Writes the measured numbers into README.md and the pages of lessons/results/.
 
     python lessons/results/write.py             after a study was run again
     python lessons/results/write.py --check     writes nothing; ends with 1 where a page differs from the JSON
@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from minireason.tools.thinking import told_apart
 
-PAGES = (ROOT / "README.md", HERE / "README.md")
+CLAIMS = sorted(HERE.glob("C[0-9]*.md"), key=lambda path: int(path.stem[1:]))
+PAGES = (ROOT / "README.md", HERE / "README.md", *CLAIMS, HERE / "kin.md", HERE / "bugs.md")
 MARKED = re.compile(r"<!--([\w-]+)-->(.*?)<!--/-->", re.DOTALL)
 
 STAGES = ("base", "cold-start", "rl", "rejection", "align")
@@ -100,6 +101,17 @@ def grid(file, corner, rows, columns, show=percent_interval):
             line.append(show(find(file, pattern.format(name))))
         cells.append(line)
     return table([corner, *columns], cells)
+
+
+def contents():
+    """A row for each claim: its page, what people say, and the first bold text of the page: the verdict."""
+    rows = []
+    for path in CLAIMS:
+        page = path.read_text(encoding="utf-8")
+        claim = re.search(r"^# C\d+\. (.*)$", page, re.MULTILINE)[1]
+        verdict = re.search(r"\*\*Verdict: (.*?)\*\*", page, re.DOTALL)[1]
+        rows.append([f"[{path.stem}]({path.name})", claim, " ".join(verdict.split())])
+    return table(["page", "people say", "what holds here"], rows)
 
 
 def pipeline():
@@ -544,6 +556,7 @@ def mean(values):
 
 
 TABLES = {
+    "contents-table": contents,
     "thinking-table": thinking,
     "distance-table": distance,
     "gpu-memory-table": gpu_memory,
