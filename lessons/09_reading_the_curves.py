@@ -73,8 +73,8 @@ METRICS = ("reward", "completion_length", "entropy", "zero_std_frac",
 #
 # - k3 of the first is 1.5 - 1 - log 1.5 = 0.095. k3 of the second is 0.9 - 1 - log 0.9 = 0.005.
 #   So `approx_kl` is their mean, 0.050.
-# - The ratio is clipped at 0.8 and at 1.28 (`clip_low` is 0.2 and `clip_high` 0.28, as in DAPO,
-#   lesson 07). Only 1.5 is outside, so `clip_frac` is 1/2.
+# - The ratio is clipped at 0.8 and at 1.28 (`clip_low` is 0.2 and `clip_high` 0.28, as in
+#   arXiv:2503.14476). Only 1.5 is outside, so `clip_frac` is 1/2.
 #
 # `grpo.compute_loss` has to say the same. Its arguments are the log-probabilities now (so that the
 # ratios are 1.5 and 0.9), those of the rollout (0: only the difference counts here), no reference,
@@ -260,8 +260,9 @@ show_figure(figure, "09_reading_the_curves")
 #   it can only fall.)
 # - **Certain, and half right.** The policy says the same to a prompt each time, so all groups are
 #   equal, and the reward stands still below 1. You can tell by asking often: 16 answers then solve
-#   hardly more problems than one (pass@k, lesson 13). Against it people use an entropy bonus, a
-#   wider upper border of the clip, or more prompts.
+#   hardly more problems than one (pass@k, lesson 13). Against it people use an *entropy bonus* (a
+#   term of the loss that pays for being undecided), a wider upper border of the clip, or more
+#   prompts.
 # - **`zero_std_frac` near 1** is how death, success and such a certainty look. The reward tells
 #   them apart: it is low, high or in between.
 #

@@ -11,7 +11,7 @@ batch.weigh_tokens says). A group whose rewards are all equal has no gradient, u
 entropy bonus. It is left out (`rows_with_signal`), and num_tokens does not count it; the papers count it.
 With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
 clipped. The gradient is then that of -A_t log p(token_t).
-Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 07 shows what each changes.
+Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 18 shows what each changes.
 Read side by side with ppo.py: same sections, same order, same names; lines are broken where the two differ.
 What `parallel` does matters to runs of several processes alone.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
