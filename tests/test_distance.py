@@ -1,4 +1,4 @@
-"""Two studies of how thoughts grow: what they count, on texts and numbers that a person wrote."""
+"""Three studies of how thoughts grow: what they count, on texts and numbers that a person wrote."""
 
 import importlib
 import sys
@@ -16,7 +16,7 @@ LESSONS = Path(__file__).parent.parent / "lessons"
 def study(monkeypatch):
     """A function that imports a study by its name."""
     monkeypatch.setattr(sys, "path", [str(LESSONS / "studies"), str(LESSONS), *sys.path])
-    names = ("runs", "distance", "more_tokens", "two_plots")
+    names = ("runs", "distance", "longer", "more_tokens", "two_plots")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module
@@ -78,3 +78,44 @@ def test_the_two_plots_show_the_numbers_of_all_seeds(study):
     assert list(learned.lines[0].get_xdata()) == [2, 4]                 # the start is a dotted line
     assert list(grown.lines[0].get_ydata()) == [2.5, 3.5] and list(grown.lines[1].get_ydata()) == [1.5, 1.5]
     assert list(thought.lines[0].get_xdata()) == [8, 64]
+
+
+# -----------------------------------------------------------------------------
+# longer.py
+
+def answers(right, tries, tries_right, length=()):
+    return {"outcomes": right, "tokens": 50, "cut off": 0.1, "tries": tries,
+            "tries of right ones": tries_right, "length": list(length)}
+
+
+def test_tries_are_counted_in_right_and_in_wrong_answers(study):
+    longer = study("longer")
+    arm = answers("1101", {"1": 2, "3": 1, "9": 1}, {"1": 2, "3": 1})
+    assert longer.tries_of(arm) == {"right": pytest.approx(5 / 3), "wrong": 9, "all": 14 / 4}
+
+
+def test_an_arm_is_compared_with_the_usual_loss_of_its_own_seed(study, monkeypatch):
+    longer = study("longer")
+    usual = [answers("10", {"2": 1, "4": 1}, {"2": 1}, (60, 70)), answers("11", {"2": 2}, {"2": 2}, (62, 72))]
+    other = [answers("11", {"3": 1, "5": 1}, {"3": 1}, (60, 80)), answers("11", {"6": 2}, {"6": 2}, (62, 84))]
+    measured = {longer.BEFORE: usual, **dict.fromkeys(longer.FLAGS, other), longer.USUAL: usual}
+    rows = {line["name"]: line for line in longer.rows_of(measured)}
+    difference = rows["a constant less all tokens: tries, all (mean, lowest, highest run)"]
+    assert (difference["value"], difference["low"], difference["high"]) == (2.5, 1, 4)
+    assert rows["a constant less all tokens: right"]["value"] == pytest.approx(1 / 4)
+    assert not any(name.startswith("all tokens less") for name in rows)
+    grown, tries = longer.draw(measured, list(rows.values())).axes
+    assert [list(line.get_ydata()) for line in grown.lines][:2] == [[61, 66], [61, 71.5]]    # smoothed
+    assert [bar.get_height() for bar in tries.patches[:2]] == [2, 2]     # the base: right 2 and 2, wrong 4 and 0
+
+
+def test_each_arm_asks_train_py_for_its_own_loss(study, monkeypatch):
+    longer, asked = study("longer"), {}
+    monkeypatch.setattr(longer.runs, "whole_run", lambda *_: "whole")
+    monkeypatch.setattr(longer.runs, "ensure", lambda name, *flags: asked.update({name: list(flags)}))
+    for arm in longer.FLAGS:
+        longer.trained_run(arm, 0, SimpleNamespace(flags=[]))
+    assert asked["pure-0"] == ["rl", "--pure-rl", "--seed", 0, "--from", "whole"]
+    assert asked["longer-a-constant-no-std-0"] == [
+        *asked["pure-0"], "--rl-normalize", "constant", "--no-rl-scale-advantages"]
+    assert len(asked) == len(longer.FLAGS) == 6
