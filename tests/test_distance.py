@@ -106,7 +106,7 @@ def test_an_arm_is_compared_with_the_usual_loss_of_its_own_seed(study, monkeypat
     assert not any(name.startswith("all tokens less") for name in rows)
     grown, tries = longer.draw(measured, list(rows.values())).axes
     assert [list(line.get_ydata()) for line in grown.lines][:2] == [[61, 66], [61, 71.5]]    # smoothed
-    assert [bar.get_height() for bar in tries.patches[:2]] == [2, 2]     # the base: right 2 and 2, wrong 4 and 0
+    assert [bar.get_height() for bar in tries.patches[:2]] == [2, 2]     # the base: right 2, 2; wrong 4, 0
 
 
 def test_each_arm_asks_train_py_for_its_own_loss(study, monkeypatch):
