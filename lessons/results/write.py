@@ -443,6 +443,15 @@ def teacher_differences():
     return grid("C9.json", "percentage points", pairs, columns, points_interval)
 
 
+def math_and_code():
+    """C11: what RL adds to the base, alone and after a cold start."""
+    rows = []
+    for title, file, pattern in (("pure RL minus the base", "C15.json", "{}, exact less base"),
+                                 ("cold start and RL minus the base", "C8.json", "rl - base {}")):
+        rows.append([title, *(points_interval(find(file, pattern.format(task))) for task in TASKS)])
+    return table(["percentage points", *TASKS], rows)
+
+
 def alignment():
     """C10: chat after alignment, with the KL and without."""
     names = {"leaks %": "leaks", "over-refusals %": "over_refusals", "helpful %": "helpful",
@@ -538,9 +547,9 @@ def distance():
         name = re.sub(" of [0-9]+$", "", line["name"])
         by_name[name] = line
     rows = []
-    for arm in ("without", "with gaps"):
+    for arm, title in (("without", "without gaps"), ("with gaps", "with gaps")):
         for stage in ("cold-start", "rl"):
-            cells = [arm, stage]
+            cells = [title, stage]
             tries = [f"right numbers in try {number}" for number in (1, 3, 5, 7, 9)]
             for name in ("right", *tries, "cut off"):
                 line = by_name[f"{arm}, {stage}: {name}"]
@@ -584,6 +593,7 @@ TABLES = {
     "C9-differences-table": teacher_differences,
     "published-table": published,
     "C10-table": alignment,
+    "C11-table": math_and_code,
     "C10-differences-table": alignment_differences,
 }
 
