@@ -132,7 +132,8 @@ def test_the_pages_of_the_claims_are_linked_in_their_order():
     """Each page of the results has the way back and on, and mostly to a lesson. README's row leads to it."""
     order = [*RESULTS[1:6], "lessons/results/kin.md", *RESULTS[6:-2], "lessons/results/bugs.md"]
     for place, name in enumerate(order):
-        links = [target for _, target in LINK.findall(PAGES[name].splitlines()[0]) if "rendered" not in target]
+        bar = PAGES[name].splitlines()[0]
+        links = [target for _, target in LINK.findall(bar) if "rendered" not in target]
         around = [Path(other).name for other in order[max(0, place - 1):place + 2] if other != name]
         assert links == ["README.md", "README.md#words", *around], name
     for number, target in re.findall(r"^\| \[(C\d+)\]\(([^)]*)\)", README, re.MULTILINE):
