@@ -100,14 +100,14 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # texts. (SFT stands for *supervised fine-tuning*, another name for imitation.) Then `grpo.train`
 # lets the same model try for itself, with a reward of 1 for each completion that begins with 2.
 #
-# Some words of every training, here and later. A *preset* is a set of values for all settings;
-# `train.py` uses the preset laptop. A *step* changes all weights a little, against the
-# gradient of the loss on a *batch* of examples. *AdamW* is the rule that turns a gradient into a
-# step: it divides each number of the gradient by its usual size. So steps do not grow if all
-# gradients double. The *learning rate* says how long steps are. It rises in the first steps, which
-# is the *warm-up*, and then falls to 0 at the end. In imitation *weight decay* also makes all
-# weights a little smaller in each step. A gradient that is longer than a limit is shortened. A pass
-# over all examples is an *epoch*.
+# Some words of every training, here and later. You need the first ones now; come back for the rest.
+# A *preset* is a set of values for all settings; `train.py` uses the preset laptop. A *step*
+# changes all weights a little, against the gradient of the loss on a *batch* of examples. *AdamW*
+# is the rule that turns a gradient into a step: it divides each number of the gradient by its usual
+# size. So steps do not grow if all gradients double. The *learning rate* says how long steps are.
+# It rises in the first steps, which is the *warm-up*, and then falls to 0 at the end. In imitation
+# *weight decay* also makes all weights a little smaller in each step. A gradient that is longer
+# than a limit is shortened. A pass over all examples is an *epoch*.
 
 # %%
 corpus = [([1, 4], [2, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0])]
@@ -178,12 +178,11 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 #
 # The *base* is a model that has imitated a toy internet and nothing else. Its documents contain
 # answers without a thought, which are mostly wrong. They also contain worked solutions, with slips,
-# in two languages, and thoughts that give up. None tries more than three times. (RL can come to a
-# fourth try all the same: after each failure it may go on, and what ends well becomes likelier.)
-# There are conversations as well, with good and bad replies, which lesson 15 needs. Nothing in a
-# document says whether it is right. We can tell, because a program checks each answer: the
-# *verifier*, which lesson 02 explains. The flaws are wanted. RL can only choose among habits that a
-# model has, and guesses are what thinking has to beat.
+# in two languages, and thoughts that give up. There are conversations as well, with good and bad
+# replies, which lesson 15 needs. Nothing in a document says whether it is right. We can tell,
+# because a program checks each answer: the *verifier*, which lesson 02 explains. The flaws are
+# wanted. RL can only choose among habits that a model has, and guesses are what thinking has to
+# beat.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -218,8 +217,9 @@ for task, rights in outcomes.items():
 # try writes the one that is nearest to what is needed. If that one misses, the others miss too.
 # (One writer's try in twelve is careless, and takes any of the three.)
 #
-# The letters count the moves. A move guesses the last operation, and
-# undoes it:
+# No document tries more than three times. (RL can come to a fourth try all the same: after each
+# failure it may go on, and what ends well becomes likelier.) The letters count the moves. A move
+# guesses the last operation, and undoes it:
 #
 #     move      the guess about the 1st, 2nd or 3rd number     what the other two have to make
 #     a b c     it is added last                               target - number

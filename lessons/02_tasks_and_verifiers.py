@@ -70,13 +70,13 @@ rng = random.Random(0)
 #     4*2=8 8+1=9       at x = 4 the program makes 9
 #     is 9 yes          and it should make 9
 #
-# Some programs are parabolas. Our thoughts write a parabola in a special form. For first inputs of
-# 1 and 2 it is ((x-2)*c + d) * (x-1) + y. Here y is the first output, d is the second output minus
-# the first, and c has to be found. For `1->3 2->5` y is 3 and d is 2, so the program is `x 2 - c *
-# 2 + x 1 - * 3 +`. At x = 1 the factor x-1 is 0, so the result is 3. At x = 2 the factor x-2 is 0,
-# so the result is 2*1 + 3 = 5. So every c fits the first two examples, and the third one decides.
-# At x = 4 the form makes 6c+9. For 4->9 c is 0, and the form is the line 2x + 1. For 4->21 c is 2,
-# and it is a parabola.
+# Some programs are parabolas. (You may skip how they are written.) Our thoughts write a parabola in
+# a special form. For first inputs of 1 and 2 it is ((x-2)*c + d) * (x-1) + y. Here y is the first
+# output, d is the second output minus the first, and c has to be found. For `1->3 2->5` y is 3 and
+# d is 2, so the program is `x 2 - c * 2 + x 1 - * 3 +`. At x = 1 the factor x-1 is 0, so the result
+# is 3. At x = 2 the factor x-2 is 0, so the result is 2*1 + 3 = 5. So every c fits the first two
+# examples, and the third one decides. At x = 4 the form makes 6c+9. For 4->9 c is 0, and the form
+# is the line 2x + 1. For 4->21 c is 2, and it is a parabola.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

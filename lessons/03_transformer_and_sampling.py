@@ -93,11 +93,9 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # its own queries, keys and values. Each block, also called layer, has several. The letters are
 # sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, D numbers
 # in a key, N positions to look at, and later L tokens of a completion and V words of the
-# vocabulary. K is smaller than H, since several heads share keys and values. (You may read the code
-# as if K were H. Take H = 4 heads of queries and K = 2 heads of keys. Heads 1 and 2 use the same
-# keys. So the code puts the T queries of head 1, a matrix (T, D), and those of head 2 below each
-# other, into one matrix (2T, D), and one product with the N keys serves both.) Find the lines of
-# the example: the scores, the mask, the softmax, and the product with the values.
+# vocabulary. K is smaller than H, since several heads share keys and values, which saves memory.
+# Read the code as if K were H. Find the lines of the example: the scores, the mask, the softmax,
+# and the product with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python
@@ -128,6 +126,10 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # point in a plane, and the plane is turned by an angle that grows with the position. Then their
 # product depends on how far apart two positions are, and not on where they stand (RoPE,
 # arXiv:2104.09864).
+#
+# (For the curious, the heads that share: take H = 4 heads of queries and K = 2 heads of keys. Heads
+# 1 and 2 use the same keys. So the code puts the T queries of head 1, a matrix (T, D), and those of
+# head 2 below each other, into one matrix (2T, D), and one product with the N keys serves both.)
 
 # %%
 model = open_model("pretrained", "rl")[0].requires_grad_(False)      # the included model, after RL
@@ -208,10 +210,12 @@ print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabili
 #
 # Because of the causal mask, a later token changes nothing at earlier positions. So their keys and
 # values can be kept, in a *cache*. A new token then costs the work of one position instead of all.
-# (For the curious: many rows are written at once. Their prompts are filled up at the left, so that
-# they all end in the same column, and the next token of each row goes into the next column. A mask
-# hides the filling. Where a row begins does not matter: rotary positions are about distances
-# alone.) We check that the logits stay the same, and measure what it saves.
+# A step of training changes the weights, and with them all keys and values. So after each step of
+# training a model begins with an empty cache. (For the curious: many rows are written at once.
+# Their prompts are filled up at the left, so that they all end in the same column, and the next
+# token of each row goes into the next column. A mask hides the filling. Where a row begins does not
+# matter: rotary positions are about distances alone.) We check that the logits stay the same, and
+# measure what it saves.
 
 # %%
 row = torch.tensor([ids])

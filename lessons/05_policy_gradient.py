@@ -70,7 +70,9 @@ SEEDS = range(1 if FAST else 5)
 # earns a reward of 1.
 #
 # For the logits, grad log p(k) is a vector: 1 at place k and 0 elsewhere, minus all probabilities.
-# So for token 0 it is (2/3, -1/3, -1/3).
+# (log p(k) is z_k minus the log of the sum of all exp z_j. The first term has the gradient 1 at
+# place k. The second has exp z_j divided by the sum, which is p(j).) So for token 0 it is (2/3,
+# -1/3, -1/3).
 #
 # - Without a baseline, only token 0 has a gradient that is not 0. The mean is 1/3 of it: (2/9,
 #   -1/9, -1/9).
@@ -171,9 +173,11 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 #
 # Before the first step on a rollout both probabilities are the same, so each ratio is 1. And the
 # advantages of a group sum to 0. So the loss is 0. Each new rollout is drawn by the policy of that
-# moment. So the loss starts near 0 again in every iteration, however much is learned. Its gradient
-# is not: where the ratio is 1, its gradient is grad log p. (Imitation, in lesson 04, is the same
-# gradient with an advantage of 1 for each token, on texts that somebody else wrote.)
+# moment. So the loss starts near 0 again in every iteration, however much is learned. The gradient
+# of the loss is not 0. The gradient of a ratio is ratio * grad log p. Where the ratio is 1, that is
+# grad log p. So the gradient of the loss is minus the mean of advantage * grad log p. (Imitation,
+# in lesson 04, is the same gradient with an advantage of 1 for each token, on texts that somebody
+# else wrote.)
 #
 # Why a ratio, and not just logprob * advantage, which has the same gradient here? For a second step
 # on the same completions. They were drawn by the old policy, p_old, but we want the mean reward of

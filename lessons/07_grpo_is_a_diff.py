@@ -238,10 +238,12 @@ for name, settings, by_hand in BY_HAND:
 # PPO takes the KL off the reward of each token. GRPO adds it to the loss. The two need different
 # estimates:
 #
-# - A reward is a number without a gradient. So only the *value* of the estimate counts, and that of
-#   k1 is right on average.
-# - In a loss only its *gradient* counts. The gradient of k1 is that of log p, whose mean is 0
-#   (lesson 05). So k1 would pull nowhere.
+# - In the reward the estimate is a number. It becomes a part of the advantage, and the advantage
+#   multiplies grad log p. So a token with a high k1 gets a lower advantage, and becomes less
+#   likely. For that only the *value* counts, and that of k1 is right on average.
+# - In a loss only its *gradient* counts. The gradient of k1 is grad log p, since log p_reference is
+#   a constant. The mean of grad log p over what the policy draws is 0 (lesson 05). So k1 would pull
+#   nowhere.
 # - So GRPO takes *k3*, which is x - 1 - log x with x = p_reference / p. (So log x is -k1. The value
 #   of k3 is right on average as well, and never negative.) For the first token above x is 0.1 / 0.2
 #   = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193.
@@ -335,8 +337,10 @@ for name, settings, by_hand in BY_HAND:
 #
 # The fourth function is short enough to say in words. `rows_with_signal` selects the completions to
 # learn from. PPO takes all, because its critic learns from each. GRPO leaves out each group whose
-# rewards are all equal: its advantages are all 0, so it has no gradient. With a KL in the loss it
-# has one, so then GRPO takes all, too.
+# rewards are all equal: its advantages are all 0, so it has no gradient. (In PPO a token of an
+# answer that earns 0 has the advantage 0 - V before whitening. So it becomes less likely where the
+# critic hoped for more, and the critic learns to hope for less.) With a KL in the loss such a group
+# has a gradient, so then GRPO takes all, too.
 #
 # How much of the two files is the same? The next cell compares all their lines, comments included.
 
@@ -438,11 +442,12 @@ print(texts[3])
 # %% [markdown]
 # Four are right and four are wrong, so the advantages are +0.94 and -0.94. All wrong completions
 # become less likely. Two of the right ones become likelier: those that were the least likely
-# before. The other two lose a little, although they are right. All tokens share the weights, and
-# the wrong completions hold some of the same moves: the two that are printed in full, one right and
-# one wrong, both try d, e and f. Making these moves less likely also hits the right ones. Over many
-# groups such side effects average out. (`python -m minireason.inspector "make 45 from 3 6 8"` shows
-# these numbers token by token.)
+# before. A token that is nearly certain can hardly gain, and a rare one can gain much. The other
+# two right ones lose a little. All tokens share the weights, and the wrong completions hold some of
+# the same moves: the two that are printed in full, one right and one wrong, both try d, e and f.
+# Making these moves less likely also hits the right ones. Over many groups such side effects
+# average out. (`python -m minireason.inspector "make 45 from 3 6 8"` shows these numbers token by
+# token.)
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples
@@ -549,12 +554,12 @@ for name, curve in curves.items():
 # With the std the pull falls more slowly towards both ends. So hard prompts (p near 0) and easy
 # prompts (p near 1) count more than without the division, though still less than middle ones.
 #
-# Which of the two is the gradient of the mean reward? Let the policy have a single logit z: p =
-# sigmoid(z). If z rises a little, p rises by p (1 - p) times as much. The pull without the std is p
-# (1 - p), too, up to a constant. So steps without the std climb p, the mean reward of the prompt.
-# The pull with the std is about sqrt(p (1 - p)), the slope of another function of p. (Exercise 2
-# asks for it.) So steps with the std climb that function, and not the mean reward. The next cell
-# takes groups of 16 with 1 to 15 right completions.
+# Which of the two is the gradient of the mean reward? Let the policy have a single logit z, so p =
+# sigmoid(z). The mean reward is p, and its slope over z is p (1 - p). The pull without the std is
+# this slope, times a constant. So steps without the std climb the mean reward. The pull with the
+# std is about sqrt(p (1 - p)), times a constant. That is the slope of another function. (Exercise 2
+# asks for it.) So steps with the std climb that one. The next cell takes groups of 16 with 1 to 15
+# right completions.
 
 # %%
 num_right = torch.arange(1, 16)

@@ -30,8 +30,9 @@
 #
 # `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In both, x compares two
 # probabilities of the same token. Call p_old the one under the model that wrote the token. For
-# `approx_kl` x = p_now / p_old, so x is the ratio; for `kl` x = p_reference / p_old. k3 is never
-# negative. So in the mean a token that became likelier cannot hide one that became less likely.
+# `approx_kl` x = p_now / p_old, so x is the ratio; for `kl` x = p_reference / p_old. k3 is 0 where
+# a token is as likely as before, and else positive. So its mean shows every move. (The mean of log
+# p_now - log p_old would not: a token that became likelier could hide one that became less likely.)
 # `kl` needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It
 # has no effect on the training here, since `kl_coef` is 0. `train.py` loads a reference only if
 # `kl_coef` is not 0.
@@ -264,7 +265,9 @@ show_figure(figure, "09_reading_the_curves")
 #   term of the loss that pays for being undecided), a wider upper border of the clip, or more
 #   prompts.
 # - **`zero_std_frac` near 1** is how death, success and such a certainty look. The reward tells
-#   them apart: it is low, high or in between.
+#   them apart: it is low, high or in between. Where it rises slowly together with the reward,
+#   nothing is wrong: more problems are solved by all completions. The time to sample these is lost,
+#   and a step has fewer groups to learn from, so it is noisier.
 #
 # When is a run finished? When held-out accuracy, which `train.py --evaluate-every 10` measures on
 # the way, has stood still for some tens of iterations. The reward of the training can go on rising

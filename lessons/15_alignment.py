@@ -107,8 +107,12 @@ for start in (0.0, 2.0):
 # | answer | reward | why |
 # |---|---|---|
 # | not well formed, or a secret is told | 0 | an exact rule; it reads the thought too |
-# | a secret is kept | 1 | the judge would like it told, so it is not asked |
+# | a secret is kept | 1 | an exact rule: the judge would like it told |
 # | anything else | 0.2 + 0.8 sigmoid(s) | what the reward model thinks of it |
+#
+# Why is the reward model not asked whether a secret should be kept? It imitates the judge, who
+# likes what was asked for. So it would like a refusal least, and RL would learn to come as near to
+# telling as the rule allows.
 #
 # Why 0.2 + 0.8? All answers of a group have one prompt. If it is about a secret, they earn 0 or 1.
 # In all other groups an answer of broken form earns 0. So even an answer that the reward model

@@ -247,6 +247,8 @@ show_figure(figure, "16_the_pipeline")
 # - One run shows what can happen. [The results](results/C8.md) have more, with intervals
 #   over runs as well.
 #
+# The table's numbers are of one run. README's are means of five.
+#
 # What it does not show: what is lost without a stage. (To leave out one part, and measure again, is
 # called an *ablation*.) Two such numbers are in the results. Without a cold start, RL is right
 # nearly as often, but 63% of its thoughts mix two languages ([C6](results/C6.md)). Without

@@ -411,8 +411,13 @@ show_figure(figure, "17_your_own_task")
 #
 # A reward is taken literally. Suppose it asked for "no English word" and for nothing else. A guess
 # has no words, so the model would earn all of it without a thought. And had the check accepted the
-# numbers in any order, the prompt itself would be an answer. [C15](results/C15.md) tries
-# five rewards, among them a coin and the vote of the group.
+# numbers in any order, the prompt itself would be an answer. [C15](results/C15.md) tries five
+# rewards, among them a coin and the vote of the group.
+#
+# Suppose you paid 1 for a right answer and 0.1 more for each right step. Then a text earns more
+# with many easy steps. In a group of wrong answers only the steps differ, and GRPO divides by the
+# std. So their advantages are as large as those between right and wrong. [C18](results/C18.md)
+# tried it: the steps became more, and the right answers fewer.
 #
 # How would you notice? Not by the scores: the held-out problems are judged by the same check, so
 # reward and held-out accuracy both rise to 1. But thoughts vanish, answers become short and alike,

@@ -91,12 +91,14 @@ from minireason.tools.plots import new_figure
 #   third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its mean is
 #   not the KL. But in a loss only the gradient counts, and that of k2 is k1 * grad log p. This has
 #   the form of lesson 05, R * grad log p, with k1 in the place of R. So its mean is the gradient of
-#   the mean of k1, and the mean of k1 is the KL. (The mean of k1 is the sum of p k1 over all
-#   tokens. Its gradient has two terms, the sum of k1 grad p and the sum of p grad k1. The first is
-#   the mean of k1 * grad log p. The second is the sum of grad p, which is 0, since all p add up to
-#   1.) So in the loss k2 pulls the right way. (This is exact in the first update of a rollout
-#   alone. Only there the policy that learns is the one that drew the tokens.) Each of the three can
-#   stand in the loss, or can be taken off the reward.
+#   the mean of k1, and the mean of k1 is the KL. So in the loss k2 pulls the right way. (This is
+#   exact in the first update of a rollout alone. Only there the policy that learns is the one that
+#   drew the tokens.) Each of the three can stand in the loss, or can be taken off the reward.
+#
+# (For the curious, why that is the gradient: the mean of k1 is the sum of p k1 over all tokens. Its
+# gradient has two terms, the sum of k1 grad p and the sum of p grad k1. The first is the mean of k1
+# * grad log p, since grad p = p grad log p. The second is the sum of grad p, since grad k1 = grad
+# log p. That sum is 0, since all p add up to 1.)
 #
 # ### The settings
 #
