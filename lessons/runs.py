@@ -200,6 +200,11 @@ def unpriced_run(seed, args):
     return STUDIES / name
 
 
+# What figures call the models of C3 and C6, where that is not the name of their arm.
+TITLES = {"RL after it": "cold start + RL", "RL, mixing priced": "cold start + RL, mixing priced",
+          "RL, one language": "cold start + RL, one language", "control, RL": "control + RL"}
+
+
 def model_of_arm(arm, seed, args):
     """The run and the stage of a model that both C3 and C6 ask, by its name there; trains what is missing."""
     if arm == "pure RL":

@@ -196,7 +196,7 @@ def aha():
              "right answers won by trying again %": "won_by_retrying", "wrong steps repaired %": "repairs"}
     arms = {"base": "base", "pure RL": "pure RL", "cold start": "cold start", "RL after it": "RL after it",
             "RL after it, mixing priced": "RL, mixing priced", "control base": "control base",
-            "control, RL": "control, RL"}
+            "control + RL": "control, RL"}
     columns = {title: f"countdown level 2, 3: {{}}, {arm}" for title, arm in arms.items()}
     behaviours = grid("C3.json", "countdown", names, columns, percent)
     tries = grid("C3.json", "countdown", {"tries": "tries_thinking", "tokens": "tokens_thinking"}, columns,
@@ -211,8 +211,8 @@ def aha_differences():
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
              "right after a failed try %": "accuracy_after_failed_try", "wrong steps repaired %": "repairs"}
     pairs = {"pure RL minus base": "pure RL less base",
-             "RL after it minus cold start": "RL after it less cold start",
-             "control, RL minus control base": "control, RL less control base"}
+             "cold start + RL minus cold start": "RL after it less cold start",
+             "control + RL minus control base": "control, RL less control base"}
     columns = {title: f"countdown level 2, 3: {{}}, {pair}" for title, pair in pairs.items()}
     return grid("C3.json", "countdown", names, columns, points_interval)
 
@@ -220,8 +220,9 @@ def aha_differences():
 def aha_repairs():
     """Wrong steps in sums, and how many of them are repaired."""
     names = {"wrong steps %": "wrong_steps", "wrong steps repaired %": "repairs"}
-    arms = ("base", "pure RL", "cold start", "RL after it")
-    columns = {arm: f"arithmetic level 2, 3: {{}}, {arm}" for arm in arms}
+    arms = {"base": "base", "pure RL": "pure RL", "cold start": "cold start",
+            "cold start + RL": "RL after it"}
+    columns = {title: f"arithmetic level 2, 3: {{}}, {arm}" for title, arm in arms.items()}
     return grid("C3.json", "arithmetic", names, columns)
 
 
@@ -372,8 +373,8 @@ def readability():
     """C6: which share of the answers of each model is right, readable, mixing."""
     arms = {"corpus": "corpus", "base": "base", "pure RL": "pure RL",
             "pure RL, one language rewarded": "pure RL, one language", "cold start": "cold start",
-            "RL after it": "RL after it", "RL after it, mixing priced": "RL, mixing priced",
-            "RL after it, one language rewarded": "RL, one language"}
+            "cold start + RL": "RL after it", "cold start + RL, mixing priced": "RL, mixing priced",
+            "cold start + RL, one language rewarded": "RL, one language"}
     columns = {"right %": "{}: right", "readable %": "{}: readable", "mixing %": "{}: mixing"}
     return grid("C6.json", "model", arms, columns)
 
@@ -381,7 +382,7 @@ def readability():
 def mixed_thoughts():
     """thinking.json: of the answers that think, how many mix languages."""
     shown = {"base": "base", "pure RL": "pure RL", "cold-start": "cold start",
-             "rl": "RL after it, mixing priced"}
+             "rl": "cold start + RL, mixing priced"}
     columns = {}        # {title: {stage: [a share of each run]}}
     for run in told_apart(read("thinking.json")["runs"]):
         for task in TASKS[:2]:

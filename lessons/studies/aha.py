@@ -139,12 +139,12 @@ def draw(measured):
             countdown = [counted["countdown"] for counted in measured[arm]]
             interval = interval_over_seeds(countdown, None, 0, name)
             if interval is not None:
-                table[title][arm] = [100 * number for number in interval]
-    group_bars(bars, table, ARMS)
+                table[title][runs.TITLES.get(arm, arm)] = [100 * number for number in interval]
+    group_bars(bars, table, {runs.TITLES.get(arm, arm): color for arm, color in ARMS.items()})
     bars.set_ylim(0, 122)
     bars.set_yticks(range(0, 101, 20))
     label(bars, f"countdown, held-out problems, {len(measured['base'])} seeds", ylabel="%")
-    bars.legend(frameon=False, fontsize=8, ncols=7, loc="upper center", columnspacing=1.2, handlelength=1)
+    bars.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", columnspacing=1.2, handlelength=1)
     return figure
 
 

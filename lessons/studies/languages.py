@@ -122,17 +122,18 @@ def draw(shares, title):
     """
     figure, axes = new_figure(1, 2, figsize=(10, 3.8), width_ratios=(1.6, 1))
     table = {name: {} for name in NAMES}
-    for arm, color in COLORS.items():
+    colors = {runs.TITLES.get(arm, arm): color for arm, color in COLORS.items()}
+    for arm, (words, color) in zip(COLORS, colors.items()):
         for name, interval in intervals(shares, arm).items():
-            table[name][arm] = [100 * number for number in interval]
-        [x], x_errors = error_bars([table["right"][arm]])        # lists, here of one point
-        [y], y_errors = error_bars([table["readable"][arm]])
+            table[name][words] = [100 * number for number in interval]
+        [x], x_errors = error_bars([table["right"][words]])         # lists, here of one point
+        [y], y_errors = error_bars([table["readable"][words]])
         axes[1].errorbar(x, y, y_errors, x_errors, "o", color=color)
-    group_bars(axes[0], table, COLORS)
-    label(axes[0], title, ylabel="% of the answers")
-    axes[0].set_ylim(0, 135)
+    group_bars(axes[0], table, colors)
+    label(axes[0], title, ylabel="% of the answers (mixing: of those that think)")
+    axes[0].set_ylim(0, 145)
     axes[0].set_yticks(range(0, 101, 20))
-    axes[0].legend(frameon=False, fontsize=8, ncols=4, loc="upper center")
+    axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
     label(axes[1], "reasons well, reads well", "right, %", "readable, %", legend=False)
     axes[1].set(xlim=(0, 100), ylim=(0, 100))
     return figure

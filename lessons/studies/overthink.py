@@ -230,8 +230,9 @@ def draw(rows, prices, num_answers):
         named = prices if max(x) > 1.1 * min(x) else prices[:1]      # of arithmetic all points are one
         for i, price in enumerate(named):
             text = f"{price:g}" if named == prices else f"{prices[0]:g} to {prices[-1]:g}"
-            above = (0, 3 + 8 * (i % 2))        # the interval, by turns higher, since some lie close together
-            axes[1].annotate(text, (x[i], y[i] + errors[1][i]), above, textcoords="offset points",
+            is_above = i % 2 == 0               # the interval, or below it, since some lie close together
+            end = y[i] + errors[1][i] if is_above else y[i] - errors[0][i]
+            axes[1].annotate(text, (x[i], end), (0, 3 if is_above else -9), textcoords="offset points",
                              fontsize=7, ha="center")
         by_drop = {drop: f"{task}: share of tokens that can go for {drop} points" for drop in DROPS}
         curve(axes[2], task, by_drop, scale=100)

@@ -170,7 +170,7 @@ def draw(measured, rows):
     axes[0].axhline(at_start, ls=":", color=COLORS["base"], label=WORDS["base"])
     label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %")
     label(axes[1], "at the end", ylabel="points gained over the base", legend=False)
-    label(axes[2], "what the answers look like", ylabel="% of the answers", legend=False)
+    label(axes[2], "what the answers look like", ylabel="% of the answers (grey: the base)", legend=False)
     axes[0].set_ylim(-4, 120)
     axes[0].set_yticks(range(0, 101, 20))
     axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="upper center", columnspacing=1, handlelength=1)

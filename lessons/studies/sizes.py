@@ -131,8 +131,7 @@ def draw(by_size, group_size):
             gain = [100 * end for end in bootstrap_interval(after, before)]
             x.append(share)
             gains.append(gain)
-            axes[0].annotate(short_title(size), (share, gain[0]), (4, 2), textcoords="offset points",
-                             fontsize=6)
+            name_dot(axes[0], size, share, gain[0])
         y, errors = error_bars(gains)
         axes[0].errorbar(x, y, errors, fmt="o", ms=4, color=color, label=task, capsize=2)
     axes[0].axhline(0, color="black", lw=0.6)
@@ -144,8 +143,7 @@ def draw(by_size, group_size):
     for size, measured in by_size.items():
         reward, silent = at_first(measured, "reward"), at_first(measured, "zero_std_frac")
         axes[1].plot(reward, silent, "o", ms=4, color="#7a4fa3")
-        axes[1].annotate(short_title(size), (reward[0], silent[0]), (4, 2), textcoords="offset points",
-                         fontsize=6)
+        name_dot(axes[1], size, reward[0], silent[0])
     chances = [i / 100 for i in range(101)]
     axes[1].plot(chances, [silent_share(p, group_size) for p in chances], color="#999999",
                  label="if all problems were equally hard")
@@ -166,6 +164,13 @@ def draw(by_size, group_size):
     axes[2].set_ylim(0, 100)
     label(axes[2], "wrong steps: base (dot), after RL (ring)", "base", "% of the steps", legend=False)
     return figure
+
+
+def name_dot(axis, size, x, y):
+    """Writes the name of a base beside its dot; above or below it where another dot is near."""
+    offset = {"w64": (-5, 6), "w32": (5, -9), "20k": (5, 3)}.get(short_title(size), (5, 1))
+    axis.annotate(short_title(size), (x, y), offset, textcoords="offset points", fontsize=7,
+                  ha="right" if offset[0] < 0 else "left")
 
 
 def short_title(size):
