@@ -100,14 +100,21 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # texts. (SFT stands for *supervised fine-tuning*, another name for imitation.) Then `grpo.train`
 # lets the same model try for itself, with a reward of 1 for each completion that begins with 2.
 #
-# Some words of every training, here and later. You need the first ones now; come back for the rest.
-# A *preset* is a set of values for all settings; `train.py` uses the preset laptop. A *step*
-# changes all weights a little, against the gradient of the loss on a *batch* of examples. *AdamW*
-# is the rule that turns a gradient into a step: it divides each number of the gradient by its usual
-# size. So steps do not grow if all gradients double. The *learning rate* says how long steps are.
-# It rises in the first steps, which is the *warm-up*, and then falls to 0 at the end. In imitation
-# *weight decay* also makes all weights a little smaller in each step. A gradient that is longer
-# than a limit is shortened. A pass over all examples is an *epoch*.
+# Some words of every training, here and later. You need the first four now; come back for the rest.
+#
+# | word | meaning |
+# |---|---|
+# | *batch* | the examples that are looked at together |
+# | *step* | all weights change a little, against the gradient of the loss on a batch |
+# | *learning rate* | how long steps are |
+# | *epoch* | a pass over all examples |
+# | *warm-up* | in the first steps the learning rate rises; after it, it falls to 0 at the end |
+# | *AdamW* | the rule that turns a gradient into a step |
+# | *weight decay* | in imitation each step also makes all weights a little smaller |
+# | *preset* | a set of values for all settings; `train.py` uses the preset laptop |
+#
+# AdamW divides each number of the gradient by its usual size. So steps do not grow if all gradients
+# double. And a gradient that is longer than a limit is shortened.
 
 # %%
 corpus = [([1, 4], [2, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0])]

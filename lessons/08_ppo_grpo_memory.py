@@ -302,18 +302,32 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 #
 #     python -m minireason.memory --model qwen2.5-7b --fits 80GiB
 #
-# It lists the lines, the largest first. The letters are sizes. B is the number of rows
-# (completions) in a micro-batch. T is the number of tokens of a row, prompt and completion; W of
-# them are the completion's. L is the number of layers here, and no longer the tokens of a
-# completion. V is the number of words in the vocabulary, K that of heads of keys, D that of numbers
-# in a head, and C is the width. A 2 at the end stands for the 2 bytes of bfloat16, and a 2 in front
-# of L K D for keys and values. *Moments* are the two running means that Adam keeps of each number.
+# It lists the lines, the largest first. The letters are sizes:
+#
+# | letter | what it counts |
+# |---|---|
+# | B | rows of a micro-batch: completions |
+# | T, and W of them | tokens of a row, and those of them that belong to the completion |
+# | L | layers (in other lessons: tokens of a completion) |
+# | C | the width |
+# | V | words of the vocabulary |
+# | K, D | heads of keys, and numbers in a head |
+# | 2 at the end; 2 before L K D | the 2 bytes of bfloat16; keys and values |
+#
 # So the line `BT x L x 440,320` is 4 rows x 1,280 tokens x 28 layers x 440,320 bytes, which makes
-# 58.79 GiB; `u` says that they are held while updating, `s` while sampling. *Attention's weights*
-# are the results of the softmax, and no parameters. Then it says what would make it fit. Each
-# change has a price: 1 if the numbers stay the same (flash, fused, logits in pieces), 2 if it takes
-# time (checkpointing, micro-batches of 1), 5 for 8-bit Adam, 7 without a master, 10 for LoRA. (The
-# prices are our opinion of how much a change disturbs the training.) The command tries all
+# 58.79 GiB. `u` says that they are held while updating, `s` while sampling. *Moments* are the two
+# running means that Adam keeps of each number. *Attention's weights* are the results of the
+# softmax, and no parameters.
+#
+# Then it says what would make it fit. Each change has a price:
+#
+# | price | changes |
+# |---|---|
+# | 1 | the numbers stay the same: flash, fused, logits in pieces |
+# | 2 | it takes time: checkpointing, micro-batches of 1 |
+# | 5, 7, 10 | 8-bit Adam; without a master; LoRA |
+#
+# The prices are our opinion of how much a change disturbs the training. The command tries all
 # combinations, and shows the one whose prices add up to the least, with the bytes that it leaves.
 
 # %%
