@@ -152,29 +152,33 @@ def plot_curve(axis, measured, kind, key, color, name, against_tokens=True):
 
 def draw(by_task, title):
     """Three pictures: a budget of thinking, many answers of the RL model, and pass@k of three models."""
-    figure, axes = new_figure(1, 3, figsize=(11, 3.6))
+    figure, axes = new_figure(1, 3, figsize=(10, 3.6))
     for task, color in TASK_COLORS.items():
         measured = by_task[task]
         x, intervals = plot_curve(axes[0], measured, "budget", "right", color, task)
         for i, point in enumerate(measured[0]["budget"]):
             axes[0].plot(x[i], intervals[i][0], "o", ms=3, color=color)
             if i == 0 or x[i] > 1.1 * x[i - 1]:         # points that lie on each other have one name
-                axes[0].annotate(point["x"], (x[i], intervals[i][0]), (3, -9), color=color, fontsize=7,
-                                 textcoords="offset points")
+                offset, side = ((3, -9), "left") if task == TASKS[0] else ((-2, 4), "right")
+                axes[0].annotate(point["x"], (x[i], intervals[i][0]), offset, color=color, fontsize=7,
+                                 textcoords="offset points", ha=side)
         unforced = [interval(measured, "budget", i, "unforced")[0] for i in range(len(x))]
-        axes[0].plot(x, unforced, ":", color=color, label=f"{task}, no forced answer")
+        axes[0].plot(x, unforced, ":", color=color)
         plot_curve(axes[1], measured, "RL", "vote", color, f"{task}, vote")
         x, intervals = plot_curve(axes[1], measured, "RL", "pass", color, None)
         axes[1].plot(x, [middle for middle, low, high in intervals], "--", color="white", lw=0.8)
     for name, color in COLORS.items():
         plot_curve(axes[2], by_task["countdown"], name, "pass", color, name, against_tokens=False)
-    label(axes[0], "a budget of thinking (at each point)", "tokens of an answer, mean", "share right")
-    label(axes[1], title, "tokens of n = 1, 2, 4 ... answers", "share right (broken line: pass@n)")
-    label(axes[2], "countdown: pass@k, before and after RL", "k, number of answers", "pass@k")
+    label(axes[0], "a budget of thinking (at each point)", "tokens of an answer, mean",
+          "right, % (dotted: nothing forced)", legend=False)
+    label(axes[1], title, "tokens of n = 1, 2, 4 ... answers", "right, % (broken line: pass@n)")
+    label(axes[2], "countdown: pass@k", "k, number of answers", "pass@k, %")
     for axis in axes:
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axis.set_ylim(0, 1.02)
+        axis.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}")
+    axes[1].set_ylim(0.7, 1.005)
     axes[0].legend(frameon=False, fontsize=7, loc="upper left")
     return figure
 
@@ -194,7 +198,7 @@ def main():
         rows += rows_of(task, by_task[task])
     runs.save_claim(7, "more thought is more often right", args.command, args.seeds, sizes["num_problems"],
                     rows)
-    title = f"many answers ({sizes['num_problems']:,} problems a task, {len(args.seeds)} seeds)"
+    title = f"many answers ({len(args.seeds)} seeds)"
     runs.save_figure(draw(by_task, title), "C7")
 
 
