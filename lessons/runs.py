@@ -707,8 +707,13 @@ def short_scores(scores):
 # Results
 
 def save_claim(number, claim, command, seeds, num_problems, rows, **more):
-    """Writes lessons/results/C<number>.json; `rows` are {"name", "value", "low", "high"}."""
-    path = RESULTS / f"C{number}.json"
+    """Writes lessons/results/C<number>.json: see `save_rows`."""
+    save_rows(f"C{number}", claim, command, seeds, num_problems, rows, **more)
+
+
+def save_rows(name, claim, command, seeds, num_problems, rows, **more):
+    """Writes lessons/results/<name>.json; `rows` are {"name", "value", "low", "high"}."""
+    path = RESULTS / f"{name}.json"
     save_json(path, {"claim": claim, "command": command, "seeds": list(seeds),
                      "num_problems": num_problems, "rows": rows, **more})
     print(f"wrote {path}")

@@ -83,30 +83,52 @@ def test_the_two_plots_show_the_numbers_of_all_seeds(study):
 # -----------------------------------------------------------------------------
 # longer.py
 
-def answers(right, tries, tries_right, length=()):
-    return {"outcomes": right, "tokens": 50, "cut off": 0.1, "tries": tries,
-            "tries of right ones": tries_right, "length": list(length)}
+def answers(right, tries, tokens=50, length=()):
+    """What `longer.measure` returns, of answers that all think and end."""
+    every = "1" * len(right)
+    return {"right": right, "thinks": every, "ended": every, "tries": tries, "tokens": [tokens] * len(right),
+            "length": list(length)}
 
 
 def test_tries_are_counted_in_right_and_in_wrong_answers(study):
     longer = study("longer")
-    arm = answers("1101", {"1": 2, "3": 1, "9": 1}, {"1": 2, "3": 1})
-    assert longer.tries_of(arm) == {"right": pytest.approx(5 / 3), "wrong": 9, "all": 14 / 4}
+    arm = answers("1101", [1, 1, 9, 3]) | {"thinks": "1011", "ended": "1101"}       # the second is a guess
+    columns = longer.Answers([arm]).columns()
+    values = {title: statistic(*columns) for title, statistic in longer.STATISTICS.items()}
+    assert values == {"right": 0.75, "tries": pytest.approx(13 / 3), "tries of right answers": 2,
+                      "tries of wrong answers": 9, "tokens": 50, "cut off": 0.25}
 
 
-def test_an_arm_is_compared_with_the_usual_loss_of_its_own_seed(study, monkeypatch):
+def test_an_arm_is_compared_with_the_usual_loss_of_the_same_seeds_and_problems(study):
     longer = study("longer")
-    usual = [answers("10", {"2": 1, "4": 1}, {"2": 1}, (60, 70)), answers("11", {"2": 2}, {"2": 2}, (62, 72))]
-    other = [answers("11", {"3": 1, "5": 1}, {"3": 1}, (60, 80)), answers("11", {"6": 2}, {"6": 2}, (62, 84))]
+    usual = [answers("10", [2, 4], 50, (60, 70)), answers("10", [2, 2], 60, (62, 72))]
+    other = [answers("11", [3, 5], 55, (60, 80)), answers("10", [6, 6], 70, (62, 84))]
     measured = {longer.BEFORE: usual, **dict.fromkeys(longer.FLAGS, other), longer.USUAL: usual}
-    rows = {line["name"]: line for line in longer.rows_of(measured)}
-    difference = rows["a constant less all tokens: tries, all (mean, lowest, highest run)"]
-    assert (difference["value"], difference["low"], difference["high"]) == (2.5, 1, 4)
-    assert rows["a constant less all tokens: right"]["value"] == pytest.approx(1 / 4)
-    assert not any(name.startswith("all tokens less") for name in rows)
-    grown, tries = longer.draw(measured, list(rows.values())).axes
+    rows = longer.rows_of({name: longer.Answers(arms) for name, arms in measured.items()})
+    found = {line["name"]: line for line in rows}
+    assert found["a constant less all tokens: tries"]["value"] == pytest.approx(2.5)
+    assert found["a constant less all tokens: tokens"]["low"] == 5 and found["a constant: tokens"]["value"] == 62.5
+    assert found["a constant less all tokens: right"]["value"] == pytest.approx(1 / 4)
+    assert not any(name.startswith("all tokens less") for name in found)
+    grown, tries = longer.draw(measured, rows).axes
     assert [list(line.get_ydata()) for line in grown.lines][:2] == [[61, 66], [61, 71.5]]    # smoothed
-    assert [bar.get_height() for bar in tries.patches[:2]] == [2, 2]     # the base: right 2, 2; wrong 4, 0
+    assert [bar.get_height() for bar in tries.patches[:2]] == [2, 3]      # the base: right ones, wrong ones
+
+
+def test_a_model_is_kept_with_what_it_answered(study, monkeypatch):
+    longer = study("longer")
+
+    class Answer:
+        text, num_tokens, ended = "<think>try a 1-1=0 is 0 no wait try b 2", 9, False
+
+    config = SimpleNamespace(tasks=SimpleNamespace(levels={"countdown": (2,)}),
+                             evaluate=SimpleNamespace(seed=1234, max_new_tokens=9))
+    for name, value in (("whole_run", "whole"), ("open_model", (None, None)), ("config_of_source", config)):
+        monkeypatch.setattr(longer.runs, name, lambda *_, value=value: value)
+    monkeypatch.setattr(longer, "answers_with_ends", lambda *_, **__: [Answer] * 3)
+    kept = longer.measure(longer.BEFORE, 3, 0, SimpleNamespace(flags=[]))
+    assert kept == {"right": "000", "thinks": "111", "ended": "000", "tries": [2, 2, 2], "tokens": [9, 9, 9],
+                    "length": []}
 
 
 def test_each_arm_asks_train_py_for_its_own_loss(study, monkeypatch):
@@ -115,7 +137,11 @@ def test_each_arm_asks_train_py_for_its_own_loss(study, monkeypatch):
     monkeypatch.setattr(longer.runs, "ensure", lambda name, *flags: asked.update({name: list(flags)}))
     for arm in longer.FLAGS:
         longer.trained_run(arm, 0, SimpleNamespace(flags=[]))
+    losses = {name: flags[6:] for name, flags in asked.items()}
     assert asked["pure-0"] == ["rl", "--pure-rl", "--seed", 0, "--from", "whole"]
-    assert asked["longer-a-constant-no-std-0"] == [
-        *asked["pure-0"], "--rl-normalize", "constant", "--no-rl-scale-advantages"]
-    assert len(asked) == len(longer.FLAGS) == 6
+    assert losses == {
+        "pure-0": [], "longer-each-completion-0": ["--rl-normalize", "sequence"],
+        "longer-a-constant-0": ["--rl-normalize", "constant"],
+        "longer-all-tokens-no-std-0": ["--no-rl-scale-advantages"],
+        "longer-each-completion-no-std-0": ["--rl-normalize", "sequence", "--no-rl-scale-advantages"],
+        "longer-a-constant-no-std-0": ["--rl-normalize", "constant", "--no-rl-scale-advantages"]}

@@ -254,10 +254,8 @@ def main():
     rows = rows_of(answers) + rows_of_knowledge(known)
     some_arm = next(iter(answers.values()))["ppo"][0]
     num_problems = sum(len(of_task) for of_task in some_arm["marks"][0]["right"].values())
-    path = runs.RESULTS / "critic.json"
-    runs.save_json(path, {"claim": "Where a critic pays", "command": args.command, "seeds": list(args.seeds),
-                          "num_problems": num_problems, "rows": rows, "chosen": chosen})
-    print(f"wrote {path}")
+    runs.save_rows("critic", "Where a critic pays", args.command, args.seeds, num_problems, rows,
+                   chosen=chosen)
     runs.save_figure(draw(answers, known), "critic")
     for line in rows:
         print("{name:75} {value:.3f} [{low:.3f}, {high:.3f}]".format(**line))

@@ -135,11 +135,8 @@ def main():
     for key, counts in runs.by_seed(runs.work_off(jobs)).items():
         totals[key] = added(counts)
         rows += rows_of(*key, totals[key])
-    path = runs.RESULTS / "distance.json"
-    runs.save_json(path, {"claim": "a prompt that stands far away is misread, unless training moved it away",
-                          "command": args.command, "seeds": list(args.seeds), "num_problems": num_problems,
-                          "rows": rows})
-    print(f"wrote {path}")
+    runs.save_rows("distance", "a prompt that stands far away is misread, unless training moved it away",
+                   args.command, args.seeds, num_problems, rows)
     runs.save_figure(draw(totals), "distance")
     for line in rows:
         value, low, high = runs.in_percent(line)

@@ -3,17 +3,19 @@
     python lessons/studies/longer.py [--seeds 3]
     python lessons/studies/longer.py --fast
 
-GRPO averages the loss of a completion over its own tokens. So a wrong completion loses less for each of its
-tokens the longer it is. That is one explanation of why wrong answers grow in RL (Dr. GRPO, arXiv:2503.20783).
-It also divides advantages by the standard deviation of the group, so hard problems, whose answers are long,
-count more. Here pure RL goes on from the base six times for each seed:
+Dr. GRPO (arXiv:2503.20783) found two biases in GRPO as it was published. The loss of a completion is
+averaged over the completion's own tokens. So a wrong completion loses less for each of its tokens the
+longer it is, and wrong answers could grow. And advantages are divided by the standard deviation of their
+group, so problems that are nearly always or hardly ever solved count more. Here pure RL goes on from the
+base six times for each seed:
 
     averaged over    all tokens | each completion by itself | the most tokens that all could have had
     divided by std   yes | no
 
-The first, all tokens and yes, is what train.py does: the run `pure-N` that other studies share. Each run then
-answers the held-out problems, and its tries and tokens in countdown are counted. If the loss were the reason,
-thoughts would not grow where it has no such bias.
+The first, all tokens and yes, is what train.py does: the run `pure-N` that other studies share. The average
+over each completion by itself has the bias of length. "A constant, no std" is Dr. GRPO, and has neither
+bias. Each run then answers held-out problems of countdown. If the loss were the reason, thoughts would grow
+only where it has a bias.
 """
 
 import sys
@@ -21,14 +23,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
+import numpy as np
 import runs
-from runs import row
+from runs import bootstrap, row
 from shared import group_bars, label
 
-from minireason.run import read_results
-from minireason.stats import bootstrap_interval
+from minireason.behaviour import observe
+from minireason.inference import answers_with_ends
+from minireason.tasks import test_problems
+from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure, smooth
-from minireason.upkeep.checkpoint import save_json
+from minireason.verifier import verify
 
 TASK = "countdown"      # the only task of which an answer may have many tries
 FLAGS = {               # arm: what train.py is told
@@ -57,71 +62,111 @@ def trained_run(arm, seed, args):
     return runs.STUDIES / name
 
 
-def measure(arm, seed, args):
-    """What is kept of one model: how it answers the held-out problems of countdown.
+def measure(arm, num_problems, seed, args):
+    """What is kept of one model: how it answers held-out problems of countdown, once each.
 
-    {"outcomes": "0110...", "tokens": mean, "cut off": share, "tries": histogram over answers that think,
-    "tries of right ones": the same of the right ones, "length": [mean tokens of a completion, by iteration]}.
+    {"right", "thinks", "ended": "0110...", "tries", "tokens": [a number for each problem], "length": [mean
+    tokens of a completion of all tasks, for each iteration of RL]}.
     """
     if arm == BEFORE:
-        scores, lengths = runs.scores_of(runs.whole_run(seed, args, "rl"), "base")[TASK], []
+        source, stage, lengths = runs.whole_run(seed, args, "rl"), "base", []
     else:
-        folder = trained_run(arm, seed, args)
-        scores = runs.or_exit(read_results, folder)["stages"]["rl"][TASK]
-        lengths = [round(line["completion_length"], 2) for line in runs.curve(folder, "rl")]
-    counted = scores["distributions"]
-    return {"outcomes": scores["outcomes"], "tokens": scores["tokens"], "cut off": counted["cut_off"],
-            "tries": counted["tries"], "tries of right ones": counted["tries_right"], "length": lengths}
+        source, stage = trained_run(arm, seed, args), "rl"
+        lengths = [round(line["completion_length"], 2) for line in runs.curve(source, "rl")]
+    model, _ = runs.open_model(source, stage)
+    config = runs.config_of_source(source)
+    problems = test_problems(TASK, config.tasks.levels[TASK], num_problems, config.evaluate.seed)
+    answers = answers_with_ends(model, get_tokenizer(), [problem.prompt for problem in problems],
+                                config.evaluate.max_new_tokens, seed=5)
+    behaviours = [observe(problem, answer.text) for problem, answer in zip(problems, answers)]
+    is_right = [verify(problem, answer.text).correct for problem, answer in zip(problems, answers)]
+    return {"right": runs.digits(is_right),
+            "thinks": runs.digits(behaviour.thinks for behaviour in behaviours),
+            "ended": runs.digits(answer.ended for answer in answers),
+            "tries": [behaviour.num_tries for behaviour in behaviours],
+            "tokens": [answer.num_tokens for answer in answers], "length": lengths}
 
 
 # -----------------------------------------------------------------------------
 # Numbers
 
-def mean_tries(histogram):
-    """The mean of a histogram {"1": how many, "2": how many, ...}; 0 if it is empty."""
-    total = sum(int(tries) * times for tries, times in histogram.items())
-    return total / max(1, sum(histogram.values()))
+class Answers:
+    """The answers of one arm, as arrays (seeds, problems). `arms` are what `measure` returned."""
+
+    def __init__(self, arms):
+        self.right = np.array([list(arm["right"]) for arm in arms]).astype(int)
+        self.thinks = np.array([list(arm["thinks"]) for arm in arms]).astype(int)
+        self.ended = np.array([list(arm["ended"]) for arm in arms]).astype(int)
+        self.tries = np.array([arm["tries"] for arm in arms])
+        self.tokens = np.array([arm["tokens"] for arm in arms])
+
+    def columns(self):
+        return self.right, self.thinks, self.ended, self.tries, self.tokens
 
 
-def tries_of(arm):
-    """{"right": mean tries of right answers, "wrong": of wrong ones, "all"}, of the answers that think."""
-    of_wrong = {}
-    for tries, times in arm["tries"].items():
-        of_wrong[tries] = times - arm["tries of right ones"].get(tries, 0)
-    return {"right": mean_tries(arm["tries of right ones"]), "wrong": mean_tries(of_wrong),
-            "all": mean_tries(arm["tries"])}
+def share_right(right, thinks, ended, tries, tokens):
+    return right.mean()
 
 
-def rows_of(measured):
-    """Accuracy with an interval over problems and seeds; tries and tokens as mean, lowest and highest run.
+def mean_tries(right, thinks, ended, tries, tokens):
+    return mean_where(tries, thinks == 1)
 
-    `measured` is {arm: what `measure` returned, for each seed}.
+
+def tries_of_right(right, thinks, ended, tries, tokens):
+    return mean_where(tries, (thinks == 1) & (right == 1))
+
+
+def tries_of_wrong(right, thinks, ended, tries, tokens):
+    return mean_where(tries, (thinks == 1) & (right == 0))
+
+
+def mean_tokens(right, thinks, ended, tries, tokens):
+    return tokens.mean()
+
+
+def share_cut_off(right, thinks, ended, tries, tokens):
+    return 1 - ended.mean()
+
+
+def mean_where(values, chosen):
+    """The mean of the values that are chosen; NaN if there are none."""
+    return values[chosen].mean() if chosen.any() else float("nan")
+
+
+STATISTICS = {"right": share_right, "tries": mean_tries, "tries of right answers": tries_of_right,
+              "tries of wrong answers": tries_of_wrong, "tokens": mean_tokens, "cut off": share_cut_off}
+
+
+def rows_of(answers):
+    """Each number of each arm, and of each arm less the usual one, with 95% over seeds and problems.
+
+    `answers` is {arm: Answers}.
     """
-    rows, right = [], {}
-    for name, arms in measured.items():
-        right[name] = [[int(bit) for bit in arm["outcomes"]] for arm in arms]
-        rows.append(row(f"{name}: right", *bootstrap_interval(right[name])))
-        for kind in ("all", "right", "wrong"):
-            rows.append(runs.row_of_runs(f"{name}: tries, {kind}", [tries_of(arm)[kind] for arm in arms]))
-        for number in ("tokens", "cut off"):
-            rows.append(runs.row_of_runs(f"{name}: {number}", [arm[number] for arm in arms]))
-    for name, arms in measured.items():
+    rows = []
+    for name, mine in answers.items():
+        for title, statistic in STATISTICS.items():
+            rows.append(row(f"{name}: {title}", *bootstrap(statistic, *mine.columns())))
+    usual = answers[USUAL]
+    for name, mine in answers.items():
         if name in (BEFORE, USUAL):
             continue
-        rows.append(row(f"{name} less {USUAL}: right", *bootstrap_interval(right[name], right[USUAL])))
-        for kind in ("all", "right", "wrong"):
-            differences = []
-            for arm, usual in zip(arms, measured[USUAL]):
-                differences.append(tries_of(arm)[kind] - tries_of(usual)[kind])
-            rows.append(runs.row_of_runs(f"{name} less {USUAL}: tries, {kind}", differences))
+        for title, statistic in STATISTICS.items():
+            difference = difference_of(statistic)
+            interval = bootstrap(difference, *mine.columns(), *usual.columns())
+            rows.append(row(f"{name} less {USUAL}: {title}", *interval))
     return rows
+
+
+def difference_of(statistic):
+    """The statistic of the first five columns less that of the last five."""
+    def difference(*columns):
+        return statistic(*columns[:5]) - statistic(*columns[5:])
+    return difference
 
 
 def draw(measured, rows):
     """Left: the length of completions on the way. Right: tries of right and of wrong answers at the end."""
-    found = {}
-    for line in rows:
-        found[line["name"].split(" (")[0]] = (line["value"], line["low"], line["high"])
+    found = {line["name"]: (line["value"], line["low"], line["high"]) for line in rows}
     figure, axes = new_figure(1, 2, figsize=(10, 3.8))
     for name in FLAGS:
         lengths = [arm["length"] for arm in measured[name]]
@@ -129,28 +174,27 @@ def draw(measured, rows):
         axes[0].plot(range(1, len(means) + 1), smooth(means), color=COLORS[name], label=name)
     bars = {}
     for kind in ("right", "wrong"):
-        bars[f"{kind} answers"] = {name: found[f"{name}: tries, {kind}"] for name in COLORS}
+        bars[f"{kind} answers"] = {name: found[f"{name}: tries of {kind} answers"] for name in COLORS}
     group_bars(axes[1], bars, COLORS)
-    label(axes[0], "answers get longer with every loss", "iteration of RL", "tokens of an answer, all tasks")
-    label(axes[1], "countdown, after RL", ylabel="tries of an answer that thinks", legend=False)
-    axes[1].legend(frameon=False, fontsize=7, loc="upper left")
+    label(axes[0], "length in RL, by what the loss averages over", "iteration of RL",
+          "tokens of an answer, all tasks")
+    label(axes[1], "countdown: the base, and after RL", ylabel="tries of an answer that thinks", legend=False)
+    axes[1].set_ylim(top=1.45 * axes[1].get_ylim()[1])      # room for the names
+    axes[1].legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
     return figure
 
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
-    jobs = {}
+    num_problems, jobs = 30 if args.fast else 1000, {}
     for seed in args.seeds:
         for name in (BEFORE, *FLAGS):
             file = f"longer-{runs.in_file_name(name)}-{seed}"
-            jobs[name, seed] = (runs.arm, file, args, measure, name, seed, args)
+            jobs[name, seed] = (runs.arm, file, args, measure, name, num_problems, seed, args)
     measured = runs.by_seed(runs.work_off(jobs))                   # {arm: its numbers of each seed}
-    rows = rows_of(measured)
-    path = runs.RESULTS / "longer.json"
-    save_json(path, {"claim": "Thoughts grow by a bias of the loss", "command": args.command,
-                     "seeds": list(args.seeds), "num_problems": len(measured[USUAL][0]["outcomes"]),
-                     "rows": rows})
-    print(f"wrote {path}")
+    rows = rows_of({name: Answers(arms) for name, arms in measured.items()})
+    runs.save_rows("longer", "Thoughts grow by a bias of the loss", args.command, args.seeds, num_problems,
+                   rows)
     runs.save_figure(draw(measured, rows), "longer")
 
 

@@ -148,12 +148,9 @@ def main():
         file = f"two-plots-{num_problems}x{budgets[-1]}-{seed}"
         jobs[seed] = (runs.arm, file, args, measure, seed, num_problems, budgets, args)
     rows = rows_of(list(runs.work_off(jobs).values()))
-    path = runs.RESULTS / "two_plots.json"
     most_tries = runs.config_asked(args.flags).tasks.max_tries
-    runs.save_json(path, {"claim": "more training and more thinking both bring right answers",
-                          "command": args.command, "seeds": list(args.seeds), "num_problems": num_problems,
-                          "most_tries": most_tries, "rows": rows})
-    print(f"wrote {path}")
+    runs.save_rows("two_plots", "more training and more thinking both bring right answers", args.command,
+                   args.seeds, num_problems, rows, most_tries=most_tries)
     runs.save_figure(draw(rows, most_tries), "two_plots")
 
 

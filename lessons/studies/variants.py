@@ -414,12 +414,10 @@ def draw(table):
 
 def save(table, args):
     """Writes variants.json and variants.png."""
-    path = runs.RESULTS / "variants.json"
     claim = [sentence(table, f"by {cost}") for cost in COLORS]
-    runs.save_json(path, {"claim": ". ".join(claim), "command": args.command, "seeds": list(args.seeds),
-                          "num_problems": runs.config_asked(args.flags).evaluate.num_problems,
-                          "rows": rows_of(table), "table": table})
-    print(f"wrote {path}")
+    num_problems = runs.config_asked(args.flags).evaluate.num_problems
+    runs.save_rows("variants", ". ".join(claim), args.command, args.seeds, num_problems, rows_of(table),
+                   table=table)
     runs.save_figure(draw(table), "variants")
 
 
