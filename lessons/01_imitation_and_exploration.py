@@ -100,7 +100,7 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # texts. (SFT stands for *supervised fine-tuning*, another name for imitation.) Then `grpo.train`
 # lets the same model try for itself, with a reward of 1 for each completion that begins with 2.
 #
-# Some words of every training, here and later. You need the first four now; come back for the rest.
+# Some words of every training, here and later. Come back to them when you need them.
 #
 # | word | meaning |
 # |---|---|

@@ -347,7 +347,7 @@ show_figure(figure, "04_cold_start")
 # ## What it does not show
 #
 # - RL after each of these cold starts, and many passes over the experts' examples. [The
-#   results](results/README.md) go on from here.
+#   results](results/C1.md) go on from here.
 #
 # ## Exercises
 #

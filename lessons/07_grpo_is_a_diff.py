@@ -98,8 +98,8 @@ for name, settings, by_hand in BY_HAND:
 # The two files have the same sections in the same order. Four functions have the same name in both,
 # and we read three of them line by line. A line with `-` stands only in `ppo.py`. A line with `+`
 # stands only in `grpo.py`. All other lines stand in both. The settings `batch_baseline`,
-# `kl_in_reward`, `kl_estimator` and `objective` belong to relatives of GRPO (lesson 18). Read past
-# them now.
+# `kl_in_reward`, `kl_estimator`, `objective` and `entropy_coef` belong to relatives of GRPO (lesson
+# 18). Read past them now.
 #
 # Both know a price on moving far from the start, which the setting `kl_coef` turns on. It is in the
 # code that you read next.

@@ -436,7 +436,9 @@ def find_contradiction(prefix: str, settings: RLConfig, algo: str) -> str:
                 "with one update per rollout every ratio is 1, and all objectives are the same")
     if algo == "ppo":
         is_given = {baseline: settings.batch_baseline, refills: settings.max_refills, kl_flag: kl_flag,
-                    f"{prefix}-leave-one-out": settings.leave_one_out}
+                    f"{prefix}-leave-one-out": settings.leave_one_out,
+                    # alignment has no scale by default
+                    "--no-rl-scale-advantages": prefix == "--rl" and not settings.scale_advantages}
         for flag, given in is_given.items():
             if given:
                 return f"{flag} changes GRPO and not PPO: leave it out, or choose --algo grpo"

@@ -530,6 +530,7 @@ def test_with_the_batch_as_baseline_a_group_of_one_is_learned_from():
     ("--algo ppo --rl-max-refills 3", "--rl-max-refills 3 changes GRPO and not PPO"),
     ("--algo ppo --rl-batch-baseline", "--rl-batch-baseline changes GRPO and not PPO"),
     ("--algo ppo --rl-leave-one-out", "--rl-leave-one-out changes GRPO and not PPO"),
+    ("--algo ppo --no-rl-scale-advantages", "--no-rl-scale-advantages changes GRPO and not PPO"),
     ("--algo ppo --rl-kl-coef 0.1 --rl-kl-in-reward", "--rl-kl-in-reward changes GRPO and not PPO"),
     ("--algo ppo --align-kl-estimator k2", "--align-kl-estimator k2 changes GRPO and not PPO"),
     ("--rl-kl-in-reward", "--rl-kl-in-reward has no effect without a KL: give --rl-kl-coef"),

@@ -107,7 +107,7 @@ def contents():
     """A row for each claim: its page, what people say, and the first bold text of the page: the verdict."""
     rows = []
     for path in CLAIMS:
-        page = path.read_text(encoding="utf-8")
+        page = re.sub(r"<!--.*?-->", "", path.read_text(encoding="utf-8"))      # without marks of numbers
         claim = re.search(r"^# C\d+\. (.*)$", page, re.MULTILINE)[1]
         verdict = re.search(r"\*\*Verdict: (.*?)\*\*", page, re.DOTALL)[1]
         rows.append([f"[{path.stem}]({path.name})", claim, " ".join(verdict.split())])
@@ -194,8 +194,9 @@ def aha():
              "gives up %": "giving_up", 'false "yes" %': "false_yes",
              "right after a failed try %": "accuracy_after_failed_try",
              "right answers won by trying again %": "won_by_retrying", "wrong steps repaired %": "repairs"}
-    arms = {"base": "base", "pure RL": "pure RL", "cold start": "cold start", "RL after it": "RL after it",
-            "RL after it, mixing priced": "RL, mixing priced", "control base": "control base",
+    arms = {"base": "base", "pure RL": "pure RL", "cold start": "cold start",
+            "cold start + RL": "RL after it", "cold start + RL, mixing priced": "RL, mixing priced",
+            "control base": "control base",
             "control + RL": "control, RL"}
     columns = {title: f"countdown level 2, 3: {{}}, {arm}" for title, arm in arms.items()}
     behaviours = grid("C3.json", "countdown", names, columns, percent)

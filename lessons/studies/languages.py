@@ -3,11 +3,11 @@
     python lessons/studies/languages.py [--seeds 5]
     python lessons/studies/languages.py --fast
 
-Counts languages and form in the corpus, in the base, in pure RL, in the cold start and in RL from it.
-Pure RL and "RL after it" are rewarded alike, for right answers alone: so only the cold start differs.
-"RL, mixing priced" is the recipe's own: an answer that mixes languages loses half of its reward. Two more
-models are trained for 100 iterations on the product of two rewards, for a right answer and for one
-language: one from the base, one from "RL after it". What is counted of a model is kept in
+Counts languages and form in the corpus, in the base, in pure RL, in the cold start and in RL from it. Pure
+RL and "RL after it" (in figures "cold start + RL") are rewarded alike, for right answers alone: so only the
+cold start differs. "RL, mixing priced" is the recipe's own: an answer that mixes languages loses half of
+its reward. Two more models are trained for 100 iterations on the product of two rewards, for a right answer
+and for one language: one from the base, one from "RL after it". What is counted of a model is kept in
 lessons/results/arms/.
 """
 

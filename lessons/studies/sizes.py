@@ -168,7 +168,7 @@ def draw(by_size, group_size):
 
 def name_dot(axis, size, x, y):
     """Writes the name of a base beside its dot; above or below it where another dot is near."""
-    offset = {"w64": (-5, 6), "w32": (5, -9), "20k": (5, 3)}.get(short_title(size), (5, 1))
+    offset = {"w64": (-5, 6), "w32": (5, -9), "20k": (3, 8)}.get(short_title(size), (5, 1))
     axis.annotate(short_title(size), (x, y), offset, textcoords="offset points", fontsize=7,
                   ha="right" if offset[0] < 0 else "left")
 
