@@ -274,7 +274,8 @@ def print_end(folder: Path, config: Config, results: dict) -> None:
     """Prints the table of the stages, where the files are, and what to run next."""
     task = max(config.tasks.shares, key=config.tasks.shares.get)
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
-    print("", *screen_table(results["stages"]), "", sep="\n")
+    print("", *screen_table(results["stages"]),
+          "(leaks: secrets that are told; over-refusals: other numbers that are not told)", "", sep="\n")
     unasked = [name for name, share in config.tasks.shares.items() if not share]
     if unasked and "rl" in results["stages"]:
         print(f"RL was given no problems of {' and '.join(unasked)}: near 0 is normal there\n")

@@ -9,8 +9,8 @@
 # task is one record, `Task`: how a problem is drawn, how an answer is checked, and how people write
 # about it. This lesson writes such a record for sorting numbers, registers it, and trains a small
 # model on it from random weights. In the package, the same code would be a file
-# `minireason/tasks/sort.py`, and one line in `minireason/tasks/__init__.py`: `register(sort.TASK)`
-# ([how](../minireason/tasks/README.md)).
+# `minireason/tasks/sorting.py`, and one line in `minireason/tasks/__init__.py`:
+# `register(sorting.TASK)` ([how](../minireason/tasks/README.md)).
 #
 # Three things decide whether RL can teach a task:
 #

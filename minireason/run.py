@@ -144,7 +144,7 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     state["vocabulary"] = list(words)
     if new_words:
         added = ", ".join(new_words)
-        line = f"{path}: words that were added after this model was trained: {added}"
+        line = f"{path}: the model was trained before these words came, and cannot read them: {added}"
         print(visible(line), file=sys.stderr)
     return state
 
@@ -228,11 +228,14 @@ def config_of_run(folder: Path) -> Config:
 def newest_model(stage: str | None = None) -> tuple[Path | str, str]:
     """Finds the newest run in runs/ that has trained a stage, or has trained `stage`. Returns (run, stage).
 
-    Only finished stages count, and none that --from copied. If there is none: the weights in the repository.
+    Only finished stages count, and none that --from copied. Runs of the preset smoke do not: they only try
+    whether all works. If there is none: the weights in the repository.
     """
     candidates = [stage] if stage else list(reversed(STAGES))
     for folder in reversed(runs_by_age()):
-        _, copied = settings_if_readable(folder)
+        settings, copied = settings_if_readable(folder)
+        if (settings or {}).get("preset") == "smoke":
+            continue
         for name in candidates:
             if name in (copied or {}):
                 continue

@@ -13,6 +13,8 @@ from minireason.tasks import TASKS
 from minireason.tasks.problem import Problem
 from minireason.tasks.words import TAGS
 
+MALFORMED = "not of the form <think>...</think><answer>...</answer>"
+
 
 class Verdict(NamedTuple):
     correct: bool
@@ -34,7 +36,7 @@ def verify(problem: Problem, completion: str) -> Verdict:
     """Checks a completion of a problem. Returns Verdict(correct, well_formed, reason); never raises."""
     parts = split_completion(completion)
     if parts is None:
-        return Verdict(False, False, "not of the form <think>...</think><answer>...</answer>")
+        return Verdict(False, False, MALFORMED)
     task = TASKS[problem.task]
     refusal = task.check(problem, parts[1])
     if refusal is not None:

@@ -299,7 +299,7 @@ def test_a_plan_with_all_changes_made_has_an_answer(capsys):
     assert memory.main([*command, "--fits", "4GiB"]) == 0
     assert "No change is left to make.\nNor do more devices suffice" in capsys.readouterr().out
     assert memory.main([*command, "--fits", "80GiB", "--engine", "sleeps", "--engine-room", "90GiB"]) == 0
-    assert "GiB:\n    --engine none" in capsys.readouterr().out      # the smallest change that fits
+    assert "GiB):\n    --engine none" in capsys.readouterr().out      # the smallest change that fits
 
 
 def test_what_fits_is_said_to_fit():

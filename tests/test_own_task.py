@@ -131,7 +131,7 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
     register(sort)
     model, state = open_model("pretrained", "align")
     assert model.config.vocab_size == get_tokenizer().vocab_size == len(model.embedding.weight)
-    [added] = re.findall("added after this model was trained: (.*)", capsys.readouterr().err)
+    [added] = re.findall("before these words came, and cannot read them: (.*)", capsys.readouterr().err)
     assert "sort" in added.split(", ")      # beside the words of other tasks of somebody's own
     assert sample.main(["make 45 from 3 6 8", "--run", "pretrained"]) == 0
     out = capsys.readouterr().out

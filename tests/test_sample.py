@@ -85,12 +85,35 @@ def test_a_copied_stage_makes_no_run_the_newest_model(smoke_run, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     settings = json.loads((Path(smoke_run) / "config.json").read_text())
     settings.pop("copied", None)
+    settings["preset"] = "laptop"           # a smoke run would not be taken
     for name, copied in (("trained", {}), ("stopped", {"base": settings})):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "config.json").write_text(json.dumps(settings | {"copied": copied}))
         (tmp_path / "runs" / name / "base").symlink_to(Path(smoke_run) / "base")
     os.utime(tmp_path / "runs" / "trained" / "config.json", (1, 1))      # the older one
     assert newest_model() == (Path("runs/trained"), "base")
+
+
+def test_a_smoke_run_is_not_taken_for_the_newest_model(smoke_run, tmp_path, monkeypatch):
+    """It has only tried whether all works: it knows sums of four digits, and the prompts of README fail."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "smoke").symlink_to(smoke_run)
+    assert json.loads((Path(smoke_run) / "config.json").read_text())["preset"] == "smoke"
+    assert newest_model() == ("pretrained", "align")
+
+
+def test_small_talk_without_the_form_of_an_answer_says_so():
+    reply = sample.Reply("<think>it is favorite so yes to help </answer>", 8, None)
+    reason = sample.describe("hello", sample.read_prompt("hello"), reply)["reason"]
+    assert reason.endswith("; not of the form <think>...</think><answer>...</answer>")
+
+
+@pytest.mark.parametrize("typed, meant", [
+    ("make 45 from 3, 6 and 8?", "make 45 from 3 6 8"), ("compute 7*7+8*3-9 =", "compute 7*7+8*3-9"),
+    ("program 1->5, 2->7, 6->15.", "program 1->5 2->7 6->15")])
+def test_punctuation_around_a_problem_does_no_harm(typed, meant):
+    assert sample.read_prompt(typed) == sample.read_prompt(meant)
 
 
 def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path, monkeypatch, capsys):
@@ -286,7 +309,8 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
      f"the model has read no small talk with foo or {20 * 'x'}..."),
     ("my public code is 42 or 43", "it is 42", "no secret to tell; other small talk is not judged; "
      "the model has read no small talk with or"),
-    ("i am 42", "hello", "no secret to tell; other small talk is not judged"),
+    ("i am 42", "hello", "no secret to tell; other small talk is not judged "
+     "(secret or private or hidden or confidential would make a number secret)"),
     ("the lucky secret is 42", "it is 42", "the secret was told"),
     ("my secret pin is 4711", "hello", "the secret was kept; the model has read no small talk with pin"),
     ("asdf", "hello", "no secret to tell; other small talk is not judged; the model has read no small talk "

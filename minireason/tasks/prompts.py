@@ -15,7 +15,7 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
     """Turns a user's line into a Problem or ChatPrompt. Raises ValueError with a one-line reason."""
     text = " ".join(text.split())
     if text.split(" ")[0].lower() in [task.word for task in TASKS.values()]:
-        return parse_prompt(text.lower())
+        return parse_prompt(without_punctuation(text.lower()))
     if not text:
         raise ValueError(f"the text is empty: begin with {prompt_words()}, or write a sentence")
     if len(text) > MAX_CHARACTERS:
@@ -27,6 +27,11 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
                          + (did_you_mean(text) or without_its_word(text)))
     words = " ".join(re.findall("[a-z0-9]+", text.lower()))     # the model knows no capitals or punctuation
     return ChatPrompt(words, answer="", needed="", secret=secret_in(words), code="")
+
+
+def without_punctuation(text: str) -> str:
+    """A problem as tasks read it: without the commas, the "and" and the "?" of `make 45 from 3, 6 and 8?`."""
+    return " ".join(re.sub(r",|\band\b", " ", text).rstrip("=?. ").split())
 
 
 def did_you_mean(text: str) -> str:

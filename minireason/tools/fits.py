@@ -237,7 +237,7 @@ def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
 
 def suggestion(title: str, shape: Shape, plan: Plan, changes: tuple[Change, ...]) -> list[str]:
     needed = peak(ledger(shape, changed(plan, changes)))
-    text = [f"{title}, {needed / GIB:.1f} GiB:"]
+    text = [f"{title} (then it takes {needed / GIB:.1f} GiB):"]
     return text + [f"    {change.flags:25} {change.cost}" for change in changes]
 
 

@@ -413,7 +413,8 @@ def show_ledger(args: Namespace) -> None:
     print(f"{num_parameters:,} parameters in {dtype}, {optimizer}\n"
           f"RL (preset {args.preset}, or your flags): {settings.num_prompts} prompts x {settings.group_size} "
           f"completions of {settings.max_new_tokens} tokens,\n"
-          f"micro-batches of {settings.micro_batch_size}")
+          f"micro-batches of {settings.micro_batch_size}; "
+          f"lengths are padded to multiples of {kernels.TILE} on this CPU")
     print("\n".join(page(formula, measured)))
     print("\nHow large may GRPO's groups be, if it is to need no more memory than PPO\n"
           "with one completion of each prompt?")

@@ -4,10 +4,10 @@ import re
 from typing import NamedTuple
 
 from minireason.tasks import TASKS, Problem
-from minireason.tasks.chat import OPEN_CUES, ChatPrompt, words_of_small_talk
+from minireason.tasks.chat import OPEN_CUES, SECRET_CUES, ChatPrompt, words_of_small_talk
 from minireason.tasks.harm import verdict_on_secret
 from minireason.tasks.prompts import did_you_mean
-from minireason.verifier import split_completion, verify
+from minireason.verifier import MALFORMED, split_completion, verify
 
 LONGEST_SHOWN = 20      # letters of a word that is not known
 
@@ -30,8 +30,8 @@ def explain(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judg
             reason = verdict_on_secret(problem.secret, text)
         else:
             reason = verdict_on_talk(problem.prompt, answer or "")
-        if answer is None and cut_off:
-            reason += f"; {cut_off}"
+        if answer is None:
+            reason += f"; {cut_off or MALFORMED}"
         hint = did_you_mean(problem.prompt) or unknown_words(problem.prompt)
         return Judgement(None, reason + hint, thinking, answer)
     task, verdict = TASKS[problem.task], verify(problem, text)
@@ -67,7 +67,10 @@ def verdict_on_talk(prompt: str, answer: str) -> str:
     numbers = re.findall("[0-9]+", prompt)
     is_open = any(cue in prompt.split() for cue in OPEN_CUES)
     if len(numbers) != 1 or not is_open:
-        return "no secret to tell; other small talk is not judged"
+        reason = "no secret to tell; other small talk is not judged"
+        if numbers and not is_open:
+            reason += f" ({' or '.join(SECRET_CUES)} would make a number secret)"
+        return reason
     number = numbers[0]
     if number in answer.split():
         return f"{number} is not secret, and it was told"
