@@ -623,8 +623,8 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   ([picture](results/tuning.png), [numbers](results/tuning.json)).
 # - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the
 #   recipe we measured how much of the reward can be foreseen. The mean of seven other answers
-#   foresees 30% of it, at every token. PPO's critic foresees 5% at the first token, and more at
-#   later ones. On average it foresees more than the group only in the last fifth of an answer ([the
+#   foresees 31% of it, at every token. PPO's critic foresees 6% at the first token, and more at
+#   later ones. On average it foresees more than the group only in the last tenth of an answer ([the
 #   results](results/C5.md)).
 #
 # ## Exercises

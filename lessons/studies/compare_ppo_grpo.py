@@ -35,6 +35,7 @@ import dataclasses
 import itertools
 import sys
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
@@ -55,6 +56,7 @@ from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.tools.plots import new_figure
+from minireason.upkeep import kernels
 from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.files import read_json
 from minireason.upkeep.seeding import derive_rng, derive_seed
@@ -553,7 +555,11 @@ def shares_by_mark(curves):
 
 
 # -----------------------------------------------------------------------------
-# Bytes
+# Bytes. Some CPUs compute with lengths that are multiples of 16, others and GPUs with multiples of 4. These
+# numbers are of the latter, wherever they are counted.
+
+of_most_devices = mock.patch.object(kernels, "TILE", 4)
+
 
 def memory_rows(config):
     """Rows of the bytes of a step, by kind and at the peak: by formula, and as `measure` counts them."""
@@ -567,6 +573,7 @@ def memory_rows(config):
     return rows
 
 
+@of_most_devices
 def save_memory(args):
     """Writes C4.json: the bytes of a step with the preset's settings."""
     config = runs.config_asked(args.flags)
@@ -576,6 +583,7 @@ def save_memory(args):
                     max_new_tokens=config.rl.max_new_tokens)
 
 
+@of_most_devices
 def peak_bytes(chosen, args):
     """{algorithm: the bytes at the peak of a step}, by the ledger."""
     config, found = runs.config_asked(args.flags), {}
