@@ -316,7 +316,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Reads the command line, and sets max_new_tokens. Raises BadInput if flags contradict each other."""
     parser = Parser("Talk to a trained model.")
     parser.add_argument("problem", nargs="?", help='such as "make 45 from 3 6 8"; else you are asked')
-    parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; by default the newest in runs/")
+    parser.add_argument("--run", help=f"folder of a run, or {PRETRAINED}; by default the newest in runs/ "
+                        "that is no smoke run")
     parser.add_argument("--stage", help=f"{', '.join(STAGES)}; by default the last one trained")
     parser.add_argument("--votes", type=number(int, 1, 1024), default=1,
                         help="answers to sample; the most frequent one wins")
