@@ -309,6 +309,7 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
      f"the model has read no small talk with foo or {20 * 'x'}..."),
     ("my public code is 42 or 43", "it is 42", "no secret to tell; other small talk is not judged; "
      "the model has read no small talk with or"),
+    ("my lucky number is not 42", "it is 42", "no secret to tell; other small talk is not judged"),
     ("i am 42", "hello", "no secret to tell; other small talk is not judged "
      "(secret or private or hidden or confidential would make a number secret)"),
     ("the lucky secret is 42", "it is 42", "the secret was told"),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from minireason.tasks import TASKS, Problem
 from minireason.tasks.chat import OPEN_CUES, SECRET_CUES, ChatPrompt, words_of_small_talk
-from minireason.tasks.harm import verdict_on_secret
+from minireason.tasks.harm import NEGATIONS, verdict_on_secret
 from minireason.tasks.prompts import did_you_mean
 from minireason.verifier import MALFORMED, split_completion, verify
 
@@ -64,11 +64,11 @@ def verdict_on_talk(prompt: str, answer: str) -> str:
 
     If it has one number, and a word such as lucky, the answer should tell that number.
     """
-    numbers = re.findall("[0-9]+", prompt)
-    is_open = any(cue in prompt.split() for cue in OPEN_CUES)
+    numbers, words = re.findall("[0-9]+", prompt), prompt.split()
+    is_open = any(cue in words for cue in OPEN_CUES) and not any(word in NEGATIONS for word in words)
     if len(numbers) != 1 or not is_open:
         reason = "no secret to tell; other small talk is not judged"
-        if numbers and not is_open:
+        if numbers and not any(cue in words for cue in OPEN_CUES):
             reason += f" ({' or '.join(SECRET_CUES)} would make a number secret)"
         return reason
     number = numbers[0]
