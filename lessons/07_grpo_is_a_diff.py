@@ -479,7 +479,8 @@ print(texts[3])
 # longer than they would, and right ones shorter. A constant ends that: all tokens are divided by
 # one number, whatever the length of their completion. An average by token does so too. So the
 # constant of Dr. GRPO changes little for us: our default has no length bias either. (This lesson
-# does not measure lengths. In a run of your own, see `completion_length`.)
+# does not measure lengths. In longer runs thoughts grew as much with each of these losses:
+# [C12](results/C12.md#longer).)
 #
 # The comparison is fair in this sense: with the same seed, all four start from the same weights and
 # see the same prompts. So their first 64 completions are the same too. Each rollout gets two

@@ -1068,6 +1068,36 @@ def beside(first, second):
     return "\n" + "\n".join(lines) + "\n"
 
 
+LOSSES = {"the loss of `train.py`": "all tokens", "GRPO as published": "each completion",
+          "the loss of `train.py`, no std": "all tokens, no std", "Dr. GRPO": "Dr. GRPO"}
+COUNTED = {"tries": "tries", "of right answers": "tries of right answers",
+           "of wrong ones": "tries of wrong answers", "tokens": "tokens"}
+
+
+def longer():
+    """longer.json: accuracy, tries and tokens of the base, and after RL with each loss."""
+    rows = {"the base, before RL": "the base"} | LOSSES
+    shares = grid("longer.json", f"countdown; {size_of('longer.json')}", rows,
+                  {"right %": "{}: right", "cut off %": "{}: cut off"})
+    columns = {title: f"{{}}: {name}" for title, name in COUNTED.items()}
+    numbers = grid("longer.json", "countdown", rows, columns, plain_interval)
+    return beside(shares, numbers)
+
+
+def longer_differences():
+    """longer.json: each loss minus that of train.py."""
+    rows = {title: name for title, name in LOSSES.items() if name != "all tokens"}
+    shares = grid("longer.json", "minus the loss of `train.py`", rows,
+                  {"right, points": "{} less all tokens: right"}, points_interval)
+    columns = {title: f"{{}} less all tokens: {name}" for title, name in COUNTED.items()}
+    numbers = grid("longer.json", "minus", rows, columns, signed_interval)
+    return beside(shares, numbers)
+
+
+def signed_interval(row):
+    return f"{row['value']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
 PROCESS = {"nothing": "outcome", "each right step": "each step", "no wrong step": "no wrong step",
            "steps that a scorer likes": "learned"}
 
@@ -1127,6 +1157,8 @@ TABLES |= {
     "C14-table": pass_at_many,
     "C14-crossings-table": crossings,
     "C14-alone-table": solved_alone,
+    "longer-table": longer,
+    "longer-differences-table": longer_differences,
     "C15-table": random_rewards,
     "C15-gains-table": random_reward_gains,
     "C15-habits-table": random_reward_habits,
