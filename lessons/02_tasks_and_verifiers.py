@@ -120,7 +120,7 @@ for problem, right_answers, wrong_answers in EXAMPLES:
 #     """Checks a completion of a problem. Returns Verdict(correct, well_formed, reason); never raises."""
 #     parts = split_completion(completion)
 #     if parts is None:
-#         return Verdict(False, False, "not of the form <think>...</think><answer>...</answer>")
+#         return Verdict(False, False, MALFORMED)
 #     task = TASKS[problem.task]
 #     refusal = task.check(problem, parts[1])
 #     if refusal is not None:
