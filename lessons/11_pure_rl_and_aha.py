@@ -298,6 +298,6 @@ show_figure(figure, "11_pure_rl_and_aha")
 #    a new one, nor whether its verdict is true.
 # 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. A
 #    whole thought costs about 0.20 and pays: without one 8 to 9 of 100 countdown answers of an RL
-#    model are right, and 78 with one, in other runs ([C7](results/C7.md)). So with such a
-#    price late retries, which help rarely, would go first.
+#    model are right, and 77 with one, in other runs ([C7](results/C7.md)). So with such a price
+#    late retries, which help rarely, would go first.
 # </details>

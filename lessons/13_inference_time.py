@@ -319,7 +319,7 @@ show_figure(figure, "13_inference_time")
 #   answers one is nearly always right. Part of that is chance: of 32 random expressions of three
 #   numbers one is right in 75% of the cases. So RL made likely what the base, or luck, finds
 #   seldom. At k = 32 the two are about level: the base is two problems of 100 ahead here, and with
-#   1,000 problems and three seeds it is 1.5 points behind ([C7](results/C7.md)).
+#   1,000 problems and three seeds it is 1.2 points behind, perhaps by chance ([C7](results/C7.md)).
 #   [C14](results/C14.md) goes on to 1,024 answers. There an answer has at most 208 tokens, which
 #   cuts off some of RL's. The base passes RL at 36 answers, and in the end it has solved every
 #   problem. RL leaves a few, perhaps because what it makes likely leaves less room for all else. So
