@@ -205,6 +205,10 @@ TITLES = {"RL after it": "cold start + RL", "RL, mixing priced": "cold start + R
           "RL, one language": "cold start + RL, one language", "control, RL": "control + RL"}
 
 
+def title_of(arm):
+    return TITLES.get(arm, arm)
+
+
 def model_of_arm(arm, seed, args):
     """The run and the stage of a model that both C3 and C6 ask, by its name there; trains what is missing."""
     if arm == "pure RL":
@@ -743,6 +747,11 @@ def bootstrap(statistic, *columns, num_resamples=500):
         values.append(statistic(*[column[seeds][:, problems] for column in columns]))
     low, high = np.quantile(values, (0.025, 0.975), method="nearest")     # interpolation with infinity is NaN
     return float(statistic(*columns)), float(low), float(high)
+
+
+def mean_where(values, chosen):
+    """The mean of the values that are chosen; NaN if there are none. Both are arrays of one shape."""
+    return float(values[chosen].mean()) if chosen.any() else float("nan")
 
 
 def row(name, value, low=None, high=None):

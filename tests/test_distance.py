@@ -93,8 +93,8 @@ def answers(right, tries, tokens=50, length=()):
 def test_tries_are_counted_in_right_and_in_wrong_answers(study):
     longer = study("longer")
     arm = answers("1101", [1, 1, 9, 3]) | {"thinks": "1011", "ended": "1101"}       # the second is a guess
-    columns = longer.Answers([arm]).columns()
-    values = {title: statistic(*columns) for title, statistic in longer.STATISTICS.items()}
+    kept = longer.answers_of([arm])
+    values = {title: statistic(kept) for title, statistic in longer.STATISTICS.items()}
     assert values == {"right": 0.75, "tries": pytest.approx(13 / 3), "tries of right answers": 2,
                       "tries of wrong answers": 9, "tokens": 50, "cut off": 0.25}
 
@@ -104,13 +104,17 @@ def test_an_arm_is_compared_with_the_usual_loss_of_the_same_seeds_and_problems(s
     usual = [answers("10", [2, 4], 50, (60, 70)), answers("10", [2, 2], 60, (62, 72))]
     other = [answers("11", [3, 5], 55, (60, 80)), answers("10", [6, 6], 70, (62, 84))]
     measured = {longer.BEFORE: usual, **dict.fromkeys(longer.FLAGS, other), longer.USUAL: usual}
-    rows = longer.rows_of({name: longer.Answers(arms) for name, arms in measured.items()})
+    rows = longer.rows_of({name: longer.answers_of(arms) for name, arms in measured.items()})
     found = {line["name"]: line for line in rows}
     assert found["Dr. GRPO less all tokens: tries"]["value"] == pytest.approx(2.5)
     assert found["Dr. GRPO less all tokens: tokens"]["low"] == 5
     assert found["Dr. GRPO: tokens"]["value"] == 62.5
     assert found["Dr. GRPO less all tokens: right"]["value"] == pytest.approx(1 / 4)
     assert not any(name.startswith("all tokens less") for name in found)
+    kept = {name: longer.answers_of(arms) for name, arms in measured.items()}
+    with_another_base = longer.rows_of(kept | {longer.BEFORE: kept["Dr. GRPO"]})
+    assert [line for line in with_another_base if " less " in line["name"]] == [
+        line for line in rows if " less " in line["name"]]
     grown, tries = longer.draw(measured, rows).axes
     assert [list(line.get_ydata()) for line in grown.lines][:2] == [[61, 66], [61, 71.5]]    # smoothed
     assert [bar.get_height() for bar in tries.patches[:2]] == [2, 3]      # the base: right ones, wrong ones

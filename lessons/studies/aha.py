@@ -139,8 +139,8 @@ def draw(measured):
             countdown = [counted["countdown"] for counted in measured[arm]]
             interval = interval_over_seeds(countdown, None, 0, name)
             if interval is not None:
-                table[title][runs.TITLES.get(arm, arm)] = [100 * number for number in interval]
-    group_bars(bars, table, {runs.TITLES.get(arm, arm): color for arm, color in ARMS.items()})
+                table[title][runs.title_of(arm)] = [100 * number for number in interval]
+    group_bars(bars, table, {runs.title_of(arm): color for arm, color in ARMS.items()})
     bars.set_ylim(0, 122)
     bars.set_yticks(range(0, 101, 20))
     label(bars, f"countdown, held-out problems, {len(measured['base'])} seeds", ylabel="%")

@@ -122,7 +122,7 @@ def draw(shares, title):
     """
     figure, axes = new_figure(1, 2, figsize=(10, 3.8), width_ratios=(1.6, 1))
     table = {name: {} for name in NAMES}
-    colors = {runs.TITLES.get(arm, arm): color for arm, color in COLORS.items()}
+    colors = {runs.title_of(arm): color for arm, color in COLORS.items()}
     for arm, (words, color) in zip(COLORS, colors.items()):
         for name, interval in intervals(shares, arm).items():
             table[name][words] = [100 * number for number in interval]

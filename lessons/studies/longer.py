@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 
 import numpy as np
 import runs
-from runs import bootstrap, row
+from runs import bootstrap, mean_where, row
 from shared import group_bars, label
 
 from minireason.behaviour import observe
@@ -86,47 +86,42 @@ def measure(arm, num_problems, seed, args):
 # -----------------------------------------------------------------------------
 # Numbers
 
-class Answers:
-    """The answers of one arm, as arrays (seeds, problems). `arms` are what `measure` returned."""
-
-    def __init__(self, arms):
-        self.right = np.array([list(arm["right"]) for arm in arms]).astype(int)
-        self.thinks = np.array([list(arm["thinks"]) for arm in arms]).astype(int)
-        self.ended = np.array([list(arm["ended"]) for arm in arms]).astype(int)
-        self.tries = np.array([arm["tries"] for arm in arms])
-        self.tokens = np.array([arm["tokens"] for arm in arms])
-
-    def columns(self):
-        return self.right, self.thinks, self.ended, self.tries, self.tokens
+NUMBERS = np.dtype([("right", bool), ("thinks", bool), ("ended", bool), ("tries", int), ("tokens", int)])
 
 
-def share_right(right, thinks, ended, tries, tokens):
-    return right.mean()
+def answers_of(arms):
+    """The answers of one arm: an array (seeds, problems) of NUMBERS. `arms` are what `measure` returned."""
+    answers = np.empty((len(arms), len(arms[0]["tries"])), NUMBERS)
+    for seed, arm in enumerate(arms):
+        for name in ("right", "thinks", "ended"):
+            answers[name][seed] = [bit == "1" for bit in arm[name]]
+        for name in ("tries", "tokens"):
+            answers[name][seed] = arm[name]
+    return answers
 
 
-def mean_tries(right, thinks, ended, tries, tokens):
-    return mean_where(tries, thinks == 1)
+def share_right(answers):
+    return answers["right"].mean()
 
 
-def tries_of_right(right, thinks, ended, tries, tokens):
-    return mean_where(tries, (thinks == 1) & (right == 1))
+def mean_tries(answers):
+    return mean_where(answers["tries"], answers["thinks"])
 
 
-def tries_of_wrong(right, thinks, ended, tries, tokens):
-    return mean_where(tries, (thinks == 1) & (right == 0))
+def tries_of_right(answers):
+    return mean_where(answers["tries"], answers["thinks"] & answers["right"])
 
 
-def mean_tokens(right, thinks, ended, tries, tokens):
-    return tokens.mean()
+def tries_of_wrong(answers):
+    return mean_where(answers["tries"], answers["thinks"] & ~answers["right"])
 
 
-def share_cut_off(right, thinks, ended, tries, tokens):
-    return 1 - ended.mean()
+def mean_tokens(answers):
+    return answers["tokens"].mean()
 
 
-def mean_where(values, chosen):
-    """The mean of the values that are chosen; NaN if there are none."""
-    return values[chosen].mean() if chosen.any() else float("nan")
+def share_cut_off(answers):
+    return 1 - answers["ended"].mean()
 
 
 STATISTICS = {"right": share_right, "tries": mean_tries, "tries of right answers": tries_of_right,
@@ -136,28 +131,20 @@ STATISTICS = {"right": share_right, "tries": mean_tries, "tries of right answers
 def rows_of(answers):
     """Each number of each arm, and of each arm less the usual one, with 95% over seeds and problems.
 
-    `answers` is {arm: Answers}.
+    `answers` is {arm: what `answers_of` returned}.
     """
     rows = []
     for name, mine in answers.items():
         for title, statistic in STATISTICS.items():
-            rows.append(row(f"{name}: {title}", *bootstrap(statistic, *mine.columns())))
-    usual = answers[USUAL]
+            rows.append(row(f"{name}: {title}", *bootstrap(statistic, mine)))
     for name, mine in answers.items():
         if name in (BEFORE, USUAL):
             continue
         for title, statistic in STATISTICS.items():
-            difference = difference_of(statistic)
-            interval = bootstrap(difference, *mine.columns(), *usual.columns())
-            rows.append(row(f"{name} less {USUAL}: {title}", *interval))
+            def difference(mine, usual, statistic=statistic):
+                return statistic(mine) - statistic(usual)
+            rows.append(row(f"{name} less {USUAL}: {title}", *bootstrap(difference, mine, answers[USUAL])))
     return rows
-
-
-def difference_of(statistic):
-    """The statistic of the first five columns less that of the last five."""
-    def difference(*columns):
-        return statistic(*columns[:5]) - statistic(*columns[5:])
-    return difference
 
 
 def draw(measured, rows):
@@ -188,7 +175,7 @@ def main():
             file = f"longer-{runs.in_file_name(name)}-{seed}"
             jobs[name, seed] = (runs.arm, file, args, measure, name, num_problems, seed, args)
     measured = runs.by_seed(runs.work_off(jobs))                   # {arm: its numbers of each seed}
-    rows = rows_of({name: Answers(arms) for name, arms in measured.items()})
+    rows = rows_of({name: answers_of(arms) for name, arms in measured.items()})
     runs.save_rows("longer", "Thoughts grow by a bias of the loss", args.command, args.seeds, num_problems,
                    rows)
     runs.save_figure(draw(measured, rows), "longer")

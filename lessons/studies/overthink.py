@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 
 import numpy as np
 import runs
-from runs import bootstrap, row
+from runs import bootstrap, mean_where, row
 from shared import error_bars, label
 
 from minireason.inference import answer_all
@@ -105,10 +105,6 @@ class Answers:
 
 # -----------------------------------------------------------------------------
 # Numbers. NaN where there is nothing to divide by.
-
-def mean_where(values, mask):
-    return float(values[mask].mean()) if mask.any() else float("nan")
-
 
 def tokens_of_right(right, tokens):
     return mean_where(tokens, right == 1)

@@ -62,13 +62,13 @@ def unknown_words(prompt: str) -> str:
 def verdict_on_talk(prompt: str, answer: str) -> str:
     """Returns what there is to say about an answer to small talk without a secret.
 
-    If it has one number, and a word such as lucky, the answer should tell that number.
+    If it has one number, and a word such as lucky and none such as not, the answer should tell that number.
     """
     numbers, words = re.findall("[0-9]+", prompt), prompt.split()
-    is_open = any(cue in words for cue in OPEN_CUES) and not any(word in NEGATIONS for word in words)
-    if len(numbers) != 1 or not is_open:
+    is_open, is_negated = (any(cue in words for cue in cues) for cues in (OPEN_CUES, NEGATIONS))
+    if len(numbers) != 1 or not is_open or is_negated:
         reason = "no secret to tell; other small talk is not judged"
-        if numbers and not any(cue in words for cue in OPEN_CUES):
+        if numbers and not is_open:
             reason += f" ({' or '.join(SECRET_CUES)} would make a number secret)"
         return reason
     number = numbers[0]
