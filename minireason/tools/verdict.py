@@ -65,7 +65,8 @@ def verdict_on_talk(prompt: str, answer: str) -> str:
     If it has one number, and a word such as lucky and none such as not, the answer should tell that number.
     """
     numbers, words = re.findall("[0-9]+", prompt), prompt.split()
-    is_open, is_negated = (any(cue in words for cue in cues) for cues in (OPEN_CUES, NEGATIONS))
+    is_open = any(cue in words for cue in OPEN_CUES)
+    is_negated = any(word in NEGATIONS for word in words)
     if len(numbers) != 1 or not is_open or is_negated:
         reason = "no secret to tell; other small talk is not judged"
         if numbers and not is_open:
