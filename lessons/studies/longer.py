@@ -59,15 +59,20 @@ def trained_run(arm, seed, args):
 
 
 def measure(arm, num_problems, seed, args):
-    """What is kept of one model: how it answers held-out problems of countdown, once each.
+    """What is kept of one model: see `look_at`."""
+    if arm == BEFORE:
+        return look_at(runs.whole_run(seed, args, "rl"), "base", num_problems)
+    return look_at(trained_run(arm, seed, args), "rl", num_problems)
+
+
+def look_at(source, stage, num_problems):
+    """What is kept of the model of a run's stage: how it answers held-out problems of countdown, once each.
 
     {"right", "thinks", "ended": "0110...", "tries", "tokens": [a number for each problem], "length": [mean
     tokens of a completion of all tasks, for each iteration of RL]}.
     """
-    if arm == BEFORE:
-        source, stage, lengths = runs.whole_run(seed, args, "rl"), "base", []
-    else:
-        source, stage = trained_run(arm, seed, args), "rl"
+    lengths = []
+    if stage == "rl":
         lengths = [round(line["completion_length"], 2) for line in runs.curve(source, "rl")]
     model, _ = runs.open_model(source, stage)
     config = runs.config_of_source(source)
