@@ -1,4 +1,4 @@
-"""Three studies of how thoughts grow: what they count, on texts and numbers that a person wrote."""
+"""Four studies of how thoughts grow: what they count, on texts and numbers that a person wrote."""
 
 import importlib
 import sys
@@ -10,13 +10,14 @@ import pytest
 from minireason.tasks import parse_prompt
 
 LESSONS = Path(__file__).parent.parent / "lessons"
+EVERY_RUN = "(mean, lowest, highest run)"
 
 
 @pytest.fixture
 def study(monkeypatch):
     """A function that imports a study by its name."""
     monkeypatch.setattr(sys, "path", [str(LESSONS / "studies"), str(LESSONS), *sys.path])
-    names = ("runs", "distance", "longer", "more_tokens", "two_plots")
+    names = ("runs", "distance", "fewer_tries", "longer", "more_tokens", "two_plots")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module
@@ -147,3 +148,56 @@ def test_each_arm_asks_train_py_for_its_own_loss(study, monkeypatch):
         "pure-0": [], "longer-each-completion-0": ["--rl-normalize", "sequence"],
         "longer-all-tokens-no-std-0": ["--no-rl-scale-advantages"],
         "longer-Dr.-GRPO-0": ["--rl-normalize", "constant", "--no-rl-scale-advantages"]}
+
+
+# -----------------------------------------------------------------------------
+# fewer_tries.py
+
+def test_tries_are_compared_with_the_most_of_any_text(study):
+    fewer_tries, longer = study("fewer_tries"), study("longer")
+    base = longer.answers_of([answers("100", [1, 1, 1]), answers("000", [1, 1, 2])])
+    rl = longer.answers_of([answers("110", [1, 3, 12]), answers("110", [2, 2, 4])])
+    models = {}
+    for most in fewer_tries.MOST:
+        models |= {(most, "base"): base, (most, "rl"): rl}
+    rows = fewer_tries.rows_of(models)
+    found = {line["name"]: line["value"] for line in rows}
+    assert found["at most 1, rl: beyond all texts"] == pytest.approx(5 / 6)
+    assert found["at most 2, rl: beyond all texts"] == pytest.approx(3 / 6)
+    assert found["at most 2, rl: right beyond all texts"] == pytest.approx(1 / 3)
+    assert found["at most 3, rl: right beyond all texts"] == 0
+    assert found["at most 2, rl less base: tries"] == pytest.approx(24 / 6 - 7 / 6)
+    by_run = next(line for line in rows if line["name"] == f"at most 3, rl less base: tries {EVERY_RUN}")
+    assert (by_run["low"], by_run["high"]) == (pytest.approx(8 / 3 - 4 / 3), pytest.approx(16 / 3 - 1))
+    assert list(fewer_tries.shares_by_tries(rl)) == pytest.approx(
+        [100 * number / 6 for number in (1, 2, 1, 1, 0, 0, 0, 0, 0, 1)])        # twelve count as ten
+
+    shown, tries, right = fewer_tries.draw(models, rows).axes
+    assert [bar.get_height() for bar in shown.patches[:2]] == pytest.approx([100 / 6, 200 / 6])
+    assert [bar.get_height() for bar in tries.patches] == pytest.approx(3 * [7 / 6] + 3 * [4])
+    assert [list(line.get_ydata()) for line in tries.lines if line.get_linestyle() == "--"] == [
+        [1, 1], [2, 2], [3, 3]]
+    assert [bar.get_height() for bar in right.patches] == pytest.approx(3 * [100 / 6] + 3 * [400 / 6])
+
+
+def test_where_no_answer_goes_beyond_all_texts_it_is_neither_right_nor_wrong(study):
+    fewer_tries, longer = study("fewer_tries"), study("longer")
+    once = longer.answers_of([answers("10", [1, 1])])
+    models = {}
+    for most in fewer_tries.MOST:
+        models |= {(most, "base"): once, (most, "rl"): once}
+    found = {line["name"]: line["value"] for line in fewer_tries.rows_of(models)}
+    assert found["at most 1, rl: beyond all texts"] == 0
+    assert "at most 1, rl: right beyond all texts" not in found
+
+
+def test_texts_with_fewer_tries_make_runs_of_their_own(study, monkeypatch):
+    fewer_tries, longer, asked = study("fewer_tries"), study("longer"), {}
+    monkeypatch.setattr(fewer_tries.runs, "ensure", lambda name, *flags, needs: asked.update({name: flags}))
+    monkeypatch.setattr(longer, "look_at", lambda source, stage, *_: (source.name, stage))
+    args = SimpleNamespace(flags=["--device", "cpu"])
+    function, name, _, measure, *arguments = fewer_tries.job_of(2, "rl", 10, 1, args)
+    assert (name, measure(*arguments)) == ("tries-2-rl-1", ("tries-2-1", "rl"))
+    assert asked == {"tries-2-1": ("--tasks-max-tries", 2, "--pure-rl", "--seed", 1, "--device", "cpu")}
+    assert fewer_tries.job_of(3, "base", 10, 1, args)[1] == "longer-the-base-1"      # arms of longer.py
+    assert fewer_tries.job_of(3, "rl", 10, 1, args)[1] == "longer-all-tokens-1"

@@ -1094,6 +1094,19 @@ def longer_differences():
     return beside(shares, numbers)
 
 
+def fewer_tries():
+    """fewer_tries.json: the base and pure RL, for texts of at most one, two and three tries."""
+    rows = {}
+    for most, title in ((1, "once"), (2, "twice"), (3, "three times")):
+        rows[f"{title}: the base"] = f"at most {most}, base"
+        rows[f"{title}: pure RL"] = f"at most {most}, rl"
+    shares = grid("fewer_tries.json", f"texts try at most; {size_of('fewer_tries.json')}", rows,
+                  {"right %": "{}: right", "more tries than any text %": "{}: beyond all texts",
+                   "cut off %": "{}: cut off"})
+    columns = {title: f"{{}}: {name}" for title, name in COUNTED.items()}
+    return beside(shares, grid("fewer_tries.json", "countdown", rows, columns, plain_interval))
+
+
 def signed_interval(row):
     return f"{row['value']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
@@ -1159,6 +1172,7 @@ TABLES |= {
     "C14-alone-table": solved_alone,
     "longer-table": longer,
     "longer-differences-table": longer_differences,
+    "fewer-tries-table": fewer_tries,
     "C15-table": random_rewards,
     "C15-gains-table": random_reward_gains,
     "C15-habits-table": random_reward_habits,
