@@ -24,6 +24,7 @@ from minireason.tasks import countdown, draw_problem, make_problem, parse_prompt
 from minireason.tasks import program as programs
 from minireason.tasks.problem import is_test
 from minireason.tasks.words import ENGLISH, SPANISH, Voice
+from minireason.tools.verdict import explain
 from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import verify
 
@@ -634,6 +635,34 @@ def test_random_programs_against_rewriting():
         assert ran(program, x) == run_program(program, x), (program, x)
         good += ran(program, x) is not None
     assert good > 1500
+
+
+@pytest.mark.parametrize("program, formula", [
+    ("x", "x"), ("x 2 * 3 +", "x*2+3"), ("9 x 2 * -", "9-x*2"), ("1 x 2 + -", "1-(x+2)"),
+    ("x 2 - 3 + x 1 - * 3 +", "(x-2+3)*(x-1)+3"), ("x 3 2 + *", "x*(3+2)"), ("x 3 2 + +", "x+3+2")])
+def test_formulas_by_hand(program, formula):
+    assert programs.formula(program) == formula
+
+
+def test_a_formula_has_the_value_of_its_program_by_pythons_own_parser():
+    rng, checked = random.Random(1), 0
+    while checked < 1000:
+        words = ["x", str(rng.randint(0, 9)), rng.choice("+-*")]
+        for _ in range(rng.randint(0, 5)):
+            words.insert(rng.randint(0, len(words)), rng.choice(("x", str(rng.randint(0, 99)), *"+-*")))
+        program, x = " ".join(words), rng.randint(0, 20)
+        value = ran(program, x)
+        if value is not None:
+            checked += 1
+            assert expression_value(programs.formula(program).replace("x", str(x))) == value, program
+
+
+def test_a_right_program_is_also_shown_as_a_formula():
+    problem = parse_prompt("program 1->5 2->7 6->15")
+    right, wrong = (explain(problem, f"<think></think><answer>{answer}</answer>").reason
+                    for answer in ("x 2 * 3 +", "x 2 *"))
+    assert right == "correct; as a formula: x*2+3" and "formula" not in wrong
+    assert explain(parse_prompt("compute 1+1"), "<think></think><answer>2</answer>").reason == "correct"
 
 
 def test_the_bound_on_steps():

@@ -196,6 +196,22 @@ def caveat(problem: Problem) -> str:
     return ""
 
 
+def formula(program: str) -> str:
+    """A program that runs, in the usual notation: `x*2+3` for `x 2 * 3 +`."""
+    stack = []                          # (text, is it a sum or a difference?)
+    for word in program.split(" "):
+        if word not in "+-*":
+            stack.append((word, False))
+            continue
+        (right, right_is_sum), (left, left_is_sum) = stack.pop(), stack.pop()
+        if left_is_sum and word == "*":
+            left = f"({left})"
+        if right_is_sum and word != "+":
+            right = f"({right})"
+        stack.append((left + word + right, word != "*"))
+    return stack[0][0]
+
+
 # -----------------------------------------------------------------------------
 # What the corpus shows
 
@@ -368,5 +384,5 @@ TASK = Task(
              "gpu": Mix((2, 3, 4), 0.10, 1000)},
     make_problem=make_problem, parse=parse, check=check,
     write_thinking=write_thinking, write_messy=write_messy, write_guess=write_guess,
-    candidate=candidate, succeeds=succeeds, follows=follows, unseen=unseen, caveat=caveat,
+    candidate=candidate, succeeds=succeeds, follows=follows, unseen=unseen, caveat=caveat, formula=formula,
     test_by_prompt=True)

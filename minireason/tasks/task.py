@@ -82,6 +82,7 @@ class Task:
     remark: Callable[[Problem], str] | None = None        # what to add to "wrong": "no solution exists"
     unseen: Callable[[Problem], str] | None = None        # what in it no preset draws: "numbers above 9"
     caveat: Callable[[Problem], str] | None = None        # what to add to "correct", if little was tested
+    formula: Callable[[str], str] | None = None           # a right answer as people would write it
     test_by_prompt: bool = False                          # are test problems told apart by prompt, not key?
     averaged: bool = False                                # do the tables' means over tasks include it?
 

@@ -36,6 +36,8 @@ def explain(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judg
         return Judgement(None, reason + hint, thinking, answer)
     task, verdict = TASKS[problem.task], verify(problem, text)
     reason = verdict.reason
+    if verdict.correct and task.formula:
+        reason += f"; as a formula: {task.formula(answer)}"
     if answer is None and cut_off:
         reason = cut_off
     remark = task.remark(problem) if task.remark and not verdict.correct else ""
