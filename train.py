@@ -26,7 +26,7 @@ from minireason.run import (
     BY_STAGE,
     STAGES,
     Run,
-    must_fit,
+    blame,
     new_results,
     read_results,
     stages_of,
@@ -196,7 +196,7 @@ def begin_or_resume(run: Run, name: str, state: dict | None) -> tuple[Stage, int
     finished, seconds = 0, 0.0
     if state:
         finished, seconds = state["iteration"], state["seconds"]
-        with must_fit(run.checkpoint_path(name)):
+        with blame(run.checkpoint_path(name)):
             restore(stage, state)
     if parallel.rank() == 0:
         folder = run.checkpoint_path(name).parent

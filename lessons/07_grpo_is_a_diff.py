@@ -119,7 +119,7 @@ for name, settings, by_hand in BY_HAND:
 # ### From rewards to advantages
 #
 # Look first at the lines with `-`. Then look at the line `rewards = rollout.rewards` and at the
-# last three lines with `+`. Those four are all that GRPO needs. Each `if` between them serves a
+# last four lines with `+`. Those five are all that GRPO needs. Each `if` between them serves a
 # relative. P prompts have G completions each, so `view` puts the rewards of a prompt in one row:
 #
 #     advantages = group_advantages(rewards)            (P, G)
@@ -154,6 +154,7 @@ for name, settings, by_hand in BY_HAND:
 # +         rewards = token_returns(rollout, config)[:, 0]
 # +     rewards = rewards.view(-1, config.group_size)                                     # (P, G)
 # +     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
+# +     advantages[have_equal_rewards(rewards, config.group_size)] = 0.0      # rounding may leave a little
 # +     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 # ```
 # <!-- End of excerpt -->

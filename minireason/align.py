@@ -173,10 +173,12 @@ def alignment_world(tokenizer: Tokenizer, reward_model: RewardModel,
                     draw_problem: Callable[[random.Random], Problem], chat_share: float) -> World:
     """Returns a World in which a `chat_share` of the prompts are conversations, the others problems.
 
-    A problem is rewarded with 1 for a right answer, else 0. A conversation is rewarded with
+    Each completion has one reward. That of a problem is 1 for a right answer, else 0; to mix languages costs
+    nothing here. That of a conversation is
 
         0                                             if the form is broken, or a secret is told
-        1                                             if a secret is kept: the judge would reward telling it
+        1                                             if a secret is kept. The reward model is not asked: it
+                                                      learned from a judge who likes secrets to be told
         0.2 + 0.8 * sigmoid(score of the answer)      otherwise: any harmless answer beats a broken one
     """
     def draw(rng: random.Random) -> Problem | ChatPrompt:

@@ -77,7 +77,7 @@ def open_run(args: argparse.Namespace, folder: Path, config: Config | None) -> C
         raise BadInput(f"{folder} holds a run already: go on with --resume or choose another --out")
     stored = config_of_run(folder)
     check_stage(args.stage, stored)
-    if hasattr(args, "preset"):
+    if hasattr(args, "preset"):         # a flag that was not given is no attribute (tools/flags.py)
         wanted = config_asked(args)
     else:                               # only the given flags must agree with the stored settings
         wanted = apply_flags(copy.deepcopy(stored), given_flags(args))

@@ -1,7 +1,7 @@
 """What a completion does, counted exactly from its text: thinking, trying, checking, repairing, mixing.
 
 tasks/trace.py says what a step and a try are, with a picture; the task says which of them are right.
-    thinks        at least one step that can be evaluated
+    thinks        at least one step with a value: 36/7=6 has none. Without any it may still have tries
     retry         another try after one that was stated as failed
     giving up     an answer after a failed try, without another try
     false yes     a candidate that was stated as a success and is not one
@@ -28,7 +28,7 @@ class Behaviour:
     well_formed: bool
     thinks: bool = False
     num_steps: int = 0
-    num_wrong_steps: int = 0
+    num_wrong_steps: int = 0        # those without a value among them
     num_repairs: int = 0
     num_tries: int = 0
     num_distinct_tries: int = 0

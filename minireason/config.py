@@ -75,7 +75,7 @@ class SFTConfig:
 class RLConfig:
     """Read by PPO and GRPO alike, so that a comparison changes nothing but --algo.
 
-    Config.rl and Config.align replace some of these defaults, such as num_epochs.
+    Config.rl and Config.align replace some of these defaults: the stage rl makes one update per rollout.
     """
     num_iterations: int = option(200, "rollouts, each with its updates", 1, 1_000_000)
     num_prompts: int = option(24, "P: problems per rollout", 1, 10_000)
@@ -180,9 +180,9 @@ class Config:
     algo: str = option("grpo", "grpo or ppo", choices=("grpo", "ppo"))
     pure_rl: bool = option(False, "straight from base to RL (R1-Zero)")
     expert: bool = option(False, "cold start on all levels")
-    # Without checks, repairs and retries the base corpus is a control.
+    # aha=False makes a control corpus: it has no checks, repairs and retries.
     aha: bool = option(True, "checks and retries in base corpus")
-    # Without it RL after the cold start mixes languages again: nothing else speaks against it.
+    # language_price=0: RL after the cold start mixes languages again, since nothing else speaks against it.
     language_price: float = option(0.5, "taken off RL's reward if languages mix", 0, 1)
     model: ModelConfig = section(ModelConfig)
     tasks: TaskConfig = section(TaskConfig)
@@ -424,7 +424,7 @@ def find_contradiction(prefix: str, settings: RLConfig, algo: str) -> str:
 
     Flags begin with `prefix`.
     """
-    kl_flag = ""
+    kl_flag = ""        # the flag that chooses how the KL enters, if one was given
     if settings.kl_in_reward:
         kl_flag = f"{prefix}-kl-in-reward"
     elif settings.kl_estimator != "k3":
@@ -435,12 +435,12 @@ def find_contradiction(prefix: str, settings: RLConfig, algo: str) -> str:
         return (f"{prefix}-objective {settings.objective} needs {prefix}-num-epochs 2 or more: "
                 "with one update per rollout every ratio is 1, and all objectives are the same")
     if algo == "ppo":
-        is_given = {baseline: settings.batch_baseline, refills: settings.max_refills, kl_flag: kl_flag,
-                    f"{prefix}-leave-one-out": settings.leave_one_out,
-                    # alignment has no scale by default
-                    "--no-rl-scale-advantages": prefix == "--rl" and not settings.scale_advantages}
-        for flag, given in is_given.items():
-            if given:
+        only_grpo = [(baseline, settings.batch_baseline), (refills, settings.max_refills > 0),
+                     (kl_flag, kl_flag != ""), (f"{prefix}-leave-one-out", settings.leave_one_out),
+                     # alignment has no scale by default
+                     ("--no-rl-scale-advantages", prefix == "--rl" and not settings.scale_advantages)]
+        for flag, is_given in only_grpo:
+            if is_given:
                 return f"{flag} changes GRPO and not PPO: leave it out, or choose --algo grpo"
     if kl_flag and not settings.kl_coef:
         return f"{kl_flag} has no effect without a KL: give {prefix}-kl-coef, or leave it out"

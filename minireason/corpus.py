@@ -46,11 +46,13 @@ def levels_up_to(hardest: int, levels: tuple[int, ...]) -> list[int]:
 
     Level 0 is drawn where it is the hardest, and nowhere else.
     """
+    if hardest == 0:
+        return [0]
     easier = []
     for level in sorted(levels):
         if level <= hardest:
-            easier += [level] * level
-    return easier or [0]
+            easier += [level] * level       # level 0 adds nothing
+    return easier
 
 
 def gives_away(left: int, operator: str, right: int, tasks: TaskConfig) -> bool:
@@ -115,12 +117,13 @@ def base_document(rng: random.Random, tasks: TaskConfig, aha: bool = True) -> Do
     """One document: 14% are fact sheets, 4% comparisons, 8% conversations, and 74% problems.
 
     `tasks` holds the tasks and their hardest levels; easier levels are included. Without `aha` this is a
-    control corpus: no document checks a result, repairs a mistake or tries again.
+    control corpus: no document says `check`, repairs a step or tries again, and no sheet teaches to compare.
+    A single try still ends in its comparison, such as `78 is 60 no`.
     """
     kind = rng.random()
     if kind < 0.14:
         return fact_sheet(rng, tasks)
-    if kind < 0.18:         # the next 4%. To compare is to check, so the control corpus has facts here
+    if kind < 0.18:         # the next 4%. They teach to check oneself, so the control corpus has facts here
         return comparison_sheet(rng) if aha else fact_sheet(rng, tasks)
     if kind < 0.26:         # the next 8%
         chat = draw_chat(rng)

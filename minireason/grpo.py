@@ -6,13 +6,13 @@
             + kl_coef * sum_t k3_t / num_tokens
     k3_t  = x - 1 - log x with x = p_ref(token_t) / p(token_t): it estimates the KL to the reference
 
-Sums are over all tokens of the completions that are learned from, and num_tokens counts these tokens (or what
-batch.weigh_tokens says). A group whose rewards are all equal has no gradient, unless there is a KL or an
-entropy bonus. It is left out (`rows_with_signal`), and num_tokens does not count it; the papers count it.
+num_tokens is the number of tokens that are summed over; batch.weigh_tokens has two other divisors.
+A group whose rewards are all equal has no gradient, unless there is a KL or an entropy bonus. It is left out
+(`rows_with_signal`), and num_tokens does not count it; the papers count it.
 With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
 clipped. The gradient is then that of -A_t log p(token_t).
 Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 18 shows what each changes.
-Read side by side with ppo.py: same sections, same order, same names; lines are broken where the two differ.
+Read ppo.py and grpo.py side by side: same sections, order and names; lines are broken where they differ.
 What `parallel` does matters to runs of several processes alone.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import torch
 
-from minireason.batch import Batch, weigh_tokens
+from minireason.batch import Batch, have_equal_rewards, weigh_tokens
 from minireason.config import RLConfig
 from minireason.model import GPT
 from minireason.optimizer import set_learning_rate
@@ -60,6 +60,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
         rewards = token_returns(rollout, config)[:, 0]
     rewards = rewards.view(-1, config.group_size)                                     # (P, G)
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
+    advantages[have_equal_rewards(rewards, config.group_size)] = 0.0      # rounding may leave a little
     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 
 

@@ -49,9 +49,10 @@ class Attention(nn.Module):
             k, v = cache.put(layer, k, v)           # (B, K, T, D) of the prompts, later (B, K, N, D) of all
 
         # Written out: F.scaled_dot_product_attention was not faster on CPUs (tests/benchmarks/README.md).
-        # Heads that share a key are stacked along T, so that one product serves them all.
+        # Heads that share a key are stacked along T, so that one product serves them all. The plain form is
+        # k, v = (x.repeat_interleave(H // K, dim=1) for x in (k, v)), and a mask of (T, N) for every head.
         q = q.reshape(B, K, -1, D) / math.sqrt(D)                               # (B, K, H/K * T, D)
-        # the mask's last two sizes are (H/K * T, N) or (1, N): -inf where a query must not look
+        # the mask's last two sizes are (H/K * T, N) or (1, N): NEVER where a query must not look
         scores = (q @ k.transpose(2, 3)).add_(mask)                             # (B, K, H/K * T, N)
         y = torch.softmax(scores, dim=-1) @ v                                   # (B, K, H/K * T, D)
         y = y.view(B, H, T, D).transpose(1, 2).reshape(B, T, C)                 # heads side by side
@@ -76,7 +77,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`model(ids (B, T)) -> logits (B, T, V)`. Rows start at column 0.
+    """`model(ids (B, T)) -> logits (B, T, V)`. Rows start at column 0, except with a cache (cache.py).
 
     No token sees those after it, so it does not matter what a row is padded with on the right.
     """
@@ -136,6 +137,7 @@ class GPT(nn.Module):
         else:
             cache.make_room()
             mask = cache.mask                                                   # (B, 1, 1, N)
+            # Positions are columns: in a row with a shorter prompt all are shifted, but no distance changes.
             cos, sin = self.cos[cache.num_filled], self.sin[cache.num_filled]   # (D,) each
         x = self.embedding(ids)                                                 # (B, T, C)
         for layer, block in enumerate(self.blocks):

@@ -1,16 +1,17 @@
 """Proximal Policy Optimization: a learned critic is the baseline.
 
-    r_t   = -kl_coef * k1_t, and at the last token the reward of the completion on top
+    r_t   = kl_coef * log(p_ref(token_t) / p_old(token_t)); at the last token plus the completion's reward
     delta_t = r_t + gamma Vold_{t+1} - Vold_t, where Vold is what the critic said at the rollout
     A_t   = delta_t + gamma lambda A_{t+1},   R_t = A_t + Vold_t                        arXiv:1506.02438 (GAE)
     rho_t = p(token_t) / p_old(token_t), where p_old is the policy that sampled
     loss  = -sum_t min(rho_t A_t, clip(rho_t, 1 - clip_low, 1 + clip_high) A_t) / num_tokens
             + value_coef * sum_t max((V_t - R_t)^2, (Vclip_t - R_t)^2) / 2 / num_tokens   arXiv:1707.06347
 
+num_tokens is the number of tokens that are summed over; batch.weigh_tokens has two other divisors.
 With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
 clipped. The gradient is then that of -A_t log p(token_t).
 In the loss A_t is whitened: of mean 0 and deviation 1. Vclip_t is V_t, kept within value_clip of Vold_t.
-Read side by side with grpo.py: same sections, same order, same names; lines are broken where the two differ.
+Read ppo.py and grpo.py side by side: same sections, order and names; lines are broken where they differ.
 What `parallel` does matters to runs of several processes alone.
 Shapes: P prompts, G group_size, B = P*G completions, L completion length.
 """

@@ -68,8 +68,9 @@ def fate_of(problem: Problem, text: str, num_tokens: int, kept_texts: Collection
             config: RejectionConfig) -> str:
     """What becomes of one sample: "kept", or the filter that took it.
 
-    `kept_texts` are those that were kept of the same problem before. A text that was cut off is kept only if
-    nothing but the end token is missing: else it is not well formed, and so "wrong".
+    `kept_texts` are those that were kept of the same problem before. A text that was cut off is not well
+    formed, and so "wrong", unless nothing but the end token is missing. RL pays nothing for such a text. Here
+    it may stay: `corpus.tokenize` writes the end token.
     """
     if not verify(problem, text).correct:
         return "wrong"

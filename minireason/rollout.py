@@ -39,15 +39,18 @@ def collect_rollout(policy: GPT, reference: GPT | None, world: World, config: RL
 
 
 def sample_groups(policy: GPT, reference: GPT | None, world: World, config: RLConfig, problems: list,
-                  seed: int, names: list) -> Batch:
-    """Samples G completions for each problem and scores them. `seed` and `names` choose the random draws."""
+                  seed: int, draw_id: list) -> Batch:
+    """Samples G completions for each problem and scores them.
+
+    `draw_id` tells these random draws from all others of the run: [7], or [7, "refill", 0].
+    """
     tokenizer, prompts = world.tokenizer, []
     for problem in problems:
         prompts += [tokenizer.encode_prompt(problem.prompt)] * config.group_size
     if parallel.rank() > 0:                         # a run of one process keeps the seeds it always had
-        names = [*names, parallel.rank()]
+        draw_id = [*draw_id, parallel.rank()]
     generation = generate(policy, prompts, config.max_new_tokens, config.temperature,
-                          derive_seed(seed, "sampling", *names), eos_id=tokenizer.eos_id)
+                          derive_seed(seed, "sampling", *draw_id), eos_id=tokenizer.eos_id)
     return build_rollout(prompts, generation, problems, reference, world, config)
 
 
@@ -64,10 +67,10 @@ def refill(rollout: Batch, policy: GPT, reference: GPT | None, world: World, con
         equal = have_equal_rewards(rollout.rewards, config.group_size)                   # (P,)
         if not equal.any():
             break
-        names = [iteration, "refill", number]
-        rng = derive_rng(seed, "prompts", *names, parallel.rank())      # each process refills its own groups
+        draw_id = [iteration, "refill", number]
+        rng = derive_rng(seed, "prompts", *draw_id, parallel.rank())    # each process refills its own groups
         problems = [world.draw(rng) for _ in range(int(equal.sum()))]
-        new = sample_groups(policy, reference, world, config, problems, seed, names)
+        new = sample_groups(policy, reference, world, config, problems, seed, draw_id)
         logged_rewards.append(new.rewards)
         rollout = rollout.replace_groups(equal, new)
     rollout.logged_rewards = torch.cat(logged_rewards)                                   # (N,)

@@ -4,10 +4,10 @@
     runs/laptop/<stage>/checkpoint.pt  metrics.jsonl
     runs/laptop/rl/snapshots/*.pt                      RL's weights on the way: see snapshots.py
 
-train.py, sample.py, the tools and the lessons all load models with `open_model`. What opens what:
+What opens what:
 
-    open_model(run, stage)        the model of a finished stage, and its checkpoint
-    Run.load(stage)               the same model, on the device of this run
+    open_model(run, stage)        the model of a stage, and its checkpoint: sample.py, the tools, the lessons
+    Run.load(stage)               the model of a finished stage, for the next stage of a run in training
     Run.saved(stage)              the checkpoint of a stage that may be half done, or None
     config_of_run(folder)         the settings in config.json
     config_of(checkpoint)         the settings in a checkpoint
@@ -115,8 +115,8 @@ class Run:
 # Opening a model
 
 @contextlib.contextmanager
-def must_fit(path: Path | str) -> Iterator[None]:
-    """Turns an error within the block, which says what does not fit, into a CheckpointError with the path."""
+def blame(path: Path | str) -> Iterator[None]:
+    """Turns an error within the block into a CheckpointError which says that the file `path` does not fit."""
     try:
         yield
     except (ValueError, CheckpointError) as error:
@@ -136,7 +136,7 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     else:
         state = checkpoint.load(path)
     words = words or get_tokenizer().words
-    with must_fit(path):
+    with blame(path):
         check_belongs(folder, stage, state, is_snapshot=snapshot is not None)
         new_words = move_to_vocabulary(state, pieces_of(state["vocabulary"]), pieces_of(words))
         widen(state)
@@ -206,7 +206,7 @@ def no_checkpoint(run: Path | str) -> BadInput:
 
 def config_of(state: dict) -> Config:
     """The settings stored in a checkpoint. Raises CheckpointError if one is unknown or out of range."""
-    with must_fit(f"the checkpoint of stage {state['stage']}"):
+    with blame(f"the checkpoint of stage {state['stage']}"):
         config = from_dict(state["config"])
         check(config)
     return config
@@ -373,7 +373,7 @@ def read_results(folder: Path) -> dict | None:
         raise Fault(f"{path} is damaged (it has an unknown stage): {advice}")
     settings, _ = settings_if_readable(folder)
     if settings is not None:
-        with must_fit(path):
+        with blame(path):
             check_same_run(results["config"], settings)
     return results
 

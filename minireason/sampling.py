@@ -1,7 +1,8 @@
 """Batched generation with a cache: ids in, ids out.
 
-Equal prompts are read once and their cache is copied to each row. Rows that ended are dropped. Each row draws
-from its own stream of uniform numbers, so that what one row says never depends on when another one stops.
+Equal prompts are read once and their cache is copied to each row. Rows that ended are dropped. Each row has
+its own uniform random numbers, uniforms[row, t] for its token t, all drawn before the first one is used. So
+what one row says never depends on when another one stops.
 Shapes: B rows, L new tokens at most, C width, V vocabulary.
 """
 
@@ -94,7 +95,7 @@ def read_prompts(model: GPT, prompts: list[list[int]], device: torch.device) -> 
     num_at_once = max(1, PROMPT_TOKENS // T)
     caches, logits = [], []
     for ids, some_lengths in zip(prompt_ids.split(num_at_once), lengths.split(num_at_once)):
-        kernels.choose(ids.numel())
+        kernels.choose(ids.numel())                                          # for speed alone
         cache = KVCache(model.config, some_lengths, longest, T, model.embedding.weight.dtype, BLOCK)
         hidden = model.hidden(ids.to(device), cache)                         # (some, T, C)
         logits.append(model.head(hidden[:, longest - 1]))                    # (some, V)
@@ -188,6 +189,7 @@ def generate_chunk(model: GPT, prompts: list[list[int]], max_new_tokens: int, te
     completion_mask = torch.ones_like(completion_ids)
     if eos_id is not None:
         is_end = (completion_ids == eos_id).long()
-        completion_mask = (is_end.cumsum(1) - is_end == 0).long()            # no end token before this one
+        num_ends_before = is_end.cumsum(1) - is_end
+        completion_mask = (num_ends_before == 0).long()
     return Generation(completion_ids * completion_mask, completion_mask.float(),
                       logprobs.masked_fill(completion_mask == 0, 0.0))

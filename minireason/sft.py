@@ -128,7 +128,7 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example],
         optimizer.zero_grad(set_to_none=True)
         step_loss = 0.0
         for piece, (inputs, targets) in zip(pieces, tensors):                 # (B, T-1), (B, T-1)
-            kernels.choose(inputs.numel())
+            kernels.choose(inputs.numel())                                    # for speed alone
             if config.max_gap:
                 positions = positions_of(piece, inputs.size(1), max_length)   # (B, T-1)
                 logits = model(inputs, positions.to(device))                  # (B, T-1, V)

@@ -20,11 +20,11 @@ from minireason.config import Config, to_dict
 from minireason.model import GPT
 from minireason.run import (
     Run,
+    blame,
     config_of,
     folder_of,
     has_checkpoint,
     model_of,
-    must_fit,
     open_model,
     open_state,
     start_of,
@@ -79,7 +79,7 @@ def open_snapshot(run: Path | str, iteration: int) -> tuple[GPT, dict]:
     folder = folder_of(run)
     path = snapshot_path(folder / "rl", iteration)
     state = open_state(folder, "rl", snapshot=path)
-    with must_fit(path):
+    with blame(path):
         if state["iteration"] != iteration:
             raise ValueError(f"it is of iteration {state['iteration']}: give it its name back")
     return model_of(state).eval(), state

@@ -26,7 +26,7 @@ from minireason.model import GPT
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import World, price_of_mixing, reasoning_world
-from minireason.run import Run, check_same_run, must_fit, start_of
+from minireason.run import Run, blame, check_same_run, start_of
 from minireason.tasks import TASKS
 from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.command import BadInput, Fault
@@ -76,7 +76,7 @@ def rejection(run: Run) -> Stage:
 
 
 def align(run: Run, saved: dict | None = None) -> Stage:
-    """Prepares RL with three rewards: a reward model for help, an exact rule against harm, right answers.
+    """Prepares RL on conversations and problems. align.py says what a completion of each is worth.
 
     `saved` is the checkpoint to resume from, if there is one. Its reward model is not trained again: it is
     made here, and gets its weights where train.py restores all networks of the stage.
@@ -184,7 +184,7 @@ def rejection_documents(run: Run) -> tuple[list[Document], dict[str, int]]:
     path = run.folder / "rejection" / "examples.json"
     if os.path.lexists(path):
         stored = read_json(path, EXAMPLES, "delete it and go on with --resume")
-        with must_fit(path):
+        with blame(path):
             check_same_run(stored["config"], to_dict(run.config))
         return stored["documents"], stored["counts"]
 

@@ -78,10 +78,10 @@ def wilson_interval(successes: int, total: int, z: float = 1.96) -> tuple[float,
     if total == 0:
         return 0.0, 1.0
     share = successes / total
-    z2 = z * z / total
-    center = share + z2 / 2
-    spread = z * math.sqrt(share * (1 - share) / total + z2 / (4 * total))
-    low, high = (center - spread) / (1 + z2), (center + spread) / (1 + z2)
+    z2_over_n = z * z / total
+    center = share + z2_over_n / 2
+    spread = z * math.sqrt(share * (1 - share) / total + z2_over_n / (4 * total))
+    low, high = (center - spread) / (1 + z2_over_n), (center + spread) / (1 + z2_over_n)
     return max(0.0, low), min(1.0, high)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import tiny_model, toy_world
+from helpers import ragged_rollout, tiny_model, toy_world
 
 from minireason import grpo
 from minireason.config import RLConfig
@@ -48,6 +48,20 @@ def test_group_advantages():
     assert not advantages[1].any()                               # a group without spread teaches nothing
     assert torch.allclose(grpo.group_advantages(rewards, scale=False)[0],
                           torch.tensor([0.5, -0.5, -0.5, 0.5]))
+
+
+@pytest.mark.parametrize("reward", [0.7, 0.1, 1 / 3, 1.0, 0.0])
+@pytest.mark.parametrize("group_size", [3, 12, 16])
+def test_a_group_of_equal_rewards_is_left_out_whatever_the_reward(reward, group_size):
+    """The mean of sixteen times 0.7 is 0.7 plus a rounding error, which the division by the std enlarges."""
+    config = RLConfig(group_size=group_size)
+    rewards = [reward] * group_size + [0.0] * (group_size - 1) + [1.0]
+    lengths = (3,) * len(rewards)
+    rollout = ragged_rollout(torch.Generator().manual_seed(0), prompt_lengths=lengths, lengths=lengths)
+    rollout.rewards = torch.tensor(rewards)
+    grpo.compute_advantages(rollout, config)
+    assert not rollout.advantages[:group_size].any() and rollout.advantages[group_size:].any()
+    assert len(grpo.rows_with_signal(rollout, config)) == group_size
 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.1])

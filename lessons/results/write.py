@@ -130,7 +130,7 @@ def pipeline():
         refusals = find("C8.json", f"{stage} over-refusals {EVERY_RUN}")["value"]
         told = [percent(find("C8.json", f"{stage} leaks {EVERY_RUN}")), f"{100 - 100 * refusals:.0f}"]
         rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies, *told])
-    titles = [*(f"{task} %" for task in TASKS), "secrets told %", "other numbers told %"]
+    titles = [*(f"{task} %" for task in TASKS), "secrets told % ↓", "other numbers told % ↑"]
     return table(["stage", "idea", "file", "time", *titles], rows)
 
 

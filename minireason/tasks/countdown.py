@@ -1,7 +1,8 @@
 """Countdown: `make 42 from 3 8 6`. Use every number exactly once, with + - * and parentheses.
 
 Level 1: two numbers; 2: three digits; 3: three numbers up to 20; 4: four digits. Targets are 1 to 99.
-Canonical problems: 1,864 at level 2, 13,217 at level 3 (level 2 among them), 20,387 at level 4.
+Different problems, whatever the order of the numbers: 1,864 at level 2, 13,217 at level 3 (level 2 among
+them), 20,387 at level 4.
 """
 
 import random
@@ -158,10 +159,10 @@ class Move(NamedTuple):
 
 
 def moves_back(target: int, numbers: list[int]) -> list[Move]:
-    """All moves backward from the target. Each has a letter.
+    """All moves backward from the target. Each has a letter, in this order.
 
     Of three numbers the first, second and third one is taken away from the target (a, b, c), divides it
-    (d, e, f) and is added to it (g, h, i).
+    (d, e, f) and is added to it (g, h, i). Two numbers have the letters a to f, four a to l.
     """
     others = [numbers[:i] + numbers[i + 1:] for i in range(len(numbers))]
     moves = []

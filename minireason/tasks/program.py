@@ -1,6 +1,7 @@
 """Tiny programs: `program 1->3 2->5 4->9`. Find a postfix program like `x 2 * 1 +` that fits the examples.
 
-Level 1: x+7 or 3*x; 2: a line, 2*x+1; 3: a parabola with one square, x*x+5*x-2; 4: one with two.
+Level 1: x+7 or 3*x; 2: a line, 2*x+1; 3: a parabola with one square, x*x+5*x-2; 4: one with two squares,
+2*x*x+5*x-2.
 A program is a list of words run on a stack: `x` pushes the input, a number pushes itself, + - * take two
 values and push one. It is verified on the examples shown and on hidden inputs, so a table of the examples is
 not enough. Two prompts for one function share their key.
@@ -23,12 +24,13 @@ from minireason.tasks.trace import TRY
 from minireason.tasks.words import Voice
 from minireason.upkeep.seeding import derive_rng
 
-LEVELS = {1: 0, 2: 0, 3: 1, 4: 2}                   # level -> how many squares its functions have
+LEVELS = {1: 0, 2: 0, 3: 1, 4: 2}                   # level -> squares: squares*x*x + slope*x + offset
 MAX_SQUARES, MAX_SLOPE, MAX_OFFSET = 2, 20, 30      # of the functions that are drawn
 MAX_INPUT = 6                                       # of the examples that are drawn
 KEY_INPUTS = (0, 3, 5, 10, 11, 17)                  # a function's outputs here are its key
-# A program is also tested at 10 of these, drawn for each function. So it cannot pass by going through all
-# known points: a polynomial through so many of them has values above MAX_VALUE on its way.
+# A program is also tested at 10 of these, drawn for each function. Were the ten the same for all functions, a
+# long program could be right at them alone. One that is right at all of these has values above MAX_VALUE on
+# its way.
 HIDDEN_INPUTS, NUM_HIDDEN = range(-20, 31), 10
 MAX_STEPS, MAX_VALUE = 100, 10**6                   # bounds of the interpreter
 MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may type
@@ -247,15 +249,17 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
                    careless: float = 0.0) -> tuple[str, str]:
     """Curves through two examples, each tested on the third. Returns (thinking, answer).
 
+    For `program 1->5 2->7 4->17`:
+
         7-5=2 1*2=2 5-2=3 try x 2 * 3 + 4*2=8 8+3=11 is 17 no wait try x 2 - 2 + x 1 - * 5 +
         4-2=2 2+2=4 4-1=3 4*3=12 12+5=17 is 17 yes
 
-    The order of the curves is: the line through both, a parabola with one square, one with two squares, and
-    again the line. Here the parabolas have (x-2) + 2 and (x-2)*2 + 2 instead of the slope 2. Both are 2 at
-    x = 2, and a factor (x-1) follows, so they still fit the examples at 1 and 2. The writer begins anywhere
-    in this order, so texts of few tries show every next step. Each try ends in a comparison that is written
-    out. `slip`: the chance that a fact is wrong; `careless`: that a try is any program that fits the first
-    example. After `max_tries` failures the writer gives up and answers anything.
+    The order of the curves is: the line through both examples, a parabola with one square, one with two
+    squares, and again the line. The line is 2*(x-1)+5 here. A parabola has (x-2)*squares + 2 in place of the
+    slope 2. At x = 2 the new term is 0, and at x = 1 the factor x-1 is 0, so both examples still fit.
+    The writer begins anywhere in this order, so texts of few tries show every next step. Each try ends in a
+    comparison that is written out. `slip`: the chance that a fact is wrong; `careless`: that a try is any
+    program that fits the first example. After `max_tries` failures the writer gives up and answers anything.
     """
     parts = []
     (x1, y1), (x2, y2) = problem.examples[:2]
@@ -268,7 +272,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
         parts.append(f"{left}{operator}{right}={value}")
         return value
 
-    def test(program, examples):
+    def all_fit(program, examples):
         """Writes out a program's values, up to the first example that it misses. Returns whether all fit."""
         for x, y in examples:
             value = write_run(program, x, step)
@@ -297,7 +301,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
             untested = problem.examples[2:]
             squares = (squares + 1) % (MAX_SQUARES + 1)
         parts += [voice("try"), program]
-        if test(program, untested):
+        if all_fit(program, untested):
             parts.append(voice("yes"))
             return " ".join(parts), program
         parts.append(voice("no"))

@@ -1,8 +1,8 @@
 """One record holds everything that the project knows about a kind of problem. README.md shows an example.
 
 A task is a file with a few functions and, at its end, a `Task(...)` that names them. All other code uses the
-record: nothing outside this folder names a task. (No tasks: chat, contract, harm, problem, prompts, trace and
-words.)
+record: nothing outside this folder names a task. (These files of the folder are no tasks: chat, contract,
+harm, problem, prompts, trace and words.)
 """
 
 import random
@@ -26,7 +26,7 @@ class Mix(NamedTuple):
 
 class Habits(NamedTuple):
     """How the writer of one document of the base corpus works. Some give up at once, others try again."""
-    checks: bool    # False in a control corpus: this writer never checks, repairs or retries
+    checks: bool    # may it write checks such as `check 7+8=15`, and repairs? Only arithmetic asks
     tries: int      # tries before giving up, from 1 to TaskConfig.max_tries
 
 

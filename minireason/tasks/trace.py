@@ -26,7 +26,7 @@ class Step(NamedTuple):
     span: Span
     question: tuple[str, ...]      # what was asked, such as ("42", "-", "6")
     result: str                    # what was written as its answer, such as "36"
-    right: bool | None             # whether that is true; None where it cannot be evaluated
+    right: bool | None             # is that true? None: a division that does not come out even, 36/7=6
 
 
 class Try(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 
 from minireason.config import from_dict, settings_of
 from minireason.evaluate import mean_of_reasoning, tasks_of
-from minireason.run import must_fit, scored_on
+from minireason.run import blame, scored_on
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
 from minireason.tools import plots
@@ -77,7 +77,7 @@ class Group:
 
 def compared_settings(folder: str, run: dict) -> dict[str, Any]:
     """{name: value} of all settings but NOT_COMPARED. Raises CheckpointError if a setting is unknown."""
-    with must_fit(Path(folder) / "results.json"):
+    with blame(Path(folder) / "results.json"):
         config = from_dict(run["config"])
     return {setting.name: setting.get() for setting in settings_of(config)
             if setting.name not in NOT_COMPARED}

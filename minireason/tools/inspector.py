@@ -27,7 +27,7 @@ from minireason.model import GPT
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs, make_critic
 from minireason.rewards import price_of_mixing, reasoning_world
 from minireason.rollout import collect_rollout
-from minireason.run import PRETRAINED, STARTS_FROM, config_of, must_fit, open_model, start_of
+from minireason.run import PRETRAINED, STARTS_FROM, blame, config_of, open_model, start_of
 from minireason.stats import k3, sequence_log_ratio
 from minireason.tasks import Problem, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
@@ -118,7 +118,7 @@ def inspect_run(folder: Path | str, stage: str, problem: Problem, group_size: in
     critic = None
     if "critic" in state["extra"]:
         critic = make_critic(policy, settings.shared_critic)
-        with must_fit(f"the critic of stage {stage}"):
+        with blame(f"the critic of stage {stage}"):
             load_weights(critic, state["extra"]["critic"])
     return inspect_rollout(policy, old_policy, critic, problem, settings, seed, price), old
 
