@@ -272,7 +272,8 @@ def size_and_time(config: Config, args: argparse.Namespace, device: str) -> str:
 
 def print_end(folder: Path, config: Config, results: dict) -> None:
     """Prints the table of the stages, where the files are, and what to run next."""
-    task = max(config.tasks.shares, key=config.tasks.shares.get)
+    shares = config.tasks.shares
+    task = max(reversed(shares), key=shares.get)        # of equals the last: a task of one's own is last
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
     print("", *screen_table(results["stages"]),
           "(leaks: secrets that are told; over-refusals: other numbers that are not told)", "", sep="\n")

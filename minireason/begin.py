@@ -9,6 +9,7 @@ import contextlib
 import copy
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from minireason.run import (
     scored_on,
     stages_of,
 )
-from minireason.tasks import test_problems
+from minireason.tasks import TASKS, test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.command_line import config_asked, given_flags
 from minireason.tools.flags import apply_flags
@@ -223,6 +224,17 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
             flags = [f"--model-{name.replace('_', '-')} {values[name]}" for name in differing]
             raise BadInput(f"{source} holds another size of model: "
                            f"add {' '.join(flags)}, or give another --from")
+    warn_of_unread_tasks(source, state["new words"], config)
+
+
+def warn_of_unread_tasks(source: Path | str, new_words: list[str], config: Config) -> None:
+    """Says which tasks are trained although a model to start from never read their words (`new_words`)."""
+    shares = config.tasks.shares
+    for name in config.tasks.trained():
+        if set(TASKS[name].words) & set(new_words):
+            percent = 100 * shares[name] / sum(shares.values())
+            print(f"the model of {source} has never read {name}, and {percent:.0f}% of the problems are of "
+                  f"this task: leave it out with --tasks-{name}-share 0, or train a base", file=sys.stderr)
 
 
 def stages_before(stage: str, config: Config) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ MAX_SEED = 2**63 - 1
 def option(default: Any, meaning: str, low: float | None = None, high: float | None = None,
            choices: tuple[str, ...] = ()) -> Any:
     """A field with its default, the help of its flag, and its range: low <= value <= high."""
+    longest = 34 if isinstance(default, bool) else 40
+    if len(meaning) > longest:
+        raise ValueError(f"{meaning!r} has {len(meaning)} characters: at most {longest}")
     metadata = dict(meaning=meaning, low=low, high=high, choices=choices)
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -39,7 +42,8 @@ def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None,
 
 
 # A setting is   name: type = option(default, "meaning", lowest, highest).   `train.py all --help` shows it on
-# one line, so a meaning has at most 40 characters, and 34 where the setting is on or off.
+# one line, so a meaning has at most 40 characters, and 34 where the setting is on or off. If it begins with
+# "GRPO:", --algo ppo refuses the flag, which would change nothing.
 
 @dataclass
 class ModelConfig:
@@ -414,13 +418,31 @@ def check_variants(config: Config) -> None:
 
     Only a new run is checked: an older one that has such settings can still be opened.
     """
-    for stage, settings in (("rl", config.rl), ("align", config.align)):
-        if contradiction := find_contradiction(f"--{stage}", settings, config.algo):
+    for stage in ("rl", "align"):
+        settings = getattr(config, stage)
+        flag = flag_of_grpo(stage, settings)
+        if config.algo == "ppo" and flag:
+            raise ValueError(f"{flag} changes GRPO and not PPO: leave it out, or choose --algo grpo")
+        if contradiction := find_contradiction(f"--{stage}", settings):
             raise ValueError(contradiction)
 
 
-def find_contradiction(prefix: str, settings: RLConfig, algo: str) -> str:
-    """The first contradiction among the variants of PPO and GRPO in one line, "" if there is none.
+def flag_of_grpo(stage: str, settings: RLConfig) -> str:
+    """The first flag that was given and changes GRPO alone, by its meaning; "" if there is none."""
+    usual = {setting.name: setting.get() for setting in settings_of(getattr(Config(), stage))}
+    for setting in settings_of(settings):
+        value = setting.get()
+        if value == usual[setting.name] or not setting.metadata["meaning"].startswith("GRPO:"):
+            continue
+        flag = f"{stage}-{setting.name}".replace("_", "-")
+        if isinstance(value, bool):
+            return f"--{flag}" if value else f"--no-{flag}"
+        return f"--{flag} {value}"
+    return ""
+
+
+def find_contradiction(prefix: str, settings: RLConfig) -> str:
+    """The first contradiction among the variants in one line, "" if there is none.
 
     Flags begin with `prefix`.
     """
@@ -434,14 +456,6 @@ def find_contradiction(prefix: str, settings: RLConfig, algo: str) -> str:
     if settings.objective != "clip" and settings.num_epochs == 1:
         return (f"{prefix}-objective {settings.objective} needs {prefix}-num-epochs 2 or more: "
                 "with one update per rollout every ratio is 1, and all objectives are the same")
-    if algo == "ppo":
-        only_grpo = [(baseline, settings.batch_baseline), (refills, settings.max_refills > 0),
-                     (kl_flag, kl_flag != ""), (f"{prefix}-leave-one-out", settings.leave_one_out),
-                     # alignment has no scale by default
-                     ("--no-rl-scale-advantages", prefix == "--rl" and not settings.scale_advantages)]
-        for flag, is_given in only_grpo:
-            if is_given:
-                return f"{flag} changes GRPO and not PPO: leave it out, or choose --algo grpo"
     if kl_flag and not settings.kl_coef:
         return f"{kl_flag} has no effect without a KL: give {prefix}-kl-coef, or leave it out"
     if settings.batch_baseline and settings.leave_one_out:

@@ -139,6 +139,15 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
     assert state["vocabulary"][-1] == "sort"
 
 
+def test_rl_from_a_model_that_never_read_a_task_is_told(sort, capsys):
+    register(sort)                                  # with a share of 0.2 in laptop
+    for flags, is_told in (([], True), (["--tasks-sort-share", "0"], False)):
+        train.choose_run(train.parse(["rl", "--from", "pretrained", *flags, "--out", "new"]))
+        said = capsys.readouterr().err
+        assert ("never read sort, and 17% of the problems are of this task" in said) == is_told
+    assert "--tasks-sort-share 0" not in said
+
+
 @pytest.mark.slow
 def test_a_task_goes_through_the_pipeline_and_talks(sort, tmp_path, capsys):
     register(dataclasses.replace(sort, presets=sort.presets | {"smoke": Mix((1,), 1.0)}))
@@ -211,6 +220,7 @@ def raises(*_):
      "not a whole number above 0"),
     ({"guess_share": 2}, "between 0 and 1"), ({"example": "order 1"}, "it raises ValueError"),
     ({"find_steps": lambda thinking: None}, "a list of Step"),
+    ({"is_short": lambda thinking: False}, "no thought of level 1 is_short: the cold start needs some"),
     ({"check": lambda problem, answer: "never"}, "refuses all answers of write_thinking"),
     ({"make_problem": lambda rng, level: sorting_problem(random.Random(), level)}, "something else than rng"),
     ({"make_problem": lambda rng, level: sorting_problem(rng, 1)}, "say level 1"),
@@ -408,7 +418,7 @@ def test_guesses_at_every_task_are_not_always_right(name):
 # -----------------------------------------------------------------------------
 # The whole way of the page
 
-LOOK_AT_TASKS = "config corpus evaluate own_task page pretrained run structure style tokenizer".split()
+LOOK_AT_TASKS = "config corpus evaluate own_task page pretrained run sample structure style tokenizer".split()
 
 
 def copy_with_the_example(copy):

@@ -116,7 +116,7 @@ def test_both_ends_of_a_range_belong_to_it(setting, one_parser):
     (["cold-start", "--pure-rl"], "--pure-rl has no stage cold-start"),
     (["rejection", "--pure-rl", "--from", "pretrained"], "--pure-rl has no stage rejection"),
     (["--preset", "smoke", "--tasks-program-levels", "1", "--evaluate-num-programs", "90"],
-     "--evaluate-num-programs: program has fewer than 90 test problems at levels 1:"),
+     "--evaluate-num-programs: program has fewer than 90 test problems at levels 1 ("),
     (["--tasks-arithmetic-levels", "1"], "--evaluate-num-problems: arithmetic has fewer than 1000 "),
     (["--preset", "smoke", "--tasks-arithmetic-levels", "1", "--evaluate-every", "5", "--evaluate-num-quick",
       "900"], "--evaluate-num-quick: arithmetic has fewer than 900 "),

@@ -12,6 +12,7 @@ from minireason.tasks.words import TAGS, Voice
 
 RESERVED_NAMES = ("all", "chat", "problem")     # these already mean something in results and flags
 NUM_TRIALS = 3          # problems of each level that a task is tried out on, at every start
+NUM_GOLDEN_TRIALS = 200     # problems of a level among which an example for the cold start has to be found
 # Answers that a check has to refuse or accept without an exception.
 STRANGE_ANSWERS = (
     "", " ", "no", "0", "-1", "((", "1 2 3", "x x x", "1+", "9" * 60, "a\nb", "\u00e9\u0661", "<think>",
@@ -36,6 +37,10 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
         check_fields(task, taken_names, taken_words, require)
         num_solved = sum(try_out(task, level, require) for level in task.levels)
         require(num_solved > 0, "its check refuses all answers of write_thinking")
+        for mix in task.presets.values():
+            for level in golden_levels(task, mix):
+                is_found = has_golden_example(task, level)
+                require(is_found, f"no thought of level {level} is_short: the cold start needs some")
     except BrokenContract:
         raise
     except Exception as error:      # anyone may write a task, so any error is possible
@@ -102,6 +107,24 @@ def try_out(task: Task, level: int, require: Callable) -> int:
     require(isinstance(task.parse(task.example), Problem),
             f"parse does not read the example {task.example!r}")
     return num_solved
+
+
+def golden_levels(task: Task, mix: Mix) -> list[int]:
+    """The levels of which a preset's cold start needs examples: see `golden_example` in corpus.py."""
+    easier = [level for level in task.levels if 0 < level < max(mix.levels)]
+    return easier or [max(mix.levels)]
+
+
+def has_golden_example(task: Task, level: int) -> bool:
+    """Whether a short and right solution is soon found. Else the cold start would search for it in vain."""
+    if task.candidate is not None:      # there few tries are short
+        return True
+    for rng in seeded(NUM_GOLDEN_TRIALS, level):
+        problem = task.make_problem(rng, level)
+        thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
+        if task.is_short(thinking) and task.check(problem, answer) is None:
+            return True
+    return False
 
 
 def seeded(number: int, level: int) -> list[random.Random]:
