@@ -38,12 +38,13 @@ import train
 from minireason import run, snapshots, stages
 from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_of
-from minireason.run import PRETRAINED, config_of_run, different_settings, folder_of, read_results
+from minireason.run import PRETRAINED, config_of_run, folder_of, read_results
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint, metrics
+from minireason.upkeep.belonging import different_settings
 from minireason.upkeep.checkpoint import load_weights, save_json, write_atomically
 from minireason.upkeep.command import BadInput, Fault, exit_codes
 from minireason.upkeep.files import read_json

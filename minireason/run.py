@@ -18,26 +18,18 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from minireason.config import (
-    Config,
-    ModelConfig,
-    changed_settings,
-    check,
-    check_model,
-    from_dict,
-    to_dict,
-)
+from minireason.config import Config, ModelConfig, check, check_model, from_dict, to_dict
 from minireason.model import GPT
 from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer, pieces_of
 from minireason.upkeep import checkpoint
-from minireason.upkeep.checkpoint import SCALAR, SETTINGS, CheckpointError
+from minireason.upkeep.belonging import check_belongs, check_same_run, read_settings, settings_if_readable
+from minireason.upkeep.checkpoint import CheckpointError
 from minireason.upkeep.command import BadInput, Fault, visible
-from minireason.upkeep.files import check_shape, read_json, short
+from minireason.upkeep.files import read_json
 from minireason.upkeep.results import results as results_shape
 from minireason.upkeep.seeding import derive_seed
 from minireason.upkeep.vocabulary import move_to_vocabulary
@@ -258,96 +250,6 @@ def runs_by_age() -> list[Path]:
     """The folders of runs in runs/, the newest last."""
     paths = sorted(Path("runs").glob("*/config.json"), key=lambda path: path.lstat().st_mtime)
     return [path.parent for path in paths]
-
-
-# -----------------------------------------------------------------------------
-# What belongs to a run
-
-PUT_BACK = "put back the file of this run, or delete the stage's folder and train that stage again"
-
-
-def check_belongs(folder: Path, stage: str, state: dict, is_snapshot: bool = False) -> None:
-    """Raises ValueError if a checkpoint is of another stage or run than the folder in which it lies.
-
-    Settings, the seed among them, tell one run from another: equal settings give equal bits. config.json
-    holds them, and so does every file that was made with them: each checkpoint, results.json and
-    rejection/examples.json. If they differ, files of two runs are mixed. A stage that --from copied was
-    trained with settings of its own, and often with another seed. These are in config.json as well, under
-    "copied". Such a stage may have these settings or those of the run.
-
-    Nothing is compared if the folder has no config.json. Nor are finished stages if it does not say which of
-    them were copied: so it is with the included weights, whose stages are stored in half precision.
-    """
-    if state["stage"] != stage:
-        raise ValueError(f"it is of stage {short(state['stage'])}, not {stage}; {PUT_BACK}")
-    settings, copied = settings_if_readable(folder)
-    if settings is None or (copied is None and state["done"]):
-        return
-    is_copied = stage in (copied or {}) and not different_settings(copied[stage], state["config"])
-    if not is_copied:
-        check_same_run(state["config"], settings)
-    # Training on from weights in half precision would give other bits.
-    is_half = any(tensor.dtype == torch.float16 for tensor in state["model"].values())
-    if is_half and not is_copied and not is_snapshot:
-        raise ValueError(f"its weights are in half precision; {PUT_BACK}")
-
-
-def check_same_run(stored: Any, settings: dict) -> None:
-    """Raises ValueError if the settings that a file stores are not those of config.json (`settings`)."""
-    check_shape(stored, SETTINGS, "config")
-    if differing := different_settings(settings, stored):
-        names = ", ".join(differing[:4])
-        raise ValueError(f"it was made with other settings than those in config.json ({names}): files of two "
-                         "runs are mixed, or one was edited; put it back")
-
-
-def different_settings(one: dict, other: dict) -> list[str]:
-    """Names of the settings in which two dicts of settings differ, of those that this version knows.
-
-    The size of the vocabulary does not count, since it grows when a word is added.
-    """
-    if one == other:
-        return []
-    configs = []
-    for values in (one, other):
-        config = from_dict(values, skip_unknown=True)
-        config.model.vocab_size = 0
-        configs.append(config)
-    # `changed_settings` goes through the settings of the first alone; a task may be only in the second.
-    return changed_settings(*configs) or changed_settings(*reversed(configs))
-
-
-def read_settings(folder: Path) -> tuple[dict, dict | None]:
-    """Reads config.json. Returns (the settings of the run, {copied stage: its settings}).
-
-    The second is None if the file has no "copied", as that of the included weights. Raises Fault if the file
-    is missing or damaged.
-    """
-    values = read_json(folder / "config.json", check_settings,
-                       "put it back, or take its settings from results.json, where they are under \"config\"")
-    copied = values.pop("copied", None)
-    return values, copied
-
-
-def check_settings(value: Any, name: str) -> None:
-    """Raises ValueError if a value is not settings, perhaps with "copied", as config.json should hold."""
-    check_shape(value, dict, name)
-    settings = value.copy()
-    check_shape(settings.pop("copied", {}), {str: SETTINGS}, "copied")
-    check_shape(settings, SETTINGS | {"seed": int, "model": {str: SCALAR}, "tasks": {str: SCALAR}}, name)
-
-
-def settings_if_readable(folder: Path) -> tuple[dict | None, dict | None]:
-    """What `read_settings` returns, but (None, None) if config.json is missing or damaged.
-
-    train.py refuses such a run. But a model in it can still be asked, and its results can be reported.
-    """
-    try:
-        settings, copied = read_settings(folder)
-        from_dict(settings, skip_unknown=True)
-    except (Fault, ValueError):
-        return None, None
-    return settings, copied
 
 
 # -----------------------------------------------------------------------------

@@ -26,9 +26,10 @@ from minireason.model import GPT
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import World, price_of_mixing, reasoning_world
-from minireason.run import Run, blame, check_same_run, start_of
+from minireason.run import Run, blame, start_of
 from minireason.tasks import TASKS
 from minireason.upkeep import checkpoint, parallel
+from minireason.upkeep.belonging import check_same_run
 from minireason.upkeep.command import BadInput, Fault
 from minireason.upkeep.files import check_shape, read_json
 from minireason.upkeep.seeding import derive_seed

@@ -15,7 +15,7 @@ LEVELS = {
     0: "upkeep tools command files seeding metrics tasks config tokenizer verifier behaviour corpus plots "
        "flags verdict shapes large fits published",
     1: "model cache stats parallel neighbours kernels checkpoint vocabulary logs results",
-    2: "sampling batch optimizer",
+    2: "sampling batch optimizer belonging",
     3: "policy inference rewards run command_line begin snapshots",
     4: "rollout evaluate",
     5: "sft ppo grpo rejection align",

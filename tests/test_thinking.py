@@ -8,10 +8,11 @@ import pytest
 
 from minireason.config import from_dict, preset
 from minireason.corpus import base_corpus, base_documents, cold_start_documents, golden_examples
-from minireason.run import PRETRAINED, config_of_run, folder_of, read_settings
+from minireason.run import PRETRAINED, config_of_run, folder_of
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import thinking
+from minireason.upkeep.belonging import read_settings
 
 NUM_DOCUMENTS = 400
 OWN_TEXT = "<think>" + 11 * "try 1+1=3 no wait " + "try 3+8=11 yes</think><answer>3+8</answer>"
