@@ -403,8 +403,9 @@ show_figure(figure, "17_your_own_task")
 # - **Left.** A thought is right more often than a guess, and most often where no step is wrong.
 #   So RL makes thoughts more likely than guesses, and right steps more likely than slips.
 # - **Right.** Where Spanish is rewarded, nearly all thoughts are Spanish in the end. Where it is
-#   not, the share fell from 19% to 1%. All languages earn the same there, so no reward holds the
-#   share, and another seed may end elsewhere.
+#   not, the share fell from 49% to 23%. All languages earn the same there, so no reward holds the
+#   share, and another seed may end elsewhere. So may another CPU, which rounds differently: on one
+#   the same lesson went from 19% to 1%.
 
 # %% [markdown]
 # ## The trap
