@@ -222,7 +222,7 @@ def test_the_axis_says_which_curves_are_means(tmp_path, monkeypatch):
     plots.plot_groups(panels, ["A", "B"], tmp_path / "curves.png")
     labels = {title: axis.get_xlabel() for title, axis in zip(panels, grids[0].flat)}
     assert labels.pop("rl: held-out countdown") == "step"
-    assert labels and set(labels.values()) == {f"step (means of {plots.WINDOW})"}
+    assert labels and set(labels.values()) == {f"step (means of the last {plots.WINDOW})"}
 
 
 def test_the_mean_of_a_group_is_over_runs_at_the_same_step():

@@ -92,11 +92,12 @@ def plot_stages(stages: dict, tasks: list[str], path: Path) -> None:
         above = [100 * (rate["high"] - rate["value"]) for rate in rates]
         axes.bar(x, percents, width, yerr=[below, above], capsize=2, color=color_of(position),
                  label=f"{task} (n={rates[0]['num_problems']})")
-        for bar_x, percent in zip(x, percents):
-            if percent > 10:
+        for bar_x, percent, error in zip(x, percents, above):
+            if percent > 25:
                 axes.text(bar_x, 3, f"{percent:.0f}", ha="center", color="white", fontsize=8)
-            else:       # the bar is too low for its number
-                axes.text(bar_x, percent + 3, f"{percent:.0f}", ha="center", color="#444444", fontsize=8)
+            else:       # the bar is too low for its number: it stands above the interval
+                top = percent + error
+                axes.text(bar_x, top + 1, f"{percent:.0f}", ha="center", color="#444444", fontsize=8)
     axes.set_xticks(range(len(stages)), list(stages))
     axes.set_ylabel("held-out pass@1, %")
     axes.set_ylim(0, 100)
@@ -123,6 +124,7 @@ def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
         axes.plot(iterations, values, color="#b9c7d6", linewidth=0.8)
         axes.plot(iterations, smooth(values), color="#1b6ca8", linewidth=1.6)
         axes.set_title(CURVES[key], fontsize=9, loc="left")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid.flat[len(keys):]:
@@ -152,6 +154,7 @@ def plot_held_out(lines: list[dict[str, float]], path: Path, title: str) -> None
         steps = [line["iteration"] + 1 for line in measured]
         percents = [100 * line[HELD_OUT + task] for line in measured]
         axes.plot(steps, percents, marker="o", markersize=3, color=color_of(position), label=task)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("steps", fontsize=9)
     axes.set_ylabel("held-out pass@1, %", fontsize=9)
     axes.set_ylim(0, 100)
@@ -174,9 +177,10 @@ def plot_groups(panels: dict[str, list[list[Curve]]], labels: list[str], path: P
         for position, curves in enumerate(groups):
             draw_group(axes, curves, color_of(position))
         axes.set_title(title, fontsize=9, loc="left")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.tick_params(labelsize=8)
         is_smoothed = HELD_OUT_TITLE not in title
-        axes.set_xlabel(f"step (means of {WINDOW})" if is_smoothed else "step", fontsize=8)
+        axes.set_xlabel(f"step (means of the last {WINDOW})" if is_smoothed else "step", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid.flat[len(panels):]:
         axes.set_visible(False)
