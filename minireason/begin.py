@@ -224,14 +224,14 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
             flags = [f"--model-{name.replace('_', '-')} {values[name]}" for name in differing]
             raise BadInput(f"{source} holds another size of model: "
                            f"add {' '.join(flags)}, or give another --from")
-    warn_of_unread_tasks(source, state["new words"], config)
+    warn_of_unread_tasks(source, checkpoint.load(checkpoint_path(folder, name))["vocabulary"], config)
 
 
-def warn_of_unread_tasks(source: Path | str, new_words: list[str], config: Config) -> None:
-    """Says which tasks are trained although a model to start from never read their words (`new_words`)."""
+def warn_of_unread_tasks(source: Path | str, known_words: list[str], config: Config) -> None:
+    """Says which tasks are trained although a model to start from, which read `known_words`, lacks theirs."""
     shares = config.tasks.shares
     for name in config.tasks.trained():
-        if set(TASKS[name].words) & set(new_words):
+        if not set(TASKS[name].words) <= set(known_words):
             percent = 100 * shares[name] / sum(shares.values())
             print(f"the model of {source} has never read {name}, and {percent:.0f}% of the problems are of "
                   f"this task: leave it out with --tasks-{name}-share 0, or train a base", file=sys.stderr)

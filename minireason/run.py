@@ -120,8 +120,7 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
     """Loads the checkpoint of a stage, or the file `snapshot` of this stage. Returns its state, a dict.
 
     The rows of its embedding are moved to the ids of a tokenizer that knows `words`; by default it knows all
-    words of this version. "new words" of the state are those that the model never read. Raises
-    CheckpointError if the file is damaged, or of another stage or run.
+    words of this version. Raises CheckpointError if the file is damaged, or of another stage or run.
     """
     path = snapshot or checkpoint_path(folder, stage)
     if snapshot:
@@ -135,7 +134,6 @@ def open_state(folder: Path, stage: str, words: tuple[str, ...] | None = None,
         widen(state)
         check_sizes(state)
     state["vocabulary"] = list(words)
-    state["new words"] = new_words
     if new_words:
         added = ", ".join(new_words)
         line = f"{path}: the model was trained before these words came, and cannot read them: {added}"
