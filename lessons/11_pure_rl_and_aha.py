@@ -252,16 +252,16 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   answers, and so it became more likely together with them. ([C12](results/C12.md)
 #   counts the answers with more tries than any text has.)
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
-#   likely what was there. A *control* shows what happens if the retries are not there. It differs
-#   in one thing alone: no text tries twice (`--tasks-max-tries 1`). In [its
+#   likely what was there. A *control* shows what happens if the retries are not there. In it no
+#   text tries twice (`--tasks-max-tries 1`): who fails gives up. In [its
 #   runs](results/C12.md#fewer-tries), with three seeds, thoughts have 1.0 tries before RL, and 1.0
-#   after it. The control does learn: RL takes it from 15 to 32% in countdown, since it comes to
-#   think where it guessed. If texts try at most twice, RL takes thoughts from 1.4 to 4.0 tries: a
-#   second try in the texts is enough, since the third is more of the same. With up to three tries,
-#   as in our corpus, RL raises the share of failed tries that are retried from 52 to 99% in 100
-#   iterations ([five seeds](results/C3.md)). (In this lesson it rises from 50 to 87% in 24.) So RL
-#   makes likely what it finds, and does it more often than any text did. A move that no text had,
-#   it does not invent here.
+#   after it. The control does learn: RL takes it from 15 to 32% right answers in countdown, since
+#   its single tries succeed more often, and since it thinks where it guessed. If texts try at most
+#   twice, RL takes thoughts from 1.4 to 4.0 tries: a second try in the texts is enough, since the
+#   third is more of the same. With up to three tries, as in our corpus, RL raises the share of
+#   failed tries that are retried from 52 to 99% in 100 iterations ([five seeds](results/C3.md)).
+#   (In this lesson it rises from 50 to 87% in 24.) So RL makes likely what it finds, and does it
+#   more often than any text did. What no text had, it does not make likely here.
 # - **Trying again is useful here**: see how many right answers were won by retrying. To find the
 #   right try is hard, and to check one takes only two calculations.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation
@@ -278,7 +278,8 @@ show_figure(figure, "11_pure_rl_and_aha")
 #
 # - **Where thoughts do not grow.** In sums there is nothing to try again: over longer runs their
 #   thoughts get shorter, from 45 tokens to 40. And without retries in the corpus countdown does not
-#   grow either: 34.5 tokens before RL and 34.4 after ([the results](results/C3.md)).
+#   grow either: 34.5 tokens of a thought before RL and 34.4 after (the control of
+#   [C3](results/C3.md), whose corpus lacks checks and comparisons, too).
 #
 # What it does not show: a second seed, and a world in which repairs are worth their while. In sums
 # only 5% of the base's steps are wrong, so a check seldom finds one, and RL gains more by doing the

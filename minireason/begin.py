@@ -29,7 +29,7 @@ from minireason.run import (
     scored_on,
     stages_of,
 )
-from minireason.tasks import TASKS, test_problems
+from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.command_line import config_asked, given_flags
 from minireason.tools.flags import apply_flags
@@ -224,14 +224,17 @@ def check_source(source: Path | str, stage: str, config: Config) -> None:
             flags = [f"--model-{name.replace('_', '-')} {values[name]}" for name in differing]
             raise BadInput(f"{source} holds another size of model: "
                            f"add {' '.join(flags)}, or give another --from")
-    warn_of_unread_tasks(source, checkpoint.load(checkpoint_path(folder, name))["vocabulary"], config)
+    warn_of_unread_tasks(source, state["config"]["tasks"], config)
 
 
-def warn_of_unread_tasks(source: Path | str, known_words: list[str], config: Config) -> None:
-    """Says which tasks are trained although a model to start from, which read `known_words`, lacks theirs."""
+def warn_of_unread_tasks(source: Path | str, its_tasks: dict, config: Config) -> None:
+    """Says which tasks are trained now, and were not when the model of `source` was.
+
+    `its_tasks` are that model's settings of tasks, such as {"countdown_share": 0.54}.
+    """
     shares = config.tasks.shares
     for name in config.tasks.trained():
-        if not set(TASKS[name].words) <= set(known_words):
+        if not its_tasks.get(f"{name}_share"):
             percent = 100 * shares[name] / sum(shares.values())
             print(f"the model of {source} has never read {name}, and {percent:.0f}% of the problems are of "
                   f"this task: leave it out with --tasks-{name}-share 0, or train a base", file=sys.stderr)

@@ -43,7 +43,7 @@ def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None,
 
 # A setting is   name: type = option(default, "meaning", lowest, highest).   `train.py all --help` shows it on
 # one line, so a meaning has at most 40 characters, and 34 where the setting is on or off. If it begins with
-# "GRPO:", --algo ppo refuses the flag, which would change nothing.
+# "GRPO:", --algo ppo refuses the flag: it is not meant for PPO.
 
 @dataclass
 class ModelConfig:
@@ -151,7 +151,7 @@ class TaskConfig:
     shares: dict[str, float] = by_task(                 # with 0 a task is only scored
         "{}_share", "share of RL's prompts and of the corpus", preset_shares, 0, 1000)
     # No text of the base corpus has more tries, nor one of a cold start without `expert`: longer thinking is
-    # not imitated from them. RL gets as far with 3 as with 6, but not with 2 (lessons/results/CHANGES.md).
+    # not imitated from them. RL solves as much with 3 as with 6, but less with 2 (lessons/results/C12.md).
     max_tries: int = option(3, "most tries in a text to imitate", 1, 10)
     chat_share: float = option(0.60, "chats among alignment's prompts", 0, 1)
 
@@ -420,17 +420,17 @@ def check_variants(config: Config) -> None:
     """
     for stage in ("rl", "align"):
         settings = getattr(config, stage)
-        flag = flag_of_grpo(stage, settings)
+        flag = flag_of_grpo(stage, config)
         if config.algo == "ppo" and flag:
-            raise ValueError(f"{flag} changes GRPO and not PPO: leave it out, or choose --algo grpo")
+            raise ValueError(f"{flag} is for GRPO and not for PPO: leave it out, or choose --algo grpo")
         if contradiction := find_contradiction(f"--{stage}", settings):
             raise ValueError(contradiction)
 
 
-def flag_of_grpo(stage: str, settings: RLConfig) -> str:
-    """The first flag that was given and changes GRPO alone, by its meaning; "" if there is none."""
-    usual = {setting.name: setting.get() for setting in settings_of(getattr(Config(), stage))}
-    for setting in settings_of(settings):
+def flag_of_grpo(stage: str, config: Config) -> str:
+    """The first flag of a stage that is for GRPO and has not the preset's value; "" if there is none."""
+    usual = {setting.name: setting.get() for setting in settings_of(getattr(preset(config.preset), stage))}
+    for setting in settings_of(getattr(config, stage)):
         value = setting.get()
         if value == usual[setting.name] or not setting.metadata["meaning"].startswith("GRPO:"):
             continue

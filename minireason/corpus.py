@@ -16,6 +16,7 @@ from typing import Any
 from minireason.config import Config, TaskConfig
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.chat import draw_chat, write_reply
+from minireason.tasks.contract import golden_levels
 from minireason.tasks.problem import calculate, is_test
 from minireason.tasks.task import Habits, Task
 from minireason.tasks.trace import split_tries
@@ -172,10 +173,7 @@ def golden_example(rng: random.Random, tasks: TaskConfig, expert: bool = False) 
     while True:
         name = draw_task(rng, tasks)
         task, levels = TASKS[name], tasks.levels[name]
-        # Below the hardest that is scored, where there is such a level. (Level 0 is of another kind.)
-        easier = [level for level in task.levels if 0 < level < max(levels)]
-        hardest = max(easier, default=max(levels))
-        choices = levels if expert else levels_up_to(hardest, task.levels)
+        choices = levels if expert else levels_up_to(max(golden_levels(task, levels)), task.levels)
         problem = draw_problem(name, rng, rng.choice(choices))
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
         completion = wrap(thinking, answer)

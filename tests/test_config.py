@@ -12,6 +12,7 @@ from minireason.config import (
     TaskConfig,
     changed_settings,
     from_dict,
+    option,
     preset,
     settings_of,
     to_dict,
@@ -132,3 +133,10 @@ def test_settings_that_cannot_work_raise_one_line(given, says):
     with pytest.raises(ValueError, match=says) as error:
         apply_flags(preset("laptop"), given)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("default, longest", [(0, 40), (False, 34)])
+def test_a_meaning_that_does_not_fit_on_a_line_of_the_help_is_refused(default, longest):
+    option(default, "x" * longest)
+    with pytest.raises(ValueError, match=f"has {longest + 1} characters: at most {longest}"):
+        option(default, "x" * (longest + 1))

@@ -134,6 +134,9 @@ def test_a_model_is_kept_with_what_it_answered(study, monkeypatch):
     kept = longer.measure(longer.BEFORE, 3, 0, SimpleNamespace(flags=[]))
     assert kept == {"right": "000", "thinks": "111", "ended": "000", "tries": [2, 2, 2], "tokens": [9, 9, 9],
                     "length": []}
+    monkeypatch.setattr(longer.runs, "curve", lambda source, stage: [{"completion_length": 31.234}])
+    assert longer.look_at("run", "rl", 3)["length"] == [31.23]
+    assert longer.look_at("run", "base", 3)["length"] == []
 
 
 def test_each_arm_asks_train_py_for_its_own_loss(study, monkeypatch):
@@ -155,8 +158,11 @@ def test_each_arm_asks_train_py_for_its_own_loss(study, monkeypatch):
 
 def test_tries_are_compared_with_the_most_of_any_text(study):
     fewer_tries, longer = study("fewer_tries"), study("longer")
-    base = longer.answers_of([answers("100", [1, 1, 1]), answers("000", [1, 1, 2])])
-    rl = longer.answers_of([answers("110", [1, 3, 12]), answers("110", [2, 2, 4])])
+    three_think = {"thinks": "1110"}                # the fourth answer is a guess
+    base = longer.answers_of([answers("1000", [1, 1, 1, 0]) | three_think,
+                              answers("0000", [1, 1, 2, 0]) | three_think])
+    rl = longer.answers_of([answers("1101", [1, 3, 12, 9]) | three_think,
+                            answers("1101", [2, 2, 4, 9]) | three_think])
     models = {}
     for most in fewer_tries.MOST:
         models |= {(most, "base"): base, (most, "rl"): rl}
@@ -167,8 +173,11 @@ def test_tries_are_compared_with_the_most_of_any_text(study):
     assert found["at most 2, rl: right beyond all texts"] == pytest.approx(1 / 3)
     assert found["at most 3, rl: right beyond all texts"] == 0
     assert found["at most 2, rl less base: tries"] == pytest.approx(24 / 6 - 7 / 6)
-    by_run = next(line for line in rows if line["name"] == f"at most 3, rl less base: tries {EVERY_RUN}")
-    assert (by_run["low"], by_run["high"]) == (pytest.approx(8 / 3 - 4 / 3), pytest.approx(16 / 3 - 1))
+    assert found["at most 2, rl: thinks"] == 3 / 4
+    assert found["at most 2, rl: right"] == 3 / 4
+    assert found["at most 2, rl: right if it thinks"] == pytest.approx(2 / 3)
+    by_run = next(line for line in rows if line["name"] == f"at most 3, rl: tries {EVERY_RUN}")
+    assert (by_run["low"], by_run["high"]) == (pytest.approx(8 / 3), pytest.approx(16 / 3))
     assert list(fewer_tries.shares_by_tries(rl)) == pytest.approx(
         [100 * number / 6 for number in (1, 2, 1, 1, 0, 0, 0, 0, 0, 1)])        # twelve count as ten
 
@@ -177,7 +186,7 @@ def test_tries_are_compared_with_the_most_of_any_text(study):
     assert [bar.get_height() for bar in tries.patches] == pytest.approx(3 * [7 / 6] + 3 * [4])
     assert [list(line.get_ydata()) for line in tries.lines if line.get_linestyle() == "--"] == [
         [1, 1], [2, 2], [3, 3]]
-    assert [bar.get_height() for bar in right.patches] == pytest.approx(3 * [100 / 6] + 3 * [400 / 6])
+    assert [bar.get_height() for bar in right.patches] == pytest.approx(3 * [100 / 8] + 3 * [600 / 8])
 
 
 def test_where_no_answer_goes_beyond_all_texts_it_is_neither_right_nor_wrong(study):
@@ -191,13 +200,18 @@ def test_where_no_answer_goes_beyond_all_texts_it_is_neither_right_nor_wrong(stu
     assert "at most 1, rl: right beyond all texts" not in found
 
 
+def test_texts_that_may_try_more_often_end_right_more_often(study):
+    shares = [study("fewer_tries").right_thoughts(most, 3000) for most in (1, 2, 3)]
+    assert 0.3 < shares[0] < shares[1] - 0.02 < shares[2] - 0.04 < 0.6
+
+
 def test_texts_with_fewer_tries_make_runs_of_their_own(study, monkeypatch):
     fewer_tries, longer, asked = study("fewer_tries"), study("longer"), {}
     monkeypatch.setattr(fewer_tries.runs, "ensure", lambda name, *flags, needs: asked.update({name: flags}))
-    monkeypatch.setattr(longer, "look_at", lambda source, stage, *_: (source.name, stage))
+    monkeypatch.setattr(longer, "look_at", lambda source, *arguments: (source.name, *arguments))
     args = SimpleNamespace(flags=["--device", "cpu"])
     function, name, _, measure, *arguments = fewer_tries.job_of(2, "rl", 10, 1, args)
-    assert (name, measure(*arguments)) == ("tries-2-rl-1", ("tries-2-1", "rl"))
+    assert (name, measure(*arguments)) == ("tries-2-rl-1", ("tries-2-1", "rl", 10))
     assert asked == {"tries-2-1": ("--tasks-max-tries", 2, "--pure-rl", "--seed", 1, "--device", "cpu")}
     assert fewer_tries.job_of(3, "base", 10, 1, args)[1] == "longer-the-base-1"      # arms of longer.py
     assert fewer_tries.job_of(3, "rl", 10, 1, args)[1] == "longer-all-tokens-1"

@@ -140,7 +140,7 @@ def test_models_from_before_a_task_stay_readable(sort, capsys):
 
 
 def test_rl_from_a_model_that_never_read_a_task_is_told(sort, capsys):
-    register(sort)                                  # with a share of 0.2 in laptop
+    register(dataclasses.replace(sort, words=()))    # with a share of 0.2 in laptop
     for flags, is_told in (([], True), (["--tasks-sort-share", "0"], False)):
         train.choose_run(train.parse(["rl", "--from", "pretrained", *flags, "--out", "new"]))
         said = capsys.readouterr().err
@@ -220,7 +220,7 @@ def raises(*_):
      "not a whole number above 0"),
     ({"guess_share": 2}, "between 0 and 1"), ({"example": "order 1"}, "it raises ValueError"),
     ({"find_steps": lambda thinking: None}, "a list of Step"),
-    ({"is_short": lambda thinking: False}, "no thought of level 1 is_short: the cold start needs some"),
+    ({"is_short": lambda thinking: False}, "no right thought of level 1 is short: the cold start needs some"),
     ({"check": lambda problem, answer: "never"}, "refuses all answers of write_thinking"),
     ({"make_problem": lambda rng, level: sorting_problem(random.Random(), level)}, "something else than rng"),
     ({"make_problem": lambda rng, level: sorting_problem(rng, 1)}, "say level 1"),
@@ -232,6 +232,46 @@ def test_what_breaks_the_contract_is_refused_with_one_line(sort, changes, says):
         register(broken(sort, **changes))
     assert str(error.value).startswith("task ") and "\n" not in str(error.value)
     assert list(TASKS.items()) == list(before.items()) and set(SHIPPED) <= TASKS.keys()
+
+
+SCORED_ALL = Mix((1, 2, 3), 0.0)
+
+
+def short_below_four(thinking):
+    return thinking.count(" of ") < 4
+
+
+def wrong_at_level_1(task):
+    def write_thinking(problem, rng, voice, slip=0.0):
+        thinking, answer = task.write_thinking(problem, rng, voice)
+        return thinking, answer if problem.level > 1 else "0"
+    return write_thinking
+
+
+def five_tries(problem, rng, voice, slip=0.0):
+    return "try 1 no wait try 2 no wait try 3 no wait try 4 no wait try 5 yes", " ".join(
+        map(str, sorted(problem.numbers)))
+
+
+@pytest.mark.parametrize("presets, level", [
+    ({}, None),                                         # level 2 is the hardest, so it needs no short ones
+    ({"smoke": SCORED_ALL}, 2), ({"laptop": SCORED_ALL}, 2), ({"gpu": Mix((2, 3), 0.0)}, 2)])
+def test_each_level_below_the_hardest_needs_short_thoughts(sort, presets, level):
+    task = broken(sort, levels=(1, 2, 3), presets=sort.presets | presets, is_short=short_below_four)
+    if level is None:
+        register(task)
+        return
+    with pytest.raises(ValueError, match=f"no right thought of level {level} is short"):
+        register(task)
+
+
+def test_a_cold_start_that_would_search_without_end_is_refused(sort):
+    """Its short thoughts are wrong, or each has more tries than the examples may have."""
+    for changes in ({"write_thinking": wrong_at_level_1(sort)},
+                    {"write_thinking": five_tries, "candidate": lambda problem, text: text,
+                     "succeeds": lambda problem, text: True}):
+        with pytest.raises(ValueError, match="no right thought of level 1 is short"):
+            register(broken(sort, **changes))
 
 
 def test_nothing_outside_tasks_names_a_task():

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from minireason.tools import plots
+from minireason.tools.plots import new_figure
+
 ROOT = Path(__file__).parent.parent
 NOT_INSTALLED = "a-backend-of-another-environment"
 DRAW = """import os, sys
@@ -45,3 +48,34 @@ def test_no_file_of_ours_chooses_a_backend_or_uses_pyplot():
     never = re.compile(r"import matplotlib\.pyplot|matplotlib import pyplot|matplotlib\.use")
     for path in [*(ROOT / "minireason").rglob("*.py"), *(ROOT / "lessons").glob("*.py"), *ROOT.glob("*.py")]:
         assert not never.search(path.read_text(encoding="utf-8")), path
+
+
+def texts_of(axes):
+    return {text.get_text(): text.get_position()[1] for text in axes.texts}
+
+
+def test_the_number_of_a_low_bar_stands_above_its_interval(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "new_figure", lambda *shape, **settings: drawn.append(
+        new_figure(*shape, **settings)) or drawn[-1])
+    rates = {"rl": {"sums": {"accuracy": {"value": 0.2, "low": 0.05, "high": 0.6, "num_problems": 9}}},
+             "align": {"sums": {"accuracy": {"value": 0.8, "low": 0.7, "high": 0.9, "num_problems": 9}}},
+             "base": {"sums": {"accuracy": {"value": 0.0, "low": 0.0, "high": 0.3, "num_problems": 9}}}}
+    plots.plot_stages(rates, ["sums"], tmp_path / "stages.png")
+    [(_, axes)] = drawn
+    heights = texts_of(axes)
+    assert heights["20"] > 60 and heights["0"] > 30     # their intervals end there
+    assert heights["80"] < 10                           # inside of its bar
+
+
+def test_steps_are_whole_numbers_on_the_axis(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "new_figure", lambda *shape, **settings: drawn.append(
+        new_figure(*shape, **settings)) or drawn[-1])
+    lines = [{"iteration": i, "reward": i / 3, "held_out_sums": i / 3} for i in range(3)]
+    plots.plot_curves(lines, tmp_path / "rl.png", "rl")
+    plots.plot_held_out(lines, tmp_path / "held-out.png", "rl")
+    plots.plot_groups({"rl: reward": [[([1, 2, 3], [0, 1, 2])]]}, ["A"], tmp_path / "comparison.png")
+    for _, axes in drawn:
+        first = axes.flat[0] if hasattr(axes, "flat") else axes
+        assert all(tick == int(tick) for tick in first.get_xticks())

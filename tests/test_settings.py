@@ -197,9 +197,11 @@ def test_the_test_problems_are_the_first_that_are_drawn():
 def test_too_many_test_problems_are_refused_before_long(monkeypatch, task, levels, number, at_most):
     calls, plain = Counter(), tasks.make_problem
     monkeypatch.setattr(tasks, "make_problem", lambda *a: calls.update([0]) or plain(*a))
-    with pytest.raises(ValueError, match=f"{task} has fewer than {number} test problems"):
+    with pytest.raises(ValueError, match=f"{task} has fewer than {number} test problems") as error:
         tasks.test_problems(task, levels, number, seed=1234)
     assert calls[0] <= at_most
+    found = int(re.search(r"\(([0-9]+) were found\)", str(error.value))[1])
+    assert len(tasks.test_problems(task, levels, found, seed=1234)) == found < number
 
 
 def found_while_drawing(rng, weights, number):

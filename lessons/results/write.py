@@ -660,6 +660,12 @@ def tries_of_pure_rl():
     return f"{means[0]} to {means[1]}"
 
 
+def texts_that_end_right():
+    """Texts of at most one, two and three tries: how many of their thoughts end right."""
+    shares = [percent(find("fewer_tries.json", f"at most {most}, texts*"), 0) for most in (1, 2, 3)]
+    return f"{shares[0]}, {shares[1]} and {shares[2]}"
+
+
 def tokens_spared():
     """How many times fewer tokens of a question bring 80% in countdown after RL than before it."""
     first, *_, last = read("C19.json")["iterations"]
@@ -745,6 +751,7 @@ NUMBERS = {
     "C5": lambda: signed("C5.json", "cold start: ppo - grpo, all tasks", 1),
     "C5-seconds": lambda: signed("C5.json", "cold start: ppo in the seconds of grpo - grpo, all tasks", 1),
     "C5-clock": clock_ratio,
+    "right-texts": texts_that_end_right,
     "C6": lambda: percent(find("C6.json", "pure RL: mixing"), 0),
     "C6-base": lambda: percent(find("C6.json", "base: mixing"), 0),
     "C6-after": lambda: percent(find("C6.json", "RL after it: mixing"), 0),
@@ -1101,9 +1108,10 @@ def fewer_tries():
         rows[f"{title}: the base"] = f"at most {most}, base"
         rows[f"{title}: pure RL"] = f"at most {most}, rl"
     shares = grid("fewer_tries.json", f"texts try at most; {size_of('fewer_tries.json')}", rows,
-                  {"right %": "{}: right", "more tries than any text %": "{}: beyond all texts",
-                   "cut off %": "{}: cut off"})
-    columns = {title: f"{{}}: {name}" for title, name in COUNTED.items()}
+                  {"right %": "{}: right", "thinks %": "{}: thinks",
+                   "right if it thinks %": "{}: right if it thinks",
+                   "more tries than any text %": "{}: beyond all texts"})
+    columns = {title: f"{{}}: {COUNTED[title]}" for title in ("tries", "of right answers", "tokens")}
     return beside(shares, grid("fewer_tries.json", "countdown", rows, columns, plain_interval))
 
 

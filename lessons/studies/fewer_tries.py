@@ -9,6 +9,7 @@ sheets of facts are in these texts, too. Pure RL goes on from each base, and the
 answer held-out problems of countdown. The base with three tries and pure RL from it are those of longer.py.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -20,11 +21,15 @@ import runs
 from runs import bootstrap, mean_where, row
 from shared import group_bars, label
 
+from minireason.config import preset
+from minireason.corpus import base_corpus
+from minireason.tasks import TASKS, parse_prompt
 from minireason.tools.plots import new_figure
+from minireason.verifier import verify
 
 MOST = (1, 2, 3)                                # most tries in a text
-USUAL = 3                                       # that of the recipe
-MODELS = {"base": longer.BEFORE, "rl": longer.USUAL}        # stage: the arm of longer.py with USUAL tries
+USUAL_TRIES = 3                                 # that of the recipe, and of all arms of longer.py
+MODELS = {"base": longer.BEFORE, "rl": longer.USUAL}        # stage: the arm of longer.py that is this model
 TITLES = {"base": "the base", "rl": "pure RL"}
 COLORS = {"the base": "#999999", "pure RL": "#1b6ca8"}
 CORPUS_COLORS = {1: "#b9d4ea", 2: "#6aa5d3", 3: "#1b6ca8"}
@@ -39,12 +44,23 @@ def measure(most, stage, num_problems, seed, args):
 
 
 def job_of(most, stage, num_problems, seed, args):
-    """The job that measures a model, for `runs.work_off`. With USUAL tries it is an arm of longer.py."""
-    if most == USUAL:
+    """The job that measures a model, for `runs.work_off`. With USUAL_TRIES it is an arm of longer.py."""
+    if most == USUAL_TRIES:
         arm = MODELS[stage]
         name = f"longer-{runs.in_file_name(arm)}-{seed}"
         return runs.arm, name, args, longer.measure, arm, num_problems, seed, args
     return runs.arm, f"tries-{most}-{stage}-{seed}", args, measure, most, stage, num_problems, seed, args
+
+
+def right_thoughts(most, num_documents):
+    """Of the countdown thoughts in a base corpus of so many documents (seed 0), the share that ends right."""
+    tasks = dataclasses.replace(preset("laptop").tasks, max_tries=most)
+    num_thoughts = num_right = 0
+    for prompt, completion in base_corpus(0, num_documents, tasks):
+        if prompt.startswith(TASKS[longer.TASK].word) and not completion.startswith("<think></think>"):
+            num_thoughts += 1
+            num_right += verify(parse_prompt(prompt), completion).correct
+    return num_right / num_thoughts
 
 
 # -----------------------------------------------------------------------------
@@ -63,8 +79,17 @@ def right_beyond(most, answers):
     return mean_where(answers["right"], is_beyond) if is_beyond.any() else None
 
 
+def share_that_thinks(answers):
+    return answers["thinks"].mean()
+
+
+def right_if_it_thinks(answers):
+    return mean_where(answers["right"], answers["thinks"])
+
+
 def statistics_for(most):
-    return longer.STATISTICS | {"beyond all texts": share_beyond(most)}
+    return longer.STATISTICS | {"thinks": share_that_thinks, "right if it thinks": right_if_it_thinks,
+                                "beyond all texts": share_beyond(most)}
 
 
 def rows_of(answers):
@@ -84,8 +109,7 @@ def rows_of(answers):
             rows.append(row(f"{title}, rl: {name}", *bootstrap(statistic, rl)))
             rows.append(row(f"{title}, rl less base: {name}", *bootstrap(gain, rl, base)))
             if name in ("right", "tries"):
-                gains = [gain(rl[seed], base[seed]) for seed in range(len(rl))]
-                rows.append(runs.row_of_runs(f"{title}, rl less base: {name}", gains))
+                rows.append(runs.row_of_runs(f"{title}, rl: {name}", [statistic(of_run) for of_run in rl]))
         share = right_beyond(most, rl)
         if share is not None:
             rows.append(row(f"{title}, rl: right beyond all texts", share))
@@ -93,7 +117,10 @@ def rows_of(answers):
 
 
 def shares_by_tries(answers):
-    """Of the answers that think, the share in % with 1, 2, ... LONGEST or more tries: an array (LONGEST,)."""
+    """Of the answers that think, the share in % with 1, 2, ... LONGEST or more tries: an array (LONGEST,).
+
+    A thought that never says try counts as one.
+    """
     tries = np.clip(answers["tries"][answers["thinks"]], 1, LONGEST)
     return 100 * np.bincount(tries, minlength=LONGEST + 1)[1:] / max(1, len(tries))
 
@@ -136,6 +163,9 @@ def main():
     measured = runs.by_seed(runs.work_off(jobs))        # {(most, stage): its numbers of each seed}
     answers = {model: longer.answers_of(arms) for model, arms in measured.items()}
     rows = rows_of(answers)
+    for most in MOST:
+        share = right_thoughts(most, 300 if args.fast else 30_000)
+        rows.append(row(f"at most {most}, texts: thoughts that end right", share))
     runs.save_rows("fewer_tries", "Thinking grows in RL if texts try again", args.command, args.seeds,
                    num_problems, rows)
     runs.save_figure(draw(answers, rows), "fewer_tries")

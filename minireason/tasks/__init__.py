@@ -73,7 +73,7 @@ def test_problems(task: str, levels: tuple[int, ...], number: int, seed: int) ->
             if is_hopeless(found, number):
                 break
     raise ValueError(f"{task} has fewer than {number} test problems at levels {','.join(map(str, levels))} "
-                     f"({len(problems)} were found): ask for fewer, as its Mix can do, or add a level")
+                     f"({len(problems)} were found): ask for fewer or add a level")
 
 
 def is_hopeless(found: list[int], number: int) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from minireason.tasks.problem import Problem
 from minireason.tasks.task import PRESETS, Habits, Mix, Task
-from minireason.tasks.trace import Step
+from minireason.tasks.trace import Step, split_tries
 from minireason.tasks.words import TAGS, Voice
 
 RESERVED_NAMES = ("all", "chat", "problem")     # these already mean something in results and flags
 NUM_TRIALS = 3          # problems of each level that a task is tried out on, at every start
+USUAL_TRIES = 3         # --tasks-max-tries, unless it is given
 NUM_GOLDEN_TRIALS = 200     # problems of a level among which an example for the cold start has to be found
 # Answers that a check has to refuse or accept without an exception.
 STRANGE_ANSWERS = (
@@ -38,9 +39,9 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
         num_solved = sum(try_out(task, level, require) for level in task.levels)
         require(num_solved > 0, "its check refuses all answers of write_thinking")
         for mix in task.presets.values():
-            for level in golden_levels(task, mix):
+            for level in golden_levels(task, mix.levels):
                 is_found = has_golden_example(task, level)
-                require(is_found, f"no thought of level {level} is_short: the cold start needs some")
+                require(is_found, f"no right thought of level {level} is short: the cold start needs some")
     except BrokenContract:
         raise
     except Exception as error:      # anyone may write a task, so any error is possible
@@ -109,20 +110,28 @@ def try_out(task: Task, level: int, require: Callable) -> int:
     return num_solved
 
 
-def golden_levels(task: Task, mix: Mix) -> list[int]:
-    """The levels of which a preset's cold start needs examples: see `golden_example` in corpus.py."""
-    easier = [level for level in task.levels if 0 < level < max(mix.levels)]
-    return easier or [max(mix.levels)]
+def golden_levels(task: Task, scored: tuple[int, ...]) -> list[int]:
+    """The levels of a cold start's examples: below the hardest that is scored, where there is such a level.
+
+    (Level 0 is of another kind.) corpus.py draws the harder ones more often.
+    """
+    easier = [level for level in task.levels if 0 < level < max(scored)]
+    return easier or [max(scored)]
 
 
 def has_golden_example(task: Task, level: int) -> bool:
-    """Whether a short and right solution is soon found. Else the cold start would search for it in vain."""
-    if task.candidate is not None:      # there few tries are short
-        return True
+    """Whether a short and right solution is soon found. Else the cold start would search for it in vain.
+
+    Where a task has tries, a thought of USUAL_TRIES is short, and `is_short` is not asked.
+    """
     for rng in seeded(NUM_GOLDEN_TRIALS, level):
         problem = task.make_problem(rng, level)
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
-        if task.is_short(thinking) and task.check(problem, answer) is None:
+        if task.candidate is None:
+            is_short = task.is_short(thinking)
+        else:
+            is_short = len(split_tries(thinking)) <= USUAL_TRIES
+        if is_short and task.check(problem, answer) is None:
             return True
     return False
 

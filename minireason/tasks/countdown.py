@@ -162,7 +162,7 @@ def moves_back(target: int, numbers: list[int]) -> list[Move]:
     """All moves backward from the target. Each has a letter, in this order.
 
     Of three numbers the first, second and third one is taken away from the target (a, b, c), divides it
-    (d, e, f) and is added to it (g, h, i). Two numbers have the letters a to f, four a to l.
+    (d, e, f) and is added to it (g, h, i). Four numbers have the letters a to l.
     """
     others = [numbers[:i] + numbers[i + 1:] for i in range(len(numbers))]
     moves = []

@@ -29,8 +29,8 @@ MAX_SQUARES, MAX_SLOPE, MAX_OFFSET = 2, 20, 30      # of the functions that are 
 MAX_INPUT = 6                                       # of the examples that are drawn
 KEY_INPUTS = (0, 3, 5, 10, 11, 17)                  # a function's outputs here are its key
 # A program is also tested at 10 of these, drawn for each function. Were the ten the same for all functions, a
-# long program could be right at them alone. One that is right at all of these has values above MAX_VALUE on
-# its way.
+# long program could be right at them alone. A wrong program that is right at all of these has values above
+# MAX_VALUE on its way.
 HIDDEN_INPUTS, NUM_HIDDEN = range(-20, 31), 10
 MAX_STEPS, MAX_VALUE = 100, 10**6                   # bounds of the interpreter
 MAX_EXAMPLES, MAX_DIGITS = 6, 4                     # bounds on what a user may type

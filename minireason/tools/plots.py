@@ -92,10 +92,10 @@ def plot_stages(stages: dict, tasks: list[str], path: Path) -> None:
         above = [100 * (rate["high"] - rate["value"]) for rate in rates]
         axes.bar(x, percents, width, yerr=[below, above], capsize=2, color=color_of(position),
                  label=f"{task} (n={rates[0]['num_problems']})")
-        for bar_x, percent, error in zip(x, percents, above):
-            if percent > 25:
+        for bar_x, percent, below_it, error in zip(x, percents, below, above):
+            if percent - below_it > 10:
                 axes.text(bar_x, 3, f"{percent:.0f}", ha="center", color="white", fontsize=8)
-            else:       # the bar is too low for its number: it stands above the interval
+            else:       # in so low a bar the line of the interval would cross the number
                 top = percent + error
                 axes.text(bar_x, top + 1, f"{percent:.0f}", ha="center", color="#444444", fontsize=8)
     axes.set_xticks(range(len(stages)), list(stages))
@@ -114,6 +114,11 @@ def has_curve(lines: list[dict[str, float]], key: str) -> bool:
     return any(abs(line.get(key, 0)) > 1e-6 for line in lines)
 
 
+def whole_steps(axes: Any) -> None:
+    """Has the ticks of the x axis at whole numbers alone."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
 def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
     """The metrics of CURVES over the iterations of a stage. `lines` is what `metrics.read` returned."""
     keys = [key for key in CURVES if has_curve(lines, key)]
@@ -124,7 +129,7 @@ def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
         axes.plot(iterations, values, color="#b9c7d6", linewidth=0.8)
         axes.plot(iterations, smooth(values), color="#1b6ca8", linewidth=1.6)
         axes.set_title(CURVES[key], fontsize=9, loc="left")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_steps(axes)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid.flat[len(keys):]:
@@ -154,7 +159,7 @@ def plot_held_out(lines: list[dict[str, float]], path: Path, title: str) -> None
         steps = [line["iteration"] + 1 for line in measured]
         percents = [100 * line[HELD_OUT + task] for line in measured]
         axes.plot(steps, percents, marker="o", markersize=3, color=color_of(position), label=task)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_steps(axes)
     axes.set_xlabel("steps", fontsize=9)
     axes.set_ylabel("held-out pass@1, %", fontsize=9)
     axes.set_ylim(0, 100)
@@ -177,7 +182,7 @@ def plot_groups(panels: dict[str, list[list[Curve]]], labels: list[str], path: P
         for position, curves in enumerate(groups):
             draw_group(axes, curves, color_of(position))
         axes.set_title(title, fontsize=9, loc="left")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_steps(axes)
         axes.tick_params(labelsize=8)
         is_smoothed = HELD_OUT_TITLE not in title
         axes.set_xlabel(f"step (means of the last {WINDOW})" if is_smoothed else "step", fontsize=8)
@@ -329,6 +334,6 @@ def draw_thinking(axes: Any, everything: dict[int, int], right: dict[int, int], 
     if most is not None:
         axes.axvline(most + 0.5, color=PALETTE[1], linewidth=1)
     axes.set_yticks([])
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_steps(axes)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right", "left"]].set_visible(False)

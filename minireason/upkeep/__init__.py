@@ -2,6 +2,7 @@
 
     checkpoint, metrics    write files that are never half written
     files, results         check what a file holds before it is used
+    belonging              which files belong to one run
     logs                   copies the metrics to TensorBoard or Weights & Biases
     vocabulary             words that were added after a checkpoint was written
     command                one line and an exit code for each error
