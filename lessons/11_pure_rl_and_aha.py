@@ -246,11 +246,11 @@ show_figure(figure, "11_pure_rl_and_aha")
 # %% [markdown]
 # ## What to see
 #
-# - **Pure RL.** The reward rises. More and more texts think, and texts become longer. After a
+# - **Pure RL.** The reward rises. More and more answers think, and answers become longer. After a
 #   failed try the model goes on, where the base often gave up. No text of the corpus tries more
 #   than three times; in the table the mean is 3.6. Nobody rewarded any of this. It led to right
-#   answers, and so it became more likely together with them. ([C12](results/C12.md)
-#   counts the answers with more tries than any text has.)
+#   answers, and so it became more likely together with them. ([C12](results/C12.md) counts the
+#   answers with more tries than any text has.)
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
 #   likely what was there. A *control* shows what happens if the retries are not there. In it no
 #   text tries twice (`--tasks-max-tries 1`): who fails gives up. In [its
@@ -261,7 +261,7 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   third is more of the same. With up to three tries, as in our corpus, RL raises the share of
 #   failed tries that are retried from 52 to 99% in 100 iterations ([five seeds](results/C3.md)).
 #   (In this lesson it rises from 50 to 87% in 24.) So RL makes likely what it finds, and does it
-#   more often than any text did. What no text had, it does not make likely here.
+#   more often than any text did. A second try that no text had stays rare.
 # - **Trying again is useful here**: see how many right answers were won by retrying. To find the
 #   right try is hard, and to check one takes only two calculations.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation
@@ -270,16 +270,16 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   often wrong. RL makes them right more often: see `accuracy_after_failed_try`. (In longer runs,
 #   of the answers with more than three tries 37% are right before RL, and 63% after it:
 #   [C12](results/C12.md).) It ends the giving up that was left, and there are fewer false yes.
-# - **Some checks are false** (the row `false_yes`). Under pure RL about one *yes* in six stands
+# - **Some *yes* are false** (the row `false_yes`). Under pure RL about one *yes* in six stands
 #   behind a wrong try. No difference to the base can be seen.
 # - **Repairs** stay rare, in [longer runs](results/C3.md), too: there 4% of the wrong steps
 #   of countdown are repaired after pure RL, and 1% before. In sums RL halves the wrong steps
 #   instead.
 #
 # - **Where thoughts do not grow.** In sums there is nothing to try again: over longer runs their
-#   thoughts get shorter, from 45 tokens to 40. And without retries in the corpus countdown does not
-#   grow either: 34.5 tokens of a thought before RL and 34.4 after (the control of
-#   [C3](results/C3.md), whose corpus lacks checks and comparisons, too).
+#   thoughts get shorter, from 45 tokens to 40. Nor do those of countdown grow where the corpus
+#   lacks retries, checks and comparisons: 34.5 tokens before RL and 34.4 after (another control, of
+#   [C3](results/C3.md)).
 #
 # What it does not show: a second seed, and a world in which repairs are worth their while. In sums
 # only 5% of the base's steps are wrong, so a check seldom finds one, and RL gains more by doing the
