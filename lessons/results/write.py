@@ -752,6 +752,7 @@ NUMBERS = {
     "C5-seconds": lambda: signed("C5.json", "cold start: ppo in the seconds of grpo - grpo, all tasks", 1),
     "C5-clock": clock_ratio,
     "right-texts": texts_that_end_right,
+    "one-try": lambda: signed("fewer_tries.json", "at most 1, rl less base: right"),
     "C6": lambda: percent(find("C6.json", "pure RL: mixing"), 0),
     "C6-base": lambda: percent(find("C6.json", "base: mixing"), 0),
     "C6-after": lambda: percent(find("C6.json", "RL after it: mixing"), 0),
