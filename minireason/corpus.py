@@ -16,10 +16,9 @@ from typing import Any
 from minireason.config import Config, TaskConfig
 from minireason.tasks import TASKS, draw_problem
 from minireason.tasks.chat import draw_chat, write_reply
-from minireason.tasks.contract import golden_levels
+from minireason.tasks.contract import golden_levels, is_short
 from minireason.tasks.problem import calculate, is_test
-from minireason.tasks.task import Habits, Task
-from minireason.tasks.trace import split_tries
+from minireason.tasks.task import Habits
 from minireason.tasks.words import THINKING, Voice
 from minireason.tools.flags import Parser, like, number
 from minireason.upkeep.command import exit_codes
@@ -156,13 +155,6 @@ def base_corpus(seed: int, num_documents: int, tasks: TaskConfig | None = None, 
 def base_documents(config: Config, progress: Callable = iter) -> list[Document]:
     """The base corpus of a run with these settings."""
     return base_corpus(config.seed, config.base.num_examples, config.tasks, config.aha, progress)
-
-
-def is_short(task: Task, thinking: str, max_tries: int) -> bool:
-    """Whether a golden example may hold this: few tries, or few steps where the task has no tries."""
-    if task.candidate is not None:
-        return len(split_tries(thinking)) <= max_tries
-    return task.is_short(thinking)
 
 
 def golden_example(rng: random.Random, tasks: TaskConfig, expert: bool = False) -> Document:

@@ -26,7 +26,7 @@ from minireason.behaviour import observe
 from minireason.config import TaskConfig, preset, to_dict
 from minireason.corpus import base_corpus, golden_examples, wrap
 from minireason.run import open_model
-from minireason.tasks import TASKS, make_problem, parse_prompt, register
+from minireason.tasks import TASKS, contract, make_problem, parse_prompt, register
 from minireason.tasks.problem import Problem, is_test
 from minireason.tasks.task import Habits, Mix, Task
 from minireason.tasks.words import SPANISH, TAGS, Voice
@@ -68,6 +68,7 @@ def test_the_page_says_the_defaults_of_the_record():
     page = (ROOT / "minireason" / "tasks" / "README.md").read_text(encoding="utf-8")
     assert f"| `guess_share` | {Task.guess_share} |" in page
     assert f"`--tasks-max-tries` says ({TaskConfig().max_tries})" in page
+    assert TaskConfig().max_tries == contract.USUAL_TRIES
     for field in Habits._fields:
         assert f"`habits.{field}`" in page
     assert set(re.findall("habits[.]([a-z_]+)", page)) == set(Habits._fields)

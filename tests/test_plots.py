@@ -50,14 +50,24 @@ def test_no_file_of_ours_chooses_a_backend_or_uses_pyplot():
         assert not never.search(path.read_text(encoding="utf-8")), path
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """Every (figure, axes) that plots.py makes."""
+    figures = []
+
+    def kept_figure(*shape, **settings):
+        figures.append(new_figure(*shape, **settings))
+        return figures[-1]
+
+    monkeypatch.setattr(plots, "new_figure", kept_figure)
+    return figures
+
+
 def texts_of(axes):
     return {text.get_text(): text.get_position()[1] for text in axes.texts}
 
 
-def test_the_number_of_a_low_bar_stands_above_its_interval(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(plots, "new_figure", lambda *shape, **settings: drawn.append(
-        new_figure(*shape, **settings)) or drawn[-1])
+def test_the_number_of_a_low_bar_stands_above_its_interval(drawn, tmp_path):
     rates = {"rl": {"sums": {"accuracy": {"value": 0.2, "low": 0.05, "high": 0.6, "num_problems": 9}}},
              "align": {"sums": {"accuracy": {"value": 0.8, "low": 0.7, "high": 0.9, "num_problems": 9}}},
              "base": {"sums": {"accuracy": {"value": 0.0, "low": 0.0, "high": 0.3, "num_problems": 9}}}}
@@ -68,10 +78,7 @@ def test_the_number_of_a_low_bar_stands_above_its_interval(tmp_path, monkeypatch
     assert heights["80"] < 10                           # inside of its bar
 
 
-def test_steps_are_whole_numbers_on_the_axis(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(plots, "new_figure", lambda *shape, **settings: drawn.append(
-        new_figure(*shape, **settings)) or drawn[-1])
+def test_steps_are_whole_numbers_on_the_axis(drawn, tmp_path):
     lines = [{"iteration": i, "reward": i / 3, "held_out_sums": i / 3} for i in range(3)]
     plots.plot_curves(lines, tmp_path / "rl.png", "rl")
     plots.plot_held_out(lines, tmp_path / "held-out.png", "rl")

@@ -4,9 +4,10 @@
     python lessons/studies/fewer_tries.py --fast
 
 The texts that the base imitates try at most three times. Here two more bases are trained for each seed, on
-texts that try at most once and at most twice (--tasks-max-tries). All else is as ever: checks, repairs and
-sheets of facts are in these texts, too. Pure RL goes on from each base, and the base and the model after RL
-answer held-out problems of countdown. The base with three tries and pure RL from it are those of longer.py.
+texts that try at most once and at most twice (--tasks-max-tries). Checks, repairs and sheets of facts are in
+these texts, too, but fewer of their thoughts end right: `right_thoughts` counts that. Pure RL goes on from
+each base, and the base and the model after RL answer held-out problems of countdown. The base with three
+tries and pure RL from it are those of longer.py.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ from minireason.tools.plots import new_figure
 from minireason.verifier import verify
 
 MOST = (1, 2, 3)                                # most tries in a text
-USUAL_TRIES = 3                                 # that of the recipe, and of all arms of longer.py
+USUAL_TRIES = preset("laptop").tasks.max_tries      # of the recipe, and of all arms of longer.py
 MODELS = {"base": longer.BEFORE, "rl": longer.USUAL}        # stage: the arm of longer.py that is this model
 TITLES = {"base": "the base", "rl": "pure RL"}
 COLORS = {"the base": "#999999", "pure RL": "#1b6ca8"}

@@ -38,10 +38,12 @@ def check_task(task: Task, taken_names: list[str], taken_words: list[str]) -> No
         check_fields(task, taken_names, taken_words, require)
         num_solved = sum(try_out(task, level, require) for level in task.levels)
         require(num_solved > 0, "its check refuses all answers of write_thinking")
+        levels = set()
         for mix in task.presets.values():
-            for level in golden_levels(task, mix.levels):
-                is_found = has_golden_example(task, level)
-                require(is_found, f"no right thought of level {level} is short: the cold start needs some")
+            levels.update(golden_levels(task, mix.levels))
+        for level in sorted(levels):
+            is_found = has_golden_example(task, level)
+            require(is_found, f"no right thought of level {level} is short: the cold start needs some")
     except BrokenContract:
         raise
     except Exception as error:      # anyone may write a task, so any error is possible
@@ -119,19 +121,19 @@ def golden_levels(task: Task, scored: tuple[int, ...]) -> list[int]:
     return easier or [max(scored)]
 
 
-def has_golden_example(task: Task, level: int) -> bool:
-    """Whether a short and right solution is soon found. Else the cold start would search for it in vain.
+def is_short(task: Task, thinking: str, max_tries: int) -> bool:
+    """Whether a golden example may hold this: few tries, or few steps where the task has no tries."""
+    if task.candidate is not None:
+        return len(split_tries(thinking)) <= max_tries
+    return task.is_short(thinking)
 
-    Where a task has tries, a thought of USUAL_TRIES is short, and `is_short` is not asked.
-    """
+
+def has_golden_example(task: Task, level: int) -> bool:
+    """Whether a short and right solution is soon found. Else the cold start would search for it in vain."""
     for rng in seeded(NUM_GOLDEN_TRIALS, level):
         problem = task.make_problem(rng, level)
         thinking, answer = task.write_thinking(problem, rng, Voice(rng, "en"))
-        if task.candidate is None:
-            is_short = task.is_short(thinking)
-        else:
-            is_short = len(split_tries(thinking)) <= USUAL_TRIES
-        if is_short and task.check(problem, answer) is None:
+        if is_short(task, thinking, USUAL_TRIES) and task.check(problem, answer) is None:
             return True
     return False
 
