@@ -23,9 +23,11 @@ The contract of fairness. Both algorithms have
     the same scoring    the held-out problems of all tasks, at the start and after each tenth of the way
 
 Seconds are measured apart, with nothing else running: `measure_clock`. So it does not matter on which machine
-a run was trained, or what ran beside it. PPO also makes a run that is planned for the seconds of GRPO's: with
+a run was trained, or what ran beside it. PPO also makes runs that are planned for the seconds of GRPO's: with
 fewer rollouts, after which its learning rate has fallen to 0 as well. Cut off on its way, a long run would
-look worse than it needs to. Bytes are those of the ledger, which C4 compares with tensors.
+look worse than it needs to. There are two: one has PPO's best settings, and since these may learn several
+times from each rollout, the other has the best of the trials that learn once (`PLANNED`). Bytes are those of
+the ledger, which C4 compares with tensors.
 
 Where a critic could pay is asked by critic.py, with runs of a third of the length.
 """
@@ -82,6 +84,8 @@ NUM_LOOKS = 10                  # scores on the way, after the first
 ROUNDING = 0.01                 # of the answers of one model may be others on another processor
 GOALS = {"cold-start": (0.05, 0.10), "base": (0.20, 0.40)}       # on the way: so much above the start
 NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
+PLANNED = {"planned": "ppo in the seconds of grpo",                      # runs of PPO, and how rows call them
+           "once": "ppo with one update in the seconds of grpo"}
 PROMPT_LENGTH = 20              # tokens, for the ledger
 tokenizer = get_tokenizer()
 
@@ -339,12 +343,23 @@ def share_differing(right, others):
 def iterations_for(seconds_of, args):
     """How many iterations of PPO take the seconds of a whole run of GRPO. `seconds_of` is {algorithm: seconds
     of a token, for each rollout}."""
-    share = float(np.median(seconds_of["grpo"]) / np.median(seconds_of["ppo"]))
-    return max(1, round(share * runs.config_asked(args.flags).rl.num_iterations))
+    return max(1, round(share_of_seconds(seconds_of) * runs.config_asked(args.flags).rl.num_iterations))
+
+
+def share_of_seconds(seconds_of):
+    """GRPO's seconds of a token over PPO's."""
+    return float(np.median(seconds_of["grpo"]) / np.median(seconds_of["ppo"]))
 
 
 # -----------------------------------------------------------------------------
 # Seconds
+
+def clock_arm(name, chosen, args):
+    """What `measure_clock` returns: measured, or found in the file of this arm."""
+    clock = runs.arm(name, args, measure_clock, chosen, 0, args)
+    refuse_others(name, clock["trained with"], how(chosen, []))
+    return clock
+
 
 def measure_clock(chosen, seed, args):
     """Measures seconds per sampled token of both algorithms, in turn. Let nothing else run.
@@ -447,7 +462,7 @@ def needed(x, right, gain):
 def rows_of(start, seeds, curves, planned):
     """Rows of C5 for one start: the end, the way by samples and by seconds, and PPO less GRPO, in pairs.
 
-    `curves` is {algorithm: Curves}; `planned` are those of PPO that was planned for the seconds of GRPO.
+    `curves` is {algorithm: Curves}, `planned` is {name in PLANNED: Curves} of PPO in the seconds of GRPO.
     """
     rows, title = [], start.replace("-", " ")
     of_grpo, of_ppo = curves["grpo"], curves["ppo"]
@@ -466,11 +481,12 @@ def rows_of(start, seeds, curves, planned):
                 rows.append(row(f"{title}: {algo}, {unit} to {100 * gain:.0f} points more",
                                 *bootstrap(lambda right: needed(x, right, gain), mine.all)))
     for task in (*of_grpo.right, "all tasks"):
-        ppo_right, grpo_right, planned_right = of_ppo.of(task), of_grpo.of(task), planned.of(task)
+        ppo_right, grpo_right = of_ppo.of(task), of_grpo.of(task)
         rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, ppo_right, grpo_right)))
-        rows.append(row(f"{title}: ppo in the seconds of grpo, {task}", *bootstrap(at_end, planned_right)))
-        rows.append(row(f"{title}: ppo in the seconds of grpo - grpo, {task}",
-                        *bootstrap(lead_at_end, planned_right, grpo_right)))
+        for name, words in PLANNED.items():
+            right = planned[name].of(task)
+            rows.append(row(f"{title}: {words}, {task}", *bootstrap(at_end, right)))
+            rows.append(row(f"{title}: {words} - grpo, {task}", *bootstrap(lead_at_end, right, grpo_right)))
         for place, seed in enumerate(seeds):
             one_run = slice(place, place + 1)
             rows.append(row(f"{title}: ppo - grpo, seed {seed}, {task}",
@@ -515,8 +531,8 @@ def rows_of_clock(start, per_token):
 def draw(by_start, planned_by_start, bytes_of, num_threads):
     """Held-out accuracy against completions and seconds, and at the end against bytes.
 
-    `by_start` is {start: {algorithm: Curves}}, `planned_by_start` {start: Curves} of PPO in the seconds of
-    GRPO, `bytes_of` {algorithm: bytes at the peak of a step}.
+    `by_start` is {start: {algorithm: Curves}}, `planned_by_start` {start: {name in PLANNED: Curves}},
+    `bytes_of` {algorithm: bytes at the peak of a step}.
     """
     figure, axes = new_figure(1, 3, figsize=(10, 3.4))
     styles = {"cold-start": ("-", "o", "from a cold start"), "base": ("--", "s", "from the base")}
@@ -530,10 +546,12 @@ def draw(by_start, planned_by_start, bytes_of, num_threads):
             _, errors = error_bars(shares[-1:])
             axes[2].errorbar(bytes_of[algo] / 2**20, shares[-1][0], errors, fmt=marker, capsize=3,
                              color=color, mfc="white" if start == "base" else None)
-        planned = planned_by_start[start]
-        middles = [middle for middle, low, high in shares_by_mark(planned)]
-        axes[1].plot(planned.seconds / 60, middles, ":", marker=marker, markevery=[-1], color=COLORS["ppo"],
-                     label=f"PPO, planned for GRPO's time, {words}")
+        for name, more in (("planned", ""), ("once", ", one update")):
+            planned = planned_by_start[start][name]
+            middles = [middle for middle, low, high in shares_by_mark(planned)]
+            axes[1].plot(planned.seconds / 60, middles, ":", marker=marker if name == "planned" else "x",
+                         markevery=[-1], color=COLORS["ppo"],
+                         label=f"PPO, planned for GRPO's time{more}, {words}")
     axes[1].sharey(axes[0])
     axes[2].sharey(axes[0])
     label(axes[0], "equal answers", "thousand completions", "held-out problems right, %", legend=False)
@@ -623,15 +641,18 @@ def main():
     if args.tune:
         return
     chosen = {algo: best_of(tried[algo])["settings"] for algo in ALGOS}
-    clock = runs.arm("C5-clock", args, measure_clock, chosen, 0, args)
-    refuse_others("C5-clock", clock["trained with"], how(chosen, []))
-    per_token = clock["seconds per token"]
+    once = best_of([trial for trial in tried["ppo"] if trial["settings"]["num-epochs"] == 1])["settings"]
+    clock = clock_arm("C5-clock", chosen, args)
+    clock_once = clock_arm("C5-clock-once", {**chosen, "ppo": once}, args)
+    per_token, per_token_once = clock["seconds per token"], clock_once["seconds per token"]
     jobs = {}
     for start, algo, seed in itertools.product(args.starts, ALGOS, args.seeds):
         jobs[(start, algo), seed] = (run_arm, "whole", algo, start, chosen[algo], [], seed, args)
     for start, seed in itertools.product(args.starts, args.seeds):
-        flags = ["--rl-num-iterations", iterations_for(per_token[start], args)]
-        jobs[(start, "planned"), seed] = (run_arm, "planned", "ppo", start, chosen["ppo"], flags, seed, args)
+        for name, settings, seconds in (("planned", chosen["ppo"], per_token),
+                                        ("once", once, per_token_once)):
+            flags = ["--rl-num-iterations", iterations_for(seconds[start], args)]
+            jobs[(start, name), seed] = (run_arm, name, "ppo", start, settings, flags, seed, args)
     if "cold-start" in args.starts:
         for seed in args.seeds:
             arm_name = f"C5-preset-{seed}"
@@ -642,7 +663,10 @@ def main():
         by_start[start] = {}
         for algo in ALGOS:
             by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
-        planned = Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"])))
+        # The second clock is from another day: of it the ratio to GRPO counts.
+        pace = float(np.median(per_token[start]["grpo"])) / share_of_seconds(per_token_once[start])
+        planned = {"planned": Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"]))),
+                   "once": Curves(whole[start, "once"], pace)}
         planned_by_start[start] = planned
         rows += rows_of(start, args.seeds, by_start[start], planned) + rows_of_clock(start, per_token[start])
     if "preset" in whole:
@@ -650,7 +674,7 @@ def main():
     bytes_of = peak_bytes(chosen, args)
     num_problems = by_start[args.starts[0]]["grpo"].all.shape[1]
     runs.save_claim(5, "GRPO drops the critic and learns as well", args.command, args.seeds, num_problems,
-                    rows, tried=tried, chosen=chosen, bytes=bytes_of)
+                    rows, tried=tried, chosen=chosen, once=once, bytes=bytes_of)
     runs.save_figure(draw(by_start, planned_by_start, bytes_of, clock["threads"]), "C5")
     for line in rows:
         ends = []
