@@ -188,8 +188,8 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 # in two languages, and thoughts that give up. There are conversations as well, with good and bad
 # replies, which lesson 15 needs. Nothing in a document says whether it is right. We can tell,
 # because a program checks each answer: the *verifier*, which lesson 02 explains. The flaws are
-# wanted. RL can only choose among habits that a model has, and guesses are what thinking has to
-# beat.
+# there on purpose. RL chooses among the habits that a model has, so the model needs good and bad
+# ones.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -219,10 +219,10 @@ for task, rights in outcomes.items():
 #     wait try f 70/10=7   or 10? then 6 and 13 have to make 7
 #     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
 #
-# In `6*13=78 is 60 no` the 60 is said again. So both numbers stand side by side, and the model need
-# not remember the first one. Why 6 times 13, and not 6 plus 13? Of sum, difference and product, a
-# try writes the one that is nearest to what is needed. If that one misses, the others miss too.
-# (One writer's try in twelve is careless, and takes any of the three.)
+# In `6*13=78 is 60 no` the text repeats the 60, so that the model can compare two neighbours. Why 6
+# times 13, and not 6 plus 13? Of sum, difference and product, a try writes the one that comes
+# nearest to 60. If the nearest is not 60, the others are not 60 either. (One try in twelve is
+# careless, and writes any of the three.)
 #
 # No document tries more than three times. (RL can come to a fourth try all the same: after each
 # failure it may go on, and what ends well becomes likelier.) The letters count the moves. A move
@@ -238,9 +238,9 @@ for task, rights in outcomes.items():
 # have to make 2, and the answer is 12-(2*1). A try of two numbers has no letter.
 #
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
-# `espera` wait, and `basta` enough. With the last word a thought gives up. Some sums are checked:
-# `check 4-1=3 ok` takes a step back, and finds the number from before. In Spanish that is `revisa`
-# and `bien`.
+# `espera` wait, and `basta` enough, with which a thought gives up. Some sums are checked: after
+# `3+1=4`, the words `check 4-1=3 ok` undo the step and come back to the 3. In Spanish they are
+# `revisa` and `bien`.
 #
 # The numbers in brackets are a *Wilson interval*. If we drew many corpora, such an interval would
 # contain the true share in 95% of the cases.
@@ -248,8 +248,9 @@ for task, rights in outcomes.items():
 # ## What the base says
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document asks
-# them in any form. (Lists of plain sums in the corpus hold the facts behind a few of the easiest,
-# such as 7+8=15.) They have the same *levels* as the corpus. A level says how hard a problem is:
+# them in any form. (An exception: the corpus also has lists of plain sums, such as 7+8=15. A few of
+# the easiest problems are in them.) They have the same *levels* as the corpus. A level says how
+# hard a problem is:
 # how many terms or numbers it has. The base answers each problem several times, and draws its
 # tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second run
 # gives the same.

@@ -72,11 +72,10 @@ rng = random.Random(0)
 #
 # Some programs are parabolas. (You may skip how they are written.) Our thoughts write a parabola in
 # a special form. For first inputs of 1 and 2 it is ((x-2)*c + d) * (x-1) + y. Here y is the first
-# output, d is the second output minus the first, and c has to be found. For `1->3 2->5` y is 3 and
-# d is 2, so the program is `x 2 - c * 2 + x 1 - * 3 +`. At x = 1 the factor x-1 is 0, so the result
-# is 3. At x = 2 the factor x-2 is 0, so the result is 2*1 + 3 = 5. So every c fits the first two
-# examples, and the third one decides. At x = 4 the form makes 6c+9. For 4->9 c is 0, and the form
-# is the line 2x + 1. For 4->21 c is 2, and it is a parabola.
+# output, d is the second output minus the first, and c has to be found. At x = 1 and at x = 2 the
+# term with c is 0, so every c fits the first two examples, and the third one decides. With the
+# examples `1->3 2->5` the form makes 6c+9 at x = 4. So 4->9 needs c = 0, which is the line 2x + 1,
+# and 4->21 needs c = 2, which is a parabola.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")
@@ -144,9 +143,9 @@ for problem, right_answers, wrong_answers in EXAMPLES:
 #
 # `compute 7*7+8*3-9` and `compute 3*8-9+7*7` are the same problem in another order. So each problem
 # has a *key*: one form that all its spellings share. A hash of the key, a number that looks random
-# and is always the same, decides which problems are kept for the test: one in ten. A list of test
-# problems would have to be drawn beforehand, and carried to every stage and machine. A hash decides
-# alike everywhere, and for problems that nobody has drawn yet.
+# and is always the same, decides which problems are kept for the test: one in ten. Why not a list
+# of test problems? Every stage and every machine would need a copy of the list. A hash gives the
+# same answer everywhere, also about a problem that nobody has drawn before.
 
 # %%
 again = parse_prompt("compute 3*8-9+7*7")
@@ -165,7 +164,6 @@ assert sums.key == again.key and numbers.key == parse_prompt("make 42 from 6 3 8
 #     countdown      2 digits       3 digits        3 numbers up to 20     4 digits
 #     program        x + b or a*x   a*x + b         x*x + a*x + b          2*x*x + a*x + b
 #
-# (Sums have a level 0 too, for a first run.)
 # If many draws of a level give the same few problems, a model may learn them by heart, and that is
 # not reasoning. So we count how many of our draws are new problems. RL is trained and scored on the
 # levels that the last line prints.
@@ -273,8 +271,8 @@ for name, (problem, completion) in ATTACKS.items():
 #
 # Asked to `make 27 from 9 9 9`, the naive grader would call `eval` on the answer `9**9**9`. It is 9
 # to the power 387,420,489, and `eval` would not come back in any useful time. One such completion
-# stops a whole training. So the cell below does not ask it. Ours reads each text once, so the time
-# grows no faster than the text. (What the cell prints of a long answer is shortened.)
+# stops a whole training. So the cell below asks our verifier alone. It reads each text once, so its
+# time grows no faster than the length of the text.
 
 # %%
 for text in ("9**9**9", "(" * 1000, "9" * 1000):

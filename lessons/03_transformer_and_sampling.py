@@ -91,11 +91,15 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # %% [markdown]
 # The code of the model does the same for all heads at once. A *head* is one such attention, with
 # its own queries, keys and values. Each block, also called layer, has several. The letters are
-# sizes: B texts, T positions, C numbers in a vector, H heads, K heads of keys and values, D numbers
-# in a key, N positions to look at, and later L tokens of a completion and V words of the
-# vocabulary. K is smaller than H, since several heads share keys and values, which saves memory.
-# Read the code as if K were H. Find the lines of the example: the scores, the mask, the softmax,
-# and the product with the values.
+# sizes:
+#
+#     B   texts                   H   heads                       N   positions to look at
+#     T   positions               K   heads of keys and values    L   tokens of a completion
+#     C   numbers in a vector     D   numbers in a key            V   words of the vocabulary
+#
+# K is smaller than H, since several heads share keys and values, which saves memory. Read the code
+# as if K were H. Find the lines of the example: the scores, the mask, the softmax, and the product
+# with the values.
 #
 # <!-- From minireason/model.py: Attention.forward -->
 # ```python
@@ -121,11 +125,10 @@ assert torch.allclose(weights @ values, torch.tensor([6.0, 10.0, 5.0]))
 # ```
 # <!-- End of excerpt -->
 #
-# One step is new, and it stands above the attention: `rotate`. (The other lines compute queries,
-# keys and values of all heads at once.) Nothing in the example says in which order the positions
-# stand. So queries and keys are rotated first: their numbers are taken in pairs, each pair is a
-# point in a plane, and the plane is turned by an angle that grows with the position. Then their
-# product depends on how far apart two positions are, and not on where they stand (RoPE,
+# One step is new: `rotate`. It is there because nothing in the example says in which order the
+# positions stand. `rotate` takes the numbers of a query or a key in pairs. Each pair is a point in
+# a plane, and the plane is turned by an angle that grows with the position. Then the product of
+# query and key depends on how far apart two positions are, and not on where they stand (RoPE,
 # arXiv:2104.09864).
 #
 # (For the curious, the heads that share: take H = 4 heads of queries and K = 2 heads of keys. Heads
@@ -211,12 +214,9 @@ print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabili
 #
 # Because of the causal mask, a later token changes nothing at earlier positions. So their keys and
 # values can be kept, in a *cache*. A new token then costs the work of one position instead of all.
-# A step of training changes the weights, and with them all keys and values. So after each step of
-# training a model begins with an empty cache. (For the curious: many rows are written at once.
-# Their prompts are filled up at the left, so that they all end in the same column, and the next
-# token of each row goes into the next column. A mask hides the filling. Where a row begins does not
-# matter: rotary positions are about distances alone.) We check that the logits stay the same, and
-# measure what it saves.
+# A step of training changes the weights, and with them all keys and values. So a cache is of no use
+# after a step of training. We check that the logits are the same with a cache, and measure what it
+# saves.
 
 # %%
 row = torch.tensor([ids])
@@ -266,17 +266,21 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #
 # The logprobs are needed twice. At the draw they are a number. For a training step they are
 # computed again, this time with a gradient. One pass through the model is enough for all positions:
-# all tokens are known by now, and the mask lets no position look ahead. (The vector of a position
-# after the last block is its *hidden state*. The last layer, which makes logits of it, is called
-# `head` as well. `gather` below is the same as hidden[b, positions[b]] for each row b. The second
-# result of `completion_logprobs` is for the curves of lesson 09. Read past `padded_hidden`, and
-# `kernels` and `parallel` in later lessons: they are about speed and several processes.)
+# all tokens are known by now, and the mask lets no position look ahead.
 #
 # Before the first update both logprobs of a token are the same, but for rounding, since the same
-# model reads the same tokens. So `old_logprobs` may stand for those of the policy that sampled.
-# Large trainers often sample with a separate program that rounds otherwise, or has older weights.
-# Then the two differ from the start, and such trainers compute the old logprobs once more, or
-# correct for the difference.
+# model reads the same tokens. (Large trainers often sample with a separate program that rounds
+# otherwise, or has older weights. There the two differ from the start, so such trainers compute the
+# old logprobs once more, or correct for the difference.)
+#
+# Four names in the code below:
+#
+# - The *hidden state* of a position is its vector after the last block.
+# - `head` is here the last layer of the model, which makes logits of a hidden state.
+# - `gather` takes hidden[b, positions[b]] of each row b.
+# - `padded_hidden` is about speed. Read past it, and past `kernels` and `parallel` later.
+#
+# The second result of `completion_logprobs` is for the curves of lesson 09.
 #
 # <!-- From minireason/policy.py: completion_hidden -->
 # ```python
@@ -417,8 +421,8 @@ show_figure(figure, "03_transformer_and_sampling")
 #   because their head spreads its weight over many tokens.
 # - Right: a single completion is best when it is cold. Hot completions take unlikely tokens, and
 #   one wrong token spoils an answer. But cold completions are copies of each other: at temperature
-#   0.1 there are 101 distinct ones among 400, of 100 problems. So four bring no more than one,
-#   0.98. At temperature 1 one brings 0.95, and four bring 0.99. These sums are easy, so the gain is
+#   0.1 only 101 of the 400 completions of 100 problems are distinct. So pass@1 and pass@4 are both
+#   0.98. At temperature 1 pass@1 is 0.95, and pass@4 is 0.99. These sums are easy, so the gain is
 #   small; in countdown it is larger (lesson 13).
 # - Training draws at temperature 1. Colder draws would be copies, and a group of copies has no
 #   differences to learn from. Hotter draws are wrong more often. (At any other temperature the

@@ -198,8 +198,7 @@ print_table("documents", columns)
 # ## Three cold starts
 #
 # Each starts from the base, with the settings of `train.py`. Each sees about 3,000 examples: 30
-# of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once. (In batches of 48 these
-# are 100, 70 and 63 steps, since the last batch of a pass is smaller.)
+# of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once.
 
 # %%
 tokenizer = get_tokenizer()
@@ -220,8 +219,9 @@ for name, documents in EXAMPLES.items():
     print(f"{name:13} {len(losses)} steps, first loss {losses[0]:.3f}, last {losses[-1]:.3f}")
 
 # %% [markdown]
-# (The first loss is low. In a clean thought most tokens follow from those before it, and the base
-# knows how. In its corpus guesses and small talk do not follow from anything.)
+# (The first loss is low already. In a clean thought most tokens follow from the tokens before them,
+# and the base can predict those. Guesses and small talk cannot be predicted, but only its corpus
+# has them.)
 #
 # Then all models answer the same held-out problems, each of them once.
 
@@ -316,9 +316,8 @@ show_figure(figure, "04_cold_start")
 # - Left: form comes at once, even from 30 examples. Nearly all completions think, and in one
 #   language. (2 to 6% of the completions still mix. The sum that is printed above is one of them:
 #   *revisa* and *prueba* are Spanish.) The base could do all of that, among other things. The
-#   examples only say which habit is wanted. (In RL a habit need not stay: RL pays for right
-#   answers, and a thought in two languages can be right, so the habit returns unless it has a
-#   price: lesson 12.)
+#   examples only say which habit is wanted. (RL may bring two languages back, because it rewards
+#   nothing but right answers. Lesson 12 puts a price on them.)
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.
@@ -327,10 +326,11 @@ show_figure(figure, "04_cold_start")
 #   thinks*). The new model just thinks each time.
 # - Middle, countdown: thinking alone helps less, so skill takes more examples. After 300 many more
 #   answers are right than after 30.
-# - Middle, false yes: easy examples hardly make the yes more reliable than it was, and 30 of them
-#   make it worse. Their verdicts are true, but most of them are yes. Of all *yes* and *no* in the
-#   countdown examples among the 30, 82% are yes; in the base's corpus 33% are. A model that reads
-#   them a hundred times learns to say yes. In the experts' examples it is 30%, and they help.
+# - Middle, false yes: after 300 easy examples about the same share of *yes* is false as in the
+#   base, and after 30 a larger one. All verdicts of these examples are true. But in the countdown
+#   examples among the 30, 82% of the verdicts are *yes*, so a model that reads them a hundred times
+#   learns to say *yes*. In the base's corpus it is 33%. In the experts' examples it is 30%, and
+#   they help.
 # - Right, orange: a model that knows 30 examples by heart has lost variety. It repeats itself, so
 #   several completions help it less than they help the base.
 # - Right: the base has many groups that hold right and wrong completions, so RL can start from it
@@ -338,8 +338,9 @@ show_figure(figure, "04_cold_start")
 #   to start from, and saves the time that RL would need to find it.
 #
 # So why few, easy and short examples? Not because they train better: the experts' 3,000 lead to at
-# least as many right answers. But somebody has to be able to write them, and what they have taught
-# already cannot be seen to come from RL. With few easy examples we see what RL finds by itself.
+# least as many right answers. But somebody has to write the examples, and few easy ones are less
+# work. And what imitation has taught already cannot be credited to RL. With few easy examples we
+# see what RL finds by itself.
 #
 # The trap: the final loss is lowest for 30 examples, because the model knows them by heart. A loss
 # on texts that were trained on says nothing about new problems.

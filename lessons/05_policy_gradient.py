@@ -137,9 +137,8 @@ for name, baseline in BASELINES.items():
 # ## The baseline of a group
 #
 # In training, nobody knows the expected reward. GRPO estimates it: it draws a group of completions
-# of the same prompt, and takes the mean of their rewards. (A completion's own reward is in that
-# mean. What this does is told at the end.) This is the function, as the package has it. Here we use
-# it with `scale=False`; lesson 07 is about the rest.
+# of the same prompt, and takes the mean of their rewards. This is the function, as the package has
+# it. Here we use it with `scale=False`; lesson 07 is about the rest.
 
 # %%
 # From minireason/grpo.py: group_advantages
@@ -186,9 +185,9 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 #
 #     sum over y of  p_old(y) * (p(y) / p_old(y)) * R(y)  =  sum over y of  p(y) R(y)  =  J
 #
-# (This is exact with one ratio for a whole completion. It is the product of the ratios of all
-# tokens. The next two lessons use the own ratio of each token instead, which comes close as long as
-# the policy has moved little.)
+# (This is exact if a completion has one ratio, the product of the ratios of its tokens. The next
+# two lessons give each token its own ratio instead. That comes close as long as the policy has
+# moved little.)
 
 # %%
 drawn = torch.tensor([0, 1, 3, 2])      # four completions of one token each
@@ -359,13 +358,13 @@ show_figure(figure, "05_policy_gradient")
 # - Right: the reward rises, and `policy_loss` stays near 0. The gaps in it are iterations in which
 #   every group was all right or all wrong. Then all advantages are 0, and no step is taken.
 #
-# `python -m minireason.playground` shows single steps of RL on a page. Here are four, from the cold
-# start. The tokens are those of the fourth step. Green tokens became likelier, yellow ones less
-# likely. (The table lists the tokens that changed most: *after* is the text before the token, and
-# *places* says how often it stands there in the group.) A wrong answer may hold green tokens, too:
-# those that it shares with better answers. The advantages are +0.97 and -0.97, since GRPO also
-# divides by the spread of the group (lesson 07). Four steps are too few to judge by: the curve of
-# right answers goes up and down by chance.
+# `python -m minireason.playground` shows single steps of RL on a page. The picture below shows four
+# steps from the cold start, and what the fourth did to the tokens: green ones became likelier,
+# yellow ones less likely. In its table *after* is the text before a token, and *places* counts how
+# often the token stands there. A wrong answer may hold green tokens, too: those that it shares with
+# better answers. The advantages are +0.97 and -0.97, since GRPO also divides by the spread of the
+# group (lesson 07). Four steps prove nothing: the curve of right answers goes up and down by
+# chance.
 #
 # ![Four steps of GRPO in the playground](results/playground-step.png)
 #
@@ -373,11 +372,10 @@ show_figure(figure, "05_policy_gradient")
 #
 # - A baseline for each token instead of one for each completion: lesson 06.
 # - What happens if the advantages are also divided by the spread of the group: lesson 07.
-# - That a completion is part of its own baseline. A completion is 1/G of the mean of its group of
-#   G. So subtracting the mean takes 1/G of its reward R away again, and R (G - 1) / G is left. The
-#   rewards of the others in the mean are a true baseline, and change nothing on average. So the
-#   mean gradient keeps its direction, and is (G - 1) / G as long: 15/16 in a group of 16. A
-#   baseline of lesson 07 leaves the completion out of the mean.
+# - That a completion is part of its own baseline. In a group of G its own reward is 1/G of the
+#   mean, so subtracting the mean takes 1/G of that reward away again. The mean gradient keeps its
+#   direction, but is only (G - 1) / G as long: 15/16 in a group of 16. Lesson 07 has a baseline
+#   that leaves the completion out of the mean.
 #
 # ## Exercises
 #

@@ -165,7 +165,7 @@ for name, values in CRITICS.items():
 # %% [markdown]
 # With the right critic, lambda = 0 is perfect: each flip gets its credit and no noise. With a wrong
 # critic it goes wrong: only the last flip gets its credit, because only there the reward comes in.
-# The other three get nothing, which makes a quarter on average. Lambda = 1 is right on average with
+# The other three get none, hence the printed 0.25. Lambda = 1 is right on average with
 # any critic, and noisier than lambda = 0 with a right one. A critic is wrong at the start of a
 # training, so our presets use lambda = 1.
 #
@@ -190,9 +190,9 @@ for name, values in CRITICS.items():
 #     surrogate = min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A)
 #
 # The lower border is 0.2 below 1, and the upper one 0.28 above it (arXiv:2503.14476). So a token
-# gets no further push once it is 28% likelier than at the draw; with equal borders it would be 20%.
-# The wider border helps only tokens that are not yet likely: one of probability 0.9 cannot use it,
-# since 0.9 * 1.28 is above 1, and a rare one can. So the policy keeps trying new things for longer.
+# gets no further push once it is 28% likelier than at the draw. Why is the upper border wider? It
+# lets rare tokens grow more in a rollout, so the policy keeps trying new things for longer. (A
+# token of probability 0.9 never reaches the border, since 0.9 * 1.28 is above 1.)
 #
 # By hand, with clip_low = 0.2 and clip_high = 0.28:
 #
@@ -439,10 +439,8 @@ show_figure(figure, "06_ppo")
 #   every critic. With lambda = 0 it does so under the right critic alone.
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
-# - Top right: both critics learn. (A critic that says the same number everywhere gives easy and
-#   hard problems one baseline. PPO is then worse off than GRPO. With such a critic the logged
-#   `explained_variance` stays near 0: it is the part of the differences between the targets that
-#   the critic foresees.) With lambda = 1 the target is the real reward. With lambda = 0 the target
+# - Top right: both critics learn. With lambda = 1 the target is the real reward. With lambda = 0
+#   the target
 #   contains the critic's own next value, so its error comes back into what it learns. The bands of
 #   the seeds overlap a little, so these seeds hardly tell the two apart. Both curves rise once,
 #   near update 10: the first steps are large, and the values shoot past the mean reward of 1/2
@@ -452,10 +450,8 @@ show_figure(figure, "06_ppo")
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not. (It falls because
 #   the learning rate falls.) And the printed rewards are higher after as many rollouts, since each
 #   was used four times. That costs four times the seconds of learning. Here it pays: 20 steps are
-#   few for a fresh model, and four updates make 80 of them. Our recipe has 100 rollouts, and starts
-#   from a model that knows the task. There GRPO with two updates, a lower rate and smaller groups
-#   ended no better than with one update ([the results](results/C5.md)). PPO did best with
-#   four, at a low rate, in runs of a third of the length.
+#   few for a fresh model, and four updates make 80 of them. It need not pay in a longer run, from a
+#   model that knows the task already ([the results](results/C5.md)).
 #
 # ## What it does not show
 #

@@ -105,12 +105,13 @@ for name, settings, by_hand in BY_HAND:
 # code that you read next.
 #
 # The *KL* is a distance between the probabilities of two models, here between the policy and the
-# *reference*, a frozen copy of it from the start of the stage. It is the mean of log p - log
-# p_reference over the tokens that the policy draws. A price on it, kl_coef, keeps the policy near
-# its start. Why stay near? A judge that has learned from examples makes mistakes. A policy that
-# moves far finds answers that such a judge likes and people do not. Near the start there are few of
-# them. An exact verifier makes no such mistakes, so the stage `rl` has no KL. One token gives an
-# estimate of it, *k1*: its logprob under the policy, minus its logprob under the reference.
+# *reference*, a frozen copy of the policy from the start of the stage. It is the mean of log p -
+# log p_reference over the tokens that the policy draws. So one token gives an estimate of the KL,
+# *k1*: its logprob under the policy, minus its logprob under the reference.
+#
+# Why should a policy stay near its start? Some judges have learned from examples, and such a judge
+# makes mistakes. A policy that moves far finds answers that the judge likes and people do not. An
+# exact verifier makes no such mistakes, so the stage `rl` puts no price on the KL.
 #
 # By hand: let the policy give two tokens 0.2 and 0.8, and the reference 0.1 and 0.9. Then k1 is
 # log(0.2 / 0.1) = 0.693 for the first and log(0.8 / 0.9) = -0.118 for the second. Their mean under
@@ -249,11 +250,8 @@ for name, settings, by_hand in BY_HAND:
 #   of k3 is right on average as well, and never negative.) For the first token above x is 0.1 / 0.2
 #   = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193.
 #
-# (For the curious: there are two KLs, the sum of p log(p / p_reference) over all tokens, and the
-# sum of p_reference log(p_reference / p). The value of k3 is on average the first. Its gradient is
-# on average that of the second, because nobody differentiates how the tokens were drawn. Both
-# gradients pull the policy towards the reference.) In the trainings of this lesson kl_coef is 0, as
-# in the stage `rl`. Lesson 15, whose judge has learned, needs the KL.
+# In the trainings of this lesson kl_coef is 0, as in the stage `rl`. Lesson 15, whose judge has
+# learned, needs the KL.
 #
 # ### The training loop
 #
@@ -337,11 +335,10 @@ for name, settings, by_hand in BY_HAND:
 # <!-- End of excerpt -->
 #
 # The fourth function is short enough to say in words. `rows_with_signal` selects the completions to
-# learn from. PPO takes all, because its critic learns from each. GRPO leaves out each group whose
-# rewards are all equal: its advantages are all 0, so it has no gradient. (In PPO a token of an
-# answer that earns 0 has the advantage 0 - V before whitening. So it becomes less likely where the
-# critic hoped for more, and the critic learns to hope for less.) With a KL in the loss such a group
-# has a gradient, so then GRPO takes all, too.
+# learn from. PPO takes all, because its critic learns from each: if a whole group earns 0, the
+# critic learns to expect less. GRPO leaves out each group whose rewards are all equal: its
+# advantages are all 0, so it has no gradient. With a KL in the loss such a group has a gradient, so
+# then GRPO takes all, too.
 #
 # How much of the two files is the same? The next cell compares all their lines, comments included.
 
@@ -612,22 +609,22 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   page.
 # - The printed lines: without the std, and with RLOO, the mean rewards are 0.893 and 0.897. Their
 #   ranges overlap with those of the others, so 5 seeds show no difference here.
-# - Right: equal curves do not mean equal goals. A group with 1 or 15 right completions pulls 0.23
-#   times as hard as one with 8 right. With the division it is 0.48. In a mix of hard and easy
-#   prompts that is another goal than the mean reward.
+# - Right: without the division a group with 1 or 15 right completions pulls 0.23 times as hard as
+#   one with 8 right, and with the division 0.48 times. So the division gives more weight to hard
+#   and easy prompts, and its goal is not the mean reward.
 #
 # ## What it does not show
 #
 # - Prompts of unequal difficulty, long completions, and a KL, which is off here.
-# - Learning rates that are tuned for each arm: all have 3e-3. On [the recipe of
-#   today](results/C5.md), PPO and GRPO had 17 trials each, and the learning rate decided
-#   more than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points
-#   ([picture](results/tuning.png), [numbers](results/tuning.json)).
+# - Learning rates that are tuned for each arm: all have 3e-3. In [a larger
+#   comparison](results/C5.md) PPO and GRPO had 17 trials each. There the learning rate decided more
+#   than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points, and
+#   higher rates harm both ([picture](results/tuning.png), [numbers](results/tuning.json)).
 # - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the
-#   recipe we measured how much of the reward can be foreseen. The mean of seven other answers
-#   foresees 31% of it, at every token. PPO's critic foresees 6% at the first token, and more at
-#   later ones. On average it foresees more than the group only in the last tenth of an answer ([the
-#   results](results/C5.md)).
+#   same comparison we measured how well each baseline foresees the reward. The mean of seven other
+#   answers foresees 31% of its variance, at every token. PPO's critic foresees 6% at the first
+#   token, and passes the group only in the last tenth of an answer, on average. So over most of an
+#   answer the group is the better baseline ([the results](results/C5.md)).
 #
 # ## Exercises
 #

@@ -217,14 +217,16 @@ show_figure(figure, "08_where_the_bytes_go")
 # ## Where the saving ends
 #
 # GRPO needs a group, and PPO can do with one completion for each prompt. So the fair question is:
-# from which group size on does GRPO need more than such a PPO? The PPO here has a separate critic
-# in one graph, the largest of the three. (Against the other two the saving ends far earlier.) There
-# are two answers. First, let the whole batch pass at once. Then each completion adds activations.
-# PPO with one completion holds those of two networks, and a group of 2 holds those of two
-# completions in one network, which is about as much. Second, let micro-batches of a fixed size
-# pass. Then the activations stay the same, however large the group is. Only the cache (up to 512
-# rows) and the rollout grow. (Less memory does not make a large group free: twice as many
-# completions take about twice as long to sample and to learn from.)
+# from which group size on does GRPO need more memory than PPO with one completion? We take the PPO
+# in one graph, the largest of the three. (Against the other two the saving ends far earlier.)
+#
+# - If the whole batch passes at once, each completion adds activations. PPO holds those of one
+#   completion in two networks. A group of 2 holds those of two completions in one network, which is
+#   about as much. So the saving ends at once.
+# - If micro-batches of a fixed size pass, the activations stay the same, however large the group
+#   is. Only the cache (up to 512 rows) and the rollout grow. So the saving lasts longer.
+#
+# Time is not saved: twice as many completions take about twice as long.
 
 # %%
 KINDS = {"whole batch": True, "micro-batches": False}
@@ -240,15 +242,14 @@ for kind, whole in KINDS.items():
 # %% [markdown]
 # ## The figure: `08_ppo_grpo_memory`
 #
-# Both pictures are for our preset. The blue curve is GRPO with more and more completions for each
-# prompt, and the red line is PPO with one. Look where they cross: left of that place GRPO saves
-# memory. In the left picture they meet at 2, the smallest group: with the whole batch at once no
-# group saves memory. (The red line is higher there than on the right, since the whole batch of PPO
-# passes at once, too.) Both axes are logarithmic. In the right picture the activations of a
-# micro-batch decide up to 16. At 32 the cache is larger: the preset has 24 prompts, so there are
-# 768 completions (24 times 32). The sampler takes at most 512 at once, each with a row in the
-# cache, and there the cache stops growing. What rises from there on is the rollout: a few numbers
-# for each token, but of up to 24 * 4096 completions.
+# Both pictures are for our preset, and their axes are logarithmic. The blue curve is GRPO with more
+# and more completions for each prompt, and the red line is PPO with one. Left of the place where
+# they cross GRPO saves memory. In the left picture they meet at 2, the smallest group, so no group
+# saves memory there. In the right picture, look at three parts of the blue curve. Up to 16 the
+# activations of a micro-batch decide. At 32 the cache is larger. There it also stops growing, since
+# the sampler writes at most 512 completions at once. From there on only the rollout grows: it has a
+# few numbers for each token, but of up to 24 * 4096 completions (24 is the preset's number of
+# prompts).
 
 # %%
 figure, panels = new_figure(1, 2, figsize=(7.6, 3.4))
@@ -282,9 +283,9 @@ show_figure(figure, "08_ppo_grpo_memory")
 # gradient 2, its float32 copy 4 and Adam 8. That copy is there because a small update would be lost
 # in the rounding of bfloat16. Together this is 16 N = 113.5 GiB. With LoRA of rank 32 the N numbers
 # are frozen, and take 2 bytes each. Only the adapters, two thin matrices beside each, learn. They
-# have A = 80,740,352 numbers: 2 N + 16 A = 15.4 GiB. And the reference goes: it is the policy
-# without its adapters. So LoRA saves 113.5 - 15.4 = 98.1 GiB, and the reference's 14.2: look for
-# 112.3 in the list below.
+# have A = 80,740,352 numbers: 2 N + 16 A = 15.4 GiB. So LoRA saves 113.5 - 15.4 = 98.1 GiB. It also
+# saves the reference, 14.2 GiB: no copy is needed, since the policy without its adapters is the
+# reference. Together that is the 112.3 of the list below.
 
 # %%
 shape = MODELS["qwen2.5-7b"]
@@ -307,15 +308,19 @@ for name, plan, total in (("all weights learn", Plan(), 16 * N),
 # | letter | what it counts |
 # |---|---|
 # | B | rows of a micro-batch: completions |
-# | T, and W of them | tokens of a row, and those of them that belong to the completion |
+# | T | tokens of a row |
+# | W | those of its tokens that belong to the completion |
 # | L | layers (in other lessons: tokens of a completion) |
 # | C | the width |
 # | V | words of the vocabulary |
-# | K, D | heads of keys, and numbers in a head |
-# | 2 at the end; 2 before L K D | the 2 bytes of bfloat16; keys and values |
+# | K | heads of keys |
+# | D | numbers in a head |
+# | 2 before L K D | keys and values |
+# | 2 at the end | the 2 bytes of bfloat16 |
 #
-# So the line `BT x L x 440,320` is 4 rows x 1,280 tokens x 28 layers x 440,320 bytes, which makes
-# 58.79 GiB. `u` says that they are held while updating, `s` while sampling. *Moments* are the two
+# For example, a layer keeps 440,320 bytes for each token. So the line `BT x L x 440,320` is 4 rows
+# x 1,280 tokens x 28 layers x 440,320 bytes, which makes 58.79 GiB. `u` says that they are held
+# while updating, `s` while sampling. *Moments* are the two
 # running means that Adam keeps of each number. *Attention's weights* are the results of the
 # softmax, and no parameters.
 #
@@ -350,27 +355,24 @@ print("\n".join(published.page()))
 #   body, GRPO saves next to nothing: 1.01 times.
 # - Against a critic with a graph of its own, GRPO saves only what the critic holds: weights,
 #   gradients and Adam. At our size this is 6%, because activations are 93% of the bytes.
-# - With the shape of Llama-2-7B the activations of a micro-batch are smaller than the cache. So
-#   they do not count at the peak, and one graph or two makes no difference. The critic doubles
-#   weights, gradients and optimizer (98 GiB), but neither the reference (12) nor the cache (40):
-#   (151 + 98) / 151 = 1.65. The factor is near 2 only where nearly all that is held is held twice.
+# - With the shape of Llama-2-7B PPO takes (151 + 98) / 151 = 1.65 times as much. A critic adds 98
+#   GiB, because it doubles weights, gradients and optimizer. It doubles neither the reference (12
+#   GiB) nor the cache (40 GiB). The factor is near 2 only where nearly all that is held is held
+#   twice. The activations of a micro-batch are smaller than the cache here. So they do not count at
+#   the peak, and one graph or two makes no difference.
 #   Newer models share keys between heads (lesson 03). Their cache is several times smaller, and
 #   then activations decide again.
 # - The second figure: the group takes the saving back. With the whole batch at once the saving ends
 #   at 2 completions for each prompt (3 at 7B). In micro-batches it ends at 1319. At 7B it ends at
 #   23, because there the cache of many long completions grows large.
-# - Qwen2.5-7B on a card of 80 GiB (its heads share keys, so its cache is small): the optimizer is
-#   the largest line, so LoRA saves most (QLoRA 9 GiB more, at a higher price). Then the activations
-#   are, so flash is enough here. Of the 52 GiB that stay, 30 are still activations of the blocks,
-#   14 are weights and 6 are logits, since a vocabulary has 150,000 tokens. With checkpointing the
-#   first of these would go as well. In general: look at the first line of your list. In large
-#   models it is the optimizer (then LoRA, 8-bit Adam or, with several cards, ZeRO). In smaller ones
-#   with long texts it is the activations, as for 1.5B in exercise 4 (then checkpointing, flash,
-#   smaller micro-batches).
+# - Qwen2.5-7B on a card of 80 GiB: the optimizer is the largest line, so LoRA saves most. After
+#   that the activations are the largest, and with flash all fits: it takes 52 GiB. So look at the
+#   first line of your list. In large models it is the optimizer: try LoRA, 8-bit Adam or, with
+#   several cards, ZeRO. In smaller models with long texts it is the activations, as for 1.5B in
+#   exercise 4: try checkpointing, flash or smaller micro-batches.
 # - The published peaks: 23 of 32 estimates are within 15% of the measurement, and all 23 are of
-#   imitation. The three of RL are off by -20, +31 and +19%. (In the first of these 47.6 of the 53.0
-#   GiB are set aside for an engine, by its settings. That part is known, so the error is that of
-#   the rest alone.) So for RL take the answer as a first guess.
+#   imitation. The three of RL are off by -20, +31 and +19%. So for RL take the answer as a first
+#   guess.
 #
 # **The trap** is to compare PPO with one completion for each prompt and GRPO with one completion
 # for each prompt. There is no group of 1: its only reward is its mean, so its advantage is 0.

@@ -18,11 +18,10 @@
 # | `clip_frac` | the share of tokens with a ratio outside the clip | if many, a step is too large |
 # | `kl` | how far the policy is from the reference, its start | how far the run has moved |
 #
-# Not among them is the loss (`policy_loss`). The advantages of a group add up to 0. So with one
-# update for each rollout the loss does not fall, not even in a healthy run (lesson 05). It need not
-# be 0: the loss counts tokens, so long completions weigh more. Where wrong answers are longer than
-# right ones it is positive. In the RL of the run that lesson 16 shows, its mean over twenty
-# iterations stays between 0.12 and 0.16. Its gradient is what trains. So read the reward.
+# The loss (`policy_loss`) is not among them. The advantages of a group add up to 0. So with one
+# update for each rollout the loss does not fall, not even in a healthy run (lesson 05). It only
+# shows which answers are longer: it is positive where wrong answers are longer than right ones.
+# What trains is the gradient of the loss, and not its value. So read the reward.
 #
 # *Entropy* is the sum of -p(v) log p(v) over all tokens v that could come next. It is 0 if one
 # token has probability 1. The toy model has eight tokens. If all are equally likely it is log 8 =
@@ -205,12 +204,12 @@ show_figure(figure, "09_reading_the_curves")
 #   on trying. `approx_kl` stays between 0.001 and 0.03 until the last iterations, and a few percent
 #   of the tokens are clipped.
 # - **Rate x 33 (red).** In the first iterations `approx_kl` and `clip_frac` are many times as high
-#   as in the healthy run, and the first red point of the reward is below the first points of the
-#   other runs. Its entropy is 1.2 in the first ten iterations, and about 2 in all others. A few
-#   steps were enough to destroy what the model could do. For about ten iterations nearly all groups
-#   fail alike, so `zero_std_frac` is near 1, and the thin red lines have gaps: without a difference
-#   in a group there is no update, and nothing to measure. One of the three seeds recovers, and ends
-#   at a reward of 1.00.
+#   as in the healthy run, and the reward begins below that of all other runs. In the first ten
+#   iterations the entropy is 1.2, and in all other runs it is about 2. So a few steps were enough
+#   to destroy what the model could do. For about ten iterations nearly all groups fail alike, so
+#   `zero_std_frac` is near 1. The thin red lines have gaps there: where all groups are equal there
+#   is no update, so nothing is measured. One of the three seeds recovers, and ends at a reward of
+#   1.00.
 # - **Rate / 30 (gray).** `approx_kl` is lower by a factor of 80 at first and of thousands at the
 #   end, nothing is clipped, and entropy and length stay where they were. Nothing is wrong, but it
 #   hardly learns.
@@ -243,7 +242,7 @@ show_figure(figure, "09_reading_the_curves")
 # |---|---|
 # | reward up, entropy slowly down, `approx_kl` 0.001 to 0.03, `clip_frac` a few percent | healthy |
 # | `approx_kl` and `clip_frac` high at once, reward below its start | the rate is far too high |
-# | `zero_std_frac` near 1 and a low reward | all groups fail alike, as after such a rate |
+# | `zero_std_frac` near 1 and a low reward | all groups fail, as after far too high a rate |
 # | `completion_length` at the limit | no end token: completions are cut off and earn nothing |
 # | `approx_kl` below 1e-4, `clip_frac` 0, entropy and length flat | the rate is far too low |
 # | `zero_std_frac` high, reward low | take easier problems, or groups of 8 and more |
@@ -264,14 +263,14 @@ show_figure(figure, "09_reading_the_curves")
 #   hardly more problems than one (pass@k, lesson 13). Against it people use an *entropy bonus* (a
 #   term of the loss that pays for being undecided), a wider upper border of the clip, or more
 #   prompts.
-# - **`zero_std_frac` near 1** is how death, success and such a certainty look. The reward tells
-#   them apart: it is low, high or in between. Where it rises slowly together with the reward,
-#   nothing is wrong: more problems are solved by all completions. The time to sample these is lost,
-#   and a step has fewer groups to learn from, so it is noisier.
+# - **`zero_std_frac` near 1** has three causes. The reward tells them apart: it is low if all
+#   groups fail, high if all succeed, and in between if the policy is certain. If `zero_std_frac`
+#   rises slowly together with the reward, nothing is wrong: more problems are solved by all
+#   completions. But fewer groups are left to learn from, so each step is noisier.
 #
-# When is a run finished? When held-out accuracy, which `train.py --evaluate-every 10` measures on
-# the way, has stood still for some tens of iterations. The reward of the training can go on rising
-# when that no longer does.
+# When is a run finished? When its held-out accuracy has stood still for some tens of iterations.
+# `train.py --evaluate-every 10` measures it on the way. (The reward of the training does not tell:
+# it can rise while the held-out accuracy stands still.)
 #
 # What it does not show: a long run of a large model. There the usual end is an entropy that falls
 # too early, so that nothing new is tried.

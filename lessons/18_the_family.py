@@ -257,7 +257,10 @@ for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
 #   lesson 05 derived.
 # - k2 pulls each token back to the logprob of the reference, harder with the distance.
 # - k3 pulls a token up very hard where the policy has left it behind. It never pulls down by more
-#   than 1.
+#   than 1. (As a number k3 is the KL on average. But its mean gradient is that of another KL, the
+#   reversed one: the sum of p_reference log(p_reference / p) over all tokens. The reason is that a
+#   loss does not differentiate how the tokens were drawn. Both gradients pull towards the
+#   reference.)
 #
 # ## The figure: `18_the_family`
 #
