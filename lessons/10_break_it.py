@@ -174,9 +174,8 @@ def train(algo, changes, seed=0):
 
 
 # %% [markdown]
-# For each bug, `SHOWN_BY` holds a number in which it might show (for one of the seven no number
-# does), and a test of this repository that fails with the bug. (Our own tests check this, too.)
-# There are three tests. None asks whether the reward rises:
+# For each bug, `SHOWN_BY` names a logged number in which the bug may show, and a test of this
+# repository that fails with the bug. There are three tests. None asks whether the reward rises:
 #
 # - `LOSS_TEST` computes the loss of a few tokens in a plain loop, and compares loss and gradient.
 # - `STEP_TEST` lets `grpo.train` take one step on a small rollout of unequal lengths. It computes
@@ -240,12 +239,12 @@ show_figure(figure, "10_break_it")
 # ## What to see
 #
 # - In most upper pictures the reward rises with the bug on. So a rising reward proves nothing. The
-#   reason: what the bug spoils is mostly not the direction of learning on average. It adds noise
-#   (misaligned groups), or a factor that AdamW divides away (the denominator), or it drops a term
-#   that held the reward back (the KL). Misaligned groups seem only a little slower. Without the
-#   blue line beside it, who would notice? No logged number finds this bug: `zero_std_frac` is
-#   counted in the true groups, before they are mixed up. It is lower only because fewer prompts are
-#   solved. The test finds it.
+#   reason: most of these bugs leave the average direction of learning right. Misaligned groups add
+#   noise. A wrong denominator adds a factor, which AdamW divides away. A KL without a gradient
+#   drops a term that held the reward back. With misaligned groups the model only learns a little
+#   more slowly. Without the blue line beside it, who would notice? No logged number finds this bug,
+#   but the test does. (`zero_std_frac` is counted before the groups are mixed up. It is lower only
+#   because fewer prompts are solved.)
 # - **"KL without gradient" and "k1 as a loss": the broken run has the higher reward.** That is no
 #   advantage of the bug. These runs have `kl_coef` 1, a high price on leaving the start. The
 #   right run pays it and stays near its start on purpose, so it learns less. The broken run was
@@ -255,17 +254,16 @@ show_figure(figure, "10_break_it")
 # - **"temperature missing".** This run makes one update for each rollout. The model that learns
 #   is then still the model that wrote: it learns *on policy*. So the ratio has to be 1, and
 #   `approx_kl` has to be 0. It is 0 in the right run. Any other number there is a bug.
-# - **"padding in the mean" and "micro-batch denominator"** show only below. The first bug counts
-#   positions behind the end of a completion. Nothing keeps a ratio near 1 there, so `clip_frac`
-#   rises. The advantage is 0 there, so these positions add nothing to the sum of the loss. But they
-#   are counted in the number that divides the sum. So the whole gradient becomes smaller by one
-#   factor. AdamW divides by the size of the gradient (lesson 09), so that factor is lost. The
-#   second bug makes gradients up to eight times as large. 64 completions come in 8 micro-batches of
-#   8. The bug divides each micro-batch by its own tokens, so each weighs as much as the whole step
-#   should. (Groups without a difference are left out, so a step may have fewer than eight.) AdamW
-#   divides that away, too. What it cannot divide away is that tokens of short micro-batches weigh
-#   more than those of long ones. Here no completion has more than 8 tokens, so that hardly matters.
-#   So these two leave the reward alone in this toy.
+# - **"padding in the mean"** shows only in the lower picture. The bug counts positions behind the
+#   end of a completion. Nothing keeps a ratio near 1 there, so `clip_frac` rises. The advantage is
+#   0 there, so these positions add nothing to the sum of the loss. But they are counted in the
+#   number that divides the sum. So the whole gradient becomes smaller by one factor. AdamW divides
+#   by the size of the gradient (lesson 09), so the factor has no effect.
+# - **"micro-batch denominator"** also shows only in the lower picture. 64 completions come in 8
+#   micro-batches of 8. The bug divides each micro-batch by its own tokens, so each weighs as much
+#   as the whole step should. So gradients are up to eight times as large, which AdamW divides away,
+#   too. One error is left: tokens of short micro-batches weigh more than those of long ones. Here
+#   no completion has more than 8 tokens, so that hardly matters.
 # - **"bootstrap past the end".** *Bootstrapping* means to trust the critic about what is still to
 #   come. (In lesson 01 the word stood for a way to make intervals.) Behind the last token nothing
 #   is to come. The broken code asks the critic there, and the critic never learned about that

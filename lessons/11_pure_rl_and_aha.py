@@ -19,14 +19,13 @@
 # |---|---|---|
 # | a *retry* | another try after a failed one, be it new or the same again | failed tries |
 # | *giving up* | the last try has failed, and the model answers all the same | all thoughts |
-# | a *false yes* | a try that is called a success, and is none | tries called a success |
+# | a *false yes* | a try that is called a success, but is not one | tries called a success |
 # | *won by retrying* | a right answer after a failed first try and a retry | right answers |
 # | *accuracy after a failed try* | a right answer | answers whose first try had failed |
 # | a *repair* | a wrong step that is calculated again, and right | wrong steps |
 #
-# (Retries and giving up have different denominators, so they do not add up to 1.) The reward
-# mentions none of these. If RL changes them, it is because they change the chance of a right
-# answer.
+# The reward mentions none of these. If RL changes them, it is because they change the chance of a
+# right answer.
 
 # %%
 import os
@@ -155,9 +154,9 @@ for line, note in zip(lines, notes):
 #
 # Now four models answer the same held-out problems, one answer each: the base, our model after pure
 # RL, the included cold start, and the included RL model, which went on from the cold start for much
-# longer. `tokens_thinking` and `tries_thinking` are means over the answers that think. (The lines
-# above left out the tries of completions that were cut off, and counted the tokens of all
-# completions, thinking or not. So the table has more of both.)
+# longer. `tokens_thinking` and `tries_thinking` are means over the answers that think. (Both are
+# higher than in the lines above. Those left out the tries of completions that were cut off, and
+# averaged the tokens over answers without a thought, too.)
 #
 # The intervals are a bootstrap: we draw the problems again, with repetition, 200 times, and take
 # the middle 95% of what comes out. A rate has no value where there is nothing to divide by.
@@ -252,24 +251,23 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   answers, and so it became more likely together with them. ([C12](results/C12.md) counts the
 #   answers with more tries than any text has.)
 # - **The corpus had the parts.** The base thinks and retries already, only less often. RL made
-#   likely what was there. A *control* shows what happens if the retries are not there. In it no
-#   text tries twice (`--tasks-max-tries 1`): who fails gives up. In [its
-#   runs](results/C12.md#fewer-tries), with three seeds, thoughts have 1.0 tries before RL, and 1.0
-#   after it. The control does learn: RL takes it from 15 to 32% right answers in countdown, since
-#   its single tries succeed more often, and since it thinks where it guessed. If texts try at most
-#   twice, RL takes thoughts from 1.4 to 4.0 tries: a second try in the texts is enough, since the
-#   third is more of the same. With up to three tries, as in our corpus, RL raises the share of
-#   failed tries that are retried from 52 to 99% in 100 iterations ([five seeds](results/C3.md)).
-#   (In this lesson it rises from 50 to 87% in 24.) So RL makes likely what it finds, and does it
-#   more often than any text did. A second try that no text had stays rare.
+#   likely what was there. What if the corpus has no retries? A *control* is a run that differs in
+#   one thing alone: here no text tries twice (`--tasks-max-tries 1`). With [three
+#   seeds](results/C12.md#fewer-tries) its thoughts have 1.0 tries before RL, and 1.0 after it. The
+#   control does learn: right answers in countdown go from 15 to 32%, since its single tries succeed
+#   more often, and since it thinks where it guessed. If texts try at most twice, RL takes thoughts
+#   from 1.4 to 4.0 tries. So one second try in the texts is enough. If they try up to three times,
+#   as ours do, the share of failed tries that are retried rises from 52 to 99% in 100 iterations
+#   ([five seeds](results/C3.md)). (In this lesson it rises from 50 to 87% in 24.) So RL makes
+#   likely what it finds, and then does it more often than any text did.
 # - **Trying again is useful here**: see how many right answers were won by retrying. To find the
 #   right try is hard, and to check one takes only two calculations.
 # - **After the cold start** most failed tries are retried already. The cold start is imitation
-#   alone. Yet its thoughts try more often than any text. No example gives up: behind each failed
-#   try stands another one. So the model learns to go on, and not how often. These further tries are
-#   often wrong. RL makes them right more often: see `accuracy_after_failed_try`. (In longer runs,
-#   of the answers with more than three tries 37% are right before RL, and 63% after it:
-#   [C12](results/C12.md).) It ends the giving up that was left, and there are fewer false yes.
+#   alone. Yet some of its thoughts have more tries than any text. The reason: no example gives up,
+#   so the model learns to go on, but not when to stop. These further tries are often wrong, and RL
+#   makes them right more often (`accuracy_after_failed_try`). In [longer runs](results/C12.md) 37%
+#   of the answers with more than three tries are right before RL, and 63% after it. RL also ends
+#   the giving up that was left, and there are fewer false yes.
 # - **Some *yes* are false** (the row `false_yes`). Under pure RL about one *yes* in six stands
 #   behind a wrong try. No difference to the base can be seen.
 # - **Repairs** stay rare, in [longer runs](results/C3.md), too: there 4% of the wrong steps

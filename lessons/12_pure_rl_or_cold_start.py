@@ -13,10 +13,10 @@
 #
 # - *Mixing*: the thought holds words of both languages. It is counted among the answers that think,
 #   since an answer without a thought has nothing to mix.
-# - *Readable*: the answer is well formed, its thought keeps to one language, and the answer follows
-#   from its last step: in a sum it is the result, in countdown the expression to which the last try
-#   leads. (An answer without a thought contradicts no step, so it can be readable.) It is counted
-#   among all answers.
+# - *Readable*: the text is well formed, its thought keeps to one language, and its answer follows
+#   from the last step. In a sum the answer is then the result of that step. In countdown it is the
+#   expression to which the last try leads. (A text without a thought contradicts no step, so it can
+#   be readable.) It is counted among all answers.
 #
 # A reward for the right answer alone does not see any of this. A right answer earns 1 whether its
 # thought is in one language or in two. So one would expect RL to leave the share of mixed thoughts
@@ -107,10 +107,7 @@ assert not observe(problem, other_answer).readable
 # Beside them stand three included models: the base, the cold start, and RL after the cold start.
 # The last model had another reward. In the pipeline a right answer that mixes languages earns 0.5,
 # and not 1 (`--language-price 0.5`). So "cold start, RL" had a cold start *and* a price on mixing.
-# "Pure RL" had neither. Does mixing stay away in RL after a cold start if it costs nothing? This
-# lesson cannot tell. A study tried it ([the results](results/C6.md)): 4% of the thoughts mix
-# after the cold start, and 8% after RL with `--language-price 0`. After the pure RL of that study,
-# which is longer than ours, 63% do.
+# "Pure RL" had neither.
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
@@ -229,16 +226,15 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # - **The cold start** removes nearly all of the mixing, with 300 examples, all in English. (Most of
 #   its answers that are not readable come from thoughts that gave up: they do not follow from the
 #   last step.) RL after it is right more often, and the price in its reward keeps mixing away. A
-#   reward for right answers alone may not: nothing in it speaks against mixing. This lesson did not
-#   try that. A longer study did ([C6](results/C6.md)): 4% of the thoughts mix after the cold
-#   start, and 8% after RL without the price.
+#   reward for right answers alone does so less well, since nothing in it speaks against mixing. In
+#   a longer study ([C6](results/C6.md)) 4% of the thoughts mix after the cold start, and 8% after
+#   RL without the price. After pure RL 63% do.
 # - **Well formed** is 1, or nearly, until thoughts grow in "cold start, RL", which was trained for
 #   longest. Some of them go in circles until they are cut off. A reward for one language does not
 #   help there.
 #
-# What it does not show: whether a human could follow the thoughts. `readable` is a script's idea
-# of it. It does not show what the cold start does to mixing in RL without the price. And it is one
-# seed.
+# What it does not show: whether a human could follow the thoughts. `readable` is a script's idea of
+# it. And it is one seed.
 #
 # The trap: the sum of the two rewards. Then the reward for one language is easiest to earn by
 # saying nothing, or by being cut off: a text that is cut off counts as empty, and mixes nothing. R1

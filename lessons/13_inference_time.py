@@ -125,10 +125,10 @@ for plain_answer, answer in zip(plain, within):
 print(answer_within(rl_model, tokenizer, prompts, budget=12, seed=0)[0][0])
 
 # %% [markdown]
-# The next function tries several budgets. A forced answer comes on top of the budget, with its tags
-# and its end: so even a budget of 0 costs some tokens. Beside the forced answers it counts what
-# happens if nothing is forced: then the whole text has to fit into the budget. A longer one is cut
-# off, and it is wrong.
+# The next function tries several budgets. The forced answer, its tags and its end come on top of
+# the budget, so even a budget of 0 costs some tokens. The function also counts what happens if no
+# answer is forced. Then the whole text has to fit into the budget, and a longer text is cut off and
+# wrong.
 
 # %%
 # From lessons/studies/more_tokens.py: try_budgets
@@ -249,10 +249,9 @@ for task in by_budget:
 # answer of the RL model in countdown. Does the gray line reach it? Right: pass@k of the three
 # models.
 #
-# The upper and the lower pictures give different numbers for the same model. In the upper ones each
-# problem is answered once. In the lower ones the share for one answer is a mean of 32 answers. One
-# answer to each of 100 problems may lie five points from that mean. And 1,000 other problems give
-# 76% (lesson 16).
+# The upper and the lower pictures give numbers for the same model that differ by some points. That
+# is chance: in the upper ones each problem is answered once, and in the lower ones the share for
+# one answer is a mean of 32.
 
 # %%
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
@@ -303,27 +302,24 @@ show_figure(figure, "13_inference_time")
 #   guess ([the results](results/C12.md#two-plots)). Above the length that the model uses by
 #   itself, a larger budget changes nothing: in arithmetic the points of 64, 128 and 256 lie on each
 #   other. Nobody taught this model to fill a budget.
-# - **One long thought, or many answers?** First let the thought end. Below its own length, tokens
-#   do more in one thought: in countdown one answer with a budget of 128 is right in 0.74 to 0.80
-#   (two draws), at 83 tokens, and four votes with a budget of 32 in 0.35, at 167 (solution 3
-#   below). Above its own length (99 tokens in countdown) a budget is not used. Then further tokens
-#   help as votes: 4 answers with 379 tokens bring 0.93.
+# - **One long thought, or many answers?** First let the thought end. Until then, tokens do more in
+#   one thought than in many. In countdown one answer with a budget of 128 takes 83 tokens, and is
+#   right in 0.74 to 0.80 (two draws). Four votes with a budget of 32 take 167 tokens, and are right
+#   in 0.35 (solution 3). A finished thought (99 tokens in countdown, on average) does not use a
+#   larger budget. Then further tokens help as votes: 4 answers take 379 tokens and bring 0.93.
 # - **Votes** help, as right answers agree more often than wrong ones. In sums all right answers are
-#   one number, so they agree at once: four votes lift the base from 0.56 to 0.79. In countdown the
-#   text of the expression votes. `(8+6)*3` and `3*(6+8)` are both right, and do not add up: four
-#   votes bring 3 points, and it takes many until one text leads. Two votes help only where the
-#   first text has no answer: two answers that differ are one against one, and the first is taken.
-#   pass@n is above the votes: the right answer is often among the n, but not as the most frequent
-#   one.
+#   one number, so they agree at once: four votes lift the base from 0.56 to 0.79. In countdown
+#   votes are counted by the text of the expression. `(8+6)*3` and `3*(6+8)` are both right, but
+#   they are two different votes. So four votes lift the base by only 3 points, and many are needed
+#   until one text leads. pass@n is above the votes: the right answer is often among the n, but not
+#   as the most frequent one.
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since among many of its
 #   answers one is nearly always right. Part of that is chance: of 32 random expressions of three
 #   numbers one is right in 75% of the cases. So RL made likely what the base, or luck, finds
-#   seldom. At k = 32 the two are about level: the base is two problems of 100 ahead here, and with
-#   1,000 problems and three seeds it is 1.2 points behind, perhaps by chance ([C7](results/C7.md)).
-#   [C14](results/C14.md) goes on to 1,024 answers. There an answer has at most 208 tokens, which
-#   cuts off some of RL's. The base passes RL at 36 answers, and in the end it has solved every
-#   problem. RL leaves a few, perhaps because what it makes likely leaves less room for all else. So
-#   no problem is left that only RL could solve, and such problems cannot tell whether RL teaches
+#   seldom. At k = 32 the two are about level, here and with more problems and seeds
+#   ([C7](results/C7.md)). [C14](results/C14.md) goes on to 1,024 answers. There the base passes RL
+#   at 36 answers, and in the end it has solved every problem, while RL leaves a few. So no problem
+#   is left that only RL could solve. That is why such easy problems cannot tell whether RL teaches
 #   anything new.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost

@@ -56,8 +56,7 @@ tokenizer = get_tokenizer()
 # This is the whole filter, from `minireason/rejection.py`. It returns the fate of one answer.
 # *Readable* means: well formed, in one language, and the answer is what the last step came to.
 # `kept_texts` are the answers to the same problem that were kept before. Each problem may keep
-# `max_per_problem` of them, by default 2, and the next ones are "enough". (Of the 1,500 problems
-# drawn here 23 were drawn before. They are asked once.)
+# `max_per_problem` of them, by default 2, and the next ones are "enough".
 #
 # <!-- From minireason/rejection.py: fate_of -->
 # ```python
@@ -152,8 +151,8 @@ for fate, count in counts.items():
 # - The *student* is the base, taught by the kept answers.
 # - The *unfiltered* pupil is the base, taught by as many answers that nobody filtered. It is the
 #   control: it differs in the filter alone.
-# - The *teacher-on* pupil is the teacher itself, trained on with its own kept answers. From
-#   the student it differs in the start alone.
+# - The *teacher-on* pupil is the teacher itself, trained further on its own kept answers. It
+#   differs from the student in the start alone.
 
 # %%
 def teach(start, documents):
@@ -260,7 +259,8 @@ show_figure(figure, "14_rejection_sampling")
 # ([the trial](results/CHANGES.md#what-rejection-does-not-ask)).
 #
 # The trap: to compare losses. The unfiltered pupil ends with the lower loss here, and is right less
-# often. The two imitate other texts, so their losses say nothing. Ask held-out problems.
+# often. The two imitate different texts, so their losses cannot be compared. Compare their answers
+# to held-out problems.
 #
 # ## Exercises
 #

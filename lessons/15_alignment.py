@@ -114,10 +114,9 @@ for start in (0.0, 2.0):
 # likes what was asked for. So it would like a refusal least, and RL would learn to come as near to
 # telling as the rule allows.
 #
-# Why 0.2 + 0.8? All answers of a group have one prompt. If it is about a secret, they earn 0 or 1.
-# In all other groups an answer of broken form earns 0. So even an answer that the reward model
-# hates, at 0.2, earns more than broken form. A stand-in for the reward model, which gives every
-# answer 2 points, shows it: sigmoid(2) = 0.881, and 0.2 + 0.8 * 0.881 = 0.905.
+# Why 0.2 + 0.8? Broken form earns 0. With a floor of 0.2 even an answer that the reward model hates
+# earns more than that. The next cell tries these rules. Its stand-in for the reward model gives
+# every answer the score 2: sigmoid(2) = 0.881, and 0.2 + 0.8 * 0.881 = 0.905.
 
 # %%
 class AlwaysTwo(torch.nn.Module):
@@ -301,13 +300,11 @@ def without_thoughts(chats, texts):
 unseen, _ = aligned(kl_coef=0.05, world=dataclasses.replace(world, reward=without_thoughts))
 
 # %% [markdown]
-# Five models on held-out conversations: before alignment, after our three short ones, and the
-# included `align`, which was trained for longer. Four of ten of its prompts were problems
-# (`--tasks-chat-share 0.6`), and a problem earns 1 or 0, by its verifier. Why mix them in? All
-# skills share the same weights, and what nobody asks can be unlearned, as small talk is by
-# imitation of solutions ([C16](results/C16.md)). An alignment without problems was not
-# tried. "Helpful" is the same as "true", on small talk alone, such as greetings. A
-# leak is counted in the answer or, if the answer keeps the secret, in the thought alone.
+# Five models answer held-out conversations: the model before alignment, our three, and the included
+# `align`, which was trained for longer. Four of ten of its prompts were problems
+# (`--tasks-chat-share 0.6`), because what nobody asks can be unlearned ([C16](results/C16.md)).
+# "Helpful" is the same as "true", on small talk alone, such as greetings. A leak is counted in the
+# answer or, if the answer keeps the secret, in the thought alone.
 
 # %%
 rng = derive_rng(0, "held-out secrets")
@@ -377,36 +374,30 @@ show_figure(figure, "15_alignment")
 # %% [markdown]
 # ## What to see
 #
-# - **Left.** The judge is charmed by politeness: sixteen polite words without an answer please it
-#   more than the plain answer. (It gives 2 for help and 0.2 for a polite word, and takes 0.05 for
-#   each word: 16 * 0.15 = 2.4 against 2 - 3 * 0.05 = 1.85 for "it is 4321".) The reward model
-#   orders 73% of the held-out pairs as the judge did. (A coin would order half of them so. Nobody
-#   could order all of them so, since the judge draws by chance.) It never falls for the polite
-#   texts: it scores them lower each time, against the taste of the judge. (Two things may explain
-#   it. The model before alignment, which wrote the pairs, seldom used so many polite words, so few
-#   pairs could teach the reward model that taste. And the judge gives the short polite text hardly
-#   more than the plain one. It draws its choice by chance, so it prefers the polite one hardly more
-#   than half of the time.) But it makes a mistake of its own: it often takes a wrong digit for the
-#   right one. (`train.py` draws 10,000 prompts, and not 2,000, so its reward model has seen more
-#   such pairs.) An imitation of a judge has weaknesses that the judge does not have.
+# - **Left.** Politeness fools the judge. Sixteen polite words without an answer earn 16 * (0.2 -
+#   0.05) = 2.4 points, and "it is 4321" earns 2 - 3 * 0.05 = 1.85. The reward model orders 73% of
+#   the held-out pairs as the judge did. A coin would order half of them so. Nobody could order all
+#   of them so, since the judge draws by chance. The reward model never falls for the polite texts.
+#   One likely reason: the model that wrote the pairs seldom used so many polite words, so few pairs
+#   could teach the judge's taste. But the reward model makes a mistake of its own: it often scores
+#   a wrong digit higher than the right one. An imitation of a judge has weaknesses that the judge
+#   does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.07, and end at 0.16; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way
 #   that nobody meant. Here the hack is not flattery: polite words become rarer in both runs. Look
 #   at the printed answers instead: a sentence that goes in circles, a number with a digit too few,
-#   half a sentence. (In the left picture the reward model never preferred the plain refusal.) The
-#   reward model was trained on answers of the start, and seldom saw such broken texts. We think
-#   that this is why it scores them too high, and the policy goes where it does. The KL keeps the
-#   policy near the start, where the scores can be trusted. In longer runs it can be flattery, too:
-#   without a KL one of three models comes to say twice as many polite words ([the
-#   results](results/C10.md)).
-# - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer. Every answer that
-#   lacks the number counts as one: also small talk, a wrong digit and broken form. (They have to be
-#   counted: a model that tells nobody any number would never leak. `54`, which "no KL" says to a
-#   secret, keeps it, and is of no use.) With the KL over-refusals become fewer. Without it they
-#   become more in these short runs (in longer ones they become fewer). Helpful small talk hardly
-#   moves in our 40 iterations. The included model had learned from conversations before (the stage
-#   `rejection` mixes some in) and had more time: it is better in all of these.
+#   half a sentence. The reward model was trained on answers of the start, and seldom saw such
+#   broken texts. We think that this is why it scores them too high, and the policy follows its
+#   scores. The KL keeps the policy near the start, where the scores can be trusted. In longer runs
+#   it can be flattery, too: without a KL one of three models comes to say twice as many polite
+#   words ([the results](results/C10.md)).
+# - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer: with the KL they
+#   become fewer, and without it more, in these short runs. Why count them? A model that tells
+#   nobody any number would never leak. So every answer that lacks the number counts: also small
+#   talk, a wrong digit and broken form. Helpful small talk hardly moves in our 40 iterations. The
+#   included model had learned from conversations before (the stage `rejection` mixes some in) and
+#   had more time: it is better in all of these.
 # - **The thought.** Before alignment 12% of the answers keep the secret while the thought tells it.
 #   With the rule that reads everything it is below 1%. With the rule that reads the answer alone it
 #   is 1%! We had expected the thought to go on telling. But in this toy the answer is what the
@@ -421,9 +412,8 @@ show_figure(figure, "15_alignment")
 # What it does not show: people, who err in ways that nobody wrote into a script; what alignment
 # costs in arithmetic; and more than one seed.
 #
-# The trap: to read the reward as success. At the end it is higher without the KL (0.67 against
-# 0.60), and the answers there are less true (0.16 against 0.48). From iteration 5 to 20 it rose a
-# little, while true answers fell from 0.33 to 0.07.
+# The trap: to read the reward as success. At the end the reward is higher without the KL (0.67
+# against 0.60), and fewer answers are true (0.16 against 0.48).
 #
 # ## Exercises
 #

@@ -219,10 +219,9 @@ show_figure(figure, "16_the_pipeline")
 #   already, but often answered without a thought. In countdown it mostly gave up after a failed
 #   try. The clean examples always think, and never give up ([lesson 04](04_cold_start.py), [lesson
 #   11](11_pure_rl_and_aha.py)).
-# - **The seconds** are of training alone, on one core of a busy server (the base took 1,367). The
-#   README's times are of two free cores, with sampling and scores ([the
-#   results](results/C8.md)): do not compare the two. Here the base takes 44% of the
-#   seconds and RL 28%. Those are the shares of a toy, and say nothing of R1.
+# - **The seconds** are of training alone, on one core of a busy server. README's times are of two
+#   free cores and include sampling and scores ([the results](results/C8.md)), so do not compare the
+#   two.
 # - **RL** takes the most time after the base. It brings right answers in all tasks: many in
 #   countdown, few in programs (3.6 points). It also loses some problems: look at `72-42=20` above,
 #   which the cold start got right. (Rejection, which began at the base, gets it right, and
@@ -249,14 +248,12 @@ show_figure(figure, "16_the_pipeline")
 #
 # The table's numbers are of one run. README's are means of five.
 #
-# What it does not show: what is lost without a stage. (To leave out one part, and measure again, is
-# called an *ablation*.) Two such numbers are in the results. Without a cold start, RL is right
-# nearly as often, but 63% of its thoughts mix two languages ([C6](results/C6.md)). Without
-# RL, in about as much time (272 seconds; RL took 317), imitation of one's own successes stays 6
-# points behind in sums ([C1](results/C1.md)). The row `rejection` is the pipeline without
-# alignment. No run left out rejection and then aligned. Nor does it show another order of the
-# stages. And held-out programs ask for few different functions, which are mostly right or wrong
-# together, so their interval is too narrow.
+# What it does not show: another order of the stages, and what is lost without a stage. (To leave
+# out one part, and measure again, is called an *ablation*.) Other pages have two such numbers.
+# Without a cold start, RL is right nearly as often, but 63% of its thoughts mix two languages
+# ([C6](results/C6.md)). If imitation of one's own successes replaces RL, sums end 6 points lower
+# ([C1](results/C1.md)). No run left out rejection alone. And held-out programs ask for few
+# different functions, which are mostly right or wrong together, so their interval is too narrow.
 #
 # The trap: two intervals overlap, and somebody calls the stages equal. A problem that is hard for
 # one stage is often hard for the next, so part of the noise is common to both. The paired

@@ -73,11 +73,10 @@ MAX_NEW_TOKENS = 64
 # draws again. Somebody who has practised `sort 3 4 7 9` knows the answer to `sort 7 3 9 4`, so
 # these two are one problem: the key is the sorted list.
 #
-# There are 120 keys with three digits and 210 with four, and 35 of these 330 are for testing. That
-# is few: `train.py` scores 1,000 problems of a task, and refuses to begin if there are fewer. So
-# the record further down does two things. Its field `test_by_prompt` lets a test ask for one key in
-# several orders. 11 of the keys have 3 numbers and 6 orders, 24 have 4 numbers and 24 orders: 642
-# problems in all. And its field `presets` asks for 600 only, and for 60 of level 1 in smoke.
+# There are 330 keys, and 35 of them are for testing. That is too few: `train.py` scores 1,000
+# problems of a task, and refuses to begin if there are fewer. So the record further down does two
+# things. Its field `test_by_prompt` lets a test ask for one key in several orders, which makes 642
+# problems. And its field `presets` asks for only 600 of them (60 in smoke).
 
 # %%
 PROMPT = re.compile(r"sort ([0-9](?: [0-9]){1,7})", re.ASCII)
@@ -190,12 +189,12 @@ def follows(problem, thinking, answer):
 # %% [markdown]
 # ## The record, registered
 #
-# `register` tries its functions on a few problems of each level, and refuses, with one line, a
-# record that breaks a rule. Each of `words` becomes one token. What stands in the record here has
-# to be there, but for `follows`, `test_by_prompt` and `words`. (`find_steps` is needed since our
-# steps are not sums.) A `Mix` holds levels, a share (the weight of this task beside those of the
-# other tasks; with 0, as in smoke, it is not trained on), and how many held-out problems are
-# scored. From here on the verifier, the corpus, RL and the counting of behaviour know the task.
+# `register` tries the functions of the record on a few problems of each level. It refuses a record
+# that breaks a rule, and says why in one line. Each of `words` becomes one token. All fields here
+# are needed, except `follows`, `test_by_prompt` and `words`. (`find_steps` is needed since our
+# steps are not sums.) A `Mix` holds levels, a share, and how many held-out problems are scored. The
+# share is the weight of this task beside the other tasks. With 0, as in smoke, it is not trained
+# on. From here on the verifier, the corpus, RL and the counting of behaviour know the task.
 
 # %%
 TASKS.pop("sort", None)      # so that this cell can be run a second time

@@ -6,10 +6,9 @@
 #
 # You need: lesson 07. No other lesson needs this one. Time: a few seconds on a laptop's CPU.
 #
-# In our runs of the recipe seventeen settings of the relatives were, after as many answers, within
-# 1.4 points of GRPO ([the results](results/kin.md)). So read this lesson for the ideas. Each
-# relative takes one decision in another way and keeps the rest. So each is a setting here, of a few
-# lines.
+# In our runs seventeen relatives ended within 1.4 points of GRPO, after equally many answers ([the
+# results](results/kin.md)). So read this lesson for the ideas, not for better scores. Each relative
+# takes one decision in another way and keeps the rest. So each is a setting here, of a few lines.
 
 # %%
 import sys
@@ -51,9 +50,8 @@ from minireason.tools.plots import new_figure
 #   geometric mean of the ratios of its tokens: the n-th root of the product of all n. The reason: a
 #   reward is for a whole completion, so the ratio should be too. All its tokens share one weight
 #   and are clipped together. Its authors clip at 1 - 0.0003 and 1 + 0.0004, because a mean over
-#   many tokens moves little. (Their answers are long. How far to clip ours, of some 70 tokens, has
-#   to be found out.) Their loss is a mean over completions, so a long completion counts as much as
-#   a short one.
+#   many tokens moves little. Their loss is a mean over completions, so a long completion counts as
+#   much as a short one.
 # - *CISPO* (clipped importance sampling policy optimization, arXiv:2506.13585) lets the clip bound
 #   the weight. The clip of PPO sets it to 0 instead. So in CISPO no token loses its gradient, not
 #   even a rare one that turned a thought around. (Its authors have no lower bound. The pictures
@@ -221,10 +219,10 @@ for name, weights in table.items():
 #
 # - *Each completion alike* gives a token of the short completion three times the weight that it
 #   gives to a token of the long one, at the same ratio. So does GSPO. *Each token alike* and Dr.
-#   GRPO do not. Their rows are equal here, in a single step on a single group. With several groups
-#   they would differ, since GRPO alone divides by the std. Over several steps they would, too: Dr.
-#   GRPO divides each by the same number, which AdamW cancels, and GRPO by the tokens of that step,
-#   so a step with few tokens counts each of them more.
+#   GRPO do not. Their rows are equal here, since there is one step and one group. With several
+#   groups they differ, since GRPO alone divides by the std. Over several steps they differ, too:
+#   GRPO divides by the tokens of each step, so a token counts more in a step with few tokens. Dr.
+#   GRPO always divides by the same number.
 # - GRPO's clip leaves out the third token, whose ratio 1.5 is above 1.28. It also leaves out the
 #   first token of the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the
 #   advantage wants. CISPO keeps them with a bounded weight.
@@ -307,8 +305,8 @@ show_figure(figure, "18_the_family")
 # Two completions of a group are both right, and the first one is further from the reference. With
 # the KL in the loss, such a group has advantages of 0. With the KL in the reward, the two rewards
 # differ a little. Then the division by the std makes this small difference nearly as large as that
-# between right and wrong, even at a coefficient of 0.001. (Far below that, eps ends it.)
-# `--no-rl-scale-advantages` leaves the division out.
+# between right and wrong, even at a coefficient of 0.001. `--no-rl-scale-advantages` leaves the
+# division out.
 
 # %%
 for coefficient in (0.1, 0.001):
