@@ -621,8 +621,8 @@ def test_each_relative_is_a_command_that_is_not_refused_and_has_its_lines(varian
     for name, relative in variants.RELATIVES.items():
         args = train.parse(["rl", *relative.flags.split()])
         check_variants(apply_flags(preset("laptop"), command_line.given_flags(args)))
-        flags.append(relative.flags)
-        assert (variants.num_lines(relative) == 0) == (name in variants.BASELINES)
+        flags.append((relative.flags, relative.other_draws))
+        assert (variants.num_lines(relative) == 0) == (name in variants.NO_RELATIVES)
         assert relative.less in variants.BASELINES
     assert len(set(flags)) == len(flags)
     gspo = variants.RELATIVES["gspo"]       # its paper's loss is a mean over completions
@@ -671,11 +671,35 @@ def test_two_runs_are_compared_where_they_have_cost_as_much(variants):
     assert line["time"] == 0.5
 
 
+def test_relatives_that_are_one_algorithm_differ_by_no_more_than_chance(variants, monkeypatch):
+    """Points of five relatives in three runs: drawn alike, and then with one that is ahead in each run."""
+    names = ["sequence", "dr-grpo", "rloo", "entropy", "overlong"]
+    rng = variants.np.random.default_rng(3)
+    points = dict(zip(names, rng.normal(size=(5, 3)), strict=True))
+    monkeypatch.setattr(variants, "differences", lambda arms, name, cost: points[name])
+    arms = dict.fromkeys([*variants.BASELINES, "grpo-again", "gspo", *names])      # gspo has another GRPO
+    alike = variants.chance_of(arms)
+    assert alike["compared"] == 5 and alike["as large"] > 0.1 and alike["as wide"] > 0.1
+    assert alike["largest"] == max(of_runs.mean() for of_runs in points.values())
+    points["rloo"] = variants.np.array([9.0, 9.0, 9.0])
+    # The second nine comes to the relative that has the first with 1/5, and so does the third.
+    ahead = variants.chance_of(arms)
+    assert ahead["largest"] == 9 and ahead["as large"] == pytest.approx(1 / 25, abs=0.01)
+    assert 0 < ahead["as wide"] < ahead["as large"]
+    assert variants.chance_of({"grpo": None, "rloo": None}) is None
+
+
+def test_grpo_drawn_anew_has_another_seed_and_nothing_else(variants):
+    usual, anew = (variants.flags_of(name, 2, 30, []) for name in ("grpo", "grpo-again"))
+    assert anew == [usual[0], 2 + variants.OTHER_DRAWS, *usual[2:]]
+
+
 def test_the_sentence_says_what_the_intervals_say(variants):
-    table = [{"variant": "a", "by seconds": (2, 1, 3)}, {"variant": "b", "by seconds": (-2, -3, -1)},
+    table = [{"variant": "GRPO, drawn anew", "by seconds": (2, 1, 3)},
+             {"variant": "a", "by seconds": (2, 1, 3)}, {"variant": "b", "by seconds": (-2, -3, -1)},
              {"variant": "c", "by seconds": (1, -1, 3)}, {"variant": "GRPO"}]
     assert variants.sentence(table, "by seconds") == (
-        "by seconds, of 3 compared (by chance 1 may look different): "
+        "by seconds, of 3 compared (some may look different by chance): "
         "better than GRPO: a; worse: b; no difference that these runs could show: 1")
 
 
@@ -714,9 +738,9 @@ def test_the_table_of_the_relatives_is_made_from_arms_alone(variants, runs, monk
     monkeypatch.setattr(sys, "argv", ["variants.py", "--fast"])
     folder, results = runs.STUDIES / "fast", runs.RESULTS
     variants.main()
-    assert "DAPO (both)" in capsys.readouterr().out
+    assert "dynamic sampling + price" in capsys.readouterr().out
     first = json.loads((folder / "variants.json").read_text())
-    assert [line["variant"] for line in first["table"]] == ["GRPO", "DAPO (both)"]
+    assert [line["variant"] for line in first["table"]] == ["GRPO", "dynamic sampling + price of length"]
     assert {"claim", "command", "seeds", "num_problems", "rows"} <= set(first)
     assert len(first["rows"]) == 4 and (folder / "variants.png").stat().st_size > 5000
     assert not results.exists()                         # the repository's own table is left alone

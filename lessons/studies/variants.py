@@ -19,7 +19,9 @@ processes share the work if each is started with `--share`.
 4. A relative and its GRPO are compared with equal seeds on the same held-out problems of arithmetic and
    countdown, twice: after as many sampled completions, and after as many seconds. Where one of the two had
    more at its end, its accuracy there is read from a straight line between its two snapshots nearest to it.
-5. lessons/results/variants.json and variants.png.
+5. Is it more than chance? GRPO is compared with itself, drawn anew; and `chance_of` asks how often the
+   differences would be as large if all relatives were one algorithm.
+6. lessons/results/variants.json and variants.png.
 
 What is not equal:
 
@@ -45,6 +47,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
 
+import numpy as np
 import runs
 import torch
 from runs import row
@@ -62,6 +65,7 @@ from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_seed
 
 NUM_SNAPSHOTS = 4           # of a run: one at each fifth of its way
+OTHER_DRAWS = 100           # is added to the seed of a run that draws anew
 NUM_TIMED = 4               # iterations of each relative that the clock runs; the first is not counted
 COLORS = {"completions": "#1b6ca8", "seconds": "#e0a030"}
 
@@ -76,6 +80,8 @@ class Relative:
     functions: tuple = ()           # of the package that GRPO does without
     lines: tuple = ()               # (module, line): what else GRPO does without
     less: str = "grpo"              # what it is compared with
+    clock: str = ""                 # whose seconds it takes, if it computes the same
+    other_draws: bool = False       # whether its RL draws other problems and answers
 
 
 KL = "--rl-kl-coef 0.02 --rl-kl-estimator"
@@ -142,15 +148,22 @@ RELATIVES = {
         (stats.sequence_log_ratio,), less="grpo-2-sequence",
         lines=((grpo, 'if objective == "gspo":'),
                (grpo, "log_ratio = sequence_log_ratio(log_ratio, mask)"))),
+    "gspo-wide": Relative(
+        "GSPO, borders ten times as wide",
+        f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-3 --rl-clip-high 4e-3",
+        (stats.sequence_log_ratio,), less="grpo-2-sequence", clock="gspo",
+        lines=((grpo, 'if objective == "gspo":'),
+               (grpo, "log_ratio = sequence_log_ratio(log_ratio, mask)"))),
     "cispo": Relative(
         "CISPO", f"{TWO} --rl-objective cispo --rl-clip-low 1", less="grpo-2",
         lines=((grpo, 'if objective == "cispo":'),
                (grpo, "surrogate = clipped.detach() * advantages * log_ratio"))),
+    "grpo-again": Relative("GRPO, drawn anew", "", clock="grpo", other_draws=True),
     "refills": Relative("dynamic sampling", "--rl-max-refills 8", REFILL, REFILL_LINES),
     "overlong": Relative(
         "price of length", "--rl-overlong-penalty 0.5", (rollout.overlong_price,), OVERLONG_LINES),
     "dapo": Relative(
-        "DAPO (both)", "--rl-max-refills 8 --rl-overlong-penalty 0.5",
+        "dynamic sampling + price of length", "--rl-max-refills 8 --rl-overlong-penalty 0.5",
         (*REFILL, rollout.overlong_price), REFILL_LINES + OVERLONG_LINES),
     "entropy": Relative(
         "entropy bonus", "--rl-entropy-coef 0.001",
@@ -168,6 +181,7 @@ RELATIVES = {
         "k3 in the reward", f"{KL} k3 --rl-kl-in-reward", (*RETURNS, stats.k3), REWARD_LINES),
 }
 BASELINES = ("grpo", "grpo-2", "grpo-2-sequence")
+NO_RELATIVES = (*BASELINES, "grpo-again")
 FAST = ("grpo", "grpo-2-sequence", "gspo", "dapo", "reinforce++")
 
 
@@ -206,6 +220,8 @@ def arm_of(name, seed, args):
 
 def flags_of(name, seed, num_iterations, extra_flags):
     """What train.py is given for a relative, besides the run it goes on from."""
+    if RELATIVES[name].other_draws:
+        seed += OTHER_DRAWS
     return [*extra_flags, "--seed", seed, "--rl-num-iterations", num_iterations,
             "--rl-snapshots", NUM_SNAPSHOTS, *RELATIVES[name].flags.split()]
 
@@ -284,7 +300,8 @@ def with_seconds(arms, clock):
     for name, of_seeds in arms.items():
         timed[name] = []
         for arm in of_seeds:
-            marks = [mark | {"seconds": mark["iteration"] * clock[name]} for mark in arm["marks"]]
+            of_iteration = clock[RELATIVES[name].clock or name]
+            marks = [mark | {"seconds": mark["iteration"] * of_iteration} for mark in arm["marks"]]
             timed[name].append({"marks": marks})
     return timed
 
@@ -309,6 +326,37 @@ def compare(arms, name, cost):
         of_relative.append(right_at(relative, cost, budget))
         of_grpo.append(right_at(its_grpo, cost, budget))
     return tuple(100 * share for share in bootstrap_interval(of_relative, of_grpo))
+
+
+def differences(arms, name, cost):
+    """Points of a relative less its GRPO in each run, when both have cost as much. An array (seeds,)."""
+    points = []
+    for relative, its_grpo in zip(arms[name], arms[RELATIVES[name].less]):
+        budget = min(relative["marks"][-1][cost], its_grpo["marks"][-1][cost])
+        share = np.mean(right_at(relative, cost, budget)) - np.mean(right_at(its_grpo, cost, budget))
+        points.append(100 * share)
+    return np.array(points)
+
+
+def chance_of(arms, num_draws=10_000):
+    """Could all relatives be one and the same algorithm? Those that have the plain GRPO in common.
+
+    If they were, it would be chance which of them has which difference in a run. So the differences of each
+    run are dealt out anew among the relatives, `num_draws` times. Returns {"compared": how many relatives,
+    "largest": the largest mean of the runs, in points, "as large": how often a dealt one is as large,
+    "spread": the standard deviation of their means, "as wide": how often a dealt one is as wide}.
+    """
+    names = [name for name in arms if name not in NO_RELATIVES and RELATIVES[name].less == "grpo"]
+    if len(names) < 2:
+        return None
+    points = np.array([differences(arms, name, "completions") for name in names])     # (relatives, seeds)
+    means, rng, as_large, as_wide = points.mean(1), np.random.default_rng(0), 0, 0
+    for _ in range(num_draws):
+        dealt = rng.permuted(points, axis=0).mean(1)        # each run's differences among the relatives
+        as_large += dealt.max() >= means.max() - 1e-9
+        as_wide += dealt.std() >= means.std() - 1e-9
+    return {"compared": len(names), "largest": means.max(), "as large": as_large / num_draws,
+            "spread": means.std(ddof=1), "as wide": as_wide / num_draws}
 
 
 def right_at(arm, cost, budget):
@@ -350,7 +398,7 @@ def sentence(table, cost):
     """What the differences "by completions" or "by seconds" support, in one sentence."""
     better, worse, unclear = [], [], 0
     for line in table:
-        if cost not in line:
+        if cost not in line or line["variant"] == RELATIVES["grpo-again"].title:
             continue
         _, low, high = line[cost]
         if low > 0:
@@ -360,7 +408,7 @@ def sentence(table, cost):
         else:
             unclear += 1
     number = len(better) + len(worse) + unclear
-    return (f"{cost}, of {number} compared (by chance {max(1, round(0.05 * number))} may look different): "
+    return (f"{cost}, of {number} compared (some may look different by chance): "
             f"better than GRPO: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}; "
             f"no difference that these runs could show: {unclear}")
 
@@ -412,12 +460,12 @@ def draw(table):
     return figure
 
 
-def save(table, args):
+def save(table, arms, args):
     """Writes variants.json and variants.png."""
     claim = [sentence(table, f"by {cost}") for cost in COLORS]
     num_problems = runs.config_asked(args.flags).evaluate.num_problems
     runs.save_rows("variants", ". ".join(claim), args.command, args.seeds, num_problems, rows_of(table),
-                   table=table)
+                   table=table, chance=chance_of(arms))
     runs.save_figure(draw(table), "variants")
 
 
@@ -438,10 +486,11 @@ def main():
             for seed in args.seeds:
                 jobs[name, seed] = (arm_of, name, seed, args)
     arms = runs.by_seed(runs.work_off(jobs))
-    arms = with_seconds(arms, clock_of(list(FAST if args.fast else RELATIVES), args))
+    timed = [name for name in (FAST if args.fast else RELATIVES) if not RELATIVES[name].clock]
+    arms = with_seconds(arms, clock_of(timed, args))
     table = [table_line(arms, name) for name in arms]
     show(table)
-    save(table, args)
+    save(table, arms, args)
 
 
 if __name__ == "__main__":
