@@ -724,7 +724,7 @@ def test_an_arm_of_a_relative_is_found_without_a_run_and_only_with_the_same_sett
     assert variants.arm_of("dapo", 3, args) == {"marks": ["dapo", 3, None, 9, args.flags]}
     stored = json.loads((runs.RESULTS / "arms" / "variants-dapo-3.json").read_text())["settings"]["rl"]
     assert (stored["num_iterations"], stored["group_size"], stored["max_refills"]) == (9, 4, 8)
-    assert variants.arm_of("dapo", 3, args) and measured == ["rl"]      # not asked for a second time
+    assert variants.arm_of("dapo", 3, args) and measured == ["cold-start"]      # not asked for a second time
     args.iterations = 10
     assert code_of(variants.arm_of, "dapo", 3, args) == 2
     assert "(rl.num_iterations): delete or rename it" in capsys.readouterr().err
