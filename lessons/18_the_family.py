@@ -6,7 +6,8 @@
 #
 # You need: lesson 07. No other lesson needs this one. Time: a few seconds on a laptop's CPU.
 #
-# In our runs seventeen relatives ended within 1.4 points of GRPO, after equally many answers ([the
+# Our runs could not tell seventeen relatives from GRPO: they ended within 1.4 points of it, after
+# equally many answers, and one algorithm run seventeen times would scatter as much ([the
 # results](results/kin.md)). So read this lesson for the ideas, not for better scores. Each relative
 # takes one decision in another way and keeps the rest. So each is a setting here, of a few lines.
 
@@ -91,7 +92,8 @@ from minireason.tools.plots import new_figure
 #   the form of lesson 05, R * grad log p, with k1 in the place of R. So its mean is the gradient of
 #   the mean of k1, and the mean of k1 is the KL. So in the loss k2 pulls the right way. (This is
 #   exact in the first update of a rollout alone. Only there the policy that learns is the one that
-#   drew the tokens.) Each of the three can stand in the loss, or can be taken off the reward.
+#   drew the tokens.) Each of the three can stand in the loss, or can be taken off the reward. But
+#   three of these six places have no pull: the cell *Which prices pull* below computes it.
 #
 # (For the curious, why that is the gradient: the mean of k1 is the sum of p k1 over all tokens. Its
 # gradient has two terms, the sum of k1 grad p and the sum of p grad k1. The first is the mean of k1
@@ -260,6 +262,47 @@ for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
 #   loss does not differentiate how the tokens were drawn. Both gradients pull towards the
 #   reference.)
 #
+# ### By hand: which prices pull
+#
+# That was one token. But tokens are drawn: likely ones more often than others. What counts is the
+# mean over all of them, so the next cell computes it exactly, for five tokens. It makes a policy
+# and a reference at random, and puts each estimator in the loss and in the reward. Then it compares
+# the mean gradient with the true gradient of the KL: 1 means that the price pulls as the KL does, 0
+# that it does not pull at all, and below 0 that it pulls away from the reference.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+for apart in (0.3, 2.0):             # how far the reference is from the policy
+    shares = {}                         # {price: [a number for each of 1,000 pairs]}
+    for _ in range(1000):
+        logits = torch.randn(5, generator=generator, requires_grad=True)
+        reference = (logits.detach() + apart * torch.randn(5, generator=generator)).log_softmax(0)
+        logprobs = logits.log_softmax(0)                        # (5,)
+        p = logprobs.exp()                                      # (5,), how often each token is drawn
+        true = torch.autograd.grad((p * (logprobs - reference)).sum(), logits, retain_graph=True)[0]
+        drawn = p.detach()
+        for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
+            estimate = estimator(logprobs, reference)
+            in_loss = (drawn * estimate).sum()
+            in_reward = (drawn * estimate.detach() * logprobs).sum()       # the reward R of lesson 05
+            for place, mean in (("loss", in_loss), ("reward", in_reward)):
+                gradient = torch.autograd.grad(mean, logits, retain_graph=True)[0]
+                share = (gradient @ true / (true @ true)).item()
+                shares.setdefault(f"{name} in the {place}", []).append(share)
+    print(f"distance {apart}: pull (1: as the KL), and how often it is away from the reference")
+    for price, of_pairs in shares.items():
+        pulls = torch.tensor(of_pairs)
+        print(f"    {price:16}  {pulls.median():5.2f}  {(pulls < -1e-3).float().mean():4.0%}")
+
+# %% [markdown]
+# - k1 in the reward and k2 in the loss pull exactly as the KL does. k3 in the loss pulls as the
+#   reversed KL does: near the reference that is the same, and further away it is less.
+# - k1 in the loss does not pull. k2 and k3 in the reward hardly pull near the reference, and in four
+#   of ten cases they pull away from it. (The mean gradient of k3 in the reward is that of the KL
+#   minus that of the reversed KL. Near the reference the two are equal, so nothing is left.)
+# - So an estimator with the right value need not have the right gradient. k3 estimates the KL well,
+#   and taken off the reward it is no price on it.
+#
 # ## The figure: `18_the_family`
 #
 # The upper pictures draw the weight of one token over its ratio, in a completion of four tokens
@@ -328,9 +371,8 @@ for coefficient in (0.1, 0.001):
 #
 # ## What it does not show
 #
-# - Which relative learns best. In runs of 30 iterations of the recipe, with three seeds, dynamic
-#   sampling was 1.4 points ahead of GRPO after as many answers, and none of the sixteen other
-#   settings could be told from GRPO ([the results](results/kin.md)).
+# - Which relative learns best. In runs of 30 iterations of the recipe, with three seeds, none of
+#   them could be told from GRPO, not even a KL that does not pull ([the results](results/kin.md)).
 # - How the weights of tokens change during a training: this is one step on one group.
 #
 # ## Exercises

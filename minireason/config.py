@@ -97,7 +97,7 @@ class RLConfig:
                             choices=("clip", "gspo", "cispo"))
     kl_coef: float = option(0.0, "weight of the KL; 0: no reference", 0, 1000)
     kl_estimator: str = option("k3", "GRPO: k1, k2 or k3 estimates the KL", choices=("k1", "k2", "k3"))
-    kl_in_reward: bool = option(False, "GRPO: KL in reward, not in loss")      # where PPO has it
+    kl_in_reward: bool = option(False, "GRPO: KL in reward, not in loss")   # as PPO has it; there k1 alone pulls
     entropy_coef: float = option(0.0, "weight of the entropy bonus", 0, 1000)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
     temperature: float = option(1.0, "of sampling; logprobs use the same one", 0.01, 10)
@@ -110,7 +110,7 @@ class RLConfig:
     # Dr. GRPO does not divide.
     scale_advantages: bool = option(True, "GRPO: divide by group's deviation")
     leave_one_out: bool = option(False, "GRPO: baseline is others' mean")      # as in RLOO
-    batch_baseline: bool = option(False, "GRPO: baseline is batch's mean")     # as in REINFORCE++
+    batch_baseline: bool = option(False, "GRPO: batch's mean and deviation")   # as in REINFORCE++
     gamma: float = option(1.0, "PPO: discount", 0, 1)
     gae_lambda: float = option(1.0, "PPO: 1 full return, 0 only next value", 0, 1)
     value_coef: float = option(1.0, "PPO: weight of the value loss", 0, 1000)
@@ -420,19 +420,20 @@ def check_variants(config: Config) -> None:
     """
     for stage in ("rl", "align"):
         settings = getattr(config, stage)
-        flag = flag_of_grpo(stage, config)
-        if config.algo == "ppo" and flag:
-            raise ValueError(f"{flag} is for GRPO and not for PPO: leave it out, or choose --algo grpo")
+        other = "ppo" if config.algo == "grpo" else "grpo"
+        if flag := flag_of(other, stage, config):
+            raise ValueError(f"{flag} is for {other.upper()} and not for {config.algo.upper()}: "
+                             f"leave it out, or choose --algo {other}")
         if contradiction := find_contradiction(f"--{stage}", settings):
             raise ValueError(contradiction)
 
 
-def flag_of_grpo(stage: str, config: Config) -> str:
-    """The first flag of a stage that is for GRPO and has not the preset's value; "" if there is none."""
+def flag_of(algo: str, stage: str, config: Config) -> str:
+    """The first flag of a stage that is for `algo` alone and has not the preset's value; "" if none is."""
     usual = {setting.name: setting.get() for setting in settings_of(getattr(preset(config.preset), stage))}
     for setting in settings_of(getattr(config, stage)):
         value = setting.get()
-        if value == usual[setting.name] or not setting.metadata["meaning"].startswith("GRPO:"):
+        if value == usual[setting.name] or not setting.metadata["meaning"].startswith(f"{algo.upper()}:"):
             continue
         flag = f"{stage}-{setting.name}".replace("_", "-")
         if isinstance(value, bool):

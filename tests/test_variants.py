@@ -529,6 +529,8 @@ def test_with_the_batch_as_baseline_a_group_of_one_is_learned_from():
     ("--align-objective cispo --align-num-epochs 1", "--align-objective cispo needs --align-num-epochs 2"),
     ("--algo ppo --rl-max-refills 3", "--rl-max-refills 3 is for GRPO and not for PPO"),
     ("--algo ppo --rl-batch-baseline", "--rl-batch-baseline is for GRPO and not for PPO"),
+    ("--rl-gae-lambda 0.9", "--rl-gae-lambda 0.9 is for PPO and not for GRPO"),
+    ("--align-shared-critic", "--align-shared-critic is for PPO and not for GRPO: leave it out, or choose"),
     ("--algo ppo --rl-leave-one-out", "--rl-leave-one-out is for GRPO and not for PPO"),
     ("--algo ppo --no-rl-scale-advantages", "--no-rl-scale-advantages is for GRPO and not for PPO"),
     ("--algo ppo --rl-kl-coef 0.1 --rl-kl-in-reward", "--rl-kl-in-reward is for GRPO and not for PPO"),
