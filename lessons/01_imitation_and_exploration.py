@@ -27,7 +27,8 @@
 # answer 3. The right answer is 2.
 #
 # Let p be the probability that the model gives to 2, so that 3 gets 1 - p. Imitation minimizes a
-# loss, the mean of -log(probability) over the texts:
+# loss, the mean of -log(probability) over the texts (log is the natural logarithm, also written
+# ln):
 #
 #     loss(p) = -(1/4) log p - (3/4) log(1 - p)
 #
@@ -113,8 +114,9 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # | *weight decay* | in imitation each step also makes all weights a little smaller |
 # | *preset* | a set of values for all settings; `train.py` uses the preset laptop |
 #
-# AdamW divides each number of the gradient by its usual size. So steps do not grow if all gradients
-# double. And a gradient that is longer than a limit is shortened.
+# AdamW divides each number of the gradient by its usual size. So doubling all gradients changes no
+# step. A single gradient that is much longer than usual is shortened to a limit first
+# (`max_grad_norm`).
 
 # %%
 corpus = [([1, 4], [2, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0]), ([1, 4], [3, 0])]
@@ -249,11 +251,11 @@ for task, rights in outcomes.items():
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document asks
 # them in any form. (An exception: the corpus also has lists of plain sums, such as 7+8=15. A few of
-# the easiest problems are in them.) They have the same *levels* as the corpus. A level says how
-# hard a problem is:
-# how many terms or numbers it has. The base answers each problem several times, and draws its
-# tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second run
-# gives the same.
+# the easiest problems are in them.) They have the same *levels* as the corpus. A level, from 1 up,
+# says how hard a problem is. Sums of level 1 have two terms, and those of level 4 have six to eight
+# (lesson 02 has all levels). The base answers each problem several times, and draws its tokens anew
+# each time. All draws of a run follow from one number, the *seed*, so that a second run gives the
+# same.
 #
 # The interval of a mean over problems is a *bootstrap*: it draws the same problems many times, with
 # repetition, and looks how far the mean moves. So it tells how much depends on the problems that we
@@ -418,7 +420,8 @@ show_figure(figure, "01_imitation_and_exploration")
 # 2. Two problems have 16 completions each. Either 8 are right of each, or 16 of the first and 0 of
 #    the second. Compare pass@1 and pass@2 of the two cases.
 # 3. Long sums: put `(4,)` in place of `(1,)` in `sums` and in the last `test_problems`, and
-#    `MAX_NEW_TOKENS` in place of 60, since else they are cut off. What does a low pass@1 do to RL?
+#    `MAX_NEW_TOKENS` in place of 60, since long completions would be cut off. What does a low
+#    pass@1 do to RL?
 #
 # <details><summary>Solutions</summary>
 #

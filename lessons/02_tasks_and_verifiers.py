@@ -53,7 +53,8 @@ rng = random.Random(0)
 # - *Arithmetic*: `compute 7*7+8*3-9` is 49 + 24 - 9 = 64.
 # - *Countdown*: `make 42 from 3 8 6` asks for an expression that uses each number once, with + - *
 #   and parentheses. `(8+6)*3` is 42, so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it uses
-#   6 twice and leaves out 3.
+#   6 twice and leaves out 3. The form counts, too: no division, no sign before the first number, no
+#   leading zero. An answer that breaks it is wrong, whatever its value.
 # - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
 #   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add.
 #   Each sign joins the two values before it. So it computes 2x + 1. It also has to be right on
@@ -233,8 +234,9 @@ def naive(problem, completion):
 
 
 # %% [markdown]
-# It has many holes. The first two completions below are a right and a wrong one, on
-# which both graders agree. The twelve others are wrong, and the naive grader accepts each of them.
+# It has many holes. The first two completions below are a right and a wrong one, on which both
+# graders agree. The twelve others are wrong, by their value or by their form, and the naive grader
+# accepts each of them.
 
 # %%
 def answered(answer):
@@ -363,7 +365,8 @@ show_figure(figure, "02_tasks_and_verifiers")
 #
 # ## Exercises
 #
-# 1. Find one more answer that `naive` accepts and should not.
+# 1. Find one more answer that `naive` accepts and should not. Try it with `naive(problem,
+#    answered("..."))` and `verify(problem, answered("..."))`.
 # 2. A completion is cut off before its end, and the right number stands in it. Why does it earn
 #    nothing?
 # 3. Somebody wants to add 0.1 to the reward for each correct step of the thought, such as `7*7=49`.
@@ -371,7 +374,7 @@ show_figure(figure, "02_tasks_and_verifiers")
 #
 # <details><summary>Solutions</summary>
 #
-# 1. `make 8 from 2 3`: `2**3`. `make 10 from 4 6`: `4.+6`. `compute 7*7+8*3-9`: `+64`.
+# 1. `make 4 from 5 8`: `5*.8`. `make 10 from 4 6`: `4.+6`. `compute 7*7+8*3-9`: `+64`.
 # 2. Otherwise a model would be rewarded for writing on and on, or for a list of all numbers.
 # 3. To write many easy steps that are correct, such as `1+1=2 1+1=2`, and never to come to an
 #    answer: ten of them earn as much as a right answer. A reward is what you will get, not what you

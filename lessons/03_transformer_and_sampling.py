@@ -417,7 +417,7 @@ show_figure(figure, "03_transformer_and_sampling")
 #
 # - Left: the model is about to write the result of `8*3`. Several heads look at just one of the
 #   last tokens: the two digits, or the sign between them (two heads of the first layer look at the
-#   word before these tokens). Together they carry what a multiplication needs. Other rows are pale,
+#   word `so` before them). Together they carry what a multiplication needs. Other rows are pale,
 #   because their head spreads its weight over many tokens.
 # - Right: a single completion is best when it is cold. Hot completions take unlikely tokens, and
 #   one wrong token spoils an answer. But cold completions are copies of each other: at temperature
@@ -437,11 +437,12 @@ show_figure(figure, "03_transformer_and_sampling")
 # ## Exercises
 #
 # 1. Without `rotate`, what could the model not tell apart in `3-8`?
-# 2. Draw with `top_p=0.6` from the logits ln 1, ln 2, ln 4. It keeps the likeliest tokens until
-#    their probabilities reach 0.6, and divides by their sum. What comes out? Why does training with
-#    such a draw need care?
-# 3. Move the causal mask by one, so that position t sees t + 1. What does the training loss do, and
-#    what does the model write?
+# 2. Draw with `top_p=0.6` from the logits ln 1, ln 2, ln 4 (by hand, or with
+#    `sampling_logprobs(logits, 1.0, top_p=0.6).exp()`). It keeps the likeliest tokens until their
+#    probabilities reach 0.6, and divides by their sum. What comes out? Why does training with such
+#    a draw need care?
+# 3. (To think about.) Suppose the causal mask is moved by one, so that position t sees t + 1. What
+#    does the training loss do, and what does the model write?
 #
 # <details><summary>Solutions</summary>
 #

@@ -115,7 +115,8 @@ print(f"loss {line['loss']:.3f}, rows that changed: {changed_rows}")
 assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6 and changed_rows == [1, 6]
 
 # %% [markdown]
-# The fourth column is padding: behind the 2 nothing is to be predicted.
+# Inputs and targets are longer than the text needs: they are filled up with *padding* (how far
+# depends on the processor). Its target is -100: behind the 2 nothing is to be predicted.
 #
 # ## Three sets of examples
 #
@@ -314,10 +315,10 @@ show_figure(figure, "04_cold_start")
 # ## What to see
 #
 # - Left: form comes at once, even from 30 examples. Nearly all completions think, and in one
-#   language. (2 to 6% of the completions still mix. The sum that is printed above is one of them:
-#   *revisa* and *prueba* are Spanish.) The base could do all of that, among other things. The
-#   examples only say which habit is wanted. (RL may bring two languages back, because it rewards
-#   nothing but right answers. Lesson 12 puts a price on them.)
+#   language. (2 to 6% of the completions still mix. The printed sum is such a case in all three
+#   cold starts. *revisa* (check) or *prueba* (try) stands between English words.) The base could do
+#   all of that, among other things. The examples only say which habit is wanted. (RL may bring two
+#   languages back, because it rewards nothing but right answers. Lesson 12 puts a price on them.)
 # - Left, first bars: a cold start may make fewer completions well formed than before. The base
 #   often gives up or guesses. After a cold start the model goes on trying, and some completions are
 #   cut off before they come to an answer.
@@ -352,7 +353,8 @@ show_figure(figure, "04_cold_start")
 #
 # ## Exercises
 #
-# 1. Let the loss count the prompts too. What can be learned from them, and what does it cost?
+# 1. (To think about.) Suppose the loss counts the prompts too. What can be learned from them, and
+#    what does it cost?
 # 2. Write the 300 examples in Spanish. Which bars of the figure change?
 # 3. Give the experts' 3,000 examples five passes instead of one (a few minutes). What is left for
 #    RL then?

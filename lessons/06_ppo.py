@@ -214,8 +214,8 @@ for name, values in CRITICS.items():
 # is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. The whole
 # loss of PPO adds value_coef (1 by default) times this to the policy's loss.
 #
-# Read past these in the code: `objective`, `approx_kl`, `num_tokens` and `weight_sum`, by which
-# sums are divided, are for lesson 07. Micro-batches only save memory (lesson 08).
+# In the code, read past `objective` and `approx_kl`, and past `num_tokens` and `weight_sum`, by
+# which sums are divided. Lesson 07 explains them. Micro-batches only save memory (lesson 08).
 
 # %%
 # From minireason/ppo.py: compute_loss
@@ -440,11 +440,10 @@ show_figure(figure, "06_ppo")
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
 # - Top right: both critics learn. With lambda = 1 the target is the real reward. With lambda = 0
-#   the target
-#   contains the critic's own next value, so its error comes back into what it learns. The bands of
-#   the seeds overlap a little, so these seeds hardly tell the two apart. Both curves rise once,
-#   near update 10: the first steps are large, and the values shoot past the mean reward of 1/2
-#   before they come back.
+#   the target contains the critic's own next value, so its error comes back into what it learns.
+#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart. Both curves
+#   rise once, near update 10: the first steps are large, and the values shoot past the mean reward
+#   of 1/2 before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not. (It falls because
@@ -461,10 +460,13 @@ show_figure(figure, "06_ppo")
 # ## Exercises
 #
 # 1. A ratio of 1.5 with A = -1 is not clipped. What would go wrong if it were?
-# 2. Heads earn 100 instead of 1, and value_clip stays at 0.2. What does it hold back in a second
-#    update on the same rollout?
+# 2. All rewards are 100 times as large, and value_clip stays at 0.2. What does it hold back in a
+#    second update on the same rollout?
 # 3. Suppose that after the last token we take the critic's own estimate in place of 0. What does
 #    the critic learn? (Lesson 10 tries it.)
+# 4. Close `ppo.py`, and write its GAE for one completion: `my_gae(rewards, values, gamma,
+#    gae_lambda)`, from the last token back. On random numbers, compare it with
+#    `ppo.gae(rewards[None], values[None], torch.ones(1, n), gamma, gae_lambda)[0][0]`.
 #
 # <details><summary>Solutions</summary>
 #
@@ -474,4 +476,13 @@ show_figure(figure, "06_ppo")
 #    rollout, with up to 99 still to go. Scale the rewards down, or value_clip up.
 # 3. Its own opinion becomes a part of its target. An error there feeds itself, and nothing ties the
 #    values to the real rewards.
+# 4. Nothing comes after the last token, so both begin with 0:
+#
+#        advantage, next_value, advantages = 0.0, 0.0, []
+#        for reward, value in zip(rewards.flip(0), values.flip(0)):
+#            delta = reward + gamma * next_value - value
+#            advantage = delta + gamma * gae_lambda * advantage
+#            next_value = value
+#            advantages.insert(0, advantage)
+#        return torch.stack(advantages)
 # </details>

@@ -246,9 +246,10 @@ for name, settings, by_hand in BY_HAND:
 # - In a loss only its *gradient* counts. The gradient of k1 is grad log p, since log p_reference is
 #   a constant. The mean of grad log p over what the policy draws is 0 (lesson 05). So k1 would pull
 #   nowhere.
-# - So GRPO takes *k3*, which is x - 1 - log x with x = p_reference / p. (So log x is -k1. The value
-#   of k3 is right on average as well, and never negative.) For the first token above x is 0.1 / 0.2
-#   = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193.
+# - So GRPO takes *k3*, which is x - 1 - log x with x = p_reference / p. (So log x is -k1.) For the
+#   first token above x is 0.1 / 0.2 = 0.5, and k3 is 0.5 - 1 + 0.693 = 0.193. For the second it is
+#   0.007. Their mean under the policy, 0.2 * 0.193 + 0.8 * 0.007 = 0.044, is the KL again: k3 is
+#   right on average, too. And it is never negative.
 #
 # In the trainings of this lesson kl_coef is 0, as in the stage `rl`. Lesson 15, whose judge has
 # learned, needs the KL.
@@ -337,8 +338,8 @@ for name, settings, by_hand in BY_HAND:
 # The fourth function is short enough to say in words. `rows_with_signal` selects the completions to
 # learn from. PPO takes all, because its critic learns from each: if a whole group earns 0, the
 # critic learns to expect less. GRPO leaves out each group whose rewards are all equal: its
-# advantages are all 0, so it has no gradient. With a KL in the loss such a group has a gradient, so
-# then GRPO takes all, too.
+# advantages are all 0, so it has no gradient. (A single completion that earned just the mean of its
+# group goes, too.) With a KL in the loss such a group has a gradient, so then GRPO takes all, too.
 #
 # How much of the two files is the same? The next cell compares all their lines, comments included.
 
@@ -631,7 +632,7 @@ show_figure(figure, "07_grpo_is_a_diff")
 # 1. A group of 2 has one right completion. What are its advantages with and without the std? And if
 #    both are right?
 # 2. Dividing by sqrt(p (1 - p)) gives the gradient of another function of p than p itself. Which
-#    function?
+#    function? (Look for an f with f'(p) = 1 / sqrt(p (1 - p)).)
 # 3. PPO whitens its advantages over the whole batch. Why is that not the same as dividing in each
 #    group?
 # 4. Close `grpo.py`, and write its loss: `my_loss(logprobs, old_logprobs, advantages, mask)`. It

@@ -106,10 +106,11 @@ assert memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 #     5 * 2       12 + 4      3 * 6   3 * 2    50 numbers in 9 tensors
 #
 # Queries, keys and values are one matrix of 2 by 6, and the output of attention one of 2 by 2. The
-# MLP has three matrices of 2 by 3. There are three norms of 2. With the embedding, which also
-# serves as the head, that makes 9 tensors. So weights and gradients take 200 bytes each, and Adam
-# takes 2 * 200 + 9 * 4 = 436. The critic has a value layer of 2 + 1 on top, so it has 53 numbers in
-# 11 tensors. It takes 53 * 16 + 11 * 4 = 892 bytes.
+# MLP has three matrices of 2 by 3. A *norm* scales the vector of a position to a fixed size, and
+# has a weight for each of its numbers. There are three, of 2 weights each. With the embedding,
+# which also serves as the head, that makes 9 tensors. So weights and gradients take 200 bytes each,
+# and Adam takes 2 * 200 + 9 * 4 = 436. The critic has a value layer of 2 + 1 on top, so it has 53
+# numbers in 11 tensors. It takes 53 * 16 + 11 * 4 = 892 bytes.
 #
 # There is a cheaper critic: a value layer on the policy's own body, which is called `ppo-shared`.
 # It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes. Its price is not in bytes: the loss of
@@ -272,7 +273,7 @@ show_figure(figure, "08_ppo_grpo_memory")
 # | checkpointing | computes activations again instead of keeping them | a third more time |
 # | flash | attention without the table of all pairs of tokens | none: the same numbers |
 # | fused | one compiled program for several small operations | none: the same numbers |
-# | ZeRO 1, 2, 3 | a card keeps a part of 1: Adam, 2: gradients too, 3: weights too | 3: traffic |
+# | ZeRO 1, 2, 3 | a card keeps its part of 1: Adam, 2: gradients, 3: weights, too | 3: traffic |
 # | logits in pieces | the scores of all words, for some tokens at a time | none: the same numbers |
 # | no master | no float32 copy (the *master*); Adam's means in bfloat16 | small updates lost |
 # | micro-batches of 1 | fewer activations at a time | more passes |
@@ -386,7 +387,8 @@ print("\n".join(published.page()))
 #
 # ## Exercises
 #
-# 1. Turn the reference off (kl_coef 0) in the 7B case. Does the ratio in one graph rise or fall?
+# 1. Turn the reference off in the 7B case (set `kl_coef=0` in `long`). Does the ratio in one graph
+#    rise or fall?
 # 2. With plain SGD instead of AdamW (`optimizer="sgd"`), what is left of the critic's weights,
 #    gradients and optimizer in float32?
 # 3. Halve num_kv_heads of the 7B model. Where does the saving end in micro-batches now, and why?

@@ -260,7 +260,7 @@ show_figure(figure, "09_reading_the_curves")
 #   it can only fall.)
 # - **Certain, and half right.** The policy says the same to a prompt each time, so all groups are
 #   equal, and the reward stands still below 1. You can tell by asking often: 16 answers then solve
-#   hardly more problems than one (pass@k, lesson 13). Against it people use an *entropy bonus* (a
+#   hardly more problems than one (pass@k, lesson 01). Against it people use an *entropy bonus* (a
 #   term of the loss that pays for being undecided), a wider upper border of the clip, or more
 #   prompts.
 # - **`zero_std_frac` near 1** has three causes. The reward tells them apart: it is low if all
@@ -288,6 +288,6 @@ show_figure(figure, "09_reading_the_curves")
 #    solved half of the time teach most.
 # 2. `approx_kl` and `clip_frac`. With one update the ratio is 1 when they are measured: the first
 #    trap.
-# 3. No. A step of AdamW hardly depends on the length of the gradient, because AdamW divides by
-#    its size. The rate is what sets the length of the step.
-# </details>
+# 3. No. A step of AdamW hardly depends on the length of the gradient, because AdamW divides by its
+#    size. The rate is what sets the length of the step. (A single seed may say otherwise: of three,
+#    one recovers with it and another one without it.) </details>

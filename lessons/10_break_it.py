@@ -42,8 +42,9 @@ NUM_ITERATIONS = 2 if FAST else 40
 # ## Seven bugs
 #
 # Each bug is a function in `minireason/tools/bugs.py`. It replaces one name of `grpo.py` or
-# `ppo.py` while a `with` block runs, so the package itself stays right. Open that file and read
-# all seven. The wrong line always looks right.
+# `ppo.py` while a `with` block runs, so the package itself stays right. Open that file and read all
+# seven. The wrong line always looks right. (For the denominator, have `grpo.compute_loss` beside
+# it: its seventh and eighth arguments are num_tokens and weight_sum.)
 #
 # | bug | what the wrong code does | what is right |
 # |---|---|---|
@@ -258,7 +259,7 @@ show_figure(figure, "10_break_it")
 #   end of a completion. Nothing keeps a ratio near 1 there, so `clip_frac` rises. The advantage is
 #   0 there, so these positions add nothing to the sum of the loss. But they are counted in the
 #   number that divides the sum. So the whole gradient becomes smaller by one factor. AdamW divides
-#   by the size of the gradient (lesson 09), so the factor has no effect.
+#   by the size of the gradient (lesson 01), so the factor has no effect.
 # - **"micro-batch denominator"** also shows only in the lower picture. 64 completions come in 8
 #   micro-batches of 8. The bug divides each micro-batch by its own tokens, so each weighs as much
 #   as the whole step should. So gradients are up to eight times as large, which AdamW divides away,

@@ -236,23 +236,27 @@ show_figure(figure, "12_pure_rl_or_cold_start")
 # What it does not show: whether a human could follow the thoughts. `readable` is a script's idea of
 # it. And it is one seed.
 #
-# The trap: the sum of the two rewards. Then the reward for one language is easiest to earn by
-# saying nothing, or by being cut off: a text that is cut off counts as empty, and mixes nothing. R1
-# took a sum all the same: it added the share of words in the wanted language. We think that silence
-# did not pay there, since its problems can hardly be guessed.
+# The trap: the sum of the two rewards. Then the reward for one language can be earned by saying
+# nothing, or by being cut off: a text that is cut off counts as empty, and mixes nothing. (Sixteen
+# iterations do not go that far: see exercise 1.) R1 took a sum all the same: it added the share of
+# words in the wanted language. We think that silence did not pay there, since its problems can
+# hardly be guessed.
 #
 # ## Exercises
 #
 # 1. Write `reward_sum`, and call `pure_rl("the sum", reward_sum)`. What happens to the share of
 #    texts that think, and to mixing? (`behaviour.thinks` says whether a text thinks.)
-# 2. In which language does "pure RL, both rewards" think? Would another seed choose the same one?
+# 2. In which language does "pure RL, both rewards" think? (Count "so" and "luego" in ten thoughts.)
+#    Would another seed choose the same one?
 # 3. Suppose the examples of the cold start were in Spanish. What would `readable` say of the
 #    model then?
 #
 # <details><summary>Solutions</summary>
 #
-# 1. Mixing can fall because fewer texts think: silence earns 1 at once. Compare the share that
-#    thinks with that of the product.
+# 1. With one seed, mixing among the texts that think falls from 0.48 to 0.05. More texts think than
+#    in the base (84%), but fewer than with the product (91%), and fewer answers are right than with
+#    the product (45 against 55%). Silence and wrong thoughts in one language earn 1, too, so being
+#    right pays less.
 # 2. In the one that happened to be ahead. Both earn the same, and what is drawn more often
 #    becomes more likely faster. Another seed may choose the other one.
 # 3. The same. `readable` asks for one language, and not for which.

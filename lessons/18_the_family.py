@@ -277,14 +277,14 @@ for apart in (0.3, 2.0):             # how far the reference is from the policy
     for _ in range(1000):
         logits = torch.randn(5, generator=generator, requires_grad=True)
         reference = (logits.detach() + apart * torch.randn(5, generator=generator)).log_softmax(0)
-        logprobs = logits.log_softmax(0)                        # (5,)
-        p = logprobs.exp()                                      # (5,), how often each token is drawn
-        true = torch.autograd.grad((p * (logprobs - reference)).sum(), logits, retain_graph=True)[0]
-        drawn = p.detach()
+        logprobs = logits.log_softmax(0)                                # (5,)
+        kl = (logprobs.exp() * (logprobs - reference)).sum()
+        true = torch.autograd.grad(kl, logits, retain_graph=True)[0]    # (5,)
+        drawn = logprobs.exp().detach()                 # (5,), how often each token is drawn
         for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
             estimate = estimator(logprobs, reference)
             in_loss = (drawn * estimate).sum()
-            in_reward = (drawn * estimate.detach() * logprobs).sum()       # the reward R of lesson 05
+            in_reward = (drawn * estimate.detach() * logprobs).sum()    # R grad log p, lesson 05
             for place, mean in (("loss", in_loss), ("reward", in_reward)):
                 gradient = torch.autograd.grad(mean, logits, retain_graph=True)[0]
                 share = (gradient @ true / (true @ true)).item()
@@ -297,9 +297,9 @@ for apart in (0.3, 2.0):             # how far the reference is from the policy
 # %% [markdown]
 # - k1 in the reward and k2 in the loss pull exactly as the KL does. k3 in the loss pulls as the
 #   reversed KL does: near the reference that is the same, and further away it is less.
-# - k1 in the loss does not pull. k2 and k3 in the reward hardly pull near the reference, and in four
-#   of ten cases they pull away from it. (The mean gradient of k3 in the reward is that of the KL
-#   minus that of the reversed KL. Near the reference the two are equal, so nothing is left.)
+# - k1 in the loss does not pull. k2 and k3 in the reward hardly pull near the reference, and in
+#   four of ten cases they pull away from it. (The mean gradient of k3 in the reward is that of the
+#   KL minus that of the reversed KL. Near the reference the two are equal, so nothing is left.)
 # - So an estimator with the right value need not have the right gradient. k3 estimates the KL well,
 #   and taken off the reward it is no price on it.
 #

@@ -54,9 +54,13 @@ def page_of(name, cells, outputs):
     for is_markdown, source in cells:
         if is_markdown:
             blocks.append(f"{source}\n")
-        else:
-            blocks.append(f"<!-- code -->\n```python\n{source}\n```\n<!-- output -->\n{next(outputs)}"
-                          "<!-- end of output -->\n")
+            continue
+        output = next(outputs)
+        block = (f"<!-- code -->\n```python\n{source}\n```\n<!-- output -->\n{output}"
+                 "<!-- end of output -->\n")
+        if source.startswith("import ") and not output:      # nobody reads these
+            block = f"<details><summary>Imports and settings</summary>\n\n{block}\n</details>\n"
+        blocks.append(block)
     return "\n".join([*blocks, where_to_go(name)])
 
 
@@ -74,10 +78,6 @@ def code_and_outputs(page):
     """The code cells of a page, and the output of each."""
     pairs = CODE.findall(page)
     return [code for code, _ in pairs], [output for _, output in pairs]
-
-
-def without_outputs(page):
-    return CODE.sub("<!-- code -->\n```python\n\\1\n```\n", page)
 
 
 # -----------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class RLConfig:
                             choices=("clip", "gspo", "cispo"))
     kl_coef: float = option(0.0, "weight of the KL; 0: no reference", 0, 1000)
     kl_estimator: str = option("k3", "GRPO: k1, k2 or k3 estimates the KL", choices=("k1", "k2", "k3"))
-    kl_in_reward: bool = option(False, "GRPO: KL in reward, not in loss")   # as PPO has it; there k1 alone pulls
+    kl_in_reward: bool = option(False, "GRPO: KL in reward, not in loss")      # k1 alone pulls there
     entropy_coef: float = option(0.0, "weight of the entropy bonus", 0, 1000)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
     temperature: float = option(1.0, "of sampling; logprobs use the same one", 0.01, 10)

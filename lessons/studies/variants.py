@@ -213,7 +213,8 @@ def arm_of(name, seed, args):
     flags = flags_of(name, seed, args.iterations, args.flags)
 
     def measure_from_its_cold_start():      # an arm that is found needs no whole run
-        return measure(name, seed, runs.whole_run(seed, args, needs="cold-start"), args.iterations, args.flags)
+        source = runs.whole_run(seed, args, needs="cold-start")
+        return measure(name, seed, source, args.iterations, args.flags)
 
     return runs.arm(f"variants-{name}-{seed}", argparse.Namespace(flags=flags), measure_from_its_cold_start)
 
