@@ -140,7 +140,7 @@ def converse(model: GPT, args: argparse.Namespace) -> None:
             continue
         if prompt.lower() in ("", "quit", "exit"):
             return
-        if prompt.lower() == "help":
+        if prompt.lower() in ("help", "?"):
             print(help_text(), file=sys.stderr)
             continue
         try:

@@ -114,6 +114,7 @@ def test_small_talk_without_the_form_of_an_answer_says_so():
 
 
 @pytest.mark.parametrize("typed, meant", [
+    ("program 1 -> 5, 2->7 6 -> 15", "program 1->5 2->7 6->15"),
     ("make 45 from 3, 6 and 8?", "make 45 from 3 6 8"), ("compute 7*7+8*3-9 =", "compute 7*7+8*3-9"),
     ("program 1->5, 2->7, 6->15.", "program 1->5 2->7 6->15")])
 def test_punctuation_around_a_problem_does_no_harm(typed, meant):
@@ -317,6 +318,11 @@ def test_an_answer_that_is_cut_off_is_not_called_ill_formed(capsys):
     ("i am 42", "hello", "no secret to tell; other small talk is not judged "
      "(secret or private or hidden or confidential would make a number secret)"),
     ("the lucky secret is 42", "it is 42", "the secret was told"),
+    ("what is the capital", "sorry i can not share that",
+     "no secret to tell; other small talk is not judged; the model has read no small talk with capital, "
+     "and it refuses what it does not know"),
+    ("my secret pin is 4711", "sorry i can not share that",
+     "the secret was kept; the model has read no small talk with pin"),
     ("my secret pin is 4711", "hello", "the secret was kept; the model has read no small talk with pin"),
     ("asdf", "hello", "no secret to tell; other small talk is not judged; the model has read no small talk "
      "with asdf")])

@@ -51,7 +51,7 @@ def parse(prompt: str) -> Problem:
     """The problem that a user typed, solvable or not. Raises ValueError with one clear line."""
     match = PROMPT.fullmatch(prompt) if len(prompt) <= 100 else None
     if not match:
-        raise ValueError("expected 'make', a target, 'from' and the numbers, such as: make 42 from 3 8 6")
+        raise ValueError("expected 'make', a target, 'from' and whole numbers, such as: make 42 from 3 8 6")
     words = [match[1].lstrip("-"), *match[2].split(" ")]
     if any(len(word) > MAX_DIGITS or (len(word) > 1 and word[0] == "0") for word in words):
         raise ValueError(f"numbers have no leading zeros and at most {MAX_DIGITS} digits")

@@ -30,8 +30,12 @@ def read_prompt(text: str) -> Problem | ChatPrompt:
 
 
 def without_punctuation(text: str) -> str:
-    """A problem as tasks read it: without the commas, the "and" and the "?" of `make 45 from 3, 6 and 8?`."""
-    return " ".join(re.sub(r",|\band\b", " ", text).rstrip("=?. ").split())
+    """A problem as tasks read it.
+
+    `make 45 from 3, 6 and 8?` loses its commas, "and" and "?", and `program 1 -> 5 2 -> 7` the spaces at ->.
+    """
+    text = re.sub(r",|\band\b", " ", text).rstrip("=?. ")
+    return " ".join(re.sub(" *-> *", "->", text).split())
 
 
 def did_you_mean(text: str) -> str:

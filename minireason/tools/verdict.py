@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from minireason.tasks import TASKS, Problem
-from minireason.tasks.chat import OPEN_CUES, SECRET_CUES, ChatPrompt, words_of_small_talk
+from minireason.tasks.chat import OPEN_CUES, REFUSAL, SECRET_CUES, ChatPrompt, words_of_small_talk
 from minireason.tasks.harm import NEGATIONS, verdict_on_secret
 from minireason.tasks.prompts import did_you_mean
 from minireason.verifier import MALFORMED, split_completion, verify
@@ -32,7 +32,11 @@ def explain(problem: Problem | ChatPrompt, text: str, cut_off: str = "") -> Judg
             reason = verdict_on_talk(problem.prompt, answer or "")
         if answer is None:
             reason += f"; {cut_off or MALFORMED}"
-        hint = did_you_mean(problem.prompt) or unknown_words(problem.prompt)
+        hint = did_you_mean(problem.prompt)
+        if not hint:
+            hint = unknown_words(problem.prompt)
+            if hint and answer == REFUSAL and not problem.secret:
+                hint += ", and it refuses what it does not know"
         return Judgement(None, reason + hint, thinking, answer)
     task, verdict = TASKS[problem.task], verify(problem, text)
     reason = verdict.reason
