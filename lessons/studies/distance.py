@@ -109,7 +109,8 @@ def draw(totals):
     figure, axes = new_figure(1, len(STAGES), figsize=(10, 3.6), sharey=True)
     titles = {"cold-start": "after the cold start", "rl": "after RL"}
     for axis, stage in zip(axes, STAGES):
-        axis.axvspan(0.5, 3.5, color="#eeeeee", label="as many as a text may have")
+        axis.axvspan(0.5, 3.5, color="#eeeeee")
+        axis.text(2, 50, "as many tries\nas a text\nmay have", fontsize=8, ha="center", va="center")
         for arm in ARMS:
             counts = totals[arm, stage]
             tries, intervals = [], []
@@ -120,7 +121,9 @@ def draw(totals):
                     intervals.append((100 * right / moves, 100 * low, 100 * high))
             plot_band(axis, tries, intervals, COLORS[arm], arm)
         axis.set_ylim(0, 102)
-        label(axis, titles[stage], "the number of the try", "moves with the right numbers (%)")
+        axis.set_xticks(range(1, MOST + 1))
+        label(axis, titles[stage], "the number of the try", "moves with the right numbers (%)", legend=False)
+        axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.33, 0))  # beside the grey
     return figure
 
 

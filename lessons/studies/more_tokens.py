@@ -158,8 +158,9 @@ def draw(by_task, title):
         x, intervals = plot_curve(axes[0], measured, "budget", "right", color, task)
         for i, point in enumerate(measured[0]["budget"]):
             axes[0].plot(x[i], intervals[i][0], "o", ms=3, color=color)
-            if i == 0 or x[i] > 1.1 * x[i - 1]:         # points that lie on each other have one name
-                offset, side = ((3, -9), "left") if task == TASKS[0] else ((-2, 4), "right")
+            is_apart = i > 0 and x[i] > 1.1 * x[i - 1] and intervals[i][0] > 0.2
+            if i == 0 or is_apart:          # low points crowd, and some lie on each other
+                offset, side = ((-3, 3), "right") if i > 0 else ((0, 4), "center")
                 axes[0].annotate(point["x"], (x[i], intervals[i][0]), offset, color=color, fontsize=7,
                                  textcoords="offset points", ha=side)
         unforced = [interval(measured, "budget", i, "unforced")[0] for i in range(len(x))]
@@ -169,9 +170,9 @@ def draw(by_task, title):
         axes[1].plot(x, [middle for middle, low, high in intervals], "--", color="white", lw=0.8)
     for name, color in COLORS.items():
         plot_curve(axes[2], by_task["countdown"], name, "pass", color, name, against_tokens=False)
-    label(axes[0], "a budget of thinking (at each point)", "tokens of an answer, mean",
+    label(axes[0], "numbers: the budget of thinking", "tokens of an answer, mean",
           "right, % (dotted: nothing forced)", legend=False)
-    label(axes[1], title, "tokens of n = 1, 2, 4 ... answers", "right, % (broken line: pass@n)")
+    label(axes[1], title, "tokens of n = 1, 2, 4 ... answers", "right, %, from 70 up (broken line: pass@n)")
     label(axes[2], "countdown: pass@k", "k, number of answers", "pass@k, %")
     for axis in axes:
         axis.set_xscale("log", base=2)

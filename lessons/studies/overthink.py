@@ -35,6 +35,9 @@ COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
 LEVELS = (2, 3)
 PRICES = (0, 0.1, 0.3, 1, 3)
 DROPS = (0, 1, 2, 5)        # points of accuracy that somebody would give for shorter answers
+AT_RIGHT = {"xytext": (4, -1), "ha": "left", "va": "top"}               # where a price stands at its point
+PLACES = {0.1: {"xytext": (0, 12), "ha": "center", "va": "bottom"},     # three points lie close together
+          0.3: {"xytext": (-6, 3), "ha": "right", "va": "center"}}
 
 
 # -----------------------------------------------------------------------------
@@ -226,15 +229,15 @@ def draw(rows, prices, num_answers):
         named = prices if max(x) > 1.1 * min(x) else prices[:1]      # of arithmetic all points are one
         for i, price in enumerate(named):
             text = f"{price:g}" if named == prices else f"{prices[0]:g} to {prices[-1]:g}"
-            is_above = i % 2 == 0               # the interval, or below it, since some lie close together
-            end = y[i] + errors[1][i] if is_above else y[i] - errors[0][i]
-            axes[1].annotate(text, (x[i], end), (0, 3 if is_above else -9), textcoords="offset points",
-                             fontsize=7, ha="center")
+            axes[1].annotate(text, (x[i], y[i]), textcoords="offset points", fontsize=7,
+                             **PLACES.get(price, AT_RIGHT))
         by_drop = {drop: f"{task}: share of tokens that can go for {drop} points" for drop in DROPS}
         curve(axes[2], task, by_drop, scale=100)
     axes[0].set_xticks(range(num_answers + 1))
+    axes[1].set_ylim(top=100)
     label(axes[0], "hard problems take long", f"how many of {num_answers} answers are right", "tokens, mean")
-    label(axes[1], "accuracy and length, by price (at the points)", "tokens of an answer, mean", "right, %")
+    label(axes[1], "numbers: the price of length", "tokens of an answer, mean", "right, %", legend=False)
+    axes[1].legend(frameon=False, fontsize=8, loc="lower right")
     label(axes[2], "what a price can save", "points of accuracy given up", "% of the tokens saved")
     return figure
 

@@ -33,6 +33,8 @@ TASKS = ("arithmetic", "countdown")
 STAGES = ("base", "rl")
 SHARES = {"wrong_steps": "wrong steps", "thinks": "answers that think"}     # of all steps, of all answers
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
+NO_TASK = "#444444"         # the colour of what is of all tasks
+SHAPES = "vsoXDP*"          # of the bases, in the order of SIZES and MORE
 FULL = preset("laptop").base.num_examples
 SIZES = ((32, FULL), (64, FULL), (128, FULL),       # width, and documents of the base
          (128, 20_000), (128, 40_000))
@@ -124,59 +126,63 @@ def draw(by_size, group_size):
     """Gain against the base's pass@1; groups without a signal; wrong steps before and after RL."""
     figure, axes = new_figure(1, 3, figsize=(10, 3.6))
     for task, color in COLORS.items():
-        x, gains = [], []
-        for size, measured in by_size.items():
+        for shape, measured in zip(SHAPES, by_size.values()):
             before, after = right(measured, "base", task), right(measured, "rl", task)
             share = 100 * bootstrap_interval(before)[0]
             gain = [100 * end for end in bootstrap_interval(after, before)]
-            x.append(share)
-            gains.append(gain)
-            name_dot(axes[0], size, share, gain[0])
-        y, errors = error_bars(gains)
-        axes[0].errorbar(x, y, errors, fmt="o", ms=4, color=color, label=task, capsize=2)
+            y, errors = error_bars([gain])
+            axes[0].errorbar([share], y, errors, fmt=shape, ms=6, color=color, lw=1, capsize=2)
     axes[0].axhline(0, color="black", lw=0.6)
     axes[0].set_xlim(left=0)
-    axes[0].margins(x=0.15)        # room for the names of the dots
-    axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    add_legends(axes[0], by_size)
     label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
 
-    for size, measured in by_size.items():
+    for shape, measured in zip(SHAPES, by_size.values()):
         reward, silent = at_first(measured, "reward"), at_first(measured, "zero_std_frac")
-        axes[1].plot(reward, silent, "o", ms=4, color="#7a4fa3")
-        name_dot(axes[1], size, reward[0], silent[0])
+        axes[1].plot(reward, silent, shape, ms=6, color=NO_TASK, markeredgecolor="white", markeredgewidth=0.5)
     chances = [i / 100 for i in range(101)]
     axes[1].plot(chances, [silent_share(p, group_size) for p in chances], color="#999999",
                  label="if all problems were equally hard")
     axes[1].set_ylim(0, 1.02)
     label(axes[1], f"groups of {group_size} without a signal",
-          f"mean reward, first {FIRST} iterations (dot: a run)",
+          f"mean reward, first {FIRST} iterations of a run",
           "share of these groups")
 
-    for place, (size, measured) in enumerate(by_size.items()):
+    for place, (shape, measured) in enumerate(zip(SHAPES, by_size.values())):
         for task, color in COLORS.items():
             before, after = (100 * statistics.mean(shares_of(measured, "wrong_steps", stage, task))
                              for stage in STAGES)
             x = place + 0.2 * TASKS.index(task)
             axes[2].plot((x, x), (before, after), lw=1, color=color)
-            axes[2].plot(x, before, "o", ms=4, color=color)
-            axes[2].plot(x, after, "o", ms=5, color=color, markerfacecolor="white")
+            axes[2].plot(x, before, shape, ms=6, color=color)
+            axes[2].plot(x, after, shape, ms=6, color=color, markerfacecolor="white")
     axes[2].set_xticks(range(len(by_size)), [short_title(size) for size in by_size])
     axes[2].set_ylim(0, 100)
-    label(axes[2], "wrong steps: base (dot), after RL (ring)", "base", "% of the steps", legend=False)
+    label(axes[2], "wrong steps (filled: base, hollow: RL)", "base: its width, or documents it read",
+          "% of the steps", legend=False)
     return figure
 
 
-def name_dot(axis, size, x, y):
-    """Writes the name of a base beside its dot; above or below it where another dot is near."""
-    offset = {"w64": (-5, 6), "w32": (5, -9), "20k": (3, 8)}.get(short_title(size), (5, 1))
-    axis.annotate(short_title(size), (x, y), offset, textcoords="offset points", fontsize=7,
-                  ha="right" if offset[0] < 0 else "left")
+def add_legends(axis, by_size):
+    """Two legends: which task has which colour, and which base has which shape."""
+    tasks, bases = [], []
+    for task, color in COLORS.items():
+        tasks += axis.plot([], [], lw=3, color=color, label=task)
+    for shape, size in zip(SHAPES, by_size):
+        bases += axis.plot([], [], shape, ms=6, color=NO_TASK, label=name_of(size))
+    axis.add_artist(axis.legend(handles=tasks, frameon=False, fontsize=8, loc="upper right"))
+    axis.legend(handles=bases, frameon=False, fontsize=7, loc="center right", bbox_to_anchor=(1.03, 0.43))
 
 
 def short_title(size):
-    """What stands at a dot: `w64`, or `20k` for a base that read less."""
+    """The width of a base, or how many documents it read if that is less: `64`, `20k`."""
     width, num_documents = size
-    return f"w{width}" if num_documents == FULL else f"{num_documents / 1000:g}k"
+    return f"{width}" if num_documents == FULL else f"{num_documents / 1000:g}k"
+
+
+def name_of(size):
+    """The name of a base in the legend: `width 64`, `20k documents`."""
+    return f"width {short_title(size)}" if size[1] == FULL else f"{short_title(size)} documents"
 
 
 def main():

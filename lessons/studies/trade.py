@@ -26,7 +26,7 @@ from minireason.tasks import test_problems
 from minireason.tools.plots import new_figure
 
 LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)        # of the lines of equal accuracy
-QUESTIONS = {10**4: "#9ecae1", 10**5: "#4292c6", 10**6: "#084594"}      # that share the cost of training
+QUESTIONS = {10**4: "#eda9b1", 10**5: "#d1495b", 10**6: "#7a1626"}      # that share the cost of training
 TICKS = (24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)        # of tokens, in the figure
 LEARNING = 3            # a token that is learned from costs so many times one that is read: forward, backward
 

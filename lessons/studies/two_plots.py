@@ -122,19 +122,22 @@ def draw(rows, most_tries):
     grown.axhline(values[f"iteration {iterations[0]}: tries at countdown{spread}"][0],
                   color=COLORS["countdown"], lw=1, ls=":", label="at its start")
     grown.axhline(most_tries, color="#333333", lw=1, ls="--", label="the most in any text it read")
-    ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10) if 0.7 * x[0] < tick < 1.3 * x[-1]]
+    left, right = 0.9 * x[0], 1.1 * x[-1]
+    ticks = [tick for tick in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10) if left < tick < right]
     for axis, places in ((learned, ticks), (grown, ticks), (thought, budgets)):
         axis.set_xscale("log")
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.minorticks_off()
+    for axis in (learned, grown):       # both show the same training
+        axis.set_xlim(left, right)
     for axis in (learned, thought):
         axis.set_ylim(0, 102)
     grown.set_ylim(bottom=0)
     learned.plot([], [], color="#333333", lw=1, ls=":", label="before RL")       # for the legend
-    label(learned, "Training: more RL", "million tokens sampled in RL", "held-out problems solved (%)")
+    label(learned, "training: more RL", "million tokens sampled in RL", "held-out problems solved (%)")
     learned.legend(frameon=False, fontsize=8, loc="lower center", ncols=2)
-    label(grown, "Thoughts grow", "million tokens sampled in RL", "tries in an answer (countdown)")
-    label(thought, "Answering: more thinking", "tokens that it may think", "held-out problems solved (%)",
+    label(grown, "thoughts grow", "million tokens sampled in RL", "tries in an answer (countdown)")
+    label(thought, "answering: more thinking", "tokens that it may think", "held-out problems solved (%)",
           legend=False)
     return figure
 

@@ -290,6 +290,8 @@ def byte_legend(figure: Any, axes: Any, rows: list[str]) -> None:
 # -----------------------------------------------------------------------------
 # Thinking
 
+SCALES = "each histogram is scaled to its own highest bar; answers cut off stand in the last bar of tokens"
+
 def plot_thinking(panels: list[dict], path: Path) -> None:
     """How many tries and tokens texts and answers have: a column for each panel, a row for each histogram.
 
@@ -314,6 +316,7 @@ def plot_thinking(panels: list[dict], path: Path) -> None:
     grid[0][0].bar([1], [0], color=PALETTE[0], label="of these, right")
     grid[0][0].plot([], [], color=PALETTE[1], linewidth=1, label="the most of corpus and golden examples")
     figure.legend(loc="outside upper left", frameon=False, fontsize=8, ncols=3)
+    figure.supxlabel(SCALES, fontsize=8)
     figure.savefig(path, dpi=150)
 
 
