@@ -535,23 +535,24 @@ def draw(by_start, planned_by_start, bytes_of, num_threads):
     `bytes_of` {algorithm: bytes at the peak of a step}.
     """
     figure, axes = new_figure(1, 3, figsize=(10, 3.4))
-    styles = {"cold-start": ("-", "o", "from a cold start"), "base": ("--", "s", "from the base")}
+    styles = {"cold-start": ("-", "o", ", from a cold start"), "base": ("--", "s", ", from the base")}
     for start, curves in by_start.items():
         line, marker, words = styles[start]
+        if len(by_start) == 1:
+            words = ""
         for algo, mine in curves.items():
-            color, name = COLORS[algo], f"{algo.upper()}, {words}"
+            color, name = COLORS[algo], f"{algo.upper()}{words}"
             shares = shares_by_mark(mine)
             plot_band(axes[0], np.array(mine.completions) / 1000, shares, color, name, line)
             plot_band(axes[1], mine.seconds / 60, shares, color, name, line)
             _, errors = error_bars(shares[-1:])
             axes[2].errorbar(bytes_of[algo] / 2**20, shares[-1][0], errors, fmt=marker, capsize=3,
                              color=color, mfc="white" if start == "base" else None)
-        for name, more in (("planned", ""), ("once", ", one update")):
+        for name, style, more in (("planned", ":", ""), ("once", "-.", ", one update")):
             planned = planned_by_start[start][name]
             middles = [middle for middle, low, high in shares_by_mark(planned)]
-            axes[1].plot(planned.seconds / 60, middles, ":", marker=marker if name == "planned" else "x",
-                         markevery=[-1], color=COLORS["ppo"],
-                         label=f"PPO, planned for GRPO's time{more}, {words}")
+            axes[1].plot(planned.seconds / 60, middles, style, marker=marker, markevery=[-1],
+                         color=COLORS["ppo"], label=f"PPO, planned for GRPO's time{more}{words}")
     axes[1].sharey(axes[0])
     axes[2].sharey(axes[0])
     label(axes[0], "equal answers", "thousand completions", "held-out problems right, %", legend=False)
