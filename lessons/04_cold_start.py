@@ -355,7 +355,8 @@ show_figure(figure, "04_cold_start")
 #
 # 1. (To think about.) Suppose the loss counts the prompts too. What can be learned from them, and
 #    what does it cost?
-# 2. Write the 300 examples in Spanish. Which bars of the figure change?
+# 2. (To think about.) Suppose the 300 examples were in Spanish. Which bars of the figure would
+#    change?
 # 3. Give the experts' 3,000 examples five passes instead of one (a few minutes). What is left for
 #    RL then?
 #
