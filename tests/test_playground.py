@@ -1,12 +1,15 @@
 """The playground's server, asked as its page asks, and as it must not be asked."""
 
+import html
 import http.client
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
 import threading
+from urllib.parse import parse_qs
 
 import pytest
 import torch
@@ -172,6 +175,11 @@ def test_a_share_comes_with_its_interval_and_work_says_how_far_it_is():
     assert thinking.share(7, 64) == {"right": 7, "of": 64, "low": low, "high": high}
     page = "".join((servers.FOLDER / name).read_text() for name, _ in servers.FILES.values())
     assert "1.96" not in page       # the interval is computed in one place
+
+
+def test_the_box_for_the_seed_has_the_servers_limit():
+    page = (servers.FOLDER / "page.html").read_text(encoding="utf-8")
+    assert re.search('id="seed" [^>]*max="([0-9]+)"', page)[1] == str(servers.MAX_SEED)
 
 
 @pytest.mark.parametrize("prompt, text, cut_off", [
@@ -356,6 +364,78 @@ def test_old_labs_make_room_for_new_ones(server):
 
 
 # -----------------------------------------------------------------------------
+# The exercises for teachers. With other weights a link may need another seed or prompt, in page.html.
+
+def exercise(number):
+    """What the link of an exercise asks the server for."""
+    page = (servers.FOLDER / "page.html").read_text(encoding="utf-8")
+    address = html.unescape(re.findall('href="#(tab=[^"]*)"', page)[number - 1])
+    fields = {name: values[0] for name, values in parse_qs(address).items()}
+    request = {"prompt": fields["prompt"], "stage": fields["stage"],
+               "temperature": float(fields["temperature"]), "seed": int(fields["seed"])}
+    return request, fields
+
+
+def kinds_of(event):
+    return [kind for _, _, kind in event["marks"]]
+
+
+def test_exercise_1_opens_a_wrong_answer_that_one_token_repairs(server):
+    request, _ = exercise(1)
+    _, [*tokens, last] = post(server, "/think", request)
+    assert last["verdict"]["correct"] is False and "wrong" in kinds_of(last)
+    text = "".join(event["text"] for event in tokens)
+    start, end, _ = [mark for mark in last["marks"] if mark[2] == "wrong"][0]
+    at = 0
+    for i, event in enumerate(tokens):      # the mistake: the first unlikely token of the first wrong step
+        best = last["probabilities"][i]["others"][0]["id"]
+        if start <= at < end and event["id"] != best:
+            break
+        at += len(event["text"])
+    assert "=" in text[start:at]            # it is in the result of the step
+    written = [event["id"] for event in tokens[:i]] + [best]
+    _, [*_, repaired] = post(server, "/think", {**request, "written": written})
+    assert repaired["verdict"]["correct"] and "wrong" not in kinds_of(repaired)
+
+
+def test_exercise_2_compares_stages_that_differ(server):
+    request, _ = exercise(2)
+    correct = []
+    for stage in ("base", "rl"):
+        _, [*_, last] = post(server, "/think", {**request, "stage": stage})
+        correct.append(last["verdict"]["correct"])
+    assert correct == [False, True]
+
+
+def test_exercise_3_begins_with_too_small_a_budget(server):
+    request, fields = exercise(3)
+    correct = []
+    for budget in (int(fields["budget"]), thinking.MAX_BUDGET):
+        _, [*_, last] = post(server, "/think", {**request, "budget": budget})
+        correct.append(last["verdict"]["correct"])
+    assert correct == [False, True]
+
+
+def test_exercise_4_has_something_to_learn(server):
+    request, fields = exercise(4)
+    _, [begun] = post(server, "/lab", {**request, "action": "begin", "algo": fields["algo"],
+                                       "group_size": int(fields["group-size"])})
+    _, [group] = post(server, "/lab", {"lab": begun["lab"], "action": "group"})
+    assert 0 < group["mean"] < 1            # else all advantages are 0
+
+
+@pytest.mark.slow
+def test_exercise_5_begins_with_a_false_step_and_ends_with_none(server):
+    request, _ = exercise(5)
+    _, [_, *events] = post(server, "/film", request)
+    moments = [event for event in events if "verdict" in event]
+    first, last = moments[0], moments[-1]
+    assert len(moments) > 2
+    assert first["verdict"]["correct"] is False and "wrong" in kinds_of(first)
+    assert last["verdict"]["correct"] and "wrong" not in kinds_of(last)
+
+
+# -----------------------------------------------------------------------------
 # What is refused
 
 @pytest.mark.parametrize("request_, says", [
@@ -368,6 +448,8 @@ def test_old_labs_make_room_for_new_ones(server):
     ({"stage": "rl", "prompt": PROMPT, "temperature": "1"}, "temperature"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": 1e-300}, "temperature"),
     ({"stage": "rl", "prompt": PROMPT, "temperature": True}, "temperature"),
+    ({"stage": "rl", "prompt": PROMPT, "temperature": None}, "temperature"),        # the box is empty
+    ({"stage": "rl", "prompt": PROMPT, "seed": servers.MAX_SEED + 1}, "seed"),
     ({"stage": "rl", "prompt": PROMPT, "seed": 1e300}, "seed"),
     ({"stage": "rl", "prompt": PROMPT, "seed": 1.5}, "seed"),
     ({"stage": "rl", "prompt": PROMPT, "budget": 10_000}, "budget"),

@@ -123,7 +123,10 @@ def test_a_link_shows_the_same_again(page, address):
 def test_all_stages_answer_side_by_side(page):
     page.click("#tab-compare")
     page.click("#score")        # which lets them answer first
-    for i in range(page.locator("#stage option").count()):
+    assert "Scoring base, cold-start" in page.inner_text("#working-said")
+    num_stages = page.locator("#stage option").count()
+    assert page.locator("#columns .score").all_inner_texts() == ["scoring\u2026"] * num_stages
+    for i in range(num_stages):
         page.wait_for_selector(f"#columns article:nth-child({i + 1}) .verdict:not(:empty)")
         page.locator(f"#columns article:nth-child({i + 1}) .score", has_text="of 100 right").wait_for()
 
@@ -199,11 +202,14 @@ def test_a_link_that_is_pasted_into_the_open_page_is_followed(page):
     assert page.locator("#lab").is_visible() and page.input_value("#stage") == "cold-start"
 
 
-def test_what_few_need_is_folded_on_a_phone_and_open_on_a_desk(page):
-    assert not page.locator("#seed").is_visible()
-    page.set_viewport_size({"width": 1280, "height": 800})
+@pytest.mark.parametrize("width, height", [(390, 844), (1280, 800)])
+def test_the_answer_is_in_sight_on_a_phone_and_on_a_desk(page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    box = page.locator("#verdict").bounding_box()
+    assert box["y"] + box["height"] < height
+    assert not page.locator("#seed").is_visible()       # what few need is folded
+    page.click("#ask summary")
     page.wait_for_selector("#seed")
-    assert not page.locator("#ask details summary").is_visible()
 
 
 def test_a_vote_and_a_budget(page):
@@ -212,13 +218,57 @@ def test_a_vote_and_a_budget(page):
     page.click("#vote")
     page.wait_for_selector("#bars .bar")
     assert page.inner_text("#vote-said").startswith("16 answers")
-    page.click("#force")
-    page.wait_for_selector("#forced-verdict:not(:empty)")
+    page.wait_for_selector("#forced-verdict:not(:empty)")       # of the budget that the page begins with
+    page.focus("#budget")
+    page.keyboard.press("End")
+    page.wait_for_selector("#forced-verdict.good")
+    assert "budget=208" in page.url and page.inner_text("#budget-shown") == "208 tokens"
+
+
+def test_chat_is_told_what_it_cannot_do_before_it_asks(page):
+    ask(page, "hello my name is ana")
+    assert page.inner_text("#verdict").startswith("No secret")
+    for tab, button in (("more", "#vote"), ("lab", "#reset")):
+        page.click(f"#tab-{tab}")
+        assert "need" in page.inner_text(f"#{tab}-note") and page.is_disabled(button)
+        page.fill("#prompt", "compute 2+3")
+        assert page.inner_text(f"#{tab}-note") == "" and not page.is_disabled(button)
+        page.fill("#prompt", "hello my name is ana")
+    assert page.inner_text("#error") == ""
+
+
+def test_an_empty_box_is_refused(page):
+    page.click("#ask summary")
+    page.fill("#temperature", "")
+    page.press("#temperature", "Enter")
+    page.locator("#error", has_text="Temperature is a number").wait_for()
+    page.click("#tab-lab")
+    page.fill("#seed", "")
+    page.click("#reset")
+    page.locator("#error", has_text="Seed is a number").wait_for()
+    page.wait_for_selector("#reset:not([disabled])")
+    assert page.inner_text("#reset") == "Begin"         # nothing has begun
+
+
+def test_a_lab_whose_boxes_were_changed_takes_no_step(page):
+    page.fill("#prompt", "compute 2+3")
+    page.click("#tab-lab")
+    page.click("#reset")
+    page.wait_for_selector("#step:not([disabled])")
+    for _ in range(2):          # the second one samples its group itself
+        page.click("#step")
+        page.wait_for_selector("#sample:not([disabled])")
+    assert page.inner_text("#lab-said").startswith("Step 2")
+    page.select_option("#algo", "ppo")
+    assert "Begin again" in page.inner_text("#lab-note")
+    assert page.is_disabled("#step") and page.is_disabled("#ten") and page.is_disabled("#sample")
+    page.select_option("#algo", "grpo")
+    assert page.inner_text("#lab-note") == "" and not page.is_disabled("#step")
 
 
 def test_a_lab_learns_with_a_bug_and_shows_the_critics_curve(page):
     page.click("#tab-lab")
-    page.click("#lab summary")
+    page.click("#lab summary:has-text('bugs')")
     page.select_option("#bug", "bootstrap past the end")
     assert page.input_value("#algo") == "ppo" and "padding" in page.inner_text("#bug-said")
     page.select_option("#group-size", "8")

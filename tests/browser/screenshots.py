@@ -3,7 +3,8 @@
     pip install -r tests/browser/requirements.txt       and a Chromium
     python tests/browser/screenshots.py                 writes lessons/results/playground-{think,step}.png
 
-think   an answer that is right at its third try or later, with what the model might have said instead of `no`
+think   an answer that is right at its third try or later, with what else the model might have said at the
+        token of which it was least sure
 step    a prompt that the cold start solves now and then, after four steps of GRPO
 
 Which problems these are is looked for among the held-out ones, so that the pictures suit any weights.
@@ -75,11 +76,12 @@ def problem_with_room(speaker: Speaker) -> Problem:
 # The pictures
 
 def show_several_tries(page: Page, address: str, problem: Problem) -> None:
-    """Opens the answer, and chooses the first `no` in it."""
+    """Opens the answer, and chooses the token of which the model was least sure."""
     state = {"tab": "think", "stage": "rl", "temperature": 0, "seed": 0, "prompt": problem.prompt}
     page.goto(f"{address}#{urlencode(state)}")
     page.wait_for_selector("#answer [role=button]")
-    page.locator("#answer .no").first.click()
+    sureness = page.evaluate("shown.map(token => token.p)")
+    page.locator("#answer .token").nth(sureness.index(min(sureness))).click()
     page.mouse.move(0, 0)
 
 
@@ -98,8 +100,6 @@ def show_steps(page: Page, address: str, problem: Problem) -> None:
     page.goto(f"{address}#{urlencode(state)}")
     page.click("#reset")
     for step in range(STEPS):
-        if step > 0:
-            page.click("#sample")
         page.click("#step")
         page.locator("#lab-chart circle").nth(step + 1).wait_for()      # the pass rate after it
         page.wait_for_selector("#ten:not([disabled])")
@@ -137,7 +137,7 @@ def main() -> None:
                                 color_scheme="light")
         page.set_default_timeout(600_000)
         show_several_tries(page, address, tries)
-        save_picture(page, "#answer", "#verdict", folder / "playground-think.png")
+        save_picture(page, "#answer", "#others", folder / "playground-think.png")
         page.goto("about:blank")
         show_steps(page, address, room)
         save_picture(page, "#lab .row", "#lab", folder / "playground-step.png")

@@ -20,8 +20,7 @@ function chart({lines, xMax, yMax = 1, yText = percent, label, mark = null, says
     add("line", {class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value)});
     add("text", {x: left - 6, y: y(value) + 4, "text-anchor": "end"}, yText(value));
   }
-  for (const part of [0, 1 / 3, 2 / 3, 1]) {
-    const value = Math.round(part * xMax);
+  for (let value = 0; value <= xMax; value += tickStep(xMax)) {
     add("text", {x: x(value), y: height - bottom + 16, "text-anchor": "middle"}, String(value));
   }
   add("text", {x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle"}, label);
@@ -37,6 +36,15 @@ function chart({lines, xMax, yMax = 1, yText = percent, label, mark = null, says
     for (const point of points) add("circle", {class: `dot ${name}`, cx: x(point.x), cy: y(point.y), r: 3});
   }
   return svg;
+}
+
+// The first of 1, 2, 5, 10, 20, 50, ... that divides an axis into at most five parts.
+function tickStep(end) {
+  for (let power = 1; true; power *= 10) {
+    for (const step of [power, 2 * power, 5 * power]) {
+      if (5 * step >= end) return step;
+    }
+  }
 }
 
 function svgElement(name, attributes, text = "") {

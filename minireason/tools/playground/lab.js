@@ -4,6 +4,7 @@
 let lab = null;             // its name on the server
 let passRates = [];         // measured before the first step, and after each
 let labTitle = "";          // what it learns, and how
+let begunWith = "";         // the request that began it, as text
 let hasGroup = false;       // is there a group that was not learned from yet?
 let stepsDone = 0;
 let labBug = null;          // the bug that it learns with, if any
@@ -22,6 +23,14 @@ async function labAsks(action, onEvent, more = {}) {
 
 const chosenBug = () => world.bugs.find(bug => bug.name === $("bug").value);
 
+// What the boxes say that a lab learns, and how. The temperature is none of its settings.
+function labRequest() {
+  const {run, stage, prompt, seed} = settings();
+  const bug = chosenBug();
+  return {run, stage, prompt, seed, algo: bug ? bug.algo : $("algo").value, group_size: number("group-size"),
+          rate: $("rate").value, bug: bug ? bug.name : "", mended: $("mended").checked};
+}
+
 async function beginLab() {
   saveState();
   if (lab) await labAsks("end", () => {});
@@ -32,14 +41,13 @@ async function beginLab() {
   stepsDone = 0;
   say("lab-said", "");
   const bug = labBug = chosenBug();
-  const request = {...settings(), algo: bug ? bug.algo : $("algo").value, group_size: number("group-size"),
-                   rate: $("rate").value, bug: bug ? bug.name : "", mended: $("mended").checked};
+  const request = labRequest();
+  begunWith = JSON.stringify(request);
   labTitle = `${request.algo.toUpperCase()} from ${request.stage}, ${request.prompt}`;
   if (bug) labTitle += `, ${request.mended ? "settings of the bug" : "bug"}: ${bug.name}`;
   $("group").replaceChildren();
   $("lab-chart").replaceChildren();
   const begun = await labAsks("begin", event => { lab = event.lab; }, request);
-  $("reset").textContent = "Begin again";
   if (begun && await measure()) await sampleGroup();
 }
 
@@ -73,6 +81,7 @@ async function sampleGroup() {
 }
 
 async function takeStep() {
+  if (!hasGroup && !await sampleGroup()) return false;
   hasGroup = false;
   const hasLearned = await labAsks("step", event => {
     stepsDone = event.steps_done;
@@ -88,11 +97,11 @@ async function work(steps) {
   isWorking = true;
   isStopped = false;
   const pressed = document.activeElement;
-  setBusy(true);
+  showLabState();
   await steps();
   isWorking = false;
   stepsLeft = "";
-  setBusy(false);
+  showLabState();
   focusAgain(pressed);
 }
 
@@ -101,13 +110,12 @@ async function work(steps) {
 function focusAgain(pressed) {
   if (pressed === document.body || document.activeElement !== document.body || tab !== "lab") return;
   const next = [pressed, $("step"), $("sample"), $("reset")].find(button => !button.disabled);
-  next.focus({preventScroll: true});
+  if (next) next.focus({preventScroll: true});
 }
 
 async function tenSteps() {
   for (let i = 0; i < 10 && stepsDone < world.max_steps; i++) {
     stepsLeft = `Step ${i + 1} of 10: `;
-    if (!hasGroup && !await sampleGroup()) return;
     if (!await takeStep()) return;
   }
 }
@@ -133,12 +141,19 @@ function stepText(event) {
   return right + colors + critic + loss + bug;
 }
 
-function setBusy(isBusy) {
+// Says what keeps the lab from a step, and enables the buttons that have a use now.
+function showLabState() {
+  const hasChanged = lab !== null && JSON.stringify(labRequest()) !== begunWith;
+  const changed = "The prompt or a setting has changed since this lab began, and it still learns with the "
+    + "former one. Begin again to go on.";
+  if (isChat()) say("lab-note", "Learning needs a problem: chat has no right answer.");
+  else say("lab-note", hasChanged ? changed : "");
   const isOver = stepsDone >= world.max_steps;
-  $("reset").disabled = isBusy;
-  $("sample").disabled = isBusy || isOver || !lab || hasGroup;
-  $("step").disabled = isBusy || isOver || !hasGroup;
-  $("ten").disabled = isBusy || isOver || !lab;
+  const canStep = lab && !isWorking && !isOver && !hasChanged;
+  $("reset").textContent = lab ? "Begin again" : "Begin";
+  $("reset").disabled = isWorking || isChat();
+  $("sample").disabled = !canStep || hasGroup;
+  $("step").disabled = $("ten").disabled = !canStep;
 }
 
 // Does the critic expect anything? At first it expects 0 everywhere, and GRPO has no critic.
@@ -239,6 +254,5 @@ function describeBug() {
   if (!bug) return say("bug-said", "");
   $("algo").value = bug.algo;
   const settings = Object.entries(bug.settings).map(([name, value]) => `${name} ${value}`).join(", ");
-  say("bug-said", `The bug: ${bug.meaning}` + (settings ? ` It needs ${settings}.` : "")
-      + (lab ? " Begin again to learn with it." : ""));
+  say("bug-said", `The bug: ${bug.meaning}` + (settings ? ` It needs ${settings}.` : ""));
 }

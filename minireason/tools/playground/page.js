@@ -15,8 +15,10 @@ let isStopped = false;      // did the reader press Stop while the lab worked?
 // Asking the server
 
 // Posts a request. Calls onEvent with each line of the answer. A new request for the same place on the page
-// ends the old one. `what` says in words what goes on. Returns false if the request failed or was ended.
-async function ask(place, path, request, onEvent, what) {
+// ends the old one. `what` says in words what goes on, and `onProgress` says how far it is. Returns false if
+// the request failed or was ended.
+async function ask(place, path, request, onEvent, what,
+                   onProgress = progress => tellWork(place, `${what}: ${progress}`)) {
   if (asking[place]) asking[place].abort();
   const controller = asking[place] = new AbortController();
   tellWork(place, what);
@@ -25,7 +27,7 @@ async function ask(place, path, request, onEvent, what) {
       headers: {"Content-Type": "application/json"}, signal: controller.signal});
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     return await readLines(reader, event => {
-      if (event.progress) tellWork(place, `${what}: ${event.progress}`);
+      if (event.progress) onProgress(event.progress);
       else onEvent(event);
     });
   } catch (error) {
@@ -45,9 +47,9 @@ async function ask(place, path, request, onEvent, what) {
 function tellWork(place, words) {
   if (words) working[place] = words;
   else delete working[place];
-  const all = Object.values(working);
-  say("working-said", all.join("; "));
-  $("stop").hidden = all.length === 0;
+  const all = new Set(Object.values(working));       // what goes on in several places is said once
+  say("working-said", [...all].join("; "));
+  $("stop").hidden = all.size === 0;
 }
 
 // Ends all that goes on. A step of the lab is not ended in its middle: the lab stops behind it.
@@ -71,7 +73,7 @@ async function readLines(reader, onEvent) {
     for (const line of lines) {
       const event = JSON.parse(line);
       if (event.error) {
-        say("error", event.error[0].toUpperCase() + event.error.slice(1));
+        say("error", capital(event.error));
         return false;
       }
       onEvent(event);
@@ -96,7 +98,8 @@ function say(id, text, className = null) {
 
 const percent = share => `${Math.round(100 * share)}%`;
 const probability = p => p < 0.005 ? "<1%" : p > 0.995 && p < 1 ? ">99%" : percent(p);
-const number = id => Number($(id).value);
+const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
+const number = id => Number($(id).value || NaN);        // an empty box is not 0: the server refuses it
 const visible = text => text.replace(/[\u0000-\u001f\u007f]/g, "?");
 
 function settings() {
@@ -105,7 +108,8 @@ function settings() {
 }
 
 function sampling() {       // for many answers: greedy ones would all be the same
-  return {...settings(), temperature: number("temperature") || 1};
+  const one = settings();
+  return {...one, temperature: one.temperature === 0 ? 1 : one.temperature};
 }
 
 // ---------------------------------------------------------------------------
@@ -174,7 +178,7 @@ function showVerdict(place, verdict, tokens) {
   const word = {true: "Right", false: "Wrong"}[verdict.correct];
   const reason = verdict.reason.replace(/^correct(; )?/, "");
   const length = reason.includes("tokens") ? "" : ` (${tokens} tokens)`;     // "cut off at 256 tokens" says it
-  place.textContent = [word, reason].filter(Boolean).join(": ") + length;
+  place.textContent = capital([word, reason].filter(Boolean).join(": ")) + length;
   place.className = "verdict" + (word ? (verdict.correct ? " good" : " bad") : "");
 }
 
@@ -270,7 +274,7 @@ function compare() {
     heading.append(element("small", "", meaning));
     column.append(heading, score, box, verdict);
     ask(`compare ${run} ${stage}`, "/think", {...settings(), run, stage}, showAnswerIn(box, verdict),
-        `${title} answers`);
+        "Answering");
     return column;
   });
   $("columns").replaceChildren(...columns);
@@ -288,18 +292,41 @@ function scoreAll() {
   if (!task) return say("error", "Chat is not scored here: type a problem first.");
   if (!$("columns").children.length) compare();
   const places = document.querySelectorAll("#columns .score");
-  compared().forEach(({run, stage, title}, i) => {
-    const request = {run, stage, task: task.name, number: 100, seed: number("seed")};
-    ask(`score ${run} ${stage}`, "/score", request, event => {
-      const bounds = `95% interval ${percent(event.low)} to ${percent(event.high)}`;
-      const levels = `level${event.levels.length > 1 ? "s" : ""} ${event.levels.join(", ")}`;
-      places[i].textContent = `${event.right} of ${event.of} right (${bounds}; ${levels})`;
-    }, `Scoring ${title}`);
+  const models = compared();
+  const what = `Scoring ${models.map(model => model.title).join(", ")}`;
+  models.forEach(({run, stage}, i) => {
+    scoreOne({run, stage, task: task.name, number: 100, seed: number("seed")}, places[i], what);
   });
+}
+
+// Each column says how far its own score is, so `what` says it of none.
+async function scoreOne(request, place, what) {
+  const name = `score ${request.run} ${request.stage}`;
+  let result = "";
+  place.textContent = "scoring\u2026";
+  await ask(name, "/score", request, event => {
+    const bounds = `95% interval ${percent(event.low)} to ${percent(event.high)}`;
+    const levels = `level${event.levels.length > 1 ? "s" : ""} ${event.levels.join(", ")}`;
+    result = `${event.right} of ${event.of} right (${bounds}; ${levels})`;
+    place.textContent = result;
+  }, what, () => {});
+  if (!asking[name]) place.textContent = result;      // else it is scored anew
 }
 
 // ---------------------------------------------------------------------------
 // More thought
+
+// The budget or the number of votes was changed: what the former one gave would mislead.
+function forgetForced() {
+  if (asking.force) asking.force.abort();
+  $("forced").replaceChildren();
+  say("forced-verdict", "");
+}
+
+function forgetVote() {
+  $("bars").replaceChildren();
+  say("vote-said", "");
+}
 
 function answerWithin() {
   saveState();
@@ -320,6 +347,7 @@ function measureBudgets() {
 
 function vote() {
   saveState();
+  forgetVote();
   ask("vote", "/vote", {...sampling(), number: number("votes")}, event => {
     const wins = event.winner_is_right ? "the winner is right" : "the winner is wrong";
     say("vote-said", `${event.of} answers, ${event.right} of them right; ${wins}.`

@@ -36,6 +36,7 @@ FILES = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css"),
          "/lab.js": ("lab.js", "text/javascript"), "/film.js": ("film.js", "text/javascript"),
          "/state.js": ("state.js", "text/javascript")}
 MAX_BODY = 20_000           # bytes of a request
+MAX_SEED = 999_999          # the page's box for it has the same limit
 MAX_AT_ONCE = 8             # requests that compute at the same time
 MAX_MODELS = 24             # that stay in memory; the one that was not used for longest goes first
 MAX_LABS = 4                # copies of a model that learn; the one that was not used for longest goes first
@@ -78,6 +79,10 @@ def temperature_in(request: dict) -> float:
     if 0 < temperature < 0.05:
         raise ValueError("temperature is 0, or a number from 0.05 to 3")
     return temperature
+
+
+def seed_in(request: dict) -> int:
+    return count_in(request, "seed", 0, MAX_SEED, 0)
 
 
 def choice_in(request: dict, name: str, choices: list[str]) -> str:
@@ -173,7 +178,7 @@ class Playground:
         """Sends the prompt of a held-out problem, or of any problem if the level has no held-out one."""
         task = choice_in(request, "task", list(TASKS))
         level = count_in(request, "level", min(TASKS[task].levels), max(TASKS[task].levels), 2)
-        seed = count_in(request, "seed", 0, 2**53, 0)
+        seed = seed_in(request)
         try:
             problem = draw_problem(task, random.Random(seed), level, test=True)
         except ValueError:
@@ -195,29 +200,25 @@ class Playground:
         if budget is not None:
             budget = count_in(request, "budget", 0, thinking.MAX_BUDGET, 0)
         thinking.think(speaker, problem, tokens_in(request, speaker), temperature_in(request),
-                       count_in(request, "seed", 0, 2**53, 0), budget, send)
+                       seed_in(request), budget, send)
 
     def film(self, request: dict, send: Callable) -> None:
-        film(self.asked_run(request), prompt_in(request), temperature_in(request),
-             count_in(request, "seed", 0, 2**53, 0), send)
+        film(self.asked_run(request), prompt_in(request), temperature_in(request), seed_in(request), send)
 
     def vote(self, request: dict, send: Callable) -> None:
         thinking.vote_on(self.asked(request), prompt_in(request, is_problem=True),
                          count_in(request, "number", 1, 256, 64),
-                         number_in(request, "temperature", 0.05, 3, 1),
-                         count_in(request, "seed", 0, 2**53, 0), send)
+                         number_in(request, "temperature", 0.05, 3, 1), seed_in(request), send)
 
     def budgets(self, request: dict, send: Callable) -> None:
         thinking.try_budgets(self.asked(request), prompt_in(request, is_problem=True),
                              count_in(request, "number", 1, 128, 32),
-                             number_in(request, "temperature", 0.05, 3, 1),
-                             count_in(request, "seed", 0, 2**53, 0), send)
+                             number_in(request, "temperature", 0.05, 3, 1), seed_in(request), send)
 
     def score(self, request: dict, send: Callable) -> None:
         speaker = self.asked(request)
         task = choice_in(request, "task", list(speaker.config.tasks.levels))
-        thinking.score(speaker, task, count_in(request, "number", 1, 300, 100),
-                       count_in(request, "seed", 0, 2**53, 0), send)
+        thinking.score(speaker, task, count_in(request, "number", 1, 300, 100), seed_in(request), send)
 
     def lab(self, request: dict, send: Callable) -> None:
         """Begins a lab, or lets it sample a group, take a step or measure itself, or ends it."""
@@ -259,7 +260,7 @@ class Playground:
                 raise ValueError(f"this bug is one of {algo_of_bug}: choose that algorithm")
         rate = choice_in({"rate": "normal"} | request, "rate", list(LEARNING_RATES))
         return Lab(self.asked(request), prompt_in(request, is_problem=True), algo,
-                   count_in(request, "group_size", 2, 32, 8), count_in(request, "seed", 0, 2**53, 0),
+                   count_in(request, "group_size", 2, 32, 8), seed_in(request),
                    LEARNING_RATES[rate], bug, is_mended=request.get("mended") is True)
 
 

@@ -37,13 +37,24 @@ function showTab(name) {
     $(`tab-${other}`).setAttribute("aria-selected", String(other === name));
     $(`tab-${other}`).tabIndex = other === name ? 0 : -1;
   }
+  showUses();
+}
+
+const isChat = () => !taskOf($("prompt").value);
+
+// Says in two tabs what chat cannot be used for, and disables the buttons that have no use now.
+function showUses() {
+  say("more-note", isChat() ? "Measuring and voting need a problem: chat has no right answer." : "");
+  for (const id of ["curve", "vote", "votes"]) $(id).disabled = isChat();
+  showLabState();
 }
 
 function openTab(name) {
   showTab(name);
   saveState();
   say("error", "");
-  const isEmpty = {think: !shown.length, compare: !$("columns").children.length, film: !moments.length}[name];
+  const isEmpty = {think: !shown.length, compare: !$("columns").children.length,
+                   more: !$("forced").children.length, film: !moments.length}[name];
   if (isEmpty) answer();
 }
 
@@ -56,9 +67,11 @@ function forgetAnswer() {
   written = [];
   shown = [];
   pressed = null;
-  for (const id of ["answer", "others", "columns", "forced", "bars", "budget-chart"]) $(id).replaceChildren();
-  for (const id of ["verdict", "forced-verdict", "vote-said"]) say(id, "");
+  for (const id of ["answer", "others", "columns", "budget-chart"]) $(id).replaceChildren();
+  say("verdict", "");
   $("own").hidden = true;
+  forgetForced();
+  forgetVote();
   forgetFilm();
 }
 
@@ -68,8 +81,8 @@ function answer() {
   if (!$("prompt").value.trim()) return say("error", "Type a problem first, or choose one.");
   if (tab === "think") think();
   if (tab === "compare") compare();
-  if (tab === "more") { answerWithin(); vote(); }
-  if (tab === "lab" && !isWorking) work(beginLab);
+  if (tab === "more") answerWithin();
+  if (tab === "lab" && !$("reset").disabled) work(beginLab);
   if (tab === "film") askFilm();
 }
 
@@ -82,6 +95,7 @@ const EXAMPLES = ["compute 7*7+8*3-9", "make 42 from 3 8 6", "program 1->5 2->7 
 function askFor(prompt) {
   $("prompt").value = prompt;
   forgetAnswer();
+  showUses();
   answer();
 }
 
@@ -144,7 +158,12 @@ function connect() {
     $(`tab-${tab}`).focus({preventScroll: true});
     document.querySelector(".tabs").scrollIntoView();       // the exercises' links stand far below
   };
-  $("budget").oninput = () => { $("budget-shown").textContent = `${$("budget").value} tokens`; };
+  $("budget").oninput = () => {
+    $("budget-shown").textContent = `${$("budget").value} tokens`;
+    forgetForced();
+  };
+  $("budget").onchange = answerWithin;
+  $("votes").onchange = vote;
   $("link").onclick = async () => {
     saveState();
     try {
@@ -156,7 +175,6 @@ function connect() {
     setTimeout(() => { $("link").textContent = "Copy a link to this"; }, 2000);
   };
   $("score").onclick = scoreAll;
-  $("force").onclick = answerWithin;
   $("curve").onclick = measureBudgets;
   $("vote").onclick = vote;
   $("reset").onclick = () => work(beginLab);
@@ -172,12 +190,6 @@ function connect() {
   $("stop").onclick = stopAll;
   $("moment").oninput = () => { stopPlaying(); showMoment(number("moment")); };
   $("play").onclick = play;
-  const wide = matchMedia("(min-width: 40rem)");      // on a phone, what few need stands behind "more"
-  const openMore = () => {
-    for (const part of document.querySelectorAll("details.fewer")) part.open = wide.matches;
-  };
-  wide.onchange = openMore;
-  openMore();
   $("answer").onmouseleave = () => showOthers(pressed);
   $("own").onclick = () => {
     written = [];
@@ -226,6 +238,7 @@ async function start() {
   if (!world) return;
   addChoices();
   addExamples();
+  document.querySelector("main").oninput = showUses;      // after what each box does itself
   begin();
 }
 
