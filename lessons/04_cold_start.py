@@ -60,8 +60,8 @@ MAX_NEW_TOKENS = 40 if FAST else preset("laptop").rl.max_new_tokens
 # gradient.
 #
 # This function puts examples into the form that the loss needs. What is not to be imitated gets the
-# target -100, which the loss leaves out. So does the padding behind a text. (It fills the rows up
-# to a length at which the processor is fast.)
+# target -100, which the loss leaves out. So does the *padding* behind a text, which fills the rows
+# up to a length at which the processor is fast.
 #
 # <!-- From minireason/sft.py: collate -->
 # ```python
@@ -115,8 +115,7 @@ print(f"loss {line['loss']:.3f}, rows that changed: {changed_rows}")
 assert abs(line["loss"] - (math.log(2) + math.log(4)) / 2) < 1e-6 and changed_rows == [1, 6]
 
 # %% [markdown]
-# Inputs and targets are longer than the text needs: they are filled up with *padding* (how far
-# depends on the processor). Its target is -100: behind the 2 nothing is to be predicted.
+# Behind the 2 stands padding (how much depends on the processor): nothing is to be predicted there.
 #
 # ## Three sets of examples
 #

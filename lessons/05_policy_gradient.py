@@ -357,8 +357,8 @@ show_figure(figure, "05_policy_gradient")
 #   the mean of the group would still be good.
 # - Right: the reward rises, and `policy_loss` stays near 0. The gaps in it are iterations in which
 #   every group was all right or all wrong. Then all advantages are 0, and no step is taken. (The
-#   gradient of "-1 or 1" was twice as long again. Here that needs no correction, since AdamW
-#   divides by its size: lesson 01.)
+#   gradient of "-1 or 1" is twice as long here, too. It needs no correction, since AdamW divides by
+#   its size: lesson 01.)
 #
 # `python -m minireason.playground` shows single steps of RL on a page. The picture below shows four
 # steps from the cold start, and what the fourth did to the tokens: green ones became likelier,

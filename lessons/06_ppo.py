@@ -439,7 +439,8 @@ show_figure(figure, "06_ppo")
 #   every critic. With lambda = 0 it does so under the right critic alone.
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
-# - Top right: both critics learn. With lambda = 1 the target is the real reward. With lambda = 0
+# - Top right: both critics learn. (The log calls the part of the targets' differences that a critic
+#   foresees `explained_variance`.) With lambda = 1 the target is the real reward. With lambda = 0
 #   the target contains the critic's own next value, so its error comes back into what it learns.
 #   The bands of the seeds overlap a little, so these seeds hardly tell the two apart. Both curves
 #   rise once, near update 10: the first steps are large, and the values shoot past the mean reward

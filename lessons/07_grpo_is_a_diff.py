@@ -107,7 +107,8 @@ for name, settings, by_hand in BY_HAND:
 # The *KL* is a distance between the probabilities of two models, here between the policy and the
 # *reference*, a frozen copy of the policy from the start of the stage. It is the mean of log p -
 # log p_reference over the tokens that the policy draws. So one token gives an estimate of the KL,
-# *k1*: its logprob under the policy, minus its logprob under the reference.
+# *k1*: its logprob under the policy, minus its logprob under the reference. The price is kl_coef
+# times the KL.
 #
 # Why should a policy stay near its start? Some judges have learned from examples, and such a judge
 # makes mistakes. A policy that moves far finds answers that the judge likes and people do not. An

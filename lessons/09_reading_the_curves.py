@@ -290,4 +290,4 @@ show_figure(figure, "09_reading_the_curves")
 #    trap.
 # 3. No. A step of AdamW hardly depends on the length of the gradient, because AdamW divides by its
 #    size. The rate is what sets the length of the step. (A single seed may say otherwise: of three,
-#    one recovers with it and another one without it.) </details>
+#    one recovers with the lower limit, and another one without it.) </details>

@@ -315,4 +315,5 @@ show_figure(figure, "11_pure_rl_and_aha")
 #    try is a new one, nor whether its verdict is true.
 # 2. 20 tokens cost 0.04, so a retry has to bring a right answer in more than 4 of 100 cases. A
 #    whole thought costs about 0.20, and brings 0.68 ([C7](results/C7.md)): it pays. So with such a
-#    price late retries, which help rarely, would go first. </details>
+#    price late retries, which help rarely, would go first.
+# </details>

@@ -7,7 +7,7 @@
 # You need: lesson 07. No other lesson needs this one. Time: a few seconds on a laptop's CPU.
 #
 # Our runs could not tell seventeen relatives from GRPO: they ended within 1.4 points of it, after
-# equally many answers, and one algorithm run seventeen times would scatter as much ([the
+# equally many answers, and runs of one algorithm could scatter as much ([the
 # results](results/kin.md)). So read this lesson for the ideas, not for better scores. Each relative
 # takes one decision in another way and keeps the rest. So each is a setting here, of a few lines.
 
@@ -93,7 +93,8 @@ from minireason.tools.plots import new_figure
 #   the mean of k1, and the mean of k1 is the KL. So in the loss k2 pulls the right way. (This is
 #   exact in the first update of a rollout alone. Only there the policy that learns is the one that
 #   drew the tokens.) Each of the three can stand in the loss, or can be taken off the reward. But
-#   three of these six places have no pull: the cell *Which prices pull* below computes it.
+#   three of these six places have no pull, or hardly any near the reference: *Which prices pull*
+#   below computes it.
 #
 # (For the curious, why that is the gradient: the mean of k1 is the sum of p k1 over all tokens. Its
 # gradient has two terms, the sum of k1 grad p and the sum of p grad k1. The first is the mean of k1
@@ -258,9 +259,9 @@ for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
 # - k2 pulls each token back to the logprob of the reference, harder with the distance.
 # - k3 pulls a token up very hard where the policy has left it behind. It never pulls down by more
 #   than 1. (As a number k3 is the KL on average. But its mean gradient is that of another KL, the
-#   reversed one: the sum of p_reference log(p_reference / p) over all tokens. The reason is that a
-#   loss does not differentiate how the tokens were drawn. Both gradients pull towards the
-#   reference.)
+#   *forward KL*: the sum of p_reference log(p_reference / p) over all tokens. (The KL of these
+#   lessons is called the reverse KL.) The reason is that a loss does not differentiate how the
+#   tokens were drawn. Both gradients pull towards the reference.)
 #
 # ### By hand: which prices pull
 #
@@ -296,10 +297,11 @@ for apart in (0.3, 2.0):             # how far the reference is from the policy
 
 # %% [markdown]
 # - k1 in the reward and k2 in the loss pull exactly as the KL does. k3 in the loss pulls as the
-#   reversed KL does: near the reference that is the same, and further away it is less.
+#   forward KL does: near the reference that is the same, and further away it is less.
 # - k1 in the loss does not pull. k2 and k3 in the reward hardly pull near the reference, and in
 #   four of ten cases they pull away from it. (The mean gradient of k3 in the reward is that of the
-#   KL minus that of the reversed KL. Near the reference the two are equal, so nothing is left.)
+#   KL minus that of the forward KL. Near the reference the two are equal, so nothing is left.) Far
+#   from it k2 pulls nearly as the KL does, and k3 a third as hard.
 # - So an estimator with the right value need not have the right gradient. k3 estimates the KL well,
 #   and taken off the reward it is no price on it.
 #

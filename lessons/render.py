@@ -58,7 +58,7 @@ def page_of(name, cells, outputs):
         output = next(outputs)
         block = (f"<!-- code -->\n```python\n{source}\n```\n<!-- output -->\n{output}"
                  "<!-- end of output -->\n")
-        if source.startswith("import ") and not output:      # nobody reads these
+        if source.startswith("import ") and not output:      # read to change a setting
             block = f"<details><summary>Imports and settings</summary>\n\n{block}\n</details>\n"
         blocks.append(block)
     return "\n".join([*blocks, where_to_go(name)])

@@ -97,7 +97,7 @@ class RLConfig:
                             choices=("clip", "gspo", "cispo"))
     kl_coef: float = option(0.0, "weight of the KL; 0: no reference", 0, 1000)
     kl_estimator: str = option("k3", "GRPO: k1, k2 or k3 estimates the KL", choices=("k1", "k2", "k3"))
-    kl_in_reward: bool = option(False, "GRPO: KL in reward, not in loss")      # k1 alone pulls there
+    kl_in_reward: bool = option(False, "GRPO: KL in reward, not in loss")     # near the start k1 alone pulls
     entropy_coef: float = option(0.0, "weight of the entropy bonus", 0, 1000)
     max_grad_norm: float = option(1.0, "longer gradients are shortened to it", 1e-6, 1e6)
     temperature: float = option(1.0, "of sampling; logprobs use the same one", 0.01, 10)
@@ -414,7 +414,8 @@ def check(config: Config) -> None:
 
 
 def check_variants(config: Config) -> None:
-    """Raises ValueError if two settings of RL exclude each other, or one has no effect without another.
+    """Raises ValueError if two settings of RL exclude each other, if one has no effect without another, or if
+    one is of the other algorithm.
 
     Only a new run is checked: an older one that has such settings can still be opened.
     """

@@ -449,9 +449,10 @@ def test_a_study_of_scale_says_how_it_is_used(name, runs, monkeypatch, capsys):
 
 def test_the_comparison_shows_what_was_measured(write):
     rows = []
-    planned = "ppo in the seconds of grpo"
+    planned, once = "ppo in the seconds of grpo", "ppo with one update in the seconds of grpo"
     by_seed, preset = "ppo - grpo, seed 0", "grpo with the preset"
-    arms = ("grpo", "ppo", "ppo - grpo", by_seed, planned, f"{planned} - grpo", preset, f"grpo - {preset}")
+    arms = ("grpo", "ppo", "ppo - grpo", by_seed, planned, f"{planned} - grpo", once, f"{once} - grpo",
+            preset, f"grpo - {preset}")
     for place, arm in enumerate(arms):
         for what in (*write.TASKS, "all tasks", "on the way by completions", "on the way by seconds"):
             value = 0.1 * (place + 1)
@@ -463,7 +464,9 @@ def test_the_comparison_shows_what_was_measured(write):
     text = write.comparison("cold start")
     starts = ["from the cold start", "---", "GRPO | 10.0", "PPO | 20.0", "PPO minus GRPO | +30.0",
               "PPO minus GRPO, seed 0 | +40.0", "PPO in GRPO's seconds | 50.0", "the same minus GRPO | +60.0",
-              "GRPO, preset | 70.0", "GRPO minus GRPO, preset | +80.0"]
+              "PPO with one update, in GRPO's seconds | 70.0", "the same minus GRPO | +80.0",
+              "GRPO, preset | 90.0", "GRPO minus GRPO, preset | +100.0"]
+    assert once in (LESSONS / "studies" / "compare_ppo_grpo.py").read_text(encoding="utf-8")
     for line, start in zip(text.strip().splitlines(), starts, strict=True):
         assert line.lstrip("| ").startswith(start)
 

@@ -389,12 +389,12 @@ def test_without_memory_the_advice_is_about_votes(monkeypatch, capsys):
 # By hand
 
 def test_a_conversation_goes_on_after_a_mistake_and_help(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("make\nHELP\ncompute 1+1\nquit\ncompute 1+2\n"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("make\nHELP\n?\ncompute 1+1\nquit\ncompute 1+2\n"))
     code, out, error = ask(capsys, "--run", "pretrained")
     assert code == 0 and "Traceback" not in error
     assert "expected 'make'" in error and out.count("verdict") == 1      # quit is the end
     for task in TASKS.values():
-        assert f"    {task.example}\n" in error
+        assert error.count(f"    {task.example}\n") == 2
     assert max(map(len, error.splitlines())) <= 80
 
 

@@ -478,6 +478,14 @@ def test_the_way_is_measured_as_one_does_by_hand(comparison):
 def test_ppo_gets_as_many_iterations_as_fit_into_the_seconds_of_grpo(comparison):
     seconds_of = {"grpo": [0.1, 0.2, 0.9], "ppo": [0.8, 0.7, 0.9]}          # medians 0.2 and 0.8
     assert comparison.iterations_for(seconds_of, args_of()) == 25           # of 100
+    slower_day = {"grpo": [0.4], "ppo": [1.2]}
+    assert comparison.pace_of(seconds_of, slower_day) == pytest.approx(0.6)     # three times GRPO's 0.2
+
+
+def test_the_ppo_that_learns_once_is_the_best_of_these_trials(comparison):
+    tried = [{"settings": {"num-epochs": num_epochs, "name": i}, "right": right}
+             for i, (num_epochs, right) in enumerate(((1, 0.5), (4, 0.9), (1, 0.7), (2, 0.8)))]
+    assert comparison.best_with_one_update(tried)["settings"]["name"] == 2
 
 
 def test_a_run_from_another_start_than_the_kept_arms_is_refused(comparison, runs, monkeypatch, capsys):
@@ -510,6 +518,7 @@ def test_ppo_and_grpo_are_compared_from_the_included_weights(comparison, runs, m
     rows = {row["name"]: row for row in claim["rows"]}
     assert "cold start: ppo - grpo, countdown" in rows
     assert "cold start: ppo in the seconds of grpo - grpo, all tasks" in rows
+    assert "cold start: ppo with one update in the seconds of grpo - grpo, all tasks" in rows
     assert "cold start: grpo - grpo with the preset, all tasks" in rows
     assert len(claim["tried"]["ppo"]) == 1 and claim["chosen"]["grpo"] == comparison.PRESET["grpo"]
     assert set(claim["bytes"]) == set(comparison.ALGOS)
@@ -664,6 +673,8 @@ def test_two_runs_are_compared_where_they_have_cost_as_much(variants):
     assert by_completions[0] == pytest.approx(100 * (12 - 20) / 40)
     by_seconds = variants.compare(arms, "dapo", "seconds")          # 2: its iteration 4 and 2 of GRPO
     assert by_seconds[0] == pytest.approx(100 * (24 - 10) / 40)
+    assert variants.differences(arms, "dapo", "completions") == pytest.approx([-20, -20])
+    assert variants.differences(arms, "dapo", "seconds") == pytest.approx([35, 35])
     halfway = variants.right_at(arms["grpo"][0], "seconds", 2.5)    # between iterations 2 and 3: 10 and 15
     assert sum(halfway) == pytest.approx(12.5) and set(halfway) == {0, 0.5, 1}
     line = variants.table_line(arms, "dapo")
@@ -676,16 +687,20 @@ def test_relatives_that_are_one_algorithm_differ_by_no_more_than_chance(variants
     names = ["sequence", "dr-grpo", "rloo", "entropy", "overlong"]
     rng = variants.np.random.default_rng(3)
     points = dict(zip(names, rng.normal(size=(5, 3)), strict=True))
-    monkeypatch.setattr(variants, "differences", lambda arms, name, cost: points[name])
+    monkeypatch.setattr(variants, "differences", lambda arms, name, cost: {"completions": points[name]}[cost])
     arms = dict.fromkeys([*variants.BASELINES, "grpo-again", "gspo", *names])      # gspo has another GRPO
     alike = variants.chance_of(arms)
-    assert alike["compared"] == 5 and alike["as large"] > 0.1 and alike["as wide"] > 0.1
-    assert alike["largest"] == max(of_runs.mean() for of_runs in points.values())
+    assert alike["compared"] == 5 and alike["as far"] > 0.1 and alike["as wide"] > 0.1
+    assert alike["lead"] == max(of_runs.mean() for of_runs in points.values())
+    # One that is far ahead: all three nines come to one relative, and not to GRPO, with 5/6 * 1/6 * 1/6; and
+    # then GRPO must not be further behind than it is.
     points["rloo"] = variants.np.array([9.0, 9.0, 9.0])
-    # The second nine comes to the relative that has the first with 1/5, and so does the third.
     ahead = variants.chance_of(arms)
-    assert ahead["largest"] == 9 and ahead["as large"] == pytest.approx(1 / 25, abs=0.01)
-    assert 0 < ahead["as wide"] < ahead["as large"]
+    assert ahead["lead"] == 9 and 0 < ahead["as far"] < 5 / 6 ** 3 + 0.005 and 0 < ahead["as wide"] < 0.03
+    # All are as far ahead of GRPO: that shows, although they are alike.
+    for name in names:
+        points[name] = variants.np.array([9.0, 9.0, 9.0]) + points[name] / 100 * (name != "rloo")
+    assert variants.chance_of(arms)["as wide"] < 0.05
     assert variants.chance_of({"grpo": None, "rloo": None}) is None
 
 

@@ -746,7 +746,7 @@ NUMBERS = {
     "C5-seconds": lambda: signed("C5.json", "cold start: ppo in the seconds of grpo - grpo, all tasks", 1),
     "C5-clock": clock_ratio,
     "kin-wide": lambda: f"{100 * read('variants.json')['chance']['as wide']:.0f}",
-    "kin-high": lambda: f"{100 * read('variants.json')['chance']['as large']:.0f}",
+    "kin-high": lambda: f"{100 * read('variants.json')['chance']['as far']:.0f}",
     "right-texts": texts_that_end_right,
     "one-try": lambda: signed("fewer_tries.json", "at most 1, rl less base: right"),
     "C6": lambda: percent(find("C6.json", "pure RL: mixing"), 0),

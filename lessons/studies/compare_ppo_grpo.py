@@ -189,6 +189,11 @@ def best_of(tried):
     return max(tried, key=lambda trial: trial["right"])
 
 
+def best_with_one_update(tried):
+    """The best of the trials that learn once from each rollout. The preset is one of them."""
+    return best_of([trial for trial in tried if trial["settings"]["num-epochs"] == 1])
+
+
 def rows_of_trials(tried):
     """The preset's settings and the best ones of both, with 95% Wilson intervals; and for each learning rate
     the mean, the lowest and the highest of its trials. `tried` is {algorithm: what `tune` returned}."""
@@ -349,6 +354,14 @@ def iterations_for(seconds_of, args):
 def share_of_seconds(seconds_of):
     """GRPO's seconds of a token over PPO's."""
     return float(np.median(seconds_of["grpo"]) / np.median(seconds_of["ppo"]))
+
+
+def pace_of(clock, other_clock):
+    """Seconds of a token of the PPO of another clock, as if it had been measured with the first one.
+
+    Both clocks have {"grpo", "ppo": seconds}, maybe of two days: of the second one the ratio counts.
+    """
+    return float(np.median(clock["grpo"])) / share_of_seconds(other_clock)
 
 
 # -----------------------------------------------------------------------------
@@ -642,7 +655,7 @@ def main():
     if args.tune:
         return
     chosen = {algo: best_of(tried[algo])["settings"] for algo in ALGOS}
-    once = best_of([trial for trial in tried["ppo"] if trial["settings"]["num-epochs"] == 1])["settings"]
+    once = best_with_one_update(tried["ppo"])["settings"]
     clock = clock_arm("C5-clock", chosen, args)
     clock_once = clock_arm("C5-clock-once", {**chosen, "ppo": once}, args)
     per_token, per_token_once = clock["seconds per token"], clock_once["seconds per token"]
@@ -664,10 +677,8 @@ def main():
         by_start[start] = {}
         for algo in ALGOS:
             by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
-        # The second clock is from another day: of it the ratio to GRPO counts.
-        pace = float(np.median(per_token[start]["grpo"])) / share_of_seconds(per_token_once[start])
         planned = {"planned": Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"]))),
-                   "once": Curves(whole[start, "once"], pace)}
+                   "once": Curves(whole[start, "once"], pace_of(per_token[start], per_token_once[start]))}
         planned_by_start[start] = planned
         rows += rows_of(start, args.seeds, by_start[start], planned) + rows_of_clock(start, per_token[start])
     if "preset" in whole:

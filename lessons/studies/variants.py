@@ -340,24 +340,26 @@ def differences(arms, name, cost):
 
 
 def chance_of(arms, num_draws=10_000):
-    """Could all relatives be one and the same algorithm? Those that have the plain GRPO in common.
+    """Could GRPO and the relatives that are compared with it be one and the same algorithm?
 
-    If they were, it would be chance which of them has which difference in a run. So the differences of each
-    run are dealt out anew among the relatives, `num_draws` times. Returns {"compared": how many relatives,
-    "largest": the largest mean of the runs, in points, "as large": how often a dealt one is as large,
-    "spread": the standard deviation of their means, "as wide": how often a dealt one is as wide}.
+    If they were, it would be chance which of them has which result in a run. So the results of each run are
+    dealt out anew among them, `num_draws` times. Returns {"compared": how many relatives, "lead": how far the
+    best is ahead of GRPO, in points, "as far": how often it is as far ahead in a deal, "as wide": how often
+    the means scatter as widely}. None if fewer than two are compared.
     """
     names = [name for name in arms if name not in NO_RELATIVES and RELATIVES[name].less == "grpo"]
     if len(names) < 2:
         return None
-    points = np.array([differences(arms, name, "completions") for name in names])     # (relatives, seeds)
-    means, rng, as_large, as_wide = points.mean(1), np.random.default_rng(0), 0, 0
+    points = [differences(arms, name, "completions") for name in names]
+    points = np.array([np.zeros_like(points[0]), *points])      # (1 + relatives, seeds): GRPO is the first
+    means, rng, as_far, as_wide = points.mean(1), np.random.default_rng(0), 0, 0
+    lead = means[1:].max() - means[0]
     for _ in range(num_draws):
-        dealt = rng.permuted(points, axis=0).mean(1)        # each run's differences among the relatives
-        as_large += dealt.max() >= means.max() - 1e-9
+        dealt = rng.permuted(points, axis=0).mean(1)            # each run's results among them all
+        as_far += dealt[1:].max() - dealt[0] >= lead - 1e-9
         as_wide += dealt.std() >= means.std() - 1e-9
-    return {"compared": len(names), "largest": means.max(), "as large": as_large / num_draws,
-            "spread": means.std(ddof=1), "as wide": as_wide / num_draws}
+    return {"compared": len(names), "lead": lead, "as far": as_far / num_draws,
+            "as wide": as_wide / num_draws}
 
 
 def right_at(arm, cost, budget):

@@ -35,7 +35,7 @@ def without_punctuation(text: str) -> str:
     `make 45 from 3, 6 and 8?` loses its commas, "and" and "?", and `program 1 -> 5 2 -> 7` the spaces at ->.
     """
     text = re.sub(r",|\band\b", " ", text).rstrip("=?. ")
-    return " ".join(re.sub(" *-> *", "->", text).split())
+    return re.sub(" ?-> ?", "->", " ".join(text.split()))
 
 
 def did_you_mean(text: str) -> str:
