@@ -35,7 +35,7 @@ def answer_all(model: GPT, tokenizer: Tokenizer, prompts: list[str], max_new_tok
 
 
 def which_are_right(model: GPT, tokenizer: Tokenizer, problems: list[Problem], max_new_tokens: int,
-           seed: int) -> list[bool]:
+                    seed: int) -> list[bool]:
     """Whether the model's answer to each problem is right, one answer each at temperature 1."""
     prompts = [problem.prompt for problem in problems]
     answers = answer_all(model, tokenizer, prompts, max_new_tokens, seed)
