@@ -121,6 +121,12 @@ def test_punctuation_around_a_problem_does_no_harm(typed, meant):
     assert sample.read_prompt(typed) == sample.read_prompt(meant)
 
 
+def test_a_text_of_commas_is_refused_and_takes_no_longer_than_it_is_long():
+    """A pattern that goes back at each of its spaces would take half a minute here."""
+    with pytest.raises(ValueError, match="expected 'program'"):
+        sample.read_prompt("program " + "," * 100_000 + "x")
+
+
 def test_a_run_in_training_is_not_taken_for_the_newest_model(smoke_run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for stage, done in (("base", True), ("cold-start", False)):
