@@ -6,7 +6,7 @@
 #
 # You need: lesson 07. No other lesson needs this one. Time: a few seconds on a laptop's CPU.
 #
-# Our runs could not tell seventeen relatives from GRPO: they ended within 1.4 points of it, after
+# Our runs could not tell eighteen relatives from GRPO: they ended within 1.4 points of it, after
 # equally many answers, and runs of one algorithm could scatter as much ([the
 # results](results/kin.md)). So read this lesson for the ideas, not for better scores. Each relative
 # takes one decision in another way and keeps the rest. So each is a setting here, of a few lines.
