@@ -622,11 +622,12 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   comparison](results/C5.md) PPO and GRPO had 17 trials each. There the learning rate decided more
 #   than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points, and
 #   higher rates harm both ([picture](results/tuning.png), [numbers](results/tuning.json)).
-# - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the
-#   same comparison we measured how well each baseline foresees the reward. The mean of seven other
-#   answers foresees 31% of its variance, at every token. PPO's critic foresees 6% at the first
-#   token, and passes the group only in the last tenth of an answer, on average. So over most of an
-#   answer the group is the better baseline ([the results](results/C5.md)).
+# - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the same
+#   comparison we measured how well each baseline foresees the reward. The mean of seven other
+#   answers foresees 31% of its variance, at every token. PPO's critic (in its tuned setting)
+#   foresees 6% at the first token, and passes the group only in the last tenth of an answer, on
+#   average. So over most of an answer the group is the better baseline ([the
+#   results](results/C5.md)).
 #
 # ## Exercises
 #

@@ -114,7 +114,7 @@ from minireason.tools.plots import new_figure
 #     dynamic sampling   --rl-max-refills 8
 #     overlong           --rl-overlong-penalty 0.5 --rl-overlong-buffer 32
 #     entropy bonus      --rl-entropy-coef 0.001
-#     KL in the reward   --rl-kl-coef 0.05 --rl-kl-estimator k1 --rl-kl-in-reward
+#     KL in the reward   --rl-kl-coef 0.02 --rl-kl-estimator k1 --rl-kl-in-reward
 #
 # ### By hand: the price of length
 #

@@ -568,7 +568,7 @@ def draw(by_start, planned_by_start, bytes_of, num_threads):
                          color=COLORS["ppo"], label=f"PPO, planned for GRPO's time{more}{words}")
     axes[1].sharey(axes[0])
     axes[2].sharey(axes[0])
-    label(axes[0], "equal answers", "thousand completions", "held-out problems right, %", legend=False)
+    label(axes[0], "equal answers", "thousand answers", "held-out problems right, %", legend=False)
     label(axes[1], "equal time", f"minutes of training, threads: {num_threads}", legend=False)
     label(axes[2], "memory", "MiB at the peak of a step", legend=False)
     for axis in axes:

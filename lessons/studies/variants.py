@@ -453,7 +453,8 @@ def draw(table):
         for y, line in enumerate(compared):
             value, low, high = line[f"by {cost}"]
             axis.plot([low, high], [y + shift] * 2, color=color, lw=1.5)
-            axis.plot(value, y + shift, "o", ms=4, color=color, label=f"by {cost}" if y == 0 else None)
+            title = f"after as many {'answers' if cost == 'completions' else cost}"
+            axis.plot(value, y + shift, "o", ms=4, color=color, label=title if y == 0 else None)
     axis.axvline(0, color="#999999", lw=1)
     axis.set_yticks(range(len(compared)), [line["variant"] for line in compared], fontsize=8)
     axis.invert_yaxis()
