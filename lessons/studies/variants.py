@@ -115,6 +115,10 @@ OVERLONG_LINES = (
     (rollout, "rollout.logged_rewards = rollout.rewards"),
     (rollout, "rollout.rewards = rollout.rewards - overlong_price(rollout.completion_mask.sum(1), config)"),
 )
+GSPO_LINES = (
+    (grpo, 'if objective == "gspo":'),
+    (grpo, "log_ratio = sequence_log_ratio(log_ratio, mask)"),
+)
 REFILL = (rollout.refill, batch.Batch.replace_groups)
 RELATIVES = {
     "grpo": Relative("GRPO", ""),
@@ -145,15 +149,11 @@ RELATIVES = {
     "gspo": Relative(
         "GSPO",
         f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4",
-        (stats.sequence_log_ratio,), less="grpo-2-sequence",
-        lines=((grpo, 'if objective == "gspo":'),
-               (grpo, "log_ratio = sequence_log_ratio(log_ratio, mask)"))),
+        (stats.sequence_log_ratio,), GSPO_LINES, less="grpo-2-sequence"),
     "gspo-wide": Relative(
         "GSPO, borders ten times as wide",
         f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-3 --rl-clip-high 4e-3",
-        (stats.sequence_log_ratio,), less="grpo-2-sequence", clock="gspo",
-        lines=((grpo, 'if objective == "gspo":'),
-               (grpo, "log_ratio = sequence_log_ratio(log_ratio, mask)"))),
+        (stats.sequence_log_ratio,), GSPO_LINES, less="grpo-2-sequence", clock="gspo"),
     "cispo": Relative(
         "CISPO", f"{TWO} --rl-objective cispo --rl-clip-low 1", less="grpo-2",
         lines=((grpo, 'if objective == "cispo":'),
@@ -321,22 +321,23 @@ def bits(mark):
 def compare(arms, name, cost):
     """(points, low, high): a relative less its GRPO, when both have cost as much in "completions" or
     "seconds"."""
+    return tuple(100 * share for share in bootstrap_interval(*at_equal_cost(arms, name, cost)))
+
+
+def differences(arms, name, cost):
+    """Points of a relative less its GRPO in each run, when both have cost as much. An array (seeds,)."""
+    of_relative, of_grpo = at_equal_cost(arms, name, cost)
+    return 100 * (np.mean(of_relative, axis=1) - np.mean(of_grpo, axis=1))
+
+
+def at_equal_cost(arms, name, cost):
+    """How right a relative and its GRPO are when both have cost as much: two lists (seeds, problems)."""
     of_relative, of_grpo = [], []
     for relative, its_grpo in zip(arms[name], arms[RELATIVES[name].less]):
         budget = min(relative["marks"][-1][cost], its_grpo["marks"][-1][cost])
         of_relative.append(right_at(relative, cost, budget))
         of_grpo.append(right_at(its_grpo, cost, budget))
-    return tuple(100 * share for share in bootstrap_interval(of_relative, of_grpo))
-
-
-def differences(arms, name, cost):
-    """Points of a relative less its GRPO in each run, when both have cost as much. An array (seeds,)."""
-    points = []
-    for relative, its_grpo in zip(arms[name], arms[RELATIVES[name].less]):
-        budget = min(relative["marks"][-1][cost], its_grpo["marks"][-1][cost])
-        share = np.mean(right_at(relative, cost, budget)) - np.mean(right_at(its_grpo, cost, budget))
-        points.append(100 * share)
-    return np.array(points)
+    return of_relative, of_grpo
 
 
 def chance_of(arms, num_draws=10_000):
