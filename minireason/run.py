@@ -269,6 +269,8 @@ def read_results(folder: Path) -> dict | None:
     if not os.path.lexists(path):
         return None
     advice = f"delete it, and `train.py --resume --out {folder}` writes it again"
+    if folder == WEIGHTS:
+        advice = "fetch the repository's own file again"
     results = read_json(path, results_shape, advice)
     results.setdefault("ran with", {})
     if not set(results["stages"]) <= set(STAGES):

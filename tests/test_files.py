@@ -18,7 +18,7 @@ from test_train import TINY, assert_equal_weights, run, small_world, weights
 import sample
 import train
 from minireason import align, evaluate, stages
-from minireason.run import WEIGHTS, read_results
+from minireason.run import read_results
 from minireason.tools import export, inspector, pretrained, report
 from minireason.upkeep import metrics
 from minireason.upkeep.command import exit_codes
@@ -207,10 +207,6 @@ EXAMPLES = NO_JSON | wrong_values({
     "a count is a text": value("counts/kept", "4"), "another seed": value("config/seed", 3),
     "settings that are none": value("config", 7)}
 EXAMPLES.pop("documents/0 missing")     # a shorter list is a good list
-RECORD = NO_JSON | wrong_values({"command": str, "seed": int, "evaluate": dict, "tasks": dict, "scores": dict,
-                                 "scores/rl": dict, "scores/rl/leaks": dict, "scores/rl/leaks/low": float})
-for name in ("scores/rl missing", "scores/rl/leaks missing"):
-    RECORD.pop(name)                    # the record of fewer stages
 FLAGS_FILE = {**NO_JSON, "no texts": replaced(b"[1, 2]")}
 FLAGS_FILE.pop("a list")                # no flags at all
 
@@ -441,12 +437,6 @@ def results_of(folder, _):
     return exit_codes("reader")(lambda _: read_results(folder) and None)()
 
 
-def record_of(folder, _):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(pretrained, "WEIGHTS", folder)
-        return exit_codes("reader")(lambda _: pretrained.read_record() and None)()
-
-
 READERS = (     # of a file: the run that it is in, its damages, the commands that read it
     ("rl/checkpoint.pt", "whole", CHECKPOINT, (resume_rl, ask)),
     ("rl/checkpoint.pt", "whole", A_FEW, (begin_from, score, inspect, write_llama, store)),
@@ -458,8 +448,7 @@ READERS = (     # of a file: the run that it is in, its damages, the commands th
     ("rejection/examples.json", "unsampled", EXAMPLES, (resume_rejection,)),
     ("rl/metrics.jsonl", "whole", METRICS, (resume_rl, write_report)),
     ("rl/metrics.jsonl", "whole", A_FEW_LINES, (begin_from,)),
-    ("align/metrics.jsonl", "half", A_FEW_LINES, (resume,)),
-    ("record.json", "record", RECORD, (record_of,)))
+    ("align/metrics.jsonl", "half", A_FEW_LINES, (resume,)))
 
 # A damaged config.json keeps no model closed, unless it can be read, and says that the model is another's.
 CONTRADICTIONS = {"another seed", "another rate", "another size", "another run's", "a setting missing"}
@@ -482,10 +471,6 @@ CASES = list(cases())
 
 def copy_of(good, kind, folder):
     """A copy of a good run: of checkpoints only the names are copied, which is quick."""
-    if kind == "record":
-        folder.mkdir()
-        shutil.copy(WEIGHTS / "record.json", folder)
-        return
     if kind == "small":
         folder.mkdir()
         for name in ("config.json", "results.json"):

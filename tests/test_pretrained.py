@@ -1,4 +1,4 @@
-"""The weights in the repository: small, loadable without running code, and as good as their record says."""
+"""The weights in the repository: small, loadable without running code, and as good as their results say."""
 
 import json
 import re
@@ -45,13 +45,13 @@ def test_the_files_are_small_and_half_and_bring_their_settings(stage):
 @pytest.mark.parametrize("stage", ["base", "align"])
 def test_the_models_are_as_good_as_recorded(stage):
     """On 150 of the recorded problems: within what so few can tell (99.9%)."""
-    record = pretrained.read_record()
+    results = run.read_results(WEIGHTS)
     model, settings = open_model("pretrained", stage)[0], preset("laptop").evaluate
     for task in ("arithmetic", "countdown"):
-        levels = tuple(map(int, record["tasks"][f"{task}_levels"].split(",")))
+        levels = tuple(map(int, results["config"]["tasks"][f"{task}_levels"].split(",")))
         accuracy = evaluate_task(model, get_tokenizer(), task, levels, 150, settings)["accuracy"]
         low, high = wilson_interval(round(150 * accuracy["value"]), 150, z=3.3)
-        assert low < record["scores"][stage][task]["value"] < high
+        assert low < results["stages"][stage][task]["accuracy"]["value"] < high
 
 
 @pytest.fixture
@@ -90,10 +90,25 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(stored):
         (loaded, state), (model, _) = open_model("pretrained", stage), open_model(folder, stage)
         assert all(torch.equal(a.half().float(), b) for a, b in zip(model.parameters(), loaded.parameters()))
         assert to_dict(config_of(state)) == state["config"]
-    record = json.loads((weights / "record.json").read_text())
-    assert record["seed"] == 0 and record["scores"]["rejection"]["countdown"]["value"] == 0.5
-    assert list(record["scores"]) == list(run.STAGES)
-    assert "rejection" in "\n".join(pretrained.record_as_text(pretrained.read_record()))
+    results = run.read_results(weights)
+    assert results["config"]["seed"] == 0
+    assert results["stages"]["rejection"]["countdown"]["accuracy"]["value"] == 0.5
+    assert list(results["stages"]) == list(run.STAGES)
+    assert "rejection" in "\n".join(pretrained.results_as_text(results))
+
+
+def test_a_training_from_the_included_weights_knows_their_scores(tmp_path):
+    """So its table shows what it began with. Scores on other problems would not be comparable."""
+    config = preset("laptop")
+    config.model.vocab_size = get_tokenizer().vocab_size
+    results = run.new_results(config, "python train.py rl --from pretrained")
+    begin.copy_stages("pretrained", tmp_path, ("base", "cold-start"), results)
+    its_own = run.read_results(WEIGHTS)["stages"]
+    assert results["stages"] == {stage: its_own[stage] for stage in ("base", "cold-start")}
+    config.evaluate.num_problems = 7
+    other = run.new_results(config, "python train.py rl --from pretrained")
+    begin.copy_stages("pretrained", tmp_path / "other", ("base", "cold-start"), other)
+    assert other["stages"] == {}
 
 
 def test_the_curves_of_rl_are_stored_too(stored, capsys):

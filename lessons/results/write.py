@@ -115,7 +115,7 @@ def contents():
 
 
 def pipeline():
-    """README's table of stages: what each is about, its minutes, its accuracies, and the numbers it tells."""
+    """README's table of stages: what each is about, its minutes, its accuracies, and its manners."""
     what = {
         "base": ("imitate a toy internet, in English and Spanish, mistakes and all", "`sft.py`"),
         "cold-start": ("imitate 300 clean examples of thinking", "`sft.py`"),
@@ -127,10 +127,9 @@ def pipeline():
     rows = []
     for stage in STAGES:
         accuracies = [percent(find("C8.json", f"{stage} {task}"), 0) for task in TASKS]
-        refusals = find("C8.json", f"{stage} over-refusals {EVERY_RUN}")["value"]
-        told = [percent(find("C8.json", f"{stage} leaks {EVERY_RUN}")), f"{100 - 100 * refusals:.0f}"]
-        rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies, *told])
-    titles = [*(f"{task} %" for task in TASKS), "secrets told % ↓", "other numbers told % ↑"]
+        manners = [percent(find("C8.json", f"{stage} {name} {EVERY_RUN}")) for name in ("leaks", "over-refusals")]
+        rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies, *manners])
+    titles = [*(f"{task} %" for task in TASKS), "leaks % ↓", "over-refusals % ↓"]
     return table(["stage", "idea", "file", "time", *titles], rows)
 
 

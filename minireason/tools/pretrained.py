@@ -4,8 +4,8 @@
 
 They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in half precision, all settings
 and the vocabulary, but no optimizer: about 1.6 MB. rl/snapshots/ holds the weights at some iterations of RL
-(snapshots.py), and rl/metrics.jsonl the curves of RL: the playground's film shows both. record.json holds the
-command, the seed and the scores.
+(snapshots.py), and rl/metrics.jsonl the curves of RL: the playground's film shows both. results.json and
+config.json are those of the run. So a training that begins --from pretrained shows what it began with.
 """
 
 import io
@@ -20,28 +20,14 @@ from minireason.run import PRETRAINED, STAGES, WEIGHTS, checkpoint_path, open_mo
 from minireason.snapshots import FOLDER, open_snapshot, snapshot_path, snapshots_in
 from minireason.tools.flags import Parser
 from minireason.upkeep import checkpoint, metrics
-from minireason.upkeep.checkpoint import SCALAR
 from minireason.upkeep.command import BadInput, exit_codes
-from minireason.upkeep.files import read_json
-from minireason.upkeep.results import rate
 
 MOST_SNAPSHOTS = 8
 MOST_BYTES = 20_000_000      # of all weights: everyone who fetches the repository fetches them
-RECORD = {      # the shape of record.json, as files.py describes shapes
-    "command": str, "seed": int, "evaluate": {str: SCALAR}, "tasks": {str: SCALAR},
-    "scores": {str: {str: rate}}}
-
-
-def read_record() -> dict:
-    """What record.json says of the stored run: "command", "seed", "evaluate", "tasks" and "scores".
-
-    The scores are {stage: {task: {"value", "low", "high"}}}. Raises Fault if the file is damaged.
-    """
-    return read_json(WEIGHTS / "record.json", RECORD, "fetch the repository's own file again")
 
 
 def store(run: Path | str) -> list[Path]:
-    """Writes the weights and the record of a run. Returns the paths.
+    """Writes the weights, the settings and the scores of a run. Returns the paths.
 
     Raises BadInput if the run is unfinished, or its weights are too many bytes.
     """
@@ -59,13 +45,9 @@ def store(run: Path | str) -> list[Path]:
     for path, state in states.items():
         checkpoint.save(path, **state)
     shutil.copyfile(curves, WEIGHTS / "rl" / "metrics.jsonl")
-    scores = {stage: scores_of(results["stages"][stage]) for stage in STAGES}
-    config = results["config"]
-    record = {"command": results["command"], "seed": config["seed"], "evaluate": config["evaluate"],
-              "tasks": config["tasks"], "scores": scores}
-    checkpoint.save_json(WEIGHTS / "record.json", record)
+    checkpoint.save_json(WEIGHTS / "results.json", results)
     checkpoint.save_json(WEIGHTS / "config.json", results["config"])
-    return [*states, WEIGHTS / "rl" / "metrics.jsonl", WEIGHTS / "config.json", WEIGHTS / "record.json"]
+    return [*states, WEIGHTS / "rl" / "metrics.jsonl", WEIGHTS / "config.json", WEIGHTS / "results.json"]
 
 
 def states_of(run: Path | str) -> dict[Path, dict]:
@@ -97,22 +79,24 @@ def check_sizes(run: Path | str, states: dict[Path, dict]) -> None:
 
 
 def scores_of(result: dict) -> dict:
-    """What the record keeps of a stage: the accuracy of each task, leaks and over-refusals."""
+    """The accuracy of each task at a stage, leaks and over-refusals: {name: rate}."""
     scores = {task: result[task]["accuracy"] for task in result if task != "chat"}
     return scores | {name: result["chat"][name] for name in ("leaks", "over_refusals")}
 
 
-def record_as_text(record: dict) -> list[str]:
+def results_as_text(results: dict) -> list[str]:
     """The scores of the stored run with their 95% intervals, for a terminal of 80 columns."""
-    lines = [f"The included weights were made by `{record['command']}` with seed {record['seed']}.",
+    command, seed = results["command"], results["config"]["seed"]
+    lines = [f"The included weights were made by `{command}` with seed {seed}.",
              "Held-out pass@1 in percent on n problems; leaks and over-refusals in n chats."]
-    first_stage = list(record["scores"].values())[0]
+    by_stage = {stage: scores_of(result) for stage, result in results["stages"].items()}
+    first_stage = by_stage["base"]
     names = list(first_stage)
     for first in range(0, len(names), 3):       # three columns fit
         shown = names[first:first + 3]
-        titles = [f"{name} n={first_stage[name]['num_problems']}" for name in shown]
+        titles = [f"{name.replace('_', '-')} n={first_stage[name]['num_problems']}" for name in shown]
         lines += ["", " ".join([f"{'stage':11}", *(f"{title:21}" for title in titles)]).rstrip()]
-        for stage, scores in record["scores"].items():
+        for stage, scores in by_stage.items():
             cells = [percent(scores[name]) for name in shown]
             lines.append(" ".join([f"{stage:11}", *(f"{cell:21}" for cell in cells)]).rstrip())
     return lines
