@@ -33,7 +33,7 @@ FOLDER = Path(__file__).resolve().parent / "studies"
 # In this order: a study uses the runs of those before it, and critic the trials of compare_ppo_grpo.
 STUDIES = (
     "pipeline", "compare_imitation_rl", "compare_verifiers", "guess", "aha", "languages", "more_tokens",
-    "own_teacher", "alignment", "two_plots", "distance", "longer", "fewer_tries", "beyond_the_base",
+    "own_teacher", "alignment", "two_plots", "distance", "longer", "fewer_tries", "beyond_the_base", "harder",
     "random_rewards", "generalize", "process_rewards", "trade", "overthink", "sizes", "critic")
 TIMED = ("distill", "compare_ppo_grpo", "variants")       # they compare seconds: see above
 PAUSE = 60        # seconds, before a worker looks again at studies whose rest is with others

@@ -4,9 +4,11 @@ beginning to end. `runs` and `run_study` are those of test_studies.py."""
 import importlib.util
 import itertools
 import json
+import random
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +19,8 @@ from test_studies import run_study, runs  # noqa: F401      a fixture
 from minireason import stages
 from minireason.align import RewardModel
 from minireason.stats import bootstrap_interval
-from minireason.tasks import parse_prompt
+from minireason.tasks import arithmetic, parse_prompt
+from minireason.tasks.words import Voice
 from minireason.tokenizer import get_tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -222,6 +225,66 @@ def test_a_random_expression_is_right_by_chance(monkeypatch):
 
 
 # -----------------------------------------------------------------------------
+# C14 on harder problems: which thoughts are complete
+
+LONG = parse_prompt("compute 7*7+8*3-9")
+NEEDED = "7*7=49 8*3=24 49+24=73 73-9=64"
+
+
+@use("harder")
+def test_the_steps_that_a_sum_needs(study):
+    assert study.steps_needed(LONG) == NEEDED.split()
+    assert study.steps_needed(parse_prompt("compute 2*3*4-5")) == ["2*3=6", "6*4=24", "24-5=19"]
+    assert study.steps_needed(parse_prompt("compute -5+9")) == ["-5+9=4"]
+    assert study.steps_needed(parse_prompt("compute 3-8+2")) == ["3-8=-5", "-5+2=-3"]
+
+
+@pytest.mark.parametrize("thinking, complete", [
+    (NEEDED, True), (f"so {NEEDED.replace(' ', ' so ')}", True),
+    ("7*7=49 8*3=24 49+24=83 check 83-24=59 no wait 49+24=73 so 73-9=64", True),      # repaired
+    ("7*7=49 49+24=73 73-9=64", False), ("7*7=49 8*3=24 73-9=64", False),             # a step is missing
+    ("7*7=49 8*3=25 49+24=73 73-9=64", False), ("73-9=64", False), ("", False),
+    ("8*3=24 49+24=73 73-9=64 7*7=49", False), ("is 64 yes", False)])
+@use("harder")
+def test_a_thought_is_complete_if_it_has_all_steps(study, thinking, complete):
+    assert study.is_complete(LONG, thinking) == complete
+    assert study.grade(LONG, answer("64", thinking)) == (study.COMPLETE if complete else study.RIGHT)
+    assert study.grade(LONG, answer("65", thinking)) == 0 == study.grade(LONG, thinking)
+    assert study.grade(MAKE, answer("(8+6)*3", thinking)) == study.COMPLETE      # it proves itself
+    assert study.grade(MAKE, answer("8+6*3", thinking)) == 0
+
+
+@use("harder")
+def test_thoughts_without_slips_are_complete_and_no_step_may_be_another(study):
+    rng = random.Random(3)
+    for _ in range(100):
+        problem = arithmetic.make_problem(rng, rng.choice((2, 3, 4)))
+        thinking, final = arithmetic.write_thinking(problem, rng, Voice(rng, "en"), check_chance=0.5)
+        assert study.grade(problem, answer(final, thinking)) == study.COMPLETE
+        needed = study.steps_needed(problem)
+        changed = rng.choice(needed)
+        assert study.grade(problem, answer(final, thinking.replace(changed, f"{changed}0"))) == study.RIGHT
+
+
+@use("harder")
+def test_sampling_goes_on_until_enough_answers_have_the_best_grade(study, monkeypatch):
+    """All answers are right, and each second one is complete."""
+    def answer_all(model, tokenizer, prompts, max_new_tokens, seed):
+        return [(answer("64", NEEDED if i % 2 else "7*7=49"), 9) for i in range(len(prompts))]
+
+    monkeypatch.setattr(study.beyond, "answer_all", answer_all)
+    monkeypatch.setattr(study.beyond, "AT_ONCE", 4)
+    monkeypatch.setattr(study.beyond, "ENOUGH", 3)
+    assert study.beyond.count_right(None, [LONG], 20, 8, seed=0) == [(3, 3)]
+    [grades] = study.beyond.grades_until_enough(None, [LONG], 20, 8, 0, study.grade, best=study.COMPLETE)
+    assert grades == [1, 2, 1, 2, 1, 2, 1, 2]
+    monkeypatch.setattr(study.generalize, "worlds", lambda number: {"out of distribution": {"sums": [LONG]}})
+    monkeypatch.setattr(study, "model_of", lambda *_: None)
+    arm = study.measure("base", "sums", {}, 0, SimpleNamespace(flags=[], fast=True, problems=1, samples=20))
+    assert arm["right"] == [(3, 3)] and arm["complete"] == [(6, 3)] and arm["enough"] == 3
+
+
+# -----------------------------------------------------------------------------
 # C18: steps, and a scorer that learns to judge them
 
 THOUGHT = "try b 42-8=35 3*6=18 is 35 no wait try c 42-6=36 3*8=24 is 36 no wait try e 42/8=5 42-6=36"
@@ -386,6 +449,23 @@ def test_the_tables_of_pass_at_k(study, write, monkeypatch, left_out):
         for after, before in study.pairs_of(arms):
             crossing = study.crossing_interval(curves[before], curves[after], ks)
             crossings[f"{task}, {before} and {after}"] = crossing
+    of_harder = []
+    for line in rows:
+        for task, kind in (("arithmetic", "longer sums"), ("countdown", "larger sums"),
+                           ("program", "larger numbers"), ("arithmetic", "longer sums, right by any thought"),
+                           ("countdown", "larger sums, right by any thought")):
+            if line["name"].startswith(task):
+                of_harder.append({**line, "name": line["name"].replace(task, kind)})
+    kinds = {line["name"].partition(", base: ")[0] for line in of_harder if ", base: pass@1" in line["name"]}
+    places = {f"{kind}, base and RL": crossings["arithmetic, base and RL"] for kind in kinds}
+    (write.HERE / "harder.json").write_text(json.dumps(
+        {"rows": of_harder, "crossings": places, "samples": 4, "seeds": [0, 1], "num_problems": 4}))
+    table = write.TABLES["harder-table"]()
+    lines = {line.split(" | ")[0]: line.split(" | ")[1:] for line in table.splitlines() if " | " in line}
+    assert len(kinds) == 5 == len(lines["| pass@1, base"])
+    assert all(cell.startswith("31.2 [") for cell in lines["| pass@1, base"])
+    assert all(cell.startswith("50.0 [") for cell in lines["| solved by RL, never by base"])
+    assert lines["| base passes RL, from this k on"][0] == "above 4 [above 4, above 4]"
     tables = tables_of(write, 14, rows=rows, crossings=crossings, samples=4)
     assert "| pass@1, base | 31.2 [" in tables["C14-table"]
     assert "| pass@4, RL | 100.0 [" in tables["C14-table"]

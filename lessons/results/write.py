@@ -127,7 +127,9 @@ def pipeline():
     rows = []
     for stage in STAGES:
         accuracies = [percent(find("C8.json", f"{stage} {task}"), 0) for task in TASKS]
-        manners = [percent(find("C8.json", f"{stage} {name} {EVERY_RUN}")) for name in ("leaks", "over-refusals")]
+        manners = []
+        for name in ("leaks", "over-refusals"):
+            manners.append(percent(find("C8.json", f"{stage} {name} {EVERY_RUN}")))
         rows.append([f"`{stage}`", *what[stage], minutes(seconds[stage]), *accuracies, *manners])
     titles = [*(f"{task} %" for task in TASKS), "leaks % ↓", "over-refusals % ↓"]
     return table(["stage", "idea", "file", "time", *titles], rows)
@@ -1007,6 +1009,14 @@ def pass_at_many():
     return table([size_of("C14.json"), *columns_of_tasks("")], rows)
 
 
+def place_of(crossing, largest):
+    """The k where two curves cross, with its interval: 36 [25, 67]."""
+    ends = []
+    for name in ("k", "low", "high"):
+        ends.append(f"above {largest:,}" if crossing[name] is None else f"{crossing[name]:,.0f}")
+    return "{} [{}, {}]".format(*ends)
+
+
 def crossings():
     """C14: from which k on the first curve is above the second."""
     largest, rows = read("C14.json")["samples"], []
@@ -1015,11 +1025,7 @@ def crossings():
             continue
         cells = [pair.replace(" and ", " passes ")]
         for task in TASKS:
-            place = read("C14.json")["crossings"][f"{task}, {pair}"]
-            ends = []
-            for name in ("k", "low", "high"):
-                ends.append(f"above {largest:,}" if place[name] is None else f"{place[name]:,.0f}")
-            cells.append("{} [{}, {}]".format(*ends))
+            cells.append(place_of(read("C14.json")["crossings"][f"{task}, {pair}"], largest))
         rows.append(cells)
     return table(["from this k on", *TASKS], rows)
 
@@ -1036,6 +1042,28 @@ def solved_alone():
                 cells.append(percent_interval(find("C14.json", f"{task}: {cells[0]}")))
             rows.append(cells)
     return table(["of the problems", *columns_of_tasks("")], rows)
+
+
+def harder():
+    """harder.json: base and pure RL on kinds of problems that no training had; sums by two counts."""
+    samples, kinds = read("harder.json")["samples"], ("longer sums", "larger sums", "larger numbers")
+    by_luck = [f"{kind}, right by any thought" for kind in kinds[:2]]
+    rows = []
+    for k in sorted({1, min(16, samples), samples}):
+        for model in ("base", "RL"):
+            rows.append((f"pass@{k:,}, {model}", f"{{}}, {model}: pass@{k}"))
+    for first, second in (("RL", "base"), ("base", "RL")):
+        title = f"solved by {first}, never by {second}"
+        rows.append((title, f"{{}}: {title}"))
+    lines = []
+    for label, pattern in rows:
+        lines.append([label])
+        for kind in (*kinds, *by_luck):
+            lines[-1].append(percent_interval(find("harder.json", pattern.format(kind))))
+    crossing = ["base passes RL, from this k on"]
+    for kind in (*kinds, *by_luck):
+        crossing.append(place_of(read("harder.json")["crossings"][f"{kind}, base and RL"], samples))
+    return table([size_of("harder.json"), *(f"{kind} %" for kind in (*kinds, *by_luck))], [*lines, crossing])
 
 
 REWARDS = {"right answers": "exact", "a coin": "coin", "wrong answers": "inverted", "form alone": "form",
@@ -1176,6 +1204,7 @@ TABLES |= {
     "C14-table": pass_at_many,
     "C14-crossings-table": crossings,
     "C14-alone-table": solved_alone,
+    "harder-table": harder,
     "longer-table": longer,
     "longer-differences-table": longer_differences,
     "fewer-tries-table": fewer_tries,

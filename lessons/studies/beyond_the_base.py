@@ -51,7 +51,20 @@ def count_right(model, problems, num_samples, max_new_tokens, seed):
 
     Returns a pair for each problem: (answers that count, right ones among them). See `cut`.
     """
-    outcomes = [[] for _ in problems]
+    def grade(problem, text):
+        return int(verify(problem, text).correct)
+
+    grades = grades_until_enough(model, problems, num_samples, max_new_tokens, seed, grade)
+    return [cut(of_problem, ENOUGH) for of_problem in grades]
+
+
+def grades_until_enough(model, problems, num_samples, max_new_tokens, seed, grade, best=1):
+    """Answers each problem until ENOUGH answers have the grade `best`, or `num_samples` are made.
+
+    grade(problem, text) is a number; none is above `best`. Returns the grades of each problem's answers, in
+    the order in which they were made.
+    """
+    grades = [[] for _ in problems]
     unfinished = list(range(len(problems)))
     for number in range(math.ceil(num_samples / AT_ONCE)):
         size = min(AT_ONCE, num_samples - number * AT_ONCE)
@@ -61,11 +74,11 @@ def count_right(model, problems, num_samples, max_new_tokens, seed):
         answers = answer_all(model, tokenizer, prompts, max_new_tokens, derive_seed(seed, number))
         for place, i in enumerate(unfinished):
             for text, _ in answers[place * size:(place + 1) * size]:
-                outcomes[i].append(verify(problems[i], text).correct)
-        unfinished = [i for i in unfinished if sum(outcomes[i]) < ENOUGH]
+                grades[i].append(grade(problems[i], text))
+        unfinished = [i for i in unfinished if grades[i].count(best) < ENOUGH]
         if not unfinished:
             break
-    return [cut(right, ENOUGH) for right in outcomes]
+    return grades
 
 
 def cut(outcomes, enough):
@@ -271,7 +284,7 @@ def draw(tasks, rows, crossings, ks):
             direction.set_major_formatter(lambda number, _: f"{number:g}")
         title = f"{task}: " + ("no crossing" if place is None else f"the base passes RL at k = {place:.0f}")
         ylabel = "not solved by k answers, %" if axis is axes[0] else ""
-        label(axis, title, "k, number of answers", ylabel, legend=task == "countdown")
+        label(axis, title, "k, number of answers", ylabel, legend=axis is axes[1])
     return figure
 
 

@@ -1,0 +1,175 @@
+"""Does RL solve what its base never solves? Problems that are harder than all of the training. Part of C14.
+
+    python lessons/studies/harder.py [--seeds 5] [--samples 1024] [--problems 100]
+    python lessons/studies/harder.py --fast
+
+The base solves every problem of beyond_the_base.py in 1,024 answers, so RL could not solve any more. Here
+both answer three of the new kinds of problems of generalize.py:
+
+    longer sums       six to eight terms; the training has two to five
+    larger sums       one number from 10 to 30; the training has digits, and products of two digits
+    larger numbers    countdown with one number from 21 to 30; the training has them up to 20
+
+RL begins at the base itself, without a cold start (GRPO's whole runs of compare_ppo_grpo.py). So nothing but
+RL lies between the two models.
+
+Of 1,024 answers to a sum some are right by luck, whatever their thoughts say. So a second count takes only
+answers whose thought is *complete*: it has each step of the calculation, with its right result. In countdown
+the answer is an expression that anyone can work out, so a right one needs no thought to prove it.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/, where runs.py is
+
+import beyond_the_base as beyond
+import compare_ppo_grpo as comparison
+import generalize
+import guess
+import runs
+from runs import row
+
+from minireason.tasks import arithmetic
+from minireason.tasks.problem import calculate
+from minireason.upkeep.seeding import derive_seed
+from minireason.verifier import split_completion, verify
+
+KINDS = ("longer sums", "larger sums", "larger numbers")
+MODELS = ("base", "RL")
+RIGHT, COMPLETE = 1, 2          # the grades of an answer; a wrong one has 0
+
+
+# -----------------------------------------------------------------------------
+# Is a thought complete?
+
+def steps_needed(problem):
+    """The steps of a sum, from its first term to its last, as texts: 7*7+8*3 -> 7*7=49 8*3=24 49+24=73."""
+    needed, total = [], None
+
+    def step(left, operator, right):
+        result = calculate(left, operator, right)
+        needed.append(f"{left}{operator}{right}={result}")
+        return result
+
+    for sign, factors in arithmetic.split_terms(problem.prompt.removeprefix("compute ")):
+        value = factors[0]
+        for factor in factors[1:]:
+            value = step(value, "*", factor)
+        if total is None:
+            total = value if sign == "+" else -value
+        else:
+            total = step(total, sign, value)
+    return needed
+
+
+def is_complete(problem, thinking):
+    """Whether a thought has all steps that a sum needs, in their order. Others may stand in between."""
+    found = [f"{''.join(step.question)}={step.result}" for step in arithmetic.find_steps(thinking)]
+    place = 0
+    for needed in steps_needed(problem):
+        if needed not in found[place:]:
+            return False
+        place = found.index(needed, place) + 1
+    return True
+
+
+def grade(problem, text):
+    """0, RIGHT, or COMPLETE: the answer is right, and in a sum the thought is complete, too."""
+    if not verify(problem, text).correct:
+        return 0
+    thinking, _ = split_completion(text)
+    is_sum = problem.task == "arithmetic"
+    return RIGHT if is_sum and not is_complete(problem, thinking) else COMPLETE
+
+
+# -----------------------------------------------------------------------------
+# Models and answers
+
+def model_of(name, settings, seed, args):
+    """The base of this seed, or what RL made of it; trains what is missing."""
+    if name == "base":
+        return runs.open_model(runs.whole_run(seed, args, needs="cold-start"), "base")[0]
+    folder_name, _ = comparison.train_run("whole", "grpo", "base", settings, [], seed, args)
+    return runs.open_model(runs.STUDIES / folder_name, "rl")[0]
+
+
+def measure(name, kind, settings, seed, args):
+    """What is kept of one model and one kind of problem.
+
+    {"trained with", "enough", "right", "complete"}: the last two have (answers, how many of them are right or
+    complete) for each problem, as `beyond.cut` counts them.
+    """
+    problems = generalize.worlds(args.problems)["out of distribution"][kind]
+    limit = runs.config_asked(args.flags).rl.max_new_tokens if args.fast else generalize.MAX_NEW_TOKENS
+    grades = beyond.grades_until_enough(
+        model_of(name, settings, seed, args), problems, args.samples, limit,
+        derive_seed(generalize.SEED, "harder", kind), grade, best=COMPLETE)
+    counts = {"right": [], "complete": []}
+    for of_problem in grades:
+        counts["right"].append(beyond.cut([one >= RIGHT for one in of_problem], beyond.ENOUGH))
+        counts["complete"].append(beyond.cut([one >= COMPLETE for one in of_problem], beyond.ENOUGH))
+    return {"trained with": comparison.how(settings, []), "enough": beyond.ENOUGH, **counts}
+
+
+def arm_of(name, kind, settings, seed, args):
+    """What `measure` returns: measured, or found in the file of this arm."""
+    file = f"C14-harder-{name}-{runs.in_file_name(kind)}-{args.problems}x{args.samples}-{seed}"
+    arm = runs.arm(file, args, measure, name, kind, settings, seed, args)
+    comparison.refuse_others(file, arm["trained with"], comparison.how(settings, []))
+    return arm
+
+
+# -----------------------------------------------------------------------------
+# Results
+
+def counted(arms, counts):
+    """The arms as beyond_the_base.py has them, with one of their two counts: "right" or "complete"."""
+    return [{"enough": arm["enough"], "counts": arm[counts]} for arm in arms]
+
+
+def titles_of(kind):
+    """{what is counted: how rows and pictures call it}. Of countdown only right answers are counted."""
+    if kind == "larger numbers":
+        return {"right": kind}
+    return {"complete": kind, "right": f"{kind}, right by any thought"}
+
+
+def main():
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=5)
+    parser.add_argument("--samples", type=int, help="answers to a problem (default: 1,024, with --fast 16)")
+    parser.add_argument("--problems", type=int, help="of each kind (default: 100, with --fast 5)")
+    args = runs.parse(parser)
+    args.samples = args.samples or (16 if args.fast else 1024)
+    args.problems = args.problems or (5 if args.fast else 100)
+    if args.fast:
+        comparison.make_small()
+    comparison.make_trials(args)
+    settings = comparison.best_of(comparison.tune("grpo", args))["settings"]
+    jobs = {}
+    for seed in args.seeds:
+        for kind in KINDS:
+            for name in MODELS:
+                jobs[(kind, name), seed] = (arm_of, name, kind, settings, seed, args)
+    measured = runs.by_seed(runs.work_off(jobs))                   # {(kind, model): an arm of each seed}
+
+    ks, fine = beyond.powers_of_two(args.samples), beyond.between_powers_of_two(args.samples)
+    rows, crossings = [], {}
+    for kind in KINDS:
+        for counts, title in titles_of(kind).items():
+            arms = {name: counted(measured[kind, name], counts) for name in MODELS}
+            curves = {name: beyond.curves_of(arms[name], ks) for name in MODELS}
+            rows += beyond.rows_of(title, arms, curves, ks)
+            curves = {name: beyond.curves_of(arms[name], fine) for name in MODELS}
+            place = beyond.crossing_interval(curves["base"], curves["RL"], fine)
+            crossings[f"{title}, base and RL"] = place
+    for line in guess.rows_of(generalize.worlds(args.problems)["out of distribution"]["larger numbers"], ks):
+        title = line["name"].replace("countdown", "larger numbers")
+        rows.append(row(title, line["value"], line["low"], line["high"]))
+    runs.save_rows("harder", "RL solves what its base never solves", args.command, args.seeds, args.problems,
+                   rows, crossings=crossings, samples=args.samples)
+    runs.save_figure(beyond.draw(KINDS, rows, crossings, ks), "harder")
+
+
+if __name__ == "__main__":
+    main()
