@@ -250,8 +250,6 @@ def test_a_thought_is_complete_if_it_has_all_steps(study, thinking, complete):
     assert study.is_complete(LONG, thinking) == complete
     assert study.grade(LONG, answer("64", thinking)) == (study.COMPLETE if complete else study.RIGHT)
     assert study.grade(LONG, answer("65", thinking)) == 0 == study.grade(LONG, thinking)
-    assert study.grade(MAKE, answer("(8+6)*3", thinking)) == study.COMPLETE      # it proves itself
-    assert study.grade(MAKE, answer("8+6*3", thinking)) == 0
 
 
 @use("harder")
@@ -451,9 +449,10 @@ def test_the_tables_of_pass_at_k(study, write, monkeypatch, left_out):
             crossings[f"{task}, {before} and {after}"] = crossing
     of_harder = []
     for line in rows:
-        for task, kind in (("arithmetic", "longer sums"), ("countdown", "larger sums"),
-                           ("program", "larger numbers"), ("arithmetic", "longer sums, right by any thought"),
-                           ("countdown", "larger sums, right by any thought")):
+        for task, kind in (("arithmetic", "longer sums, complete thoughts"),
+                           ("countdown", "larger sums, complete thoughts"),
+                           ("arithmetic", "longer sums, any thought"),
+                           ("program", "larger sums, any thought")):
             if line["name"].startswith(task):
                 of_harder.append({**line, "name": line["name"].replace(task, kind)})
     kinds = {line["name"].partition(", base: ")[0] for line in of_harder if ", base: pass@1" in line["name"]}
@@ -462,7 +461,7 @@ def test_the_tables_of_pass_at_k(study, write, monkeypatch, left_out):
         {"rows": of_harder, "crossings": places, "samples": 4, "seeds": [0, 1], "num_problems": 4}))
     table = write.TABLES["harder-table"]()
     lines = {line.split(" | ")[0]: line.split(" | ")[1:] for line in table.splitlines() if " | " in line}
-    assert len(kinds) == 5 == len(lines["| pass@1, base"])
+    assert len(kinds) == 4 == len(lines["| pass@1, base"])
     assert all(cell.startswith("31.2 [") for cell in lines["| pass@1, base"])
     assert all(cell.startswith("50.0 [") for cell in lines["| solved by RL, never by base"])
     assert lines["| base passes RL, from this k on"][0] == "above 4 [above 4, above 4]"

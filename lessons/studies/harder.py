@@ -1,21 +1,20 @@
-"""Does RL solve what its base never solves? Problems that are harder than all of the training. Part of C14.
+"""Does RL solve what its base never solves? Sums that are harder than those of the training. A part of C14.
 
     python lessons/studies/harder.py [--seeds 5] [--samples 1024] [--problems 100]
     python lessons/studies/harder.py --fast
 
 The base solves every problem of beyond_the_base.py in 1,024 answers, so RL could not solve any more. Here
-both answer three of the new kinds of problems of generalize.py:
+both answer two of the new kinds of problems of generalize.py:
 
-    longer sums       six to eight terms; the training has two to five
-    larger sums       one number from 10 to 30; the training has digits, and products of two digits
-    larger numbers    countdown with one number from 21 to 30; the training has them up to 20
+    longer sums     six to eight terms; the training has two to five
+    larger sums     one number from 10 to 30; the training has digits, and products of two digits
 
 RL begins at the base itself, without a cold start (GRPO's whole runs of compare_ppo_grpo.py). So nothing but
 RL lies between the two models.
 
 Of 1,024 answers to a sum some are right by luck, whatever their thoughts say. So a second count takes only
-answers whose thought is *complete*: it has each step of the calculation, with its right result. In countdown
-the answer is an expression that anyone can work out, so a right one needs no thought to prove it.
+answers whose thought is *complete*: it has each step of the calculation, with its right result. (Of the other
+new kinds nobody solves two. In the others the answer is an expression or a program, which proves itself.)
 """
 
 import sys
@@ -26,18 +25,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 import beyond_the_base as beyond
 import compare_ppo_grpo as comparison
 import generalize
-import guess
 import runs
-from runs import row
+from shared import label, plot_band
 
 from minireason.tasks import arithmetic
 from minireason.tasks.problem import calculate
+from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_seed
 from minireason.verifier import split_completion, verify
 
-KINDS = ("longer sums", "larger sums", "larger numbers")
+KINDS = ("longer sums", "larger sums")
 MODELS = ("base", "RL")
 RIGHT, COMPLETE = 1, 2          # the grades of an answer; a wrong one has 0
+LOWEST = 1                      # % of the problems: the lower end of the figure
 
 
 # -----------------------------------------------------------------------------
@@ -75,12 +75,11 @@ def is_complete(problem, thinking):
 
 
 def grade(problem, text):
-    """0, RIGHT, or COMPLETE: the answer is right, and in a sum the thought is complete, too."""
+    """0, RIGHT, or COMPLETE: the answer is right, and the thought is complete, too."""
     if not verify(problem, text).correct:
         return 0
     thinking, _ = split_completion(text)
-    is_sum = problem.task == "arithmetic"
-    return RIGHT if is_sum and not is_complete(problem, thinking) else COMPLETE
+    return COMPLETE if is_complete(problem, thinking) else RIGHT
 
 
 # -----------------------------------------------------------------------------
@@ -129,10 +128,32 @@ def counted(arms, counts):
 
 
 def titles_of(kind):
-    """{what is counted: how rows and pictures call it}. Of countdown only right answers are counted."""
-    if kind == "larger numbers":
-        return {"right": kind}
-    return {"complete": kind, "right": f"{kind}, right by any thought"}
+    """{what is counted: how rows call it}."""
+    return {"complete": f"{kind}, complete thoughts", "right": f"{kind}, any thought"}
+
+
+def draw(rows, ks):
+    """The share of problems that k answers leave unsolved, by both counts. Both axes are logarithmic."""
+    found = {line["name"]: runs.in_percent(line) for line in rows}
+    figure, axes = new_figure(1, len(KINDS), figsize=(9, 3.8), sharey=True)
+    for axis, kind in zip(axes, KINDS):
+        for counts, title in titles_of(kind).items():
+            for name in MODELS:
+                unsolved = []
+                for k in ks:
+                    value, low, high = found[f"{title}, {name}: pass@{k}"]
+                    unsolved.append([max(LOWEST, 100 - solved) for solved in (value, high, low)])
+                words = f"{name}, {title.partition(', ')[2]}"
+                style = "-" if counts == "complete" else ":"
+                plot_band(axis, ks, unsolved, beyond.COLORS[name], words, style)
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_ylim(LOWEST, 105)
+        for direction in (axis.xaxis, axis.yaxis):
+            direction.set_major_formatter(lambda number, _: f"{number:g}")
+        ylabel = "not solved by k answers, %" if axis is axes[0] else ""
+        label(axis, kind, "k, number of answers", ylabel, legend=axis is axes[0])
+    return figure
 
 
 def main():
@@ -163,12 +184,9 @@ def main():
             curves = {name: beyond.curves_of(arms[name], fine) for name in MODELS}
             place = beyond.crossing_interval(curves["base"], curves["RL"], fine)
             crossings[f"{title}, base and RL"] = place
-    for line in guess.rows_of(generalize.worlds(args.problems)["out of distribution"]["larger numbers"], ks):
-        title = line["name"].replace("countdown", "larger numbers")
-        rows.append(row(title, line["value"], line["low"], line["high"]))
     runs.save_rows("harder", "RL solves what its base never solves", args.command, args.seeds, args.problems,
                    rows, crossings=crossings, samples=args.samples)
-    runs.save_figure(beyond.draw(KINDS, rows, crossings, ks), "harder")
+    runs.save_figure(draw(rows, ks), "harder")
 
 
 if __name__ == "__main__":
