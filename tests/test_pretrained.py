@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -95,6 +96,11 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(stored):
     assert results["stages"]["rejection"]["countdown"]["accuracy"]["value"] == 0.5
     assert list(results["stages"]) == list(run.STAGES)
     assert "rejection" in "\n".join(pretrained.results_as_text(results))
+
+
+def test_the_results_that_lesson_16_reads_are_those_of_the_included_weights():
+    read_there = Path(__file__).parents[1] / "lessons" / "results" / "laptop" / "results.json"
+    assert read_there.read_bytes() == (WEIGHTS / "results.json").read_bytes()
 
 
 def test_a_training_from_the_included_weights_knows_their_scores(tmp_path):
