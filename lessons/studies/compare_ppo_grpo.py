@@ -26,8 +26,8 @@ Seconds are measured apart, with nothing else running: `measure_clock`. So it do
 a run was trained, or what ran beside it. PPO also makes runs that are planned for the seconds of GRPO's: with
 fewer rollouts, after which its learning rate has fallen to 0 as well. Cut off on its way, a long run would
 look worse than it needs to. There are two: one has PPO's best settings, and since these may learn several
-times from each rollout, the other has the best of the trials that learn once (`PLANNED`). Bytes are those of
-the ledger, which C4 compares with tensors.
+times from each rollout, the other has the best of the trials that learn once (`PLANNED`). From the base only
+the first is made. Bytes are those of the ledger, which C4 compares with tensors.
 
 Where a critic could pay is asked by critic.py, with runs of a third of the length.
 """
@@ -86,6 +86,7 @@ GOALS = {"cold-start": (0.05, 0.10), "base": (0.20, 0.40)}       # on the way: s
 NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
 PLANNED = {"planned": "ppo in the seconds of grpo",                      # runs of PPO, and how rows call them
            "once": "ppo with one update in the seconds of grpo"}
+PLANNED_FROM = {"cold-start": ("planned", "once"), "base": ("planned",)}
 PROMPT_LENGTH = 20              # tokens, for the ledger
 tokenizer = get_tokenizer()
 
@@ -475,7 +476,7 @@ def needed(x, right, gain):
 def rows_of(start, seeds, curves, planned):
     """Rows of C5 for one start: the end, the way by samples and by seconds, and PPO less GRPO, in pairs.
 
-    `curves` is {algorithm: Curves}, `planned` is {name in PLANNED: Curves} of PPO in the seconds of GRPO.
+    `curves` is {algorithm: Curves}, `planned` is {name in PLANNED_FROM: Curves} of PPO in GRPO's seconds.
     """
     rows, title = [], start.replace("-", " ")
     of_grpo, of_ppo = curves["grpo"], curves["ppo"]
@@ -496,8 +497,8 @@ def rows_of(start, seeds, curves, planned):
     for task in (*of_grpo.right, "all tasks"):
         ppo_right, grpo_right = of_ppo.of(task), of_grpo.of(task)
         rows.append(row(f"{title}: ppo - grpo, {task}", *bootstrap(lead_at_end, ppo_right, grpo_right)))
-        for name, words in PLANNED.items():
-            right = planned[name].of(task)
+        for name, its_curves in planned.items():
+            words, right = PLANNED[name], its_curves.of(task)
             rows.append(row(f"{title}: {words}, {task}", *bootstrap(at_end, right)))
             rows.append(row(f"{title}: {words} - grpo, {task}", *bootstrap(lead_at_end, right, grpo_right)))
         for place, seed in enumerate(seeds):
@@ -541,31 +542,24 @@ def rows_of_clock(start, per_token):
     return rows
 
 
-def draw(by_start, planned_by_start, bytes_of, num_threads):
-    """Held-out accuracy against completions and seconds, and at the end against bytes.
+def draw(curves, planned, bytes_of, num_threads):
+    """Held-out accuracy against completions and seconds, and at the end against bytes: the runs of one start.
 
-    `by_start` is {start: {algorithm: Curves}}, `planned_by_start` {start: {name in PLANNED: Curves}},
-    `bytes_of` {algorithm: bytes at the peak of a step}.
+    `curves` is {algorithm: Curves}, `planned` {name in PLANNED_FROM: Curves}, `bytes_of` {algorithm: bytes at
+    the peak of a step}.
     """
     figure, axes = new_figure(1, 3, figsize=(10, 3.4))
-    styles = {"cold-start": ("-", "o", ", from a cold start"), "base": ("--", "s", ", from the base")}
-    for start, curves in by_start.items():
-        line, marker, words = styles[start]
-        if len(by_start) == 1:
-            words = ""
-        for algo, mine in curves.items():
-            color, name = COLORS[algo], f"{algo.upper()}{words}"
-            shares = shares_by_mark(mine)
-            plot_band(axes[0], np.array(mine.completions) / 1000, shares, color, name, line)
-            plot_band(axes[1], mine.seconds / 60, shares, color, name, line)
-            _, errors = error_bars(shares[-1:])
-            axes[2].errorbar(bytes_of[algo] / 2**20, shares[-1][0], errors, fmt=marker, capsize=3,
-                             color=color, mfc="white" if start == "base" else None)
-        for name, style, more in (("planned", ":", ""), ("once", "-.", ", one update")):
-            planned = planned_by_start[start][name]
-            middles = [middle for middle, low, high in shares_by_mark(planned)]
-            axes[1].plot(planned.seconds / 60, middles, style, marker=marker, markevery=[-1],
-                         color=COLORS["ppo"], label=f"PPO, planned for GRPO's time{more}{words}")
+    for algo, mine in curves.items():
+        color, shares = COLORS[algo], shares_by_mark(mine)
+        plot_band(axes[0], np.array(mine.completions) / 1000, shares, color, algo.upper())
+        plot_band(axes[1], mine.seconds / 60, shares, color, algo.upper())
+        _, errors = error_bars(shares[-1:])
+        axes[2].errorbar(bytes_of[algo] / 2**20, shares[-1][0], errors, fmt="o", capsize=3, color=color)
+    for name, mine in planned.items():
+        style, more = {"planned": (":", ""), "once": ("-.", ", one update")}[name]
+        middles = [middle for middle, low, high in shares_by_mark(mine)]
+        axes[1].plot(mine.seconds / 60, middles, style, marker="o", markevery=[-1], color=COLORS["ppo"],
+                     label=f"PPO, planned for GRPO's time{more}")
     axes[1].sharey(axes[0])
     axes[2].sharey(axes[0])
     label(axes[0], "equal answers", "thousand answers", "held-out problems right, %", legend=False)
@@ -662,32 +656,33 @@ def main():
     jobs = {}
     for start, algo, seed in itertools.product(args.starts, ALGOS, args.seeds):
         jobs[(start, algo), seed] = (run_arm, "whole", algo, start, chosen[algo], [], seed, args)
+    settings_of = {"planned": chosen["ppo"], "once": once}
+    pace = {"planned": per_token, "once": per_token_once}
     for start, seed in itertools.product(args.starts, args.seeds):
-        for name, settings, seconds in (("planned", chosen["ppo"], per_token),
-                                        ("once", once, per_token_once)):
-            flags = ["--rl-num-iterations", iterations_for(seconds[start], args)]
-            jobs[(start, name), seed] = (run_arm, name, "ppo", start, settings, flags, seed, args)
+        for name in PLANNED_FROM[start]:
+            flags = ["--rl-num-iterations", iterations_for(pace[name][start], args)]
+            jobs[(start, name), seed] = (run_arm, name, "ppo", start, settings_of[name], flags, seed, args)
     if "cold-start" in args.starts:
         for seed in args.seeds:
             arm_name = f"C5-preset-{seed}"
             jobs["preset", seed] = (runs.arm, arm_name, args, preset_arm, seed, args)
     whole = runs.by_seed(runs.work_off(jobs))
-    by_start, planned_by_start, rows = {}, {}, []
+    bytes_of, rows = peak_bytes(chosen, args), []
     for start in args.starts:
-        by_start[start] = {}
+        curves = {}
         for algo in ALGOS:
-            by_start[start][algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
-        planned = {"planned": Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"]))),
-                   "once": Curves(whole[start, "once"], pace_of(per_token[start], per_token_once[start]))}
-        planned_by_start[start] = planned
-        rows += rows_of(start, args.seeds, by_start[start], planned) + rows_of_clock(start, per_token[start])
-    if "preset" in whole:
-        rows += rows_of_preset(whole["preset"], by_start["cold-start"]["grpo"])
-    bytes_of = peak_bytes(chosen, args)
-    num_problems = by_start[args.starts[0]]["grpo"].all.shape[1]
+            curves[algo] = Curves(whole[start, algo], float(np.median(per_token[start][algo])))
+        planned = {"planned": Curves(whole[start, "planned"], float(np.median(per_token[start]["ppo"])))}
+        if "once" in PLANNED_FROM[start]:
+            planned["once"] = Curves(whole[start, "once"], pace_of(per_token[start], per_token_once[start]))
+        rows += rows_of(start, args.seeds, curves, planned) + rows_of_clock(start, per_token[start])
+        if start == "cold-start":
+            rows += rows_of_preset(whole["preset"], curves["grpo"])
+        figure = draw(curves, planned, bytes_of, clock["threads"])
+        runs.save_figure(figure, "C5" if start == "cold-start" else "C5-base")
+    num_problems = curves["grpo"].all.shape[1]
     runs.save_claim(5, "GRPO drops the critic and learns as well", args.command, args.seeds, num_problems,
                     rows, tried=tried, chosen=chosen, once=once, bytes=bytes_of)
-    runs.save_figure(draw(by_start, planned_by_start, bytes_of, clock["threads"]), "C5")
     for line in rows:
         ends = []
         for name in ("value", "low", "high"):
