@@ -362,11 +362,11 @@ show_figure(figure, "05_policy_gradient")
 #
 # `python -m minireason.playground` shows single steps of RL on a page. The picture below shows four
 # steps from the cold start, and what the fourth did to the tokens: green ones became likelier,
-# yellow ones less likely. In its table *after* is the text before a token, and *places* counts how
-# often the token stands there. A wrong answer may hold green tokens, too: those that it shares with
-# better answers. The advantages are +0.97 and -0.97, since GRPO also divides by the spread of the
-# group (lesson 07). Four steps prove nothing: the curve of right answers goes up and down by
-# chance.
+# yellow ones less likely. In its table *text so far* is the end of the text before a token, and
+# *places* counts how often the token stands there. A wrong answer may hold green tokens, too: those
+# that it shares with better answers. The advantages are +0.97 and -0.97, since GRPO also divides by
+# the spread of the group (lesson 07). Four steps prove nothing: the curve of right answers goes up
+# and down by chance.
 #
 # ![Four steps of GRPO in the playground](results/playground-step.png)
 #

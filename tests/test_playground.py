@@ -1,5 +1,6 @@
 """The playground's server, asked as its page asks, and as it must not be asked."""
 
+import contextlib
 import html
 import http.client
 import json
@@ -9,6 +10,7 @@ import runpy
 import shutil
 import sys
 import threading
+import time
 from urllib.parse import parse_qs
 
 import pytest
@@ -53,6 +55,24 @@ def bare_copy(run, folder):
     return str(folder)
 
 
+@contextlib.contextmanager
+def serving(server):
+    """Lets a server of the playground answer, and at the end waits for the requests that still compute.
+
+    Python ends a daemon thread wherever it is when the process winds down. If it is in torch, the process
+    aborts. The command leaves without winding down, but pytest cannot.
+    """
+    server.daemon_threads = False           # else server_close waits for none of them
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 def tiny_speaker(max_new_tokens=40):
     config = Config()
     config.rl.max_new_tokens = config.evaluate.max_new_tokens = max_new_tokens
@@ -66,13 +86,8 @@ def own_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(own_run):
-    made = servers.make_server([PRETRAINED, own_run], 0)
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with serving(servers.make_server([PRETRAINED, own_run], 0)) as made:
+        yield made
 
 
 def post(server, path, request, headers=(), body=None):
@@ -516,6 +531,23 @@ def test_ctrl_c_ends_the_process_without_waiting_for_an_answer(monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["playground", "--no-browser"])
     runpy.run_path(command.__file__, run_name="__main__")
     assert codes == [130] and capsys.readouterr().out.startswith("http://127.0.0.1:8017/ ")
+
+
+def test_no_request_outlives_the_server_of_the_tests():
+    has_begun, has_ended = threading.Event(), threading.Event()
+
+    def work_on_after_the_reader_has_left(request, send):
+        has_begun.set()
+        time.sleep(0.3)         # as in torch: nothing is sent, so nothing tells it that the reader has left
+        has_ended.set()
+
+    with serving(servers.make_server([PRETRAINED], 0)) as server:
+        server.actions["/work"] = work_on_after_the_reader_has_left
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        connection.request("POST", "/work", "{}", {"Content-Type": "application/json"})
+        assert has_begun.wait(60)
+        connection.close()
+    assert has_ended.is_set()
 
 
 def test_only_the_files_of_the_page_are_served(server):

@@ -4,10 +4,9 @@ pip install -r tests/browser/requirements.txt, and an installed Chromium; else t
 """
 
 import shutil
-import threading
 
 import pytest
-from test_playground import bare_copy, run_with_film
+from test_playground import bare_copy, run_with_film, serving
 
 from minireason.run import PRETRAINED
 from minireason.tools.playground.server import make_server
@@ -22,17 +21,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER, reason="no Chrom
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     own = run_with_film(folder / "own")
-    server = make_server([PRETRAINED, own, bare_copy(own, folder / "bare")], 0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(make_server([PRETRAINED, own, bare_copy(own, folder / "bare")], 0)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/"
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(address):
+    """Closed before the server is: then its requests end, and the server waits for them."""
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         yield opened
@@ -45,7 +40,7 @@ def page(browser, address):
     complaints = []
     context = browser.new_context(viewport={"width": 380, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(200_000)        # a busy machine is not a bug
+    page.set_default_timeout(600_000)        # a busy machine is not a bug
 
     def hear(message):
         if message.type in ("error", "warning"):
@@ -118,6 +113,21 @@ def test_a_link_shows_the_same_again(page, address):
     page.goto(link)
     page.wait_for_selector("#answer [role=button]")
     assert page.input_value("#prompt") == "compute 3+4*2" and page.inner_text("#answer") == text
+
+
+def test_a_stage_chosen_from_the_list_answers_at_once(page):
+    page.select_option("#stage", "base")
+    page.wait_for_selector("#answer [role=button]")
+    assert "stage=base" in page.url
+    page.click("#tab-compare")          # all stages answer here, and in the film
+    assert page.is_disabled("#stage")
+    page.select_option("#compare-by", "runs")
+    page.wait_for_selector("#columns article:nth-child(2) .verdict:not(:empty)")
+    assert not page.is_disabled("#stage")
+    page.click("#tab-film")
+    assert page.is_disabled("#stage") and page.inner_text("#answer-button") == "Answer"
+    page.click("#tab-lab")
+    assert not page.is_disabled("#stage") and page.inner_text("#answer-button") == "Begin"
 
 
 def test_all_stages_answer_side_by_side(page):
@@ -210,6 +220,19 @@ def test_the_answer_is_in_sight_on_a_phone_and_on_a_desk(page, width, height):
     assert not page.locator("#seed").is_visible()       # what few need is folded
     page.click("#ask summary")
     page.wait_for_selector("#seed")
+
+
+def test_a_finger_on_a_token_brings_what_else_it_might_have_said_into_sight(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    page.set_default_timeout(600_000)
+    page.goto(address)
+    page.wait_for_selector("#answer [role=button]")
+    page.locator("#answer .token").last.tap()
+    assert page.locator("#others button").count() == 6
+    box = page.locator("#others").bounding_box()
+    assert 0 < box["y"] and box["y"] + box["height"] <= 844
+    context.close()
 
 
 def test_a_vote_and_a_budget(page):

@@ -146,12 +146,18 @@ function showLabState() {
   const hasChanged = lab !== null && JSON.stringify(labRequest()) !== begunWith;
   const changed = "The prompt or a setting has changed since this lab began, and it still learns with the "
     + "former one. Begin again to go on.";
-  if (isChat()) say("lab-note", "Learning needs a problem: chat has no right answer.");
-  else say("lab-note", hasChanged ? changed : "");
   const isOver = stepsDone >= world.max_steps;
+  if (isChat()) say("lab-note", "Learning needs a problem: chat has no right answer.");
+  else if (hasChanged) say("lab-note", changed);
+  else say("lab-note", isOver ? `A lab has ${world.max_steps} steps. Begin again to go on.` : "");
   const canStep = lab && !isWorking && !isOver && !hasChanged;
   $("reset").textContent = lab ? "Begin again" : "Begin";
   $("reset").disabled = isWorking || isChat();
+  const beginsNext = !lab || isOver || hasChanged;      // is it the button to press next?
+  $("reset").classList.toggle("primary", beginsNext);
+  $("step").classList.toggle("primary", !beginsNext);
+  $("answer-button").textContent = tab === "lab" ? "Begin" : "Answer";        // in this tab it begins a lab
+  $("answer-button").disabled = tab === "lab" && $("reset").disabled;
   $("sample").disabled = !canStep || hasGroup;
   $("step").disabled = $("ten").disabled = !canStep;
 }
@@ -161,12 +167,19 @@ function hasValues(event) {
   return event.completions.some(({tokens}) => tokens.some(({value}) => Math.abs(value) > 0.005));
 }
 
+const GRPO_ADVANTAGE = "The advantage is how much better than the mean an answer was, divided by the "
+  + "standard deviation: above 0, its tokens are made likelier.";
+const PPO_ADVANTAGE = "Each token has its own advantage, which says how much better than the critic expected "
+  + "it went on: above 0, it is made likelier. Advantages are scaled to mean 0 and standard deviation 1.";
+
 function showGroup(event, isAfter) {
   const hasCurves = hasValues(event);
+  const isPpo = event.completions[0].tokens[0].value !== undefined;
   const articles = event.completions.map(completion => {
     const article = element("article", completion.reward ? "good" : "bad");
-    const advantage = completion.tokens[0].advantage;
-    article.append(element("h3", "", `reward ${completion.reward}, advantage ${advantage.toFixed(2)}`));
+    const advantage = completion.tokens[0].advantage.toFixed(2);
+    article.append(element("h3", "", `reward ${completion.reward}, advantage ${advantage}`
+                                     + (isPpo ? " at the first token" : "")));
     const box = element("div", "answer");
     for (const token of completion.tokens) {
       const change = isAfter ? token.new - token.old : 0;
@@ -183,8 +196,7 @@ function showGroup(event, isAfter) {
     return article;
   });
   const summary = element("p", "", `Rewards of this group: mean ${event.mean.toFixed(2)}, standard deviation `
-    + `${event.std.toFixed(2)}. The advantage is how much better than expected an answer was: `
-    + "above 0, its tokens are made likelier.");
+    + `${event.std.toFixed(2)}. ` + (isPpo ? PPO_ADVANTAGE : GRPO_ADVANTAGE));
   $("group").replaceChildren(summary, ...(isAfter ? [changeTable(event.completions)] : []), ...articles);
 }
 
@@ -198,14 +210,17 @@ function numbersUnder(token, isAfter) {
   return before > 98 ? "" : String(before);
 }
 
-// A table of the tokens whose probability changed most. A row is a token and the 14 characters before it. The
-// changes in all places with the same token and characters are added up.
+const CONTEXT = 14;         // characters of the text before a token, in the table
+
+// A table of the tokens whose probability changed most. A row is a token and the end of the text before it.
+// The changes in all places with the same token and end are added up.
 function changeTable(completions) {
   const changes = new Map();
   for (const {tokens} of completions) {
     let beginning = "";
     for (const token of tokens) {
-      const context = beginning.slice(-14);
+      const isCut = beginning.length > CONTEXT;
+      const context = (isCut ? "\u2026" : "") + beginning.slice(-CONTEXT);
       const place = context + token.text;
       const row = changes.get(place) || {text: token.text, context, before: 0, now: 0, places: 0};
       row.before += Math.exp(token.old);
@@ -221,11 +236,11 @@ function changeTable(completions) {
   if (rows.length > 2 * MOST_CHANGES) rows.splice(MOST_CHANGES, rows.length - 2 * MOST_CHANGES);
   const table = element("table");
   table.append(element("caption", "", "The tokens that changed most"));
-  table.append(tableRow("th", ["token", "after", "before", "now", "places"]));
+  table.append(tableRow("th", ["text so far", "token", "before", "now", "places"]));
   for (const row of rows) {
     const text = row.text === END ? "\u25a0 (the end)" : visible(row.text).replaceAll(" ", "\u2423");
     const before = probability(row.before / row.places), now = probability(row.now / row.places);
-    const line = tableRow("td", [text, visible(row.context), before, now, row.places]);
+    const line = tableRow("td", [visible(row.context), text, before, now, row.places]);
     line.className = change(row) > 0 ? "up" : "down";
     table.append(line);
   }

@@ -55,6 +55,7 @@ function tellWork(place, words) {
 // Ends all that goes on. A step of the lab is not ended in its middle: the lab stops behind it.
 function stopAll() {
   isStopped = true;
+  if (asking.lab && labAction === "step") tellWork("lab", "Stopping after this step");
   if (asking.think) say("verdict", "Stopped.", "verdict");
   for (const place in asking) {
     if (place !== "lab" || labAction !== "step") asking[place].abort();
@@ -171,7 +172,7 @@ function addProbability(token, {p, others}) {
   token.others = others;
   const strength = Math.min(1, 0.3 + 1.2 * (1 - p));
   if (p < 0.95) token.span.style.borderBottomColor = `rgba(var(--unsure), ${strength})`;
-  token.span.title = `${probability(p)} sure`;
+  token.span.title = `${token.text === END ? "the end, " : ""}${probability(p)} sure`;
 }
 
 function showVerdict(place, verdict, tokens) {
@@ -221,6 +222,8 @@ function chooseToken(i) {
     token.span.tabIndex = j === i ? 0 : -1;
   });
   showOthers(i);
+  // On a phone they may stand below the window. A mouse that rests would point at another token afterwards.
+  if (matchMedia("(hover: none)").matches) $("others").scrollIntoView({block: "nearest"});
 }
 
 // Shows what else might have stood in the place of token `i`, which the reader points at or chose.
@@ -335,10 +338,11 @@ function answerWithin() {
 }
 
 function measureBudgets() {
-  const points = [];
-  ask("budgets", "/budgets", {...sampling(), number: 32}, event => {
+  const points = [], request = {...sampling(), number: 32};
+  ask("budgets", "/budgets", request, event => {
     points.push({x: event.budget, y: event.right / event.of, low: event.low, high: event.high});
-    const note = `How many of ${event.of} answers are right with each budget. A thin line is a 95% interval.`;
+    const note = `How many of ${event.of} answers are right with each budget, at temperature `
+      + `${request.temperature}. A thin line is a 95% interval.`;
     $("budget-chart").replaceChildren(element("p", "note", note), chart({
       lines: [{points, name: ""}], xMax: world.max_budget, label: "budget: tokens of thinking",
       says: `With a budget of ${event.budget} tokens, ${event.right} of ${event.of} answers are right`}));

@@ -42,8 +42,10 @@ function showTab(name) {
 
 const isChat = () => !taskOf($("prompt").value);
 
-// Says in two tabs what chat cannot be used for, and disables the buttons that have no use now.
+// Says in two tabs what chat cannot be used for, and disables what has no use now.
 function showUses() {
+  const byStages = $("compare-by").value === "stages";
+  $("stage").disabled = tab === "film" || (tab === "compare" && byStages);      // several stages answer there
   say("more-note", isChat() ? "Measuring and voting need a problem: chat has no right answer." : "");
   for (const id of ["curve", "vote", "votes"]) $(id).disabled = isChat();
   showLabState();
@@ -106,7 +108,7 @@ function addExamples() {
     button.onclick = () => askFor(prompt);
     $("tryout").append(button);
   }
-  const label = element("span", "", "Or a held-out one:");
+  const label = element("span", "", "A held-out problem:");
   const buttons = world.tasks.map(task => {
     const select = element("select");
     select.setAttribute("aria-label", `Level of ${task.name}`);
@@ -146,11 +148,14 @@ function connect() {
     openTab(TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]);
     $(`tab-${tab}`).focus();
   };
-  for (const id of ["prompt", "stage", "temperature", "seed", "compare-by"]) $(id).oninput = forgetAnswer;
-  $("run").oninput = () => {
-    fillStages();
-    forgetAnswer();
-  };
+  for (const id of ["prompt", "temperature", "seed"]) $(id).oninput = forgetAnswer;
+  for (const id of ["run", "stage", "compare-by"]) {
+    $(id).oninput = () => {         // what is chosen from a list is complete, so it is answered at once
+      if (id === "run") fillStages();
+      forgetAnswer();
+      if (tab !== "lab") answer();
+    };
+  }
   window.onhashchange = () => {       // a link was pasted into the open page, or one of its own was chosen
     stopAll();
     forgetAnswer();
