@@ -972,6 +972,8 @@ TABLES |= {
     "C17-thoughts-table": thoughts_by_size,
     "C5-whole-table": functools.partial(comparison, "cold start"),
     "C5-goal-table": functools.partial(needed_for_a_goal, "cold start"),
+    "C5-base-table": functools.partial(comparison, "base"),
+    "C5-base-goal-table": functools.partial(needed_for_a_goal, "base"),
     "C5-critic-table": what_is_known,
     "kin-table": kin,
     "C19-table": trade,
