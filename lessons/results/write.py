@@ -727,10 +727,12 @@ def distilled_lead():
     return signed("C13.json", f"distilled {most} less RL: both")
 
 
-def crossing_of_base():
-    """From how many answers on the base solves more of countdown than RL."""
-    place = read("C14.json")["crossings"]["countdown, base and RL"]["k"]
-    return "no number of" if place is None else f"{place:.0f}"
+def solved_alone_of_harder(first, second):
+    """C14: which share of the harder sums one model solves with a complete thought, and the other never."""
+    shares = []
+    for kind in ("longer sums", "larger sums"):
+        shares.append(find("harder.json", f"{kind}, complete thoughts: solved by {first}, never by {second}"))
+    return f"{100 * mean([share['value'] for share in shares]):.1f}"
 
 
 NUMBERS = {
@@ -765,7 +767,8 @@ NUMBERS = {
     "C12": tries_of_pure_rl,
     "C13": distilled_lead,
     "C13-runs": distilled_by_run,
-    "C14": crossing_of_base,
+    "C14": lambda: solved_alone_of_harder("RL", "base"),
+    "C14-base": lambda: solved_alone_of_harder("base", "RL"),
     "C15-coin": lambda: signed("C15.json", "all problems, coin less base"),
     "C15-vote": lambda: signed("C15.json", "all problems, vote less base"),
     "C16": lambda: lost("C16.json", "chat: experts less cold start"),

@@ -37,7 +37,6 @@ from minireason.verifier import split_completion, verify
 KINDS = ("longer sums", "larger sums")
 MODELS = ("base", "RL")
 RIGHT, COMPLETE = 1, 2          # the grades of an answer; a wrong one has 0
-LOWEST = 1                      # % of the problems: the lower end of the figure
 
 
 # -----------------------------------------------------------------------------
@@ -133,25 +132,20 @@ def titles_of(kind):
 
 
 def draw(rows, ks):
-    """The share of problems that k answers leave unsolved, by both counts. Both axes are logarithmic."""
+    """The share of problems that k answers solve, by both counts."""
     found = {line["name"]: runs.in_percent(line) for line in rows}
     figure, axes = new_figure(1, len(KINDS), figsize=(9, 3.8), sharey=True)
     for axis, kind in zip(axes, KINDS):
         for counts, title in titles_of(kind).items():
             for name in MODELS:
-                unsolved = []
-                for k in ks:
-                    value, low, high = found[f"{title}, {name}: pass@{k}"]
-                    unsolved.append([max(LOWEST, 100 - solved) for solved in (value, high, low)])
+                solved = [found[f"{title}, {name}: pass@{k}"] for k in ks]
                 words = f"{name}, {title.partition(', ')[2]}"
                 style = "-" if counts == "complete" else ":"
-                plot_band(axis, ks, unsolved, beyond.COLORS[name], words, style)
+                plot_band(axis, ks, solved, beyond.COLORS[name], words, style)
         axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
-        axis.set_ylim(LOWEST, 105)
-        for direction in (axis.xaxis, axis.yaxis):
-            direction.set_major_formatter(lambda number, _: f"{number:g}")
-        ylabel = "not solved by k answers, %" if axis is axes[0] else ""
+        axis.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+        axis.set_ylim(0, 102)
+        ylabel = "solved by k answers, %" if axis is axes[0] else ""
         label(axis, kind, "k, number of answers", ylabel, legend=axis is axes[0])
     return figure
 
