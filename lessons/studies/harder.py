@@ -1,6 +1,6 @@
 """Does RL solve what its base never solves? Sums that are harder than those of the training. A part of C14.
 
-    python lessons/studies/harder.py [--seeds 5] [--samples 1024] [--problems 100]
+    python lessons/studies/harder.py [--seeds 3] [--samples 1024] [--problems 100]
     python lessons/studies/harder.py --fast
 
 The base solves every problem of beyond_the_base.py in 1,024 answers, so RL could not solve any more. Here
@@ -151,7 +151,7 @@ def draw(rows, ks):
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=5)
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
     parser.add_argument("--samples", type=int, help="answers to a problem (default: 1,024, with --fast 16)")
     parser.add_argument("--problems", type=int, help="of each kind (default: 100, with --fast 5)")
     args = runs.parse(parser)
