@@ -398,8 +398,8 @@ show_figure(figure, "01_imitation_and_exploration")
 #   less often. The base thought in 74% of its texts. These documents think in 69% of the cases, and
 #   so the copy comes down to 68%. At large k all three curves come to 1. So RL made likely what was
 #   there already. These sums are too easy to show whether it can also find something new. [Claim
-#   C14](results/C14.md) asks it with harder sums: with 1,024 answers each RL solves no more of
-#   them than its base.
+#   C14](results/C14.md) asks it with harder sums: with 1,024 answers each RL has no clear
+#   lead over its base.
 # - Thoughts: the printed lines say how many texts hold a thought. RL makes nearly all of them
 #   think, although the reward never asked for it. Thoughts led to right answers more often, so they
 #   became more likely together with the answers.

@@ -319,8 +319,9 @@ show_figure(figure, "13_inference_time")
 #   seldom. At k = 32 the two are about level, here and with more problems and seeds
 #   ([C7](results/C7.md)). [C14](results/C14.md) goes on to 1,024 answers. There an answer has at
 #   most 208 tokens, the base passes RL at 36 answers, and in the end it has solved every problem,
-#   while RL leaves a few. So no problem is left that only RL could solve. Harder sums are left, and
-#   there, too, RL solves no more than its base with 1,024 answers each.
+#   while RL leaves a few. So no problem is left that only RL could solve. C14 also asks
+#   harder sums, of which the base leaves many unsolved. There, too, RL has no clear lead over its
+#   base with 1,024 answers each.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again. RL is paid once. From how many questions on it

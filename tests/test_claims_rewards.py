@@ -28,12 +28,18 @@ STUDIES = {"beyond_the_base": 14, "random_rewards": 15, "process_rewards": 18}
 SUM, MAKE = parse_prompt("compute 2+3"), parse_prompt("make 42 from 3 8 6")
 
 
+IMPORTED = ("beyond_the_base", "compare_imitation_rl", "compare_ppo_grpo", "generalize")     # by a study
+
+
 @pytest.fixture
 def study(runs, request):  # noqa: F811
     """The module that a test's parameter names, with the folders of `runs`."""
+    for name in IMPORTED:
+        sys.modules.pop(name, None)
     module = importlib.import_module(request.param)
     yield module
-    sys.modules.pop(request.param)
+    for name in (request.param, *IMPORTED):
+        sys.modules.pop(name, None)
 
 
 def use(name):
@@ -337,7 +343,7 @@ def test_what_the_scorer_called_right_is_counted(study):
 # -----------------------------------------------------------------------------
 # From beginning to end
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [*STUDIES, "harder"])
 def test_a_study_of_rewards_says_how_it_is_used(name, runs, monkeypatch, capsys):  # noqa: F811
     with pytest.raises(SystemExit) as exit:
         run_study(name, monkeypatch, "--help")
@@ -370,6 +376,29 @@ def test_a_quick_study_of_rewards_writes_its_claim_and_keeps_its_arms(study, run
         assert row["low"] <= row["value"] <= row["high"], row
     assert not (folder.parent.parent / "results").exists()
     assert len(list((folder / "arms").glob(f"C{number}-*-0.json"))) == (12 if number == 14 else 3)
+
+
+@pytest.mark.slow
+@use("harder")
+def test_a_quick_study_of_harder_sums(study, runs, monkeypatch):  # noqa: F811
+    """RL begins with the very base that it is compared with. What the numbers say is not looked at."""
+    folder, asked_for, train = runs.STUDIES / "fast", [], runs.ensure
+    monkeypatch.setattr(runs, "ensure", lambda name, *flags, **more: (
+        asked_for.append([name, *map(str, flags)]), train(name, *flags, **more))[1])
+    opened, open_model = [], runs.open_model
+    monkeypatch.setattr(runs, "open_model", lambda *arguments: (
+        opened.append(tuple(map(str, arguments))), open_model(*arguments))[1])
+    monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORT, "--evaluate-num-quick", "2"))
+    monkeypatch.setattr(runs.train.report, "write_report", lambda *_: [])
+    monkeypatch.setattr(study.beyond, "bootstrap_interval", partial(bootstrap_interval, num_resamples=20))
+    monkeypatch.setattr(study.beyond, "NUM_RESAMPLES", 20)
+    monkeypatch.setattr(sys, "argv", ["harder.py", "--fast", "--samples", "2", "--problems", "2"])
+    study.main()
+    [asked] = [flags for flags in asked_for if flags[0] == "compare-whole-grpo-base-0"][:1]
+    source = asked[asked.index("--from") + 1]
+    assert "--pure-rl" in asked and (source, "base") in opened
+    claim = json.loads((folder / "harder.json").read_text())
+    assert claim["rows"] and (folder / "harder.png").stat().st_size > 5000
 
 
 # -----------------------------------------------------------------------------

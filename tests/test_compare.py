@@ -232,6 +232,17 @@ def test_the_mean_of_a_group_is_over_runs_at_the_same_step():
     assert drawn[-1] == ([3, 4], [3, 4])
 
 
+def test_stages_that_both_copied_are_named_and_not_subtracted(pairs, capsys):
+    """Here the base has equal scores in both runs, and the other stages have not."""
+    read = [json.loads((Path(folder) / "results.json").read_text()) for folder in (pairs[0], pairs[2])]
+    read[1]["stages"]["base"] = read[0]["stages"]["base"]
+    (Path(pairs[2]) / "results.json").write_text(json.dumps(read[1]))
+    lines = printed(capsys, pairs[0], pairs[2]).splitlines()
+    assert "equal in both: base" in lines and "base" not in lines
+    others = [stage for stage in read[0]["stages"] if stage != "base"]
+    assert others and all(stage in lines for stage in others)
+
+
 def test_the_figure_lies_beside_the_first_run_or_where_it_is_wanted(pairs, tmp_path, capsys):
     text = printed(capsys, pairs[0], pairs[2])
     assert f"curves: {tmp_path / 'comparison.png'}" in text
@@ -298,4 +309,4 @@ def test_the_scores_of_the_included_weights_are_shown_and_nothing_is_written(cap
 
 
 def test_the_included_weights_cannot_be_compared(pairs, capsys):
-    assert "not the curves" in refused(capsys, "pretrained", pairs[0])
+    assert "but not compared" in refused(capsys, "pretrained", pairs[0])

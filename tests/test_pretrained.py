@@ -19,7 +19,7 @@ from minireason.run import WEIGHTS, config_of, open_model
 from minireason.snapshots import rl_models, save_snapshot, snapshot_path, snapshots_in
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer, pieces_of
-from minireason.tools import export, inspector, pretrained
+from minireason.tools import export, inspector, pretrained, report
 from minireason.tools.playground.server import Playground
 from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.command import BadInput
@@ -96,6 +96,26 @@ def test_storing_and_loading_keep_the_model_up_to_half_precision(stored):
     assert results["stages"]["rejection"]["countdown"]["accuracy"]["value"] == 0.5
     assert list(results["stages"]) == list(run.STAGES)
     assert "rejection" in "\n".join(pretrained.results_as_text(results))
+
+
+@pytest.mark.parametrize("damage", ["missing", "no JSON", "no stages", "a stage less", "a share above 1"])
+def test_damaged_results_of_the_included_weights_are_told_in_one_line(damage, tmp_path, monkeypatch, capsys):
+    results = json.loads((WEIGHTS / "results.json").read_text())
+    if damage == "no stages":
+        results["stages"] = {}
+    if damage == "a stage less":
+        del results["stages"]["rl"]
+    if damage == "a share above 1":
+        results["stages"]["rl"]["countdown"]["accuracy"]["value"] = 5.0
+    path = tmp_path / "results.json"
+    if damage != "missing":
+        path.write_text("{" if damage == "no JSON" else json.dumps(results))
+    for module in (run, pretrained):
+        monkeypatch.setattr(module, "WEIGHTS", tmp_path)
+    assert report.main(["pretrained"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert "results.json" in captured.err and "fetch the repository's own file again" in captured.err
 
 
 def test_the_results_that_lesson_16_reads_are_those_of_the_included_weights():

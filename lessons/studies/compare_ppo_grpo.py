@@ -28,7 +28,8 @@ seconds of GRPO's: with fewer rollouts, after which its learning rate has fallen
 way, a long run would look worse than it needs to. There are two: one has PPO's best settings, and since these
 may learn several times from each rollout, the other has the best of the trials that learn once (`PLANNED`).
 From the base such a plan fails: answers grow in RL, so fewer rollouts also have shorter answers, and end long
-before GRPO. Bytes are those of the ledger, which C4 compares with tensors.
+before GRPO. (Five such runs are kept in lessons/results/arms/ and not compared.) Bytes are those of the
+ledger, which C4 compares with tensors.
 
 Where a critic could pay is asked by critic.py, with runs of a third of the length.
 """

@@ -13,8 +13,9 @@ RL begins at the base itself, without a cold start (GRPO's whole runs of compare
 RL lies between the two models.
 
 Of 1,024 answers to a sum some are right by luck, whatever their thoughts say. So a second count takes only
-answers whose thought is *complete*: it has each step of the calculation, with its right result. (Of the other
-new kinds nobody solves two. In the others the answer is an expression or a program, which proves itself.)
+answers whose thought is *complete*: it has each step of the sum from left to right, in this order, with its
+right result. Left out are the other new kinds. Nobody solves four numbers and three squares, and in the rest
+the answer is an expression or a program, which needs no thought to prove it.
 """
 
 import sys
@@ -29,9 +30,9 @@ import runs
 from shared import label, plot_band
 
 from minireason.tasks import arithmetic
-from minireason.tasks.problem import calculate
+from minireason.tasks.words import Voice
 from minireason.tools.plots import new_figure
-from minireason.upkeep.seeding import derive_seed
+from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import split_completion, verify
 
 KINDS = ("longer sums", "larger sums")
@@ -44,28 +45,19 @@ RIGHT, COMPLETE = 1, 2          # the grades of an answer; a wrong one has 0
 
 def steps_needed(problem):
     """The steps of a sum, from its first term to its last, as texts: 7*7+8*3 -> 7*7=49 8*3=24 49+24=73."""
-    needed, total = [], None
+    rng = derive_rng(0, "no slips")         # without slips and checks only words are drawn
+    thinking, _ = arithmetic.write_thinking(problem, rng, Voice(rng, "en"))
+    return steps_in(thinking)
 
-    def step(left, operator, right):
-        result = calculate(left, operator, right)
-        needed.append(f"{left}{operator}{right}={result}")
-        return result
 
-    for sign, factors in arithmetic.split_terms(problem.prompt.removeprefix("compute ")):
-        value = factors[0]
-        for factor in factors[1:]:
-            value = step(value, "*", factor)
-        if total is None:
-            total = value if sign == "+" else -value
-        else:
-            total = step(total, sign, value)
-    return needed
+def steps_in(thinking):
+    """The steps of a thought as texts, right or wrong."""
+    return [f"{''.join(step.question)}={step.result}" for step in arithmetic.find_steps(thinking)]
 
 
 def is_complete(problem, thinking):
     """Whether a thought has all steps that a sum needs, in their order. Others may stand in between."""
-    found = [f"{''.join(step.question)}={step.result}" for step in arithmetic.find_steps(thinking)]
-    place = 0
+    found, place = steps_in(thinking), 0
     for needed in steps_needed(problem):
         if needed not in found[place:]:
             return False

@@ -269,6 +269,19 @@ def differences_as_text(rows: list[dict], first: Group, second: Group) -> list[s
     return lines
 
 
+def equal_stages(first: Group, second: Group, stages: list[str]) -> list[str]:
+    """The stages whose scores are equal in both groups, since both copied them from one run.
+
+    None if all stages are equal: then that is what there is to show.
+    """
+    equal = []
+    for stage in stages:
+        scores_of_first = [run["stages"][stage] for run in first.runs]
+        if scores_of_first == [run["stages"][stage] for run in second.runs]:
+            equal.append(stage)
+    return equal if len(equal) < len(stages) else []
+
+
 def seconds_as_text(first: Group, second: Group, stages: list[str]) -> list[str]:
     """How long training took on average, for each stage that was not copied from one run; without what was
     sampled for scores. Seconds of several devices are not compared: then nothing is said."""
@@ -355,7 +368,11 @@ def compare(groups: list[Group], figure: Path) -> tuple[list[str], list[dict]]:
     for group in groups[1:]:
         paired = differences(first, group, stages)
         rows += as_rows(paired, first, group)
-        lines += ["", *settings_as_text(first, group), "", *differences_as_text(paired, first, group)]
+        copied = equal_stages(first, group, stages)
+        shown = [row for row in paired if row["stage"] not in copied]
+        lines += ["", *settings_as_text(first, group), "", *differences_as_text(shown, first, group)]
+        if copied:
+            lines.append(f"equal in both: {', '.join(copied)}")
         lines += seconds_as_text(first, group, stages)
     lines += ["", "[low, high]: 95%, paired bootstrap over problems and seeds"]
     if len(first.runs) == 1:

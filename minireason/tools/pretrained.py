@@ -5,7 +5,8 @@
 They are laid out as a run's folder. <stage>/checkpoint.pt holds the weights in half precision, all settings
 and the vocabulary, but no optimizer: about 1.6 MB. rl/snapshots/ holds the weights at some iterations of RL
 (snapshots.py), and rl/metrics.jsonl the curves of RL: the playground's film shows both. results.json and
-config.json are those of the run. So a training that begins --from pretrained shows what it began with.
+config.json are those of the run. A training that begins --from pretrained shows what it began with,
+if it is scored on the same problems.
 """
 
 import io
@@ -20,7 +21,7 @@ from minireason.run import PRETRAINED, STAGES, WEIGHTS, checkpoint_path, open_mo
 from minireason.snapshots import FOLDER, open_snapshot, snapshot_path, snapshots_in
 from minireason.tools.flags import Parser
 from minireason.upkeep import checkpoint, metrics
-from minireason.upkeep.command import BadInput, exit_codes
+from minireason.upkeep.command import BadInput, Fault, exit_codes
 
 MOST_SNAPSHOTS = 8
 MOST_BYTES = 20_000_000      # of all weights: everyone who fetches the repository fetches them
@@ -76,6 +77,15 @@ def check_sizes(run: Path | str, states: dict[Path, dict]) -> None:
     if num_bytes >= MOST_BYTES:
         raise BadInput(f"the weights of {run} are {num_bytes / 1e6:.1f} MB, and all that is stored must be "
                        f"below {MOST_BYTES / 1e6:.0f} MB: remove snapshots or train a smaller model")
+
+
+def stored_results() -> dict:
+    """The results of the stored run. Raises Fault if they are missing, damaged or without a stage."""
+    results = read_results(WEIGHTS)
+    if results is None or set(results["stages"]) != set(STAGES):
+        raise Fault(f"{WEIGHTS / 'results.json'} is missing or lacks a stage: "
+                    "fetch the repository's own file again")
+    return results
 
 
 def scores_of(result: dict) -> dict:

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 from minireason.evaluate import averaged_tasks, table, tasks_of
-from minireason.run import PRETRAINED, WEIGHTS, read_results
+from minireason.run import PRETRAINED, read_results
 from minireason.tokenizer import printable
 from minireason.tools import compare, page, plots
 from minireason.tools.flags import Parser
-from minireason.tools.pretrained import results_as_text
+from minireason.tools.pretrained import results_as_text, stored_results
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json, write_atomically
 from minireason.upkeep.command import BadInput, exit_codes
@@ -159,7 +159,7 @@ def write_report(run: Path | str, results: dict) -> list[Path]:
 def results_of(folder: str) -> dict:
     """The content of a run's results.json. Raises BadInput if there is none, Fault if it is damaged."""
     if folder == PRETRAINED:
-        raise BadInput(f"{PRETRAINED} has scores, but not the curves of all stages to compare: leave it out")
+        raise BadInput(f"the included weights can be shown, but not compared: leave {PRETRAINED} out")
     results = read_results(Path(folder))
     if results is None:
         raise BadInput(f"there is no {Path(folder) / 'results.json'}: give the folder of a run")
@@ -182,7 +182,7 @@ def main(argv: list[str] | None = None) -> None:
     if len(args.runs) == 1 and (args.json or args.figure):
         raise BadInput("--json and --figure are for several runs")
     if args.runs == [PRETRAINED]:
-        print("\n".join(results_as_text(read_results(WEIGHTS))))
+        print("\n".join(results_as_text(stored_results())))
     elif len(args.runs) == 1:
         for path in write_report(args.runs[0], results_of(args.runs[0])):
             print(path)

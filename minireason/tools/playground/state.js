@@ -153,7 +153,7 @@ function connect() {
     $(id).oninput = () => {         // what is chosen from a list is complete, so it is answered at once
       if (id === "run") fillStages();
       forgetAnswer();
-      if (tab !== "lab") answer();
+      if (tab !== "lab" && tab !== "film") answer();
     };
   }
   window.onhashchange = () => {       // a link was pasted into the open page, or one of its own was chosen
