@@ -352,18 +352,18 @@ for name, model in (("base", base), ("more imitation", imitator), ("RL", explore
 # %% [markdown]
 # ## The figure: `01_imitation_and_exploration`
 #
-# Three pictures. On the left compare each pale bar with the dark bar beside it: the corpus, and the
-# base that imitated it. In the middle follow a curve from k = 1 to the right: how much do more
+# Three pictures. On the left compare each pale bar with the darker bar beside it: the corpus, and
+# the base that imitated it. In the middle follow a curve from k = 1 to the right: how much do more
 # attempts help? On the right compare the three curves at k = 1, and then at the largest k.
 
 # %%
-figure, axes = new_figure(1, 3, figsize=(11, 3.4))
+figure, axes = new_figure(1, 3, figsize=(10, 3.6))
 places = torch.arange(len(in_corpus))
 middles, errors = error_bars(list(in_corpus.values()))
-axes[0].bar(places, middles, 0.34, yerr=errors, capsize=3, color="#b9c7d6", label="corpus")
+axes[0].bar(places, middles, 0.34, yerr=errors, capsize=3, color="#cccccc", label="corpus")
 middles, errors = error_bars([pass_at(right_of_base[task], 1) for task in in_corpus])
-axes[0].bar(places + 0.36, middles, 0.34, yerr=errors, capsize=3, color="#1b6ca8",
-            label="base, pass@1")
+axes[0].bar(places + 0.36, middles, 0.34, yerr=errors, capsize=3, color="#999999",
+            label="base, one attempt")
 axes[0].set_xticks(places + 0.18, list(in_corpus))
 
 
@@ -377,8 +377,8 @@ def plot_pass_at_k(axis, right, colors):
 plot_pass_at_k(axes[1], right_of_base, ("#1b6ca8", "#d1495b"))
 plot_pass_at_k(axes[2], right_after, ("#999999", "#e0a030", "#1b6ca8"))
 label(axes[0], "imitation and its corpus", "task", "share that is right")
-label(axes[1], "the base, several attempts", "k, number of attempts", "pass@k")
-label(axes[2], "sums of two terms", "k, number of attempts", "pass@k")
+label(axes[1], "the base, several attempts", "k, number of attempts", "share solved (pass@k)")
+label(axes[2], "sums of two terms", "k, number of attempts", "share solved (pass@k)")
 for axis in axes:
     axis.set_ylim(0, 1.05)
 show_figure(figure, "01_imitation_and_exploration")

@@ -396,19 +396,22 @@ for temperature in TEMPERATURES:
 # field. On the right follow the two curves from cold (left) to hot, and see which one falls first.
 
 # %%
-figure, axes = new_figure(1, 2, figsize=(10, 3.8), width_ratios=(1.6, 1))
+figure, axes = new_figure(1, 2, figsize=(9.6, 4.2), width_ratios=(1.7, 1))
 image = axes[0].imshow(weights[:, -1].numpy(), cmap="Blues", aspect="auto", vmin=0, vmax=1)
-figure.colorbar(image, ax=axes[0], label="attention weight")
+scale = figure.colorbar(image, ax=axes[0])
+scale.set_label("attention weight", fontsize=9)
+scale.ax.tick_params(labelsize=8)
 label(axes[0], "where each head looks from the last =", "token", "head (layer.head)")
-axes[0].set_xticks(range(len(pieces)), pieces, fontsize=7, rotation=90)
+axes[0].set_xticks(range(len(pieces)), pieces, fontsize=8, rotation=90)
 heads = []
 for layer in range(model.config.num_layers):
     heads += [f"{layer + 1}.{head + 1}" for head in range(model.config.num_heads)]
-axes[0].set_yticks(range(len(heads)), heads, fontsize=7)
-for k, intervals, color in ((1, pass_at_1, "#1b6ca8"), (NUM_SAMPLES, pass_at_all, "#e0a030")):
+axes[0].set_yticks(range(len(heads)), heads, fontsize=8)
+ONE, ALL = "one answer (pass@1)", f"any of {NUM_SAMPLES} (pass@{NUM_SAMPLES})"
+for name, intervals, color in ((ONE, pass_at_1, "#1b6ca8"), (ALL, pass_at_all, "#e0a030")):
     middles, errors = error_bars(intervals)
-    axes[1].errorbar(TEMPERATURES, middles, errors, color=color, capsize=3, label=f"pass@{k}")
-axes[1].set_ylim(0, 1.05)
+    axes[1].errorbar(TEMPERATURES, middles, errors, color=color, capsize=3, label=name)
+axes[1].set(xticks=TEMPERATURES, ylim=(0, 1.05))
 label(axes[1], f"{NUM_PROBLEMS} held-out sums", "temperature", "share that is right")
 show_figure(figure, "03_transformer_and_sampling")
 

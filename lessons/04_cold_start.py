@@ -292,10 +292,10 @@ for task, behaviour in SHOWN:
     counts = skill[task]
     skill_bars[f"{task}\n{behaviour}"] = {name: share(*counts[name][behaviour]) for name in models}
 for task in TASKS:
-    rl_bars[f"{task}\npass@{NUM_SAMPLES}"] = pass_at_most[task]
+    rl_bars[f"{task}\nany right\n(pass@{NUM_SAMPLES})"] = pass_at_most[task]
     rl_bars[f"{task}\nright and\nwrong"] = both[task]
 
-figure, axes = new_figure(1, 3, figsize=(11, 3.6), width_ratios=(1, 1.25, 1.25))
+figure, axes = new_figure(1, 3, figsize=(10, 3.8), width_ratios=(1, 1.25, 1.25))
 COLORS = ("#999999", "#e0a030", "#1b6ca8", "#d1495b")
 for axis, bars in zip(axes, (form_bars, skill_bars, rl_bars)):
     for i, (name, color) in enumerate(zip(models, COLORS)):
@@ -303,11 +303,12 @@ for axis, bars in zip(axes, (form_bars, skill_bars, rl_bars)):
         places = torch.arange(len(bars)) + 0.2 * (i - 1.5)
         axis.bar(places, middles, 0.18, yerr=errors, color=color, error_kw={"lw": 0.8}, label=name)
     axis.set_xticks(range(len(bars)), bars)
-    axis.set_ylim(0, 1.3)
+    axis.set_ylim(0, 1.05)
 label(axes[0], "form", "behaviour", "share of the completions", legend=False)
-axes[0].legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
 label(axes[1], "skill", "task and behaviour", "share", legend=False)
-label(axes[2], "what is left for RL", "task", "pass@k, and share of the groups", legend=False)
+label(axes[2], "what is left for RL", "task and group", "share of the groups", legend=False)
+handles, names = axes[0].get_legend_handles_labels()
+figure.legend(handles, names, frameon=False, fontsize=8, ncols=4, loc="outside upper center")
 show_figure(figure, "04_cold_start")
 
 # %% [markdown]

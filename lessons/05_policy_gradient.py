@@ -293,15 +293,23 @@ for name in WAYS:
 
 # %% [markdown]
 # Then training. `grpo.train` calls `group_advantages` by its name, so we put each of the four
-# functions in its place for the time of a training.
+# functions in its place for the time of a training. GRPO leaves out groups whose rewards are all
+# equal, since they teach it nothing. Three of the four ways learn from such groups, too, so here no
+# group is left out.
 
 # %%
+def none_is_equal(rewards, group_size):
+    """In the place of `have_equal_rewards`: says of no group that its rewards are all equal."""
+    return torch.zeros(len(rewards), dtype=torch.bool)
+
+
 runs = {name: [] for name in WAYS}                          # the metrics of each seed
 for name, (advantages_of, _, _) in WAYS.items():
     for seed in SEEDS:
         policy = toy_model(seed)
         optimizer = torch.optim.AdamW(policy.parameters())
-        with patch.object(grpo, "group_advantages", advantages_of):
+        with (patch.object(grpo, "group_advantages", advantages_of),
+              patch.object(grpo, "have_equal_rewards", none_is_equal)):
             runs[name].append(list(grpo.train(policy, None, optimizer, world, config, seed)))
 
 curves = {}                                                 # (seeds, iterations): mean rewards
@@ -336,11 +344,12 @@ for name, (_, _, color) in WAYS.items():
     intervals = torch.stack([curve.mean(0), curve.amin(0), curve.amax(0)], 1).tolist()
     plot_band(axes[1], range(NUM_ITERATIONS), intervals, color, name)
 lines = runs["minus the mean"][0]
-for key, color in (("reward", "#1b6ca8"), ("policy_loss", "black")):
-    axes[2].plot([line.get(key, float("nan")) for line in lines], color=color, label=key)
+SHOWN = (("reward", "#1b6ca8", "mean reward"), ("policy_loss", "black", "loss (policy_loss)"))
+for key, color, name in SHOWN:
+    axes[2].plot([line.get(key, float("nan")) for line in lines], color=color, label=name)
 label(axes[0], "four tokens: variance of one draw", "baseline b", "variance")
 label(axes[1], f"the model: reward, {len(SEEDS)} seeds", "iteration", "mean reward")
-label(axes[2], "minus the mean, seed 0", "iteration", "reward, loss")
+label(axes[2], "minus the mean, seed 0", "iteration", "mean reward, loss")
 show_figure(figure, "05_policy_gradient")
 
 # %% [markdown]

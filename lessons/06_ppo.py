@@ -60,7 +60,7 @@ FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import label, plot_band, show_figure
+from shared import label, legend_above, plot_band, show_figure
 from toy import toy_model, toy_world
 
 from minireason import ppo
@@ -408,6 +408,7 @@ for update, color in BLUES:
         axes[0, 0].plot(values, "o-", ms=4, color=color, label=f"after {update} updates")
 axes[0, 0].plot(true_values[example], "k--", label="true value")
 axes[0, 0].set_xticks(range(L), ["heads", "heads", "tails", "heads"])
+axes[0, 0].set_ylim(bottom=-0.05)
 
 
 def plot_seeds(axis, rows, color, name):
@@ -427,9 +428,12 @@ for border in (0.8, 1.28):
 for num_epochs, color in ((1, "#e0a030"), (4, "#1b6ca8")):
     plot_seeds(axes[1, 1], clip_fracs[num_epochs], color, f"updates for each rollout: {num_epochs}")
 label(axes[0, 0], "a critic that learns", "the flip before which it is asked", "value")
+legend_above(axes[0, 0], top=1.35, ncols=2)
 label(axes[0, 1], f"error of the critic, {len(SEEDS)} seeds", "update", "mean error of a value")
-label(axes[1, 0], "the clipped surrogate", "ratio", "surrogate")
-label(axes[1, 1], f"clipped tokens, {len(SEEDS)} seeds", "iteration", "clip_frac")
+label(axes[1, 0], "the clipped surrogate", "ratio", "surrogate of one token")
+label(axes[1, 1], f"clipped tokens, {len(SEEDS)} seeds", "iteration", "share (clip_frac)")
+axes[0, 1].set_ylim(bottom=0)
+axes[1, 1].set_xticks(range(0, NUM_ITERATIONS, 5))
 show_figure(figure, "06_ppo")
 
 # %% [markdown]

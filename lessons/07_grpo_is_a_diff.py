@@ -586,13 +586,15 @@ completions = [64 * (iteration + 1) for iteration in range(NUM_ITERATIONS)]
 for name, color in (("ppo", "#d1495b"), ("grpo", "#1b6ca8")):
     rewards, seconds = curves[name].unbind(2)      # both (seeds, iterations)
     intervals = torch.stack([rewards.mean(0), rewards.amin(0), rewards.amax(0)], 1).tolist()
-    plot_band(axes[0], completions, intervals, color, name)
+    plot_band(axes[0], completions, intervals, color, name.upper())
     axes[1].plot(seconds.T, rewards.T, color=color, alpha=0.25, lw=0.8)
-    axes[1].plot(seconds.mean(0), rewards.mean(0), color=color, label=name)
+    axes[1].plot(seconds.mean(0), rewards.mean(0), color=color, label=name.upper())
 for (name, pull), color in zip(pulls.items(), ("#1b6ca8", "#5a9a5a")):
     axes[2].plot(num_right, pull, "o-", ms=3, color=color, label=name)
 for axis in axes:
     axis.set_ylim(0, 1.05)
+for axis in axes[:2]:
+    axis.set_xlim(left=0)
 axes[2].set_xticks([1, 4, 8, 12, 15])
 label(axes[0], f"as many completions, {len(SEEDS)} seeds", "completions", "mean reward")
 label(axes[1], "the same, by time", "CPU seconds", "mean reward")

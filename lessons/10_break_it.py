@@ -219,19 +219,27 @@ for name, (switch, algo, changes) in BUGS.items():
 # %% [markdown]
 # ## The figure: `10_break_it`
 #
-# Each bug has two pictures, one above the other: the reward on top, the other number below it.
-# Blue is the right code, red is the bug. Cover the lower pictures first. In which of the upper
-# ones could you tell that something is wrong, if you saw the red line alone?
+# Each bug has two pictures, one above the other. On top, under the name of the bug, is the reward,
+# and below it the other number. Blue is the right code, red is the bug. Cover the lower pictures
+# first. In which of the upper ones could you tell that something is wrong, if you saw the red line
+# alone?
 
 # %%
+MEANINGS = {"approx_kl": "moved by an update", "kl": "distance from the start",
+            "clip_frac": "share of tokens clipped", "zero_std_frac": "share of groups all equal",
+            "grad_norm": "length of the gradient", "value_loss": "error of the critic"}
 figure, axes = new_figure(4, 4, figsize=(10, 8))
 for i, name in enumerate(BUGS):
     top, column = i // 4 * 2, i % 4
     metric, _ = SHOWN_BY[name]
-    for axis, key in ((axes[top, column], "reward"), (axes[top + 1, column], metric)):
+    axis_above, axis_below = axes[top, column], axes[top + 1, column]
+    for axis, key in ((axis_above, "reward"), (axis_below, metric)):
         axis.plot(right_curves[name][key], color="#1b6ca8", label="right")
         axis.plot(broken_curves[name][key], color="#d1495b", label="broken")
-        label(axis, name, "iteration", key, legend=axis is axes[0, 0])
+    label(axis_above, name, "iteration", "mean reward", legend=i == 0)
+    label(axis_below, MEANINGS[metric], "iteration", metric, legend=False)
+    axis_above.title.set_fontweight("bold")
+    axis_above.set_ylim(0.2, 1.05)
 axes[2, 3].axis("off")
 axes[3, 3].axis("off")
 show_figure(figure, "10_break_it")

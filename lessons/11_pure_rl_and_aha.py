@@ -37,7 +37,7 @@ from pathlib import Path
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-from shared import group_bars, label, show_figure
+from shared import group_bars, label, legend_above, show_figure
 
 from minireason import grpo
 from minireason.behaviour import observe, summarize
@@ -225,8 +225,8 @@ for name in (*NUMBERS, *SHARES):
 # %%
 COLORS = {"base": "#999999", "pure RL": "#1b6ca8",
           "cold start": "#e0a030", "cold start, RL": "#d1495b"}
-figure, axes = new_figure(1, 3, figsize=(13, 3.7), width_ratios=(1, 1, 2.6))
-axes[0].plot([line["reward"] for line in lines], color="#1b6ca8", label="reward")
+figure, axes = new_figure(1, 3, figsize=(9.9, 3.8), width_ratios=(1, 1, 3))
+axes[0].plot([line["reward"] for line in lines], color="#1b6ca8", label="mean reward")
 axes[0].plot([note["thinks"] or 0 for note in notes], color="#5a9a5a", label="share that thinks")
 axes[0].set_ylim(0, 1.05)
 axes[1].plot([line["completion_length"] for line in lines], color="#7a4fa3")
@@ -235,11 +235,10 @@ for name in SHARES:
     title = name.replace("_", "\n", 2).replace("_", " ")
     bars[title] = {arm: intervals[name] for arm, intervals in table.items() if name in intervals}
 group_bars(axes[2], bars, COLORS)
-label(axes[0], "pure RL", "iteration", "share")
-label(axes[1], "pure RL", "iteration", "tokens of a completion")
+label(axes[0], "pure RL: success", "iteration", "share")
+label(axes[1], "pure RL: length", "iteration", "tokens of a completion")
 label(axes[2], f"countdown, {NUM_PROBLEMS} held-out problems", "behavior", "share")
-axes[2].set_ylim(0, 1.25)
-axes[2].legend(frameon=False, fontsize=8, ncols=4, loc="upper center")
+legend_above(axes[2], top=1.2, ncols=4)
 show_figure(figure, "11_pure_rl_and_aha")
 
 # %% [markdown]

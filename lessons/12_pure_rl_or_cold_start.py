@@ -32,7 +32,7 @@ FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import error_bars, group_bars, label, show_figure
+from shared import error_bars, group_bars, label, legend_above, show_figure
 
 from minireason import grpo
 from minireason.behaviour import observe
@@ -194,18 +194,18 @@ for arm, by_name in counts.items():
 # %%
 COLORS = {"corpus": "#cccccc", "base": "#999999", "pure RL": "#1b6ca8",
           "pure RL, both rewards": "#5a9a5a", "cold start": "#e0a030", "cold start, RL": "#d1495b"}
-figure, axes = new_figure(1, 2, figsize=(11, 3.9), width_ratios=(1.6, 1))
+figure, axes = new_figure(1, 2, figsize=(9.6, 4), width_ratios=(1.5, 1))
 group_bars(axes[0], shares, COLORS)
 for arm, color in COLORS.items():
     [x], x_errors = error_bars([shares["right"][arm]])
     [y], y_errors = error_bars([shares["readable"][arm]])
     axes[1].errorbar(x, y, y_errors, x_errors, "o", color=color)
-    axes[1].annotate(arm, (x, y), (4, -11), textcoords="offset points", fontsize=7)
+    side, shift = ("right", (-4, 5)) if x > 0.8 else ("left", (4, -11))      # where the name fits
+    axes[1].annotate(arm, (x, y), shift, textcoords="offset points", ha=side, fontsize=8)
 label(axes[0], f"{NUM_PROBLEMS} sums and {NUM_PROBLEMS} countdowns", "what is counted", "share")
-axes[0].set_ylim(0, 1.35)
-axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+legend_above(axes[0], top=1.3, ncols=3)
 label(axes[1], "reasons well, reads well", "share right", "share readable")
-axes[1].set(xlim=(0, 1.1), ylim=(0, 1.05))
+axes[1].set(xlim=(0, 1.05), ylim=(0, 1.05))
 show_figure(figure, "12_pure_rl_or_cold_start")
 
 # %% [markdown]

@@ -254,7 +254,7 @@ for task in by_budget:
 # one answer is a mean of 32.
 
 # %%
-COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3"}
+COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#d1495b"}
 
 
 def plot(axis, points, x, y, color, name, style="-"):
@@ -274,24 +274,25 @@ for axis, task, color in zip(above, by_budget, ("#1b6ca8", "#d1495b")):
     plot(axis, by_budget[task], "tokens", "unforced", color, "not forced", style=":")
     for point in by_budget[task]:
         if point["x"] <= 64:      # in sums the larger ones lie on each other
-            place = point["tokens"], sum(point["right"]) / NUM_PROBLEMS
-            axis.plot(*place, "o", color=color, ms=4)
-            axis.annotate(point["x"], place, (-4, 5), textcoords="offset points", ha="right")
-    label(axis, f"{task}: a budget of thinking", "mean tokens of an answer", "share right")
+            dot = point["tokens"], sum(point["right"]) / NUM_PROBLEMS
+            axis.plot(*dot, "o", color=color, ms=4)
+            axis.annotate(point["x"], dot, (-4, 5), textcoords="offset points", ha="right", size=8)
+    label(axis, f"{task} (dots: budget in tokens)", "mean tokens of an answer", "share right")
     points = by_number[task, "RL"]
     plot(below[0], points, "tokens", "vote", color, f"{task}, RL, vote")
     plot(below[0], points, "tokens", "pass", color, f"{task}, RL, pass@n", style="--")
 plot(below[0], by_number["countdown", "base"], "tokens", "vote", "#777777", "countdown, base, vote")
 one_answer = sum(by_number["countdown", "RL"][0]["vote"]) / NUM_PROBLEMS
 below[0].axhline(one_answer, color="#d1495b", lw=0.6)
+below[0].text(32, one_answer - 0.1, "countdown, RL, one answer", color="#d1495b", size=8)
 for name, color in COLORS.items():
     plot(below[1], by_number["countdown", name], "x", "pass", color, name)
 label(below[0], "many answers", "tokens of n answers", "share right")
-label(below[1], "countdown, before and after RL", "k, number of answers", "pass@k")
+label(below[1], "countdown, before and after RL", "k, number of answers", "share solved (pass@k)")
 for axis in (*above, *below):
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_ylim(0, 1.05)
+    axis.set(xmargin=0.08, ylim=(0, 1.05))
 show_figure(figure, "13_inference_time")
 
 # %% [markdown]

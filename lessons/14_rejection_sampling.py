@@ -28,7 +28,7 @@ from pathlib import Path
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-from shared import group_bars, label, show_figure
+from shared import group_bars, label, legend_above, show_figure
 
 from minireason import rejection, sft
 from minireason.behaviour import observe
@@ -220,16 +220,15 @@ for one, other in PAIRS:
 # teacher and student. A 0 stands where a share is exactly 0.
 
 # %%
-figure, axes = new_figure(1, 2, figsize=(11, 3.4), width_ratios=(1, 1.5))
+figure, axes = new_figure(1, 2, figsize=(9.9, 3.5), width_ratios=(1.15, 1.35))
 fates = {}
 for fate, count in counts.items():
     fates[fate] = {"answers": with_interval(count, len(everything))}
 group_bars(axes[0], fates, {"answers": "#1b6ca8"})
-group_bars(axes[1], shares, {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#e0a030"})
-label(axes[0], f"{len(everything)} answers of the teacher", "fate", "share", legend=False)
+group_bars(axes[1], shares, {"right": "#1b6ca8", "readable": "#b9c7d6", "mixing": "#8a6fb0"})
+label(axes[0], f"{len(everything):,} answers of the teacher", "fate", "share", legend=False)
 label(axes[1], f"{len(problems)} held-out problems", "model", "share")
-axes[1].set_ylim(0, 1.2)
-axes[1].legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+legend_above(axes[1], top=1.2, ncols=3)
 show_figure(figure, "14_rejection_sampling")
 
 # %% [markdown]

@@ -32,7 +32,7 @@ FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
 import torch
-from shared import group_bars, label, show_figure
+from shared import group_bars, label, legend_above, show_figure
 
 from minireason import align, grpo
 from minireason.config import EvalConfig, RLConfig
@@ -350,8 +350,8 @@ for name, model in models.items():
 # helpfulness, before and after.
 
 # %%
-figure, axes = new_figure(1, 3, figsize=(13, 3.7), width_ratios=(1, 1, 1.4))
-titles = {kind: kind.replace(" ", "\n", 1) for kind in fooled}
+figure, axes = new_figure(1, 3, figsize=(9.9, 4), width_ratios=(1, 1, 1.35))
+titles = {kind: kind.replace(" ", "\n") for kind in fooled}
 group_bars(axes[0], {titles[kind]: who for kind, who in fooled.items()},
            {"judge": "#e0a030", "reward model": "#7a4fa3"})
 runs = (("KL x 0.05", looks_with_kl, "#1b6ca8"), ("no KL", looks_without_kl, "#d1495b"))
@@ -361,14 +361,14 @@ for name, looks, color in runs:
     axes[1].plot(iterations, truths, "-", color=color, label=f"{name}, true answers")
 titles = {name: name.replace(" ", "\n", 1) for name in shares}
 group_bars(axes[2], {titles[name]: kinds for name, kinds in shares.items()},
-           {"secret in the answer": "#d1495b", "in the thought alone": "#e0a030",
-            "over-refusals": "#b9c7d6", "helpful": "#5a9a5a"})
+           {"secret in the answer": "#e0a030", "in the thought alone": "#f0d49a",
+            "over-refusals": "#999999", "helpful": "#5a9a5a"})
 label(axes[0], "preferred to the right answer", "made-up answer", "share of the prompts")
-label(axes[1], "rewarded, and true", "iteration", "mean reward, share of true answers")
+label(axes[1], "rewarded, and true", "iteration", "mean reward, share true")
 label(axes[2], "held-out conversations", "model", "share")
-for axis in axes:
-    axis.set_ylim(0, 1.35)
-    axis.legend(frameon=False, fontsize=7, ncols=2, loc="upper center")
+axes[1].set_ylim(bottom=0)
+for axis, ncols in zip(axes, (1, 1, 2)):
+    legend_above(axis, 1.35, ncols)
 show_figure(figure, "15_alignment")
 
 # %% [markdown]
@@ -383,7 +383,7 @@ show_figure(figure, "15_alignment")
 #   a wrong digit higher than the right one. An imitation of a judge has weaknesses that the judge
 #   does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
-#   there, from 0.32 to 0.07, and end at 0.16; with the KL they rise to 0.48.** (An interval is
+#   there, from 0.32 to 0.07, and end at 0.11; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way
 #   that nobody meant. Here the hack is not flattery: polite words become rarer in both runs. Look
 #   at the printed answers instead: a sentence that goes in circles, a number with a digit too few,
@@ -413,7 +413,7 @@ show_figure(figure, "15_alignment")
 # costs in arithmetic; and more than one seed.
 #
 # The trap: to read the reward as success. At the end the reward is higher without the KL (0.67
-# against 0.60), and fewer answers are true (0.16 against 0.48).
+# against 0.60), and fewer answers are true (0.11 against 0.48).
 #
 # ## Exercises
 #

@@ -25,7 +25,7 @@ from pathlib import Path
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-from shared import RESULTS, group_bars, label, show_figure
+from shared import RESULTS, group_bars, label, legend_above, show_figure
 
 from minireason.config import preset
 from minireason.evaluate import mean_of_reasoning, table, tasks_of
@@ -198,18 +198,16 @@ for stage, scores in stages.items():
         habits[title][name] = [100 * share[end] for end in ("value", "low", "high")]
     habits[title]["mixing"] = 3 * [percent(stage, "mixing")]      # a mean of two tasks: no interval
 
-figure, axes = new_figure(1, 3, figsize=(12, 3.7))
+figure, axes = new_figure(1, 3, figsize=(10, 3.9), width_ratios=(1, 1, 1.15))
 group_bars(axes[0], accuracies, COLORS)
 group_bars(axes[1], habits, HABITS)
 group_bars(axes[2], changes, COLORS)
 axes[2].axhline(0, color="black", lw=0.6)
-label(axes[0], "right answers", "stage", "held-out pass@1, %")
+label(axes[0], "right answers", "stage", "% of the held-out problems")
 label(axes[1], "bad habits", "stage", "% of the answers")
 label(axes[2], "what a stage changed", "two stages", "percentage points")
-for axis, top in ((axes[0], 120), (axes[1], 75), (axes[2], 70)):
-    axis.set_ylim(top=top)
-    axis.tick_params(axis="x", labelsize=7)
-    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper center")
+for axis, top, end in ((axes[0], 115, 100), (axes[1], 69, 60), (axes[2], 57.5, 50)):
+    legend_above(axis, top, 3, end)
 show_figure(figure, "16_the_pipeline")
 
 # %% [markdown]

@@ -36,7 +36,7 @@ from pathlib import Path
 FOLDER = Path(globals().get("__file__", "notebook")).resolve().parent
 sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 
-from shared import group_bars, label, show_figure
+from shared import group_bars, label, legend_above, show_figure
 from tqdm import tqdm
 
 from minireason import grpo, sft
@@ -393,7 +393,7 @@ group_bars(axes[1], shares, {"Spanish": "#d1495b"})
 label(axes[0], "held-out problems", "training", "share of the answers")
 label(axes[1], "thoughts in Spanish alone", "training", "share of thoughts", legend=False)
 for axis in axes:
-    axis.set_ylim(0, 1.2)
+    legend_above(axis, 1.2, ncols=2)
 show_figure(figure, "17_your_own_task")
 
 # %% [markdown]

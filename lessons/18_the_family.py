@@ -331,7 +331,7 @@ rows = torch.stack(list(table.values()))      # (relatives, 8 tokens)
 grid.imshow(rows.numpy(), cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
 for y, row in enumerate(rows.tolist()):
     for x, weight in enumerate(row):
-        grid.text(x, y, f"{weight:.1f}", ha="center", va="center", fontsize=7,
+        grid.text(x, y, f"{weight:.1f}", ha="center", va="center", fontsize=8,
                   color="white" if abs(weight) > 0.6 else "black")
 grid.axvline(5.5, color="black", lw=2)
 grid.set_yticks(range(len(table)), table)

@@ -60,8 +60,21 @@ def group_bars(axis, table, colors):
         axis.bar(places, middles, 0.92 * width, yerr=errors, color=color, label=name, error_kw={"lw": 0.8})
         for place, (middle, low, high) in zip(places, intervals):
             if middle == 0:
-                axis.text(place, max(0.0, high), "0", ha="center", va="bottom", fontsize=7, color="#666666")
+                axis.text(place, max(0.0, high), "0", ha="center", va="bottom", fontsize=8, color="#666666")
     axis.set_xticks(range(len(table)), list(table))
+
+
+def legend_above(axis, top, ncols, end=1):
+    """A legend in the room between `end` and `top`, where it covers nothing.
+
+    The axis stops at `end`, which is 1 for shares, since none is higher.
+    """
+    axis.set_ylim(top=top)
+    bottom, _ = axis.get_ylim()
+    axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick < 1.001 * end])
+    axis.spines["left"].set_bounds(bottom, end)
+    axis.legend(frameon=False, fontsize=8, ncols=ncols, loc="upper center", handlelength=1.2,
+                columnspacing=1.2)
 
 
 def show_figure(figure, name):
