@@ -138,7 +138,7 @@ for name, settings, by_hand in BY_HAND:
 #   @torch.no_grad()
 #   def compute_advantages(rollout: Batch, config: RLConfig) -> None:
 # -     """Sets rollout.advantages and rollout.returns (B, L): the reward is at the last token, the KL at each."""
-# +     """Sets rollout.advantages (B, L): every token gets the advantage of its completion."""
+# +     """Sets rollout.advantages (B, L): every token gets the advantage of its completion, in equal groups 0."""
 #       mask = rollout.completion_mask                                                    # (B, L)
 # -     last_token = mask.sum(1).long() - 1                                               # (B,)
 # -     token_rewards = torch.zeros_like(rollout.old_logprobs)                            # (B, L)
@@ -156,7 +156,7 @@ for name, settings, by_hand in BY_HAND:
 # +         rewards = token_returns(rollout, config)[:, 0]
 # +     rewards = rewards.view(-1, config.group_size)                                     # (P, G)
 # +     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
-# +     advantages[have_equal_rewards(rewards, config.group_size)] = 0.0      # rounding may leave a little
+# +     advantages = advantages.masked_fill(have_equal_rewards(rewards, config.group_size)[:, None], 0.0)
 # +     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 # ```
 # <!-- End of excerpt -->

@@ -50,7 +50,7 @@ def group_advantages(rewards: torch.Tensor, scale: bool = True, eps: float = 1e-
 
 @torch.no_grad()
 def compute_advantages(rollout: Batch, config: RLConfig) -> None:
-    """Sets rollout.advantages (B, L): every token gets the advantage of its completion."""
+    """Sets rollout.advantages (B, L): every token gets the advantage of its completion, in equal groups 0."""
     mask = rollout.completion_mask                                                    # (B, L)
     rewards = rollout.rewards                                                         # (B,)
     if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: a baseline of all tokens of the batch
@@ -60,7 +60,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
         rewards = token_returns(rollout, config)[:, 0]
     rewards = rewards.view(-1, config.group_size)                                     # (P, G)
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
-    advantages[have_equal_rewards(rewards, config.group_size)] = 0.0      # rounding may leave a little
+    advantages = advantages.masked_fill(have_equal_rewards(rewards, config.group_size)[:, None], 0.0)
     rollout.advantages = advantages.view(-1, 1) * mask                                # (B, L)
 
 

@@ -125,15 +125,14 @@ def test_the_results_that_lesson_16_reads_are_those_of_the_included_weights():
 
 def test_a_training_from_the_included_weights_knows_their_scores(tmp_path):
     """So its table shows what it began with. Scores on other problems would not be comparable."""
-    config = preset("laptop")
-    config.model.vocab_size = get_tokenizer().vocab_size
-    results = run.new_results(config, "python train.py rl --from pretrained")
-    begin.copy_stages("pretrained", tmp_path, ("base", "cold-start"), results)
-    its_own = run.read_results(WEIGHTS)["stages"]
-    assert results["stages"] == {stage: its_own[stage] for stage in ("base", "cold-start")}
-    config.evaluate.num_problems = 7
-    other = run.new_results(config, "python train.py rl --from pretrained")
-    begin.copy_stages("pretrained", tmp_path / "other", ("base", "cold-start"), other)
+    stored, stages = run.read_results(WEIGHTS), ("base", "cold-start")
+    results = run.new_results(preset("laptop"), "python train.py rl --from pretrained")
+    results["config"] = stored["config"]        # what is scored changes with a task of one's own
+    begin.copy_stages("pretrained", tmp_path, stages, results)
+    assert results["stages"] == {stage: stored["stages"][stage] for stage in stages}
+    other = run.new_results(preset("laptop"), "python train.py rl --from pretrained")
+    other["config"] = stored["config"] | {"evaluate": stored["config"]["evaluate"] | {"num_problems": 7}}
+    begin.copy_stages("pretrained", tmp_path / "other", stages, other)
     assert other["stages"] == {}
 
 
