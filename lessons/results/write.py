@@ -1051,24 +1051,20 @@ def solved_alone():
 
 def harder():
     """harder.json: base and pure RL on sums that are harder than those of the training, by both counts."""
-    samples, kinds, rows = read("harder.json")["samples"], [], []
+    samples, rows, columns = read("harder.json")["samples"], {}, {}
+    crossing = ["base passes RL, from this k on"]
     for kind in ("longer sums", "larger sums"):
-        kinds += [f"{kind}, complete thoughts", f"{kind}, any thought"]
+        for thoughts in ("complete thoughts", "any thought"):
+            title = f"{kind}, {thoughts}"
+            columns[f"{title} %"] = f"{title}{{}}"
+            crossing.append(place_of(read("harder.json")["crossings"][f"{title}, base and RL"], samples))
     for k in sorted({1, min(16, samples), samples}):
         for model in ("base", "RL"):
-            rows.append((f"pass@{k:,}, {model}", f"{{}}, {model}: pass@{k}"))
+            rows[f"pass@{k:,}, {model}"] = f", {model}: pass@{k}"
     for first, second in (("RL", "base"), ("base", "RL")):
         title = f"solved by {first}, never by {second}"
-        rows.append((title, f"{{}}: {title}"))
-    lines = []
-    for label, pattern in rows:
-        lines.append([label])
-        for kind in kinds:
-            lines[-1].append(percent_interval(find("harder.json", pattern.format(kind))))
-    crossing = ["base passes RL, from this k on"]
-    for kind in kinds:
-        crossing.append(place_of(read("harder.json")["crossings"][f"{kind}, base and RL"], samples))
-    return table([size_of("harder.json"), *(f"{kind} %" for kind in kinds)], [*lines, crossing])
+        rows[title] = f": {title}"
+    return grid("harder.json", size_of("harder.json"), rows, columns) + f"| {' | '.join(crossing)} |\n"
 
 
 REWARDS = {"right answers": "exact", "a coin": "coin", "wrong answers": "inverted", "form alone": "form",

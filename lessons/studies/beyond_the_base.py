@@ -284,7 +284,7 @@ def draw(tasks, rows, crossings, ks):
             direction.set_major_formatter(lambda number, _: f"{number:g}")
         title = f"{task}: " + ("no crossing" if place is None else f"the base passes RL at k = {place:.0f}")
         ylabel = "not solved by k answers, %" if axis is axes[0] else ""
-        label(axis, title, "k, number of answers", ylabel, legend=axis is axes[1])
+        label(axis, title, "k, number of answers", ylabel, legend=task == "countdown")
     return figure
 
 

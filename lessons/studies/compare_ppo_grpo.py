@@ -88,6 +88,7 @@ GOALS = {"cold-start": (0.05, 0.10), "base": (0.20, 0.30)}       # on the way: s
 NUM_TIMED = 4                   # rollouts of each algorithm, from each of two models
 PLANNED = {"planned": "ppo in the seconds of grpo",                      # runs of PPO, and how rows call them
            "once": "ppo with one update in the seconds of grpo"}
+STYLES = {"planned": (":", ""), "once": ("-.", ", one update")}         # of lines, and words in the legend
 PROMPT_LENGTH = 20              # tokens, for the ledger
 tokenizer = get_tokenizer()
 
@@ -557,7 +558,7 @@ def draw(curves, planned, bytes_of, num_threads):
         _, errors = error_bars(shares[-1:])
         axes[2].errorbar(bytes_of[algo] / 2**20, shares[-1][0], errors, fmt="o", capsize=3, color=color)
     for name, mine in planned.items():
-        style, more = {"planned": (":", ""), "once": ("-.", ", one update")}[name]
+        style, more = STYLES[name]
         middles = [middle for middle, low, high in shares_by_mark(mine)]
         axes[1].plot(mine.seconds / 60, middles, style, marker="o", markevery=[-1], color=COLORS["ppo"],
                      label=f"PPO, planned for GRPO's time{more}")
@@ -657,13 +658,12 @@ def main():
     jobs = {}
     for start, algo, seed in itertools.product(args.starts, ALGOS, args.seeds):
         jobs[(start, algo), seed] = (run_arm, "whole", algo, start, chosen[algo], [], seed, args)
-    settings_of = {"planned": chosen["ppo"], "once": once}
-    pace = {"planned": per_token, "once": per_token_once}
     if "cold-start" in args.starts:
-        for name, seed in itertools.product(PLANNED, args.seeds):
-            flags = ["--rl-num-iterations", iterations_for(pace[name]["cold-start"], args)]
-            jobs[name, seed] = (run_arm, name, "ppo", "cold-start", settings_of[name], flags, seed, args)
         for seed in args.seeds:
+            for name, settings, seconds in (("planned", chosen["ppo"], per_token),
+                                            ("once", once, per_token_once)):
+                flags = ["--rl-num-iterations", iterations_for(seconds["cold-start"], args)]
+                jobs[name, seed] = (run_arm, name, "ppo", "cold-start", settings, flags, seed, args)
             arm_name = f"C5-preset-{seed}"
             jobs["preset", seed] = (runs.arm, arm_name, args, preset_arm, seed, args)
     whole = runs.by_seed(runs.work_off(jobs))

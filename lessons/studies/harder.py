@@ -37,6 +37,7 @@ from minireason.verifier import split_completion, verify
 
 KINDS = ("longer sums", "larger sums")
 MODELS = ("base", "RL")
+COUNTS = {"complete": "complete thoughts", "right": "any thought"}      # what is counted: how rows call it
 RIGHT, COMPLETE = 1, 2          # the grades of an answer; a wrong one has 0
 
 
@@ -118,22 +119,16 @@ def counted(arms, counts):
     return [{"enough": arm["enough"], "counts": arm[counts]} for arm in arms]
 
 
-def titles_of(kind):
-    """{what is counted: how rows call it}."""
-    return {"complete": f"{kind}, complete thoughts", "right": f"{kind}, any thought"}
-
-
 def draw(rows, ks):
     """The share of problems that k answers solve, by both counts."""
     found = {line["name"]: runs.in_percent(line) for line in rows}
     figure, axes = new_figure(1, len(KINDS), figsize=(9, 3.8), sharey=True)
     for axis, kind in zip(axes, KINDS):
-        for counts, title in titles_of(kind).items():
+        for counts, thoughts in COUNTS.items():
             for name in MODELS:
-                solved = [found[f"{title}, {name}: pass@{k}"] for k in ks]
-                words = f"{name}, {title.partition(', ')[2]}"
+                solved = [found[f"{kind}, {thoughts}, {name}: pass@{k}"] for k in ks]
                 style = "-" if counts == "complete" else ":"
-                plot_band(axis, ks, solved, beyond.COLORS[name], words, style)
+                plot_band(axis, ks, solved, beyond.COLORS[name], f"{name}, {thoughts}", style)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
         axis.set_ylim(0, 102)
@@ -163,7 +158,8 @@ def main():
     ks, fine = beyond.powers_of_two(args.samples), beyond.between_powers_of_two(args.samples)
     rows, crossings = [], {}
     for kind in KINDS:
-        for counts, title in titles_of(kind).items():
+        for counts, thoughts in COUNTS.items():
+            title = f"{kind}, {thoughts}"
             arms = {name: counted(measured[kind, name], counts) for name in MODELS}
             curves = {name: beyond.curves_of(arms[name], ks) for name in MODELS}
             rows += beyond.rows_of(title, arms, curves, ks)

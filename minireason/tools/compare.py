@@ -272,7 +272,7 @@ def differences_as_text(rows: list[dict], first: Group, second: Group) -> list[s
 def equal_stages(first: Group, second: Group, stages: list[str]) -> list[str]:
     """The stages whose scores are equal in both groups, since both copied them from one run.
 
-    None if all stages are equal: then that is what there is to show.
+    Empty if all stages are equal: then that is what there is to show.
     """
     equal = []
     for stage in stages:
