@@ -550,6 +550,9 @@ def test_questions_about_the_critic_change_one_thing_each(critic):
     for question in critic.QUESTIONS:
         for name, algo, settings, flags in critic.runs_of(question, chosen, args_of()):
             assert flags[:2] == ["--rl-num-iterations", 33]      # of 100: all are as short
+            words = ["rl", *critic.comparison.flags_of(algo, settings, args_of()), *flags]
+            given = command_line.given_flags(train.parse([str(word) for word in words]))
+            check_variants(apply_flags(preset("laptop"), given))     # train.py does not refuse it
             changed = {key for key in settings if settings[key] != chosen[algo].get(key)}
             assert len(changed) + bool(flags[2:]) <= 2 and algo in critic.ALGOS, name
             answered.setdefault(name, {})[algo] = flags[2:]

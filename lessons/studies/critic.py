@@ -81,9 +81,10 @@ def runs_of(question, chosen, args):
         asked.append(("no-value-clip", "ppo", chosen["ppo"], [*shorter, "--rl-value-clip", 1000]))
     else:
         for algo in ALGOS:
-            # Divided by a group's deviation, any difference of lengths would be as large as right and wrong.
-            flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", rl.max_new_tokens,
-                     "--no-rl-scale-advantages"]
+            flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", rl.max_new_tokens]
+            if algo == "grpo":
+                # Divided by a group's deviation, a difference of lengths would be as large as right and wrong.
+                flags.append("--no-rl-scale-advantages")
             asked.append(("length-price", algo, chosen[algo], shorter + flags))
     return asked
 
