@@ -83,7 +83,7 @@ def runs_of(question, chosen, args):
         for algo in ALGOS:
             flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", rl.max_new_tokens]
             if algo == "grpo":
-                # Divided by a group's deviation, a difference of lengths would be as large as right and wrong.
+                # Divided by its group's deviation, a difference of lengths would count like right and wrong.
                 flags.append("--no-rl-scale-advantages")
             asked.append(("length-price", algo, chosen[algo], shorter + flags))
     return asked
