@@ -571,11 +571,13 @@ def test_what_a_critic_brings_is_counted_by_hand(critic):
             marks.append({"completions": 8 * i, "tokens": 80 * i, "right": {"sums": solved}})
         return {"marks": marks, "tokens of an answer": 10.0 * number, **more}
     explained = {"explained_variance": [0.0] * 10 + [0.5] * 10}
-    rows = {row["name"]: row for row in critic.rows_of({
-        "lambda-1": {"ppo": [arm(4, **explained), arm(4, **explained)]},
-        "lambda-0.95": {"ppo": [arm(6, **explained), arm(8, **explained)], "grpo": [arm(5), arm(5)]}})}
+    answers = {"lambda-1": {"ppo": [arm(4, **explained), arm(4, **explained)]},
+               "lambda-0.95": {"ppo": [arm(6, **explained), arm(8, **explained)], "grpo": [arm(5), arm(5)]}}
+    rows = {row["name"]: row for row in critic.rows_of(answers, seeds=(0, 3))}
     assert rows["lambda-0.95: ppo, all tasks"]["value"] == pytest.approx(0.7)
     assert rows["lambda-0.95: ppo - grpo, all tasks"]["value"] == pytest.approx(0.2)
+    assert rows["lambda-0.95: ppo - grpo, seed 0, all tasks"]["value"] == pytest.approx(0.1)
+    assert rows["lambda-0.95: ppo - grpo, seed 3, all tasks"]["value"] == pytest.approx(0.3)
     assert rows["lambda-0.95 less lambda-1: ppo, all tasks"]["value"] == pytest.approx(0.3)
     last = rows["lambda-1: explained variance of its targets, last ten rollouts (mean, lowest, highest run)"]
     assert (last["value"], last["low"], last["high"]) == (0.5, 0.5, 0.5)

@@ -169,10 +169,10 @@ def spread(values):
     return float(np.mean(values)), float(np.min(values)), float(np.max(values))
 
 
-def rows_of(answers):
+def rows_of(answers, seeds):
     """Of each name: both algorithms at the end, and their difference, in pairs.
 
-    `answers` is {name: {algorithm: [what `compared_run` returned, for each seed]}}.
+    `answers` is {name: {algorithm: [what `compared_run` returned, for each of the seeds]}}.
     """
     rows, curves = [], {}
     for name, arms in answers.items():
@@ -188,12 +188,21 @@ def rows_of(answers):
             rows.append(row(f"{name}: {algo}, tokens of an answer (mean, lowest, highest run)",
                             *spread([arm["tokens of an answer"] for arm in arms[algo]])))
         if len(curves[name]) == 2:
-            rows.append(row(f"{name}: ppo - grpo, all tasks",
-                            *bootstrap(lead_at_end, curves[name]["ppo"].all, curves[name]["grpo"].all)))
+            rows += rows_of_lead(f"{name}: ppo - grpo", curves[name]["ppo"], curves[name]["grpo"], seeds)
     for name, other in LESS.items():
         if name in curves and other in curves:
-            rows.append(row(f"{name} less {other}: ppo, all tasks",
-                            *bootstrap(lead_at_end, curves[name]["ppo"].all, curves[other]["ppo"].all)))
+            one, another = curves[name]["ppo"], curves[other]["ppo"]
+            rows += rows_of_lead(f"{name} less {other}: ppo", one, another, seeds)
+    return rows
+
+
+def rows_of_lead(name, one, other, seeds):
+    """Rows of how far the Curves `one` end above `other`: in all runs, and in the run of each seed."""
+    rows = [row(f"{name}, all tasks", *bootstrap(lead_at_end, one.all, other.all))]
+    for place, seed in enumerate(seeds):
+        one_run = slice(place, place + 1)
+        rows.append(row(f"{name}, seed {seed}, all tasks",
+                        *bootstrap(lead_at_end, one.all[one_run], other.all[one_run])))
     return rows
 
 
@@ -252,7 +261,7 @@ def main():
     answers = {}
     for (name, algo), arms in runs.by_seed(runs.work_off(jobs)).items():
         answers.setdefault(name, {})[algo] = arms
-    rows = rows_of(answers) + rows_of_knowledge(known)
+    rows = rows_of(answers, args.seeds) + rows_of_knowledge(known)
     some_arm = next(iter(answers.values()))["ppo"][0]
     num_problems = sum(len(of_task) for of_task in some_arm["marks"][0]["right"].values())
     runs.save_rows("critic", "Where a critic pays", args.command, args.seeds, num_problems, rows,
