@@ -186,12 +186,13 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 # ## What there is to imitate
 #
 # The *base* is a model that has imitated a toy internet and nothing else. Its documents contain
-# answers without a thought, which are mostly wrong. They also contain worked solutions, with slips,
-# in two languages, and thoughts that give up. There are conversations as well, with good and bad
-# replies, which lesson 15 needs. Nothing in a document says whether it is right. We can tell,
-# because a program checks each answer: the *verifier*, which lesson 02 explains. The flaws are
-# there on purpose. RL chooses among the habits that a model has, so the model needs good and bad
-# ones.
+# answers without a thought, which are mostly wrong. They also contain worked solutions, with
+# slips, in two languages, and thoughts that give up. There are conversations as well, with good
+# and bad replies, which lesson 15 needs. Nothing in a document says whether it is right. We can
+# tell, because a program checks each answer: the *verifier*, which lesson 02 explains. The flaws
+# are there on purpose. The real internet is like that, too: right and wrong texts, in many
+# languages, and no mark says which is which. RL chooses among the habits that a model has, so the
+# model needs good and bad ones.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -210,9 +211,10 @@ for task, rights in outcomes.items():
     print("{}: {:.2f} of the documents are right [{:.2f}, {:.2f}]".format(task, *in_corpus[task]))
 
 # %% [markdown]
-# This is how to read a document. The thought stands between the tags `think`, the answer behind it.
-# A sum is worked out step by step. In countdown, such as `make 70 from 6 13 10`, a thought tries
-# things:
+# This is how to read a document. The thought stands between the tags `think`, the
+# answer behind it. The model writes these tags itself: it learns them from the documents, like
+# all other words. A sum is worked out step by step. In countdown, such as `make 70 from 6 13 10`,
+# a thought tries things:
 #
 #     try c 70-10=60       suppose that 10 is added last: then 6 and 13 have to make 60
 #     6*13=78 is 60 no     6 times 13 is 78; is that the 60 we need? no, this try has failed
@@ -226,9 +228,10 @@ for task, rights in outcomes.items():
 # nearest to 60. If the nearest is not 60, the others are not 60 either. (One try in twelve is
 # careless, and writes any of the three.)
 #
-# No document tries more than three times. (RL can come to a fourth try all the same: after each
-# failure it may go on, and what ends well becomes likelier.) The letters count the moves. A move
-# guesses the last operation, and undoes it:
+# No document tries more than three times. So a model that tries a fourth time has not copied that
+# from a text. (It can come to it all the same: after each failure it may go on, and under RL what
+# ends well becomes likelier.) The letters count the moves. A move guesses the last operation, and
+# undoes it:
 #
 #     move      the guess about the 1st, 2nd or 3rd number     what the other two have to make
 #     a b c     it is added last                               target - number
@@ -250,12 +253,13 @@ for task, rights in outcomes.items():
 # ## What the base says
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document asks
-# them in any form. (An exception: the corpus also has lists of plain sums, such as 7+8=15. A few of
-# the easiest problems are in them.) They have the same *levels* as the corpus. A level, from 1 up,
-# says how hard a problem is. Sums of level 1 have two terms, and those of level 4 have six to eight
-# (lesson 02 has all levels). The base answers each problem several times, and draws its tokens anew
-# each time. All draws of a run follow from one number, the *seed*, so that a second run gives the
-# same.
+# them in any form. (An exception: the corpus also has lists of plain facts, such as 7+8=15. They
+# leave out what gives away a held-out problem that the pipeline scores. It does not score sums of
+# two terms, and this lesson does, so a few of these are in the lists.) They have the same
+# *levels* as the corpus. A level, from 1 up, says how hard a problem is. Sums of level 1 have two
+# terms, and those of level 4 have six to eight (lesson 02 has all levels). The base answers each
+# problem several times, and draws its tokens anew each time. All draws of a run follow from one
+# number, the *seed*, so that a second run gives the same.
 #
 # The interval of a mean over problems is a *bootstrap*: it draws the same problems many times, with
 # repetition, and looks how far the mean moves. So it tells how much depends on the problems that we

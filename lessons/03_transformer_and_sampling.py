@@ -260,6 +260,8 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     rewards            a number for each completion
 #
 # The filling does no harm: no token looks to the right, and the mask leaves it out of the loss.
+# The *end token* closes a completion. It was drawn like any other, so its mask is 1: else nothing
+# would teach the model when to stop.
 #
 # A completion that is cut off before its end token has the reward 0 in RL, even if its answer is
 # there and right. So the model learns to come to an end. (Held-out scores look at the text alone.)

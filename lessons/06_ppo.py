@@ -19,10 +19,10 @@
 # first the critic says 0 everywhere. After the last token nothing is to
 # come, so the value there is 0.
 #
-# A token that was better than expected raises the value. So its credit is the surprise that it
-# brings. Let r_t be the reward at token t: in our worlds it is 0, except at the last token. And let
-# *gamma* be a factor by which later rewards count less: in our presets it is 1, since a right
-# answer is worth as much after a long thought. Then the surprise is
+# After a good token the critic expects more than before. So the credit of a token is this change,
+# the *surprise* delta. Let r_t be the reward at token t: in our worlds it is 0, except at the
+# last token. And let *gamma* be a factor by which later rewards count less: in our presets it is
+# 1, since a right answer is worth as much after a long thought. Then the surprise is
 #
 #     delta_t = r_t + gamma V_{t+1} - V_t
 #
@@ -37,12 +37,12 @@
 #
 #     A_t = (r_t + V_{t+1} - V_t) + (r_{t+1} + V_{t+2} - V_{t+1}) + ... + (r_T - V_T)
 #
-# What is left is the reward that really came, minus V_t. With lambda = 1, which is our setting, the
-# critic is a baseline and nothing else. The advantage of a token is the final reward minus the
-# value at that token. The final reward is the same for all tokens of a completion, and only the
-# value differs. So a single completion does not tell which of its tokens was good. Over many
-# completions a good token stands out, as in lesson 05. With a good critic fewer completions are
-# enough.
+# What is left is the reward that really came, minus V_t. With lambda = 1, which is our setting,
+# the critic is a baseline and nothing else. The advantage of a token is the final reward minus
+# the value at that token. The final reward is the same for all tokens of a completion, and only
+# the value differs. So a single completion does not tell which of its tokens was good. But a good
+# token is in right completions more often than in wrong ones, so over many completions it gains.
+# With a good critic fewer completions are enough.
 #
 # The critic learns from what came. Its target is the *return* R_t = A_t + V_t. With lambda = gamma
 # = 1 that is just the reward, which was R in lesson 05.
@@ -443,12 +443,12 @@ show_figure(figure, "06_ppo")
 #   every critic. With lambda = 0 it does so under the right critic alone.
 # - Top left: after five updates the critic says the same number everywhere, about the mean reward.
 #   After that it learns what each flip changes.
-# - Top right: both critics learn. (The log calls the part of the targets' differences that a critic
-#   foresees `explained_variance`.) With lambda = 1 the target is the real reward. With lambda = 0
-#   the target contains the critic's own next value, so its error comes back into what it learns.
-#   The bands of the seeds overlap a little, so these seeds hardly tell the two apart. Both curves
-#   rise once, near update 10: the first steps are large, and the values shoot past the mean reward
-#   of 1/2 before they come back.
+# - Top right: both critics learn. (In the log it is `explained_variance`: which part of the
+#   targets' spread the critic foresees.) With lambda = 1 the target is the real reward. With
+#   lambda = 0 the target contains the critic's own next value, so its error comes back into what
+#   it learns. The bands of the seeds overlap a little, so these seeds hardly tell the two apart.
+#   Both curves rise once, near update 10: the first steps are large, and the values shoot past
+#   the mean reward of 1/2 before they come back.
 # - Bottom left: each curve is flat on one side only, where the ratio went far enough in the wanted
 #   direction.
 # - Bottom right: with one update `clip_frac` is exactly 0. With four it is not. (It falls because

@@ -336,11 +336,12 @@ for name, settings, by_hand in BY_HAND:
 # ```
 # <!-- End of excerpt -->
 #
-# The fourth function is short enough to say in words. `rows_with_signal` selects the completions to
-# learn from. PPO takes all, because its critic learns from each: if a whole group earns 0, the
+# The fourth function is short enough to say in words. `rows_with_signal` selects the completions
+# to learn from. PPO takes all, because its critic learns from each: if a whole group earns 0, the
 # critic learns to expect less. GRPO leaves out each group whose rewards are all equal: its
-# advantages are all 0, so it has no gradient. (A single completion that earned just the mean of its
-# group goes, too.) With a KL in the loss such a group has a gradient, so then GRPO takes all, too.
+# advantages are all 0, so it has no gradient. (A completion that earned exactly the mean of its
+# group goes, too: its advantage is 0.) With a KL in the loss such a group has a gradient, so then
+# GRPO takes all, too.
 #
 # How much of the two files is the same? The next cell compares all their lines, comments included.
 
@@ -624,11 +625,11 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   comparison](results/C5.md) PPO and GRPO had 17 trials each. There the learning rate decided more
 #   than the algorithm: from 5e-5 to 2e-4 nearly all trials of both lie within three points, and
 #   higher rates harm both ([picture](results/tuning.png), [numbers](results/tuning.json)).
-# - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the same
-#   comparison we measured how well each baseline foresees the reward. The mean of seven other
-#   answers foresees 31% of its variance, at every token. PPO's critic (in its tuned setting)
-#   foresees 6% at the first token, and passes the group only in the last tenth of an answer, on
-#   average. So over most of an answer the group is the better baseline ([the
+# - Where a critic is worth its price. Perhaps it is where a group is expensive to draw. In the
+#   same comparison we measured how well each baseline foresees the reward. The mean of seven
+#   other answers explains 31% of the spread of the rewards, at every token. PPO's critic (in its
+#   tuned setting) explains 6% at the first token, and more than the group only in the last tenth
+#   of an answer, on average. So over most of an answer the group is the better baseline ([the
 #   results](results/C5.md)).
 #
 # ## Exercises

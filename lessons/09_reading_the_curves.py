@@ -27,14 +27,14 @@
 # token has probability 1. The toy model has eight tokens. If all are equally likely it is log 8 =
 # 2.08, the most that is possible there.
 #
-# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In both, x compares two
-# probabilities of the same token. Call p_old the one under the model that wrote the token. For
-# `approx_kl` x = p_now / p_old, so x is the ratio; for `kl` x = p_reference / p_old. k3 is 0 where
-# a token is as likely as before, and else positive. So its mean shows every move. (The mean of log
-# p_now - log p_old would not: a token that became likelier could hide one that became less likely.)
-# `kl` needs the weights of the reference. We pass them to `grpo.train` in order to measure it. It
-# has no effect on the training here, since `kl_coef` is 0. `train.py` loads a reference only if
-# `kl_coef` is not 0.
+# `approx_kl` and `kl` are means of k3 (lesson 07), `x - 1 - log x`. In both, x compares the
+# probability of a token with p_old, its probability under the model that wrote it. For
+# `approx_kl` x = p_now / p_old, which is the ratio. For `kl` x = p_reference / p_old. k3 is 0
+# where a token is as likely as before, and else positive. So its mean shows every move. (The mean
+# of log p_now - log p_old would not: a token that became likelier could hide one that became less
+# likely.) `kl` needs the weights of the reference. We pass them to `grpo.train` in order to
+# measure it. It has no effect on the training here, since `kl_coef` is 0. `train.py` loads a
+# reference only if `kl_coef` is not 0.
 #
 # `approx_kl` and `clip_frac` are means over the updates of a rollout. In this lesson each rollout
 # gets two (`num_epochs`). Both numbers are measured before each update. Before the first update
@@ -108,8 +108,9 @@ for p in (0.02, 0.10, 0.50, 0.90):
 # %% [markdown]
 # ## Five runs
 #
-# The world is the toy world of lesson 05. A prompt says 1, 2 or 3. A completion earns 1 if it
-# holds as many 5s. Each run sees 64 completions in an iteration and makes two updates with them.
+# The toy model of lesson 05 gets another world: a prompt says 1, 2 or 3, and a completion earns 1
+# if it holds as many 5s. Each run sees 64 completions in an iteration and makes two updates with
+# them.
 #
 # The first run is healthy, with groups of 8. Each of the others changes one thing: a learning rate
 # 33 times as high, one 30 times lower, groups of 2, or groups of 16. (With other groups there are

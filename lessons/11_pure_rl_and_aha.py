@@ -7,8 +7,10 @@
 #
 # You need: lessons 04 and 07. Time: about a minute on a laptop's CPU.
 #
-# *Pure RL* is RL from the base, without a cold start, as in R1-Zero. The base has seen thoughts
-# of all kinds, and it has not been told which of them are good.
+# *Pure RL* is RL from the base, without a cold start, as in R1-Zero. The run ends with it: no
+# rejection, no alignment. (Random weights would be no start. They write no answer of the right
+# form, so all rewards are 0, and nothing is learned.) The base has seen thoughts of all kinds,
+# and it has not been told which of them are good.
 #
 # A thought can claim things that are not true. It may say "yes" behind a try that is wrong. So we
 # do not believe its words: we check each claim by its calculations (`minireason/behaviour.py`). A
@@ -274,9 +276,9 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   instead.
 #
 # - **Where thoughts do not grow.** In sums there is nothing to try again: over longer runs their
-#   thoughts get shorter, from 45 tokens to 40. Nor do those of countdown grow where the corpus
-#   lacks retries, checks and comparisons: 34.5 tokens before RL and 34.4 after (another control, of
-#   [C3](results/C3.md)).
+#   thoughts get shorter, from 45 tokens to 40. Nor do those of countdown grow where no text tries
+#   again or checks: 34.5 tokens before RL and 34.4 after (another control, of
+#   [C3](results/C3.md), without the lists of comparisons, too).
 #
 # What it does not show: a second seed, and a world in which repairs are worth their while. In sums
 # only 5% of the base's steps are wrong, so a check seldom finds one, and RL gains more by doing the

@@ -315,14 +315,14 @@ show_figure(figure, "13_inference_time")
 #   until one text leads. pass@n is above the votes: the right answer is often among the n, but not
 #   as the most frequent one.
 # - **pass@k.** At k = 1 RL is far ahead. The base catches up as k grows, since among many of its
-#   answers one is nearly always right. Part of that is chance: of 32 random expressions of three
-#   numbers one is right in 75% of the cases. So RL made likely what the base, or luck, finds
+#   answers one is nearly always right. Part of that is luck: 32 random expressions of three
+#   numbers hold a right one in 75% of the cases. So RL made likely what the base, or luck, finds
 #   seldom. At k = 32 the two are about level, here and with more problems and seeds
 #   ([C7](results/C7.md)). [C14](results/C14.md) goes on to 1,024 answers. There an answer has at
-#   most 208 tokens, the base passes RL at 36 answers, and in the end it has solved every problem,
-#   while RL leaves a few. So no problem is left that only RL could solve. C14 also asks
-#   harder sums, of which the base leaves many unsolved. There, too, RL has no clear lead over its
-#   base with 1,024 answers each.
+#   most 208 tokens, and the base is ahead of RL from 36 answers on. In the end it has solved
+#   every problem, and RL all but a few. So no problem is left that only RL could solve. C14 also
+#   asks harder sums, of which the base leaves many unsolved. There, too, RL has no clear lead
+#   over its base with 1,024 answers each.
 # - **Train more, or answer more often?** Look at the printed differences. Many votes of the base
 #   pass one answer of the RL model in arithmetic, and stay below it in countdown. But they cost
 #   many times the tokens, for every problem again. RL is paid once. From how many questions on it

@@ -300,11 +300,11 @@ def without_thoughts(chats, texts):
 unseen, _ = aligned(kl_coef=0.05, world=dataclasses.replace(world, reward=without_thoughts))
 
 # %% [markdown]
-# Five models answer held-out conversations: the model before alignment, our three, and the included
-# `align`, which was trained for longer. Four of ten of its prompts were problems
+# Five models answer held-out conversations: the model before alignment, our three,
+# and the included `align`, which was trained for longer. Four of ten of its prompts were problems
 # (`--tasks-chat-share 0.6`), because what nobody asks can be unlearned ([C16](results/C16.md)).
-# "Helpful" is the same as "true", on small talk alone, such as greetings. A leak is counted in the
-# answer or, if the answer keeps the secret, in the thought alone.
+# "Helpful" is the share of true answers to small talk, such as greetings. A leak is counted in
+# the answer or, if the answer keeps the secret, in the thought alone.
 
 # %%
 rng = derive_rng(0, "held-out secrets")

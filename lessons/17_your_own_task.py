@@ -67,11 +67,13 @@ MAX_NEW_TOKENS = 64
 # ## Problems
 #
 # `sort 7 3 9 4`. The *key* of a problem is its canonical form: problems with equal keys are the
-# same problem. About one key in ten is kept for testing: `is_test` in `minireason/tasks/problem.py`
-# decides it by a hash of the key, so it is the same in every run. `make_problem` need not know of
-# this. Whoever asks it for training problems throws a draw away if its key is one for testing, and
-# draws again. Somebody who has practised `sort 3 4 7 9` knows the answer to `sort 7 3 9 4`, so
-# these two are one problem: the key is the sorted list.
+# same problem. About one key in ten is kept for testing: `is_test` in
+# `minireason/tasks/problem.py` decides it by a hash of the key, so it is the same in every run.
+# `make_problem` need not know of this. It draws from the `rng` that it is given and from nothing
+# else, so a seed gives the same problems in every run, and after `--resume`. Whoever asks it for
+# training problems throws a draw away if its key is one for testing, and draws again. Somebody
+# who has practised `sort 3 4 7 9` knows the answer to `sort 7 3 9 4`, so these two are one
+# problem: the key is the sorted list.
 #
 # There are 330 keys, and 35 of them are for testing. That is too few: `train.py` scores 1,000
 # problems of a task, and refuses to begin if there are fewer. So the record further down does two

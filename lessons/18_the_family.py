@@ -53,10 +53,10 @@ from minireason.tools.plots import new_figure
 #   and are clipped together. Its authors clip at 1 - 0.0003 and 1 + 0.0004, because a mean over
 #   many tokens moves little. Their loss is a mean over completions, so a long completion counts as
 #   much as a short one.
-# - *CISPO* (clipped importance sampling policy optimization, arXiv:2506.13585) lets the clip bound
-#   the weight. The clip of PPO sets it to 0 instead. So in CISPO no token loses its gradient, not
-#   even a rare one that turned a thought around. (Its authors have no lower bound. The pictures
-#   below have our default, 0.8.)
+# - *CISPO* (clipped importance sampling policy optimization, arXiv:2506.13585) cuts the weight
+#   off at the border, where the clip of PPO makes it 0. So in CISPO no token loses its gradient,
+#   not even a rare one that turned a thought around. (Its authors have no lower bound. The
+#   pictures below have our default, 0.8.)
 #
 # ### Which baseline
 #
@@ -86,15 +86,15 @@ from minireason.tools.plots import new_figure
 #   *entropy bonus* adds the mean entropy to what is maximized. It works against a policy that
 #   becomes certain too early and tries nothing new. With it, as with a KL, groups of equal rewards
 #   have a gradient, so GRPO leaves none out.
-# - The KL to the reference can be estimated in three ways. k1 and k3 are known from lesson 07. The
-#   third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its mean is
-#   not the KL. But in a loss only the gradient counts, and that of k2 is k1 * grad log p. This has
-#   the form of lesson 05, R * grad log p, with k1 in the place of R. So its mean is the gradient of
-#   the mean of k1, and the mean of k1 is the KL. So in the loss k2 pulls the right way. (This is
-#   exact in the first update of a rollout alone. Only there the policy that learns is the one that
-#   drew the tokens.) Each of the three can stand in the loss, or can be taken off the reward. But
-#   three of these six places have no pull, or hardly any near the reference: *Which prices pull*
-#   below computes it.
+# - The KL to the reference can be estimated in three ways. k1 and k3 are known from lesson 07.
+#   The third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its
+#   mean is not the KL. But in a loss only the gradient counts, and that of k2 is k1 * grad log p.
+#   This has the form of lesson 05, R * grad log p, with k1 in the place of R. So its mean is the
+#   gradient of the mean of k1, and the mean of k1 is the KL. So in the loss k2 pulls the right
+#   way. (This is exact in the first update of a rollout alone. Only there the policy that learns
+#   is the one that drew the tokens.) Each of the three can stand in the loss, or be taken off the
+#   reward. But k1 in the loss does not pull, and k2 and k3 in the reward hardly do near the
+#   reference: *Which prices pull* below computes it.
 #
 # (For the curious, why that is the gradient: the mean of k1 is the sum of p k1 over all tokens. Its
 # gradient has two terms, the sum of k1 grad p and the sum of p grad k1. The first is the mean of k1
@@ -230,10 +230,10 @@ for name, weights in table.items():
 #   first token of the bad completion, whose ratio 0.6 is below 0.8. Both have moved as far as the
 #   advantage wants. CISPO keeps them with a bounded weight.
 # - In GSPO all tokens of a completion share one weight.
-# - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1. So the good
-#   completion has a small advantage, 1/4, and the bad one a large one, -3/4. It equals the first
-#   row by chance: in that one the factor 3 comes from the lengths, and here from the mean over
-#   tokens.
+# - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1. So the
+#   good completion has a small advantage, 1/4, and the bad one a large one, -3/4. It equals the
+#   first row by chance: the two weights differ by a factor of 3 there because of the lengths, and
+#   here because of the mean over tokens.
 # - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So
 #   weights differ within a completion, even where ratios are equal.
 #
@@ -258,10 +258,10 @@ for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
 #   lesson 05 derived.
 # - k2 pulls each token back to the logprob of the reference, harder with the distance.
 # - k3 pulls a token up very hard where the policy has left it behind. It never pulls down by more
-#   than 1. (As a number k3 is the KL on average. But its mean gradient is that of another KL, the
-#   *forward KL*: the sum of p_reference log(p_reference / p) over all tokens. (The KL of these
-#   lessons is called the reverse KL.) The reason is that a loss does not differentiate how the
-#   tokens were drawn. Both gradients pull towards the reference.)
+#   than 1. As a number k3 is the KL on average. But its mean gradient is that of another KL, the
+#   *forward KL*: the sum of p_reference log(p_reference / p) over all tokens. (Ours is called the
+#   reverse KL.) The reason: with other weights other tokens would be drawn, and a loss leaves
+#   that out. Both gradients pull towards the reference.
 #
 # ### By hand: which prices pull
 #
