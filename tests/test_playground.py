@@ -289,8 +289,16 @@ def test_a_step_learns_from_the_very_group_that_was_shown(server):
     after = [[token["text"] for token in completion["tokens"]] for completion in step["completions"]]
     assert before == after
     assert refused(server, "/lab", {**request, "action": "step"})[1] == "sample a group first"
-    post(server, "/lab", {**request, "action": "end"})
-    assert "has ended" in refused(server, "/lab", {**request, "action": "step"})[1]
+
+
+def test_a_lab_that_begins_ends_the_one_before_and_a_refused_one_does_not(server):
+    request = {"action": "begin", "prompt": PROMPT, "stage": "rl", "algo": "grpo", "group_size": 2}
+    _, [first] = post(server, "/lab", request)
+    assert "seed" in refused(server, "/lab", {**request, **first, "seed": None})[1]
+    assert post(server, "/lab", {**first, "action": "group"})[0] == 200
+    _, [second] = post(server, "/lab", {**request, **first})
+    assert "has ended" in refused(server, "/lab", {**first, "action": "group"})[1]
+    assert post(server, "/lab", {**second, "action": "group"})[0] == 200
 
 
 def every_second(self, problems, completions):
@@ -567,6 +575,16 @@ def test_the_page_loads_nothing_from_elsewhere_and_writes_no_html():
         assert "http" not in text.replace("http://www.w3.org/2000/svg", ""), name
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert word not in "".join(files.values())
+
+
+def test_no_line_of_the_page_is_longer_than_one_of_the_code():
+    too_long = []
+    for name, _ in servers.FILES.values():
+        for line in (servers.FOLDER / name).read_text(encoding="utf-8").splitlines():
+            is_link = line.strip().startswith('<a href="#tab=')     # an address cannot be wrapped
+            if len(line) > 110 and not is_link:
+                too_long.append(f"{name}: {line}")
+    assert too_long == []
 
 
 def test_a_reader_who_leaves_ends_the_work(server):

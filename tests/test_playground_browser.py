@@ -87,6 +87,46 @@ def test_a_typed_prompt_is_answered_and_a_token_leads_elsewhere(page):
     assert page.inner_text("#answer") == first
 
 
+def test_what_was_typed_is_answered_once_when_the_reader_leaves_the_box(page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[1]))
+    page.click("#ask summary")
+    for box, text in (("#prompt", "compute 7*7+8*3-9"), ("#temperature", "1"), ("#seed", "12")):
+        page.locator(box).fill("")
+        page.locator(box).press_sequentially(text)
+        assert asked == [] and page.inner_text("#answer") == ""
+        page.click("h1")
+        page.wait_for_selector("#answer [role=button]")
+        assert asked == ["think"]
+        asked.clear()
+    assert "temperature=1&seed=12" in page.url
+    page.fill("#seed", "13")
+    page.click("#answer-button")            # which is also a way to leave the box
+    page.wait_for_selector("#answer [role=button]")
+    page.fill("#seed", "14")
+    page.click("#tab-compare")              # the open tab answers, not the one that was left
+    page.locator("#columns article:last-child .verdict:not(:empty)").wait_for()
+    assert asked == ["think"] * (1 + page.locator("#columns article").count())
+
+
+def test_a_value_that_was_typed_and_taken_back_is_answered_too(page):
+    text = page.inner_text("#answer")
+    page.focus("#prompt")
+    page.keyboard.press("End")
+    page.keyboard.type("1")
+    page.keyboard.press("Backspace")
+    assert page.inner_text("#answer") == ""
+    page.click("h1")
+    page.wait_for_selector("#answer [role=button]")
+    assert page.inner_text("#answer") == text
+
+
+def test_the_page_says_what_the_included_weights_are(page):
+    said = page.inner_text("#about")
+    assert page.inner_text("#run option:checked") == "the included weights"
+    assert said.startswith("The included weights come with the repository") and "python train.py" in said
+
+
 def test_keys_alone_are_enough(page):
     page.focus("#answer [role=button]")
     page.keyboard.press("ArrowRight")
@@ -289,6 +329,36 @@ def test_a_lab_whose_boxes_were_changed_takes_no_step(page):
     assert page.inner_text("#lab-note") == "" and not page.is_disabled("#step")
 
 
+def test_a_lab_that_has_learned_is_ended_only_if_the_reader_says_so(page):
+    questions = []
+    page.once("dialog", lambda dialog: questions.append(dialog.message) or dialog.dismiss())
+    page.fill("#prompt", "compute 2+3")
+    page.click("#tab-lab")
+    page.click("#ask summary")
+    page.click("#answer-button")
+    page.wait_for_selector("#step:not([disabled])")
+    page.click("#step")
+    page.wait_for_selector("#sample:not([disabled])")
+    name, said = page.evaluate("lab"), page.inner_text("#lab-said")
+    assert questions == [] and page.inner_text("#answer-button") == "Begin again"
+    page.press("#prompt", "Enter")          # a slip
+    assert len(questions) == 1 and "1 of 30 steps" in questions[0]
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.fill("#seed", "")
+    page.click("#reset")                    # this one is refused
+    page.locator("#error", has_text="Seed is a number").wait_for()
+    page.fill("#seed", "0")
+    assert page.evaluate("[lab, stepsDone]") == [name, 1] and page.inner_text("#lab-said") == said
+    page.click("#step")                     # so the lab goes on
+    page.wait_for_selector("#sample:not([disabled])")
+    assert page.evaluate("stepsDone") == 2
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#reset")
+    page.wait_for_selector("#step:not([disabled])")
+    assert page.evaluate("stepsDone") == 0 and page.evaluate("lab") != name
+    assert page.locator("#lab-chart .line.former").count() == 1
+
+
 def test_a_lab_learns_with_a_bug_and_shows_the_critics_curve(page):
     page.click("#tab-lab")
     page.click("#lab summary:has-text('bugs')")
@@ -304,6 +374,21 @@ def test_a_lab_learns_with_a_bug_and_shows_the_critics_curve(page):
     page.click("#sample")
     page.wait_for_selector("#group svg text")
     assert page.locator("#group svg text").count() > 8 and "bug" in page.inner_text("#lab-chart h3")
+    for width, most in ((1280, 1.3), (390, 1.5)):           # how much longer the curves make the page
+        page.set_viewport_size({"width": width, "height": 800})
+        hidden, shown = page.evaluate(HEIGHTS)
+        assert hidden < shown < most * hidden
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+HEIGHTS = """() => {
+  const heights = [], curves = [...document.querySelectorAll("#group svg")];
+  for (const display of ["none", ""]) {
+    for (const curve of curves) curve.style.display = display;
+    heights.push(document.getElementById("group").offsetHeight);
+  }
+  return heights;
+}"""
 
 
 def test_ten_steps_of_grpo_make_a_prompt_easier(page):

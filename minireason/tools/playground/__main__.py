@@ -24,8 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser("Look at a model while it thinks and learns, in the browser.",
                     prog="python -m minireason.playground")
     parser.add_argument("--run", action="append",
-                        help=f"folder of a run, or {PRETRAINED}; may be given several times; by default the "
-                             f"included weights and the {OWN_RUNS} newest in runs/")
+                        help=f"folder of a run, or {PRETRAINED}, the weights that come with the repository; "
+                             f"may be given several times; by default {PRETRAINED} and the {OWN_RUNS} newest "
+                             "in runs/")
     parser.add_argument("--port", type=number(int, 0, 65_535), default=PORT,
                         help=f"0 for any free one; by default {PORT}")
     parser.add_argument("--host", default=HOST,

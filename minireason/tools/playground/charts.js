@@ -1,15 +1,19 @@
 "use strict";
-// Charts, drawn as SVG. One unit of a drawing is one pixel of the page, so text has the same size on a phone.
+// Charts, drawn as SVG. One unit of a drawing is one pixel of the page, so text has the same size on a
+// phone.
 
 function chartWidth() {
   return Math.max(250, Math.min(760, document.querySelector("main").clientWidth - 84));
 }
 
-// lines:  [{points: [{x, y, low, high}], name: a class}], where low and high, if given, are drawn as an interval
+// lines:  [{points: [{x, y, low, high}], name: a class}], where low and high, if given, are drawn as an
+//         interval
 // xMax, yMax: the ends of the axes; both begin at 0.   yText: a value of y as text
-// label:  what x is.   mark: an x that gets a vertical line.   says: the chart in words, for a screen reader
-function chart({lines, xMax, yMax = 1, yText = percent, label, mark = null, says, height = 220}) {
-  const width = chartWidth(), left = 44, bottom = 38, top = 10, right = 14;
+// label:  what x is; a small chart has none.   mark: an x that gets a vertical line
+// says:   the chart in words, for a screen reader
+function chart({lines, xMax, yMax = 1, yText = percent, label = "", mark = null, says,
+                width = chartWidth(), height = 220}) {
+  const left = 44, bottom = label ? 38 : 22, top = 10, right = 14;
   const x = value => left + (width - left - right) * Math.min(1, value / xMax);
   const y = value => top + (height - top - bottom) * (1 - Math.max(0, Math.min(1, value / yMax)));
   const svg = svgElement("svg", {viewBox: `0 0 ${width} ${height}`, width, height, role: "img",

@@ -1,5 +1,6 @@
 "use strict";
-// The film of RL: one prompt, answered at moments of the training. film.py sends all answers one after the other.
+// The film of RL: one prompt, answered at moments of the training. film.py sends all answers one after the
+// other.
 
 let moments = [];           // of the film: {iteration, article, button, show}
 let filmPoints = [];        // of RL's curves: {iteration, reward, length}
@@ -71,8 +72,8 @@ function showFilmCharts(mark) {
     element("h3", "", "Mean reward in training: the share of right answers, less any price"),
     chart({...axis, lines: line("reward"), says: `Reward: ${percent(last.reward)} at the end`}),
     element("h3", "", "Tokens of an answer in training, on average"),
-    chart({...axis, lines: line("length"), yMax: 10 * Math.ceil(longest / 10), yText: value => value.toFixed(0),
-           says: `Length: ${last.length.toFixed(0)} tokens at the end`}));
+    chart({...axis, lines: line("length"), yMax: 10 * Math.ceil(longest / 10),
+           yText: value => value.toFixed(0), says: `Length: ${last.length.toFixed(0)} tokens at the end`}));
 }
 
 // Moves the slider once a second, from the beginning if it stands at the end.

@@ -14,7 +14,7 @@ let stepsLeft = "";         // how far ten steps are, in words
 let formerLab = null;       // the one before it, whose curve stays for comparison: {title, points}
 
 const DOING = {begin: "Copying the model", measure: "Measuring", group: "Sampling a group",
-               step: "Learning from the group", end: "Ending the lab before"};
+               step: "Learning from the group"};
 
 async function labAsks(action, onEvent, more = {}) {
   labAction = action;
@@ -31,24 +31,27 @@ function labRequest() {
           rate: $("rate").value, bug: bug ? bug.name : "", mended: $("mended").checked};
 }
 
+// Begins a lab, which ends the one before. If that has taken steps, the reader is asked first.
 async function beginLab() {
+  const question = `Begin a new lab? The one on this page has taken ${stepsDone} of ${world.max_steps} `
+    + "steps. It ends, and what it has learned is lost.";
+  if (stepsDone > 0 && !confirm(question)) return;
   saveState();
-  if (lab) await labAsks("end", () => {});
-  lab = null;
-  hasGroup = false;
+  const request = labRequest(), bug = chosenBug();
+  const hasBegun = await labAsks("begin", event => { lab = event.lab; }, request);
+  if (!hasBegun) return;            // the one before goes on
   if (passRates.length > 1) formerLab = {title: labTitle, points: passRates};
   passRates = [];
   stepsDone = 0;
+  hasGroup = false;
+  labBug = bug;
   say("lab-said", "");
-  const bug = labBug = chosenBug();
-  const request = labRequest();
   begunWith = JSON.stringify(request);
   labTitle = `${request.algo.toUpperCase()} from ${request.stage}, ${request.prompt}`;
   if (bug) labTitle += `, ${request.mended ? "settings of the bug" : "bug"}: ${bug.name}`;
   $("group").replaceChildren();
   $("lab-chart").replaceChildren();
-  const begun = await labAsks("begin", event => { lab = event.lab; }, request);
-  if (begun && await measure()) await sampleGroup();
+  if (await measure()) await sampleGroup();
 }
 
 async function measure() {
@@ -130,8 +133,7 @@ function stepText(event) {
   }
   const colors = "Green tokens became likelier, yellow ones less likely. "
     + "Where better answers share a token, it may be green in a wrong one too. ";
-  const critic = isGrpo ? "" : hasValues(event)
-    ? "The curve under an answer is what the critic expected, from 0 to 1. It begins at 0 and rises slowly. "
+  const critic = isGrpo || hasValues(event) ? ""
     : "The critic expected 0 everywhere, as it does before it has learned. ";
   const remark = isGrpo ? ", and it differs from 0 only as far as answers differ in length." : ".";
   const value = event.metrics.policy_loss.toFixed(3).replace(/^-(0\.0+)$/, "$1");        // no minus zero
@@ -144,8 +146,8 @@ function stepText(event) {
 // Says what keeps the lab from a step, and enables the buttons that have a use now.
 function showLabState() {
   const hasChanged = lab !== null && JSON.stringify(labRequest()) !== begunWith;
-  const changed = "The prompt or a setting has changed since this lab began, and it still learns with the "
-    + "former one. Begin again to go on.";
+  const changed = "The prompt or a setting has changed since this lab began. Set it back to go on. "
+    + "Begin again ends this lab.";
   const isOver = stepsDone >= world.max_steps;
   if (isChat()) say("lab-note", "Learning needs a problem: chat has no right answer.");
   else if (hasChanged) say("lab-note", changed);
@@ -156,7 +158,7 @@ function showLabState() {
   const beginsNext = !lab || isOver || hasChanged;      // is it the button to press next?
   $("reset").classList.toggle("primary", beginsNext);
   $("step").classList.toggle("primary", !beginsNext);
-  $("answer-button").textContent = tab === "lab" ? "Begin" : "Answer";        // in this tab it begins a lab
+  $("answer-button").textContent = tab === "lab" ? $("reset").textContent : "Answer";
   $("answer-button").disabled = tab === "lab" && $("reset").disabled;
   $("sample").disabled = !canStep || hasGroup;
   $("step").disabled = $("ten").disabled = !canStep;
@@ -171,6 +173,8 @@ const GRPO_ADVANTAGE = "The advantage is how much better than the mean an answer
   + "standard deviation: above 0, its tokens are made likelier.";
 const PPO_ADVANTAGE = "Each token has its own advantage, which says how much better than the critic expected "
   + "it went on: above 0, it is made likelier. Advantages are scaled to mean 0 and standard deviation 1.";
+const CURVES = " A small curve shows what the critic expects at each token of an answer, from 0 to 1. It "
+  + "begins at 0 and rises slowly.";
 
 function showGroup(event, isAfter) {
   const hasCurves = hasValues(event);
@@ -178,8 +182,8 @@ function showGroup(event, isAfter) {
   const articles = event.completions.map(completion => {
     const article = element("article", completion.reward ? "good" : "bad");
     const advantage = completion.tokens[0].advantage.toFixed(2);
-    article.append(element("h3", "", `reward ${completion.reward}, advantage ${advantage}`
-                                     + (isPpo ? " at the first token" : "")));
+    article.append(element("h3", "", `reward ${completion.reward}, ${isPpo ? "first " : ""}advantage `
+                                     + advantage));
     const box = element("div", "answer");
     for (const token of completion.tokens) {
       const change = isAfter ? token.new - token.old : 0;
@@ -191,12 +195,15 @@ function showGroup(event, isAfter) {
         + `, advantage ${token.advantage.toFixed(2)}`;
       if (Math.abs(change) > 0.005) span.classList.add(change > 0 ? "up" : "down");
     }
-    article.append(box);
-    if (hasCurves) article.append(valueCurve(completion.tokens));
+    const row = element("div", "row");        // a curve stands beside its answer, or below on a phone
+    row.append(box);
+    if (hasCurves) row.append(valueCurve(completion.tokens));
+    article.append(row);
     return article;
   });
   const summary = element("p", "", `Rewards of this group: mean ${event.mean.toFixed(2)}, standard deviation `
-    + `${event.std.toFixed(2)}. ` + (isPpo ? PPO_ADVANTAGE : GRPO_ADVANTAGE));
+    + `${event.std.toFixed(2)}. ` + (isPpo ? PPO_ADVANTAGE : GRPO_ADVANTAGE)
+    + (hasCurves ? CURVES : ""));
   $("group").replaceChildren(summary, ...(isAfter ? [changeTable(event.completions)] : []), ...articles);
 }
 
@@ -253,11 +260,11 @@ function tableRow(kind, texts) {
   return row;
 }
 
-// What PPO's critic expects at each token, from 0 to 1.
+// What PPO's critic expects at each token, from 0 to 1: a small chart, as there are up to 16.
 function valueCurve(tokens) {
   const points = tokens.map((token, i) => ({x: i + 1, y: token.value}));
-  return chart({lines: [{points, name: ""}], xMax: tokens.length, yText: value => value.toFixed(1),
-                label: "token (height: the critic's value)", height: 120,
+  return chart({lines: [{points, name: "critic"}], xMax: tokens.length, yText: value => value.toFixed(1),
+                width: 230, height: 60,
                 says: `The critic's value: ${points[0].y.toFixed(2)} at the first token, `
                   + `${points[points.length - 1].y.toFixed(2)} at the last`});
 }

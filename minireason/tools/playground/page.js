@@ -55,6 +55,7 @@ function tellWork(place, words) {
 // Ends all that goes on. A step of the lab is not ended in its middle: the lab stops behind it.
 function stopAll() {
   isStopped = true;
+  clearTimeout(waiting);
   if (asking.lab && labAction === "step") tellWork("lab", "Stopping after this step");
   if (asking.think) say("verdict", "Stopped.", "verdict");
   for (const place in asking) {
@@ -178,7 +179,7 @@ function addProbability(token, {p, others}) {
 function showVerdict(place, verdict, tokens) {
   const word = {true: "Right", false: "Wrong"}[verdict.correct];
   const reason = verdict.reason.replace(/^correct(; )?/, "");
-  const length = reason.includes("tokens") ? "" : ` (${tokens} tokens)`;     // "cut off at 256 tokens" says it
+  const length = reason.includes("tokens") ? "" : ` (${tokens} tokens)`;    // "cut off at 256 tokens" says it
   place.textContent = capital([word, reason].filter(Boolean).join(": ")) + length;
   place.className = "verdict" + (word ? (verdict.correct ? " good" : " bad") : "");
 }

@@ -221,25 +221,25 @@ class Playground:
         thinking.score(speaker, task, count_in(request, "number", 1, 300, 100), seed_in(request), send)
 
     def lab(self, request: dict, send: Callable) -> None:
-        """Begins a lab, or lets it sample a group, take a step or measure itself, or ends it."""
-        action = choice_in(request, "action", ["begin", "group", "step", "measure", "end"])
+        """Begins a lab, or lets it sample a group, take a step or measure itself.
+
+        A lab that begins ends the one that the request names.
+        """
+        action = choice_in(request, "action", ["begin", "group", "step", "measure"])
+        name = str(request.get("lab"))
         if action == "begin":
-            lab = self.new_lab(request)
-            name = secrets.token_hex(8)
+            lab = self.new_lab(request)         # if this raises, the one before goes on
+            new_name = secrets.token_hex(8)
             with self.lock:
-                self.labs[name] = (lab, threading.Lock())
+                self.labs.pop(name, None)
+                self.labs[new_name] = (lab, threading.Lock())
                 while len(self.labs) > MAX_LABS:
                     self.labs.popitem(last=False)
-            send({"lab": name})
+            send({"lab": new_name})
             return
-        name = request.get("lab")
         with self.lock:
-            if not isinstance(name, str) or name not in self.labs:
+            if name not in self.labs:
                 raise ValueError("this lab has ended: begin a new one")
-            if action == "end":
-                del self.labs[name]
-                send({})
-                return
             self.labs.move_to_end(name)
             lab, lab_lock = self.labs[name]
         with lab_lock:

@@ -5,6 +5,9 @@ const TABS = ["think", "compare", "more", "lab", "film"];
 const KEPT = ["prompt", "run", "stage", "temperature", "seed", "compare-by", "algo", "group-size", "rate",
               "bug", "budget", "votes", "moment"];
 let tab = "think";
+let waiting = null;         // the timer that runs after the end of typing
+const INCLUDED = "The included weights come with the repository, made by python train.py, so you need not "
+  + "train first.";
 
 function saveState() {
   const state = new URLSearchParams({tab});
@@ -55,14 +58,27 @@ function openTab(name) {
   showTab(name);
   saveState();
   say("error", "");
+  fillTab();
+}
+
+// Answers in the open tab, if it shows no answer yet. The lab waits for its button: it is work.
+function fillTab() {
   const isEmpty = {think: !shown.length, compare: !$("columns").children.length,
-                   more: !$("forced").children.length, film: !moments.length}[name];
+                   more: !$("forced").children.length, film: !moments.length}[tab];
   if (isEmpty) answer();
+}
+
+// Typing has ended, so what was typed is answered soon. The wait is for a click with which the reader left
+// the box: a button or a tab does its own work first.
+function endTyping() {
+  clearTimeout(waiting);
+  if ($("prompt").value.trim()) waiting = setTimeout(fillTab, 200);
 }
 
 // The answers on the page belong to a prompt and settings that were changed: they go, so as not to mislead.
 // Those that are on their way are ended.
 function forgetAnswer() {
+  clearTimeout(waiting);
   for (const place in asking) {
     if (place !== "lab" && place !== "draw") asking[place].abort();
   }
@@ -79,6 +95,7 @@ function forgetAnswer() {
 
 // What the button "Answer" does depends on what is looked at.
 function answer() {
+  clearTimeout(waiting);
   say("error", "");
   if (!$("prompt").value.trim()) return say("error", "Type a problem first, or choose one.");
   if (tab === "think") think();
@@ -148,12 +165,16 @@ function connect() {
     openTab(TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length]);
     $(`tab-${tab}`).focus();
   };
-  for (const id of ["prompt", "temperature", "seed"]) $(id).oninput = forgetAnswer;
+  for (const id of ["prompt", "temperature", "seed"]) {
+    $(id).oninput = forgetAnswer;
+    $(id).onblur = endTyping;
+    $(id).onchange = endTyping;     // the arrows of a number box change it while the reader stays in it
+  }
   for (const id of ["run", "stage", "compare-by"]) {
     $(id).oninput = () => {         // what is chosen from a list is complete, so it is answered at once
       if (id === "run") fillStages();
       forgetAnswer();
-      if (tab !== "lab" && tab !== "film") answer();
+      fillTab();
     };
   }
   window.onhashchange = () => {       // a link was pasted into the open page, or one of its own was chosen
@@ -223,7 +244,9 @@ function addChoices() {
     $("run").append(option);
   }
   const isOne = world.runs.length === 1;
-  say("about", isOne ? $("run").options[0].textContent : "");
+  const hasIncluded = world.runs.some(({name}) => name === "pretrained");
+  if (hasIncluded) say("about", INCLUDED);
+  else if (isOne) say("about", world.runs[0].name);
   $("run-label").hidden = isOne;
   $("compare-by-label").hidden = isOne;
   fillStages();
@@ -231,7 +254,7 @@ function addChoices() {
   $("budget").max = world.max_budget;
 }
 
-// Reads the address and answers what it asks for. The lab waits for its button: it is work.
+// Reads the address and answers what it asks for.
 function begin() {
   loadState();
   if (tab !== "lab") answer();
