@@ -264,7 +264,8 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 # would teach the model when to stop.
 #
 # A completion that is cut off before its end token has the reward 0 in RL, even if its answer is
-# there and right. So the model learns to come to an end. (Held-out scores look at the text alone.)
+# there and right. So the model learns to come to an end. (Held-out scores look at the text alone,
+# so there such an answer counts.)
 #
 # The logprobs are needed twice. At the draw they are a number. For a training step they are
 # computed again, this time with a gradient. One pass through the model is enough for all positions:

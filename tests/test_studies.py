@@ -557,9 +557,10 @@ def test_questions_about_the_critic_change_one_thing_each(critic):
             assert len(changed) + bool(flags[2:]) <= 2 and algo in critic.ALGOS, name
             answered.setdefault(name, {})[algo] = flags[2:]
     assert answered["group-1"]["grpo"] == ["--rl-batch-baseline"]   # else a group of one has no advantage
-    assert set(answered) == set(critic.TITLES) and set(answered["lambda-1"]) == {"ppo"}
-    for name, other in critic.LESS.items():
-        assert {name, other} <= set(answered)
+    assert set(answered) == set(critic.STYLES) and set(answered["lambda-1"]) == {"ppo"}
+    assert critic.pairs_of(answered) == list(critic.PAIRS)
+    del answered["group-1"]["grpo"], answered["lambda-1"]
+    assert critic.pairs_of(answered) == [*list(critic.PAIRS)[1:3], *list(critic.PAIRS)[4:]]
 
 
 def test_what_a_critic_brings_is_counted_by_hand(critic):
@@ -572,13 +573,15 @@ def test_what_a_critic_brings_is_counted_by_hand(critic):
         return {"marks": marks, "tokens of an answer": 10.0 * number, **more}
     explained = {"explained_variance": [0.0] * 10 + [0.5] * 10}
     answers = {"lambda-1": {"ppo": [arm(4, **explained), arm(4, **explained)]},
-               "lambda-0.95": {"ppo": [arm(6, **explained), arm(8, **explained)], "grpo": [arm(5), arm(5)]}}
+               "lambda-0.95": {"ppo": [arm(6, **explained), arm(8, **explained)]},
+               "group-8": {"ppo": [arm(6, **explained), arm(8, **explained)], "grpo": [arm(5), arm(5)]}}
     rows = {row["name"]: row for row in critic.rows_of(answers, seeds=(0, 3))}
     assert rows["lambda-0.95: ppo, all tasks"]["value"] == pytest.approx(0.7)
-    assert rows["lambda-0.95: ppo - grpo, all tasks"]["value"] == pytest.approx(0.2)
-    assert rows["lambda-0.95: ppo - grpo, seed 0, all tasks"]["value"] == pytest.approx(0.1)
-    assert rows["lambda-0.95: ppo - grpo, seed 3, all tasks"]["value"] == pytest.approx(0.3)
-    assert rows["lambda-0.95 less lambda-1: ppo, all tasks"]["value"] == pytest.approx(0.3)
+    lead = "PPO minus GRPO, eight completions a problem"
+    assert rows[lead]["value"] == pytest.approx(0.2)
+    assert rows[f"{lead}, seed 0"]["value"] == pytest.approx(0.1)
+    assert rows[f"{lead}, seed 3"]["value"] == pytest.approx(0.3)
+    assert rows["PPO, lambda 0.95 minus lambda 1"]["value"] == pytest.approx(0.3)
     last = rows["lambda-1: explained variance of its targets, last ten rollouts (mean, lowest, highest run)"]
     assert (last["value"], last["low"], last["high"]) == (0.5, 0.5, 0.5)
     tokens = rows["lambda-0.95: ppo, tokens of an answer (mean, lowest, highest run)"]
@@ -611,7 +614,9 @@ def test_the_questions_about_the_critic_are_answered_from_the_included_weights(c
     critic.main()
     saved = json.loads((runs.RESULTS / "critic.json").read_text())
     names = {row["name"] for row in saved["rows"]}
-    assert "group-1: ppo - grpo, all tasks" in names and "no-value-clip: ppo, all tasks" in names
+    assert "PPO minus GRPO, one completion a problem, seed 0" in names
+    assert "no-value-clip: ppo, all tasks" in names
+    assert list(saved["pairs"]) == ["PPO minus GRPO, one completion a problem"]
     assert "known by the critic at 100% of an answer (mean, lowest, highest run)" in names
     assert not any("length-price" in name for name in names) and saved["command"].endswith("--only few clip")
     assert (runs.RESULTS / "critic.png").stat().st_size > 5000

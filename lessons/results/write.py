@@ -307,30 +307,17 @@ def what_is_known():
 
 def where_a_critic_pays():
     """critic.json: two kinds of runs at their end, and by how much the first is ahead."""
-    pairs = {       # title: names of the first, of the second, and of their difference
-        "PPO and GRPO, one completion of each problem":
-            ("group-1: ppo", "group-1: grpo", "group-1: ppo - grpo"),
-        "PPO and GRPO, eight of each":
-            ("group-8: ppo", "group-8: grpo", "group-8: ppo - grpo"),
-        "PPO and GRPO, a price of length":
-            ("length-price: ppo", "length-price: grpo", "length-price: ppo - grpo"),
-        "PPO, a lambda of 0.95 and of 1":
-            ("lambda-0.95: ppo", "lambda-1: ppo", "lambda-0.95 less lambda-1: ppo"),
-        "PPO, values free and clipped":
-            ("no-value-clip: ppo", "lambda-0.95: ppo", "no-value-clip less lambda-0.95: ppo"),
-    }
     rows = []
-    for title, (first, second, difference) in pairs.items():
+    for title, arms in read("critic.json")["pairs"].items():
         cells = [title]
-        for name in (first, second):
-            cells.append(percent_interval(find("critic.json", f"{name}, all tasks")))
-        cells.append(points_interval(find("critic.json", f"{difference}, all tasks")))
+        for name in arms:
+            cells.append(percent_interval(find("critic.json", name)))
+        cells.append(points_interval(find("critic.json", title)))
         of_runs = []
         for seed in read("critic.json")["seeds"]:
-            of_run = find("critic.json", f"{difference}, seed {seed}, all tasks")
-            of_runs.append(f"{100 * of_run['value']:+.1f}")
+            of_runs.append(f"{100 * find('critic.json', f'{title}, seed {seed}')['value']:+.1f}")
         rows.append([*cells, ", ".join(of_runs)])
-    titles = ["the first, %", "the second, %", "first minus second", "by run"]
+    titles = ["the first, %", "the second, %", "difference in points", "by run"]
     return table([size_of("critic.json"), *titles], rows)
 
 

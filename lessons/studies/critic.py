@@ -49,15 +49,21 @@ from minireason.upkeep.seeding import derive_seed
 QUESTIONS = ("few", "lambda", "clip", "price")
 FEW = (1, 8)                    # completions of a problem
 LAMBDAS = ("1", "0.95")
-LESS = {"lambda-0.95": "lambda-1", "no-value-clip": "lambda-0.95"}      # pairs of PPO's runs
+PAIRS = {                       # what is compared: the first minus the second, each a name and its algorithm
+    "PPO minus GRPO, one completion a problem": (("group-1", "ppo"), ("group-1", "grpo")),
+    "PPO minus GRPO, eight completions a problem": (("group-8", "ppo"), ("group-8", "grpo")),
+    "PPO minus GRPO, a price of length": (("length-price", "ppo"), ("length-price", "grpo")),
+    "PPO, lambda 0.95 minus lambda 1": (("lambda-0.95", "ppo"), ("lambda-1", "ppo")),
+    "PPO, values not clipped minus clipped": (("no-value-clip", "ppo"), ("lambda-0.95", "ppo"))}
 PART = 3                        # a run has the third part of the iterations
 LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
 NUM_PROBLEMS, GROUP_SIZE = 600, 16      # of the answers that show what a critic knows
 SIZES = (2, 4, 8, 16)           # of groups whose mean is compared with it
 NUM_PLACES = 11                 # of an answer, from its first token to its last
-TITLES = {
-    "group-1": "one completion a problem", "group-8": "eight completions a problem", "lambda-1": "lambda 1",
-    "lambda-0.95": "lambda 0.95", "no-value-clip": "values not clipped", "length-price": "a price of length"}
+STYLES = {                      # of the curves of PPO's critic
+    "group-1": ("one completion a problem", "#d1495b"), "group-8": ("eight completions a problem", "#e0a030"),
+    "length-price": ("a price of length", "#4f8a5b"), "lambda-1": ("lambda 1", "#444444"),
+    "lambda-0.95": ("lambda 0.95", "#9a6fb0"), "no-value-clip": ("values not clipped", "#8c6d4f")}
 
 
 def runs_of(question, chosen, args):
@@ -170,63 +176,63 @@ def spread(values):
 
 
 def rows_of(answers, seeds):
-    """Of each name: both algorithms at the end, and their difference, in pairs.
+    """Rows of each arm at its end, and of each pair: how far the first is ahead of the second.
 
     `answers` is {name: {algorithm: [what `compared_run` returned, for each of the seeds]}}.
     """
     rows, curves = [], {}
     for name, arms in answers.items():
-        # 1.0 stands for the seconds of a token: no row is of seconds
-        curves[name] = {algo: Curves(of_algo, 1.0) for algo, of_algo in arms.items()}
-        for algo, mine in curves[name].items():
+        for algo, of_algo in arms.items():
+            # 1.0 stands for the seconds of a token: no row is of seconds
+            mine = curves[name, algo] = Curves(of_algo, 1.0)
             rows.append(row(f"{name}: {algo}, all tasks", *bootstrap(at_end, mine.all)))
-            if "explained_variance" in arms[algo][0]:
-                lines = np.array([arm["explained_variance"] for arm in arms[algo]])
+            if "explained_variance" in of_algo[0]:
+                lines = np.array([arm["explained_variance"] for arm in of_algo])
                 for part, columns in (("first", lines[:, :10]), ("last", lines[:, -10:])):
                     rows.append(row(f"{name}: explained variance of its targets, {part} ten rollouts "
                                     "(mean, lowest, highest run)", *spread(columns.mean(1))))
             rows.append(row(f"{name}: {algo}, tokens of an answer (mean, lowest, highest run)",
-                            *spread([arm["tokens of an answer"] for arm in arms[algo]])))
-        if len(curves[name]) == 2:
-            rows += rows_of_lead(f"{name}: ppo - grpo", curves[name]["ppo"], curves[name]["grpo"], seeds)
-    for name, other in LESS.items():
-        if name in curves and other in curves:
-            one, another = curves[name]["ppo"], curves[other]["ppo"]
-            rows += rows_of_lead(f"{name} less {other}: ppo", one, another, seeds)
+                            *spread([arm["tokens of an answer"] for arm in of_algo])))
+    for title in pairs_of(answers):
+        first, second = [curves[pair].all for pair in PAIRS[title]]
+        rows.append(row(title, *bootstrap(lead_at_end, first, second)))
+        for place, seed in enumerate(seeds):
+            of_seed = (first[place:place + 1], second[place:place + 1])
+            rows.append(row(f"{title}, seed {seed}", *bootstrap(lead_at_end, *of_seed)))
     return rows
 
 
-def rows_of_lead(name, one, other, seeds):
-    """Rows of how far the Curves `one` end above `other`: in all runs, and in the run of each seed."""
-    rows = [row(f"{name}, all tasks", *bootstrap(lead_at_end, one.all, other.all))]
-    for place, seed in enumerate(seeds):
-        one_run = slice(place, place + 1)
-        rows.append(row(f"{name}, seed {seed}, all tasks",
-                        *bootstrap(lead_at_end, one.all[one_run], other.all[one_run])))
-    return rows
+def pairs_of(answers):
+    """The PAIRS of which both arms were asked."""
+    titles = []
+    for title, pair in PAIRS.items():
+        if all(algo in answers.get(name, {}) for name, algo in pair):
+            titles.append(title)
+    return titles
 
 
-def draw(answers, known):
-    """What is right at the end, by question; what PPO's critic knows on the way; what it knows in the end."""
+def draw(rows, answers, known, seeds):
+    """Which arm of a pair is ahead; what PPO's critic learns on the way; what it knows after a whole run."""
     figure, (left, middle, right) = new_figure(1, 3, figsize=(10, 3.6))
-    named = set()
-    for place, (name, arms) in enumerate(answers.items()):
-        for algo, of_algo in arms.items():
-            ends = [100 * end for end in bootstrap(at_end, Curves(of_algo, 1.0).all)]
-            _, errors = error_bars([ends])
-            y = place + (0.12 if algo == "ppo" else -0.12)
-            left.errorbar(ends[0], y, xerr=errors, fmt="o", ms=4, capsize=3, color=COLORS[algo],
-                          label=None if algo in named else algo.upper())
-            named.add(algo)
-    left.set_yticks(range(len(answers)), [TITLES[name] for name in answers])
-    left.invert_yaxis()
-    label(left, "right at the end", "held-out problems right, %", "")
+    points = {row["name"]: 100 * np.array([row["value"], row["low"], row["high"]]) for row in rows}
+    titles = pairs_of(answers)
+    for place, title in enumerate(titles):
+        lead = points[title]
+        _, errors = error_bars([lead])
+        left.errorbar(lead[0], place, xerr=errors, fmt="o", ms=5, capsize=3, color="#444444")
+        of_runs = [points[f"{title}, seed {seed}"][0] for seed in seeds]
+        left.plot(of_runs, [place + 0.2] * len(of_runs), "o", ms=4, mfc="none", color="#888888")
+    left.axvline(0, color="#999999", lw=0.8)
+    left.set_yticks(range(len(titles)), [title.replace(", ", ",\n", 1) for title in titles])
+    left.set_ylim(len(titles) - 0.5, -0.5)
+    label(left, "which is ahead at the end", "percentage points")
     for name, arms in answers.items():
         lines = np.array([arm["explained_variance"] for arm in arms["ppo"]])
-        middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=TITLES[name])
+        words, color = STYLES[name]
+        middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=words, color=color)
     middle.axhline(0, color="#999999", lw=0.8)
-    middle.set_ylim(-0.5, 1)
-    label(middle, "what the critic learns", "rollout", "explained variance of its own targets", legend=False)
+    middle.set_ylim(-0.4, 1)
+    label(middle, "what PPO's critic learns", "rollout", "explained variance of its targets", legend=False)
     middle.legend(frameon=False, fontsize=7, loc="lower right")
     along = np.array([arm["critic"] for arm in known])                                  # (seeds, places)
     percent = np.linspace(0, 100, NUM_PLACES)
@@ -236,7 +242,7 @@ def draw(answers, known):
         right.axhline(mean, ls=line, color=COLORS["grpo"], label=f"mean of the others, group of {size}")
     right.set_ylim(-0.4, 1)
     right.axhline(0, color="#999999", lw=0.8)
-    label(right, "what is known in the end", "% of the answer that is written", "explained variance")
+    label(right, "what is known after a whole run", "% of the answer that is written", "explained variance")
     return figure
 
 
@@ -264,9 +270,12 @@ def main():
     rows = rows_of(answers, args.seeds) + rows_of_knowledge(known)
     some_arm = next(iter(answers.values()))["ppo"][0]
     num_problems = sum(len(of_task) for of_task in some_arm["marks"][0]["right"].values())
+    pairs = {}          # {title of a difference: the names of its two rows}
+    for title in pairs_of(answers):
+        pairs[title] = [f"{name}: {algo}, all tasks" for name, algo in PAIRS[title]]
     runs.save_rows("critic", "Where a critic pays", args.command, args.seeds, num_problems, rows,
-                   chosen=chosen)
-    runs.save_figure(draw(answers, known), "critic")
+                   chosen=chosen, pairs=pairs)
+    runs.save_figure(draw(rows, answers, known, args.seeds), "critic")
     for line in rows:
         print("{name:75} {value:.3f} [{low:.3f}, {high:.3f}]".format(**line))
 
