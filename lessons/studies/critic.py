@@ -52,6 +52,7 @@ LAMBDAS = ("1", "0.95")
 PAIRS = {                       # what is compared: the first minus the second, each a name and its algorithm
     "PPO minus GRPO, one completion a problem": (("group-1", "ppo"), ("group-1", "grpo")),
     "PPO minus GRPO, eight completions a problem": (("group-8", "ppo"), ("group-8", "grpo")),
+    "GRPO, one completion minus eight": (("group-1", "grpo"), ("group-8", "grpo")),
     "PPO minus GRPO, a price of length": (("length-price", "ppo"), ("length-price", "grpo")),
     "PPO, lambda 0.95 minus lambda 1": (("lambda-0.95", "ppo"), ("lambda-1", "ppo")),
     "PPO, values not clipped minus clipped": (("no-value-clip", "ppo"), ("lambda-0.95", "ppo"))}
