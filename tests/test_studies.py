@@ -610,15 +610,16 @@ def test_the_questions_about_the_critic_are_answered_from_the_included_weights(c
     monkeypatch.setattr(runs, "FAST_FLAGS", (*runs.FAST_FLAGS, *SHORTER))
     monkeypatch.setattr(critic, "SIZES", (2, 4))
     monkeypatch.setattr(critic, "GROUP_SIZE", 4)
-    monkeypatch.setattr(sys, "argv", ["critic.py", "--fast", "--only", "few", "clip"])
+    monkeypatch.setattr(sys, "argv", ["critic.py", "--fast", "--only", "few", "lambda"])
     critic.main()
     saved = json.loads((runs.RESULTS / "critic.json").read_text())
     names = {row["name"] for row in saved["rows"]}
     assert "PPO minus GRPO, one completion a problem, seed 0" in names
-    assert "no-value-clip: ppo, all tasks" in names
+    assert "lambda-0.95: ppo, all tasks" in names
     assert list(saved["pairs"]) == ["PPO minus GRPO, one completion a problem"]
     assert "known by the critic at 100% of an answer (mean, lowest, highest run)" in names
-    assert not any("length-price" in name for name in names) and saved["command"].endswith("--only few clip")
+    assert not any("length-price" in name for name in names)
+    assert saved["command"].endswith("--only few lambda")
     assert (runs.RESULTS / "critic.png").stat().st_size > 5000
 
 

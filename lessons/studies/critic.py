@@ -5,13 +5,11 @@
     python lessons/studies/critic.py --only few lambda        two of the questions
 
 A critic says at each token what reward is still to come. The mean of a group says it once for a whole
-completion, and only if the problem has several. So a critic should pay in three cases, and a fourth question
-is about PPO alone:
+completion, and only if the problem has several. So a critic should pay in three cases:
 
     few         where a problem has one completion, and no group; beside it 8 completions of each
     lambda      where credit is given token by token: a lambda of 0.95 hands a token what the critic says soon
                 after it, a lambda of 1 what came at the end
-    clip        PPO alone: does the clip of its values hold the critic back?
     price       where there is more to foresee than right or wrong: longer answers pay a price
 
 It also counts what the critic of a whole run of PPO knows of the reward, from the first token of an answer to
@@ -46,7 +44,7 @@ from minireason.tools.plots import new_figure
 from minireason.upkeep.checkpoint import load_weights
 from minireason.upkeep.seeding import derive_seed
 
-QUESTIONS = ("few", "lambda", "clip", "price")
+QUESTIONS = ("few", "lambda", "price")
 FEW = (1, 8)                    # completions of a problem
 LAMBDAS = ("1", "0.95")
 PAIRS = {                       # what is compared: the first minus the second, each a name and its algorithm
@@ -54,8 +52,7 @@ PAIRS = {                       # what is compared: the first minus the second, 
     "PPO minus GRPO, eight completions a problem": (("group-8", "ppo"), ("group-8", "grpo")),
     "GRPO, one completion minus eight": (("group-1", "grpo"), ("group-8", "grpo")),
     "PPO minus GRPO, a price of length": (("length-price", "ppo"), ("length-price", "grpo")),
-    "PPO, lambda 0.95 minus lambda 1": (("lambda-0.95", "ppo"), ("lambda-1", "ppo")),
-    "PPO, values not clipped minus clipped": (("no-value-clip", "ppo"), ("lambda-0.95", "ppo"))}
+    "PPO, lambda 0.95 minus lambda 1": (("lambda-0.95", "ppo"), ("lambda-1", "ppo"))}
 PART = 3                        # a run has the third part of the iterations
 LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
 NUM_PROBLEMS, GROUP_SIZE = 600, 16      # of the answers that show what a critic knows
@@ -64,7 +61,7 @@ NUM_PLACES = 11                 # of an answer, from its first token to its last
 STYLES = {                      # of the curves of PPO's critic
     "group-1": ("one completion a problem", "#d1495b"), "group-8": ("eight completions a problem", "#e0a030"),
     "length-price": ("a price of length", "#4f8a5b"), "lambda-1": ("lambda 1", "#444444"),
-    "lambda-0.95": ("lambda 0.95", "#9a6fb0"), "no-value-clip": ("values not clipped", "#8c6d4f")}
+    "lambda-0.95": ("lambda 0.95", "#9a6fb0")}
 
 
 def runs_of(question, chosen, args):
@@ -83,9 +80,6 @@ def runs_of(question, chosen, args):
     elif question == "lambda":
         for value in LAMBDAS:
             asked.append((f"lambda-{value}", "ppo", {**chosen["ppo"], "gae-lambda": value}, shorter))
-    elif question == "clip":
-        # A critic starts at 0, and with value_clip 0.2 a value needs four rollouts to come to 0.7.
-        asked.append(("no-value-clip", "ppo", chosen["ppo"], [*shorter, "--rl-value-clip", 1000]))
     else:
         for algo in ALGOS:
             flags = ["--rl-overlong-penalty", LENGTH_PRICE, "--rl-overlong-buffer", rl.max_new_tokens]
