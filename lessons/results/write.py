@@ -317,8 +317,22 @@ def where_a_critic_pays():
         for seed in read("critic.json")["seeds"]:
             of_runs.append(f"{100 * find('critic.json', f'{title}, seed {seed}')['value']:+.1f}")
         rows.append([*cells, ", ".join(of_runs)])
-    titles = ["the first, %", "the second, %", "difference in points", "by run"]
+    titles = ["before minus, %", "after minus, %", "difference in points", "by run"]
     return table([size_of("critic.json"), *titles], rows)
+
+
+def leads_of_lambda():
+    """PPO with a lambda of 0.95 minus PPO with 1, at the end: a number for each seed that has both arms."""
+    leads = []
+    for path in sorted((HERE / "arms").glob("C5-lambda-0.95-ppo-cold-start-*.json")):
+        other = HERE / "arms" / path.name.replace("0.95", "1")
+        if other.exists():
+            shares = []
+            for arm in (path, other):
+                right = "".join(read(f"arms/{arm.name}")["marks"][-1]["right"].values())
+                shares.append(100 * right.count("1") / len(right))
+            leads.append(f"{shares[0] - shares[1]:+.1f}")
+    return " and ".join(leads)
 
 
 def spread(values):
@@ -766,6 +780,7 @@ NUMBERS = {
         "C5.json", "cold start: ppo in the seconds of grpo - grpo, all tasks", 1),
     "C5-clock": lambda: clock_ratio("C5-clock"),
     "C5-clock-once": lambda: clock_ratio("C5-clock-once"),
+    "C5-lambda": leads_of_lambda,
     "kin-wide": lambda: f"{100 * read('variants.json')['chance']['as wide']:.0f}",
     "kin-high": lambda: f"{100 * read('variants.json')['chance']['as far']:.0f}",
     "right-texts": texts_that_end_right,

@@ -51,13 +51,17 @@ PAIRS = {                       # what is compared: the first minus the second, 
     "PPO minus GRPO, one completion a problem": (("group-1", "ppo"), ("group-1", "grpo")),
     "PPO minus GRPO, eight completions a problem": (("group-8", "ppo"), ("group-8", "grpo")),
     "GRPO, one completion minus eight": (("group-1", "grpo"), ("group-8", "grpo")),
+    "PPO, one completion minus eight": (("group-1", "ppo"), ("group-8", "ppo")),
+    "PPO, eight completions minus sixteen": (("group-8", "ppo"), ("lambda-0.95", "ppo")),
     "PPO minus GRPO, a price of length": (("length-price", "ppo"), ("length-price", "grpo")),
+    "PPO, a price of length minus none": (("length-price", "ppo"), ("lambda-0.95", "ppo")),
     "PPO, lambda 0.95 minus lambda 1": (("lambda-0.95", "ppo"), ("lambda-1", "ppo"))}
 PART = 3                        # a run has the third part of the iterations
 LENGTH_PRICE = 0.5              # of the longest completion; a shorter one pays its part
 NUM_PROBLEMS, GROUP_SIZE = 600, 16      # of the answers that show what a critic knows
 SIZES = (2, 4, 8, 16)           # of groups whose mean is compared with it
 NUM_PLACES = 11                 # of an answer, from its first token to its last
+NUM_KNOWN = 5                   # whole runs of PPO whose critics are asked
 STYLES = {                      # of the curves of PPO's critic
     "group-1": ("one completion a problem", "#d1495b"), "group-8": ("eight completions a problem", "#e0a030"),
     "length-price": ("a price of length", "#4f8a5b"), "lambda-1": ("lambda 1", "#444444"),
@@ -220,24 +224,25 @@ def draw(rows, answers, known, seeds):
     left.axvline(0, color="#999999", lw=0.8)
     left.set_yticks(range(len(titles)), [title.replace(", ", ",\n", 1) for title in titles])
     left.set_ylim(len(titles) - 0.5, -0.5)
-    label(left, "which is ahead at the end", "percentage points")
+    label(left, "after a third of a whole run", "points by which the first is ahead")
     for name, arms in answers.items():
         lines = np.array([arm["explained_variance"] for arm in arms["ppo"]])
         words, color = STYLES[name]
         middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=words, color=color)
     middle.axhline(0, color="#999999", lw=0.8)
-    middle.set_ylim(-0.4, 1)
+    middle.set_ylim(-0.1, 1)
     label(middle, "what PPO's critic learns", "rollout", "explained variance of its targets", legend=False)
-    middle.legend(frameon=False, fontsize=7, loc="lower right")
+    middle.legend(frameon=False, fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.1))
     along = np.array([arm["critic"] for arm in known])                                  # (seeds, places)
     percent = np.linspace(0, 100, NUM_PLACES)
-    plot_band(right, percent, [spread(column) for column in along.T], COLORS["ppo"], "PPO's critic")
+    plot_band(right, percent, [spread(column) for column in along.T], COLORS["ppo"],
+              f"PPO's critic ({len(known)} runs)")
     for size, line in ((SIZES[-2], "--"), (SIZES[0], ":")):
         mean, _, _ = spread([arm["group"][str(size)] for arm in known])
         right.axhline(mean, ls=line, color=COLORS["grpo"], label=f"mean of the others, group of {size}")
     right.set_ylim(-0.4, 1)
     right.axhline(0, color="#999999", lw=0.8)
-    label(right, "what is known after a whole run", "% of the answer that is written", "explained variance")
+    label(right, "after a whole run", "% of the answer that is written", "explained variance of the reward")
     return figure
 
 
@@ -251,7 +256,7 @@ def main():
     comparison.make_trials(args)
     chosen = {algo: comparison.best_of(comparison.tune(algo, args))["settings"] for algo in ALGOS}
     jobs = {}
-    for seed in args.seeds:
+    for seed in range(NUM_KNOWN):
         jobs["known", seed] = (knowledge_arm, chosen["ppo"], seed, args)
     known = runs.by_seed(runs.work_off(jobs))["known"]
     jobs = {}
@@ -277,8 +282,8 @@ def main():
 
 def make_small():
     """For --fast: two trials of each algorithm, fewer runs and fewer answers."""
-    global FEW, LAMBDAS, NUM_PROBLEMS
-    FEW, LAMBDAS, NUM_PROBLEMS = (1,), ("0.95",), 20
+    global FEW, LAMBDAS, NUM_PROBLEMS, NUM_KNOWN
+    FEW, LAMBDAS, NUM_PROBLEMS, NUM_KNOWN = (1,), ("0.95",), 20, 1
     comparison.make_small()
 
 
