@@ -253,13 +253,13 @@ for task, rights in outcomes.items():
 # ## What the base says
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document asks
-# them in any form. (An exception: the corpus also has lists of plain facts, such as 7+8=15. They
-# leave out what gives away a held-out problem that the pipeline scores. It does not score sums of
-# two terms, and this lesson does, so a few of these are in the lists.) They have the same
-# *levels* as the corpus. A level, from 1 up, says how hard a problem is. Sums of level 1 have two
-# terms, and those of level 4 have six to eight (lesson 02 has all levels). The base answers each
-# problem several times, and draws its tokens anew each time. All draws of a run follow from one
-# number, the *seed*, so that a second run gives the same.
+# them in any form. (An exception: the corpus also has lists of plain facts, such as 7+8=15. Such
+# a fact answers a sum of two terms, or a countdown of two numbers. The pipeline does not score
+# these, and this lesson asks some.) They have the same *levels* as the corpus. A level, from 1
+# up, says how hard a problem is. Sums of level 1 have two terms, and those of level 4 have six to
+# eight (lesson 02 has all levels). The base answers each problem several times, and draws its
+# tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second
+# run gives the same.
 #
 # The interval of a mean over problems is a *bootstrap*: it draws the same problems many times, with
 # repetition, and looks how far the mean moves. So it tells how much depends on the problems that we

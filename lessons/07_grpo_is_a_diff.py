@@ -627,11 +627,12 @@ show_figure(figure, "07_grpo_is_a_diff")
 #   higher rates harm both ([picture](results/tuning.png), [numbers](results/tuning.json)).
 # - Where a critic is worth its price. One would think: where a problem has only one completion,
 #   and so no group. In [short runs](results/C5.md#where-a-critic-should-pay) PPO was ahead by 0.8
-#   points there [-0.1, 1.7], and took several times as long. In the same comparison we measured
-#   how well each baseline foresees the reward. The mean of seven other answers explains 31% of
-#   the spread of the rewards, at every token. PPO's critic (in its tuned setting) explains 6% at
-#   the first token, and more than the group only in the last tenth of an answer, on average. So
-#   over most of an answer the group is the better baseline ([the results](results/C5.md)).
+#   points there [-0.1, 1.7]. But with eight completions it was ahead by 1.2 [0.1, 2.0], and it
+#   took several times as long. In the same comparison we measured how well each baseline foresees
+#   the reward. The mean of seven other answers explains 31% of the spread of the rewards, at
+#   every token. PPO's critic (in its tuned setting) explains 6% at the first token, and more than
+#   the group only in the last tenth of an answer, on average. So over most of an answer the group
+#   is the better baseline ([the results](results/C5.md)).
 #
 # ## Exercises
 #

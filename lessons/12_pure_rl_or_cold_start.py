@@ -108,7 +108,8 @@ assert not observe(problem, other_answer).readable
 # The last model had another reward. In the pipeline a right answer that mixes languages earns
 # 0.5, and not 1 (`--language-price 0.5`). So "cold start, RL" had a cold start *and* a price on
 # mixing. "Pure RL" had neither. (A wrong answer earns 0 in any case. If mixing cost it something,
-# a group of wrong answers would learn to write few words.)
+# a group of wrong answers could earn more by writing fewer words, and be no nearer to a right
+# one.)
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},

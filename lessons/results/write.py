@@ -317,7 +317,7 @@ def where_a_critic_pays():
         for seed in read("critic.json")["seeds"]:
             of_runs.append(f"{100 * find('critic.json', f'{title}, seed {seed}')['value']:+.1f}")
         rows.append([*cells, ", ".join(of_runs)])
-    titles = ["before minus, %", "after minus, %", "difference in points", "by run"]
+    titles = ["the first, %", "the second, %", "difference in points", "by run"]
     return table([size_of("critic.json"), *titles], rows)
 
 
@@ -329,8 +329,9 @@ def leads_of_lambda():
         if other.exists():
             shares = []
             for arm in (path, other):
-                right = "".join(read(f"arms/{arm.name}")["marks"][-1]["right"].values())
-                shares.append(100 * right.count("1") / len(right))
+                right_by_task = read(f"arms/{arm.name}")["marks"][-1]["right"]      # at the end
+                answers = "".join(right_by_task.values())                           # "0110..."
+                shares.append(100 * answers.count("1") / len(answers))
             leads.append(f"{shares[0] - shares[1]:+.1f}")
     return " and ".join(leads)
 

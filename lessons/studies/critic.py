@@ -13,7 +13,8 @@ completion, and only if the problem has several. So a critic should pay in three
     price       where there is more to foresee than right or wrong: longer answers pay a price
 
 It also counts what the critic of a whole run of PPO knows of the reward, from the first token of an answer to
-the last, beside what the mean of a group knows: `measure_knowledge`. These numbers come first.
+the last, beside what the mean of a group knows: `measure_knowledge`. These numbers come first. They are of
+the five whole runs of compare_ppo_grpo.py, however many seeds are asked for.
 
 Both algorithms have the start, the samples, the scoring and the tuned settings of compare_ppo_grpo.py, whose
 trials it finds in lessons/results/arms/. Each question changes one thing, in runs of a third of the length.
@@ -63,7 +64,7 @@ SIZES = (2, 4, 8, 16)           # of groups whose mean is compared with it
 NUM_PLACES = 11                 # of an answer, from its first token to its last
 NUM_KNOWN = 5                   # whole runs of PPO whose critics are asked
 STYLES = {                      # of the curves of PPO's critic
-    "group-1": ("one completion a problem", "#d1495b"), "group-8": ("eight completions a problem", "#e0a030"),
+    "group-1": ("one completion a problem", "#3f7f8c"), "group-8": ("eight completions a problem", "#e0a030"),
     "length-price": ("a price of length", "#4f8a5b"), "lambda-1": ("lambda 1", "#444444"),
     "lambda-0.95": ("lambda 0.95", "#9a6fb0")}
 
@@ -223,7 +224,7 @@ def draw(rows, answers, known, seeds):
         left.plot(of_runs, [place + 0.2] * len(of_runs), "o", ms=4, mfc="none", color="#888888")
     left.axvline(0, color="#999999", lw=0.8)
     left.set_yticks(range(len(titles)), [title.replace(", ", ",\n", 1) for title in titles])
-    left.set_ylim(len(titles) - 0.5, -0.5)
+    left.set_ylim(max(1, len(titles)) - 0.5, -0.5)
     label(left, "after a third of a whole run", "points by which the first is ahead")
     for name, arms in answers.items():
         lines = np.array([arm["explained_variance"] for arm in arms["ppo"]])
@@ -274,7 +275,7 @@ def main():
     for title in pairs_of(answers):
         pairs[title] = [f"{name}: {algo}, all tasks" for name, algo in PAIRS[title]]
     runs.save_rows("critic", "Where a critic pays", args.command, args.seeds, num_problems, rows,
-                   chosen=chosen, pairs=pairs)
+                   chosen=chosen, pairs=pairs, known_seeds=list(range(NUM_KNOWN)))
     runs.save_figure(draw(rows, answers, known, args.seeds), "critic")
     for line in rows:
         print("{name:75} {value:.3f} [{low:.3f}, {high:.3f}]".format(**line))

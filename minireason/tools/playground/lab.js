@@ -37,6 +37,7 @@ async function beginLab() {
     + "steps. It ends, and what it has learned is lost.";
   if (stepsDone > 0 && !confirm(question)) return;
   saveState();
+  isStopped = false;
   const request = labRequest(), bug = chosenBug();
   const hasBegun = await labAsks("begin", event => { lab = event.lab; }, request);
   if (!hasBegun) return;            // the one before goes on
@@ -51,7 +52,7 @@ async function beginLab() {
   if (bug) labTitle += `, ${request.mended ? "settings of the bug" : "bug"}: ${bug.name}`;
   $("group").replaceChildren();
   $("lab-chart").replaceChildren();
-  if (await measure()) await sampleGroup();
+  if (!isStopped && await measure()) await sampleGroup();
 }
 
 async function measure() {

@@ -52,14 +52,16 @@ function tellWork(place, words) {
   $("stop").hidden = all.size === 0;
 }
 
-// Ends all that goes on. A step of the lab is not ended in its middle: the lab stops behind it.
+// Ends all that goes on. A beginning or a step of the lab is not ended in its middle, so that page and server
+// have the same lab: it stops behind that.
 function stopAll() {
   isStopped = true;
   clearTimeout(waiting);
+  const goesOn = ["begin", "step"].includes(labAction);
   if (asking.lab && labAction === "step") tellWork("lab", "Stopping after this step");
   if (asking.think) say("verdict", "Stopped.", "verdict");
   for (const place in asking) {
-    if (place !== "lab" || labAction !== "step") asking[place].abort();
+    if (place !== "lab" || !goesOn) asking[place].abort();
   }
   stopPlaying();
 }

@@ -6,6 +6,7 @@ const KEPT = ["prompt", "run", "stage", "temperature", "seed", "compare-by", "al
               "bug", "budget", "votes", "moment"];
 let tab = "think";
 let waiting = null;         // the timer that runs after the end of typing
+let hasTyped = false;       // something that has not been answered yet
 const INCLUDED = "The included weights come with the repository, made by python train.py, so you need not "
   + "train first.";
 
@@ -68,11 +69,11 @@ function fillTab() {
   if (isEmpty) answer();
 }
 
-// Typing has ended, so what was typed is answered soon. The wait is for a click with which the reader left
-// the box: a button or a tab does its own work first.
+// Typing has ended, so what was typed is answered soon. The wait is for a quick click with which the reader
+// left the box: a button or a tab does its own work first.
 function endTyping() {
   clearTimeout(waiting);
-  if ($("prompt").value.trim()) waiting = setTimeout(fillTab, 200);
+  if (hasTyped && $("prompt").value.trim()) waiting = setTimeout(fillTab, 200);
 }
 
 // The answers on the page belong to a prompt and settings that were changed: they go, so as not to mislead.
@@ -96,6 +97,7 @@ function forgetAnswer() {
 // What the button "Answer" does depends on what is looked at.
 function answer() {
   clearTimeout(waiting);
+  hasTyped = false;
   say("error", "");
   if (!$("prompt").value.trim()) return say("error", "Type a problem first, or choose one.");
   if (tab === "think") think();
@@ -166,7 +168,10 @@ function connect() {
     $(`tab-${tab}`).focus();
   };
   for (const id of ["prompt", "temperature", "seed"]) {
-    $(id).oninput = forgetAnswer;
+    $(id).oninput = () => {
+      forgetAnswer();
+      hasTyped = true;
+    };
     $(id).onblur = endTyping;
     $(id).onchange = endTyping;     // the arrows of a number box change it while the reader stays in it
   }
