@@ -7,9 +7,9 @@
 #
 # You need: lessons 04 and 07. Time: about a minute on a laptop's CPU.
 #
-# *Pure RL* is RL from the base, without a cold start, as in R1-Zero. Nothing is taken off for
-# mixing languages, and the run ends with it: no rejection, no alignment. (Random weights would be
-# no start. They write no answer of the right form, so all rewards are 0, and nothing is learned.)
+# *Pure RL* is RL from the base, without a cold start, as in R1-Zero. A thought in two languages
+# costs nothing, and the run ends with RL: no rejection, no alignment. (Random weights would be no
+# start. They write no answer of the right form, so all rewards are 0, and nothing is learned.)
 # The base has seen thoughts of all kinds, and it has not been told which of them are good.
 #
 # A thought can claim things that are not true. It may say "yes" behind a try that is wrong. So we
