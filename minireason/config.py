@@ -216,7 +216,7 @@ def preset(name: str) -> Config:
     config.evaluate.num_by_task = preset_test_numbers(name)
     if name == "smoke":      # 2 to 3 minutes: the base learns half of level 0, and RL more of it
         change(config.model, width=64, mlp_width=176, num_layers=2)
-        change(config.base, num_examples=32_000, batch_size=12, learning_rate=3e-3, max_gap=0)
+        change(config.base, num_examples=48_000, batch_size=12, learning_rate=3e-3, max_gap=0)
         change(config.cold_start, num_examples=96, num_epochs=2, max_gap=0)    # just enough for the form
         # Two updates: it has so few rollouts that each has to teach more.
         change(config.rl, num_iterations=50, num_epochs=2, learning_rate=1e-3, max_new_tokens=60)
