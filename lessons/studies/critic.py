@@ -17,7 +17,8 @@ the last, beside what the mean of a group knows: `measure_knowledge`. These numb
 the five whole runs of compare_ppo_grpo.py, however many seeds are asked for.
 
 Both algorithms have the start, the samples, the scoring and the tuned settings of compare_ppo_grpo.py, whose
-trials it finds in lessons/results/arms/. Each question changes one thing, in runs of a third of the length.
+trials it finds in lessons/results/arms/. All runs have a third of the length. `runs_of` says what each
+question changes. A pair may differ in more than the critic: in groups, and so in problems, or in the divisor.
 Writes lessons/results/critic.json and critic.png.
 """
 

@@ -1,6 +1,6 @@
 "use strict";
-// Charts, drawn as SVG. One unit of a drawing is one pixel of the page, so text has the same size on a
-// phone.
+// Charts, drawn as SVG. One unit of a drawing is one pixel of the page, so that text has the same size
+// on a phone.
 
 function chartWidth() {
   return Math.max(250, Math.min(760, document.querySelector("main").clientWidth - 84));

@@ -1,6 +1,5 @@
 "use strict";
-// The film of RL: one prompt, answered at moments of the training. film.py sends all answers one after the
-// other.
+// The film of RL: one prompt, answered at moments of the training. film.py sends the answers in turn.
 
 let moments = [];           // of the film: {iteration, article, button, show}
 let filmPoints = [];        // of RL's curves: {iteration, reward, length}
