@@ -128,12 +128,9 @@ def between_powers_of_two(largest):
 
 def model_of(name, seed, args):
     """Returns the model of this name, a key of COLORS, and this seed; trains what is missing."""
-    source, stage = runs.whole_run(seed, args, needs="rl"), "rl"
-    if name == "base":
-        stage = "base"
-    elif name == "cold start":
-        stage = "cold-start"
-    elif name == "longer RL":
+    stage = {"base": "base", "cold start": "cold-start", "RL": "rl", "longer RL": "rl"}[name]
+    source = runs.whole_run(seed, args, needs="rl" if name == "RL" else "cold-start")
+    if name == "longer RL":
         run_name = f"long-{args.long}-{seed}"
         runs.ensure(run_name, "rl", "--seed", seed, "--from", source, *args.flags,
                     "--rl-num-iterations", args.long)
