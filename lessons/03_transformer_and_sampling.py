@@ -260,7 +260,9 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #     rewards            a number for each completion
 #
 # The filling does no harm: no token looks to the right, and the mask leaves it out of the loss.
-# The *end token* closes a completion. It was drawn like any other, so its mask is 1: else nothing
+# (While texts are written, short prompts are filled up at the left instead, so that all rows go
+# on in the same column. That moves a whole row. No distance changes, so no probability does.) The
+# *end token* closes a completion. It was drawn like any other, so its mask is 1: else nothing
 # would teach the model when to stop.
 #
 # A completion that is cut off before its end token has the reward 0 in RL, even if its answer is
@@ -455,8 +457,9 @@ show_figure(figure, "03_transformer_and_sampling")
 # 1. Which number comes first. Without positions, what stands before a token is a bag of tokens.
 #    (Over several layers, the causal mask still tells a little.)
 # 2. 4/7 is below 0.6, so 2/7 is kept too, and 1/7 is dropped: 0, 1/3, 2/3. The drawn tokens are
-#    then likelier than the model says. Logprobs from `completion_logprobs` would not be those of
-#    the draw.
+#    then likelier than the model says: they were drawn with 1/3 and 2/3, and `old_logprobs` holds
+#    these. `completion_logprobs` computes 2/7 and 4/7, so the two logprobs differ before any
+#    update. And what is never drawn can never be rewarded.
 # 3. The loss falls to almost nothing, since the answer is in the input. When it writes, there is no
 #    t + 1 to look at, so the model writes nonsense.
 # </details>

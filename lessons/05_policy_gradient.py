@@ -172,11 +172,12 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 #
 # Before the first step on a rollout both probabilities are the same, so each ratio is 1. And the
 # advantages of a group sum to 0. So the loss is 0 where completions are equally long. Else it
-# depends on their lengths. It starts there in every iteration, however much is learned, since
-# each rollout is drawn by the policy of that moment. The gradient of the loss is not 0. The
-# gradient of a ratio is ratio * grad log p. Where the ratio is 1, that is grad log p. So the
-# gradient of the loss is minus the mean of advantage * grad log p. (Imitation, in lesson 04, is
-# the same gradient with an advantage of 1 for each token, on texts that somebody else wrote.)
+# depends on their lengths. The loss of each iteration begins at such a value, however much is
+# learned, since each rollout is drawn by the policy of that moment. The gradient of the loss is
+# not 0. The gradient of a ratio is ratio * grad log p. Where the ratio is 1, that is grad log p.
+# So the gradient of the loss is minus the mean of advantage * grad log p. (Imitation, in lesson
+# 04, is the same gradient with an advantage of 1 for each token, on texts that somebody else
+# wrote.)
 #
 # Why a ratio, and not just logprob * advantage, which has the same gradient here? For a second step
 # on the same completions. They were drawn by the old policy, p_old, but we want the mean reward of

@@ -67,7 +67,7 @@ from minireason import ppo
 from minireason.batch import Batch
 from minireason.config import RLConfig
 from minireason.policy import Critic
-from minireason.stats import sequence_log_ratio
+from minireason.token_math import sequence_log_ratio
 from minireason.tools.plots import new_figure
 
 FAST = os.environ.get("LESSON_FAST") == "1"
@@ -210,8 +210,10 @@ for name, values in CRITICS.items():
 #     V_clipped  = V_old + clip(V - V_old, -value_clip, value_clip)
 #     value loss = max((V - R)^2, (V_clipped - R)^2) / 2
 #
-# For example V = 0.9, V_old = 0.5, R = 1 and value_clip = 0.2. Then V_clipped is 0.7, and the loss
-# is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. The whole
+# For example V = 0.9, V_old = 0.5, R = 1 and value_clip = 0.2. Then V_clipped is 0.7, and the
+# loss is max(0.01, 0.09) / 2 = 0.045. The value has moved far enough, so its gradient is 0. With
+# R = 0.2 the loss is max(0.49, 0.25) / 2, and the gradient stays, since the value went the wrong
+# way. (With one update for each rollout V is V_old, and `value_clip` does nothing.) The whole
 # loss of PPO adds value_coef (1 by default) times this to the policy's loss.
 #
 # In the code, read past `objective` and `approx_kl`, and past `num_tokens` and `weight_sum`, by
@@ -264,7 +266,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
     metrics = {
         "policy_loss": policy_loss.item(),
         "value_loss": value_loss.item(),
-        # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
+        # KL(p_old || p), estimated by k3: how far this rollout's updates have moved p; 0 before the first
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }
@@ -478,7 +480,9 @@ show_figure(figure, "06_ppo")
 # 1. A bad token became likelier by mistake. If it were clipped, it would have no gradient, and
 #    nothing would take the mistake back.
 # 2. Once a value has moved by 0.2 towards its target, it gets no further gradient from this
-#    rollout, with up to 99 still to go. Scale the rewards down, or value_clip up.
+#    rollout, with up to 99 still to go. Scale the rewards down, or value_clip up. (The policy
+#    hardly notices: its advantages are whitened. But any other price in the reward now weighs a
+#    hundredth.)
 # 3. Its own opinion becomes a part of its target. An error there feeds itself, and nothing ties the
 #    values to the real rewards.
 # 4. Nothing comes after the last token, so both begin with 0:

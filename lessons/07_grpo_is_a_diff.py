@@ -152,7 +152,7 @@ for name, settings, by_hand in BY_HAND:
 # +     if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: a baseline of all tokens of the batch
 # +         rollout.advantages = masked_whiten(token_returns(rollout, config), mask)
 # +         return
-# +     if config.kl_in_reward:             # at the first token all is still to come
+# +     if config.kl_in_reward:             # what is to come at the first token: the reward less the whole KL
 # +         rewards = token_returns(rollout, config)[:, 0]
 # +     rewards = rewards.view(-1, config.group_size)                                     # (P, G)
 # +     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
@@ -230,7 +230,7 @@ for name, settings, by_hand in BY_HAND:
 #           "policy_loss": policy_loss.item(),
 # -         "value_loss": value_loss.item(),
 # +         "kl_loss": kl_loss.item(),
-#           # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
+#           # KL(p_old || p), estimated by k3: how far this rollout's updates have moved p; 0 before the first
 #           "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
 #           "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
 #       }
@@ -267,9 +267,9 @@ for name, settings, by_hand in BY_HAND:
 # yet, and its baseline is of little use. By default the setting is 0. A `SharedCritic` is a critic
 # that is one more output of the policy (lesson 08).
 #
-# `weigh_tokens` returns three things. The first says how much each token counts: here 1. The second
-# is the number by which the loss is divided: here that of all tokens. The third is the number by
-# which the curves are divided, the same here. (The setting `normalize` changes them, below.)
+# `weigh_tokens` returns three things: how much each token counts in the loss, by what the loss is
+# divided, and by what the curves are divided. Here they are 1, the number of all tokens, and the
+# same number. (The setting `normalize` changes them, below.)
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: train -->
 # ```diff
@@ -444,11 +444,14 @@ print(texts[3])
 # Four are right and four are wrong, so the advantages are +0.94 and -0.94. All wrong completions
 # become less likely. Two of the right ones become likelier: those that were the least likely
 # before. A token that is nearly certain can hardly gain, and a rare one can gain much. The other
-# two right ones lose a little. All tokens share the weights, and the wrong completions hold some of
-# the same moves: the two that are printed in full, one right and one wrong, both try d, e and f.
-# Making these moves less likely also hits the right ones. Over many groups such side effects
-# average out. (`python -m minireason.inspector "make 45 from 3 6 8"` shows these numbers token by
-# token.)
+# two right ones lose a little. All tokens share the weights, and the wrong completions hold some
+# of the same moves: the two that are printed in full, one right and one wrong, both try d, e and
+# f. Making these moves less likely also hits the right ones. Over many groups such side effects
+# average out. (`python -m minireason.inspector "make 45 from 3 6 8"` shows such numbers token by
+# token. It lets the cold start write, and asks the model after RL. So its `ratio` and `kl` span
+# the whole of RL, and `c` marks tokens that the clip would stop if all of it were one update. In
+# RL itself, with one update for each rollout, none is clipped. `value` is what the critic says at
+# the end of the stage.)
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples

@@ -155,9 +155,10 @@ def distributions(behaviours: Sequence[Behaviour], correct: Sequence[bool], leng
 
     Returns {name: histogram or number}. A histogram is {"0": how many, "1": how many, ...}. Tokens are
     counted in tens: "20" is from 20 to 29. Histograms of tries hold only completions that think.
-    The argument `most_tries` is the most tries of any text that was trained on: "beyond" is the share of
-    completions with more, and "right_beyond" the same among the right ones. "most_tries" of the result is the
-    most tries of these completions.
+    The argument `most_tries` is the most tries that a text of the corpus or a golden example has: "beyond" is
+    the share of completions with more, and "right_beyond" the same among the right ones. (The stage rejection
+    imitates the model's own answers, which may have more.) "most_tries" of the result is the most tries of
+    these completions.
     """
     thinking = [behaviour for behaviour in behaviours if behaviour.thinks]
     right = [behaviour for behaviour, is_correct in zip(behaviours, correct) if is_correct]

@@ -43,7 +43,7 @@ def by_task(pattern: str, meaning: str, factory: Any, low: float | None = None,
 
 # A setting is   name: type = option(default, "meaning", lowest, highest).   `train.py all --help` shows it on
 # one line, so a meaning has at most 40 characters, and 34 where the setting is on or off. If it begins with
-# "GRPO:", --algo ppo refuses the flag: it is not meant for PPO.
+# "GRPO:" or "PPO:", the other algorithm refuses the flag.
 
 @dataclass
 class ModelConfig:

@@ -40,7 +40,8 @@ def evaluate_task(model: GPT, tokenizer: Tokenizer, task: str, levels: tuple[int
                   config: EvalConfig, most_tries: int | None = None) -> dict:
     """pass@1 by level and over all, and the behaviours, on `number` held-out problems.
 
-    `most_tries` is the most tries of any text that was trained on: see `behaviour.distributions`.
+    `most_tries` is the most tries that a text of the corpus or a golden example has: see
+    `behaviour.distributions`.
     """
     problems = test_problems(task, levels, number, config.seed)
     prompts = [problem.prompt for problem in problems]

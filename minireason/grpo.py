@@ -7,8 +7,8 @@
     k3_t  = x - 1 - log x with x = p_ref(token_t) / p(token_t): it estimates the KL to the reference
 
 num_tokens is the number of tokens that are summed over; batch.weigh_tokens has two other divisors.
-A group whose rewards are all equal has no gradient, unless there is a KL or an entropy bonus. It is left out
-(`rows_with_signal`), and num_tokens does not count it; the papers count it.
+A completion of advantage 0 has no gradient: its reward is the mean of its group. (A KL or an entropy bonus
+gives it one.) It is left out (`rows_with_signal`), and num_tokens does not count it; the papers count it.
 With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
 clipped. The gradient is then that of -A_t log p(token_t).
 Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 18 shows what each changes.
@@ -28,7 +28,7 @@ from minireason.optimizer import set_learning_rate
 from minireason.policy import completion_logprobs
 from minireason.rewards import World
 from minireason.rollout import collect_rollout
-from minireason.stats import estimate_kl, masked_whiten, mean_of, sequence_log_ratio
+from minireason.token_math import estimate_kl, masked_whiten, mean_of, sequence_log_ratio
 from minireason.upkeep import parallel
 
 # -----------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def compute_advantages(rollout: Batch, config: RLConfig) -> None:
     if config.batch_baseline:           # REINFORCE++, arXiv:2501.03262: a baseline of all tokens of the batch
         rollout.advantages = masked_whiten(token_returns(rollout, config), mask)
         return
-    if config.kl_in_reward:             # at the first token all is still to come
+    if config.kl_in_reward:             # what is to come at the first token: the reward less the whole KL
         rewards = token_returns(rollout, config)[:, 0]
     rewards = rewards.view(-1, config.group_size)                                     # (P, G)
     advantages = group_advantages(rewards, config.scale_advantages, leave_one_out=config.leave_one_out)
@@ -130,7 +130,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor, ref_logprob
     metrics = {
         "policy_loss": policy_loss.item(),
         "kl_loss": kl_loss.item(),
-        # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
+        # KL(p_old || p), estimated by k3: how far this rollout's updates have moved p; 0 before the first
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }

@@ -63,6 +63,8 @@ def answer_within(model: GPT, tokenizer: Tokenizer, prompts: list[str], budget: 
     longest_answer = MAX_ANSWER
     if max_new_tokens is not None:
         longest_answer = min(MAX_ANSWER, max_new_tokens - budget - NUM_TAGS)
+    if longest_answer < 1:
+        raise ValueError(f"{max_new_tokens} tokens have no room for an answer after {budget} of thinking")
     prompt_ids = [tokenizer.encode_prompt(prompt) for prompt in prompts]
     # one token more than the budget, for the <think> that comes first
     generation = generate(model, prompt_ids, budget + 1, temperature, seed, eos_id=tokenizer.eos_id,

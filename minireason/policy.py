@@ -1,6 +1,7 @@
 """How likely a model finds completions that were already written.
 
-At position t the model predicts token t + 1. For RL this file alone shifts by one (imitation: `sft.collate`).
+At position i of a row the model predicts the token at i + 1. For RL this file alone shifts by one (imitation:
+`sft.collate`).
 
     logprobs[b, t] = log p(completion_ids[b, t] | prompt b, completion_ids[b, :t])
 

@@ -27,7 +27,7 @@ from minireason.optimizer import set_learning_rate
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs
 from minireason.rewards import World
 from minireason.rollout import by_micro_batch, collect_rollout
-from minireason.stats import k1, masked_whiten, mean_of, sequence_log_ratio
+from minireason.token_math import k1, masked_whiten, mean_of, sequence_log_ratio
 from minireason.upkeep import parallel
 
 # -----------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def compute_loss(logprobs: torch.Tensor, old_logprobs: torch.Tensor,
     metrics = {
         "policy_loss": policy_loss.item(),
         "value_loss": value_loss.item(),
-        # k3 of the policy that sampled, so how far this rollout's updates have moved; 0 before the first
+        # KL(p_old || p), estimated by k3: how far this rollout's updates have moved p; 0 before the first
         "approx_kl": ((ratio - 1 - log_ratio) * mask).sum().item() / float(weight_sum),
         "clip_frac": ((ratio != clipped) * mask).sum().item() / float(weight_sum),
     }

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection
 
 from minireason.behaviour import observe
 from minireason.config import RejectionConfig
+from minireason.inference import answer_all
 from minireason.model import GPT
-from minireason.sampling import generate
 from minireason.tasks.problem import Problem
 from minireason.tokenizer import Tokenizer
 from minireason.upkeep.seeding import derive_rng, derive_seed
@@ -38,15 +38,14 @@ def sample_and_filter(model: GPT, tokenizer: Tokenizer, draw: Callable, config: 
         repeated_problems = []
         for problem in problems[start:start + piece_size]:
             repeated_problems += [problem] * config.samples_per_problem
-        prompts = [tokenizer.encode_prompt(problem.prompt) for problem in repeated_problems]
-        piece_seed = derive_seed(seed, "rejection samples", start)
-        generation = generate(model, prompts, max_new_tokens, 1.0, piece_seed, eos_id=tokenizer.eos_id)
+        prompts = [problem.prompt for problem in repeated_problems]
+        answers = answer_all(model, tokenizer, prompts, max_new_tokens,
+                             derive_seed(seed, "rejection samples", start))
 
         problem_texts = {}      # {prompt: the texts kept so far}
-        for problem, ids in zip(repeated_problems, generation.unpadded()):
-            text = tokenizer.decode(ids)
+        for problem, (text, num_tokens) in zip(repeated_problems, answers):
             texts = problem_texts.setdefault(problem.prompt, [])
-            fate = fate_of(problem, text, len(ids), texts, config)
+            fate = fate_of(problem, text, num_tokens, texts, config)
             counts["sampled"] += 1
             counts[fate] += 1
             if fate == "kept":

@@ -46,7 +46,7 @@ class World:
 def price_of_mixing(config: Config) -> float:
     """What the stage rl takes off the reward of a right answer that mixes languages.
 
-    Pure RL pays for right answers in the right form alone. (R1-Zero paid for the form apart from that.) Else
+    Pure RL pays for right answers in the right form alone. (R1-Zero added a second reward for the form.) Else
     mixing lowers the reward, as in R1.
     """
     return 0.0 if config.pure_rl else config.language_price

@@ -6,7 +6,7 @@ from collections import Counter
 import torch
 from helpers import shipped_mix, tiny_model
 
-from minireason import rejection, sampling, stages
+from minireason import inference, rejection, sampling, stages
 from minireason.config import RejectionConfig, TaskConfig, preset
 from minireason.run import Run
 from minireason.tasks import is_test, parse_prompt
@@ -27,7 +27,7 @@ ANSWERS = {   # what the stand-in for a model says, sample by sample
 def test_each_filter_takes_what_it_is_for(monkeypatch):
     tokenizer, said = get_tokenizer(), Counter()
 
-    def scripted(model, prompts, max_new_tokens, temperature, seed, *, eos_id):
+    def scripted(model, prompts, max_new_tokens, temperature, seed, *, eos_id, on_token):
         rows = []
         for ids in prompts:
             prompt = tokenizer.decode(ids).strip("\n")
@@ -38,7 +38,7 @@ def test_each_filter_takes_what_it_is_for(monkeypatch):
         mask = torch.tensor([[1.0] * len(row) + [0.0] * (longest - len(row)) for row in rows])
         return sampling.Generation(ids, mask, torch.zeros_like(mask))
 
-    monkeypatch.setattr(rejection, "generate", scripted)
+    monkeypatch.setattr(inference, "generate", scripted)
     queue = iter([*PROMPTS, PROMPTS[0]])                # a problem drawn twice is asked once
     config = RejectionConfig(num_problems=4, samples_per_problem=4, max_per_problem=2, max_tokens=30)
     examples, counts = rejection.sample_and_filter(None, tokenizer, lambda rng: parse_prompt(next(queue)),

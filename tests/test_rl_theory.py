@@ -14,7 +14,7 @@ from minireason import grpo, ppo
 from minireason.batch import weigh_tokens
 from minireason.config import RLConfig
 from minireason.policy import Critic, SharedCritic, completion_hidden, completion_logprobs
-from minireason.stats import exact_kl, k1, k2, k3
+from minireason.token_math import exact_kl, k1, k2, k3
 from minireason.tokenizer import get_tokenizer
 
 PLAIN = SimpleNamespace(clip_low=0.2, clip_high=0.28, kl_coef=0.0, value_coef=0.5, value_clip=0.2)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = {
     0: "upkeep tools command files seeding metrics tasks config tokenizer verifier behaviour corpus plots "
        "flags verdict shapes large fits published",
-    1: "model cache stats parallel neighbours kernels checkpoint vocabulary logs results",
+    1: "model cache stats token_math parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer belonging",
     3: "policy inference rewards run command_line begin snapshots",
     4: "rollout evaluate",
@@ -139,6 +139,7 @@ def test_tasks_and_verifier_stand_on_the_standard_library_alone(module):
     ("model", "tasks tokenizer verifier corpus"), ("cache", "tasks tokenizer verifier corpus"),
     ("sampling", "tasks tokenizer verifier corpus"),
     ("policy", "tasks tokenizer verifier corpus"), ("stats", "tasks tokenizer model"),
+    ("token_math", "tasks tokenizer model"),
     ("verifier", "behaviour corpus"),
     ("ppo", "metrics checkpoint plots report"), ("grpo", "metrics checkpoint plots report"),
     ("sft", "metrics checkpoint plots report"),
@@ -265,9 +266,9 @@ def missing_names(source):
 
 
 def test_a_name_that_is_not_there_is_seen():
-    source = ("from minireason import grpo, rejection\nfrom minireason.stats import k1, k9\n"
+    source = ("from minireason import grpo, rejection\nfrom minireason.token_math import k1, k9\n"
               "grpo.train\nrejection.judge\npatch.object(grpo, 'nothing')\npatch.object(grpo, 'mean_of')\n")
-    assert missing_names(source) == {"minireason.stats.k9", "minireason.rejection.judge",
+    assert missing_names(source) == {"minireason.token_math.k9", "minireason.rejection.judge",
                                      "minireason.grpo.nothing"}
 
 

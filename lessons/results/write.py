@@ -321,21 +321,6 @@ def where_a_critic_pays():
     return table([size_of("critic.json"), *titles], rows)
 
 
-def leads_of_lambda():
-    """PPO with a lambda of 0.95 minus PPO with 1, at the end: a number for each seed that has both arms."""
-    leads = []
-    for path in sorted((HERE / "arms").glob("C5-lambda-0.95-ppo-cold-start-*.json")):
-        other = HERE / "arms" / path.name.replace("0.95", "1")
-        if other.exists():
-            shares = []
-            for arm in (path, other):
-                right_by_task = read(f"arms/{arm.name}")["marks"][-1]["right"]      # at the end
-                answers = "".join(right_by_task.values())                           # "0110..."
-                shares.append(100 * answers.count("1") / len(answers))
-            leads.append(f"{shares[0] - shares[1]:+.1f}")
-    return " and ".join(leads)
-
-
 def spread(values):
     """For example 0.30 [0.26, 0.36]: the mean, the lowest and the highest."""
     return f"{statistics.mean(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
@@ -781,7 +766,6 @@ NUMBERS = {
         "C5.json", "cold start: ppo in the seconds of grpo - grpo, all tasks", 1),
     "C5-clock": lambda: clock_ratio("C5-clock"),
     "C5-clock-once": lambda: clock_ratio("C5-clock-once"),
-    "C5-lambda": leads_of_lambda,
     "kin-wide": lambda: f"{100 * read('variants.json')['chance']['as wide']:.0f}",
     "kin-high": lambda: f"{100 * read('variants.json')['chance']['as far']:.0f}",
     "right-texts": texts_that_end_right,

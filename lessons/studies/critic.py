@@ -232,9 +232,10 @@ def draw(rows, answers, known, seeds):
         words, color = STYLES[name]
         middle.plot(range(1, lines.shape[1] + 1), lines.mean(0), lw=1.2, label=words, color=color)
     middle.axhline(0, color="#999999", lw=0.8)
-    middle.set_ylim(-0.1, 1)
+    middle.set_ylim(-0.1, 1.35)         # above 1 is room for the legend
+    middle.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     label(middle, "what PPO's critic learns", "rollout", "explained variance of its targets", legend=False)
-    middle.legend(frameon=False, fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.1))
+    middle.legend(frameon=False, fontsize=7, loc="upper left")
     along = np.array([arm["critic"] for arm in known])                                  # (seeds, places)
     percent = np.linspace(0, 100, NUM_PLACES)
     plot_band(right, percent, [spread(column) for column in along.T], COLORS["ppo"],

@@ -37,8 +37,9 @@ from minireason.rewards import reasoning_world
 from minireason.rollout import collect_rollout
 from minireason.run import PRETRAINED, folder_of
 from minireason.snapshots import snapshots_in
-from minireason.stats import bootstrap_interval, exact_kl
+from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
+from minireason.token_math import exact_kl
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_seed

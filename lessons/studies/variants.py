@@ -52,7 +52,7 @@ import runs
 import torch
 from runs import row
 
-from minireason import batch, grpo, policy, rollout, stats
+from minireason import batch, grpo, policy, rollout, token_math
 from minireason.config import from_dict
 from minireason.evaluate import averaged_tasks
 from minireason.optimizer import adamw
@@ -104,7 +104,7 @@ BATCH_LINES = (
     (grpo, "rollout.advantages = masked_whiten(token_returns(rollout, config), mask)"),
     (grpo, "return"),
 )
-RETURNS = (grpo.token_returns, stats.estimate_kl)
+RETURNS = (grpo.token_returns, token_math.estimate_kl)
 REFILL_LINES = (
     (rollout, "if config.max_refills:"),
     (rollout, "rollout = refill(rollout, policy, reference, world, config, seed, iteration)"),
@@ -145,15 +145,15 @@ RELATIVES = {
         lines=(*BATCH_LINES, (grpo, "returns = rollout.rewards[:, None] * mask"))),
     "reinforce++-kl": Relative(
         "REINFORCE++, k1 in the reward", f"--rl-batch-baseline {KL} k1 --rl-kl-in-reward",
-        (*RETURNS, stats.k1), (*BATCH_LINES, NO_LOSS_LINE)),
+        (*RETURNS, token_math.k1), (*BATCH_LINES, NO_LOSS_LINE)),
     "gspo": Relative(
         "GSPO",
         f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-4 --rl-clip-high 4e-4",
-        (stats.sequence_log_ratio,), GSPO_LINES, less="grpo-2-sequence"),
+        (token_math.sequence_log_ratio,), GSPO_LINES, less="grpo-2-sequence"),
     "gspo-wide": Relative(
         "GSPO, borders ten times as wide",
         f"{TWO} --rl-normalize sequence --rl-objective gspo --rl-clip-low 3e-3 --rl-clip-high 4e-3",
-        (stats.sequence_log_ratio,), GSPO_LINES, less="grpo-2-sequence", clock="gspo"),
+        (token_math.sequence_log_ratio,), GSPO_LINES, less="grpo-2-sequence", clock="gspo"),
     "cispo": Relative(
         "CISPO", f"{TWO} --rl-objective cispo --rl-clip-low 1", less="grpo-2",
         lines=((grpo, 'if objective == "cispo":'),
@@ -170,15 +170,15 @@ RELATIVES = {
         lines=((policy, "with torch.set_grad_enabled(entropy_gradient):"),
                (grpo, "if config.entropy_coef:"),
                (grpo, "loss = loss - config.entropy_coef * (entropy * weights).sum() / weight_sum"))),
-    "k1-loss": Relative("k1 in the loss", f"{KL} k1", (stats.estimate_kl, stats.k1), LOSS_LINES),
-    "k2-loss": Relative("k2 in the loss", f"{KL} k2", (stats.estimate_kl, stats.k2), LOSS_LINES),
-    "k3-loss": Relative("k3 in the loss", f"{KL} k3", (stats.estimate_kl, stats.k3), LOSS_LINES),
+    "k1-loss": Relative("k1 in the loss", f"{KL} k1", (token_math.estimate_kl, token_math.k1), LOSS_LINES),
+    "k2-loss": Relative("k2 in the loss", f"{KL} k2", (token_math.estimate_kl, token_math.k2), LOSS_LINES),
+    "k3-loss": Relative("k3 in the loss", f"{KL} k3", (token_math.estimate_kl, token_math.k3), LOSS_LINES),
     "k1-reward": Relative(
-        "k1 in the reward", f"{KL} k1 --rl-kl-in-reward", (*RETURNS, stats.k1), REWARD_LINES),
+        "k1 in the reward", f"{KL} k1 --rl-kl-in-reward", (*RETURNS, token_math.k1), REWARD_LINES),
     "k2-reward": Relative(
-        "k2 in the reward", f"{KL} k2 --rl-kl-in-reward", (*RETURNS, stats.k2), REWARD_LINES),
+        "k2 in the reward", f"{KL} k2 --rl-kl-in-reward", (*RETURNS, token_math.k2), REWARD_LINES),
     "k3-reward": Relative(
-        "k3 in the reward", f"{KL} k3 --rl-kl-in-reward", (*RETURNS, stats.k3), REWARD_LINES),
+        "k3 in the reward", f"{KL} k3 --rl-kl-in-reward", (*RETURNS, token_math.k3), REWARD_LINES),
 }
 BASELINES = ("grpo", "grpo-2", "grpo-2-sequence")
 NO_RELATIVES = (*BASELINES, "grpo-again")

@@ -130,8 +130,9 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
                    check_chance: float = 0.0) -> tuple[str, str]:
     """A worked solution; returns (thinking, answer).
 
-    `slip` is the chance that a step comes out wrong, `check_chance` that the writer tests each step by its
-    inverse and then repairs what it finds: `49+24=83 check 83-24=59 no wait 49+24=73`.
+    `slip` is the chance that a step comes out wrong, `check_chance` that the writer tests each sum and
+    difference by its inverse and then repairs what it finds: `49+24=83 check 83-24=59 no wait 49+24=73`. (The
+    inverse of a product is a division, which these texts do not have.)
     """
     parts = []
     checking = rng.random() < check_chance
@@ -172,7 +173,7 @@ def write_thinking(problem: Problem, rng: random.Random, voice: Voice, slip: flo
 
 
 def write_messy(problem: Problem, rng: random.Random, voice: Voice, habits: Habits) -> tuple[str, str]:
-    """A solution as people write it: one step in thirty is wrong, one writer in four checks each step."""
+    """A solution as people write it: one step in thirty is wrong, one writer in four checks."""
     return write_thinking(problem, rng, voice, slip=0.03, check_chance=0.25 if habits.checks else 0.0)
 
 

@@ -15,7 +15,7 @@ import torch
 
 from minireason import grpo, ppo
 from minireason.policy import completion_logprobs
-from minireason.stats import estimate_kl, k1
+from minireason.token_math import estimate_kl, k1
 
 right_advantages, right_loss = grpo.group_advantages, grpo.compute_loss
 

@@ -28,8 +28,8 @@ from minireason.policy import Critic, SharedCritic, completion_hidden, completio
 from minireason.rewards import price_of_mixing, reasoning_world
 from minireason.rollout import collect_rollout
 from minireason.run import PRETRAINED, STARTS_FROM, blame, config_of, open_model, start_of
-from minireason.stats import k3, sequence_log_ratio
 from minireason.tasks import Problem, parse_prompt
+from minireason.token_math import k3, sequence_log_ratio
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools.flags import Parser, like, number
 from minireason.upkeep.checkpoint import load_weights
