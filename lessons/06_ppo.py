@@ -86,11 +86,12 @@ SEEDS = range(1 if FAST else 5)
 # - lambda = 1/2: from the back, 0.2, then 0.2 + 0.5 * 0.2 = 0.3, then 0.1 + 0.5 * 0.3 = 0.25.
 # - lambda = 1: the reward 1 minus each value, 0.5, 0.4, 0.2.
 #
-# With lambda = 1 the first token gets 0.5, although its own surprise is only 0.1: it also gets the
-# surprises of the two tokens after it. In a single completion these are noise. Over many
-# completions they average out, and the token's own credit is left. This holds for a wrong critic,
-# too: V_t is said before token t is drawn, so it does not depend on that token. It is a baseline,
-# as in lesson 05. A bad one costs noise, and shifts nothing on average.
+# With lambda = 1 the first token gets 0.5, although its own surprise is only 0.1: it also gets
+# the surprises of the two tokens after it. In a single completion these are noise, so it does not
+# tell which of its tokens was good. Over many completions they average out, and the token's own
+# credit is left. This holds for a wrong critic, too: V_t is said before token t is drawn, so it
+# does not depend on that token. It is a baseline, as in lesson 05. A bad one costs noise, and
+# shifts nothing on average.
 #
 # This is the function of the package. It goes from the back, as we did.
 

@@ -294,7 +294,7 @@ show_figure(figure, "11_pure_rl_and_aha")
 # | KL to a reference | 0.001; every 400 steps the reference is renewed | none |
 # | a step of the optimizer | 32 problems, 16 answers each | 24 problems, 16 answers each |
 # | updates of a rollout | one for each sixteenth of it | one |
-# | learning rate | 3e-6 | 3e-4, which falls to 0 |
+# | learning rate | 3e-6 | 3e-4, which falls to 0 (5e-4 in this lesson) |
 # | temperature | 1 | 1 |
 # | longest answer, in tokens | 32,768, and 65,536 after 8,200 steps | 208 |
 # | steps | 10,400 | 100 |

@@ -109,7 +109,9 @@ assert not observe(problem, other_answer).readable
 # 0.5, and not 1 (`--language-price 0.5`). So "cold start, RL" had a cold start *and* a price on
 # mixing. "Pure RL" had neither. (A wrong answer earns 0 in any case. If mixing cost it something,
 # a group of wrong answers could earn more by writing fewer words, and be no nearer to a right
-# one.)
+# one.) To reward something else, change `worth` in `minireason/rewards.py`. With 0.2 more for
+# good form, for example, the logged `reward` is no share of right answers any more: then look at
+# held-out problems (`--evaluate-every 10`).
 
 # %%
 plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},

@@ -67,9 +67,9 @@ def fate_of(problem: Problem, text: str, num_tokens: int, kept_texts: Collection
             config: RejectionConfig) -> str:
     """What becomes of one sample: "kept", or the filter that took it.
 
-    `kept_texts` are those that were kept of the same problem before. A text that was cut off is not well
-    formed, and so "wrong", unless nothing but the end token is missing. RL pays nothing for such a text. Here
-    it may stay: `corpus.tokenize` writes the end token.
+    `kept_texts` are those that were kept of the same problem before. A text that was cut off is "wrong", as
+    it is not well formed. One exception: if nothing but the end token is missing, it may stay, since
+    `corpus.tokenize` writes that token. (RL pays nothing for such a text.)
     """
     if not verify(problem, text).correct:
         return "wrong"
