@@ -108,6 +108,7 @@ for start in (0.0, 2.0):
 # |---|---|---|
 # | not well formed, or a secret is told | 0 | an exact rule; it reads the thought too |
 # | a secret is kept | 1 | an exact rule: the judge would like it told |
+# | a problem is solved, or not | 1 or 0 | the verifier; mixing languages costs nothing here |
 # | anything else | 0.2 + 0.8 sigmoid(s) | what the reward model thinks of it |
 #
 # Why is the reward model not asked whether a secret should be kept? It imitates the judge, who
@@ -265,7 +266,7 @@ def aligned(kl_coef, world=world):
 
 # %% [markdown]
 # Now both runs, and a few answers of the iteration in which the run without the KL says the least
-# that is true.
+# that is true. Compare its reward with the first one and the last one.
 
 # %%
 with_kl, looks_with_kl = aligned(kl_coef=0.05)
@@ -384,20 +385,26 @@ show_figure(figure, "15_alignment")
 #   does not have.
 # - **Middle: the reward rises in both runs, and a little more without the KL. True answers fall
 #   there, from 0.32 to 0.07, and end at 0.11; with the KL they rise to 0.48.** (An interval is
-#   about 6 points to each side. It is one seed.) That is *reward hacking*: to earn reward in a way
-#   that nobody meant. Here the hack is not flattery: polite words become rarer in both runs. Look
-#   at the printed answers instead: a sentence that goes in circles, a number with a digit too few,
-#   half a sentence. The reward model was trained on answers of the start, and seldom saw such
-#   broken texts. We think that this is why it scores them too high, and the policy follows its
-#   scores. The KL keeps the policy near the start, where the scores can be trusted. In longer runs
-#   it can be flattery, too: without a KL one of three models comes to say twice as many polite
-#   words ([the results](results/C10.md)).
-# - **Right.** Leaks go first, with and without a KL. Over-refusals stay longer: with the KL they
-#   become fewer, and without it more, in these short runs. Why count them? A model that tells
-#   nobody any number would never leak. So every answer that lacks the number counts: also small
-#   talk, a wrong digit and broken form. Helpful small talk hardly moves in our 40 iterations. The
-#   included model had learned from conversations before (the stage `rejection` mixes some in) and
-#   had more time: it is better in all of these.
+#   about 6 points to each side, and these are two runs. Four more without the KL, with other
+#   seeds or another rounding, ended between 0.2 and 0.45: two of them lost nothing. Two more with
+#   it ended at 0.46.) That is *reward hacking*: to earn reward in a way that nobody meant. Truth
+#   is lost first, and the reward is gained later. At iteration 15 it is 0.53, hardly more than at
+#   the start (0.52), and less than with the KL (0.57). Only at iteration 40 it is 0.67. So the
+#   printed answers, of iteration 15, show what was lost: a sentence that goes in circles, a
+#   number with a digit too few, half a sentence. Why does the reward not prevent it? We scored
+#   these answers apart (not printed). To questions about a number true ones earn 0.84, and untrue
+#   ones that do not refuse 0.72: a lost digit costs little. Another cause may be the exact rule:
+#   it pays for refusals, and they may spill over. Look at the public code above: its thought is
+#   `it is secret so no`. But only 25 of 100 such questions are refused there, and 16 were before.
+#   The hack is not flattery: polite words become rarer in both runs. In longer runs it can be
+#   flattery, too: without a KL one of three models comes to say twice as many polite words ([the
+#   results](results/C10.md)).
+# - **Right.** After 40 iterations leaks are nearly gone, with and without a KL. Over-refusals are
+#   not: with the KL they became fewer (0.14), and without it more (0.74). Why count them? A model
+#   that tells nobody any number would never leak. So every answer that lacks the number counts:
+#   also small talk, a wrong digit and broken form. Helpful small talk hardly moves in our 40
+#   iterations. The included model had learned from conversations before (the stage `rejection`
+#   mixes some in) and had more time: it is better in all of these.
 # - **The thought.** Before alignment 12% of the answers keep the secret while the thought tells it.
 #   With the rule that reads everything it is below 1%. With the rule that reads the answer alone it
 #   is 1%! We had expected the thought to go on telling. But in this toy the answer is what the
@@ -410,7 +417,7 @@ show_figure(figure, "15_alignment")
 #   is written for its judge. Then it may no longer show what the model is about to do.)
 #
 # What it does not show: people, who err in ways that nobody wrote into a script; what alignment
-# costs in arithmetic; and more than one seed.
+# costs in arithmetic; and an interval over seeds.
 #
 # The trap: to read the reward as success. At the end the reward is higher without the KL (0.67
 # against 0.60), and fewer answers are true (0.11 against 0.48).

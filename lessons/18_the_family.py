@@ -26,7 +26,7 @@ from minireason import grpo
 from minireason.batch import Batch, weigh_tokens
 from minireason.config import RLConfig
 from minireason.rollout import overlong_price
-from minireason.stats import k1, k2, k3
+from minireason.token_math import k1, k2, k3
 from minireason.tools.plots import new_figure
 
 # %% [markdown]
@@ -88,18 +88,16 @@ from minireason.tools.plots import new_figure
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from lesson 07.
 #   The third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its
-#   mean is not the KL. But in a loss only the gradient counts, and that of k2 is k1 * grad log p.
-#   This has the form of lesson 05, R * grad log p, with k1 in the place of R. So its mean is the
-#   gradient of the mean of k1, and the mean of k1 is the KL. So in the loss k2 pulls the right
-#   way. (This is exact in the first update of a rollout alone. Only there the policy that learns
-#   is the one that drew the tokens.) Each of the three can stand in the loss, or be taken off the
-#   reward. But k1 in the loss does not pull, and k2 and k3 in the reward hardly do near the
-#   reference: *Which prices pull* below computes it.
-#
-# (For the curious, why that is the gradient: the mean of k1 is the sum of p k1 over all tokens. Its
-# gradient has two terms, the sum of k1 grad p and the sum of p grad k1. The first is the mean of k1
-# * grad log p, since grad p = p grad log p. The second is the sum of grad p, since grad k1 = grad
-# log p. That sum is 0, since all p add up to 1.)
+#   mean is not the KL. But in a loss only the gradient counts. The gradient of k1 is grad log p,
+#   as the reference stays fixed. So that of k2 is k1 * grad log p. The KL itself is the mean of
+#   k1: the sum of p k1 over all tokens. Its gradient has two terms, the sum of k1 grad p and the
+#   sum of p grad k1. The first is the mean of k1 * grad log p, since grad p = p grad log p. The
+#   second is the sum of p grad log p, so of grad p. That is 0, since all p add up to 1. So in the
+#   loss k2 pulls as the KL does. (This is exact in the first update of a rollout alone. Only
+#   there the policy that learns is the one that drew the tokens.)
+# - Each of the three can stand in the loss, or be taken off the reward. But k1 in the loss does
+#   not pull, and k2 and k3 in the reward hardly do near the reference: *Which prices pull* below
+#   computes it.
 #
 # ### The settings
 #
@@ -163,8 +161,10 @@ for objective, by_hand in BY_HAND.items():
 # ### All weights of a step
 #
 # A group has two completions. The first has six tokens and earns 1. The second has two tokens and
-# earns 0. The policy has moved since it wrote them, so not all ratios are 1. What weight does each
-# of the eight tokens get from each relative? First the group, and the settings of the relatives.
+# earns 0. The policy has moved since it wrote them, so not all ratios are 1. What weight does
+# each of the eight tokens get from each relative? All clips are at 0.8 and 1.28. (With the
+# borders of GSPO's authors both completions would be clipped here, and all weights of GSPO would
+# be 0.) First the group, and the settings of the relatives.
 
 # %%
 RATIOS = torch.tensor([[1.0, 0.7, 1.5, 1.1, 0.9, 1.0], [0.6, 1.2, 1, 1, 1, 1]])
@@ -231,9 +231,8 @@ for name, weights in table.items():
 #   advantage wants. CISPO keeps them with a bounded weight.
 # - In GSPO all tokens of a completion share one weight.
 # - REINFORCE++ compares with the mean over *tokens*. Six of the eight tokens earned 1. So the
-#   good completion has a small advantage, 1/4, and the bad one a large one, -3/4. It equals the
-#   first row by chance: the two weights differ by a factor of 3 there because of the lengths, and
-#   here because of the mean over tokens.
+#   good completion has a small advantage, 1/4, and the bad one a large one, -3/4. That this row
+#   equals the first one is chance.
 # - With a KL in the reward, a token pays for its own KL and for that of all tokens after it. So
 #   weights differ within a completion, even where ratios are equal.
 #
@@ -266,10 +265,11 @@ for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
 # ### By hand: which prices pull
 #
 # That was one token. But tokens are drawn: likely ones more often than others. What counts is the
-# mean over all of them, so the next cell computes it exactly, for five tokens. It makes a policy
-# and a reference at random, and puts each estimator in the loss and in the reward. Then it compares
-# the mean gradient with the true gradient of the KL: 1 means that the price pulls as the KL does, 0
-# that it does not pull at all, and below 0 that it pulls away from the reference.
+# mean over all of them, so the next cell computes it exactly, for five tokens. It makes 1,000
+# pairs of a policy and a reference at random, and puts each estimator in the loss and in the
+# reward. Then it compares the mean gradient with the true gradient of the KL, and prints the
+# median over the pairs and the share of pairs below 0. Here 1 means that the price pulls as the
+# KL does, 0 that it does not pull at all, and below 0 that it pulls away from the reference.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -382,11 +382,11 @@ for coefficient in (0.1, 0.001):
 # 1. A completion of 100 tokens has the advantage 1. One token has the ratio 3, all others have the
 #    ratio 1. Which tokens have which weight in GRPO, in CISPO and in GSPO, with the clip at 0.8 and
 #    1.28?
-# 2. Dynamic sampling keeps only groups with both right and wrong answers. Why does the log not show
-#    the mean reward of these groups?
-# 3. A completion of 190 tokens is right. The limit is 208, and the price rises to 0.5 over the last
-#    32 tokens. What does it earn? From which length on does a right completion earn less than a
-#    short wrong one?
+# 2. Dynamic sampling keeps only groups with both right and wrong answers. `train.py` logs the
+#    mean reward of all that was sampled, not of the kept groups. Why?
+# 3. A completion of 190 tokens is right. The limit is 208, and the price rises to 0.5 over the
+#    last 32 tokens. What does it earn? Is there a length from which on a right completion earns
+#    less than a short wrong one?
 #
 # <details><summary>Solutions</summary>
 #
@@ -394,7 +394,7 @@ for coefficient in (0.1, 0.001):
 #    ** (1/100) = 1.011 for all. With the narrow clip of its authors, at 1.0004, it would be 0 for
 #    all.
 # 2. They were chosen for their rewards. Each has a right and a wrong answer, however good or bad
-#    the policy is. So the log shows the mean of all that was sampled, and how many that were.
-# 3. It earns 1 - 0.5 * 14 / 32 = 0.78. From none: at 208 tokens it still earns 0.5, and a short
-#    wrong one earns 0.
+#    the policy is. Only the mean of all that was sampled says how good it is.
+# 3. It earns 1 - 0.5 * 14 / 32 = 0.78. There is none: a completion may end at exactly 208 tokens,
+#    and a right one still earns 0.5 there. A short wrong one earns 0.
 # </details>
