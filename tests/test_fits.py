@@ -337,6 +337,14 @@ def test_the_page_fits_80_columns_and_its_largest_line_is_first(flags, capsys):
     assert ("fits" in shown) == ("--fits" in flags)
 
 
+def test_only_shards_are_limited_by_the_layers(capsys):
+    """Without ZeRO each device holds a whole model, and there may be any number of them."""
+    command = ["--model", "7B", "--devices", "33", "--fits", "1TiB"]
+    assert memory.main(command) == 0 and "It fits into" in capsys.readouterr().out
+    assert memory.main([*command, "--zero", "3"]) == 2
+    assert "33 shards are more than the model's 32 layers" in capsys.readouterr().err
+
+
 def test_a_model_by_its_measures_is_the_one_with_the_name(capsys):
     measures = ["--hidden", "4096", "--layers", "32", "--heads", "32", "--kv-heads", "8", "--vocab", "128256",
                 "--mlp", "14336"]

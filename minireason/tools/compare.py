@@ -50,6 +50,7 @@ def other_rates(results: list[dict]) -> dict[str, list[float]]:
     `results` holds what each run scored at one stage.
     """
     return {
+        "well formed": [mean_of_reasoning(result, "well_formed") or 0.0 for result in results],
         "mixing": [mean_of_reasoning(result, "mixing") or 0.0 for result in results],
         "leaks": [result["chat"]["leaks"]["value"] for result in results],
         "over-refusals": [result["chat"]["over_refusals"]["value"] for result in results],

@@ -331,7 +331,7 @@ def plan_from(args: argparse.Namespace, shape: Shape) -> Plan:
     plan = Plan(**given_flags(args, OF_THE_PLAN + SHARED))
     if args.kl_coef is not None:
         plan = dataclasses.replace(plan, reference=args.kl_coef > 0)
-    if plan.devices > shape.layers:
+    if plan.zero and plan.devices > shape.layers:
         raise BadInput(f"--devices: {plan.devices} shards are more than the model's {shape.layers} layers")
     if plan.zero and plan.devices == 1:
         raise BadInput("--zero: shards over several devices; say how many with --devices")
