@@ -38,7 +38,8 @@ ENOUGH = 16         # right answers of a problem, after which it is not asked ag
 AT_ONCE = 32        # answers of each problem, before it is looked at
 COLORS = {"base": "#999999", "cold start": "#e0a030", "RL": "#7a4fa3", "longer RL": "#d1495b"}
 LOWEST = 0.1        # % of the problems: the lower end of the figure
-COMPARED = (("RL", "base"), ("longer RL", "base"), ("RL", "cold start"))
+COMPARED = (("RL", "base"), ("longer RL", "base"), ("RL", "cold start"), ("longer RL", "RL"))
+WITH_BAND = ("base", "RL")          # the bands of all four would hide each other
 NUM_RESAMPLES = 2000
 tokenizer = get_tokenizer()
 
@@ -267,7 +268,10 @@ def draw(tasks, rows, crossings, ks):
             for k in ks:
                 value, low, high = found[f"{task}, {name}: pass@{k}"]
                 unsolved.append([max(LOWEST, 100 - solved) for solved in (value, high, low)])
-            plot_band(axis, ks, unsolved, color, name)
+            if name in WITH_BAND:
+                plot_band(axis, ks, unsolved, color, name)
+            else:
+                axis.plot(ks, [value for value, _, _ in unsolved], color=color, lw=1.4, label=name)
         if f"{task}, {guess.NAME}: pass@1" in found:
             unsolved = [max(LOWEST, 100 - found[f"{task}, {guess.NAME}: pass@{k}"][0]) for k in ks]
             axis.plot(ks, unsolved, ":", color="#333333", label=guess.NAME)
@@ -279,9 +283,8 @@ def draw(tasks, rows, crossings, ks):
         axis.set_ylim(LOWEST, 100)
         for direction in (axis.xaxis, axis.yaxis):
             direction.set_major_formatter(lambda number, _: f"{number:g}")
-        title = f"{task}: " + ("no crossing" if place is None else f"the base passes RL at k = {place:.0f}")
         ylabel = "not solved by k answers, %" if axis is axes[0] else ""
-        label(axis, title, "k, number of answers", ylabel, legend=task == "countdown")
+        label(axis, task, "k, number of answers", ylabel, legend=task == "countdown")
     return figure
 
 
