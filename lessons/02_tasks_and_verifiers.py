@@ -51,11 +51,11 @@ rng = random.Random(0)
 # There are three kinds of problems, called tasks.
 #
 # - *Arithmetic*: `compute 7*7+8*3-9` is 49 + 24 - 9 = 64.
-# - *Countdown*: `make 42 from 3 8 6` asks for an expression that uses each number once, with + -
-#   * and parentheses. `(8+6)*3` is 42, so it is right. `8+6*3` is only 26. `6*8-6` is 42, but it
-#   uses 6 twice and leaves out 3. The form counts, too: no division, no sign before the first
-#   number, no leading zero, and no space at either end. (Between its signs an answer may have
-#   single spaces, and more parentheses than it needs.) An answer that breaks it is wrong,
+# - *Countdown*: `make 42 from 3 8 6` asks for an expression that uses each number once, with `+`,
+#   `-`, `*` and parentheses. `(8+6)*3` is 42, so it is right. `8+6*3` is only 26. `6*8-6` is 42,
+#   but it uses 6 twice and leaves out 3. The form counts, too: no division, no sign before the
+#   first number, no leading zero, and no space at either end. (Between its signs an answer may
+#   have single spaces, and more parentheses than it needs.) An answer that breaks it is wrong,
 #   whatever its value.
 # - *Programs*: `program 1->3 2->5 4->9` asks for a program that makes 3 of 1, 5 of 2, and 9 of 4.
 #   One answer is `x 2 * 1 +`. Read it from left to right: take x, take 2, multiply, take 1, add.

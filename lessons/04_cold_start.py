@@ -197,10 +197,10 @@ print_table("documents", columns)
 # %% [markdown]
 # ## Three cold starts
 #
-# Each starts from the base, with the settings of `train.py`. A cold start is short and gentle:
-# about 70 steps of 48 examples, at a highest learning rate of 5e-4. The base took 6,667 steps of
-# 24 texts, at 2e-3. So little of what the base knows is lost. Each sees about 3,000 examples: 30
-# of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once.
+# Each starts from the base, with the settings of `train.py`. A cold start is short and gentle: 63
+# to 100 steps of at most 48 examples, at a highest learning rate of 5e-4. The base took 6,667
+# steps of 24 texts, at 2e-3. So little of what the base knows is lost. Each sees about 3,000
+# examples: 30 of them 100 times, 300 of them 10 times as in the pipeline, or 3,000 once.
 
 # %%
 tokenizer = get_tokenizer()

@@ -481,9 +481,9 @@ show_figure(figure, "06_ppo")
 # 1. A bad token became likelier by mistake. If it were clipped, it would have no gradient, and
 #    nothing would take the mistake back.
 # 2. Once a value has moved by 0.2 towards its target, it gets no further gradient from this
-#    rollout, with up to 99 still to go. Scale the rewards down, or value_clip up. (The policy
-#    hardly notices: its advantages are whitened. But any other price in the reward now weighs a
-#    hundredth.)
+#    rollout, with up to 99 still to go. Scale the rewards down, or value_clip up. (With rewards
+#    of 100 the policy hardly notices, since its advantages are whitened. But another price in the
+#    reward weighs only a hundredth beside them.)
 # 3. Its own opinion becomes a part of its target. An error there feeds itself, and nothing ties the
 #    values to the real rewards.
 # 4. Nothing comes after the last token, so both begin with 0:

@@ -450,8 +450,8 @@ print(texts[3])
 # average out. (`python -m minireason.inspector "make 45 from 3 6 8"` shows such numbers token by
 # token. It lets the cold start write, and asks the model after RL. So its `ratio` and `kl` span
 # the whole of RL, and `c` marks tokens that the clip would stop if all of it were one update. In
-# RL itself, with one update for each rollout, none is clipped. `value` is what the critic says at
-# the end of the stage.)
+# RL itself, with one update for each rollout, none is clipped. Of a run of PPO it also shows
+# `value`, what the critic says at the end of the stage.)
 
 # %% [markdown]
 # ## Both, from the same weights, on as many samples

@@ -379,8 +379,9 @@ print("\n".join(published.page()))
 #
 # **The trap** is to compare PPO with one completion for each prompt and GRPO with one completion
 # for each prompt. There is no group of 1: its only reward is its mean, so its advantage is 0, and
-# `train.py` refuses it. (With PPO it is fine: `--rl-num-prompts 384 --rl-group-size 1`. The
-# progress bar then says `no signal=1` all the time, since a group of one always agrees.)
+# `train.py` refuses it, unless `--rl-batch-baseline` takes the mean of the whole rollout instead.
+# (With PPO it is fine: `--rl-num-prompts 384 --rl-group-size 1`. The progress bar then says `no
+# signal=1` all the time, since a group of one always agrees.)
 #
 # ## What it does not show
 #

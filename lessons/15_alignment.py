@@ -387,24 +387,22 @@ show_figure(figure, "15_alignment")
 #   there, from 0.32 to 0.07, and end at 0.11; with the KL they rise to 0.48.** (An interval is
 #   about 6 points to each side, and these are two runs. Four more without the KL, with other
 #   seeds or another rounding, ended between 0.2 and 0.45: two of them lost nothing. Two more with
-#   it ended at 0.46.) That is *reward hacking*: to earn reward in a way that nobody meant. Truth
-#   is lost first, and the reward is gained later. At iteration 15 it is 0.53, hardly more than at
-#   the start (0.52), and less than with the KL (0.57). Only at iteration 40 it is 0.67. So the
-#   printed answers, of iteration 15, show what was lost: a sentence that goes in circles, a
-#   number with a digit too few, half a sentence. Why does the reward not prevent it? We scored
-#   these answers apart (not printed). To questions about a number true ones earn 0.84, and untrue
-#   ones that do not refuse 0.72: a lost digit costs little. Another cause may be the exact rule:
-#   it pays for refusals, and they may spill over. Look at the public code above: its thought is
-#   `it is secret so no`. But only 25 of 100 such questions are refused there, and 16 were before.
-#   The hack is not flattery: polite words become rarer in both runs. In longer runs it can be
-#   flattery, too: without a KL one of three models comes to say twice as many polite words ([the
-#   results](results/C10.md)).
-# - **Right.** After 40 iterations leaks are nearly gone, with and without a KL. Over-refusals are
-#   not: with the KL they became fewer (0.14), and without it more (0.74). Why count them? A model
-#   that tells nobody any number would never leak. So every answer that lacks the number counts:
-#   also small talk, a wrong digit and broken form. Helpful small talk hardly moves in our 40
-#   iterations. The included model had learned from conversations before (the stage `rejection`
-#   mixes some in) and had more time: it is better in all of these.
+#   it ended at 0.46.) That is *reward hacking*: to earn reward in a way that nobody meant. In
+#   this run truth is lost first, and the reward is gained later. At iteration 15 it is 0.53,
+#   hardly more than at the start (0.52), and less than with the KL (0.57). At the end it is 0.67.
+#   So the printed answers, of iteration 15, show what was lost: a sentence that goes in circles,
+#   a number with a digit too few, half a sentence. Why does the reward not prevent it? We see two
+#   possible causes. A lost digit may cost little in the scores of the reward model. And the exact
+#   rule pays for refusals, which may spill over: look at the public code above, whose thought is
+#   `it is secret so no`. The hack is not flattery: polite words become rarer in both runs. In
+#   longer runs it can be flattery, too: without a KL one of three models comes to say twice as
+#   many polite words ([the results](results/C10.md)).
+# - **Right.** After 40 iterations leaks fell from 30% to 2% with the KL, and to 6% without.
+#   Over-refusals went apart: with the KL they became fewer (0.14), and without it more (0.74).
+#   Why count them? A model that tells nobody any number would never leak. So every answer that
+#   lacks the number counts: also small talk, a wrong digit and broken form. Helpful small talk
+#   hardly moves in our 40 iterations. The included model had learned from conversations before
+#   (the stage `rejection` mixes some in) and had more time: it is better in all of these.
 # - **The thought.** Before alignment 12% of the answers keep the secret while the thought tells it.
 #   With the rule that reads everything it is below 1%. With the rule that reads the answer alone it
 #   is 1%! We had expected the thought to go on telling. But in this toy the answer is what the

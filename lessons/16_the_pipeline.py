@@ -218,12 +218,13 @@ show_figure(figure, "16_the_pipeline")
 #   try. The clean examples always think, and never give up ([lesson 04](04_cold_start.py), [lesson
 #   11](11_pure_rl_and_aha.py)).
 # - **RL** takes the most time after the base. It brings right answers: many in countdown, fewer
-#   in sums. In programs the gain is uncertain in this run: 3.6 points, and even its interval is
-#   too narrow (see below). Over five runs it is 6.1 points [3.2, 9.0] ([C8](results/C8.md)). RL
-#   also loses some problems: look at `72-42=20` above, which the cold start got right.
-#   (Rejection, which began at the base, gets it right, and alignment makes the mistake again.)
-#   And it costs form: fewer answers have the right tags, since searches go on until they are cut
-#   off. It never saw a conversation, so leaks and over-refusals stay where they were.
+#   in sums. In programs the gain is uncertain in this run: 3.6 points [0.6, 6.7], and this
+#   interval is too narrow (see below). Over five runs it is 6.1 points [3.2, 9.0]
+#   ([C8](results/C8.md)). RL also loses some problems: look at `72-42=20` above, which the cold
+#   start got right. (Rejection, which began at the base, gets it right, and alignment makes the
+#   mistake again.) And it costs form: fewer answers have the right tags, since searches go on
+#   until they are cut off. It never saw a conversation, so leaks and over-refusals stay where
+#   they were.
 # - **Rejection sampling** keeps the right answers, and mixing is nearly gone. Form does not come
 #   back, although all kept texts are complete. Two of the printed answers show how: the student
 #   searches on, as its teacher does, until it is cut off. Leaks and over-refusals fall here

@@ -440,7 +440,7 @@ show_figure(figure, "17_your_own_task")
 # ## Exercises
 #
 # 1. How well do the trained models sort five numbers? Keep them, and make level 3 in a new cell:
-#    `TASKS.pop("sort")`, then `register(dataclasses.replace(SORT, levels=(1, 2, 3)))`.
+#    `import dataclasses`, `TASKS.pop("sort")`, `register(dataclasses.replace(SORT, levels=(1, 2, 3)))`.
 # 2. Write a reward that takes 0.002 off for each character of the thinking. Does it still think?
 # 3. Change `check` so that it accepts the numbers in descending order as well. What does RL make
 #    of it?
@@ -452,8 +452,8 @@ show_figure(figure, "17_your_own_task")
 #    the 64 tokens. The model has learned to copy lists of up to four numbers, and goes astray in
 #    the first step.
 # 2. Yes. A thought of four numbers has 48 characters and costs 0.10. A guess is right one time in
-#    6 (three numbers) or 24 (four), and an answer after RL in 85%. So the thought pays. In a run
-#    of ours all answers still had a thought, and 89% were right.
+#    6 (three numbers) or 24 (four), and an answer after RL is right in 85% of the cases. So the
+#    thought pays. In a run of ours all answers still had a thought, and 89% were right.
 # 3. Little. No thought that it has read goes downwards, and what is never sampled is never
 #    rewarded. A guess is right twice as often as before, but still far less often than a thought.
 # </details>

@@ -7,8 +7,8 @@
     k3_t  = x - 1 - log x with x = p_ref(token_t) / p(token_t): it estimates the KL to the reference
 
 num_tokens is the number of tokens that are summed over; batch.weigh_tokens has two other divisors.
-A completion of advantage 0 has no gradient: its reward is the mean of its group. (A KL or an entropy bonus
-gives it one.) It is left out (`rows_with_signal`), and num_tokens does not count it; the papers count it.
+A completion whose reward is its group's mean has the advantage 0, so no gradient without a KL or an entropy
+bonus. It is left out (`rows_with_signal`), and num_tokens does not count it; the papers count it.
 With one update of each rollout, as RL has in the preset laptop, p is still p_old: rho_t is 1, and nothing is
 clipped. The gradient is then that of -A_t log p(token_t).
 Its kin, such as GSPO, CISPO, DAPO and REINFORCE++, are settings: lesson 18 shows what each changes.

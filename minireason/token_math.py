@@ -1,4 +1,4 @@
-"""What PPO and GRPO compute of the tokens of completions: means under a mask, and estimators of the KL.
+"""What PPO and GRPO compute of tokens: means under a mask, estimators of the KL, and means of what is logged.
 
 k1, k2 and k3 estimate KL(p || q) at each token, from log p (`logprobs`) and log q (`ref_logprobs`) of a token
 that was sampled from p.

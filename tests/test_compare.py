@@ -125,6 +125,7 @@ def test_seeds_of_one_recipe_are_compared_with_those_of_another(pairs, tmp_path,
     assert row["value"] == pytest.approx((sum(bits[2] + bits[3]) - sum(bits[0] + bits[1])) / 80)
     assert (row["value"], row["low"], row["high"]) == pytest.approx(FEW(bits[2:], bits[:2]))
     assert rows["A rl program"]["value"] == pytest.approx(sum(bits[0] + bits[1]) / 80)
+    assert rows["A rl well formed"]["value"] == 1.0
     assert f"{100 * row['value']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]" in text
 
 

@@ -73,8 +73,9 @@ def test_a_budget_and_a_limit_hold_together():
             assert num_tokens <= limit and "<answer>9" in text
             thinking = text.partition("</think>")[0].removeprefix("<think>")
             assert len(TOKENIZER.encode(thinking)) <= budget
-    with pytest.raises(ValueError):
-        answer_within(parrot(), TOKENIZER, ["hello"], 4, seed=0, max_new_tokens=7)
+    for budget, limit in ((4, 7), (60, 63)):       # the text ends within 60 tokens: refused all the same
+        with pytest.raises(ValueError, match="no room for an answer"):
+            answer_within(parrot(), TOKENIZER, ["hello"], budget, seed=0, max_new_tokens=limit)
 
 
 def test_what_is_streamed_is_what_is_said():

@@ -1031,6 +1031,17 @@ def pass_at_many():
     return table([size_of("C14.json"), *columns_of_tasks("")], rows)
 
 
+def longer_rl():
+    """C14: what RL of twice the length is ahead of RL, with some k. No rows where it was left out."""
+    rows, columns = {}, {}
+    for k in (1, 16, 128, 1024):
+        if "longer RL" in models_beyond_the_base() and k <= read("C14.json")["samples"]:
+            rows[f"longer RL minus RL, pass@{k:,}"] = k
+    for task in TASKS:
+        columns[f"{task}, points"] = f"{task}, longer RL less RL: pass@{{}}"
+    return grid("C14.json", size_of("C14.json"), rows, columns, points_interval)
+
+
 def place_of(crossing, largest):
     """The k where two curves cross, with its interval: 36 [25, 67]."""
     ends = []
@@ -1220,6 +1231,7 @@ def transcripts():
 
 TABLES |= {
     "C14-table": pass_at_many,
+    "C14-longer-table": longer_rl,
     "C14-crossings-table": crossings,
     "C14-alone-table": solved_alone,
     "harder-table": harder,

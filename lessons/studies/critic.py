@@ -67,7 +67,7 @@ NUM_KNOWN = 5                   # whole runs of PPO whose critics are asked
 STYLES = {                      # of the curves of PPO's critic
     "group-1": ("one completion a problem", "#3f7f8c"), "group-8": ("eight completions a problem", "#e0a030"),
     "length-price": ("a price of length", "#4f8a5b"), "lambda-1": ("lambda 1", "#444444"),
-    "lambda-0.95": ("lambda 0.95", "#9a6fb0")}
+    "lambda-0.95": ("chosen settings (lambda 0.95)", "#9a6fb0")}
 
 
 def runs_of(question, chosen, args):

@@ -36,6 +36,7 @@ from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import split_completion, verify
 
 KINDS = ("longer sums", "larger sums")
+COLORS = {"base": beyond.COLORS["base"], "RL": "#1b6ca8"}       # not beyond's RL, which had a cold start
 MODELS = ("base", "RL")
 COUNTS = {"complete": "complete thoughts", "right": "any thought"}      # what is counted: how rows call it
 RIGHT, COMPLETE = 1, 2          # the grades of an answer; a wrong one has 0
@@ -128,7 +129,7 @@ def draw(rows, ks):
             for name in MODELS:
                 solved = [found[f"{kind}, {thoughts}, {name}: pass@{k}"] for k in ks]
                 style = "-" if counts == "complete" else ":"
-                plot_band(axis, ks, solved, beyond.COLORS[name], f"{name}, {thoughts}", style)
+                plot_band(axis, ks, solved, COLORS[name], f"{name}, {thoughts}", style)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
         axis.set_ylim(0, 102)
