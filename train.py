@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minireason.begin import choose_run, fresh_folder, locked, open_run
-from minireason.config import Config, RLConfig, preset, to_dict
+from minireason.config import Config, RLConfig, preset
 from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
 from minireason.run import (
     BY_STAGE,
@@ -31,6 +31,7 @@ from minireason.run import (
     read_results,
     stages_of,
 )
+from minireason.settings import to_dict
 from minireason.snapshots import iterations_to_keep, remove_after, save_snapshot
 from minireason.stages import Stage, prepare
 from minireason.tasks import test_problems

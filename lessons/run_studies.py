@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))      # lessons/, where 
 
 import runs
 
-from minireason.config import quoted
+from minireason.settings import quoted
 from minireason.upkeep.command import BadInput, Fault, Stopped, exit_codes, stop_after_step
 
 FOLDER = Path(__file__).resolve().parent / "studies"

@@ -36,9 +36,10 @@ from shared import ROOT
 
 import train
 from minireason import run, snapshots, stages
-from minireason.config import Config, changed_settings, from_dict, preset, settings_of, to_dict
+from minireason.config import Config, preset
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_of
 from minireason.run import PRETRAINED, config_of_run, folder_of, read_results
+from minireason.settings import changed_settings, from_dict, settings_of, to_dict
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line

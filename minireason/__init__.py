@@ -1,10 +1,10 @@
 """minireason: how reasoning models are trained, small enough to read.
 
-A reading order: config, tasks/, tokenizer, verifier, behaviour, corpus     (the world; no torch)
+A reading order: config, tasks/, tokenizer, verifier, behaviour, corpus    (the world; no torch)
                  model, cache, sampling, inference                  (the model and what it says)
                  token_math, batch, policy, rewards, rollout        (what it said, and what that was worth)
                  optimizer, sft, grpo, ppo, rejection, align        (the algorithms, each readable alone)
-                 stages, run, begin, snapshots                      (the pipeline, and the folder of a run)
+                 stages, settings, run, begin, snapshots            (the pipeline, and the folder of a run)
                  stats, evaluate                                    (how good it is)
 The rest is upkeep/ (files, seeds, processes) and tools/ (reports and other ways to look at a run).
 Nothing is re-exported here: every import shows where the code lives.

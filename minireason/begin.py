@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from minireason.config import Config, changed_settings, check_variants, settings_of, to_dict
+from minireason.config import Config
 from minireason.run import (
     PRETRAINED,
     STAGES,
@@ -29,6 +29,7 @@ from minireason.run import (
     scored_on,
     stages_of,
 )
+from minireason.settings import changed_settings, check_variants, settings_of, to_dict
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.command_line import config_asked, given_flags

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import torch
 
-from minireason.config import Config, ModelConfig, check, check_model, from_dict, to_dict
+from minireason.config import Config, ModelConfig
 from minireason.model import GPT
+from minireason.settings import check, check_model, from_dict, to_dict
 from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer, pieces_of
 from minireason.upkeep import checkpoint

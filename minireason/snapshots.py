@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from minireason.config import Config, to_dict
+from minireason.config import Config
 from minireason.model import GPT
 from minireason.run import (
     Run,
@@ -29,6 +29,7 @@ from minireason.run import (
     open_state,
     start_of,
 )
+from minireason.settings import to_dict
 from minireason.upkeep import checkpoint
 
 FOLDER = "snapshots"      # in the folder of the stage

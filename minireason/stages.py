@@ -20,13 +20,14 @@ from tqdm import tqdm
 from minireason import align as alignment
 from minireason import corpus, grpo, ppo, sft
 from minireason import rejection as rejection_sampling
-from minireason.config import RLConfig, SFTConfig, to_dict
+from minireason.config import RLConfig, SFTConfig
 from minireason.corpus import Document
 from minireason.model import GPT
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import World, price_of_mixing, reasoning_world
 from minireason.run import Run, blame, start_of
+from minireason.settings import to_dict
 from minireason.tasks import TASKS
 from minireason.upkeep import checkpoint, parallel
 from minireason.upkeep.belonging import check_same_run

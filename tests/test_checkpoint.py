@@ -8,9 +8,10 @@ import signal
 import pytest
 import torch
 
-from minireason.config import Config, ModelConfig, to_dict
+from minireason.config import Config, ModelConfig
 from minireason.model import GPT
 from minireason.run import open_model
+from minireason.settings import to_dict
 from minireason.tokenizer import get_tokenizer
 from minireason.upkeep import checkpoint
 

@@ -23,9 +23,10 @@ from test_studies import runs as runs  # the fixture
 import train
 from minireason import snapshots, stats
 from minireason.batch import Batch
-from minireason.config import RLConfig, check_model, preset
+from minireason.config import RLConfig, preset
 from minireason.rollout import overlong_price
 from minireason.run import open_model
+from minireason.settings import check_model
 from minireason.stats import bootstrap_interval
 from minireason.tasks import countdown
 from minireason.tasks.problem import Problem

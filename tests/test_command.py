@@ -22,8 +22,9 @@ import torch
 
 import sample
 import train
-from minireason.config import Config, settings_of
+from minireason.config import Config
 from minireason.run import STAGES, WEIGHTS
+from minireason.settings import settings_of
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import (
     STOP_SIGNALS,

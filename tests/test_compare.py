@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 from helpers import NO_DISTRIBUTIONS, SHIPPED
 
-from minireason.config import Config, to_dict
+from minireason.config import Config
 from minireason.run import WEIGHTS
+from minireason.settings import to_dict
 from minireason.stats import bootstrap_interval
 from minireason.tools import compare, plots, report
 from minireason.upkeep import metrics

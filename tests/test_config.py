@@ -6,17 +6,8 @@ import json
 import pytest
 from helpers import SHIPPED
 
-from minireason.config import (
-    Config,
-    ModelConfig,
-    TaskConfig,
-    changed_settings,
-    from_dict,
-    option,
-    preset,
-    settings_of,
-    to_dict,
-)
+from minireason.config import Config, ModelConfig, TaskConfig, option, preset
+from minireason.settings import changed_settings, from_dict, settings_of, to_dict
 from minireason.tasks import TASKS
 from minireason.tools.flags import Parser, add_flags, apply_flags
 

@@ -16,10 +16,11 @@ import tiktoken
 import torch
 from helpers import awake
 
-from minireason.config import ModelConfig, preset, to_dict
+from minireason.config import ModelConfig, preset
 from minireason.model import GPT
 from minireason.run import open_model
 from minireason.sampling import generate
+from minireason.settings import to_dict
 from minireason.tasks import make_problem
 from minireason.tokenizer import EOS, PAD, TAGS, Tokenizer, get_tokenizer, pattern_of
 from minireason.tools import export

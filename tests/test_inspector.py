@@ -12,9 +12,10 @@ import torch
 from helpers import awake, tiny_model
 
 from minireason import grpo
-from minireason.config import RLConfig, preset, to_dict
+from minireason.config import RLConfig, preset
 from minireason.model import GPT
 from minireason.policy import Critic
+from minireason.settings import to_dict
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import inspector

@@ -23,9 +23,10 @@ import train
 from minireason import tasks
 from minireason.begin import check_test_problems
 from minireason.behaviour import observe
-from minireason.config import TaskConfig, preset, to_dict
+from minireason.config import TaskConfig, preset
 from minireason.corpus import base_corpus, golden_examples, wrap
 from minireason.run import open_model
+from minireason.settings import to_dict
 from minireason.tasks import TASKS, contract, make_problem, parse_prompt, register
 from minireason.tasks.problem import Problem, is_test
 from minireason.tasks.task import Habits, Mix, Task

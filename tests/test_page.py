@@ -12,8 +12,9 @@ import pytest
 from helpers import NO_DISTRIBUTIONS, SHIPPED, awake
 
 from minireason.behaviour import observe
-from minireason.config import preset, to_dict
+from minireason.config import preset
 from minireason.model import GPT
+from minireason.settings import to_dict
 from minireason.tasks import TASKS, parse_prompt
 from minireason.tokenizer import get_tokenizer, printable
 from minireason.tools import page, report

@@ -12,10 +12,11 @@ from helpers import NO_DISTRIBUTIONS, SHIPPED
 import sample
 import train
 from minireason import begin, evaluate, run
-from minireason.config import from_dict, preset, to_dict
+from minireason.config import preset
 from minireason.evaluate import evaluate_task
 from minireason.model import GPT
 from minireason.run import WEIGHTS, config_of, open_model
+from minireason.settings import from_dict, to_dict
 from minireason.snapshots import rl_models, save_snapshot, snapshot_path, snapshots_in
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer, pieces_of

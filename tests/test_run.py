@@ -19,7 +19,7 @@ from helpers import SHIPPED, last_error
 import sample
 import train
 from minireason.begin import fresh_folder, stages_before
-from minireason.config import Config, ModelConfig, from_dict, to_dict
+from minireason.config import Config, ModelConfig
 from minireason.inference import answer_all
 from minireason.model import GPT
 from minireason.run import (
@@ -36,6 +36,7 @@ from minireason.run import (
     stages_of,
     start_of,
 )
+from minireason.settings import from_dict, to_dict
 from minireason.tokenizer import get_tokenizer, pieces_of, tokenizer_of
 from minireason.upkeep import checkpoint
 from minireason.upkeep.command import BadInput, Fault

@@ -19,10 +19,11 @@ from helpers import awake, tiny_model
 import sample
 import train
 from minireason import corpus, evaluate, sft, stages, tasks
-from minireason.config import SFTConfig, check, from_dict, preset, settings_of, to_dict
+from minireason.config import SFTConfig, preset
 from minireason.model import GPT
 from minireason.policy import make_critic
 from minireason.run import WEIGHTS, config_of_run
+from minireason.settings import check, from_dict, settings_of, to_dict
 from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line, inspector, memory

@@ -17,8 +17,9 @@ from test_train import TINY, small_world
 
 import train
 from minireason import stats
-from minireason.config import check_variants, preset, to_dict
+from minireason.config import preset
 from minireason.run import WEIGHTS, open_model
+from minireason.settings import check_variants, to_dict
 from minireason.stats import bootstrap_interval
 from minireason.tools import command_line
 from minireason.tools.flags import apply_flags

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from minireason.config import from_dict, preset
+from minireason.config import preset
 from minireason.corpus import base_corpus, base_documents, cold_start_documents, golden_examples
 from minireason.run import PRETRAINED, config_of_run, folder_of
+from minireason.settings import from_dict
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import thinking

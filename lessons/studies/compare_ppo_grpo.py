@@ -50,12 +50,13 @@ from runs import bootstrap, row
 from shared import error_bars, label, plot_band
 
 from minireason import grpo, ppo
-from minireason.config import RLConfig, from_dict
+from minireason.config import RLConfig
 from minireason.evaluate import mean_of_reasoning
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import reasoning_world
 from minireason.run import config_of
+from minireason.settings import from_dict
 from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak

@@ -37,10 +37,10 @@ from compare_ppo_grpo import ALGOS, COLORS, Curves, at_end, lead_at_end
 from runs import bootstrap, row
 from shared import error_bars, label, plot_band
 
-from minireason.config import from_dict
 from minireason.policy import make_critic
 from minireason.rewards import price_of_mixing, reasoning_world
 from minireason.rollout import by_micro_batch, collect_rollout
+from minireason.settings import from_dict
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
 from minireason.upkeep.checkpoint import load_weights

@@ -53,10 +53,10 @@ import torch
 from runs import row
 
 from minireason import batch, grpo, policy, rollout, token_math
-from minireason.config import from_dict
 from minireason.evaluate import averaged_tasks
 from minireason.optimizer import adamw
 from minireason.rewards import price_of_mixing, reasoning_world
+from minireason.settings import from_dict
 from minireason.snapshots import snapshots_in
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer

@@ -4,8 +4,9 @@ import argparse
 import shlex
 import sys
 
-from minireason.config import Config, preset, quoted, settings_of
+from minireason.config import Config, preset
 from minireason.run import STAGES
+from minireason.settings import quoted, settings_of
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import Parser, add_flags, apply_flags, help_formatter, settings_to_show
 from minireason.upkeep import logs, parallel

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minireason.config import from_dict, settings_of
 from minireason.evaluate import mean_of_reasoning, tasks_of
 from minireason.run import blame, scored_on
+from minireason.settings import from_dict, settings_of
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
 from minireason.tools import plots

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from minireason.config import Config, Setting, check, in_range, quoted, range_of, settings_of
+from minireason.config import Config
+from minireason.settings import Setting, check, in_range, quoted, range_of, settings_of
 from minireason.upkeep.command import BadInput
 
 # What people change first: `train.py --help` lists these.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from minireason.config import changed_settings, from_dict
+from minireason.settings import changed_settings, from_dict
 from minireason.upkeep.checkpoint import SCALAR, SETTINGS
 from minireason.upkeep.command import Fault
 from minireason.upkeep.files import check_shape, read_json, short
