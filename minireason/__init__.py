@@ -1,6 +1,7 @@
 """minireason: how reasoning models are trained, small enough to read.
 
-A reading order: config, tasks/, tokenizer, verifier, behaviour, corpus    (the world; no torch)
+A reading order: config                                             (every setting)
+                 tasks/, tokenizer, verifier, behaviour, corpus     (the world; no torch)
                  model, cache, sampling, inference                  (the model and what it says)
                  token_math, batch, policy, rewards, rollout        (what it said, and what that was worth)
                  optimizer, sft, grpo, ppo, rejection, align        (the algorithms, each readable alone)
