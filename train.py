@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from minireason.begin import choose_run, fresh_folder, locked, open_run
 from minireason.config import Config, RLConfig, preset
-from minireason.evaluate import evaluate, one_line, quick_accuracy, screen_table
+from minireason.evaluate import evaluate, quick_accuracy
 from minireason.run import (
     BY_STAGE,
     STAGES,
@@ -38,6 +38,7 @@ from minireason.tasks import test_problems
 from minireason.tools import report
 from minireason.tools.command_line import parse
 from minireason.tools.memory import count_parameters
+from minireason.tools.scores import one_line, screen_table
 from minireason.upkeep import checkpoint, logs, metrics, parallel
 from minireason.upkeep.command import (
     Fault,

@@ -28,13 +28,13 @@ sys.path[:0] = [str(FOLDER), str(FOLDER / "lessons")]
 from shared import RESULTS, group_bars, label, legend_above, show_figure
 
 from minireason.config import preset
-from minireason.evaluate import mean_of_reasoning, table, tasks_of
 from minireason.inference import answer_all
 from minireason.run import STAGES, WEIGHTS, has_checkpoint, open_model
 from minireason.stats import bootstrap_interval, wilson_interval
 from minireason.tasks.prompts import read_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import PALETTE, new_figure
+from minireason.tools.scores import mean_of_reasoning, table, tasks_of
 from minireason.tools.verdict import explain
 
 FAST = os.environ.get("LESSON_FAST") == "1"      # a quick run, for the tests

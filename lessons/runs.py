@@ -37,13 +37,14 @@ from shared import ROOT
 import train
 from minireason import run, snapshots, stages
 from minireason.config import Config, preset
-from minireason.evaluate import evaluate, evaluate_task, quick_accuracy, tasks_of
+from minireason.evaluate import evaluate, evaluate_task, quick_accuracy
 from minireason.run import PRETRAINED, config_of_run, folder_of, read_results
 from minireason.settings import changed_settings, from_dict, settings_of, to_dict
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line
 from minireason.tools.flags import apply_flags
+from minireason.tools.scores import tasks_of
 from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.belonging import different_settings
 from minireason.upkeep.checkpoint import load_weights, save_json, write_atomically

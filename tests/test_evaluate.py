@@ -14,6 +14,7 @@ from minireason.inference import Answer
 from minireason.tasks import draw_problem, is_test, parse_prompt
 from minireason.tasks.chat import SECRET_CUES
 from minireason.tasks.countdown import write_guess
+from minireason.tools import scores
 
 
 def wrap(answer, thinking=""):
@@ -138,7 +139,7 @@ def test_the_table_has_a_row_a_stage(monkeypatch):
     config = preset("smoke")
     config.evaluate.num_problems = config.evaluate.num_programs = 5
     result = evaluation.evaluate(None, None, config)
-    lines = evaluation.table({"base": result, "rl": result})
+    lines = scores.table({"base": result, "rl": result})
     assert len(lines) == 4 and lines[2].startswith("| base | ") and lines[3].startswith("| rl | ")
     assert len({line.count("|") for line in lines}) == 1
 

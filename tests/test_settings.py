@@ -26,7 +26,7 @@ from minireason.run import WEIGHTS, config_of_run
 from minireason.settings import check, from_dict, settings_of, to_dict
 from minireason.tasks import TASKS
 from minireason.tokenizer import get_tokenizer
-from minireason.tools import command_line, inspector, memory
+from minireason.tools import command_line, inspector, memory, scores
 from minireason.tools.flags import FIRST, apply_flags, similar_flags
 from minireason.tools.playground import __main__ as playground
 from minireason.upkeep.seeding import derive_rng
@@ -368,8 +368,8 @@ def result_of_a_stage(names):
 @pytest.mark.parametrize("names", [tuple(TASKS), (*TASKS, "sort", "a" * 60)])
 def test_the_table_of_the_stages_fits_80_columns(names):
     result = result_of_a_stage(names)
-    whole = evaluate.screen_table({stage: result for stage in train.STAGES})
-    alone = evaluate.screen_table({"cold-start": result})
+    whole = scores.screen_table({stage: result for stage in train.STAGES})
+    alone = scores.screen_table({"cold-start": result})
     assert max(map(len, [*whole, *alone])) < 80
     assert "100.0 [99.9, 100.0]" in alone[1] and "[" not in "".join(whole)
     assert all(whole[1].split().count("100.0") == len(train.STAGES) for _ in names)

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = {
-    0: "upkeep tools command files seeding metrics tasks config settings tokenizer verifier behaviour corpus plots "
-       "flags verdict shapes large fits published",
+    0: "upkeep tools command files seeding metrics tasks config settings tokenizer verifier behaviour corpus "
+       "plots flags verdict shapes large fits published scores",
     1: "model cache stats token_math parallel neighbours kernels checkpoint vocabulary logs results",
     2: "sampling batch optimizer belonging",
     3: "policy inference rewards run command_line begin snapshots",

@@ -51,7 +51,6 @@ from shared import error_bars, label, plot_band
 
 from minireason import grpo, ppo
 from minireason.config import RLConfig
-from minireason.evaluate import mean_of_reasoning
 from minireason.optimizer import adamw
 from minireason.policy import make_critic
 from minireason.rewards import reasoning_world
@@ -61,6 +60,7 @@ from minireason.stats import wilson_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.tools.plots import new_figure
+from minireason.tools.scores import mean_of_reasoning
 from minireason.upkeep import kernels
 from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.files import read_json

@@ -25,12 +25,13 @@ from shared import group_bars, label
 
 from minireason import rejection, sft, stages
 from minireason.corpus import chat_examples, tokenize
-from minireason.evaluate import evaluate, mean_of_reasoning, tasks_of
+from minireason.evaluate import evaluate
 from minireason.optimizer import adamw
 from minireason.run import Run
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
+from minireason.tools.scores import mean_of_reasoning, tasks_of
 from minireason.upkeep.seeding import derive_rng, derive_seed
 
 STAGES = {"teacher": "rl", "student": "rejection"}      # of the whole run

@@ -17,13 +17,13 @@ import runs
 from runs import bits, row
 from shared import group_bars, label
 
-from minireason.evaluate import mean_of_reasoning, tasks_of
 from minireason.inference import which_are_right
 from minireason.stats import bootstrap_interval
 from minireason.tasks import parse_prompt
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.compare import over_seeds
 from minireason.tools.plots import PALETTE, new_figure
+from minireason.tools.scores import mean_of_reasoning, tasks_of
 
 NUM_SMOKE = 20_000      # documents of the base with --fast: with fewer, it solves nothing
 NUM_SAMPLED = 400       # problems for rejection with --fast: so small a model is seldom right

@@ -24,11 +24,11 @@ import runs
 from runs import bits, row
 from shared import group_bars, label, plot_band
 
-from minireason.evaluate import mean_of_reasoning
 from minireason.inference import vote
 from minireason.rewards import correctness
 from minireason.stats import bootstrap_interval
 from minireason.tools.plots import new_figure
+from minireason.tools.scores import mean_of_reasoning
 from minireason.upkeep.seeding import derive_rng
 from minireason.verifier import canonical_answer, split_completion
 

@@ -53,7 +53,6 @@ import torch
 from runs import row
 
 from minireason import batch, grpo, policy, rollout, token_math
-from minireason.evaluate import averaged_tasks
 from minireason.optimizer import adamw
 from minireason.rewards import price_of_mixing, reasoning_world
 from minireason.settings import from_dict
@@ -62,6 +61,7 @@ from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
+from minireason.tools.scores import averaged_tasks
 from minireason.upkeep.seeding import derive_seed
 
 NUM_SNAPSHOTS = 4           # of a run: one at each fifth of its way

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minireason.evaluate import mean_of_reasoning, tasks_of
 from minireason.run import blame, scored_on
 from minireason.settings import from_dict, settings_of
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import printable
 from minireason.tools import plots
+from minireason.tools.scores import mean_of_reasoning, tasks_of
 from minireason.upkeep import metrics
 from minireason.upkeep.command import BadInput
 

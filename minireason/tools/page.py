@@ -16,11 +16,11 @@ import re
 from pathlib import Path
 
 from minireason.behaviour import observe
-from minireason.evaluate import table
 from minireason.tasks import TASKS, Problem, parse_prompt
 from minireason.tasks.trace import split_tries
 from minireason.tokenizer import printable
 from minireason.tools import inspector
+from minireason.tools.scores import table
 from minireason.upkeep.command import Fault
 from minireason.verifier import split_completion, verify
 
@@ -97,7 +97,7 @@ def table_row(cells: list[str]) -> str:
 
 
 def grid(lines: list[str]) -> str:
-    """A Markdown table, such as `evaluate.table` writes, as an HTML table in a box that scrolls by itself."""
+    """A Markdown table, such as `scores.table` writes, as an HTML table in a box that scrolls by itself."""
     rows = []
     for line in lines:
         rows.append([safe(cell.strip()) for cell in line.strip("|").split("|")])

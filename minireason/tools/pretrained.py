@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from minireason.evaluate import percent
 from minireason.run import PRETRAINED, STAGES, WEIGHTS, checkpoint_path, open_model, read_results
 from minireason.snapshots import FOLDER, open_snapshot, snapshot_path, snapshots_in
 from minireason.tools.flags import Parser
+from minireason.tools.scores import percent
 from minireason.upkeep import checkpoint, metrics
 from minireason.upkeep.command import BadInput, Fault, exit_codes
 

@@ -10,12 +10,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from minireason.evaluate import averaged_tasks, table, tasks_of
 from minireason.run import PRETRAINED, read_results
 from minireason.tokenizer import printable
 from minireason.tools import compare, page, plots
 from minireason.tools.flags import Parser
 from minireason.tools.pretrained import results_as_text, stored_results
+from minireason.tools.scores import averaged_tasks, table, tasks_of
 from minireason.upkeep import metrics
 from minireason.upkeep.checkpoint import save_json, write_atomically
 from minireason.upkeep.command import BadInput, exit_codes
