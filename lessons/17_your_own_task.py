@@ -440,7 +440,11 @@ show_figure(figure, "17_your_own_task")
 # ## Exercises
 #
 # 1. How well do the trained models sort five numbers? Keep them, and make level 3 in a new cell:
-#    `import dataclasses`, `TASKS.pop("sort")`, `register(dataclasses.replace(SORT, levels=(1, 2, 3)))`.
+#
+#        import dataclasses
+#        TASKS.pop("sort")
+#        register(dataclasses.replace(SORT, levels=(1, 2, 3)))
+#
 # 2. Write a reward that takes 0.002 off for each character of the thinking. Does it still think?
 # 3. Change `check` so that it accepts the numbers in descending order as well. What does RL make
 #    of it?

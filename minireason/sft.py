@@ -129,10 +129,11 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, examples: list[Example],
         step_loss = 0.0
         for piece, (inputs, targets) in zip(pieces, tensors):                 # (B, T-1), (B, T-1)
             kernels.choose(inputs.numel())                                    # for speed alone
-            positions = None                                                  # 0, 1, 2 ... in each row
             if config.max_gap:
-                positions = positions_of(piece, inputs.size(1), max_length).to(device)      # (B, T-1)
-            logits = model(inputs, positions)                                 # (B, T-1, V)
+                positions = positions_of(piece, inputs.size(1), max_length)   # (B, T-1)
+                logits = model(inputs, positions.to(device))                  # (B, T-1, V)
+            else:
+                logits = model(inputs)                                        # (B, T-1, V)
             loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED,
                                    reduction="sum") / num_tokens
             loss.backward()

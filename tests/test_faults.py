@@ -22,7 +22,7 @@ from test_train import ROOT, TINY, assert_equal_weights, run, weights
 
 import sample
 import train
-from minireason import config, evaluate, stages
+from minireason import evaluate, settings, stages
 from minireason.begin import LOCK, locked
 from minireason.tools import export, flags, inspector
 from minireason.upkeep import checkpoint
@@ -196,7 +196,7 @@ def test_every_command_refuses_a_bad_checkpoint(whole, tmp_path, monkeypatch, ca
 @pytest.mark.parametrize("algo", ["sft", "grpo", "ppo"])
 def test_a_training_that_explodes_stops_and_says_why(whole, tmp_path, monkeypatch, capsys, algo):
     """With a learning rate that no weight survives: its range does not hold one."""
-    for module in (config, flags):
+    for module in (settings, flags):
         monkeypatch.setattr(module, "in_range", lambda *_: True)
     stage = "base" if algo == "sft" else "rl"
     monkeypatch.setattr(stages, "reasoning_world", paid_by_length(stages.reasoning_world))

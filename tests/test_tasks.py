@@ -237,6 +237,17 @@ def test_counts_in_the_text_are_right():
                   for value in reachable(numbers)) for count, largest in ((3, 9), (3, 20), (4, 9))]
     for count in counts:
         assert f"{count:,}" in countdown.__doc__
+    drawn = 0           # at level 4, where it makes a difference to take one number after the other
+    for numbers in itertools.combinations_with_replacement(range(1, 10), 4):
+        targets = set()
+        for first, *others in set(itertools.permutations(numbers)):
+            values = {first}
+            for number in others:
+                sums, products = {value + number for value in values}, {value * number for value in values}
+                values = sums | products | {abs(value - number) for value in values}
+            targets |= values
+        drawn += sum(1 <= target <= 99 for target in targets)
+    assert f"{drawn:,}" in countdown.__doc__
     assert counts[1] > 10_000   # a scored level has ten times its thousand test problems
 
 
