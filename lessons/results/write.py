@@ -1033,10 +1033,9 @@ def pass_at_many():
 
 def longer_rl():
     """C14: what RL of twice the length is ahead of RL, with some k. No rows where it was left out."""
-    rows, columns = {}, {}
-    for k in (1, 16, 128, 1024):
-        if "longer RL" in models_beyond_the_base() and k <= read("C14.json")["samples"]:
-            rows[f"longer RL minus RL, pass@{k:,}"] = k
+    rows, columns, samples = {}, {}, read("C14.json")["samples"]
+    if "longer RL" in models_beyond_the_base():
+        rows = {f"longer RL minus RL, pass@{k:,}": k for k in (1, 16, 128, 1024) if k <= samples}
     for task in TASKS:
         columns[f"{task}, points"] = f"{task}, longer RL less RL: pass@{{}}"
     return grid("C14.json", size_of("C14.json"), rows, columns, points_interval)

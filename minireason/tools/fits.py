@@ -63,15 +63,15 @@ CHANGES = [
 ]
 
 
-def possible_changes(plan: Plan) -> list[Change]:
-    return [change for change in CHANGES if makes_sense(plan, change)]
+def possible_changes(shape: Shape, plan: Plan) -> list[Change]:
+    return [change for change in CHANGES if makes_sense(shape, plan, change)]
 
 
-def makes_sense(plan: Plan, change: Change) -> bool:
+def makes_sense(shape: Shape, plan: Plan, change: Change) -> bool:
     """Whether a change applies to a plan: it has what is changed, and the change is not made yet."""
     fields = change.fields
     if "zero" in fields:
-        return plan.devices > 1 and plan.zero < fields["zero"]
+        return 1 < plan.devices <= shape.layers and plan.zero < fields["zero"]
     if "engine" in fields:
         return plan.engine == "stays" or (plan.engine == "sleeps" and fields["engine"] == "none")
     if "logit_pieces" in fields:
@@ -113,7 +113,7 @@ def savings(shape: Shape, plan: Plan) -> list[tuple[int, Change]]:
     """
     before = peak(ledger(shape, plan))
     saved = []
-    for change in possible_changes(plan):
+    for change in possible_changes(shape, plan):
         num_bytes = before - peak(ledger(shape, changed(plan, (change,))))
         if num_bytes > 0:
             saved.append((num_bytes, change))
@@ -127,7 +127,7 @@ def smallest_change(shape: Shape, plan: Plan, room: float) -> tuple[tuple[Change
     peak that was tried, in bytes). The changes are None if no combination fits.
     """
     best, best_price, least = None, math.inf, peak(ledger(shape, plan))
-    possible = possible_changes(plan)
+    possible = possible_changes(shape, plan)
     for count in range(1, len(possible) + 1):
         for changes in itertools.combinations(possible, count):
             if exclude_each_other(changes):
@@ -223,7 +223,7 @@ def verdict(shape: Shape, plan: Plan, room: int) -> list[str]:
     changes, least = smallest_change(shape, plan, TIGHT * room)
     if changes is not None:
         return text + suggestion("The smallest change that fits", shape, plan, changes)
-    if possible_changes(plan):
+    if possible_changes(shape, plan):
         text.append(f"All changes of the list together still need {least / GIB:.1f} GiB.")
     else:
         text.append("No change is left to make.")

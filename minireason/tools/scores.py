@@ -77,7 +77,6 @@ def cells_of(result: dict, tasks: list[str]) -> list[str]:
 def one_line(stage: str, result: dict) -> str:
     """How good a stage is, in a few words: `rl: arithmetic 88.3%, countdown 67.6%`."""
     accuracies = []
-    for task in result:
-        if task != "chat":
-            accuracies.append(f"{task} {100 * result[task]['accuracy']['value']:.1f}%")
+    for task in tasks_of(result):
+        accuracies.append(f"{task} {100 * result[task]['accuracy']['value']:.1f}%")
     return f"{stage}: {', '.join(accuracies)}"
