@@ -268,6 +268,12 @@ def test_the_share_without_a_signal_is_the_sum_over_all_groups(study):
     assert study("sizes").silent_share(p, group_size) == pytest.approx(expected)
 
 
+def test_a_run_without_a_step_has_no_wrong_step(study):
+    """As tiny bases have it, on some processors: there the share is None."""
+    measured = [{"wrong_steps": {"rl": {"countdown": share}}} for share in (None, 0.5)]
+    assert study("sizes").shares_of(measured, "wrong_steps", "rl", "countdown") == [0.0, 0.5]
+
+
 def test_each_width_is_a_model_and_the_usual_one_has_the_usual_settings(study, runs, monkeypatch):
     sizes, args = study("sizes"), parsed(runs, monkeypatch, "sizes.py")
     usual = preset("laptop")

@@ -70,8 +70,8 @@ def right(measured, stage, task):
 
 
 def shares_of(measured, name, stage, task):
-    """One of SHARES, for each seed."""
-    return [of_seed[name][stage][task] for of_seed in measured]
+    """One of SHARES, for each seed. A run without any step, as --fast may have, has no wrong one: 0."""
+    return [of_seed[name][stage][task] or 0.0 for of_seed in measured]
 
 
 def at_first(measured, name):
