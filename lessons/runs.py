@@ -739,7 +739,8 @@ def bootstrap(statistic, *columns, num_resamples=500):
     """95% interval of statistic(*columns), which need not be a mean. Returns (value, low, high).
 
     Columns are arrays (seeds, problems, ...). Seeds and problems are drawn anew with replacement, the same
-    for each column, as in `stats.bootstrap_interval`. The statistic may be infinite.
+    for each column, as in `stats.bootstrap_interval`. The statistic may be infinite. A draw in
+    which it is NaN, since nothing is left of what it counts, does not count.
     """
     generator = np.random.default_rng(0)
     num_seeds, num_problems = columns[0].shape[:2]
@@ -748,6 +749,7 @@ def bootstrap(statistic, *columns, num_resamples=500):
         seeds = generator.integers(0, num_seeds, num_seeds)
         problems = generator.integers(0, num_problems, num_problems)
         values.append(statistic(*[column[seeds][:, problems] for column in columns]))
+    values = [value for value in values if not math.isnan(value)] or [math.nan]
     low, high = np.quantile(values, (0.025, 0.975), method="nearest")     # interpolation with infinity is NaN
     return float(statistic(*columns)), float(low), float(high)
 

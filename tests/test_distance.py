@@ -38,24 +38,37 @@ def test_a_move_is_right_if_target_and_number_are_those_of_its_letter(distance):
     assert distance.right_moves(problem, thinking) == [True, True, True, False, False]
 
 
-def test_counts_go_by_the_number_of_the_try(distance, monkeypatch):
+def test_a_move_that_was_cut_off_is_not_counted(distance, monkeypatch):
     class Answer:
         text, ended = "<think>try a 1-1=0 is 0 no wait try b 2", False
 
     monkeypatch.setattr(distance.runs, "open_model", lambda *_: (None, None))
     monkeypatch.setattr(distance, "answers_with_ends", lambda *_, **__: [Answer] * 5)
-    counts = distance.measure("with gaps", "rl", 5, 0, SimpleNamespace(fast=True, flags=[]))
-    assert counts["moves"][:3] == [5, 0, 0] and counts["right"][0] == 0         # the last try was cut off
-    assert counts["cut_off"] == counts["num_problems"] == 5 and counts["solved"] == 0
-    assert distance.added([counts, counts])["moves"][0] == 10
+    arm = distance.measure("with gaps", "rl", 5, 0, SimpleNamespace(fast=True, flags=[]))
+    assert arm == {"solved": "00000", "ended": "00000", "moves": ["0"] * 5}
+
+
+def test_shares_go_by_the_number_of_the_try(distance):
+    """Two seeds of 25 answers. All have a first move, 40 of 50 are right. Only one seed has second ones."""
+    first = {"solved": "1" * 25, "ended": "1" * 25, "moves": ["11"] * 15 + ["10"] * 10}
+    second = {"solved": "0" * 25, "ended": "01" * 12 + "0", "moves": ["1"] * 15 + ["0"] * 10}
+    points = distance.by_try([first, second])
+    assert [point[:3] for point in points] == [(1, 50, 0.8), (2, 25, 0.6)]
+    low, high = points[0][3:]
+    assert 0.4 < low < 0.8 < high == 1      # the seeds are drawn, too: twice the first, all are right
+    rows = {line["name"]: line for line in distance.rows_of("without", "rl", [first, second])}
+    assert rows["without, rl: right"]["value"] == 0.5
+    assert rows["without, rl: cut off"]["value"] == pytest.approx(13 / 50)
+    of_second = rows["without, rl: right numbers in try 2 of 25"]       # some draws have no such move at all
+    assert 0.3 < of_second["low"] < of_second["value"] < of_second["high"] < 0.9
 
 
 def test_the_figure_leaves_out_what_was_counted_on_few_moves(distance):
-    counts = {"moves": [50, 30, 5], "right": [45, 20, 5], "num_problems": 50, "solved": 1, "cut_off": 0}
-    figure = distance.draw({(arm, stage): counts for arm in distance.ARMS for stage in distance.STAGES})
+    arm = {"moves": ["110"] * 5 + ["10"] * 25 + ["0"] * 20}
+    figure = distance.draw({(name, stage): [arm] for name in distance.ARMS for stage in distance.STAGES})
     for axis in figure.axes:
         assert [list(line.get_xdata()) for line in axis.lines] == [[1, 2], [1, 2]]
-        assert list(axis.lines[0].get_ydata()) == pytest.approx([90, 100 * 20 / 30])
+        assert list(axis.lines[0].get_ydata()) == pytest.approx([60, 100 * 5 / 30])
 
 
 def test_the_two_plots_show_the_numbers_of_all_seeds(study):

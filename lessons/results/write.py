@@ -1112,9 +1112,10 @@ def random_reward_gains():
 
 
 def random_reward_habits():
-    """C15: form, thinking and length, before RL and after each reward."""
+    """C15: form, thinking, wrong steps and length, before RL and after each reward."""
     rows = {"the base, before RL": "base"} | REWARDS
-    columns = {"well formed %": f"{{}} well_formed {EVERY_RUN}", "thinks %": f"{{}} thinks {EVERY_RUN}"}
+    columns = {"well formed %": f"{{}} well_formed {EVERY_RUN}", "thinks %": f"{{}} thinks {EVERY_RUN}",
+               "wrong steps %": f"{{}} wrong_steps {EVERY_RUN}"}
     shares = grid("C15.json", "paid for", rows, columns)
     tokens = grid("C15.json", "paid for", rows, {"tokens": f"{{}} tokens {EVERY_RUN}"}, plain_interval)
     return beside(shares, tokens)

@@ -36,7 +36,7 @@ COLORS = {"base": "#999999", "exact": "#1b6ca8", "coin": "#e0a030", "inverted": 
           "form": "#8a6fb0", "vote": "#5a9a5a"}
 WORDS = {"base": "the base", "exact": "right answers", "coin": "a coin", "inverted": "wrong answers",
          "form": "form alone", "vote": "the vote"}
-RATES = ("well_formed", "thinks", "tokens")      # of arithmetic and countdown
+RATES = ("well_formed", "thinks", "wrong_steps", "tokens")      # of arithmetic and countdown
 ALL = "all problems"
 
 

@@ -34,12 +34,17 @@ STAGES = ("base", "rl")
 SHARES = {"wrong_steps": "wrong steps", "thinks": "answers that think"}     # of all steps, of all answers
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
 NO_TASK = "#444444"         # the colour of what is of all tasks
-SHAPES = "vsoXDP*"          # of the bases, in the order of SIZES and MORE
+SHAPES = "vso*XDP"          # of the bases, in the order of `ordered`
 FULL = preset("laptop").base.num_examples
 SIZES = ((32, FULL), (64, FULL), (128, FULL),       # width, and documents of the base
          (128, 20_000), (128, 40_000))
 MORE = ((128, 80_000), (256, FULL))                 # with --more
 FIRST = 10          # iterations of RL over which groups without a signal are counted
+
+
+def ordered(sizes):
+    """By width, and then the bases that read fewer documents."""
+    return sorted(sizes, key=lambda size: (size[1] < FULL, size[1], size[0]))
 
 
 # -----------------------------------------------------------------------------
@@ -134,19 +139,22 @@ def draw(by_size, group_size):
             axes[0].errorbar([share], y, errors, fmt=shape, ms=6, color=color, lw=1, capsize=2)
     axes[0].axhline(0, color="black", lw=0.6)
     axes[0].set_xlim(left=0)
-    add_legends(axes[0], by_size)
+    handles = [axes[0].plot([], [], lw=3, color=color, label=task)[0] for task, color in COLORS.items()]
+    axes[0].legend(handles=handles, frameon=False, fontsize=8, loc="upper right")
     label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
 
-    for shape, measured in zip(SHAPES, by_size.values()):
+    for shape, (size, measured) in zip(SHAPES, by_size.items()):
         reward, silent = at_first(measured, "reward"), at_first(measured, "zero_std_frac")
         axes[1].plot(reward, silent, shape, ms=6, color=NO_TASK, markeredgecolor="white", markeredgewidth=0.5)
+        axes[1].plot([], [], shape, ms=6, color=NO_TASK, label=name_of(size))
     chances = [i / 100 for i in range(101)]
     axes[1].plot(chances, [silent_share(p, group_size) for p in chances], color="#999999",
                  label="if all problems were equally hard")
-    axes[1].set_ylim(0, 1.02)
+    axes[1].set_ylim(-0.02, 1.02)
     label(axes[1], f"groups of {group_size} without a signal",
           f"mean reward, first {FIRST} iterations of a run",
-          "share of these groups")
+          "share of these groups", legend=False)
+    axes[1].legend(frameon=False, fontsize=8, loc="upper center")
 
     for place, (shape, measured) in enumerate(zip(SHAPES, by_size.values())):
         for task, color in COLORS.items():
@@ -161,17 +169,6 @@ def draw(by_size, group_size):
     label(axes[2], "wrong steps (filled: base, hollow: RL)", "base: its width, or documents it read",
           "% of the steps", legend=False)
     return figure
-
-
-def add_legends(axis, by_size):
-    """Two legends: which task has which colour, and which base has which shape."""
-    tasks, bases = [], []
-    for task, color in COLORS.items():
-        tasks += axis.plot([], [], lw=3, color=color, label=task)
-    for shape, size in zip(SHAPES, by_size):
-        bases += axis.plot([], [], shape, ms=6, color=NO_TASK, label=name_of(size))
-    axis.add_artist(axis.legend(handles=tasks, frameon=False, fontsize=8, loc="upper right"))
-    axis.legend(handles=bases, frameon=False, fontsize=7, loc="center right", bbox_to_anchor=(1.03, 0.43))
 
 
 def short_title(size):
@@ -189,7 +186,7 @@ def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
     parser.add_argument("--more", action="store_true", help="two bases more, of long trainings")
     args = runs.parse(parser)
-    sizes = SIZES + MORE if args.more else SIZES
+    sizes = ordered(SIZES + MORE if args.more else SIZES)
     if args.fast:
         sizes = ((32, 100), (32, 400))
     jobs = {}
