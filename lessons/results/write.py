@@ -364,11 +364,38 @@ def needed_for_a_goal(start):
     return table(["what it took", "answers", "seconds"], rows)
 
 
+KIN = {     # what each relative changes
+    "GRPO": "advantages: a reward minus the mean of its group, divided by the group's deviation",
+    "GRPO, two updates": "learns from each rollout twice",
+    "GRPO, each completion alike": "a long completion counts no more than a short one",
+    "GRPO, two updates, each completion alike": "both",
+    "Dr. GRPO": "no deviation; divides the loss by a fixed number of tokens",
+    "RLOO": "no deviation; the mean of the other completions alone",
+    "REINFORCE++": "mean and deviation of the whole batch",
+    "REINFORCE++, k1 in the reward": "the same, and a price on the KL",
+    "GSPO": "one ratio of probabilities for a completion, not for each token",
+    "GSPO, borders ten times as wide": "the same; it may move further",
+    "CISPO": "a token beyond the border still learns",
+    "GRPO, drawn anew": "nothing but the random draws",
+    "dynamic sampling": "groups without a signal are replaced by others",
+    "price of length": "an answer near the limit of tokens earns less",
+    "dynamic sampling + price of length": "both",
+    "entropy bonus": "pays for being undecided about the next token",
+    "k1 in the loss": "a price on the KL, by the first estimate",
+    "k2 in the loss": "by the second",
+    "k3 in the loss": "by the third",
+    "k1 in the reward": "the same price, by the first estimate",
+    "k2 in the reward": "by the second",
+    "k3 in the reward": "by the third",
+}
+
+
 def kin():
     """variants.json: each relative of GRPO, its lines of code, and its points less its GRPO."""
     rows = []
     for line in read("variants.json")["table"]:
-        cells = [line["variant"], str(line["lines"]), "{:.1f} [{:.1f}, {:.1f}]".format(*line["at the end"])]
+        cells = [line["variant"], KIN[line["variant"]], str(line["lines"]),
+                 "{:.1f} [{:.1f}, {:.1f}]".format(*line["at the end"])]
         if "time" in line:
             for cost in ("by completions", "by seconds"):
                 cells.append("{:+.1f} [{:.1f}, {:.1f}]".format(*line[cost]))
@@ -376,7 +403,7 @@ def kin():
         else:
             cells += ["-", "-", "-"]
         rows.append(cells)
-    return table([size_of("variants.json"), "lines", "right at the end, %",
+    return table([size_of("variants.json"), "what it changes", "lines", "right at the end, %",
                   "minus its GRPO after as many answers", "minus its GRPO after as many seconds",
                   "times as long"], rows)
 
@@ -1174,8 +1201,8 @@ def signed_interval(row):
     return f"{row['value']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
-PROCESS = {"nothing": "outcome", "each right step": "each step", "no wrong step": "no wrong step",
-           "steps that a scorer likes": "learned"}
+PROCESS = {"outcome (nothing for the way)": "outcome", "each step": "each step",
+           "no wrong step": "no wrong step", "learned (a scorer's pay)": "learned"}
 
 
 def process_rewards():
@@ -1225,7 +1252,8 @@ def transcripts():
     titles = ["paid for the way", "problem", "steps", "of these repeated", "answer"]
     best = read("C18.json")["transcripts"]["each step"]
     tries = re.sub(r" (?=(wait|espera) )", "\n    ", best["text"])      # each on a line of its own
-    text = f"The answer to `{best['prompt']}`, of the model that is paid for steps:\n\n    {tries}\n"
+    words = "(*prueba* is try, *espera* wait, *da* is, *mal* no)"
+    text = f"The answer to `{best['prompt']}`, of the model that is paid for steps {words}:\n\n    {tries}\n"
     return f"{table(titles, rows)}\n{text}"
 
 
