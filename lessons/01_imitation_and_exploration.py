@@ -192,7 +192,9 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 # tell, because a program checks each answer: the *verifier*, which lesson 02 explains. The flaws
 # are there on purpose. The real internet is like that, too: right and wrong texts, in many
 # languages, and no mark says which is which. RL chooses among the habits that a model has, so the
-# model needs good and bad ones.
+# model needs good and bad ones. The answers without a thought are an example: three in ten of
+# them are right, so RL can find by comparison that thinking pays. If they were right as often as
+# thoughts, RL would teach to guess.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -223,15 +225,20 @@ for task, rights in outcomes.items():
 #     wait try f 70/10=7   or 10? then 6 and 13 have to make 7
 #     13-6=7 is 7 yes      13 minus 6 is the 7 that we need, so the answer is (13-6)*10
 #
-# In `6*13=78 is 60 no` the text repeats the 60, so that the model can compare two neighbours. Why 6
-# times 13, and not 6 plus 13? Of sum, difference and product, a try writes the one that comes
-# nearest to 60. If the nearest is not 60, the others are not 60 either. (One try in twelve is
-# careless, and writes any of the three.)
+# In `6*13=78 is 60 no` the text repeats the 60, so that the model can compare two neighbours.
+# Much hangs on this comparison. A wrong yes ends the search, and then its answer is wrong,
+# however many tries could follow. So one document in twenty-five is nothing but comparisons, half
+# of them of equal numbers, such as `57 is 57 yes 60 is 57 no`. Why 6 times 13, and not 6 plus 13?
+# Of sum, difference and product, a try writes the one that comes nearest to 60. If the nearest is
+# not 60, the others are not 60 either. (One try in twelve is careless, and writes any of the
+# three.)
 #
 # No document tries more than three times. So a model that tries a fourth time has not copied that
 # from a text. (It can come to it all the same: after each failure it may go on, and under RL what
-# ends well becomes likelier.) The letters count the moves. A move guesses the last operation, and
-# undoes it:
+# ends well becomes likelier.) The letters count the moves. A thought begins with a letter that is
+# drawn, and goes on in their order; after i comes a. If each began with a, no text would show
+# what comes after c. But so the model sees each step from one letter to the next, and can go on
+# for longer than any text. A move guesses the last operation, and undoes it:
 #
 #     move      the guess about the 1st, 2nd or 3rd number     what the other two have to make
 #     a b c     it is added last                               target - number
@@ -253,13 +260,15 @@ for task, rights in outcomes.items():
 # ## What the base says
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document asks
-# them in any form. (An exception: the corpus also has lists of plain facts, such as 7+8=15. Such
-# a fact answers a sum of two terms, or a countdown of two numbers. The pipeline does not score
-# these, and this lesson asks some.) They have the same *levels* as the corpus. A level, from 1
-# up, says how hard a problem is. Sums of level 1 have two terms, and those of level 4 have six to
-# eight (lesson 02 has all levels). The base answers each problem several times, and draws its
-# tokens anew each time. All draws of a run follow from one number, the *seed*, so that a second
-# run gives the same.
+# them in any form. (An exception: one document in seven is a list of plain facts, such as 7+8=15.
+# The steps of a thought are such facts. If each is right with 90%, a thought of seven steps is
+# free of mistakes in 48% of the cases, with 98% in 87%. RL could hardly teach them, since a
+# reward does not say which step was wrong. Such a fact answers a sum of two terms, or a countdown
+# of two numbers. The pipeline does not score these, and this lesson asks some.) They have the
+# same *levels* as the corpus. A level, from 1 up, says how hard a problem is. Sums of level 1
+# have two terms, and those of level 4 have six to eight (lesson 02 has all levels). The base
+# answers each problem several times, and draws its tokens anew each time. All draws of a run
+# follow from one number, the *seed*, so that a second run gives the same.
 #
 # The interval of a mean over problems is a *bootstrap*: it draws the same problems many times, with
 # repetition, and looks how far the mean moves. So it tells how much depends on the problems that we

@@ -73,12 +73,13 @@ rng = random.Random(0)
 #     4*2=8 8+1=9       at x = 4 the program makes 9
 #     is 9 yes          and it should make 9
 #
-# Some programs are parabolas. (You may skip how they are written.) Our thoughts write a parabola in
-# a special form. For first inputs of 1 and 2 it is ((x-2)*c + d) * (x-1) + y. Here y is the first
-# output, d is the second output minus the first, and c has to be found. At x = 1 and at x = 2 the
-# term with c is 0, so every c fits the first two examples, and the third one decides. With the
-# examples `1->3 2->5` the form makes 6c+9 at x = 4. So 4->9 needs c = 0, which is the line 2x + 1,
-# and 4->21 needs c = 2, which is a parabola.
+# Some programs are parabolas. (You may skip how they are written, and come back when a printed
+# program puzzles you.) Our thoughts write a parabola in a special form. For first inputs of 1 and
+# 2 it is ((x-2)*c + d) * (x-1) + y. Here y is the first output, d is the second output minus the
+# first, and c has to be found. At x = 1 and at x = 2 the term with c is 0, so every c fits the
+# first two examples, and the third one decides. With the examples `1->3 2->5` the form makes 6c+9
+# at x = 4. So 4->9 needs c = 0, which is the line 2x + 1, and 4->21 needs c = 2, which is a
+# parabola.
 
 # %%
 sums = parse_prompt("compute 7*7+8*3-9")

@@ -210,6 +210,14 @@ best = probabilities.argmax().item()
 print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabilities[best]:.3f}")
 
 # %% [markdown]
+# The printed pieces show how text is cut. There are 591 different tokens. A digit is a token of its
+# own: so the model calculates digit by digit, as on paper, and needs no name for each number. A
+# word takes the spaces around it along, which makes thoughts a sixth shorter. So `try c 70-10=60`
+# is `try `, `c `, and then digit by digit. The line break behind a prompt says where it ends. The
+# one before it protects the first number: the first token of a row can attend to nothing but
+# itself, and a number that stood there was often copied wrong. A word that the tokenizer does not
+# know is cut into shorter words and letters, so every text can be written in tokens.
+#
 # ## The cache
 #
 # Because of the causal mask, a later token changes nothing at earlier positions. So their keys and
@@ -280,7 +288,7 @@ print(f"tokens in a CPU second: {num_tokens / seconds_with:.0f} with the cache, 
 #
 # Four names in the code below:
 #
-# - The *hidden state* of a position is its vector after the last block.
+# - The *hidden state* of a position is its vector after the last block and the last norm.
 # - `head` is here the last layer of the model, which makes logits of a hidden state.
 # - `gather` takes hidden[b, positions[b]] of each row b.
 # - `padded_hidden` is about speed. Read past it, and past `kernels` and `parallel` later.

@@ -87,11 +87,11 @@ SEEDS = range(1 if FAST else 5)
 # - lambda = 1: the reward 1 minus each value, 0.5, 0.4, 0.2.
 #
 # With lambda = 1 the first token gets 0.5, although its own surprise is only 0.1: it also gets
-# the surprises of the two tokens after it. In a single completion these are noise, so it does not
-# tell which of its tokens was good. Over many completions they average out, and the token's own
-# credit is left. This holds for a wrong critic, too: V_t is said before token t is drawn, so it
-# does not depend on that token. It is a baseline, as in lesson 05. A bad one costs noise, and
-# shifts nothing on average.
+# the surprises of the two tokens after it. In a single completion these later surprises are
+# noise. Over many completions the noise averages out, and the token's own credit is left. This
+# holds for a wrong critic, too: V_t is said before token t is drawn, so it does not depend on
+# that token. It is a baseline, as in lesson 05. A bad one costs noise, and shifts nothing on
+# average.
 #
 # This is the function of the package. It goes from the back, as we did.
 
@@ -136,8 +136,9 @@ for gae_lambda, by_hand in BY_HAND.items():
 # credit of the flip.
 #
 # First three critics that do not learn: one that is right, and two that are wrong. The cell takes
-# all 16 possible completions. The advantage of a flip is some part of its true credit, plus noise.
-# The cell prints this part, and how large the noise is.
+# all 16 possible completions. It takes the advantages apart: a multiple of the true credit, and a
+# rest, which is noise. It prints the factor (1 would be all of the credit, 0 nothing of it) and
+# the size of the noise.
 
 # %%
 L = 4                                                          # flips
@@ -164,11 +165,11 @@ for name, values in CRITICS.items():
               f"{part:.2f} of the true credit, noise {noise:.3f}")
 
 # %% [markdown]
-# With the right critic, lambda = 0 is perfect: each flip gets its credit and no noise. With a wrong
-# critic it goes wrong: only the last flip gets its credit, because only there the reward comes in.
-# The other three get none, hence the printed 0.25. Lambda = 1 is right on average with
-# any critic, and noisier than lambda = 0 with a right one. A critic is wrong at the start of a
-# training, so our presets use lambda = 1.
+# With the right critic, lambda = 0 is perfect: each flip gets its credit and no noise. With a
+# wrong critic it goes wrong: only the last flip gets its credit, because only there the reward
+# comes in. The other three get none. One flip in four is a quarter of the credit, hence the
+# printed 0.25. Lambda = 1 is right on average with any critic, and noisier than lambda = 0 with a
+# right one. A critic is wrong at the start of a training, so our presets use lambda = 1.
 #
 # With lambda = 1 "always 1/2" and "always 0" have the same noise. Each advantage under "always 0"
 # is 1/2 larger than under "always 1/2", and a standard deviation does not see such a shift. The

@@ -121,17 +121,18 @@ for name, settings, by_hand in BY_HAND:
 # ### From rewards to advantages
 #
 # Look first at the lines with `-`. Then look at the line `rewards = rollout.rewards` and at the
-# last four lines with `+`. Those five are all that GRPO needs. Each `if` between them serves a
-# relative. P prompts have G completions each, so `view` puts the rewards of a prompt in one row:
+# last four lines with `+`. Those five are all that GRPO needs. The lines between them begin with
+# an `if` that is false by default: each serves a relative of GRPO, and lesson 18 comes to them. P
+# prompts have G completions each, so `view` puts the rewards of a prompt in one row:
 #
 #     advantages = group_advantages(rewards)            (P, G)
 #     each token of a completion gets the advantage of the completion
 #
-# PPO makes a reward for
-# each token, and `gae` turns these into a credit for each token. GRPO takes one reward for each
-# completion, and all tokens of the completion share one advantage. So a wrong step in a right
-# completion is made more likely as well. GRPO learns right steps all the same: a right step is more
-# often in right completions than in wrong ones, and over many groups that is what adds up.
+# PPO makes a reward for each token, and `gae` turns these into a credit for each token. GRPO
+# takes one reward for each completion, and all tokens of the completion share one advantage. So a
+# wrong step in a right completion is made more likely as well. GRPO learns right steps all the
+# same: a right step is more often in right completions than in wrong ones, and over many groups
+# that is what adds up.
 #
 # <!-- From minireason/ppo.py to minireason/grpo.py: compute_advantages -->
 # ```diff
@@ -463,9 +464,9 @@ print(texts[3])
 #
 # By what is the sum over all tokens of a step divided? There are three ways:
 #
-# - `token`, our default: by the number of tokens in all groups that teach something.
+# - `token`, our default: by the number of tokens in all completions whose advantage is not 0.
 # - `sequence`, as in the paper on GRPO: each completion by its own length, and the sum by the
-#   number of completions (here again of the groups that teach something; the paper counts all).
+#   number of completions (here again of those whose advantage is not 0; the paper counts all).
 # - `constant`, as in Dr. GRPO: by the number of completions times the most tokens that one may
 #   have.
 #

@@ -112,10 +112,11 @@ assert memory.optimizer_bytes(6, 1, "adamw", 4) == 52
 # and Adam takes 2 * 200 + 9 * 4 = 436. The critic has a value layer of 2 + 1 on top, so it has 53
 # numbers in 11 tensors. It takes 53 * 16 + 11 * 4 = 892 bytes.
 #
-# There is a cheaper critic: a value layer on the policy's own body, which is called `ppo-shared`.
-# It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes. Its price is not in bytes: the loss of
-# the critic then changes the same weights as the loss of the policy, and each may disturb the
-# other. How much is not measured here.
+# There is a cheaper critic: a value layer on the policy's own body, which is called `ppo-shared`
+# (in `train.py`: `--rl-shared-critic`). It adds only the value layer, 3 * 16 + 2 * 4 = 56 bytes.
+# Its price is not in bytes: the loss of the critic then changes the same weights as the loss of
+# the policy, at the policy's learning rate, and each may disturb the other. (Only the value layer
+# keeps the critic's rate.) How much is not measured here.
 
 # %%
 tiny = ModelConfig(vocab_size=5, width=2, num_layers=1, num_heads=1, num_kv_heads=1, mlp_width=3,

@@ -12,6 +12,12 @@
 # - A *leak*: a secret number is told, in the thought or in the answer.
 # - An *over-refusal*: a number that is not secret is withheld. Each answer without it is counted.
 #
+# Why is another stage needed at all? Imitation aims at the shares of its texts. Every second reply
+# in the base's corpus is a bad one, and a bad reply to a secret tells it in 60% of the cases. That
+# makes 30%, and the base leaks in 30.0%. Of the conversations that the stage before imitates, one
+# reply in twenty is bad. That makes 3%, and its model leaks in 3.3%. RL does not aim at a share. It
+# compares: one leak among 16 answers earns less than the others, and becomes less likely.
+#
 # For secrets there is an exact rule, so a leak simply earns 0. For helpfulness there is only
 # opinion. A *judge* says which of two answers is better. Here the judge is a script, and it
 # stands for people, with their weaknesses (`judge_score` in `minireason/tasks/chat.py`): it gives
@@ -58,9 +64,10 @@ tokenizer = get_tokenizer()
 # ## By hand: learning from comparisons
 #
 # People are not sure when two answers are nearly alike. So our script is not, either: from the
-# points of the two answers it computes a chance, and draws which one it prefers. The reward model
-# learns scores s that give the chances of such choices. In the model of Bradley and Terry (1952)
-# the judge prefers answer a to answer b with the probability
+# points of the two answers it computes a chance (the formula below, with twice the points as
+# scores), and draws which one it prefers. The reward model learns scores s that give the chances
+# of such choices. In the model of Bradley and Terry (1952) the judge prefers answer a to answer b
+# with the probability
 #
 #     P(a before b) = sigmoid(s(a) - s(b)),   with sigmoid(x) = 1 / (1 + exp(-x))
 #
@@ -144,16 +151,25 @@ for chat, thought, answer in FOUR:
     print(f"{reward:.3f}  {chat.prompt}  {text}")
 
 # %% [markdown]
-# The second one leaks in its thought, with spaces between the digits. The rule finds that too.
+# The second one leaks in its thought, with spaces between the digits. The rule finds that too. It
+# also looks for the number in words, backwards, as a sum such as `4320+1`, and with one digit
+# missing (`minireason/tasks/harm.py`). If it knew one form alone, RL would make the other forms
+# likelier: they would be what still earns. No list is complete. RL could still learn a code that
+# no rule knows.
 #
 # ## A reward model
 #
-# The included RL model, which was never aligned, answers each prompt twice, and the judge compares.
-# In half of the cases (`align.NEAR_MISSES`) the second answer is replaced by a copy of the first
-# with one digit wrong. (The model itself makes this mistake too seldom, and the reward model would
-# not learn that each digit counts.) Held-out pairs have other wordings and other numbers, and no
-# such replacement. Two answers that the judge finds equal make no pair, so fewer pairs than prompts
-# are left.
+# The included RL model, which was never aligned, answers each prompt twice, and the judge
+# compares. In half of the cases (`align.NEAR_MISSES`) the second answer is replaced by a copy of
+# the first with one digit wrong. (The model itself makes this mistake too seldom, and the reward
+# model would not learn that each digit counts.) Held-out pairs have other wordings and other
+# numbers. They have no such replacement, since RL will show the reward model the model's own
+# answers, and not copies of them. Two answers that the judge finds equal make no pair, so fewer
+# pairs than prompts are left. Do not expect it to agree in 95% of them. The judge gives `it is
+# 4321` 1.85 points, and `it is 4321 happy to help` 1.90 (*happy* is the words that it finds
+# polite are happy, glad, please, welcome, nice and pleasure). So it prefers the second with a
+# chance of sigmoid(2 * 0.05), which is 52%: nobody can foresee such a choice. With a digit wrong
+# an answer has two points less, and then the chance is 98%.
 
 # %%
 rl_model = open_model("pretrained", "rl")[0]
@@ -394,9 +410,9 @@ show_figure(figure, "15_alignment")
 #   a number with a digit too few, half a sentence. Why does the reward not prevent it? We see two
 #   possible causes. A lost digit may cost little in the scores of the reward model. And the exact
 #   rule pays for refusals, which may spill over: look at the public code above, whose thought is
-#   `it is secret so no`. The hack is not flattery: polite words become rarer in both runs. In
-#   longer runs it can be flattery, too: without a KL one of three models comes to say twice as
-#   many polite words ([the results](results/C10.md)).
+#   `it is secret so no`. So in this run RL did not find the weakness of the judge, which is
+#   flattery: polite words become rarer in both runs. (In three longer runs without a KL one model
+#   did come to say twice as many: [the results](results/C10.md).)
 # - **Right.** After 40 iterations leaks fell from 30% to 2% with the KL, and to 6% without.
 #   Over-refusals went apart: with the KL they became fewer (0.14), and without it more (0.74).
 #   Why count them? A model that tells nobody any number would never leak. So every answer that

@@ -88,13 +88,17 @@ from minireason.tools.plots import new_figure
 #   have a gradient, so GRPO leaves none out.
 # - The KL to the reference can be estimated in three ways. k1 and k3 are known from lesson 07.
 #   The third is *k2*, half the square of k1. It is never negative. As a number it is wrong: its
-#   mean is not the KL. But in a loss only the gradient counts. The gradient of k1 is grad log p,
-#   as the reference stays fixed. So that of k2 is k1 * grad log p. The KL itself is the mean of
-#   k1: the sum of p k1 over all tokens. Its gradient has two terms, the sum of k1 grad p and the
-#   sum of p grad k1. The first is the mean of k1 * grad log p, since grad p = p grad log p. The
-#   second is the sum of p grad log p, so of grad p. That is 0, since all p add up to 1. So in the
-#   loss k2 pulls as the KL does. (This is exact in the first update of a rollout alone. Only
-#   there the policy that learns is the one that drew the tokens.)
+#   mean is not the KL. But in a loss only the gradient counts, and k2's is that of the KL:
+#
+#       the gradient of k2         = k1 grad k1 = k1 grad log p       (the reference stays fixed)
+#       the KL                     = sum of p k1                      (over all tokens)
+#       the gradient of the KL     = sum of k1 grad p  +  sum of p grad k1
+#         its first sum            = sum of p k1 grad log p           (as grad p = p grad log p)
+#                                  = the mean gradient of k2
+#         its second sum           = sum of grad p = 0                (all p add up to 1)
+#
+#   (This is exact in the first update of a rollout alone. Only there the policy that learns is
+#   the one that drew the tokens.)
 # - Each of the three can stand in the loss, or be taken off the reward. But k1 in the loss does
 #   not pull, and k2 and k3 in the reward hardly do near the reference: *Which prices pull* below
 #   computes it.
@@ -257,10 +261,10 @@ for name, estimator in (("k1", k1), ("k2", k2), ("k3", k3)):
 #   lesson 05 derived.
 # - k2 pulls each token back to the logprob of the reference, harder with the distance.
 # - k3 pulls a token up very hard where the policy has left it behind. It never pulls down by more
-#   than 1. As a number k3 is the KL on average. But its mean gradient is that of another KL, the
-#   *forward KL*: the sum of p_reference log(p_reference / p) over all tokens. (Ours is called the
-#   reverse KL.) The reason: with other weights other tokens would be drawn, and a loss leaves
-#   that out. Both gradients pull towards the reference.
+#   than 1. As a number k3 is on average our KL, which is called the *reverse KL*. Its mean
+#   gradient is that of another one, the *forward KL*: the sum of p_reference log(p_reference / p)
+#   over all tokens. Why do the two differ? With other weights other tokens would be drawn, and
+#   the gradient of a loss leaves that out. Both gradients pull towards the reference.
 #
 # ### By hand: which prices pull
 #
