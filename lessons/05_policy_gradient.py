@@ -187,9 +187,9 @@ print(f"rewards {group[0]}, advantages {group_advantages(group, scale=False)[0]}
 #     sum over y of  p_old(y) * (p(y) / p_old(y)) * R(y)  =  sum over y of  p(y) R(y)  =  J
 #
 # One caution. This is exact if a completion has one ratio: the product of the ratios of all its
-# tokens. In a long completion such a product is very noisy. So PPO and GRPO, in the next two
-# lessons, give each token a ratio of its own. That is an approximation, and it is close as long
-# as the policy has moved little.
+# tokens. In a long completion such a product is very noisy. So the next two lessons give each
+# token a ratio of its own. That is an approximation, and it is close as long as the policy has
+# moved little.
 
 # %%
 drawn = torch.tensor([0, 1, 3, 2])      # four completions of one token each
