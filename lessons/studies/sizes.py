@@ -1,7 +1,6 @@
 """Does RL work only from some size on? Claim C17.
 
     python lessons/studies/sizes.py [--seeds 3]
-    python lessons/studies/sizes.py --more          two bases more, that take three and a half hours a seed
     python lessons/studies/sizes.py --fast
 
 Bases of some widths, and bases of one width that read fewer documents. Each goes on with pure RL, straight
@@ -34,17 +33,11 @@ STAGES = ("base", "rl")
 SHARES = {"wrong_steps": "wrong steps", "thinks": "answers that think"}     # of all steps, of all answers
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b"}
 NO_TASK = "#444444"         # the colour of what is of all tasks
-SHAPES = "vso*XDP"          # of the bases, in the order of `ordered`
+SHAPES = "vso*XDP"          # of the bases, in the order of SIZES
 FULL = preset("laptop").base.num_examples
-SIZES = ((32, FULL), (64, FULL), (128, FULL),       # width, and documents of the base
-         (128, 20_000), (128, 40_000))
-MORE = ((128, 80_000), (256, FULL))                 # with --more
+SIZES = ((32, FULL), (64, FULL), (128, FULL), (256, FULL),      # width, and documents of the base
+         (128, 20_000), (128, 40_000), (128, 80_000))
 FIRST = 10          # iterations of RL over which groups without a signal are counted
-
-
-def ordered(sizes):
-    """By width, and then the bases that read fewer documents."""
-    return sorted(sizes, key=lambda size: (size[1] < FULL, size[1], size[0]))
 
 
 # -----------------------------------------------------------------------------
@@ -184,11 +177,8 @@ def name_of(size):
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--more", action="store_true", help="two bases more, of long trainings")
     args = runs.parse(parser)
-    sizes = ordered(SIZES + MORE if args.more else SIZES)
-    if args.fast:
-        sizes = ((32, 100), (32, 400))
+    sizes = ((32, 100), (32, 400)) if args.fast else SIZES
     jobs = {}
     for size in sizes:
         for seed in args.seeds:
