@@ -39,7 +39,7 @@ from minireason import run, snapshots, stages
 from minireason.config import Config, preset
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy
 from minireason.run import PRETRAINED, config_of_run, folder_of, read_results
-from minireason.settings import changed_settings, from_dict, settings_of, to_dict
+from minireason.settings import changed_settings, from_dict, quoted, settings_of, to_dict
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line
@@ -108,22 +108,37 @@ def parse(parser):
     if args.seeds < 1:
         parser.error("--seeds is at least 1")
     args.seeds = range(args.seeds)
+    args.flags = [*FAST_FLAGS, *args.given_flags] if args.fast else args.given_flags
     global device, shares, study
     shares = args.share
     try:
-        device = pick_device(train.parse(args.given_flags).device)
+        given = train.parse(args.given_flags)
+        refuse_what_a_study_sets(given)
+        config_asked(args.flags)        # settings that no run can have are refused before one begins
+        device = pick_device(given.device)
     except ValueError as error:      # BadInput is a ValueError, too
         parser.error(str(error))
     words = [word for word in sys.argv[1:] if word != "--share"]
     args.command = " ".join([f"python lessons/studies/{Path(sys.argv[0]).name}", *words])
-    args.flags = args.given_flags
     if args.fast:
         write_elsewhere()
-        args.flags = [*FAST_FLAGS, *args.given_flags]
     study = f"study-{Path(sys.argv[0]).stem}"
     own.close()
     own.enter_context(alone(study))
     return args
+
+
+def refuse_what_a_study_sets(given):
+    """Raises BadInput for what a study tells train.py itself: stage, seed, and where a run starts and lies.
+
+    `given` are the flags of the command line, as train.py reads them.
+    """
+    if given.stage != "all":
+        raise BadInput(f"a study has no stage {quoted(given.stage)}: it names the stages of its runs itself")
+    if hasattr(given, "seed"):
+        raise BadInput("--seed: a study has --seeds N, for the seeds 0 to N-1")
+    if given.source or given.out or given.resume:
+        raise BadInput("--from, --out and --resume: a study knows its runs, and goes on by itself")
 
 
 def write_elsewhere():

@@ -82,6 +82,16 @@ def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch
     assert not runs.STUDIES.exists()
 
 
+@pytest.mark.parametrize("flags, says", [
+    (["--seed", "3"], "a study has --seeds N"), (["rl"], "a study has no stage 'rl'"),
+    (["--from", "pretrained"], "a study knows its runs"), (["--out", "runs/a"], "a study knows its runs"),
+    (["--resume"], "a study knows its runs"), (["--model-width", "33"], "must be an even whole number")])
+def test_what_would_break_the_runs_of_a_study_is_refused_in_one_line(runs, monkeypatch, capsys, flags, says):
+    monkeypatch.setattr(sys, "argv", ["more_tokens.py", *flags])
+    assert code_of(runs.parse, runs.make_parser("", 3)) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1] and not runs.STUDIES.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch, capsys):
