@@ -9,6 +9,10 @@ A study is a script in lessons/studies/, and all of them are used alike:
                                               runs/studies/fast/; lessons/results/ stays as it is
     python lessons/studies/aha.py --help      what else there is
 
+What is kept was measured with the constants that a study had then. Who turns a constant of a study, such as a
+number of problems, deletes its arms in lessons/results/arms/, or uses --fast and deletes runs/studies/fast/:
+only the settings of train.py are compared.
+
 A study may be started twice at once, in two terminals for example: each process takes what the other is not
 making. `python lessons/run_studies.py` starts as many processes as you like, for all studies.
 
@@ -78,21 +82,22 @@ own = contextlib.ExitStack()      # holds the lock of the study
 # -----------------------------------------------------------------------------
 # The command line of a study
 
-def make_parser(description, num_seeds):
+def make_parser(description, num_seeds, takes_settings=True):
     """Returns a parser with the flags of all studies, to which a study adds its own.
 
-    `num_seeds` is the default of --seeds.
+    `num_seeds` is the default of --seeds. A study that does not take train.py's settings has its own.
     """
-    parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False,
-        epilog="Any other flag goes to train.py, such as --rl-num-iterations 100.")
+    epilog = "Any other flag goes to train.py, such as --rl-num-iterations 100."
+    if not takes_settings:
+        epilog = "Its settings are its own: of train.py's flags it takes --device and the sizes of pieces."
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False, epilog=epilog)
     parser.add_argument("--seeds", type=int, metavar="N",
                         help=f"runs from so many other random weights (default: {num_seeds}, with --fast 1)")
     parser.add_argument("--fast", action="store_true",
                         help="a minute, with tiny runs from the included weights; changes no result")
     parser.add_argument("--share", action="store_true",
                         help="leave to other processes what they are making: then write nothing, end with 3")
-    parser.set_defaults(num_seeds=num_seeds)
+    parser.set_defaults(num_seeds=num_seeds, takes_settings=takes_settings)
     return parser
 
 
@@ -114,6 +119,8 @@ def parse(parser):
     try:
         given = train.parse(args.given_flags)
         refuse_what_a_study_sets(given)
+        if not args.takes_settings:
+            refuse_settings(given)
         config_asked(args.flags)        # settings that no run can have are refused before one begins
         device = pick_device(given.device)
     except ValueError as error:      # BadInput is a ValueError, too
@@ -139,6 +146,18 @@ def refuse_what_a_study_sets(given):
         raise BadInput("--seed: a study has --seeds N, for the seeds 0 to N-1")
     if given.source or given.out or given.resume:
         raise BadInput("--from, --out and --resume: a study knows its runs, and goes on by itself")
+
+
+def refuse_settings(given):
+    """Raises BadInput for settings of train.py. They would not change what a study with its own measures.
+
+    What is computed at a time (PIECES) may be given: it changes no number but by rounding.
+    """
+    names = [name for name in command_line.given_flags(given) if name.rpartition(".")[2] not in PIECES]
+    if hasattr(given, "preset"):
+        names.append("preset")
+    if names:
+        raise BadInput(f"this study has settings of its own, and cannot take: {', '.join(names)}")
 
 
 def write_elsewhere():
@@ -605,7 +624,9 @@ def arm(name, args, measure, *arguments):
 
     It is kept in lessons/results/arms/ as one line of JSON, and is never measured again. So a clone of the
     repository has the numbers of all finished arms, and goes on from there. Ends the program with 2 if the
-    arm was measured with other settings. What is computed at a time (PIECES) may differ.
+    arm was measured with other settings of train.py. What is computed at a time (PIECES) may differ. The
+    constants of a study are not compared: who turns one deletes the arms. So is it with --fast, whose arms
+    are in runs/studies/fast/.
     """
     path, settings = RESULTS / "arms" / f"{name}.json", to_dict(config_asked(args.flags))
 

@@ -92,6 +92,16 @@ def test_what_would_break_the_runs_of_a_study_is_refused_in_one_line(runs, monke
     assert says in capsys.readouterr().err.splitlines()[-1] and not runs.STUDIES.exists()
 
 
+@pytest.mark.parametrize("name", ["compare_imitation_rl", "languages", "generalize", "guess",
+                                  "compare_verifiers"])
+def test_a_study_with_settings_of_its_own_refuses_those_of_train_py(name, runs, monkeypatch, capsys):
+    flags = ["--device", "cpu", "--rl-micro-batch-size", "8", "--rl-learning-rate", "1e-4"]
+    with pytest.raises(SystemExit) as exit:
+        run_study(name, monkeypatch, *flags)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert exit.value.code == 2 and error.endswith("and cannot take: rl.learning_rate")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_quick_study_writes_its_claim_elsewhere(name, runs, monkeypatch, capsys):

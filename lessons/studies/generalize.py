@@ -239,7 +239,7 @@ def draw(scores, rows):
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3, takes_settings=False)
     parser.add_argument("--iterations", type=int, default=60,
                         help="of RL; a multiple of 6 (default: 60, with --fast 1)")
     args = runs.parse(parser)
