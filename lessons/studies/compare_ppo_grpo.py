@@ -253,6 +253,12 @@ def tuning_seeds(args):
     return TUNING_SEEDS[:1] if args.fast else TUNING_SEEDS
 
 
+def refuse_tuning_seeds(parser, args):
+    """Ends the program with 2 where the settings would be scored on seeds on which they were chosen."""
+    if len(args.seeds) > min(TUNING_SEEDS):
+        parser.error(f"--seeds is at most {min(TUNING_SEEDS)}: the settings were chosen on later seeds")
+
+
 # -----------------------------------------------------------------------------
 # Runs, and what is kept of them
 
@@ -640,6 +646,7 @@ def main():
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS,
                         help="from where both are compared (default: both); C5.json holds these alone")
     args = runs.parse(parser)
+    refuse_tuning_seeds(parser, args)
     if args.memory:
         save_memory(args)
         return

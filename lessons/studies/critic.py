@@ -254,6 +254,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=QUESTIONS,
                         help="these questions; critic.json then holds these alone")
     args = runs.parse(parser)
+    comparison.refuse_tuning_seeds(parser, args)
     if args.fast:
         make_small()
     comparison.make_trials(args)

@@ -41,6 +41,7 @@ from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.token_math import exact_kl
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_seed
 
@@ -418,7 +419,7 @@ def curve_of(arms, name):
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--longer", type=int, default=3, metavar="N",
+    parser.add_argument("--longer", type=number(int, 0, 100_000), default=3, metavar="N",
                         help="seeds that also do RL for four times as long (default: 3)")
     args = runs.parse(parser)
     iterations = runs.config_asked(args.flags).rl.num_iterations
