@@ -468,6 +468,38 @@ def test_trials_answer_other_problems_than_those_that_are_scored(comparison):
     assert not set(comparison.TUNING_SEEDS) & set(range(5))
 
 
+@pytest.mark.parametrize("name", ["compare_ppo_grpo", "critic", "harder"])
+def test_seeds_on_which_the_settings_were_chosen_are_not_scored(name, runs, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_study(name, monkeypatch, "--seeds", "6")
+    assert exit.value.code == 2 and "--seeds is at most 5" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name, flags", [("harder", ["--samples", "0"]), ("harder", ["--samples", "-5"]),
+                                         ("harder", ["--problems", "0"]), ("distill", ["--longer", "-1"])])
+def test_a_number_that_means_nothing_is_refused_in_one_line(name, flags, runs, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_study(name, monkeypatch, *flags)
+    assert exit.value.code == 2 and "must be a whole number from" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name, file", [("compare_imitation_rl", "C1-RL-30-0"),
+                                        ("generalize", "C16-RL-30-0")])
+def test_a_quick_study_of_imitation_takes_iterations_too(name, file, runs, monkeypatch):
+    asked = []
+    monkeypatch.delitem(sys.modules, "compare_imitation_rl", raising=False)
+
+    def look(jobs):
+        asked.extend(job[1] for job in jobs.values())
+        sys.exit()
+
+    monkeypatch.setattr(runs, "work_off", look)
+    with pytest.raises(SystemExit):
+        run_study(name, monkeypatch, "--fast", "--iterations", "30")
+    assert file in asked
+    sys.modules.pop("compare_imitation_rl", None)
+
+
 def test_a_best_rate_on_the_edge_is_followed_by_the_next_one_beyond(comparison, monkeypatch):
     asked = []
 
@@ -740,6 +772,19 @@ def test_relatives_that_are_one_algorithm_differ_by_no_more_than_chance(variants
 def test_grpo_drawn_anew_has_another_seed_and_nothing_else(variants):
     usual, anew = (variants.flags_of(name, 2, 30, []) for name in ("grpo", "grpo-again"))
     assert anew == [usual[0], 2 + variants.OTHER_DRAWS, *usual[2:]]
+
+
+def test_the_clock_makes_the_run_of_grpo_that_it_starts_from(variants, runs, monkeypatch, capsys):
+    """`--fast --only gspo` compares with another GRPO, so it has not made this one."""
+    made, model = [], open_model("pretrained", "rl")
+    monkeypatch.setattr(runs, "ensure", lambda name, *_: made.append(name))
+    monkeypatch.setattr(variants, "snapshots_in", lambda folder: [1] if made else [])
+    monkeypatch.setattr(runs, "open_snapshot", lambda folder, iteration: model)
+    monkeypatch.setattr(runs, "in_turn", lambda steps, number: [(name, 1.0, {}) for name in steps] * 2)
+    args = SimpleNamespace(fast=True, iterations=2, flags=[], seeds=range(1))
+    assert variants.clock_of(["gspo"], args) == {"gspo": 1.0} and made == ["variants-grpo-0"]
+    assert code_of(variants.clock_of, ["gspo", "cispo"], args) == 2
+    assert "variants-clock.json lacks seconds (cispo): delete" in capsys.readouterr().err
 
 
 def test_the_sentence_says_what_the_intervals_say(variants):

@@ -225,13 +225,14 @@ def make_small():
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3, takes_settings=False)
-    parser.add_argument("--iterations", type=int, default=60,
+    parser.add_argument("--iterations", type=int,
                         help=f"of RL; a multiple of {ROUND * NUM_LOOKS} (default: 60, with --fast 2)")
     args = runs.parse(parser)
     iterations = args.iterations
+    if iterations is None:
+        iterations = 2 if args.fast else 60
     if args.fast:
         make_small()
-        iterations = 2
     if iterations < 1 or iterations % (ROUND * NUM_LOOKS):
         parser.error(f"--iterations is a multiple of {ROUND * NUM_LOOKS}")
 
