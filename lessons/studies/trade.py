@@ -241,6 +241,7 @@ def draw(by_task):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    # num_samples is a power of two: `share_of_votes` needs votes of equal size
     sizes = {"num_problems": 1000, "num_samples": 16, "budgets": BUDGETS, "num_models": 6}
     if args.fast:
         sizes = {"num_problems": 8, "num_samples": 2, "budgets": (0, 16, 48), "num_models": 3}
