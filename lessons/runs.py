@@ -755,7 +755,11 @@ def save_claim(number, claim, command, seeds, num_problems, rows, **more):
 
 
 def save_rows(name, claim, command, seeds, num_problems, rows, **more):
-    """Writes lessons/results/<name>.json; `rows` are {"name", "value", "low", "high"}."""
+    """Writes lessons/results/<name>.json; `rows` are {"name", "value", "low", "high"}.
+
+    `num_problems` is how many problems a row is about: of each task, or of all where a row is about all tasks.
+    It is 0 where no problem is answered.
+    """
     path = RESULTS / f"{name}.json"
     save_json(path, {"claim": claim, "command": command, "seeds": list(seeds),
                      "num_problems": num_problems, "rows": rows, **more})

@@ -210,6 +210,7 @@ def look_at_texts(model, config, name, scorer):
 
     These are the COUNTS of each task; the answer that earned most by its steps; and how the scorer judged:
     {"right": [steps, of these called right], "wrong": the same}. An answer that was cut off earns nothing.
+    All arms but `learned` are judged as `each step` pays, so that their answers can be compared.
     """
     counts, best, judged = {}, None, {"right": [0, 0], "wrong": [0, 0]}
     for task, levels in config.tasks.levels.items():

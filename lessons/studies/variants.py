@@ -231,7 +231,7 @@ def measure(name, seed, source, num_iterations, extra_flags):
     """Trains a relative from the cold start of the run `source`, or finds its run, and scores it on the way.
 
     Returns {"marks": [{"iteration", "completions", "right"}]}: how far the run was at its start, at each
-    snapshot and at its end; and {task: "0110..."}, what it then got right of the held-out problems.
+    snapshot and at its end. "right" is {task: "0110..."}, what it then got right of the held-out problems.
     """
     folder, results = trained_run(name, seed, source, num_iterations, extra_flags)
     scores, config = results["stages"]["rl"], from_dict(results["config"])
