@@ -606,9 +606,9 @@ def curve(source, stage):
     return or_exit(metrics.read, folder_of(source) / stage / "metrics.jsonl")
 
 
-def bits(scores, task):
-    """Right or wrong on each held-out problem of a task, from the scores of a stage: a list of 0 and 1."""
-    return [int(bit) for bit in scores[task]["outcomes"]]
+def bits(text):
+    """Right or wrong on each problem, as it is kept: "0110" -> [0, 1, 1, 0]."""
+    return [int(bit) for bit in text]
 
 
 def digits(outcomes):
@@ -757,8 +757,8 @@ def save_claim(number, claim, command, seeds, num_problems, rows, **more):
 def save_rows(name, claim, command, seeds, num_problems, rows, **more):
     """Writes lessons/results/<name>.json; `rows` are {"name", "value", "low", "high"}.
 
-    `num_problems` is how many problems a row is about: of each task, or of all where a row is about all tasks.
-    It is 0 where no problem is answered.
+    `num_problems` is how many problems a row is about: of one task, or of all where a row is about all tasks.
+    It is 0 where none is answered.
     """
     path = RESULTS / f"{name}.json"
     save_json(path, {"claim": claim, "command": command, "seeds": list(seeds),

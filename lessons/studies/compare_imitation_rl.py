@@ -157,7 +157,7 @@ def of_cold_start(seed, args):
     """{task: 1 or 0 on each held-out problem} of the cold start, before any arm."""
     source = runs.whole_run(seed, args, needs="cold-start")
     scores = runs.scores_of(source, "cold-start", config.evaluate.num_problems)
-    return {name: bits(scores, name) for name in TASKS}
+    return {name: bits(scores[name]["outcomes"]) for name in TASKS}
 
 
 def rows_of(measured):

@@ -62,7 +62,6 @@ from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.tools.plots import new_figure
 from minireason.tools.scores import mean_of_reasoning
 from minireason.upkeep import kernels
-from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.files import read_json
 from minireason.upkeep.seeding import derive_rng, derive_seed
 
@@ -240,12 +239,8 @@ def draw_trials(tried):
 
 def save_trials(tried, args):
     """Writes lessons/results/tuning.json and tuning.png."""
-    rows, path = rows_of_trials(tried), runs.RESULTS / "tuning.json"
-    save_json(path, {"claim": "PPO and GRPO, tuned with equal effort",
-                     "command": args.command,
-                     "seeds": list(tuning_seeds(args)), "num_problems": tried["ppo"][0]["answers"],
-                     "rows": rows, "tried": tried})
-    print(f"wrote {path}")
+    runs.save_rows("tuning", "PPO and GRPO, tuned with equal effort", args.command, tuning_seeds(args),
+                   tried["ppo"][0]["answers"], rows_of_trials(tried), tried=tried)
     runs.save_figure(draw_trials(tried), "tuning")
 
 

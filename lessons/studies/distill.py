@@ -302,7 +302,7 @@ def right(points, task=None):
     by_seed = []
     for point in points:
         outcomes = "".join(point[name] for name in tasks)
-        by_seed.append([int(bit) for bit in outcomes])
+        by_seed.append(runs.bits(outcomes))
     return by_seed
 
 

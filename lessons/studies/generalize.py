@@ -196,7 +196,7 @@ def outcomes_of(scores, group, world=None):
     by_seed = []
     for of_seed in scores:
         texts = of_seed[group].values() if world is None else [of_seed[group][world]]
-        by_seed.append([int(bit) for bit in "".join(texts)])
+        by_seed.append(runs.bits("".join(texts)))
     return by_seed
 
 

@@ -112,7 +112,7 @@ def right_of(by_seed, task=None):
         outcomes = []
         for name in tasks_of(stage):
             if task in (None, name):
-                outcomes += bits(stage, name)
+                outcomes += bits(stage[name]["outcomes"])
         by_problem.append(outcomes)
     return by_problem
 

@@ -269,9 +269,9 @@ def rows_of(measured):
     """
     rows = []
     for task in measured["base"][0]["scores"]:
-        of_outcome = [bits(arm["scores"], task) for arm in measured["outcome"]]
+        of_outcome = [bits(arm["scores"][task]["outcomes"]) for arm in measured["outcome"]]
         for name, arms in measured.items():
-            right = [bits(arm["scores"], task) for arm in arms]
+            right = [bits(arm["scores"][task]["outcomes"]) for arm in arms]
             rows.append(row(f"{task}, {name}", *bootstrap_interval(right)))
             if name not in ("base", "outcome"):
                 difference = bootstrap_interval(right, of_outcome)
