@@ -265,7 +265,7 @@ def test_what_is_not_an_arm_is_done_by_one_process(runs, monkeypatch):
     assert code_of(is_free) == runs.BUSY
     assert runs.work_off({"an arm": (is_free,)}) == {"an arm": True}
     assert code_of(is_free) == runs.BUSY
-    runs.own.close()
+    runs.study_lock.close()
 
 
 def test_an_arm_of_other_pieces_is_taken_and_one_of_another_rate_is_not(runs, capsys):
