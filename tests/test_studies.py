@@ -21,6 +21,7 @@ from minireason.config import preset
 from minireason.run import WEIGHTS, open_model
 from minireason.settings import check_variants, to_dict
 from minireason.stats import bootstrap_interval
+from minireason.tasks import test_problems as held_out
 from minireason.tools import command_line
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint
@@ -422,6 +423,14 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
         sys.modules.pop(name)
 
 
+def test_a_level_without_a_problem_has_no_accuracy(runs, monkeypatch):
+    import aha
+    monkeypatch.setattr(aha, "answer_all", lambda *_, **__: [("<think></think><answer>none</answer>", 5)])
+    rates = aha.rates_by_level(None, held_out("arithmetic", (2,), 1, seed=1), 8)
+    assert rates["2"]["accuracy"] == 0 and rates["3"]["accuracy"] is None
+    sys.modules.pop("aha")
+
+
 # -----------------------------------------------------------------------------
 # PPO and GRPO
 
@@ -614,6 +623,15 @@ def test_questions_about_the_critic_change_one_thing_each(critic):
     assert critic.pairs_of(answered) == list(critic.PAIRS)
     del answered["group-1"]["grpo"], answered["lambda-0.95"]
     assert critic.pairs_of(answered) == [list(critic.PAIRS)[i] for i in (1, 3, 5)]
+
+
+def test_pairs_that_would_name_other_settings_than_the_chosen_ones_are_refused(critic, monkeypatch, capsys):
+    tried = [{"settings": {"gae-lambda": "1"}, "right": 1.0}]
+    monkeypatch.setattr(critic.comparison, "make_trials", lambda args: None)
+    monkeypatch.setattr(critic.comparison, "tune", lambda algo, args: tried)
+    monkeypatch.setattr(sys, "argv", ["critic.py"])
+    assert code_of(critic.main) == 2
+    assert "the trials chose lambda 1: PAIRS expects 0.95" in capsys.readouterr().err
 
 
 def test_what_a_critic_brings_is_counted_by_hand(critic):

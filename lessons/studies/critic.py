@@ -261,7 +261,7 @@ def main():
     comparison.make_trials(args)
     chosen = {algo: comparison.best_of(comparison.tune(algo, args))["settings"] for algo in ALGOS}
     if not args.fast and chosen["ppo"]["gae-lambda"] != CHOSEN_LAMBDA:
-        parser.error(f"the trials chose lambda {chosen['ppo']['gae-lambda']}: PAIRS and STYLES expect 0.95")
+        parser.error(f"the trials chose lambda {chosen['ppo']['gae-lambda']}: PAIRS expects {CHOSEN_LAMBDA}")
     jobs = {}
     for seed in range(NUM_KNOWN):
         jobs["known", seed] = (knowledge_arm, chosen["ppo"], seed, args)

@@ -327,7 +327,8 @@ def ends_of(by_seed, *names):
 
 def rows_of(by_seed, most):
     """Each arm at its end, and the comparisons. `by_seed` has {arm: points} of each seed; `most` is the
-    student of most answers. A comparison is of the seeds that have both arms."""
+    student of most answers. A comparison is of the seeds that have both arms. Of seconds and samples, low and
+    high are the lowest and the highest run."""
     rows = []
     for name in by_seed[0]:
         [ends] = ends_of(by_seed, name)
