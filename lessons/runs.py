@@ -9,6 +9,10 @@ A study is a script in lessons/studies/, and all of them are used alike:
                                               runs/studies/fast/; lessons/results/ stays as it is
     python lessons/studies/aha.py --help      what else there is
 
+What is kept was measured with the constants that a study had then. Who turns a constant of a study, such as a
+number of problems, deletes its arms in lessons/results/arms/, or uses --fast and deletes runs/studies/fast/:
+only the settings of train.py are compared.
+
 A study may be started twice at once, in two terminals for example: each process takes what the other is not
 making. `python lessons/run_studies.py` starts as many processes as you like, for all studies.
 
@@ -39,7 +43,7 @@ from minireason import run, snapshots, stages
 from minireason.config import Config, preset
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy
 from minireason.run import PRETRAINED, config_of_run, folder_of, read_results
-from minireason.settings import changed_settings, from_dict, settings_of, to_dict
+from minireason.settings import changed_settings, from_dict, quoted, settings_of, to_dict
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line
@@ -66,33 +70,38 @@ FAST_FLAGS = (                           # for train.py, in a study with --fast
     "--num-preference-prompts", 200, "--sampling-num-problems", 30, "--sampling-num-chat", 10,
     "--rejection-num-epochs", 1, "--evaluate-num-problems", 20, "--evaluate-num-programs", 20,
     "--evaluate-num-quick", 20)
+# What figures call the models of C3 and C6, where that is not the name of their arm.
+TITLES = {"RL after it": "cold start + RL", "RL, mixing priced": "cold start + RL, mixing priced",
+          "RL, one language": "cold start + RL, one language", "control, RL": "control + RL"}
 
 
-# `parse` sets these for its process.
+# `parse` sets these for its process, and `work_off` the last one.
 device = "cpu"      # where models answer: the device on which train.py trains
 study = None        # such as "study-aha". The process holds this lock, except during `work_off`
 shares = False      # --share: where it would wait for another process, it ends
-own = contextlib.ExitStack()      # holds the lock of the study
+study_lock = contextlib.ExitStack()     # what holds the lock of the study; closed, it is free
+may_wait = True     # False, in `work_off`: `alone` raises Busy where it would wait
 
 
 # -----------------------------------------------------------------------------
 # The command line of a study
 
-def make_parser(description, num_seeds):
+def make_parser(description, num_seeds, takes_settings=True):
     """Returns a parser with the flags of all studies, to which a study adds its own.
 
-    `num_seeds` is the default of --seeds.
+    `num_seeds` is the default of --seeds. A study that does not take train.py's settings has its own.
     """
-    parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False,
-        epilog="Any other flag goes to train.py, such as --rl-num-iterations 100.")
+    epilog = "Any other flag goes to train.py, such as --rl-num-iterations 100."
+    if not takes_settings:
+        epilog = "Its settings are its own: of train.py's flags it takes --device and the sizes of pieces."
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False, epilog=epilog)
     parser.add_argument("--seeds", type=int, metavar="N",
                         help=f"runs from so many other random weights (default: {num_seeds}, with --fast 1)")
     parser.add_argument("--fast", action="store_true",
                         help="a minute, with tiny runs from the included weights; changes no result")
     parser.add_argument("--share", action="store_true",
                         help="leave to other processes what they are making: then write nothing, end with 3")
-    parser.set_defaults(num_seeds=num_seeds)
+    parser.set_defaults(num_seeds=num_seeds, takes_settings=takes_settings)
     return parser
 
 
@@ -108,22 +117,51 @@ def parse(parser):
     if args.seeds < 1:
         parser.error("--seeds is at least 1")
     args.seeds = range(args.seeds)
+    args.flags = [*FAST_FLAGS, *args.given_flags] if args.fast else args.given_flags
     global device, shares, study
     shares = args.share
     try:
-        device = pick_device(train.parse(args.given_flags).device)
+        given = train.parse(args.given_flags)
+        refuse_what_a_study_sets(given)
+        if not args.takes_settings:
+            refuse_settings(given)
+        config_asked(args.flags)        # settings that no run can have are refused before one begins
+        device = pick_device(given.device)
     except ValueError as error:      # BadInput is a ValueError, too
         parser.error(str(error))
     words = [word for word in sys.argv[1:] if word != "--share"]
     args.command = " ".join([f"python lessons/studies/{Path(sys.argv[0]).name}", *words])
-    args.flags = args.given_flags
     if args.fast:
         write_elsewhere()
-        args.flags = [*FAST_FLAGS, *args.given_flags]
     study = f"study-{Path(sys.argv[0]).stem}"
-    own.close()
-    own.enter_context(alone(study))
+    study_lock.close()
+    study_lock.enter_context(alone(study))
     return args
+
+
+def refuse_what_a_study_sets(given):
+    """Raises BadInput for what a study tells train.py itself: stage, seed, and where a run starts and lies.
+
+    `given` are the flags of the command line, as train.py reads them.
+    """
+    if given.stage != "all":
+        raise BadInput(f"a study has no stage {quoted(given.stage)}: it names the stages of its runs itself")
+    if hasattr(given, "seed"):
+        raise BadInput("--seed: a study has --seeds N, for the seeds 0 to N-1")
+    if given.source or given.out or given.resume:
+        raise BadInput("--from, --out and --resume: a study knows its runs, and goes on by itself")
+
+
+def refuse_settings(given):
+    """Raises BadInput for settings of train.py. They would not change what a study with its own measures.
+
+    What is computed at a time (PIECES) may be given: it changes no number but by rounding.
+    """
+    names = [name for name in command_line.given_flags(given) if name.rpartition(".")[2] not in PIECES]
+    if hasattr(given, "preset"):
+        names.append("preset")
+    if names:
+        raise BadInput(f"this study has settings of its own, and cannot take: {', '.join(names)}")
 
 
 def write_elsewhere():
@@ -134,8 +172,23 @@ def write_elsewhere():
     STUDIES.mkdir(parents=True, exist_ok=True)
 
 
+def config_asked(flags):
+    """The settings that train.py makes of its flags today. Raises ValueError where it would refuse them."""
+    given = train.parse([str(flag) for flag in flags])
+    return apply_flags(preset(getattr(given, "preset", "laptop")), command_line.given_flags(given))
+
+
+def asked_or_exit(flags):
+    """The settings that train.py makes of its flags today. Ends the program with 2 where it refuses them."""
+    try:
+        return config_asked(flags)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
 # -----------------------------------------------------------------------------
-# Runs
+# Runs that studies share
 
 def whole_run(seed, args, needs="align"):
     """Makes the run of `python train.py --seed N` as far as the stage `needs`, if it is not there yet.
@@ -203,11 +256,6 @@ def unpriced_run(seed, args):
     return STUDIES / name
 
 
-# What figures call the models of C3 and C6, where that is not the name of their arm.
-TITLES = {"RL after it": "cold start + RL", "RL, mixing priced": "cold start + RL, mixing priced",
-          "RL, one language": "cold start + RL, one language", "control, RL": "control + RL"}
-
-
 def title_of(arm):
     return TITLES.get(arm, arm)
 
@@ -220,22 +268,6 @@ def model_of_arm(arm, seed, args):
         return unpriced_run(seed, args), "rl"
     stage = {"base": "base", "cold start": "cold-start", "RL, mixing priced": "rl"}[arm]
     return whole_run(seed, args, needs="rl"), stage
-
-
-def open_model(source, stage):
-    """Loads a stage of a run on the device where train.py would train it. Returns (model, its state)."""
-    return run.open_model(source, stage, device)
-
-
-def open_snapshot(source, iteration):
-    """Loads a snapshot of a run's RL on the device of `open_model`. Returns (model, its state)."""
-    model, state = snapshots.open_snapshot(source, iteration)
-    return model.to(device), state
-
-
-def rl_models(source):
-    """Yields (iteration, model) of a run's RL on the device of `open_model`: start, snapshots, end."""
-    return snapshots.rl_models(source, device)
 
 
 def sized_base(width, num_documents, seed, args):
@@ -277,28 +309,26 @@ def mlp_width(width):
     return width * 11 // 4
 
 
-def scores_of(source, stage, num_problems=20):
-    """Returns what `evaluate` says of a stage of a run: read from its results, or measured if they lack it.
+def rewarded_run(name, reward, seed, args):
+    """Does RL as `pure_run` does, but with this reward, if it is not done. Returns its folder.
 
-    They lack it only with --fast. The included weights answer `num_problems` of each task.
+    reward(problems, completions) returns one number for each completion; those of a group are consecutive.
+    A random reward must take its seed from its arguments: a resumed run computes some rewards a second time.
     """
-    config = config_of_source(source)
-    if source == PRETRAINED:
-        config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
-    else:
-        stages = or_exit(read_results, source)["stages"]
-        if stage in stages:
-            return stages[stage]
-    model, _ = open_model(source, stage)
-    return kept(f"scores-{Path(source).name}-{stage}", evaluate, model, get_tokenizer(), config)
+    source = whole_run(seed, args, "rl")        # before the reward is replaced
+    usual_world = stages.rl_world
+
+    def rewarded_world(its_run):
+        return dataclasses.replace(usual_world(its_run), reward=reward)
+
+    # train.py has no flag for a reward, so the function that makes the World of RL is replaced meanwhile
+    with mock.patch.object(stages, "rl_world", rewarded_world):
+        ensure(f"{name}-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", source, *args.flags)
+    return STUDIES / f"{name}-{seed}"
 
 
-def config_of_source(source) -> Config:
-    """The settings with which a whole run was made."""
-    if source == PRETRAINED:
-        return preset("laptop")
-    return from_dict(or_exit(read_results, source)["config"])
-
+# -----------------------------------------------------------------------------
+# A run is made, or found
 
 def ensure(name, *flags, needs=None, base=None):
     """Makes what is missing of the run runs/studies/`name` by `python train.py *flags`. Returns its results.
@@ -323,92 +353,6 @@ def ensure(name, *flags, needs=None, base=None):
     return results
 
 
-class Busy(Exception):
-    """Another process is making this run or arm, and there may be something else to do."""
-
-
-may_wait = True     # False: `alone` raises Busy where it would wait
-
-
-@contextlib.contextmanager
-def alone(name):
-    """Makes other processes wait for `name` while the block runs. If another one was first, waits for it.
-
-    Instead of waiting, raises Busy if `may_wait` is False; else ends the program with BUSY if `shares`.
-    """
-    STUDIES.mkdir(parents=True, exist_ok=True)
-    with open(STUDIES / f"{name}.lock", "ab") as file:
-        try:
-            import fcntl
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not may_wait:
-                raise Busy(name) from None
-            if shares:
-                sys.exit(BUSY)
-            print(f"{STUDIES / name}: another process is making this; waiting until it is done", flush=True)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except KeyboardInterrupt:
-                sys.exit(130)
-        except (ImportError, OSError):      # Windows, or a file system without locks: nobody waits
-            pass
-        yield
-
-
-def work_off(jobs):
-    """Calls the functions of `jobs`, {key: (function, *arguments)}. Returns {key: what it returned}.
-
-    A job that needs what another process is making is put off, and the next one comes first. So a study that
-    is started twice is done in half of the time. With --share a process does not wait for what others have
-    taken: it ends with the exit code BUSY.
-    """
-    global may_wait
-    own.close()         # other processes may work on the same study meanwhile
-    done, has_waited = {}, False
-    while len(done) < len(jobs):
-        num_before = len(done)
-        for key, (function, *arguments) in jobs.items():
-            if key in done:
-                continue
-            may_wait = False
-            try:
-                done[key] = function(*arguments)
-            except Busy:
-                continue
-            finally:
-                may_wait = True
-        if len(done) < len(jobs) and len(done) == num_before:
-            if shares:
-                sys.exit(BUSY)
-            if not has_waited:
-                print(f"other processes make the last {len(jobs) - len(done)} of {len(jobs)} arms; waiting",
-                      flush=True)
-                has_waited = True
-            time.sleep(PAUSE)
-    if study:           # what follows, such as writing results, is done by one process at a time
-        own.enter_context(alone(study))
-    return {key: done[key] for key in jobs}
-
-
-def by_seed(done):
-    """Turns {(name, seed): value}, as `work_off` returns it, into {name: [the value of each seed]}."""
-    measured = {}
-    for (name, _), of_seed in done.items():
-        measured.setdefault(name, []).append(of_seed)
-    return measured
-
-
-def as_text(flags):
-    """Returns flags as texts. Paths in the repository start at its root, so they are equal in any clone."""
-    texts = []
-    for flag in flags:
-        if isinstance(flag, Path) and flag.is_relative_to(ROOT):
-            flag = flag.relative_to(ROOT).as_posix()
-        texts.append(str(flag))
-    return texts
-
-
 def found(name, flags, stage):
     """Returns the results of a run, or None if it lacks this stage.
 
@@ -426,6 +370,16 @@ def found(name, flags, stage):
     refuse_another_recipe(folder, as_text(flags))
     results = or_exit(read_results, folder)
     return results if results and stage in results["stages"] else None
+
+
+def as_text(flags):
+    """Returns flags as texts. Paths in the repository start at its root, so they are equal in any clone."""
+    texts = []
+    for flag in flags:
+        if isinstance(flag, Path) and flag.is_relative_to(ROOT):
+            flag = flag.relative_to(ROOT).as_posix()
+        texts.append(str(flag))
+    return texts
 
 
 def trained(name, flags, needs, base):
@@ -455,15 +409,6 @@ def trained(name, flags, needs, base):
     return or_exit(read_results, folder)
 
 
-def asked_or_exit(flags):
-    """The settings that train.py makes of its flags today. Ends the program with 2 where it refuses them."""
-    try:
-        return config_asked(flags)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-
-
 def refuse_another_recipe(folder, flags):
     """Ends the program with 2 if a run's settings are not those that train.py makes of its flags today.
 
@@ -483,6 +428,47 @@ def refuse_if_any(differing, reason):
         sys.exit(2)
 
 
+def or_exit(read, *arguments):
+    """What `read` returns. A damaged file ends the program with one line."""
+    try:
+        return read(*arguments)
+    except Fault as error:
+        sys.exit(str(error))
+
+
+# -----------------------------------------------------------------------------
+# Several processes beside each other
+
+class Busy(Exception):
+    """Another process is making this run or arm, and there may be something else to do."""
+
+
+@contextlib.contextmanager
+def alone(name):
+    """Makes other processes wait for `name` while the block runs. If another one was first, waits for it.
+
+    Instead of waiting, raises Busy if `may_wait` is False; else ends the program with BUSY if `shares`.
+    """
+    STUDIES.mkdir(parents=True, exist_ok=True)
+    with open(STUDIES / f"{name}.lock", "ab") as file:
+        try:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not may_wait:
+                raise Busy(name) from None
+            if shares:
+                sys.exit(BUSY)
+            print(f"{STUDIES / name}: another process is making this; waiting until it is done", flush=True)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except KeyboardInterrupt:
+                sys.exit(130)
+        except (ImportError, OSError):      # Windows, or a file system without locks: nobody waits
+            pass
+        yield
+
+
 def once(path, name, make):
     """Calls make() if the file `path` is not there. Of several processes one does, and the others wait."""
     if path.exists():
@@ -491,6 +477,142 @@ def once(path, name, make):
         if not path.exists():       # another process may have made it by now
             make()
 
+
+def work_off(jobs):
+    """Calls the functions of `jobs`, {key: (function, *arguments)}. Returns {key: what it returned}.
+
+    A job that needs what another process is making is put off, and the next one comes first. So a study that
+    is started twice is done in half of the time. With --share a process does not wait for what others have
+    taken: it ends with the exit code BUSY.
+    """
+    global may_wait
+    study_lock.close()         # other processes may work on the same study meanwhile
+    done, has_waited = {}, False
+    while len(done) < len(jobs):
+        num_before = len(done)
+        for key, (function, *arguments) in jobs.items():
+            if key in done:
+                continue
+            may_wait = False
+            try:
+                done[key] = function(*arguments)
+            except Busy:
+                continue
+            finally:
+                may_wait = True
+        if len(done) < len(jobs) and len(done) == num_before:
+            if shares:
+                sys.exit(BUSY)
+            if not has_waited:
+                print(f"other processes make the last {len(jobs) - len(done)} of {len(jobs)} arms; waiting",
+                      flush=True)
+                has_waited = True
+            time.sleep(PAUSE)
+    if study:           # what follows, such as writing results, is done by one process at a time
+        study_lock.enter_context(alone(study))
+    return {key: done[key] for key in jobs}
+
+
+def by_seed(done):
+    """Turns {(name, seed): value}, as `work_off` returns it, into {name: [the value of each seed]}."""
+    measured = {}
+    for (name, _), of_seed in done.items():
+        measured.setdefault(name, []).append(of_seed)
+    return measured
+
+
+# -----------------------------------------------------------------------------
+# What a run holds
+
+def open_model(source, stage):
+    """Loads a stage of a run on the device where train.py would train it. Returns (model, its state)."""
+    return run.open_model(source, stage, device)
+
+
+def open_snapshot(source, iteration):
+    """Loads a snapshot of a run's RL on the device of `open_model`. Returns (model, its state)."""
+    model, state = snapshots.open_snapshot(source, iteration)
+    return model.to(device), state
+
+
+def rl_models(source):
+    """Yields (iteration, model) of a run's RL on the device of `open_model`: start, snapshots, end."""
+    return snapshots.rl_models(source, device)
+
+
+def config_of_source(source) -> Config:
+    """The settings with which a whole run was made."""
+    if source == PRETRAINED:
+        return preset("laptop")
+    return from_dict(or_exit(read_results, source)["config"])
+
+
+def scores_of(source, stage, num_problems=20):
+    """Returns what `evaluate` says of a stage of a run: read from its results, or measured if they lack it.
+
+    They lack it only with --fast. The included weights answer `num_problems` of each task.
+    """
+    config = config_of_source(source)
+    if source == PRETRAINED:
+        config.evaluate.num_problems, config.evaluate.num_by_task = num_problems, {}
+    else:
+        stages = or_exit(read_results, source)["stages"]
+        if stage in stages:
+            return stages[stage]
+    model, _ = open_model(source, stage)
+    return kept(f"scores-{Path(source).name}-{stage}", evaluate, model, get_tokenizer(), config)
+
+
+def base_numbers(seed, args):
+    """Returns {"scores": those of the base of a whole run, as `short_scores` has them}."""
+    source, number = whole_run(seed, args, "rl"), config_asked(args.flags).evaluate.num_problems
+    return {"scores": short_scores(scores_of(source, "base", number))}
+
+
+def short_scores(scores):
+    """Of the scores of a stage, what is kept for each task: outcomes by problem, and a few rates."""
+    short = {}
+    for task in tasks_of(scores):
+        names = ("outcomes", "well_formed", "thinks", "tokens", "wrong_steps")
+        short[task] = {name: scores[task][name] for name in names}
+    return short
+
+
+def rl_numbers(folder):
+    """Returns what is kept of a run's stage rl.
+
+    {"scores": see `short_scores`, "curves": {metric: [a number for each iteration]}, "looks": [held-out
+    accuracies at the start, at each snapshot and at the end], "seconds"}.
+    """
+    results, config = or_exit(read_results, folder), config_of_source(folder)
+    curves = {}
+    for name in ("reward", "completion_length"):
+        curves[name] = [round(line[name], 4) for line in curve(folder, "rl")]
+    looks = []
+    for iteration, model in rl_models(folder):
+        looks.append({"iteration": iteration, **quick_accuracy(model, get_tokenizer(), config)})
+    return {"scores": short_scores(results["stages"]["rl"]), "curves": curves, "looks": looks,
+            "seconds": round(results["seconds"]["rl"])}
+
+
+def curve(source, stage):
+    """metrics.jsonl of a stage of a run, as a list of dicts."""
+    return or_exit(metrics.read, folder_of(source) / stage / "metrics.jsonl")
+
+
+def right_answers(model, tasks, config):
+    """{task: "0110..."}: which of the held-out problems a model gets right, on the device where it is."""
+    right = {}
+    for task in tasks:
+        num_problems = config.evaluate.number_of(task)
+        scores = evaluate_task(model, get_tokenizer(), task, config.tasks.levels[task], num_problems,
+                               config.evaluate)
+        right[task] = scores["outcomes"]
+    return right
+
+
+# -----------------------------------------------------------------------------
+# What is measured or trained once, and kept in runs/studies/
 
 def kept(name, measure, *arguments):
     """What `measure` returns. It is kept in runs/studies/`name`.json, and found there the next time.
@@ -559,29 +681,6 @@ def kept_model(name, model, train, *arguments, start=None):
     return model.eval(), content["value"]
 
 
-def or_exit(read, *arguments):
-    """What `read` returns. A damaged file ends the program with one line."""
-    try:
-        return read(*arguments)
-    except Fault as error:
-        sys.exit(str(error))
-
-
-def curve(source, stage):
-    """metrics.jsonl of a stage of a run, as a list of dicts."""
-    return or_exit(metrics.read, folder_of(source) / stage / "metrics.jsonl")
-
-
-def bits(scores, task):
-    """Right or wrong on each held-out problem of a task, from the scores of a stage: a list of 0 and 1."""
-    return [int(bit) for bit in scores[task]["outcomes"]]
-
-
-def digits(outcomes):
-    """The reverse of `bits`: of each outcome a 1 if it is true, else a 0, as a text such as "0110"."""
-    return "".join("1" if outcome else "0" for outcome in outcomes)
-
-
 # -----------------------------------------------------------------------------
 # Arms. An arm is one way to train, with one seed; a study compares several of them.
 
@@ -590,7 +689,9 @@ def arm(name, args, measure, *arguments):
 
     It is kept in lessons/results/arms/ as one line of JSON, and is never measured again. So a clone of the
     repository has the numbers of all finished arms, and goes on from there. Ends the program with 2 if the
-    arm was measured with other settings. What is computed at a time (PIECES) may differ.
+    arm was measured with other settings of train.py. What is computed at a time (PIECES) may differ. The
+    constants of a study are not compared: who turns one deletes the arms. So is it with --fast, whose arms
+    are in runs/studies/fast/.
     """
     path, settings = RESULTS / "arms" / f"{name}.json", to_dict(config_asked(args.flags))
 
@@ -614,6 +715,16 @@ def in_file_name(arm):
     return arm.replace(",", "").replace(" ", "-")
 
 
+def bits(text):
+    """Right or wrong on each problem, as it is kept: "0110" -> [0, 1, 1, 0]."""
+    return [int(bit) for bit in text]
+
+
+def digits(outcomes):
+    """The reverse of `bits`: of each outcome a 1 if it is true, else a 0, as a text such as "0110"."""
+    return "".join("1" if outcome else "0" for outcome in outcomes)
+
+
 def in_turn(trainings, num_iterations):
     """Yields (name, seconds, metrics) of each iteration of the generators `trainings`, {name: generator}.
 
@@ -624,58 +735,6 @@ def in_turn(trainings, num_iterations):
             began = time.perf_counter()
             metrics = next(training)
             yield name, time.perf_counter() - began, metrics
-
-
-def config_asked(flags):
-    """The settings that train.py makes of its flags today. Raises ValueError where it would refuse them."""
-    given = train.parse([str(flag) for flag in flags])
-    return apply_flags(preset(getattr(given, "preset", "laptop")), command_line.given_flags(given))
-
-
-def rewarded_run(name, reward, seed, args):
-    """Does RL as `pure_run` does, but with this reward, if it is not done. Returns its folder.
-
-    reward(problems, completions) returns one number for each completion; those of a group are consecutive.
-    A random reward must take its seed from its arguments: a resumed run computes some rewards a second time.
-    """
-    source = whole_run(seed, args, "rl")        # before the reward is replaced
-    usual_world = stages.rl_world
-
-    def rewarded_world(its_run):
-        return dataclasses.replace(usual_world(its_run), reward=reward)
-
-    # train.py has no flag for a reward, so the function that makes the World of RL is replaced meanwhile
-    with mock.patch.object(stages, "rl_world", rewarded_world):
-        ensure(f"{name}-{seed}", "rl", "--pure-rl", "--seed", seed, "--from", source, *args.flags)
-    return STUDIES / f"{name}-{seed}"
-
-
-def rl_numbers(folder):
-    """Returns what is kept of a run's stage rl.
-
-    {"scores": see `short_scores`, "curves": {metric: [a number for each iteration]}, "looks": [held-out
-    accuracies at the start, at each snapshot and at the end], "seconds"}.
-    """
-    results, config = or_exit(read_results, folder), config_of_source(folder)
-    curves = {}
-    for name in ("reward", "completion_length"):
-        curves[name] = [round(line[name], 4) for line in curve(folder, "rl")]
-    looks = []
-    for iteration, model in rl_models(folder):
-        looks.append({"iteration": iteration, **quick_accuracy(model, get_tokenizer(), config)})
-    return {"scores": short_scores(results["stages"]["rl"]), "curves": curves, "looks": looks,
-            "seconds": round(results["seconds"]["rl"])}
-
-
-def right_answers(model, tasks, config):
-    """{task: "0110..."}: which of the held-out problems a model gets right, on the device where it is."""
-    right = {}
-    for task in tasks:
-        num_problems = config.evaluate.number_of(task)
-        scores = evaluate_task(model, get_tokenizer(), task, config.tasks.levels[task], num_problems,
-                               config.evaluate)
-        right[task] = scores["outcomes"]
-    return right
 
 
 def held_out_curve(arms):
@@ -695,21 +754,6 @@ def held_out_curve(arms):
     return iterations, intervals
 
 
-def base_numbers(seed, args):
-    """Returns {"scores": those of the base of a whole run, as `short_scores` has them}."""
-    source, number = whole_run(seed, args, "rl"), config_asked(args.flags).evaluate.num_problems
-    return {"scores": short_scores(scores_of(source, "base", number))}
-
-
-def short_scores(scores):
-    """Of the scores of a stage, what is kept for each task: outcomes by problem, and a few rates."""
-    short = {}
-    for task in tasks_of(scores):
-        names = ("outcomes", "well_formed", "thinks", "tokens", "wrong_steps")
-        short[task] = {name: scores[task][name] for name in names}
-    return short
-
-
 # -----------------------------------------------------------------------------
 # Results
 
@@ -719,7 +763,11 @@ def save_claim(number, claim, command, seeds, num_problems, rows, **more):
 
 
 def save_rows(name, claim, command, seeds, num_problems, rows, **more):
-    """Writes lessons/results/<name>.json; `rows` are {"name", "value", "low", "high"}."""
+    """Writes lessons/results/<name>.json; `rows` are {"name", "value", "low", "high"}.
+
+    `num_problems` is how many problems a row is about: of one task, or of all where a row is about all tasks.
+    It is 0 where none is answered.
+    """
     path = RESULTS / f"{name}.json"
     save_json(path, {"claim": claim, "command": command, "seeds": list(seeds),
                      "num_problems": num_problems, "rows": rows, **more})

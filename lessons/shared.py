@@ -1,4 +1,4 @@
-"""What the lessons share: the place of the repository, and how a figure is labelled and shown.
+"""What lessons and studies share: the place of the repository, and how a figure is labelled and shown.
 
 A lesson runs as a script from any folder, with %run, and cell by cell in Jupyter, VS Code and Spyder.
 Importing this file makes `import minireason` work in all of them.

@@ -424,7 +424,7 @@ def tables_of(write, number, **claim):
 
 
 def scores(outcomes, thinks):
-    task = {"outcomes": outcomes, "well_formed": 1.0, "thinks": thinks, "tokens": 30.0}
+    task = {"outcomes": outcomes, "well_formed": 1.0, "thinks": thinks, "wrong_steps": 0.0, "tokens": 30.0}
     return {"scores": dict.fromkeys(("arithmetic", "countdown", "program"), task)}
 
 
@@ -436,7 +436,7 @@ def test_the_tables_of_random_rewards(study, write, monkeypatch):
     tables = tables_of(write, 15, rows=study.rows_of(measured))
     assert "| right answers | 87.5 [" in tables["C15-table"] and "2 seeds, 4 problems" in tables["C15-table"]
     assert "| a coin | +0.0 [0.0, 0.0] |" in tables["C15-gains-table"]
-    assert "| 90.0 [80.0, 100.0] | 30.00 [30.00, 30.00] |" in tables["C15-habits-table"]
+    assert "| 90.0 [80.0, 100.0] | 0.0 [0.0, 0.0] | 30.00 [30.00, 30.00] |" in tables["C15-habits-table"]
 
 
 @use("process_rewards")

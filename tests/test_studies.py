@@ -21,6 +21,7 @@ from minireason.config import preset
 from minireason.run import WEIGHTS, open_model
 from minireason.settings import check_variants, to_dict
 from minireason.stats import bootstrap_interval
+from minireason.tasks import test_problems as held_out
 from minireason.tools import command_line
 from minireason.tools.flags import apply_flags
 from minireason.upkeep import checkpoint
@@ -80,6 +81,26 @@ def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch
         run_study("more_tokens", monkeypatch, "--num-sedes", "3")
     assert exit.value.code == 2 and "--num-sedes" in capsys.readouterr().err
     assert not runs.STUDIES.exists()
+
+
+@pytest.mark.parametrize("flags, says", [
+    (["--seed", "3"], "a study has --seeds N"), (["rl"], "a study has no stage 'rl'"),
+    (["--from", "pretrained"], "a study knows its runs"), (["--out", "runs/a"], "a study knows its runs"),
+    (["--resume"], "a study knows its runs"), (["--model-width", "33"], "must be an even whole number")])
+def test_what_would_break_the_runs_of_a_study_is_refused_in_one_line(runs, monkeypatch, capsys, flags, says):
+    monkeypatch.setattr(sys, "argv", ["more_tokens.py", *flags])
+    assert code_of(runs.parse, runs.make_parser("", 3)) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1] and not runs.STUDIES.exists()
+
+
+@pytest.mark.parametrize("name", ["compare_imitation_rl", "languages", "generalize", "guess",
+                                  "compare_verifiers"])
+def test_a_study_with_settings_of_its_own_refuses_those_of_train_py(name, runs, monkeypatch, capsys):
+    flags = ["--device", "cpu", "--rl-micro-batch-size", "8", "--rl-learning-rate", "1e-4"]
+    with pytest.raises(SystemExit) as exit:
+        run_study(name, monkeypatch, *flags)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert exit.value.code == 2 and error.endswith("and cannot take: rl.learning_rate")
 
 
 @pytest.mark.slow
@@ -245,7 +266,7 @@ def test_what_is_not_an_arm_is_done_by_one_process(runs, monkeypatch):
     assert code_of(is_free) == runs.BUSY
     assert runs.work_off({"an arm": (is_free,)}) == {"an arm": True}
     assert code_of(is_free) == runs.BUSY
-    runs.own.close()
+    runs.study_lock.close()
 
 
 def test_an_arm_of_other_pieces_is_taken_and_one_of_another_rate_is_not(runs, capsys):
@@ -402,6 +423,14 @@ def test_rl_after_a_cold_start_has_an_arm_that_is_rewarded_as_pure_rl_is(runs, m
         sys.modules.pop(name)
 
 
+def test_a_level_without_a_problem_has_no_accuracy(runs, monkeypatch):
+    import aha
+    monkeypatch.setattr(aha, "answer_all", lambda *_, **__: [("<think></think><answer>none</answer>", 5)])
+    rates = aha.rates_by_level(None, held_out("arithmetic", (2,), 1, seed=1), 8)
+    assert rates["2"]["accuracy"] == 0 and rates["3"]["accuracy"] is None
+    sys.modules.pop("aha")
+
+
 # -----------------------------------------------------------------------------
 # PPO and GRPO
 
@@ -446,6 +475,38 @@ def test_a_trial_with_another_group_size_samples_as_many_completions(comparison,
 def test_trials_answer_other_problems_than_those_that_are_scored(comparison):
     assert comparison.TUNING_PROBLEMS != preset("laptop").evaluate.seed
     assert not set(comparison.TUNING_SEEDS) & set(range(5))
+
+
+@pytest.mark.parametrize("name", ["compare_ppo_grpo", "critic", "harder"])
+def test_seeds_on_which_the_settings_were_chosen_are_not_scored(name, runs, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_study(name, monkeypatch, "--seeds", "6")
+    assert exit.value.code == 2 and "--seeds is at most 5" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name, flags", [("harder", ["--samples", "0"]), ("harder", ["--samples", "-5"]),
+                                         ("harder", ["--problems", "0"]), ("distill", ["--longer", "-1"])])
+def test_a_number_that_means_nothing_is_refused_in_one_line(name, flags, runs, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run_study(name, monkeypatch, *flags)
+    assert exit.value.code == 2 and "must be a whole number from" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name, file", [("compare_imitation_rl", "C1-RL-30-0"),
+                                        ("generalize", "C16-RL-30-0")])
+def test_a_quick_study_of_imitation_takes_iterations_too(name, file, runs, monkeypatch):
+    asked = []
+    monkeypatch.delitem(sys.modules, "compare_imitation_rl", raising=False)
+
+    def look(jobs):
+        asked.extend(job[1] for job in jobs.values())
+        sys.exit()
+
+    monkeypatch.setattr(runs, "work_off", look)
+    with pytest.raises(SystemExit):
+        run_study(name, monkeypatch, "--fast", "--iterations", "30")
+    assert file in asked
+    sys.modules.pop("compare_imitation_rl", None)
 
 
 def test_a_best_rate_on_the_edge_is_followed_by_the_next_one_beyond(comparison, monkeypatch):
@@ -562,6 +623,15 @@ def test_questions_about_the_critic_change_one_thing_each(critic):
     assert critic.pairs_of(answered) == list(critic.PAIRS)
     del answered["group-1"]["grpo"], answered["lambda-0.95"]
     assert critic.pairs_of(answered) == [list(critic.PAIRS)[i] for i in (1, 3, 5)]
+
+
+def test_pairs_that_would_name_other_settings_than_the_chosen_ones_are_refused(critic, monkeypatch, capsys):
+    tried = [{"settings": {"gae-lambda": "1"}, "right": 1.0}]
+    monkeypatch.setattr(critic.comparison, "make_trials", lambda args: None)
+    monkeypatch.setattr(critic.comparison, "tune", lambda algo, args: tried)
+    monkeypatch.setattr(sys, "argv", ["critic.py"])
+    assert code_of(critic.main) == 2
+    assert "the trials chose lambda 1: PAIRS expects 0.95" in capsys.readouterr().err
 
 
 def test_what_a_critic_brings_is_counted_by_hand(critic):
@@ -720,6 +790,19 @@ def test_relatives_that_are_one_algorithm_differ_by_no_more_than_chance(variants
 def test_grpo_drawn_anew_has_another_seed_and_nothing_else(variants):
     usual, anew = (variants.flags_of(name, 2, 30, []) for name in ("grpo", "grpo-again"))
     assert anew == [usual[0], 2 + variants.OTHER_DRAWS, *usual[2:]]
+
+
+def test_the_clock_makes_the_run_of_grpo_that_it_starts_from(variants, runs, monkeypatch, capsys):
+    """`--fast --only gspo` compares with another GRPO, so it has not made this one."""
+    made, model = [], open_model("pretrained", "rl")
+    monkeypatch.setattr(runs, "ensure", lambda name, *_: made.append(name))
+    monkeypatch.setattr(variants, "snapshots_in", lambda folder: [1] if made else [])
+    monkeypatch.setattr(runs, "open_snapshot", lambda folder, iteration: model)
+    monkeypatch.setattr(runs, "in_turn", lambda steps, number: [(name, 1.0, {}) for name in steps] * 2)
+    args = SimpleNamespace(fast=True, iterations=2, flags=[], seeds=range(1))
+    assert variants.clock_of(["gspo"], args) == {"gspo": 1.0} and made == ["variants-grpo-0"]
+    assert code_of(variants.clock_of, ["gspo", "cispo"], args) == 2
+    assert "variants-clock.json lacks seconds (cispo): delete" in capsys.readouterr().err
 
 
 def test_the_sentence_says_what_the_intervals_say(variants):

@@ -81,7 +81,7 @@ def rates_by_level(model, problems, max_new_tokens):
                 behaviours.append(observe(problem, text))
                 right.append(verify(problem, text).correct)
                 lengths.append(num_tokens)
-        accuracy = sum(right) / max(1, len(right))
+        accuracy = sum(right) / len(right) if right else None
         summary = {"accuracy": accuracy, **summarize(behaviours, right, lengths)}
         rates[str(level)] = {name: summary[name] for name in NAMES}
     return rates

@@ -88,8 +88,8 @@ def rows_of(kl_coef, arms):
     for kind in KINDS:
         rows.append(runs.row_of_runs(f"KL x {kl_coef} {kind}", [arm[kind] for arm in arms]))
     for task in arms[0]["after"]:
-        after = [bits(arm["after"], task) for arm in arms]
-        before = [bits(arm["before"], task) for arm in arms]
+        after = [bits(arm["after"][task]["outcomes"]) for arm in arms]
+        before = [bits(arm["before"][task]["outcomes"]) for arm in arms]
         rows.append(row(f"KL x {kl_coef} - rejection {task}", *bootstrap_interval(after, before)))
     return rows
 
@@ -121,7 +121,7 @@ def main():
     for axis, title in zip(axes, TITLES.values()):
         label(axis, title, "iteration", legend=axis is axes[0])
     runs.save_figure(figure, "C10")
-    num_problems = len(bits(made[0.0][0]["after"], "arithmetic"))
+    num_problems = len(made[0.0][0]["after"]["arithmetic"]["outcomes"])
     runs.save_claim(10, "Final alignment", args.command, args.seeds, num_problems, rows,
                     without_kl=made[0.0][0]["samples"])
 

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 
 import runs
 from runs import bits, row
+from shared import group_bars, label, plot_band
 
 from minireason import grpo, rejection, sft
 from minireason.config import RejectionConfig, SFTConfig, preset
@@ -157,7 +158,7 @@ def of_cold_start(seed, args):
     """{task: 1 or 0 on each held-out problem} of the cold start, before any arm."""
     source = runs.whole_run(seed, args, needs="cold-start")
     scores = runs.scores_of(source, "cold-start", config.evaluate.num_problems)
-    return {name: bits(scores, name) for name in TASKS}
+    return {name: bits(scores[name]["outcomes"]) for name in TASKS}
 
 
 def rows_of(measured):
@@ -175,43 +176,29 @@ def rows_of(measured):
     return rows
 
 
-def plot_looks(axis, measured, color, label):
-    """The share right against CPU seconds, with 95% over the seeds."""
+def looks_of(measured):
+    """(CPU seconds, share right in percent as (value, low, high) over the seeds) of each look of an arm."""
     seconds, intervals = [], []
     for look in zip(*(run["looks"] for run in measured)):                # (seconds, share) of each seed
         seconds.append(sum(second for second, _ in look) / len(look))
         intervals.append(bootstrap_interval([[100 * share] for _, share in look]))
-    middle, low, high = zip(*intervals)
-    axis.fill_between(seconds, low, high, color=color, alpha=0.15, lw=0)
-    axis.plot(seconds, middle, "o-", ms=3, color=color, label=label)
-
-
-def plot_ends(axis, measured, color, shift):
-    """Bars of the share right at the end, by task, with 95%. `shift` puts arms side by side."""
-    heights, below, above = [], [], []
-    for name in TASKS:
-        value, low, high = bootstrap_interval([run[name] for run in measured])
-        heights.append(100 * value)
-        below.append(100 * (value - low))
-        above.append(100 * (high - value))
-    x = [i + shift for i in range(len(TASKS))]
-    axis.bar(x, heights, 0.18, color=color, yerr=[below, above], capsize=2)
+    return seconds, intervals
 
 
 def draw(measured, num_seeds):
     """Left: the share right on the way, of all tasks. Right: at the end, by task. An arm has one color."""
     num_problems = config.evaluate.num_problems
     figure, axes = new_figure(1, 2, figsize=(9, 3.2), width_ratios=(1.3, 1))
-    for i, (name, color) in enumerate(COLORS.items()):
-        plot_looks(axes[0], measured[name], color, name)
-        plot_ends(axes[1], measured[name], color, 0.2 * (i - 1.5))
-    axes[0].set(xlabel="CPU seconds after the cold start", ylabel="held-out pass@1, %",
-                title=f"{NUM_QUICK} problems a task, {num_seeds} seeds")
-    axes[1].set(xticks=range(len(TASKS)), xticklabels=TASKS,
-                title=f"at the end, {num_problems:,} problems a task")
-    axes[0].legend(frameon=False, fontsize=8)
-    for axis in axes:
-        axis.title.set_fontsize(10)
+    ends = {task: {} for task in TASKS}
+    for name, color in COLORS.items():
+        plot_band(axes[0], *looks_of(measured[name]), color, name, ".-")
+        for task in TASKS:
+            interval = bootstrap_interval([run[task] for run in measured[name]])
+            ends[task][name] = [100 * end for end in interval]
+    group_bars(axes[1], ends, COLORS)
+    label(axes[0], f"{NUM_QUICK} problems a task, {num_seeds} seeds", "CPU seconds after the cold start",
+          "held-out pass@1, %")
+    label(axes[1], f"at the end, {num_problems:,} problems a task", legend=False)
     return figure
 
 
@@ -224,14 +211,15 @@ def make_small():
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--iterations", type=int, default=60,
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3, takes_settings=False)
+    parser.add_argument("--iterations", type=int,
                         help=f"of RL; a multiple of {ROUND * NUM_LOOKS} (default: 60, with --fast 2)")
     args = runs.parse(parser)
     iterations = args.iterations
+    if iterations is None:
+        iterations = 2 if args.fast else 60
     if args.fast:
         make_small()
-        iterations = 2
     if iterations < 1 or iterations % (ROUND * NUM_LOOKS):
         parser.error(f"--iterations is a multiple of {ROUND * NUM_LOOKS}")
 

@@ -62,7 +62,6 @@ from minireason.tools.memory import ALGORITHMS, ledger, measure, peak
 from minireason.tools.plots import new_figure
 from minireason.tools.scores import mean_of_reasoning
 from minireason.upkeep import kernels
-from minireason.upkeep.checkpoint import save_json
 from minireason.upkeep.files import read_json
 from minireason.upkeep.seeding import derive_rng, derive_seed
 
@@ -240,17 +239,19 @@ def draw_trials(tried):
 
 def save_trials(tried, args):
     """Writes lessons/results/tuning.json and tuning.png."""
-    rows, path = rows_of_trials(tried), runs.RESULTS / "tuning.json"
-    save_json(path, {"claim": "PPO and GRPO, tuned with equal effort",
-                     "command": args.command,
-                     "seeds": list(tuning_seeds(args)), "num_problems": tried["ppo"][0]["answers"],
-                     "rows": rows, "tried": tried})
-    print(f"wrote {path}")
+    runs.save_rows("tuning", "PPO and GRPO, tuned with equal effort", args.command, tuning_seeds(args),
+                   tried["ppo"][0]["answers"], rows_of_trials(tried), tried=tried)
     runs.save_figure(draw_trials(tried), "tuning")
 
 
 def tuning_seeds(args):
     return TUNING_SEEDS[:1] if args.fast else TUNING_SEEDS
+
+
+def refuse_tuning_seeds(parser, args):
+    """Ends the program with 2 where the settings would be scored on seeds on which they were chosen."""
+    if len(args.seeds) > min(TUNING_SEEDS):
+        parser.error(f"--seeds is at most {min(TUNING_SEEDS)}: the settings were chosen on later seeds")
 
 
 # -----------------------------------------------------------------------------
@@ -640,6 +641,7 @@ def main():
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS,
                         help="from where both are compared (default: both); C5.json holds these alone")
     args = runs.parse(parser)
+    refuse_tuning_seeds(parser, args)
     if args.memory:
         save_memory(args)
         return

@@ -49,6 +49,7 @@ from minireason.upkeep.seeding import derive_seed
 QUESTIONS = ("few", "lambda", "price")
 FEW = (1, 8)                    # completions of a problem
 LAMBDAS = ("1", "0.95")
+CHOSEN_LAMBDA = "0.95"          # by the trials: so in PAIRS "lambda-0.95" stands for the chosen settings
 PAIRS = {                       # what is compared: the first minus the second, each a name and its algorithm
     "PPO minus GRPO, one completion a problem": (("group-1", "ppo"), ("group-1", "grpo")),
     "PPO minus GRPO, eight completions a problem": (("group-8", "ppo"), ("group-8", "grpo")),
@@ -254,10 +255,13 @@ def main():
     parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=QUESTIONS,
                         help="these questions; critic.json then holds these alone")
     args = runs.parse(parser)
+    comparison.refuse_tuning_seeds(parser, args)
     if args.fast:
         make_small()
     comparison.make_trials(args)
     chosen = {algo: comparison.best_of(comparison.tune(algo, args))["settings"] for algo in ALGOS}
+    if not args.fast and chosen["ppo"]["gae-lambda"] != CHOSEN_LAMBDA:
+        parser.error(f"the trials chose lambda {chosen['ppo']['gae-lambda']}: PAIRS expects {CHOSEN_LAMBDA}")
     jobs = {}
     for seed in range(NUM_KNOWN):
         jobs["known", seed] = (knowledge_arm, chosen["ppo"], seed, args)

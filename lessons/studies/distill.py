@@ -41,6 +41,7 @@ from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.token_math import exact_kl
 from minireason.tokenizer import get_tokenizer
+from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_seed
 
@@ -301,7 +302,7 @@ def right(points, task=None):
     by_seed = []
     for point in points:
         outcomes = "".join(point[name] for name in tasks)
-        by_seed.append([int(bit) for bit in outcomes])
+        by_seed.append(runs.bits(outcomes))
     return by_seed
 
 
@@ -326,7 +327,8 @@ def ends_of(by_seed, *names):
 
 def rows_of(by_seed, most):
     """Each arm at its end, and the comparisons. `by_seed` has {arm: points} of each seed; `most` is the
-    student of most answers. A comparison is of the seeds that have both arms."""
+    student of most answers. A comparison is of the seeds that have both arms. Of seconds and samples, low and
+    high are the lowest and the highest run."""
     rows = []
     for name in by_seed[0]:
         [ends] = ends_of(by_seed, name)
@@ -418,7 +420,7 @@ def curve_of(arms, name):
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--longer", type=int, default=3, metavar="N",
+    parser.add_argument("--longer", type=number(int, 0, 100_000), default=3, metavar="N",
                         help="seeds that also do RL for four times as long (default: 3)")
     args = runs.parse(parser)
     iterations = runs.config_asked(args.flags).rl.num_iterations

@@ -196,7 +196,7 @@ def outcomes_of(scores, group, world=None):
     by_seed = []
     for of_seed in scores:
         texts = of_seed[group].values() if world is None else [of_seed[group][world]]
-        by_seed.append([int(bit) for bit in "".join(texts)])
+        by_seed.append(runs.bits("".join(texts)))
     return by_seed
 
 
@@ -239,16 +239,18 @@ def draw(scores, rows):
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--iterations", type=int, default=60,
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3, takes_settings=False)
+    parser.add_argument("--iterations", type=int,
                         help="of RL; a multiple of 6 (default: 60, with --fast 1)")
     args = runs.parse(parser)
     iterations, number, max_new_tokens = args.iterations, 1000, MAX_NEW_TOKENS
-    if iterations < 1 or iterations % imitation.ROUND:
-        parser.error(f"--iterations is a multiple of {imitation.ROUND}")
+    if iterations is None:
+        iterations = 1 if args.fast else 60
     if args.fast:
         imitation.make_small()
-        iterations, number, max_new_tokens = 1, 10, 60
+        number, max_new_tokens = 10, 60
+    if iterations < 1 or iterations % imitation.ROUND:
+        parser.error(f"--iterations is a multiple of {imitation.ROUND}")
     jobs = {}
     for seed in args.seeds:
         for name in ("cold start", *imitation.ARMS):

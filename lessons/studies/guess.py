@@ -62,14 +62,11 @@ def rows_of(problems, ks):
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1)
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1, takes_settings=False)
     args = runs.parse(parser)
     num_problems = 20 if args.fast else 1000
     rows = rows_of(test_problems("countdown", (2, 3), num_problems, seed=1234), KS)
-    path = runs.RESULTS / "guess.json"
-    runs.save_json(path, {"claim": "a random expression is right now and then", "command": args.command,
-                          "seeds": [], "num_problems": num_problems, "rows": rows})
-    print(f"wrote {path}")
+    runs.save_rows("guess", "a random expression is right now and then", args.command, [], num_problems, rows)
     for line in rows:
         value, low, high = runs.in_percent(line)
         print(f"{line['name']:45} {value:5.1f} [{low:.1f}, {high:.1f}]")

@@ -31,6 +31,7 @@ from shared import label, plot_band
 
 from minireason.tasks import arithmetic
 from minireason.tasks.words import Voice
+from minireason.tools.flags import number
 from minireason.tools.plots import new_figure
 from minireason.upkeep.seeding import derive_rng, derive_seed
 from minireason.verifier import split_completion, verify
@@ -140,9 +141,12 @@ def draw(rows, ks):
 
 def main():
     parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
-    parser.add_argument("--samples", type=int, help="answers to a problem (default: 1,024, with --fast 16)")
-    parser.add_argument("--problems", type=int, help="of each kind (default: 100, with --fast 5)")
+    at_least_1 = number(int, 1, 100_000)
+    parser.add_argument("--samples", type=at_least_1,
+                        help="answers to a problem (default: 1,024, with --fast 16)")
+    parser.add_argument("--problems", type=at_least_1, help="of each kind (default: 100, with --fast 5)")
     args = runs.parse(parser)
+    comparison.refuse_tuning_seeds(parser, args)
     args.samples = args.samples or (16 if args.fast else 1024)
     args.problems = args.problems or (5 if args.fast else 100)
     if args.fast:

@@ -45,18 +45,18 @@ COMPARED = (("pure RL", "base"), ("RL after it", "cold start"), ("RL after it", 
 tokenizer = get_tokenizer()
 
 
-def both(problems, texts):
+def right_in_one_language(problems, texts):
     """For each completion: 1 for a right answer whose thought does not mix languages, else 0."""
     return [correctness(*pair) * language_consistency(*pair) for pair in zip(problems, texts)]
 
 
 def reinforce(model, rate, num_iterations, num_prompts, max_new_tokens, seed):
-    """Trains the model by GRPO on the reward `both`. Returns the model."""
+    """Trains the model by GRPO on the reward `right_in_one_language`. Returns the model."""
     settings = RLConfig(num_iterations=num_iterations, num_prompts=num_prompts, num_epochs=1,
                         learning_rate=rate, max_new_tokens=max_new_tokens)
     plain = reasoning_world(tokenizer, {"arithmetic": (2, 3), "countdown": (2, 3)},
                             {"arithmetic": 0.4, "countdown": 0.6})
-    world = World(plain.draw, both, tokenizer)
+    world = World(plain.draw, right_in_one_language, tokenizer)
     # `train` yields metrics and trains meanwhile; nobody needs the metrics
     list(grpo.train(model.train(), None, adamw(settings, model), world, settings, seed))
     return model.eval()
@@ -140,7 +140,7 @@ def draw(shares, title):
 
 
 def main():
-    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5, takes_settings=False))
     num_problems, num_documents, max_new_tokens = 1000, 20_000, preset("laptop").rl.max_new_tokens
     if args.fast:
         num_problems, num_documents, max_new_tokens = 10, 500, 60

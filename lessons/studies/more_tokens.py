@@ -186,6 +186,7 @@ def draw(by_task, title):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    # num_samples is a power of two: `share_of_votes` needs votes of equal size
     sizes = {"num_problems": 1000, "num_samples": 32, "budgets": BUDGETS}
     if args.fast:
         sizes = {"num_problems": 10, "num_samples": 4, "budgets": (0, 16, 64)}

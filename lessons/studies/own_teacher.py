@@ -90,7 +90,10 @@ def measure(name, seed, args):
 
 
 def rows_of(scores):
-    """Rows of each model, and of each pair in COMPARED; `scores` is {model: scores of each seed}."""
+    """Rows of each model, and of each pair in COMPARED; `scores` is {model: scores of each seed}.
+
+    Of readable and mixing, low and high are the lowest and the highest run.
+    """
     rows = []
     for name, by_seed in scores.items():
         rows.append(row(f"{name} right", *bootstrap_interval(right_of(by_seed))))
@@ -112,7 +115,7 @@ def right_of(by_seed, task=None):
         outcomes = []
         for name in tasks_of(stage):
             if task in (None, name):
-                outcomes += bits(stage, name)
+                outcomes += bits(stage[name]["outcomes"])
         by_problem.append(outcomes)
     return by_problem
 

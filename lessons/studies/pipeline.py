@@ -77,7 +77,7 @@ def sums_rows(results, stages):
     for stage in stages:
         right = []
         for result in results:
-            right.append([int(bit) for bit in result["sums"][stage]])
+            right.append(bits(result["sums"][stage]))
         rows.append(row(f"{stage} sums of two digits", *bootstrap_interval(right)))
     return rows
 
@@ -90,7 +90,7 @@ def gains(results, rows, tasks, seeds):
             gained.append(line)
     for task in tasks:
         for seed, result in zip(seeds, results):
-            before, after = [bits(result["stages"][stage], task) for stage in ("base", "rl")]
+            before, after = [bits(result["stages"][stage][task]["outcomes"]) for stage in ("base", "rl")]
             gained.append(row(f"rl - base {task}, seed {seed}", *bootstrap_interval([after], [before])))
     return gained
 

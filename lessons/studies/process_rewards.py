@@ -210,6 +210,7 @@ def look_at_texts(model, config, name, scorer):
 
     These are the COUNTS of each task; the answer that earned most by its steps; and how the scorer judged:
     {"right": [steps, of these called right], "wrong": the same}. An answer that was cut off earns nothing.
+    All arms but `learned` are judged as `each step` pays, so that their answers can be compared.
     """
     counts, best, judged = {}, None, {"right": [0, 0], "wrong": [0, 0]}
     for task, levels in config.tasks.levels.items():
@@ -268,9 +269,9 @@ def rows_of(measured):
     """
     rows = []
     for task in measured["base"][0]["scores"]:
-        of_outcome = [bits(arm["scores"], task) for arm in measured["outcome"]]
+        of_outcome = [bits(arm["scores"][task]["outcomes"]) for arm in measured["outcome"]]
         for name, arms in measured.items():
-            right = [bits(arm["scores"], task) for arm in arms]
+            right = [bits(arm["scores"][task]["outcomes"]) for arm in arms]
             rows.append(row(f"{task}, {name}", *bootstrap_interval(right)))
             if name not in ("base", "outcome"):
                 difference = bootstrap_interval(right, of_outcome)

@@ -125,7 +125,7 @@ def right_of(arms, task):
         outcomes = []
         for name in arm["scores"]:
             if task in (name, ALL):
-                outcomes += bits(arm["scores"], name)
+                outcomes += bits(arm["scores"][name]["outcomes"])
         by_seed.append(outcomes)
     return by_seed
 

@@ -9,6 +9,7 @@ such curves reach, for example, 60% is a line of equal accuracy: less training a
 reverse.
 """
 
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from more_tokens import BUDGETS, TASK_COLORS, TASKS, try_budgets, try_many_answe
 from runs import row
 from shared import label
 
+from minireason.run import PRETRAINED
+from minireason.snapshots import iterations_to_keep
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tools.plots import new_figure
@@ -97,18 +100,19 @@ def evenly(items, number):
     return [items[round(i * (len(items) - 1) / (number - 1))] for i in range(number)]
 
 
-def models_of(seed, sizes, args):
-    """For some models of a run: {"iteration", task: the points of `measure`}."""
-    source = runs.whole_run(seed, args, needs="rl")
-    measured = []
-    for iteration, model in evenly(list(runs.rl_models(source)), sizes["num_models"]):
-        of_model = {"iteration": iteration}
-        for task in TASKS:
-            name = f"C19-{task}-{iteration}-{seed}"
-            of_model[task] = runs.arm(name, args, measure, model, task, sizes)["points"]
-        measured.append(of_model)
-        print(f"seed {seed}, iteration {iteration}: done", flush=True)
-    return measured
+def iterations_of(number, args):
+    """After how many iterations of RL the models answer: so many, from its start to its end.
+
+    The settings say it, so a clone that has the arms needs no run.
+    """
+    config = runs.config_of_source(PRETRAINED) if args.fast else runs.config_asked(args.flags)
+    return evenly([0, *iterations_to_keep(config), config.rl.num_iterations], number)
+
+
+def measure_model(iteration, task, sizes, seed, args):
+    """`measure` of one model of a whole run, which is trained if it is not there."""
+    models = dict(runs.rl_models(runs.whole_run(seed, args, needs="rl")))
+    return measure(models[iteration], task, sizes)
 
 
 def mean_costs(iterations, args):
@@ -125,18 +129,18 @@ def mean_costs(iterations, args):
 
 
 class Curve:
-    """One model on one task, over the seeds. `of_seeds` are its dicts from `models_of`, one for each seed.
+    """One model on one task, over the seeds. `arms` are what `measure` returned, one for each seed.
 
     `training` is what its RL cost, in tokens.
     """
 
-    def __init__(self, of_seeds, task, training):
-        self.iteration, self.training = of_seeds[0]["iteration"], training
-        self.names = [point["name"] for point in of_seeds[0][task]]
+    def __init__(self, iteration, arms, training):
+        self.iteration, self.training = iteration, training
+        self.names = [point["name"] for point in arms[0]["points"]]
         right, tokens = [], []
-        for of_seed in of_seeds:
-            right.append([point["right"] for point in of_seed[task]])
-            tokens.append([point["tokens"] for point in of_seed[task]])
+        for arm in arms:
+            right.append([point["right"] for point in arm["points"]])
+            tokens.append([point["tokens"] for point in arm["points"]])
         self.right = np.array(right, dtype=float).transpose(0, 2, 1)      # (seeds, problems, points)
         # tokens are means over the problems: (seeds, points), repeated for each problem
         self.tokens = np.broadcast_to(np.array(tokens)[:, None], self.right.shape)
@@ -237,19 +241,23 @@ def draw(by_task):
 
 def main():
     args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=3))
+    # num_samples is a power of two: `share_of_votes` needs votes of equal size
     sizes = {"num_problems": 1000, "num_samples": 16, "budgets": BUDGETS, "num_models": 6}
     if args.fast:
         sizes = {"num_problems": 8, "num_samples": 2, "budgets": (0, 16, 48), "num_models": 3}
-    jobs = {seed: (models_of, seed, sizes, args) for seed in args.seeds}
-    measured = runs.work_off(jobs).values()                        # for each seed, each model
-    by_model = list(zip(*measured))                                # for each model, each seed
-    iterations = [of_seeds[0]["iteration"] for of_seeds in by_model]
-    costs = runs.arm(f"C19-cost-of-{len(args.seeds)}-seeds", args, mean_costs, iterations, args)
+    iterations, jobs = iterations_of(sizes["num_models"], args), {}
+    for seed, iteration, task in itertools.product(args.seeds, iterations, TASKS):
+        file = f"C19-{task}-{iteration}-{seed}"
+        jobs[(task, iteration), seed] = (
+            runs.arm, file, args, measure_model, iteration, task, sizes, seed, args)
+    measured = runs.by_seed(runs.work_off(jobs))                   # {(task, iteration): an arm of each seed}
+    file = f"C19-cost-of-{len(args.seeds)}-seeds-{len(iterations)}-models"
+    costs = runs.arm(file, args, mean_costs, iterations, args)
     by_task, rows = {}, []
     for task in TASKS:
         by_task[task] = []
-        for iteration, of_seeds in zip(iterations, by_model):
-            by_task[task].append(Curve(of_seeds, task, costs[str(iteration)]))
+        for iteration in iterations:
+            by_task[task].append(Curve(iteration, measured[task, iteration], costs[str(iteration)]))
         rows += rows_of(task, by_task[task])
     runs.save_claim(19, "Train compute and inference compute trade", args.command, args.seeds,
                     sizes["num_problems"], rows,

@@ -19,12 +19,10 @@ from runs import row
 from shared import label, plot_band
 
 from minireason.evaluate import evaluate_task
-from minireason.run import folder_of
 from minireason.stats import bootstrap_interval
 from minireason.tasks import test_problems
 from minireason.tokenizer import get_tokenizer
 from minireason.tools.plots import new_figure
-from minireason.upkeep import metrics
 
 COLORS = {"arithmetic": "#1b6ca8", "countdown": "#d1495b", "program": "#5a9a5a"}
 BUDGETS = (8, 16, 32, 64, 128, 208)
@@ -32,8 +30,7 @@ BUDGETS = (8, 16, 32, 64, 128, 208)
 
 def tokens_sampled(source, iterations):
     """How many tokens RL had sampled after so many of its iterations."""
-    lines = runs.or_exit(metrics.read, folder_of(source) / "rl" / "metrics.jsonl")
-    return sum(line["num_tokens"] for line in lines[:iterations])
+    return sum(line["num_tokens"] for line in runs.curve(source, "rl")[:iterations])
 
 
 def measure(seed, num_problems, budgets, args):
@@ -90,7 +87,7 @@ def interval_of(outcomes):
     """(share right, low, high) over seeds and problems, from one "0110..." for each seed."""
     by_seed = []
     for of_seed in outcomes:
-        by_seed.append([int(bit) for bit in of_seed])
+        by_seed.append(runs.bits(of_seed))
     return bootstrap_interval(by_seed)
 
 

@@ -231,11 +231,10 @@ def measure(name, seed, source, num_iterations, extra_flags):
     """Trains a relative from the cold start of the run `source`, or finds its run, and scores it on the way.
 
     Returns {"marks": [{"iteration", "completions", "right"}]}: how far the run was at its start, at each
-    snapshot and at its end; and {task: "0110..."}, what it then got right of the held-out problems.
+    snapshot and at its end. "right" is {task: "0110..."}, what it then got right of the held-out problems.
     """
-    run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
-    results = runs.ensure(run_name, "rl", "--from", source, *flags)
-    folder, scores, config = runs.STUDIES / run_name, results["stages"]["rl"], from_dict(results["config"])
+    folder, results = trained_run(name, seed, source, num_iterations, extra_flags)
+    scores, config = results["stages"]["rl"], from_dict(results["config"])
     completions, tasks = completions_before(folder, config.rl), averaged_tasks(scores)
 
     def mark(iteration, right):
@@ -249,6 +248,12 @@ def measure(name, seed, source, num_iterations, extra_flags):
     at_end = {task: scores[task]["outcomes"] for task in tasks}
     marks.append(mark(config.rl.num_iterations, at_end))
     return {"marks": marks}
+
+
+def trained_run(name, seed, source, num_iterations, extra_flags):
+    """Trains a relative from the cold start of the run `source`, if not done. Returns (folder, results)."""
+    run_name, flags = f"variants-{name}-{seed}", flags_of(name, seed, num_iterations, extra_flags)
+    return runs.STUDIES / run_name, runs.ensure(run_name, "rl", "--from", source, *flags)
 
 
 def completions_before(folder, settings):
@@ -268,12 +273,15 @@ def clock_of(names, args):
     seed = args.seeds[0]
     flags = flags_of("grpo", seed, args.iterations, args.flags)
     measured = runs.arm("variants-clock", argparse.Namespace(flags=flags), measure_clock, names, seed, args)
+    missing = [name for name in names if name not in measured["seconds"]]
+    runs.refuse_if_any(missing, f"{runs.RESULTS / 'arms' / 'variants-clock'}.json lacks seconds")
     return {name: statistics.median(seconds) for name, seconds in measured["seconds"].items()}
 
 
 def measure_clock(names, seed, args):
     """{"device", "threads", "seconds": {name: [of each iteration]}}, from the middle of GRPO's run."""
-    folder, seconds, steps = runs.STUDIES / f"variants-grpo-{seed}", {}, {}
+    source, seconds, steps = runs.whole_run(seed, args, needs="cold-start"), {}, {}
+    folder, _ = trained_run("grpo", seed, source, args.iterations, args.flags)
     snapshots = snapshots_in(folder / "rl")
     model, _ = runs.open_snapshot(folder, snapshots[len(snapshots) // 2])
     for name in names:
@@ -491,8 +499,8 @@ def main():
             for seed in args.seeds:
                 jobs[name, seed] = (arm_of, name, seed, args)
     arms = runs.by_seed(runs.work_off(jobs))
-    timed = [name for name in (FAST if args.fast else RELATIVES) if not RELATIVES[name].clock]
-    arms = with_seconds(arms, clock_of(timed, args))
+    clocks = {RELATIVES[name].clock or name for name in (names if args.fast else RELATIVES)}
+    arms = with_seconds(arms, clock_of([name for name in RELATIVES if name in clocks], args))
     table = [table_line(arms, name) for name in arms]
     show(table)
     save(table, arms, args)
