@@ -480,8 +480,8 @@ def test_the_tables_of_pass_at_k(study, write, monkeypatch, left_out):
     for line in rows:
         for task, kind in (("arithmetic", "longer sums, complete thoughts"),
                            ("countdown", "larger sums, complete thoughts"),
-                           ("arithmetic", "longer sums, any thought"),
-                           ("program", "larger sums, any thought")):
+                           ("arithmetic", "longer sums, all right answers"),
+                           ("program", "larger sums, all right answers")):
             if line["name"].startswith(task):
                 of_harder.append({**line, "name": line["name"].replace(task, kind)})
     kinds = {line["name"].partition(", base: ")[0] for line in of_harder if ", base: pass@1" in line["name"]}

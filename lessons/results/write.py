@@ -168,8 +168,8 @@ def imitation():
 
 def imitation_differences():
     """C1: RL minus each other way."""
-    arms = {"more of the corpus": "corpus", "expert iteration": "expert iteration",
-            "3,000 expert solutions": "experts"}
+    arms = {"the cold start": "cold start", "more of the corpus": "corpus",
+            "expert iteration": "expert iteration", "3,000 expert solutions": "experts"}
     columns = {task: f"{task}, RL less {{}}" for task in TASKS}
     return grid("C1.json", "RL minus", arms, columns, points_interval)
 
@@ -1108,7 +1108,7 @@ def harder():
     samples, rows, columns = read("harder.json")["samples"], {}, {}
     crossing = ["base passes RL, from this k on"]
     for kind in ("longer sums", "larger sums"):
-        for thoughts in ("complete thoughts", "any thought"):
+        for thoughts in ("complete thoughts", "all right answers"):
             title = f"{kind}, {thoughts}"
             columns[f"{title} %"] = f"{title}{{}}"
             crossing.append(place_of(read("harder.json")["crossings"][f"{title}, base and RL"], samples))

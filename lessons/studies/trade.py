@@ -228,7 +228,7 @@ def draw_totals(axis, curves, task):
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     label(axis, f"{task}: training counted", "tokens of a question, with its part of RL",
-          "most that is right for so many tokens, %")
+          "right at best, %")
 
 
 def draw(by_task):
