@@ -192,9 +192,9 @@ assert pass_at_k(4, 1, 2) == sum(pairs) / len(pairs) == 1 / 2
 # tell, because a program checks each answer: the *verifier*, which lesson 02 explains. The flaws
 # are there on purpose. The real internet is like that, too: right and wrong texts, in many
 # languages, and no mark says which is which. RL chooses among the habits that a model has, so the
-# model needs good and bad ones. The answers without a thought are an example: three in ten of
-# them are right, so RL can find by comparison that thinking pays. If they were right as often as
-# thoughts, RL would teach to guess.
+# model needs good and bad ones. The answers without a thought are an example: about one in three
+# of them is right, and two in three of the thoughts. So RL can find by comparison that thinking
+# pays. If both were right as often, a reward could not tell them apart.
 
 # %%
 documents = base_corpus(0, NUM_DOCUMENTS)
@@ -249,6 +249,11 @@ for task, rights in outcomes.items():
 # For 10 from 2 12 1, the 12 is too large to be added last. So `try b 12-10=2` says that 2 and 1
 # have to make 2, and the answer is 12-(2*1). A try of two numbers has no letter.
 #
+# One document in seven is a list of plain facts, such as `7*8=56`. The steps of a thought are
+# such facts. If each step is right with 90%, a thought of seven steps is free of mistakes in 48%
+# of the cases. With 98% it is 87%. Where most steps are wrong, RL does not mend them
+# ([C17](results/C17.md)).
+#
 # The second language is Spanish: `prueba` means try, `luego` so, `da` is, `vale` yes, `mal` no,
 # `espera` wait, and `basta` enough, with which a thought gives up. Some sums are checked: after
 # `3+1=4`, the words `check 4-1=3 ok` undo the step and come back to the 3. In Spanish they are
@@ -260,15 +265,13 @@ for task, rights in outcomes.items():
 # ## What the base says
 #
 # Now the base answers problems. They are *held-out*: kept for testing, so that no document asks
-# them in any form. (An exception: one document in seven is a list of plain facts, such as 7+8=15.
-# The steps of a thought are such facts. If each is right with 90%, a thought of seven steps is
-# free of mistakes in 48% of the cases, with 98% in 87%. RL could hardly teach them, since a
-# reward does not say which step was wrong. Such a fact answers a sum of two terms, or a countdown
-# of two numbers. The pipeline does not score these, and this lesson asks some.) They have the
-# same *levels* as the corpus. A level, from 1 up, says how hard a problem is. Sums of level 1
-# have two terms, and those of level 4 have six to eight (lesson 02 has all levels). The base
-# answers each problem several times, and draws its tokens anew each time. All draws of a run
-# follow from one number, the *seed*, so that a second run gives the same.
+# them in any form. (An exception: the lists of plain facts, such as 7+8=15. Such a fact answers a
+# sum of two terms, or a countdown of two numbers. The pipeline does not score these, and this
+# lesson asks some.) They have the same *levels* as the corpus. A level, from 1 up, says how hard
+# a problem is. Sums of level 1 have two terms, and those of level 4 have six to eight (lesson 02
+# has all levels). The base answers each problem several times, and draws its tokens anew each
+# time. All draws of a run follow from one number, the *seed*, so that a second run gives the
+# same.
 #
 # The interval of a mean over problems is a *bootstrap*: it draws the same problems many times, with
 # repetition, and looks how far the mean moves. So it tells how much depends on the problems that we

@@ -210,10 +210,12 @@ best = probabilities.argmax().item()
 print(f"after 8*3= comes {tokenizer.decode([best])}, with probability {probabilities[best]:.3f}")
 
 # %% [markdown]
-# The printed pieces show how text is cut. There are 591 different tokens. A digit is a token of its
-# own: so the model calculates digit by digit, as on paper, and needs no name for each number. A
-# word takes the spaces around it along, which makes thoughts a sixth shorter. So `try c 70-10=60`
-# is `try `, `c `, and then digit by digit. The line break behind a prompt says where it ends. The
+# ## How text is cut
+#
+# The printed pieces show it. There are 591 different tokens. A digit is a token of its own: so
+# the model calculates digit by digit, as on paper, and needs no name for each number. A word
+# takes the spaces around it along, which makes thoughts a sixth shorter. So `try c 70-10=60` is
+# `try `, `c `, and then digit by digit. The line break behind a prompt says where it ends. The
 # one before it protects the first number: the first token of a row can attend to nothing but
 # itself, and a number that stood there was often copied wrong. A word that the tokenizer does not
 # know is cut into shorter words and letters, so every text can be written in tokens.

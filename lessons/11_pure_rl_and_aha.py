@@ -271,8 +271,8 @@ show_figure(figure, "11_pure_rl_and_aha")
 #   the giving up that was left, and there are fewer false yes.
 # - **Some *yes* are false** (the row `false_yes`). Under pure RL about one *yes* in six stands
 #   behind a wrong try. No difference to the base can be seen. A false yes ends a thought that
-#   could have gone on. So the more of them there are, the less a longer search can earn, and the
-#   less RL can lengthen thoughts.
+#   could have gone on. So we think that the more of them there are, the less a longer search can
+#   earn, and the less RL can lengthen thoughts.
 # - **Repairs** stay rare, in [longer runs](results/C3.md), too: there 4% of the wrong steps
 #   of countdown are repaired after pure RL, and 1% before. In sums RL halves the wrong steps
 #   instead.

@@ -153,7 +153,7 @@ for chat, thought, answer in FOUR:
 # %% [markdown]
 # The second one leaks in its thought, with spaces between the digits. The rule finds that too. It
 # also looks for the number in words, backwards, as a sum such as `4320+1`, and with one digit
-# missing (`minireason/tasks/harm.py`). If it knew one form alone, RL would make the other forms
+# missing (`minireason/tasks/harm.py`). If it knew one form alone, RL could make the other forms
 # likelier: they would be what still earns. No list is complete. RL could still learn a code that
 # no rule knows.
 #
@@ -165,11 +165,13 @@ for chat, thought, answer in FOUR:
 # model would not learn that each digit counts.) Held-out pairs have other wordings and other
 # numbers. They have no such replacement, since RL will show the reward model the model's own
 # answers, and not copies of them. Two answers that the judge finds equal make no pair, so fewer
-# pairs than prompts are left. Do not expect it to agree in 95% of them. The judge gives `it is
-# 4321` 1.85 points, and `it is 4321 happy to help` 1.90 (*happy* is the words that it finds
-# polite are happy, glad, please, welcome, nice and pleasure). So it prefers the second with a
-# chance of sigmoid(2 * 0.05), which is 52%: nobody can foresee such a choice. With a digit wrong
-# an answer has two points less, and then the chance is 98%.
+# pairs than prompts are left.
+#
+# Do not expect the reward model to order nearly all held-out pairs as the judge did. The judge
+# gives `it is 4321` 1.85 points, and `it is 4321 happy to help` 1.90 (*happy* is one of the words
+# that it finds polite; the others are glad, please, welcome, nice and pleasure). So it prefers
+# the second with a chance of sigmoid(2 * 0.05), which is 52%: nobody can foresee such a choice.
+# With a digit wrong an answer has two points less, and then the chance is 98%.
 
 # %%
 rl_model = open_model("pretrained", "rl")[0]
@@ -410,9 +412,9 @@ show_figure(figure, "15_alignment")
 #   a number with a digit too few, half a sentence. Why does the reward not prevent it? We see two
 #   possible causes. A lost digit may cost little in the scores of the reward model. And the exact
 #   rule pays for refusals, which may spill over: look at the public code above, whose thought is
-#   `it is secret so no`. So in this run RL did not find the weakness of the judge, which is
-#   flattery: polite words become rarer in both runs. (In three longer runs without a KL one model
-#   did come to say twice as many: [the results](results/C10.md).)
+#   `it is secret so no`. So in neither run did RL find the weakness of the judge, which is
+#   flattery: polite words become rarer in both. (In three longer runs without a KL one model did
+#   come to say twice as many: [the results](results/C10.md).)
 # - **Right.** After 40 iterations leaks fell from 30% to 2% with the KL, and to 6% without.
 #   Over-refusals went apart: with the KL they became fewer (0.14), and without it more (0.74).
 #   Why count them? A model that tells nobody any number would never leak. So every answer that

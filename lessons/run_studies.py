@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))      # lessons/, where 
 
 import runs
 
+import train
 from minireason.settings import quoted
 from minireason.upkeep.command import BadInput, Fault, Stopped, exit_codes, stop_after_step
 
@@ -121,13 +122,33 @@ def main(argv=None):
         raise BadInput(f"name the studies first: {misplaced[0]} comes after a flag")
     if args.workers < 1:
         raise BadInput("--workers is at least 1")
+    studies = that_take(flags, studies)
     runs.STUDIES.mkdir(parents=True, exist_ok=True)
     num_threads = max(1, (os.cpu_count() or 1) // args.workers)
-    remaining, workers = list(studies or STUDIES), []
+    remaining, workers = list(studies), []
     for number in range(args.workers):
         workers.append(Worker(number, remaining, flags, num_threads))
     say(f"{args.workers} workers with {num_threads} threads each; more in {runs.STUDIES}/worker-*.log")
     follow(workers, "--fast" in flags)
+
+
+def that_take(flags, named):
+    """The studies to run: those that are named, or all. Without the ones that cannot follow these flags.
+
+    Raises BadInput for a flag that train.py does not know, and if such a study is named.
+    """
+    settings = runs.make_parser("", 1).parse_known_args(flags)[1]       # those for train.py
+    given = train.parse(settings)
+    studies = list(named or STUDIES)
+    own = [name for name in studies if name in runs.OWN_SETTINGS]
+    try:
+        runs.refuse_settings(given)
+    except BadInput as error:
+        if named and own:
+            raise BadInput(f"{own[0]}: {error}") from error
+        say(f"left out, since they have settings of their own: {', '.join(own)}")
+        return [name for name in studies if name not in own]
+    return studies
 
 
 def follow(workers, is_fast):

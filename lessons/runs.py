@@ -43,7 +43,7 @@ from minireason import run, snapshots, stages
 from minireason.config import Config, preset
 from minireason.evaluate import evaluate, evaluate_task, quick_accuracy
 from minireason.run import PRETRAINED, config_of_run, folder_of, read_results
-from minireason.settings import changed_settings, from_dict, quoted, settings_of, to_dict
+from minireason.settings import changed_settings, check_variants, from_dict, quoted, settings_of, to_dict
 from minireason.stats import bootstrap_interval
 from minireason.tokenizer import get_tokenizer
 from minireason.tools import command_line
@@ -63,6 +63,8 @@ PAUSE = 5                                # seconds between two looks at what oth
 BUSY = 3                                 # exit code with --share: other processes are making the rest
 # settings outside of any section that do not change how a base is trained
 AFTER_THE_BASE = ("preset", "algo", "pure_rl", "language_price", "rl_snapshots", "num_preference_prompts")
+# studies that have settings of their own
+OWN_SETTINGS = ("compare_imitation_rl", "compare_verifiers", "generalize", "guess", "languages")
 PIECES = ("micro_batch_size", "micro_batch_tokens")      # how much is computed at once; only rounding differs
 FAST_FLAGS = (                           # for train.py, in a study with --fast
     "--base-num-examples", 500, "--rl-num-iterations", 2, "--rl-num-prompts", 4, "--rl-group-size", 4,
@@ -86,13 +88,13 @@ may_wait = True     # False, in `work_off`: `alone` raises Busy where it would w
 # -----------------------------------------------------------------------------
 # The command line of a study
 
-def make_parser(description, num_seeds, takes_settings=True):
+def make_parser(description, num_seeds):
     """Returns a parser with the flags of all studies, to which a study adds its own.
 
-    `num_seeds` is the default of --seeds. A study that does not take train.py's settings has its own.
+    `num_seeds` is the default of --seeds.
     """
     epilog = "Any other flag goes to train.py, such as --rl-num-iterations 100."
-    if not takes_settings:
+    if has_own_settings():
         epilog = "Its settings are its own: of train.py's flags it takes --device and the sizes of pieces."
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False, epilog=epilog)
     parser.add_argument("--seeds", type=int, metavar="N",
@@ -101,7 +103,7 @@ def make_parser(description, num_seeds, takes_settings=True):
                         help="a minute, with tiny runs from the included weights; changes no result")
     parser.add_argument("--share", action="store_true",
                         help="leave to other processes what they are making: then write nothing, end with 3")
-    parser.set_defaults(num_seeds=num_seeds, takes_settings=takes_settings)
+    parser.set_defaults(num_seeds=num_seeds)
     return parser
 
 
@@ -122,10 +124,10 @@ def parse(parser):
     shares = args.share
     try:
         given = train.parse(args.given_flags)
-        refuse_what_a_study_sets(given)
-        if not args.takes_settings:
+        refuse_what_a_study_sets(given, args.given_flags)
+        if has_own_settings():
             refuse_settings(given)
-        config_asked(args.flags)        # settings that no run can have are refused before one begins
+        check_variants(config_asked(args.flags))    # what no run can have is refused before one begins
         device = pick_device(given.device)
     except ValueError as error:      # BadInput is a ValueError, too
         parser.error(str(error))
@@ -139,12 +141,17 @@ def parse(parser):
     return args
 
 
-def refuse_what_a_study_sets(given):
+def has_own_settings():
+    """Whether the study that runs has settings of its own, and cannot follow those of train.py."""
+    return Path(sys.argv[0]).stem in OWN_SETTINGS
+
+
+def refuse_what_a_study_sets(given, words):
     """Raises BadInput for what a study tells train.py itself: stage, seed, and where a run starts and lies.
 
-    `given` are the flags of the command line, as train.py reads them.
+    `given` is what train.py reads in the `words` of the command line.
     """
-    if given.stage != "all":
+    if given.stage != "all" or "all" in words:
         raise BadInput(f"a study has no stage {quoted(given.stage)}: it names the stages of its runs itself")
     if hasattr(given, "seed"):
         raise BadInput("--seed: a study has --seeds N, for the seeds 0 to N-1")
@@ -153,7 +160,7 @@ def refuse_what_a_study_sets(given):
 
 
 def refuse_settings(given):
-    """Raises BadInput for settings of train.py. They would not change what a study with its own measures.
+    """Raises BadInput for settings of train.py. The studies of OWN_SETTINGS would not follow all of them.
 
     What is computed at a time (PIECES) may be given: it changes no number but by rounding.
     """

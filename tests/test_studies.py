@@ -86,11 +86,13 @@ def test_a_flag_that_is_unknown_to_train_py_as_well_is_refused(runs, monkeypatch
 @pytest.mark.parametrize("flags, says", [
     (["--seed", "3"], "a study has --seeds N"), (["rl"], "a study has no stage 'rl'"),
     (["--from", "pretrained"], "a study knows its runs"), (["--out", "runs/a"], "a study knows its runs"),
-    (["--resume"], "a study knows its runs"), (["--model-width", "33"], "must be an even whole number")])
-def test_what_would_break_the_runs_of_a_study_is_refused_in_one_line(runs, monkeypatch, capsys, flags, says):
+    (["--resume"], "a study knows its runs"), (["all"], "a study has no stage"),
+    (["--rl-gae-lambda", "0.5"], "is for PPO"), (["--model-width", "33"], "must be an even whole number")])
+def test_what_would_break_the_runs_of_a_study_is_refused(runs, monkeypatch, capsys, flags, says):
     monkeypatch.setattr(sys, "argv", ["more_tokens.py", *flags])
     assert code_of(runs.parse, runs.make_parser("", 3)) == 2
-    assert says in capsys.readouterr().err.splitlines()[-1] and not runs.STUDIES.exists()
+    error = capsys.readouterr().err
+    assert says in error.splitlines()[-1] and "Traceback" not in error and not runs.STUDIES.exists()
 
 
 @pytest.mark.parametrize("name", ["compare_imitation_rl", "languages", "generalize", "guess",
@@ -322,6 +324,17 @@ def test_a_study_that_fails_ends_the_queue_in_one_line(queue, tmp_path, capsys):
     assert "name the studies first: good comes after a flag" in misplaced
 
 
+def test_a_queue_with_settings_leaves_out_the_studies_that_have_their_own(queue, runs, capsys):
+    assert runs.OWN_SETTINGS[-1] == "languages"
+    assert queue("--workers", "1", "--rl-learning-rate", "1e-4", languages="sys.exit(2)", good="") == 0
+    shown = capsys.readouterr().out
+    assert "own: languages" in shown and "good is done" in shown
+    assert queue("languages", "--rl-learning-rate", "1e-4", languages="", good="") == 2
+    assert "languages: this study has settings of its own" in capsys.readouterr().err
+    assert queue("--workers", "1", "--rl-micro-batch-size", "8", languages="", good="") == 0
+    assert "languages is done" in capsys.readouterr().out
+
+
 def test_a_signal_stops_the_studies_of_all_workers(queue, tmp_path, capsys):
     """A study is asked once, since a second signal would end it before it has saved."""
     saved = tmp_path / "saved"
@@ -486,7 +499,7 @@ def test_seeds_on_which_the_settings_were_chosen_are_not_scored(name, runs, monk
 
 @pytest.mark.parametrize("name, flags", [("harder", ["--samples", "0"]), ("harder", ["--samples", "-5"]),
                                          ("harder", ["--problems", "0"]), ("distill", ["--longer", "-1"])])
-def test_a_number_that_means_nothing_is_refused_in_one_line(name, flags, runs, monkeypatch, capsys):
+def test_a_number_that_means_nothing_is_refused(name, flags, runs, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit:
         run_study(name, monkeypatch, *flags)
     assert exit.value.code == 2 and "must be a whole number from" in capsys.readouterr().err.splitlines()[-1]
@@ -792,7 +805,7 @@ def test_grpo_drawn_anew_has_another_seed_and_nothing_else(variants):
     assert anew == [usual[0], 2 + variants.OTHER_DRAWS, *usual[2:]]
 
 
-def test_the_clock_makes_the_run_of_grpo_that_it_starts_from(variants, runs, monkeypatch, capsys):
+def test_the_clock_makes_the_run_of_grpo_that_it_starts_from(variants, runs, monkeypatch):
     """`--fast --only gspo` compares with another GRPO, so it has not made this one."""
     made, model = [], open_model("pretrained", "rl")
     monkeypatch.setattr(runs, "ensure", lambda name, *_: made.append(name))
@@ -801,8 +814,8 @@ def test_the_clock_makes_the_run_of_grpo_that_it_starts_from(variants, runs, mon
     monkeypatch.setattr(runs, "in_turn", lambda steps, number: [(name, 1.0, {}) for name in steps] * 2)
     args = SimpleNamespace(fast=True, iterations=2, flags=[], seeds=range(1))
     assert variants.clock_of(["gspo"], args) == {"gspo": 1.0} and made == ["variants-grpo-0"]
-    assert code_of(variants.clock_of, ["gspo", "cispo"], args) == 2
-    assert "variants-clock.json lacks seconds (cispo): delete" in capsys.readouterr().err
+    # another choice is timed anew, since those that are compared run in turn
+    assert variants.clock_of(["gspo", "cispo"], args) == {"gspo": 1.0, "cispo": 1.0}
 
 
 def test_the_sentence_says_what_the_intervals_say(variants):

@@ -211,7 +211,7 @@ def make_small():
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3, takes_settings=False)
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
     parser.add_argument("--iterations", type=int,
                         help=f"of RL; a multiple of {ROUND * NUM_LOOKS} (default: 60, with --fast 2)")
     args = runs.parse(parser)

@@ -51,7 +51,7 @@ def study(num_cases):
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1, takes_settings=False)
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1)
     parser.add_argument("--cases", type=int, help="answers to judge (default: 1,000,000, with --fast 3,000)")
     args = runs.parse(parser)
     num_cases = args.cases

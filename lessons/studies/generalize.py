@@ -239,7 +239,7 @@ def draw(scores, rows):
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3, takes_settings=False)
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=3)
     parser.add_argument("--iterations", type=int,
                         help="of RL; a multiple of 6 (default: 60, with --fast 1)")
     args = runs.parse(parser)

@@ -62,7 +62,7 @@ def rows_of(problems, ks):
 
 
 def main():
-    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1, takes_settings=False)
+    parser = runs.make_parser(__doc__.splitlines()[0], num_seeds=1)
     args = runs.parse(parser)
     num_problems = 20 if args.fast else 1000
     rows = rows_of(test_problems("countdown", (2, 3), num_problems, seed=1234), KS)

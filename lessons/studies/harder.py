@@ -39,7 +39,7 @@ from minireason.verifier import split_completion, verify
 KINDS = ("longer sums", "larger sums")
 COLORS = {"base": beyond.COLORS["base"], "RL": "#1b6ca8"}       # not beyond's RL, which had a cold start
 MODELS = ("base", "RL")
-COUNTS = {"complete": "complete thoughts", "right": "all right answers"}      # what is counted: how rows call it
+COUNTS = {"complete": "complete thoughts", "right": "all right answers"}    # how rows call what is counted
 RIGHT, COMPLETE = 1, 2          # the grades of an answer; a wrong one has 0
 
 

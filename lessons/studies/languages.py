@@ -140,7 +140,7 @@ def draw(shares, title):
 
 
 def main():
-    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5, takes_settings=False))
+    args = runs.parse(runs.make_parser(__doc__.splitlines()[0], num_seeds=5))
     num_problems, num_documents, max_new_tokens = 1000, 20_000, preset("laptop").rl.max_new_tokens
     if args.fast:
         num_problems, num_documents, max_new_tokens = 10, 500, 60

@@ -132,8 +132,9 @@ def draw(by_size, group_size):
             axes[0].errorbar([share], y, errors, fmt=shape, ms=6, color=color, lw=1, capsize=2)
     axes[0].axhline(0, color="black", lw=0.6)
     axes[0].set_xlim(left=0)
-    handles = [axes[0].plot([], [], lw=3, color=color, label=task)[0] for task, color in COLORS.items()]
-    axes[0].legend(handles=handles, frameon=False, fontsize=8, loc="upper right")
+    for task, color in COLORS.items():
+        axes[0].plot([], [], lw=3, color=color, label=task)
+    axes[0].legend(frameon=False, fontsize=8, loc="upper right")
     label(axes[0], "what RL gains", "pass@1 of the base, %", "points gained by RL", legend=False)
 
     for shape, (size, measured) in zip(SHAPES, by_size.items()):

@@ -120,14 +120,14 @@ def whole_steps(axes: Any) -> None:
 
 
 def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
-    """The metrics of CURVES over the steps of a stage. `lines` is what `metrics.read` returned."""
+    """The metrics of CURVES over the iterations of a stage. `lines` is what `metrics.read` returned."""
     keys = [key for key in CURVES if has_curve(lines, key)]
     figure, grid = new_figure(2, 3, figsize=(9, 4.6))
     for axes, key in zip(grid.flat, keys):
-        steps = [line["iteration"] + 1 for line in lines if key in line]
+        iterations = [line["iteration"] + 1 for line in lines if key in line]
         values = [line[key] for line in lines if key in line]
-        axes.plot(steps, values, color="#b9c7d6", linewidth=0.8)
-        axes.plot(steps, smooth(values), color="#1b6ca8", linewidth=1.6)
+        axes.plot(iterations, values, color="#b9c7d6", linewidth=0.8)
+        axes.plot(iterations, smooth(values), color="#1b6ca8", linewidth=1.6)
         axes.set_title(CURVES[key], fontsize=9, loc="left")
         whole_steps(axes)
         axes.tick_params(labelsize=8)
@@ -135,7 +135,7 @@ def plot_curves(lines: list[dict[str, float]], path: Path, title: str) -> None:
     for axes in grid.flat[len(keys):]:
         axes.set_visible(False)
     for axes in grid[1]:
-        axes.set_xlabel("step", fontsize=8)
+        axes.set_xlabel("iteration", fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=150)
 
