@@ -592,9 +592,8 @@ def distance():
             cells = [title, stage]
             tries = [f"right numbers in try {number}" for number in (1, 3, 5, 7, 9)]
             for name in ("right", *tries, "cut off"):
-                line = by_name[f"{arm}, {stage}: {name}"]
-                value, low, high = (100 * line[end] for end in ("value", "low", "high"))
-                cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")
+                line = by_name.get(f"{arm}, {stage}: {name}")       # few answers have so many tries
+                cells.append(percent_interval(line) if line else "-")
             rows.append(cells)
     return table(["trained", "after", "problems solved, %", "try 1: right numbers, %", "try 3", "try 5",
                   "try 7", "try 9", "cut off, %"], rows)
