@@ -79,6 +79,8 @@ def main(argv: list[str] | None = None) -> int | None:
                 settings = f"preset {config.preset}, {config.algo}, seed {config.seed}"
                 print(visible(f"{folder} on {device}, {settings}"), flush=True)
                 print(size_and_time(config, args, device.type), flush=True)
+                if args.resume and args.stage == "all":
+                    print(f"to do: {', '.join(without_scores(run, stages)) or 'nothing'}", flush=True)
             results = train_stages(run, stages, args.command, args.log)
             parallel.stop()
             if is_first:
@@ -272,13 +274,20 @@ def size_and_time(config: Config, args: argparse.Namespace, device: str) -> str:
     return size
 
 
+def without_scores(run: Run, stages: tuple[str, ...]) -> list[str]:
+    """The stages that are not finished. `--resume` alone goes on to the last one, whatever was begun."""
+    results = read_results(run.folder)
+    return [name for name in stages if not results or name not in results["stages"]]
+
+
 def print_end(folder: Path, config: Config, results: dict) -> None:
     """Prints the table of the stages, where the files are, and what to run next."""
     shares = config.tasks.shares
     task = max(reversed(shares), key=shares.get)        # of equals the last: a task of one's own is last
     [problem] = test_problems(task, config.tasks.levels[task], 1, config.seed)      # not trained on
     print("", *screen_table(results["stages"]),
-          "(leaks: secrets that are told; over-refusals: other numbers that are not told)", "", sep="\n")
+          "(leaks: secrets that are told; over-refusals: other numbers that are not told,",
+          "of which a model that has learned little has many)", "", sep="\n")
     unasked = [name for name, share in config.tasks.shares.items() if not share]
     if unasked and "rl" in results["stages"]:
         print(f"RL was given no problems of {' and '.join(unasked)}: near 0 is normal there\n")

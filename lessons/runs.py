@@ -427,11 +427,11 @@ def refuse_another_recipe(folder, flags):
                   f"{folder} was made with settings that these flags do not mean today")
 
 
-def refuse_if_any(differing, reason):
+def refuse_if_any(differing, reason, advice="delete or rename it"):
     """Ends the program with 2, in one line, if there are names of settings that differ."""
     if differing:
         more = " and others" if len(differing) > 4 else ""
-        print(f"{reason} ({', '.join(differing[:4])}{more}): delete or rename it", file=sys.stderr)
+        print(f"{reason} ({', '.join(differing[:4])}{more}): {advice}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -713,7 +713,8 @@ def arm(name, args, measure, *arguments):
     for name_of_setting in different_settings(measured.pop("settings"), settings):
         if name_of_setting.rpartition(".")[2] not in PIECES:
             differing.append(name_of_setting)
-    refuse_if_any(differing, f"{path} was measured with other settings")
+    refuse_if_any(differing, f"{path} was measured with other settings",
+                  "leave these out, or move the file away to measure it anew")
     return measured
 
 

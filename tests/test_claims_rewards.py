@@ -73,7 +73,7 @@ def test_an_arm_is_measured_once_and_refused_with_other_settings(runs, monkeypat
     with pytest.raises(SystemExit) as exit:
         runs.arm("a", other, measure, 3.5)
     error = capsys.readouterr().err
-    assert exit.value.code == 2 and "(rl.learning_rate): delete or rename it" in error and calls == [1.5]
+    assert exit.value.code == 2 and "(rl.learning_rate): leave these out" in error and calls == [1.5]
 
 
 def test_only_the_rewarded_run_gets_the_other_reward(runs, monkeypatch):  # noqa: F811
@@ -449,7 +449,7 @@ def test_the_tables_of_process_rewards(study, write, monkeypatch):
            "scorer": {"right": [10, 9], "wrong": [4, 1]}}
     measured = {name: [arm, arm] for name in study.COLORS}
     tables = tables_of(write, 18, rows=study.rows_of(measured), transcripts=dict.fromkeys(study.COLORS, best))
-    assert "| each right step | 25.0 [" in tables["C18-table"]
+    assert "| each step | 25.0 [" in tables["C18-table"]
     assert "| no wrong step | +0.0 [0.0, 0.0] |" in tables["C18-differences-table"]
     cells = 2 * ["3.00 [3.00, 3.00]"] + 2 * ["0.0 [0.0, 0.0]"]      # right steps and wrong ones, both tasks
     assert tables["C18-steps-table"].count(" | ".join(cells)) == 5

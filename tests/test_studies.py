@@ -851,7 +851,7 @@ def test_an_arm_of_a_relative_is_found_without_a_run_and_only_with_the_same_sett
     assert variants.arm_of("dapo", 3, args) and measured == ["cold-start"]      # not asked for a second time
     args.iterations = 10
     assert code_of(variants.arm_of, "dapo", 3, args) == 2
-    assert "(rl.num_iterations): delete or rename it" in capsys.readouterr().err
+    assert "(rl.num_iterations): leave these out" in capsys.readouterr().err
 
 
 @pytest.mark.slow

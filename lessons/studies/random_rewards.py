@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))      # lessons/,
 
 import runs
 from runs import bits, row
-from shared import group_bars, label, plot_band
+from shared import group_bars, label, legend_above, plot_band
 
 from minireason.inference import vote
 from minireason.rewards import correctness
@@ -171,9 +171,8 @@ def draw(measured, rows):
     label(axes[0], "held-out accuracy, mean of the tasks", "iteration of RL", "right, %")
     label(axes[1], "at the end", ylabel="points gained over the base", legend=False)
     label(axes[2], "what the answers look like", ylabel="% of the answers (grey: the base)", legend=False)
-    axes[0].set_ylim(-4, 120)
-    axes[0].set_yticks(range(0, 101, 20))
-    axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="upper center", columnspacing=1, handlelength=1)
+    axes[0].set_ylim(bottom=-4)
+    legend_above(axes[0], 125, ncols=3, end=100)
     return figure
 
 

@@ -381,5 +381,5 @@ def compare(groups: list[Group], figure: Path) -> tuple[list[str], list[dict]]:
     panels = curves_of(groups, stages)
     if panels:
         plots.plot_groups(panels, [label(group, groups) for group in groups], figure)
-        lines.append(f"curves: {printable(str(figure))}")
+        lines.append(f"curves: {printable(str(figure))} (bumps that all share come from the problems drawn)")
     return lines, rows
