@@ -282,7 +282,7 @@ def test_an_arm_of_other_pieces_is_taken_and_one_of_another_rate_is_not(runs, ca
     settings["rl"]["learning_rate"] = 1e-4
     path.write_text(json.dumps({"settings": settings, "value": 1}))
     assert code_of(runs.arm, "a", args_of(), None) == 2
-    assert "other settings (rl.learning_rate): delete" in capsys.readouterr().err
+    assert "other settings (rl.learning_rate): leave these out" in capsys.readouterr().err
 
 
 @pytest.fixture
