@@ -869,7 +869,7 @@ def test_the_table_of_the_relatives_is_made_from_arms_alone(variants, runs, monk
     assert len(first["rows"]) == 4 and (folder / "variants.png").stat().st_size > 5000
     assert not results.exists()                         # the repository's own table is left alone
 
-    clock = json.loads((folder / "arms" / "variants-clock.json").read_text())["seconds"]
+    clock = json.loads((folder / "arms" / "variants-clock-grpo-dapo.json").read_text())["seconds"]
     assert set(clock) == {"grpo", "dapo"} and all(len(seconds) == 1 for seconds in clock.values())
     marks = json.loads((folder / "arms" / "variants-dapo-0.json").read_text())["marks"]
     assert [mark["iteration"] for mark in marks] == [0, 1, 2] and marks[0]["completions"] == 0
