@@ -125,7 +125,7 @@ def main(argv=None):
     studies = that_take(flags, studies)
     runs.STUDIES.mkdir(parents=True, exist_ok=True)
     num_threads = max(1, (os.cpu_count() or 1) // args.workers)
-    remaining, workers = list(studies), []
+    remaining, workers = studies, []
     for number in range(args.workers):
         workers.append(Worker(number, remaining, flags, num_threads))
     say(f"{args.workers} workers with {num_threads} threads each; more in {runs.STUDIES}/worker-*.log")
@@ -141,10 +141,12 @@ def that_take(flags, named):
     given = train.parse(settings)
     studies = list(named or STUDIES)
     own = [name for name in studies if name in runs.OWN_SETTINGS]
+    if not own:
+        return studies
     try:
         runs.refuse_settings(given)
     except BadInput as error:
-        if named and own:
+        if named:
             raise BadInput(f"{own[0]}: {error}") from error
         say(f"left out, since they have settings of their own: {', '.join(own)}")
         return [name for name in studies if name not in own]

@@ -333,6 +333,8 @@ def test_a_queue_with_settings_leaves_out_the_studies_that_have_their_own(queue,
     assert "languages: this study has settings of its own" in capsys.readouterr().err
     assert queue("--workers", "1", "--rl-micro-batch-size", "8", languages="", good="") == 0
     assert "languages is done" in capsys.readouterr().out
+    assert queue("good", "--workers", "1", "--rl-learning-rate", "1e-4", languages="", good="") == 0
+    assert "left out" not in capsys.readouterr().out        # none of those that are named
 
 
 def test_a_signal_stops_the_studies_of_all_workers(queue, tmp_path, capsys):

@@ -85,7 +85,7 @@ def measure(arm, stage, num_problems, seed, args):
 
 def as_arrays(arms, name):
     """One of "solved" and "ended" of all seeds: an array (seeds, problems) of 0 and 1."""
-    return np.array([[int(bit) for bit in arm[name]] for arm in arms])
+    return np.array([runs.bits(arm[name]) for arm in arms])
 
 
 def moves_of(arms):
@@ -93,7 +93,7 @@ def moves_of(arms):
     moves = np.full((len(arms), len(arms[0]["moves"]), MOST), NO_MOVE)
     for seed, arm in enumerate(arms):
         for problem, text in enumerate(arm["moves"]):
-            moves[seed, problem, :len(text)] = [int(bit) for bit in text]
+            moves[seed, problem, :len(text)] = runs.bits(text)
     return moves
 
 

@@ -63,7 +63,7 @@ def right(measured, stage, task):
     """0 or 1 on each problem, for each seed."""
     by_seed = []
     for of_seed in measured:
-        by_seed.append([int(bit) for bit in of_seed[stage][task]])
+        by_seed.append(runs.bits(of_seed[stage][task]))
     return by_seed
 
 
