@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,6 +98,13 @@ def test_its_end_says_where_everything_is(finished, capsys):
     out = capsys.readouterr().out
     assert str(finished) in out and "report.md" in out and "python sample.py" in out
     assert "  rejection      align\n" in out           # the end of the table's first line
+    assert "\nto do: nothing\n" in out
+
+
+@pytest.mark.parametrize("results, to_do", [(None, ["base", "rl"]), ({"stages": {"base": {}}}, ["rl"])])
+def test_the_stages_without_scores_are_still_to_do(results, to_do, monkeypatch):
+    monkeypatch.setattr(train, "read_results", lambda folder: results)
+    assert train.without_scores(SimpleNamespace(folder="run"), ("base", "rl")) == to_do
 
 
 def test_evaluating_again_gives_the_same_numbers(finished, capsys):
